@@ -1,0 +1,111 @@
+//! An answer is an append-only text, written by one attempt at a time.
+//!
+//! A place in it is an attempt and an offset. What a reader of an older attempt may keep is decided here and nowhere
+//! else: each attempt records at which offset it began (its *base*), and everything beyond the lowest base of the
+//! attempts a reader has not seen may have been written anew.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The number of an attempt at an answer, from 1. Every write carries it; a write with an old one changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fence(pub u32);
+
+/// Where each attempt began, in UTF-8 bytes: entry `n` belongs to attempt `n + 1`. An answer has a handful at most.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bases(pub Vec<u64>);
+
+impl Bases {
+    /// How much of the text a reader that stands at `position` may keep: its offset, or less when a later attempt
+    /// began before it.
+    pub fn keep(&self, position: Position) -> u64 {
+        self.0
+            .iter()
+            .skip(position.attempt.0 as usize)
+            .fold(position.offset, |kept, base| kept.min(*base))
+    }
+}
+
+/// A place in an answer as one reader sees it: `offset` bytes, the last of them written by `attempt`.
+///
+/// As text (`attempt.offset`) it is the opaque cursor of an answer's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The attempt the reader has seen last; 0 before the first.
+    pub attempt: Fence,
+    /// UTF-8 bytes received so far.
+    pub offset: u64,
+}
+
+impl Position {
+    /// Before the first byte of the first attempt.
+    pub const START: Self = Self {
+        attempt: Fence(0),
+        offset: 0,
+    };
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.attempt.0, self.offset)
+    }
+}
+
+/// A text that is no cursor of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a cursor of this stream")]
+pub struct InvalidCursor;
+
+impl FromStr for Position {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        let (attempt, offset) = text.split_once('.').ok_or(InvalidCursor)?;
+        if !digits(attempt) || !digits(offset) {
+            return Err(InvalidCursor);
+        }
+        Ok(Self {
+            attempt: Fence(attempt.parse().map_err(|_| InvalidCursor)?),
+            offset: offset.parse().map_err(|_| InvalidCursor)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(attempt: u32, offset: u64) -> Position {
+        Position {
+            attempt: Fence(attempt),
+            offset,
+        }
+    }
+
+    #[test]
+    fn a_reader_of_the_last_attempt_keeps_everything() {
+        assert_eq!(Bases(vec![0, 50, 80]).keep(at(3, 200)), 200);
+    }
+
+    #[test]
+    fn a_reader_that_missed_attempts_keeps_only_what_none_of_them_rewrote() {
+        assert_eq!(Bases(vec![0, 50, 80]).keep(at(1, 100)), 50);
+        assert_eq!(Bases(vec![0, 50, 80]).keep(at(2, 100)), 80);
+        assert_eq!(Bases(vec![0, 50, 80]).keep(at(2, 60)), 60);
+    }
+
+    #[test]
+    fn a_cursor_round_trips_and_anything_else_is_refused() {
+        assert_eq!("2.17".parse(), Ok(at(2, 17)));
+        assert_eq!(at(2, 17).to_string(), "2.17");
+        for bad in ["", ".", "1", "1.", "+1.2", "1.-2", "1.2.3", "x.y", "99999999999.1"] {
+            assert_eq!(bad.parse::<Position>(), Err(InvalidCursor), "{bad}");
+        }
+    }
+}

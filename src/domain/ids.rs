@@ -1,0 +1,46 @@
+//! Ids are 64-bit integers given by Postgres; each kind has its own type, so one cannot stand in for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = std::num::ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map($name)
+            }
+        }
+    };
+}
+
+id!(
+    /// A person with an account.
+    UserId
+);
+id!(
+    /// One signed-in place of a user: a refresh token family.
+    SessionId
+);
+id!(
+    /// A conversation; belongs to exactly one user.
+    ConversationId
+);
+id!(
+    /// A message of either side; an answer is a message with the role `assistant`.
+    MessageId
+);

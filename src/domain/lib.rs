@@ -1,0 +1,10 @@
+//! What Cura is: ids, entities and rules. Pure: no I/O, no clock, no randomness of its own.
+
+pub mod answer;
+pub mod clock;
+pub mod ids;
+pub mod message;
+pub mod prompt;
+
+pub use clock::{Clock, Entropy};
+pub use ids::{ConversationId, MessageId, SessionId, UserId};

@@ -1,0 +1,1 @@
+//! Every integration test of Cura, one binary: it links once.
