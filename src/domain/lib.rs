@@ -1,7 +1,9 @@
 //! What Cura is: ids, entities and rules. Pure: no I/O, no clock, no randomness of its own.
 
+pub mod account;
 pub mod answer;
 pub mod clock;
+pub mod conversation;
 pub mod ids;
 pub mod message;
 pub mod prompt;

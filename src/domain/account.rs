@@ -1,0 +1,199 @@
+//! Accounts: what an e-mail address, a password and a name must be.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// The longest address SMTP can carry in a path, RFC 5321 §4.5.3.1.3 (256 octets with the angle brackets).
+const MAX_EMAIL_BYTES: usize = 254;
+/// The longest part before the `@`, RFC 5321 §4.5.3.1.1.
+const MAX_LOCAL_BYTES: usize = 64;
+/// Shortest and longest password, in characters, as the contract says.
+const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
+/// The longest name of a person or a device, in characters.
+pub const MAX_NAME_CHARS: usize = 100;
+
+/// An address, trimmed and in lower case, so that two spellings of one mailbox are equal.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Email(String);
+
+/// The text is not an e-mail address we accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be an e-mail address")]
+pub struct InvalidEmail;
+
+impl Email {
+    /// Normalises and checks `raw`.
+    ///
+    /// # Errors
+    /// [`InvalidEmail`] when it is not `local@domain.tld` within the limits of RFC 5321, without quotes or comments.
+    pub fn new(raw: &str) -> Result<Self, InvalidEmail> {
+        let email = raw.trim().to_lowercase();
+        let (local, domain) = email.rsplit_once('@').ok_or(InvalidEmail)?;
+        let local_ok = !local.is_empty()
+            && local.len() <= MAX_LOCAL_BYTES
+            && !local.starts_with('.')
+            && !local.ends_with('.')
+            && !local.contains("..")
+            && local
+                .chars()
+                .all(|c| c.is_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c));
+        let label_ok = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+        };
+        let domain_ok = domain.contains('.') && domain.split('.').all(label_ok);
+        if email.len() <= MAX_EMAIL_BYTES && local_ok && domain_ok {
+            Ok(Self(email))
+        } else {
+            Err(InvalidEmail)
+        }
+    }
+
+    /// The normalised address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Addresses never reach logs, not even by accident.
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+/// A password somebody wants to set: 8–128 characters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewPassword(String);
+
+/// Why a password is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum WeakPassword {
+    /// Fewer than 8 characters.
+    #[error("must have at least 8 characters")]
+    TooShort,
+    /// More than 128 characters.
+    #[error("must have at most 128 characters")]
+    TooLong,
+}
+
+impl NewPassword {
+    /// Checks `raw`, which is kept to the letter.
+    ///
+    /// # Errors
+    /// [`WeakPassword`] says which rule it breaks.
+    pub fn new(raw: String) -> Result<Self, WeakPassword> {
+        let chars = raw.chars().count();
+        if chars < *PASSWORD_CHARS.start() {
+            Err(WeakPassword::TooShort)
+        } else if chars > *PASSWORD_CHARS.end() {
+            Err(WeakPassword::TooLong)
+        } else {
+            Ok(Self(raw))
+        }
+    }
+
+    /// The password in clear.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewPassword(…)")
+    }
+}
+
+/// What a person or a device is called: trimmed, no control characters, at most [`MAX_NAME_CHARS`] characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(String);
+
+/// Why a name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidName {
+    /// Longer than [`MAX_NAME_CHARS`] characters.
+    #[error("must have at most {MAX_NAME_CHARS} characters")]
+    TooLong,
+    /// Holds control characters.
+    #[error("must not contain control characters")]
+    Control,
+}
+
+impl Name {
+    /// Checks `raw`; a blank name is no name.
+    ///
+    /// # Errors
+    /// [`InvalidName`] says which rule it breaks.
+    pub fn new(raw: &str) -> Result<Option<Self>, InvalidName> {
+        let name = raw.trim();
+        if name.chars().any(char::is_control) {
+            return Err(InvalidName::Control);
+        }
+        if name.chars().nth(MAX_NAME_CHARS).is_some() {
+            return Err(InvalidName::TooLong);
+        }
+        Ok((!name.is_empty()).then(|| Self(name.to_owned())))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_mailbox_are_equal() {
+        assert_eq!(Email::new("  Ann@Example.ORG "), Email::new("ann@example.org"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let long = format!("{}@example.org", "a".repeat(65));
+        for bad in [
+            "",
+            "a",
+            "@b.c",
+            "a@",
+            "a@b",
+            "a@-b.c",
+            "a@b..c",
+            "a b@c.de",
+            "a\0@b.de",
+            "<a@b.de>",
+            "a@b@c.de\n.",
+            &long,
+        ] {
+            assert_eq!(Email::new(bad), Err(InvalidEmail), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_counted_in_characters() {
+        assert_eq!(NewPassword::new("ü".repeat(7)), Err(WeakPassword::TooShort));
+        assert!(NewPassword::new("ü".repeat(8)).is_ok());
+        assert_eq!(NewPassword::new("x".repeat(129)), Err(WeakPassword::TooLong));
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let email = Email::new("ann@example.org").unwrap();
+        let password = NewPassword::new("correct horse".into()).unwrap();
+        assert_eq!(format!("{email:?} {password:?}"), "Email(…) NewPassword(…)");
+    }
+
+    #[test]
+    fn a_blank_name_is_no_name() {
+        assert_eq!(Name::new("  "), Ok(None));
+        assert_eq!(Name::new("a\nb"), Err(InvalidName::Control));
+        assert_eq!(Name::new(&"x".repeat(101)), Err(InvalidName::TooLong));
+    }
+}

@@ -1,0 +1,134 @@
+//! Conversations: their titles and states.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The longest title, in characters.
+pub const MAX_TITLE_CHARS: usize = 200;
+/// How much of the first message becomes the title until a better one is found, in characters.
+const CUT_TITLE_CHARS: usize = 60;
+
+/// Whether a conversation is in the main list or put aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConversationStatus {
+    /// In the main list.
+    Active,
+    /// Put aside.
+    Archived,
+}
+
+impl ConversationStatus {
+    /// The word used on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Archived => "archived",
+        }
+    }
+
+    /// The status a word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Active, Self::Archived]
+            .into_iter()
+            .find(|status| status.as_str() == word)
+    }
+}
+
+/// A title somebody chose: trimmed, one line, at most [`MAX_TITLE_CHARS`] characters, not blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Title(String);
+
+/// Why a title is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidTitle {
+    /// Nothing but white space.
+    #[error("must not be blank")]
+    Blank,
+    /// Longer than [`MAX_TITLE_CHARS`] characters.
+    #[error("must have at most {MAX_TITLE_CHARS} characters")]
+    TooLong,
+    /// Holds control characters.
+    #[error("must not contain control characters")]
+    Control,
+}
+
+impl Title {
+    /// Checks `raw`.
+    ///
+    /// # Errors
+    /// [`InvalidTitle`] says which rule it breaks.
+    pub fn new(raw: &str) -> Result<Self, InvalidTitle> {
+        let title = raw.trim();
+        if title.is_empty() {
+            return Err(InvalidTitle::Blank);
+        }
+        if title.chars().any(char::is_control) {
+            return Err(InvalidTitle::Control);
+        }
+        if title.chars().nth(MAX_TITLE_CHARS).is_some() {
+            return Err(InvalidTitle::TooLong);
+        }
+        Ok(Self(title.to_owned()))
+    }
+
+    /// A cut of a conversation's first message: its first words, on one line.
+    pub fn cut(first_message: &str) -> Self {
+        let mut title = String::new();
+        let mut chars = 0;
+        for word in first_message
+            .split(|c: char| c.is_whitespace() || c.is_control())
+            .filter(|word| !word.is_empty())
+        {
+            let length = word.chars().count();
+            if chars == 0 && length > CUT_TITLE_CHARS {
+                title.extend(word.chars().take(CUT_TITLE_CHARS));
+                title.push('…');
+                break;
+            }
+            if chars > 0 && chars + 1 + length > CUT_TITLE_CHARS {
+                title.push('…');
+                break;
+            }
+            if chars > 0 {
+                title.push(' ');
+                chars += 1;
+            }
+            title.push_str(word);
+            chars += length;
+        }
+        Self(title)
+    }
+
+    /// The title.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_is_one_line_of_whole_words() {
+        assert_eq!(Title::cut(" I cannot\n\nsleep\t ").as_str(), "I cannot sleep");
+        let long = Title::cut(&"word ".repeat(50));
+        assert!(long.as_str().ends_with("word…") && long.as_str().chars().count() <= CUT_TITLE_CHARS + 1);
+    }
+
+    #[test]
+    fn a_single_endless_word_is_cut_inside() {
+        assert_eq!(
+            Title::cut(&"ü".repeat(500)).as_str().chars().count(),
+            CUT_TITLE_CHARS + 1
+        );
+    }
+
+    #[test]
+    fn a_chosen_title_is_checked() {
+        assert_eq!(Title::new("  "), Err(InvalidTitle::Blank));
+        assert_eq!(Title::new("a\nb"), Err(InvalidTitle::Control));
+        assert_eq!(Title::new(&"x".repeat(201)), Err(InvalidTitle::TooLong));
+    }
+}
