@@ -15,6 +15,13 @@ use thiserror::Error;
 #[serde(transparent)]
 pub struct Fence(pub u32);
 
+/// As Postgres keeps it. An answer has a handful of attempts, so the number always fits.
+impl From<Fence> for i32 {
+    fn from(fence: Fence) -> Self {
+        Self::try_from(fence.0).unwrap_or(Self::MAX)
+    }
+}
+
 /// Where each attempt began, in UTF-8 bytes: entry `n` belongs to attempt `n + 1`. An answer has a handful at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]

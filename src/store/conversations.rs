@@ -1,0 +1,208 @@
+//! Conversations of a user, newest activity first. A deleted one is in no answer of this module.
+
+use chrono::{DateTime, Utc};
+use cura_domain::conversation::ConversationStatus;
+use cura_domain::{ConversationId, UserId};
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// A conversation and whether an answer is being written in it.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    /// The conversation.
+    pub id: ConversationId,
+    /// Its title, if it has one.
+    pub title: Option<String>,
+    /// In the main list or put aside.
+    pub status: ConversationStatus,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When anything about it changed last.
+    pub updated_at: DateTime<Utc>,
+    /// When the last message came; equals `created_at` while there is none.
+    pub last_message_at: DateTime<Utc>,
+    /// How many messages it has.
+    pub message_count: i32,
+    /// Whether an answer is queued or being written.
+    pub busy: bool,
+}
+
+/// A place in the list: everything after it is older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPosition {
+    /// `last_message_at` of the last conversation seen.
+    pub last_message_at: DateTime<Utc>,
+    /// Its id.
+    pub id: ConversationId,
+}
+
+/// Makes a conversation.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn insert(
+    conn: &mut PgConnection,
+    user: UserId,
+    title: Option<&str>,
+    title_source: &str,
+    now: DateTime<Utc>,
+) -> Result<ConversationId, StoreError> {
+    let id = sqlx::query_scalar!(
+        r#"INSERT INTO conversations (user_id, title, title_source, last_message_at, created_at, updated_at)
+           VALUES ($1, $2, $3, $4, $4, $4) RETURNING id"#,
+        user.0,
+        title,
+        title_source,
+        now,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(ConversationId(id))
+}
+
+/// A conversation of `user`.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find_owned(
+    conn: &mut PgConnection,
+    user: UserId,
+    id: ConversationId,
+) -> Result<Option<Conversation>, StoreError> {
+    let row = sqlx::query_as!(
+        ConversationRow,
+        r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
+                  EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.status = 'sending') AS "busy!"
+           FROM conversations c WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"#,
+        id.0,
+        user.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Conversation::try_from).transpose()
+}
+
+/// Locks a conversation of `user`; `Some(true)` when an answer is being written in it, `None` when there is none.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn lock_owned(conn: &mut PgConnection, user: UserId, id: ConversationId) -> Result<Option<bool>, StoreError> {
+    let locked = sqlx::query_scalar!(
+        "SELECT id FROM conversations WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL FOR UPDATE",
+        id.0,
+        user.0,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if locked.is_none() {
+        return Ok(None);
+    }
+    // A statement of its own: it must see what the transaction we waited for has written.
+    let busy = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM messages WHERE conversation_id = $1 AND status = 'sending') AS "busy!""#,
+        id.0,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Some(busy))
+}
+
+/// A page of the user's conversations, newest activity first, at most `limit`.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list(
+    conn: &mut PgConnection,
+    user: UserId,
+    listed: ConversationStatus,
+    after: Option<ListPosition>,
+    limit: i64,
+) -> Result<Vec<Conversation>, StoreError> {
+    let rows = sqlx::query_as!(
+        ConversationRow,
+        r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
+                  EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.status = 'sending') AS "busy!"
+           FROM conversations c
+           WHERE user_id = $1 AND status = $2 AND deleted_at IS NULL
+             -- No cursor is a cursor newer than everything: one query, one plan.
+             AND (last_message_at, id) < (COALESCE($3, 'infinity'::timestamptz), $4)
+           ORDER BY last_message_at DESC, id DESC LIMIT $5"#,
+        user.0,
+        listed.as_str(),
+        after.map(|after| after.last_message_at),
+        after.map_or(i64::MAX, |after| after.id.0),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Conversation::try_from).collect()
+}
+
+/// How many conversations of `user` have this status.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn count(conn: &mut PgConnection, user: UserId, listed: ConversationStatus) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM conversations WHERE user_id = $1 AND status = $2 AND deleted_at IS NULL"#,
+        user.0,
+        listed.as_str(),
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Notes that `added` messages came at `now`; a conversation without a title gets `title`, a cut of its first message.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn touch(
+    conn: &mut PgConnection,
+    id: ConversationId,
+    added: i32,
+    title: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"UPDATE conversations
+           SET message_count = message_count + $2, last_message_at = $4, updated_at = $4,
+               title = COALESCE(title, $3), title_source = CASE WHEN title IS NULL AND $3::text IS NOT NULL THEN 'cut' ELSE title_source END
+           WHERE id = $1"#,
+        id.0,
+        added,
+        title,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+struct ConversationRow {
+    id: ConversationId,
+    title: Option<String>,
+    status: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    last_message_at: DateTime<Utc>,
+    message_count: i32,
+    busy: bool,
+}
+
+impl TryFrom<ConversationRow> for Conversation {
+    type Error = StoreError;
+
+    fn try_from(row: ConversationRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id,
+            title: row.title,
+            status: ConversationStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("conversation status"))?,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            last_message_at: row.last_message_at,
+            message_count: row.message_count,
+            busy: row.busy,
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! What can go wrong between us and Postgres.
+
+use thiserror::Error;
+
+/// A query failed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Postgres cannot be reached, is starting or shutting down, or has no connection left: trying again makes sense.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// Anything else: a bug, or a broken database.
+    #[error("a query failed")]
+    Query(#[source] sqlx::Error),
+    /// A stored word that this version does not know.
+    #[error("a row holds an unknown {0}")]
+    UnknownWord(&'static str),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_unavailable(&error) {
+            Self::Unavailable(error)
+        } else {
+            Self::Query(error)
+        }
+    }
+}
+
+/// Whether an error means "not now" instead of "never".
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // SQLSTATE classes: 08 connection, 53 resources, 57P operator intervention; 55P03 lock and 57014 statement timeout.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57P")
+                || code == "57014"
+                || code == "55P03"
+        }),
+        _ => false,
+    }
+}

@@ -1,0 +1,245 @@
+//! Messages of a conversation, both sides, as clients see them.
+
+use chrono::{DateTime, Utc};
+use cura_domain::answer::{Bases, Fence};
+use cura_domain::message::{FinishReason, MessageStatus, Role, Usage};
+use cura_domain::prompt::PromptMessage;
+use cura_domain::{ConversationId, MessageId, UserId};
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// A message of either side. What only an answer has is empty on a user's message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The message.
+    pub id: MessageId,
+    /// Where it was said.
+    pub conversation_id: ConversationId,
+    /// What it answers or follows.
+    pub parent_id: Option<MessageId>,
+    /// Who speaks.
+    pub role: Role,
+    /// The text; of a running answer, what was saved of it so far.
+    pub content: String,
+    /// How far it has come.
+    pub status: MessageStatus,
+    /// The attempt that may write; 0 before the first.
+    pub attempt: Fence,
+    /// Where each attempt began.
+    pub bases: Bases,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The provider that answered.
+    pub provider: Option<String>,
+    /// Why the answer ended.
+    pub finish_reason: Option<FinishReason>,
+    /// What the answer cost.
+    pub usage: Option<Usage>,
+    /// From the question stored to the answer complete, in milliseconds.
+    pub latency_ms: Option<i64>,
+    /// From the question stored to the first text, in milliseconds.
+    pub ttft_ms: Option<i64>,
+    /// Why the answer failed: a stable machine word.
+    pub error_code: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The order of a list of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+/// Writes a user's message and its pending answer in one statement; gives their ids.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn insert_turn(
+    conn: &mut PgConnection,
+    user: UserId,
+    conversation: ConversationId,
+    content: &str,
+    now: DateTime<Utc>,
+) -> Result<(MessageId, MessageId), StoreError> {
+    let row = sqlx::query!(
+        r#"WITH question AS (
+               INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
+               SELECT $1, $2, (SELECT max(id) FROM messages WHERE conversation_id = $1), 'user', $3, 'sent', $4, $4
+               RETURNING id
+           ), answer AS (
+               INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
+               SELECT $1, $2, id, 'assistant', '', 'sending', $4, $4 FROM question
+               RETURNING id
+           )
+           SELECT question.id AS "question!", answer.id AS "answer!" FROM question, answer"#,
+        conversation.0,
+        user.0,
+        content,
+        now,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((MessageId(row.question), MessageId(row.answer)))
+}
+
+/// A message of `user`, unless its conversation was deleted.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find_owned(conn: &mut PgConnection, user: UserId, id: MessageId) -> Result<Option<Message>, StoreError> {
+    let row = sqlx::query_as!(
+        MessageRow,
+        r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.bases, m.model,
+                  m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.latency_ms,
+                  m.ttft_ms, m.error_code, m.created_at
+           FROM messages m JOIN conversations c ON c.id = m.conversation_id
+           WHERE m.id = $1 AND m.user_id = $2 AND c.deleted_at IS NULL"#,
+        id.0,
+        user.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Message::try_from).transpose()
+}
+
+/// A page of a conversation's messages after `after` in the given order, at most `limit`. The caller has checked
+/// that the conversation is the user's.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list(
+    conn: &mut PgConnection,
+    conversation: ConversationId,
+    order: Order,
+    after: Option<MessageId>,
+    limit: i64,
+) -> Result<Vec<Message>, StoreError> {
+    let rows = match order {
+        Order::Descending => {
+            sqlx::query_as!(
+                MessageRow,
+                r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
+                          finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
+                          created_at
+                   FROM messages WHERE conversation_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"#,
+                conversation.0,
+                after.map_or(i64::MAX, |after| after.0),
+                limit,
+            )
+            .fetch_all(conn)
+            .await?
+        }
+        Order::Ascending => {
+            sqlx::query_as!(
+                MessageRow,
+                r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
+                          finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
+                          created_at
+                   FROM messages WHERE conversation_id = $1 AND id > $2 ORDER BY id LIMIT $3"#,
+                conversation.0,
+                after.map_or(0, |after| after.0),
+                limit,
+            )
+            .fetch_all(conn)
+            .await?
+        }
+    };
+    rows.into_iter().map(Message::try_from).collect()
+}
+
+/// What was said before and at `question`, newest first, at most `limit` messages, answers that failed left out.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn history(
+    conn: &mut PgConnection,
+    conversation: ConversationId,
+    question: MessageId,
+    limit: i64,
+) -> Result<Vec<PromptMessage>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT role, content FROM messages
+           WHERE conversation_id = $1 AND id <= $2 AND status = 'sent' AND content <> ''
+           ORDER BY id DESC LIMIT $3"#,
+        conversation.0,
+        question.0,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(PromptMessage {
+                role: role(&row.role)?,
+                content: row.content,
+            })
+        })
+        .collect()
+}
+
+struct MessageRow {
+    id: MessageId,
+    conversation_id: ConversationId,
+    parent_id: Option<i64>,
+    role: String,
+    content: String,
+    status: String,
+    attempt: i32,
+    bases: Vec<i64>,
+    model: Option<String>,
+    provider: Option<String>,
+    finish_reason: Option<String>,
+    input_tokens: Option<i64>,
+    output_tokens: Option<i64>,
+    usage_estimated: Option<bool>,
+    latency_ms: Option<i64>,
+    ttft_ms: Option<i64>,
+    error_code: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<MessageRow> for Message {
+    type Error = StoreError;
+
+    fn try_from(row: MessageRow) -> Result<Self, StoreError> {
+        let finish_reason = row
+            .finish_reason
+            .map(|word| FinishReason::from_word(&word).ok_or(StoreError::UnknownWord("finish reason")))
+            .transpose()?;
+        let usage = row
+            .input_tokens
+            .zip(row.output_tokens)
+            .map(|(input_tokens, output_tokens)| Usage {
+                input_tokens,
+                output_tokens,
+                estimated: row.usage_estimated.unwrap_or(true),
+            });
+        Ok(Self {
+            id: row.id,
+            conversation_id: row.conversation_id,
+            parent_id: row.parent_id.map(MessageId),
+            role: role(&row.role)?,
+            content: row.content,
+            status: MessageStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("message status"))?,
+            attempt: Fence(row.attempt.unsigned_abs()),
+            bases: Bases(row.bases.into_iter().map(i64::unsigned_abs).collect()),
+            model: row.model,
+            provider: row.provider,
+            finish_reason,
+            usage,
+            latency_ms: row.latency_ms,
+            ttft_ms: row.ttft_ms,
+            error_code: row.error_code,
+            created_at: row.created_at,
+        })
+    }
+}
+
+fn role(word: &str) -> Result<Role, StoreError> {
+    Role::from_word(word).ok_or(StoreError::UnknownWord("role"))
+}

@@ -1,0 +1,125 @@
+//! Users: who may sign in, and what they told us about themselves.
+
+use chrono::{DateTime, Utc};
+use cura_domain::UserId;
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// A user's profile.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The user.
+    pub id: UserId,
+    /// Normalised address.
+    pub email: String,
+    /// What they are called.
+    pub name: Option<String>,
+    /// Where their picture is.
+    pub avatar_url: Option<String>,
+    /// Whatever the clients keep there, and what Cura reads of it.
+    pub preferences: serde_json::Value,
+    /// IANA time zone.
+    pub timezone: String,
+    /// BCP 47 language tag.
+    pub language: String,
+    /// When they were last active.
+    pub last_seen: Option<DateTime<Utc>>,
+    /// When they registered.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What signing in needs to know.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The user.
+    pub id: UserId,
+    /// PHC string of the password.
+    pub password_hash: String,
+    /// Whether an operator has suspended the account.
+    pub suspended: bool,
+}
+
+/// Adds a user; `None` when the address is taken.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn insert(
+    conn: &mut PgConnection,
+    email: &str,
+    password_hash: &str,
+    name: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Option<User>, StoreError> {
+    let user = sqlx::query_as!(
+        User,
+        r#"INSERT INTO users (email, password_hash, name, created_at, updated_at, last_seen)
+           VALUES ($1, $2, $3, $4, $4, $4)
+           ON CONFLICT ON CONSTRAINT users_email_key DO NOTHING
+           RETURNING id, email, name, avatar_url, preferences, timezone, language, last_seen, created_at"#,
+        email,
+        password_hash,
+        name,
+        now,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(user)
+}
+
+/// The profile of a user.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, StoreError> {
+    let user = sqlx::query_as!(
+        User,
+        r#"SELECT id, email, name, avatar_url, preferences, timezone, language, last_seen, created_at
+           FROM users WHERE id = $1"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(user)
+}
+
+/// The credentials behind an address.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find_credentials(conn: &mut PgConnection, email: &str) -> Result<Option<Credentials>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!" FROM users WHERE email = $1"#,
+        email,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Credentials {
+        id: UserId(row.id),
+        password_hash: row.password_hash,
+        suspended: row.suspended,
+    }))
+}
+
+/// Replaces a password hash, unless it was changed since `old` was read.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn replace_password_hash(
+    conn: &mut PgConnection,
+    id: UserId,
+    old: &str,
+    new: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE users SET password_hash = $3, updated_at = $4 WHERE id = $1 AND password_hash = $2",
+        id.0,
+        old,
+        new,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
