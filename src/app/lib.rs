@@ -1,1 +1,93 @@
+//! What people can do: one module a use case. A use case opens the transaction, locks what is owned, applies a rule of
+//! the domain, writes, enqueues, commits; then it announces.
 
+pub mod accounts;
+pub mod chat;
+pub mod conversations;
+pub mod follow;
+pub mod health;
+pub mod passwords;
+pub mod tokens;
+
+use std::sync::Arc;
+
+use cura_domain::{Clock, Entropy};
+use cura_live::Live;
+use cura_store::{PgConnection, PgPool, StoreError};
+use sqlx::pool::PoolConnection;
+use sqlx::{Postgres, Transaction};
+
+pub use accounts::Caller;
+use passwords::Passwords;
+use tokens::Tokens;
+
+/// Everything a use case needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+struct Parts {
+    pool: PgPool,
+    live: Live,
+    clock: Clock,
+    entropy: Entropy,
+    tokens: Tokens,
+    passwords: Passwords,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(
+        pool: PgPool,
+        live: Live,
+        clock: Clock,
+        entropy: Entropy,
+        tokens: Tokens,
+        passwords: Passwords,
+    ) -> Self {
+        Self(Arc::new(Parts { pool, live, clock, entropy, tokens, passwords }))
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        Ok(self.0.pool.acquire().await?)
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        Ok(self.0.pool.begin().await?)
+    }
+}
+
+async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
+    Ok(transaction.commit().await?)
+}
+
+/// A page of a list and where the next one starts.
+#[derive(Debug, Clone)]
+pub struct Page<T, P> {
+    /// At most as many as asked for.
+    pub items: Vec<T>,
+    /// The position after the last item, when there is more.
+    pub next: Option<P>,
+    /// How many there are in all.
+    pub total: i64,
+}
+
+impl<T, P> Page<T, P> {
+    /// Makes a page of `items`, which were fetched with one more than `limit` to see whether there is more.
+    fn cut(mut items: Vec<T>, limit: u32, total: i64, position: impl Fn(&T) -> P) -> Self {
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(position);
+        Self { items, next, total }
+    }
+}
+
+/// `now` as Postgres keeps it: whole microseconds, so that what is answered at once equals what is read later.
+fn stamp(clock: &Clock) -> chrono::DateTime<chrono::Utc> {
+    use chrono::SubsecRound;
+    clock.now().trunc_subsecs(6)
+}
+
+/// A connection as the store wants it.
+fn conn<'c>(transaction: &'c mut Transaction<'static, Postgres>) -> &'c mut PgConnection {
+    transaction
+}

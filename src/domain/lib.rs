@@ -4,6 +4,7 @@ pub mod account;
 pub mod answer;
 pub mod clock;
 pub mod conversation;
+pub mod idempotency;
 pub mod ids;
 pub mod message;
 pub mod prompt;

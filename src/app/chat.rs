@@ -1,0 +1,151 @@
+//! Sending a message: stored and queued in one transaction, once, however often it is sent.
+
+use chrono::TimeDelta;
+use cura_domain::conversation::Title;
+use cura_domain::idempotency::IdempotencyKey;
+use cura_domain::message::MessageText;
+use cura_domain::{ConversationId, MessageId};
+use cura_queue::{GenerateAnswer, QueueError};
+use cura_store::idempotency::KeyUse;
+use cura_store::messages::Message;
+use cura_store::{StoreError, conversations, idempotency, messages};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::{App, Caller, commit, conn, stamp};
+
+/// How long an idempotency key stands for its first use, as the contract says.
+const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
+
+/// A message to send.
+#[derive(Debug, Clone)]
+pub struct SendMessage {
+    /// Where; `None` opens a new conversation.
+    pub conversation: Option<ConversationId>,
+    /// What.
+    pub text: MessageText,
+    /// The client's own name for this send.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A message that is stored, and its answer that is queued, running or done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartedAnswer {
+    /// Where it was said.
+    pub conversation: ConversationId,
+    /// The user's message.
+    pub user_message: MessageId,
+    /// The answer.
+    pub answer: MessageId,
+    /// Whether an earlier send with the same key had done it.
+    pub replayed: bool,
+}
+
+/// Why a message was not sent. Nothing was stored.
+#[derive(Debug, Error)]
+pub enum SendMessageError {
+    /// The conversation is not there, or not the caller's.
+    #[error("no such conversation")]
+    ConversationNotFound,
+    /// An answer is being written in this conversation.
+    #[error("an answer is being written")]
+    Busy,
+    /// The key was used for another message.
+    #[error("the key was used for another message")]
+    KeyReused,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The queue failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// Why a message cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadMessageError {
+    /// Not there, or not the caller's.
+    #[error("no such message")]
+    NotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl App {
+    /// Stores a message and queues its answer. Both are there, or neither.
+    ///
+    /// # Errors
+    /// [`SendMessageError`]; then nothing was stored.
+    pub async fn start_answer(&self, caller: Caller, send: &SendMessage) -> Result<StartedAnswer, SendMessageError> {
+        let now = stamp(&self.0.clock);
+        let keyed = send.key.as_ref().map(|key| (key.as_str(), request_hash(send)));
+        let mut transaction = self.begin().await?;
+        if let Some((key, hash)) = &keyed
+            && !idempotency::claim(conn(&mut transaction), caller.user, key, hash, now, now - KEY_LIFETIME).await?
+        {
+            let first = idempotency::find(conn(&mut transaction), caller.user, key, now - KEY_LIFETIME)
+                .await?
+                .ok_or(SendMessageError::ConversationNotFound)?;
+            return self.replay(&mut transaction, caller, hash, &first).await;
+        }
+        let conversation = match send.conversation {
+            Some(id) => {
+                match conversations::lock_owned(conn(&mut transaction), caller.user, id).await? {
+                    None => return Err(SendMessageError::ConversationNotFound),
+                    Some(true) => return Err(SendMessageError::Busy),
+                    Some(false) => id,
+                }
+            }
+            None => conversations::insert(conn(&mut transaction), caller.user, None, "none", now).await?,
+        };
+        let text = send.text.as_str();
+        let (user_message, answer) =
+            messages::insert_turn(conn(&mut transaction), caller.user, conversation, text, now).await?;
+        let title = Title::cut(text);
+        conversations::touch(conn(&mut transaction), conversation, 2, Some(title.as_str()), now).await?;
+        if let Some((key, _)) = &keyed {
+            idempotency::bind(conn(&mut transaction), caller.user, key, user_message, answer).await?;
+        }
+        cura_queue::enqueue(conn(&mut transaction), &GenerateAnswer { message_id: answer.0 }, None).await?;
+        commit(transaction).await?;
+        Ok(StartedAnswer { conversation, user_message, answer, replayed: false })
+    }
+
+    /// One message of the caller; of a running answer with the text saved so far.
+    ///
+    /// # Errors
+    /// [`ReadMessageError::NotFound`] also when it is somebody else's.
+    pub async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, ReadMessageError> {
+        messages::find_owned(&mut *self.connection().await?, caller.user, id).await?.ok_or(ReadMessageError::NotFound)
+    }
+
+    async fn replay(
+        &self,
+        transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>,
+        caller: Caller,
+        hash: &[u8; 32],
+        first: &KeyUse,
+    ) -> Result<StartedAnswer, SendMessageError> {
+        if first.request_hash != hash {
+            return Err(SendMessageError::KeyReused);
+        }
+        let answer = messages::find_owned(conn(transaction), caller.user, first.answer)
+            .await?
+            .ok_or(SendMessageError::ConversationNotFound)?;
+        Ok(StartedAnswer {
+            conversation: answer.conversation_id,
+            user_message: first.user_message,
+            answer: first.answer,
+            replayed: true,
+        })
+    }
+}
+
+/// What makes two sends the same one: where and what.
+fn request_hash(send: &SendMessage) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(send.conversation.map_or(0, |id| id.0).to_be_bytes());
+    hash.update(send.text.as_str().as_bytes());
+    hash.finalize().into()
+}

@@ -1,0 +1,98 @@
+//! Conversations: making, listing and reading them. Somebody else's conversation is not there.
+
+use cura_domain::conversation::{ConversationStatus, Title};
+use cura_domain::{ConversationId, MessageId};
+use cura_store::conversations::{self, Conversation, ListPosition};
+use cura_store::messages::{self, Message, Order};
+use cura_store::{StoreError};
+use thiserror::Error;
+
+use crate::{App, Caller, Page, commit, conn, stamp};
+
+/// Why a conversation cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadConversationError {
+    /// Not there, or not the caller's.
+    #[error("no such conversation")]
+    NotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl App {
+    /// Makes an empty conversation.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_conversation(
+        &self,
+        caller: Caller,
+        title: Option<&Title>,
+    ) -> Result<Conversation, ReadConversationError> {
+        let now = stamp(&self.0.clock);
+        let mut transaction = self.begin().await?;
+        let source = if title.is_some() { "user" } else { "none" };
+        let id =
+            conversations::insert(conn(&mut transaction), caller.user, title.map(Title::as_str), source, now).await?;
+        let made = conversations::find_owned(conn(&mut transaction), caller.user, id)
+            .await?
+            .ok_or(ReadConversationError::NotFound)?;
+        commit(transaction).await?;
+        Ok(made)
+    }
+
+    /// One conversation.
+    ///
+    /// # Errors
+    /// [`ReadConversationError::NotFound`] also when it is somebody else's.
+    pub async fn conversation(
+        &self,
+        caller: Caller,
+        id: ConversationId,
+    ) -> Result<Conversation, ReadConversationError> {
+        conversations::find_owned(&mut *self.connection().await?, caller.user, id)
+            .await?
+            .ok_or(ReadConversationError::NotFound)
+    }
+
+    /// A page of the caller's conversations, newest activity first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_conversations(
+        &self,
+        caller: Caller,
+        status: ConversationStatus,
+        after: Option<ListPosition>,
+        limit: u32,
+    ) -> Result<Page<Conversation, ListPosition>, StoreError> {
+        let mut connection = self.connection().await?;
+        let items = conversations::list(&mut connection, caller.user, status, after, i64::from(limit) + 1).await?;
+        let total = conversations::count(&mut connection, caller.user, status).await?;
+        Ok(Page::cut(items, limit, total, |last| ListPosition {
+            last_message_at: last.last_message_at,
+            id: last.id,
+        }))
+    }
+
+    /// A page of a conversation's messages.
+    ///
+    /// # Errors
+    /// [`ReadConversationError::NotFound`] also when it is somebody else's.
+    pub async fn list_messages(
+        &self,
+        caller: Caller,
+        id: ConversationId,
+        order: Order,
+        after: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Page<Message, MessageId>, ReadConversationError> {
+        let mut connection = self.connection().await?;
+        let conversation = conversations::find_owned(&mut connection, caller.user, id)
+            .await?
+            .ok_or(ReadConversationError::NotFound)?;
+        let items = messages::list(&mut connection, id, order, after, i64::from(limit) + 1).await?;
+        Ok(Page::cut(items, limit, conversation.message_count.into(), |last| last.id))
+    }
+}

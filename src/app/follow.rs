@@ -1,0 +1,183 @@
+//! Watching an answer come: gap-free, never repeated, from any place, during and after the generation.
+//!
+//! The text comes from `live`, the end from Postgres. When `live` is silent, Postgres is asked whether it knows more: an
+//! announcement that got lost, or a `live` that is down, costs seconds, never a word.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use cura_domain::MessageId;
+use cura_domain::answer::{Fence, Position};
+use cura_domain::message::MessageStatus;
+use cura_live::{Follower, Progress};
+use cura_store::messages::{self, Message};
+use tokio::time::Instant;
+
+use crate::{App, Caller};
+
+/// How long `live` may be silent before Postgres is asked.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// What a watcher of an answer sees.
+#[derive(Debug, Clone)]
+pub enum AnswerEvent {
+    /// A worker has it.
+    Started {
+        /// Which attempt this is, from 1.
+        attempt: Fence,
+        /// Where the watcher stands now.
+        position: Position,
+    },
+    /// Text to append.
+    Chunk {
+        /// Where it belongs, in UTF-8 bytes.
+        offset: u64,
+        /// The text.
+        content: String,
+        /// Where the watcher stands after it.
+        position: Position,
+    },
+    /// Text to cut back: a new attempt could not continue exactly.
+    Reset {
+        /// How many bytes stay.
+        offset: u64,
+        /// Where the watcher stands now.
+        position: Position,
+    },
+    /// The answer is final, sent or failed: the last event.
+    Ended {
+        /// The final message.
+        message: Box<Message>,
+        /// Where the watcher stands now.
+        position: Position,
+    },
+}
+
+/// Watches one answer of one user.
+pub struct AnswerFollower {
+    app: App,
+    caller: Caller,
+    answer: MessageId,
+    live: Follower,
+    position: Position,
+    ready: VecDeque<AnswerEvent>,
+    ended: bool,
+    ask_at: Instant,
+}
+
+impl App {
+    /// Watches an answer from `position`. The caller has checked that it is the user's.
+    pub async fn follow(&self, caller: Caller, answer: MessageId, position: Position) -> AnswerFollower {
+        AnswerFollower {
+            app: self.clone(),
+            caller,
+            answer,
+            live: self.0.live.follow(answer, position),
+            position,
+            ready: VecDeque::new(),
+            ended: false,
+            ask_at: Instant::now() + SILENCE,
+        }
+    }
+
+    /// Watches a message that was just read: what is missing comes from it at once, and if it is final, so does the end.
+    pub async fn follow_read(&self, caller: Caller, message: Message, position: Position) -> AnswerFollower {
+        let mut follower = self.follow(caller, message.id, position).await;
+        if message.status != MessageStatus::Sending {
+            follower.end_with(message);
+        }
+        follower
+    }
+}
+
+impl AnswerFollower {
+    /// The next event; `None` after [`AnswerEvent::Ended`]. Safe to cancel.
+    pub async fn next(&mut self) -> Option<AnswerEvent> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            tokio::select! {
+                progress = self.live.next() => {
+                    self.ask_at = Instant::now() + SILENCE;
+                    match progress {
+                        Progress::Started { attempt } => {
+                            let position = Position { attempt, offset: self.position.offset };
+                            return Some(AnswerEvent::Started { attempt, position });
+                        }
+                        Progress::Reset { attempt, offset } => {
+                            self.position = Position { attempt, offset };
+                            return Some(AnswerEvent::Reset { offset, position: self.position });
+                        }
+                        Progress::Text { offset, content, position } => {
+                            self.position = position;
+                            return Some(AnswerEvent::Chunk { offset, content, position });
+                        }
+                        // The truth is in Postgres; if it cannot be read now, soon.
+                        Progress::Ended => self.ask_at = Instant::now(),
+                    }
+                }
+                () = tokio::time::sleep_until(self.ask_at) => {
+                    self.ask().await;
+                    self.ask_at = Instant::now() + SILENCE;
+                }
+            }
+        }
+    }
+
+    /// Asks Postgres what it knows of the answer and goes on from there.
+    async fn ask(&mut self) {
+        let found = async {
+            let mut connection = self.app.connection().await?;
+            messages::find_owned(&mut connection, self.caller.user, self.answer).await
+        };
+        match found.await {
+            Ok(Some(message)) if message.status == MessageStatus::Sending => self.catch_up(&message),
+            Ok(Some(message)) => self.end_with(message),
+            // Deleted while we watched: there is nothing more to see.
+            Ok(None) => self.ended = true,
+            Err(error) => tracing::debug!(message_id = %self.answer, %error, "asking for an answer's state failed"),
+        }
+    }
+
+    /// Emits what a saved text has beyond what the watcher has; follows `live` from there.
+    fn catch_up(&mut self, message: &Message) {
+        let before = self.position;
+        if message.attempt < before.attempt || (message.attempt == before.attempt && message.content.len() as u64 <= before.offset) {
+            return;
+        }
+        self.align(message);
+        if self.position != before {
+            self.live = self.app.0.live.follow(self.answer, self.position);
+        }
+    }
+
+    fn end_with(&mut self, message: Message) {
+        self.align(&message);
+        self.ready.push_back(AnswerEvent::Ended { message: Box::new(message), position: self.position });
+        self.ended = true;
+    }
+
+    /// Brings the watcher to the end of `message.content`: cuts back what a newer attempt rewrote, adds what is missing.
+    fn align(&mut self, message: &Message) {
+        let text = &message.content;
+        let keep = usize::try_from(message.bases.keep(self.position)).unwrap_or(usize::MAX).min(text.len());
+        let keep = text.floor_char_boundary(keep);
+        let attempt = message.attempt.max(self.position.attempt);
+        if (keep as u64) < self.position.offset {
+            let position = Position { attempt, offset: keep as u64 };
+            self.ready.push_back(AnswerEvent::Reset { offset: keep as u64, position });
+        }
+        self.position = Position { attempt, offset: text.len() as u64 };
+        if keep < text.len() {
+            self.ready.push_back(AnswerEvent::Chunk {
+                offset: keep as u64,
+                content: text[keep..].to_owned(),
+                position: self.position,
+            });
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Tokens: short-lived access tokens (JWT, HS256) and opaque refresh tokens (random, stored as SHA-256 only).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use cura_domain::{Entropy, SessionId, UserId};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// Who issues our access tokens, and for whom.
+const ISSUER: &str = "cura";
+const AUDIENCE: &str = "cura-api";
+/// The only kind of token the API takes.
+const ACCESS: &str = "access";
+/// How far two servers' clocks may differ, in seconds.
+const LEEWAY_SECONDS: i64 = 5;
+/// The longest access token worth looking at, in bytes: ours have about 300.
+const MAX_TOKEN_BYTES: usize = 2048;
+
+/// How long tokens live.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenLifetimes {
+    /// Of an access token.
+    pub access: TimeDelta,
+    /// Of a session since it was last refreshed.
+    pub refresh: TimeDelta,
+}
+
+/// Issues and reads tokens.
+pub struct Tokens {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+    lifetimes: TokenLifetimes,
+}
+
+/// An access token that could not be made.
+#[derive(Debug, Error)]
+#[error("signing failed: {0}")]
+pub struct SigningFailed(String);
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    sid: i64,
+    iat: i64,
+    exp: i64,
+    aud: String,
+    iss: String,
+    typ: String,
+    jti: String,
+}
+
+/// A refresh token on its way to the client; only its hash is kept.
+pub struct RefreshToken {
+    /// What the client gets.
+    pub secret: String,
+    /// What we keep.
+    pub hash: [u8; 32],
+}
+
+impl Tokens {
+    /// Signs with `secret`, HS256.
+    pub fn new(secret: &[u8], lifetimes: TokenLifetimes) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "sub", "aud", "iss"]);
+        // Compared below with the clock we were given.
+        validation.validate_exp = false;
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            validation,
+            lifetimes,
+        }
+    }
+
+    /// How long tokens live.
+    pub fn lifetimes(&self) -> TokenLifetimes {
+        self.lifetimes
+    }
+
+    /// An access token for a session.
+    ///
+    /// # Errors
+    /// When the crypto backend refuses; never with a key of ours.
+    pub fn issue_access(
+        &self,
+        user: UserId,
+        session: SessionId,
+        now: DateTime<Utc>,
+        entropy: &Entropy,
+    ) -> Result<String, SigningFailed> {
+        let claims = Claims {
+            sub: user.to_string(),
+            sid: session.0,
+            iat: now.timestamp(),
+            exp: (now + self.lifetimes.access).timestamp(),
+            aud: AUDIENCE.to_owned(),
+            iss: ISSUER.to_owned(),
+            typ: ACCESS.to_owned(),
+            jti: URL_SAFE_NO_PAD.encode(entropy.bytes::<12>()),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+            .map_err(|error| SigningFailed(error.to_string()))
+    }
+
+    /// Whom an access token names, if it is ours, complete, and has not expired.
+    pub fn read_access(&self, token: &str, now: DateTime<Utc>) -> Option<(UserId, SessionId)> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).ok()?.claims;
+        let now = now.timestamp();
+        let in_time = claims.exp + LEEWAY_SECONDS > now && claims.iat <= now + LEEWAY_SECONDS;
+        (in_time && claims.typ == ACCESS).then_some(())?;
+        Some((claims.sub.parse().ok()?, SessionId(claims.sid)))
+    }
+}
+
+impl RefreshToken {
+    /// A fresh one: 256 random bits.
+    pub fn generate(entropy: &Entropy) -> Self {
+        let secret = URL_SAFE_NO_PAD.encode(entropy.bytes::<32>());
+        let hash = Self::hash(&secret);
+        Self { secret, hash }
+    }
+
+    /// The hash of a presented token. A fast hash is enough for 256 random bits.
+    pub fn hash(secret: &str) -> [u8; 32] {
+        Sha256::digest(secret.as_bytes()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(secret: &[u8]) -> Tokens {
+        Tokens::new(secret, TokenLifetimes { access: TimeDelta::minutes(30), refresh: TimeDelta::days(7) })
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+    }
+
+    fn entropy() -> Entropy {
+        Entropy::new(|buffer| buffer.fill(1))
+    }
+
+    #[test]
+    fn a_token_names_its_user_until_it_expires() {
+        let tokens = tokens(b"secret");
+        let token = tokens.issue_access(UserId(7), SessionId(9), now(), &entropy()).unwrap();
+        assert_eq!(tokens.read_access(&token, now()), Some((UserId(7), SessionId(9))));
+        assert_eq!(tokens.read_access(&token, now() + TimeDelta::minutes(31)), None);
+        assert_eq!(tokens.read_access(&token, now() - TimeDelta::minutes(1)), None, "from the future");
+    }
+
+    #[test]
+    fn a_token_of_another_key_algorithm_audience_or_kind_names_nobody() {
+        let ours = tokens(b"secret");
+        let claims = |typ: &str, aud: &str| {
+            serde_json::json!({"sub": "7", "sid": 9, "iat": now().timestamp(), "exp": now().timestamp() + 60,
+                "aud": aud, "iss": ISSUER, "typ": typ, "jti": "x"})
+        };
+        let sign = |algorithm, claims: &serde_json::Value, key: &[u8]| {
+            jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(key)).unwrap()
+        };
+        let good = claims(ACCESS, AUDIENCE);
+        assert!(ours.read_access(&sign(Algorithm::HS256, &good, b"secret"), now()).is_some());
+        for forged in [
+            sign(Algorithm::HS256, &good, b"other"),
+            sign(Algorithm::HS512, &good, b"secret"),
+            sign(Algorithm::HS256, &claims("refresh", AUDIENCE), b"secret"),
+            sign(Algorithm::HS256, &claims(ACCESS, "elsewhere"), b"secret"),
+            format!("{}{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#), ".e30."),
+            "x".repeat(5000),
+            String::new(),
+        ] {
+            assert_eq!(ours.read_access(&forged, now()), None, "{forged}");
+        }
+    }
+}
