@@ -132,8 +132,8 @@ pub async fn complete(
     Ok(conversation.map(ConversationId))
 }
 
-/// Makes a running answer an `error`, keeping the text that was saved; `false` when it was final already, or when
-/// `fence` is given and old.
+/// Makes a running answer an `error`, with `text` or what was saved; gives the last attempt's fence, or `None` when the
+/// answer was final already, or `fence` is given and old.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -144,19 +144,20 @@ pub async fn fail(
     error_code: &str,
     text: Option<&str>,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
+) -> Result<Option<Fence>, StoreError> {
+    let attempt = sqlx::query_scalar!(
         r#"UPDATE messages
            SET status = 'error', error_code = $3, content = COALESCE($4, content), updated_at = $5,
                latency_ms = (EXTRACT(EPOCH FROM $5::timestamptz - created_at) * 1000)::bigint
-           WHERE id = $1 AND status = 'sending' AND ($2::integer IS NULL OR attempt = $2)"#,
+           WHERE id = $1 AND status = 'sending' AND ($2::integer IS NULL OR attempt = $2)
+           RETURNING attempt"#,
         id.0,
         fence.map(i32::from),
         error_code,
         text,
         now,
     )
-    .execute(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(attempt.map(|attempt| Fence(attempt.unsigned_abs())))
 }

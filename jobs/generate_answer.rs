@@ -1,0 +1,104 @@
+//! Generates one answer: takes it, tells the model the conversation, streams what comes, writes the end.
+//!
+//! May run twice, even at once after a network split: each run takes a fence first, and what an older run still writes
+//! changes nothing. A final answer is never taken again, so a second run ends at once.
+
+use cura_domain::MessageId;
+use cura_domain::message::FinishReason;
+use cura_domain::prompt::{self, PromptMessage};
+use cura_providers::ai::{AiError, Piece, Prompt};
+use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
+use cura_store::answers::TakenAnswer;
+use cura_store::{answers, messages};
+use futures_util::StreamExt;
+
+use crate::writer::AnswerWriter;
+use crate::{Parts, store_error};
+
+/// How many messages back a prompt can reach; its size in bytes is limited by the domain.
+const HISTORY_MESSAGES: i64 = 200;
+
+pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
+    let id = MessageId(job.message_id);
+    let Some((taken, prompt)) = take(parts, id).await? else {
+        tracing::info!(message_id = %id, "nothing to generate: the answer is final or gone");
+        return Ok(());
+    };
+    let estimated_input = prompt.iter().map(|message| message.content.len()).sum();
+    let mut writer = AnswerWriter::new(parts, id, &taken, estimated_input);
+    // The provider is asked at once; readers learn meanwhile that a worker has it.
+    let (accepted, ()) = tokio::join!(
+        parts.ai.stream(Prompt { messages: prompt, max_output_tokens: None }),
+        writer.begin(),
+    );
+    let mut pieces = match accepted {
+        Ok(pieces) => pieces,
+        Err(error) => return give_up_or_retry(writer, &run, error).await,
+    };
+    let mut save = tokio::time::interval(AnswerWriter::SAVE_EVERY);
+    save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    save.reset();
+    // Shutting down is no reason to stop: running answers are drained, and given back only at the deadline.
+    let stopped = async {
+        loop {
+            match run.stopped().await {
+                StopReason::Handover => std::future::pending::<()>().await,
+                reason => return reason,
+            }
+        }
+    };
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            piece = pieces.next() => match piece {
+                Some(Ok(Piece::Text(text))) => writer.append(&text).await?,
+                Some(Ok(Piece::Finished { reason, usage, model })) => {
+                    return writer.complete(reason, usage, model).await;
+                }
+                Some(Err(error)) => return give_up_or_retry(writer, &run, error).await,
+                None => return Err(JobError::Retry { after: None, reason: "the answer broke off".to_owned() }),
+            },
+            _ = save.tick() => writer.save().await?,
+            reason = &mut stopped => match reason {
+                StopReason::Cancelled => {
+                    drop(pieces);
+                    return writer.complete(FinishReason::Cancelled, None, None).await;
+                }
+                StopReason::Lost | StopReason::Handover => {
+                    return Err(JobError::Retry { after: None, reason: "this worker lost its lease".to_owned() });
+                }
+            },
+        }
+    }
+}
+
+/// Takes the answer and reads what the model is told, in one transaction.
+async fn take(parts: &Parts, id: MessageId) -> Result<Option<(TakenAnswer, Vec<PromptMessage>)>, JobError> {
+    let taken = async {
+        let mut transaction = parts.pool.begin().await?;
+        let Some(taken) = answers::take(&mut transaction, id, parts.clock.now()).await? else {
+            return Ok(None);
+        };
+        let history =
+            messages::history(&mut transaction, taken.conversation_id, taken.question, HISTORY_MESSAGES).await?;
+        transaction.commit().await?;
+        Ok(Some((taken, prompt::assemble(history))))
+    };
+    taken.await.map_err(store_error)
+}
+
+/// The provider failed: another attempt when that makes sense and is left, else the answer is an error.
+async fn give_up_or_retry(writer: AnswerWriter<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
+    let reason = error.to_string();
+    if error.retryable() && run.attempt < run.max_attempts {
+        tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; trying again");
+        return Err(JobError::Retry { after: error.retry_after(), reason });
+    }
+    if error.needs_operator() {
+        tracing::error!(message_id = %writer.id(), code = error.code(), reason, "the provider will not work for us");
+    } else {
+        tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; giving up");
+    }
+    writer.fail(error.code()).await?;
+    Err(JobError::Fail { reason })
+}
