@@ -28,7 +28,10 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     let mut writer = AnswerWriter::new(parts, id, &taken, estimated_input);
     // The provider is asked at once; readers learn meanwhile that a worker has it.
     let (accepted, ()) = tokio::join!(
-        parts.ai.stream(Prompt { messages: prompt, max_output_tokens: None }),
+        parts.ai.stream(Prompt {
+            messages: prompt,
+            max_output_tokens: None
+        }),
         writer.begin(),
     );
     let mut pieces = match accepted {
@@ -79,8 +82,13 @@ async fn take(parts: &Parts, id: MessageId) -> Result<Option<(TakenAnswer, Vec<P
         let Some(taken) = answers::take(&mut transaction, id, parts.clock.now()).await? else {
             return Ok(None);
         };
-        let history =
-            messages::history(&mut transaction, taken.conversation_id, taken.question, HISTORY_MESSAGES).await?;
+        let history = messages::history(
+            &mut transaction,
+            taken.conversation_id,
+            taken.question,
+            HISTORY_MESSAGES,
+        )
+        .await?;
         transaction.commit().await?;
         Ok(Some((taken, prompt::assemble(history))))
     };
@@ -92,7 +100,10 @@ async fn give_up_or_retry(writer: AnswerWriter<'_>, run: &Run, error: AiError) -
     let reason = error.to_string();
     if error.retryable() && run.attempt < run.max_attempts {
         tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; trying again");
-        return Err(JobError::Retry { after: error.retry_after(), reason });
+        return Err(JobError::Retry {
+            after: error.retry_after(),
+            reason,
+        });
     }
     if error.needs_operator() {
         tracing::error!(message_id = %writer.id(), code = error.code(), reason, "the provider will not work for us");

@@ -42,7 +42,16 @@ impl<'a> AnswerWriter<'a> {
     pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(1);
 
     pub(crate) fn new(parts: &'a Parts, id: MessageId, taken: &'a TakenAnswer, prompt_bytes: usize) -> Self {
-        Self { parts, id, taken, text: String::new(), saved: 0, ttft: None, prompt_bytes, live_whole: false }
+        Self {
+            parts,
+            id,
+            taken,
+            text: String::new(),
+            saved: 0,
+            ttft: None,
+            prompt_bytes,
+            live_whole: false,
+        }
     }
 
     pub(crate) fn id(&self) -> MessageId {
@@ -51,7 +60,11 @@ impl<'a> AnswerWriter<'a> {
 
     /// Tells readers that this attempt begins.
     pub(crate) async fn begin(&mut self) {
-        let begun = self.parts.live.begin(self.id, self.taken.fence, &self.taken.bases, "").await;
+        let begun = self
+            .parts
+            .live
+            .begin(self.id, self.taken.fence, &self.taken.bases, "")
+            .await;
         self.live_whole = begun.is_ok();
     }
 
@@ -61,9 +74,12 @@ impl<'a> AnswerWriter<'a> {
     /// When a newer attempt has begun, or the answer grows out of bounds.
     pub(crate) async fn append(&mut self, piece: &str) -> Result<(), JobError> {
         if self.text.len() + piece.len() > MAX_ANSWER_BYTES {
-            return Err(JobError::Fail { reason: "the answer is longer than 1 MiB".to_owned() });
+            return Err(JobError::Fail {
+                reason: "the answer is longer than 1 MiB".to_owned(),
+            });
         }
-        self.ttft.get_or_insert_with(|| self.parts.clock.now() - self.taken.created_at);
+        self.ttft
+            .get_or_insert_with(|| self.parts.clock.now() - self.taken.created_at);
         let offset = self.text.len() as u64;
         self.text.push_str(piece);
         if self.live_whole {
@@ -143,9 +159,15 @@ impl<'a> AnswerWriter<'a> {
             .patiently(|| async {
                 let mut connection = self.parts.pool.acquire().await?;
                 let now = self.parts.clock.now();
-                let failed =
-                    answers::fail(&mut connection, self.id, Some(self.taken.fence), code, Some(&self.text), now)
-                        .await?;
+                let failed = answers::fail(
+                    &mut connection,
+                    self.id,
+                    Some(self.taken.fence),
+                    code,
+                    Some(&self.text),
+                    now,
+                )
+                .await?;
                 Ok(failed.is_some())
             })
             .await?;
@@ -178,7 +200,11 @@ impl<'a> AnswerWriter<'a> {
 
     /// Writes the whole text back to `live`.
     async fn restore(&mut self) -> Result<(), JobError> {
-        let restored = self.parts.live.restore(self.id, self.taken.fence, &self.taken.bases, &self.text).await;
+        let restored = self
+            .parts
+            .live
+            .restore(self.id, self.taken.fence, &self.taken.bases, &self.text)
+            .await;
         self.live_whole = true;
         self.note(restored)
     }
@@ -196,11 +222,18 @@ impl<'a> AnswerWriter<'a> {
 
     fn estimate(&self) -> Usage {
         let tokens = |bytes: usize| i64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(i64::MAX);
-        Usage { input_tokens: tokens(self.prompt_bytes), output_tokens: tokens(self.text.len()), estimated: true }
+        Usage {
+            input_tokens: tokens(self.prompt_bytes),
+            output_tokens: tokens(self.text.len()),
+            estimated: true,
+        }
     }
 }
 
 /// A newer attempt writes this answer. Its job is that attempt's; ours only ends.
 fn superseded() -> JobError {
-    JobError::Retry { after: None, reason: "a newer attempt has the answer".to_owned() }
+    JobError::Retry {
+        after: None,
+        reason: "a newer attempt has the answer".to_owned(),
+    }
 }

@@ -94,9 +94,15 @@ impl App {
         let hash = self.0.passwords.hash(password.expose()).await?;
         let now = stamp(&self.0.clock);
         let mut transaction = self.begin().await?;
-        let user = users::insert(conn(&mut transaction), email.as_str(), &hash, name.map(Name::as_str), now)
-            .await?
-            .ok_or(SignInError::EmailTaken)?;
+        let user = users::insert(
+            conn(&mut transaction),
+            email.as_str(),
+            &hash,
+            name.map(Name::as_str),
+            now,
+        )
+        .await?
+        .ok_or(SignInError::EmailTaken)?;
         let signed_in = self.open_session(&mut transaction, user, None).await?;
         commit(transaction).await?;
         Ok(signed_in)
@@ -107,12 +113,7 @@ impl App {
     /// # Errors
     /// [`SignInError::WrongCredentials`], after the same time for an unknown address as for a wrong password;
     /// [`SignInError::Suspended`] only to somebody who knows the password.
-    pub async fn login(
-        &self,
-        email: &Email,
-        password: &str,
-        device: Option<&Name>,
-    ) -> Result<SignedIn, SignInError> {
+    pub async fn login(&self, email: &Email, password: &str, device: Option<&Name>) -> Result<SignedIn, SignInError> {
         let known = users::find_credentials(&mut *self.connection().await?, email.as_str()).await?;
         let stored = known.as_ref().map(|known| known.password_hash.as_str());
         let checked = self.0.passwords.check(password, stored).await?;
@@ -122,13 +123,19 @@ impl App {
         if known.suspended {
             return Err(SignInError::Suspended);
         }
-        let rehashed = if outdated { Some(self.0.passwords.hash(password).await?) } else { None };
+        let rehashed = if outdated {
+            Some(self.0.passwords.hash(password).await?)
+        } else {
+            None
+        };
         let now = stamp(&self.0.clock);
         let mut transaction = self.begin().await?;
         if let Some(new) = rehashed {
             users::replace_password_hash(conn(&mut transaction), known.id, &known.password_hash, &new, now).await?;
         }
-        let user = users::find(conn(&mut transaction), known.id).await?.ok_or(SignInError::WrongCredentials)?;
+        let user = users::find(conn(&mut transaction), known.id)
+            .await?
+            .ok_or(SignInError::WrongCredentials)?;
         let signed_in = self.open_session(&mut transaction, user, device).await?;
         commit(transaction).await?;
         Ok(signed_in)
@@ -142,8 +149,9 @@ impl App {
         let presented = RefreshToken::hash(token);
         let now = stamp(&self.0.clock);
         let mut transaction = self.begin().await?;
-        let session =
-            sessions::lock_by_token(conn(&mut transaction), &presented).await?.ok_or(SignInError::InvalidToken)?;
+        let session = sessions::lock_by_token(conn(&mut transaction), &presented)
+            .await?
+            .ok_or(SignInError::InvalidToken)?;
         if session.ended || session.expires_at <= now {
             return Err(SignInError::InvalidToken);
         }
@@ -168,9 +176,19 @@ impl App {
         };
         let next = RefreshToken::generate(&self.0.entropy);
         let expires_at = now + self.0.tokens.lifetimes().refresh;
-        sessions::rotate(conn(&mut transaction), session.id, &replaced, rotated_at, &next.hash, now, expires_at)
-            .await?;
-        let user = users::find(conn(&mut transaction), session.user_id).await?.ok_or(SignInError::InvalidToken)?;
+        sessions::rotate(
+            conn(&mut transaction),
+            session.id,
+            &replaced,
+            rotated_at,
+            &next.hash,
+            now,
+            expires_at,
+        )
+        .await?;
+        let user = users::find(conn(&mut transaction), session.user_id)
+            .await?
+            .ok_or(SignInError::InvalidToken)?;
         let signed_in = self.signed_in(user, session.id, next)?;
         commit(transaction).await?;
         Ok(signed_in)
@@ -223,14 +241,23 @@ impl App {
         let now = stamp(&self.0.clock);
         let token = RefreshToken::generate(&self.0.entropy);
         let expires_at = now + self.0.tokens.lifetimes().refresh;
-        let session =
-            sessions::insert(conn(transaction), user.id, device.map(Name::as_str), &token.hash, now, expires_at)
-                .await?;
+        let session = sessions::insert(
+            conn(transaction),
+            user.id,
+            device.map(Name::as_str),
+            &token.hash,
+            now,
+            expires_at,
+        )
+        .await?;
         self.signed_in(user, session, token)
     }
 
     fn signed_in(&self, user: User, session: SessionId, refresh: RefreshToken) -> Result<SignedIn, SignInError> {
-        let access_token = self.0.tokens.issue_access(user.id, session, self.0.clock.now(), &self.0.entropy)?;
+        let access_token = self
+            .0
+            .tokens
+            .issue_access(user.id, session, self.0.clock.now(), &self.0.entropy)?;
         Ok(SignedIn {
             user,
             access_token,

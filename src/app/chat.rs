@@ -90,13 +90,11 @@ impl App {
             return self.replay(&mut transaction, caller, hash, &first).await;
         }
         let conversation = match send.conversation {
-            Some(id) => {
-                match conversations::lock_owned(conn(&mut transaction), caller.user, id).await? {
-                    None => return Err(SendMessageError::ConversationNotFound),
-                    Some(true) => return Err(SendMessageError::Busy),
-                    Some(false) => id,
-                }
-            }
+            Some(id) => match conversations::lock_owned(conn(&mut transaction), caller.user, id).await? {
+                None => return Err(SendMessageError::ConversationNotFound),
+                Some(true) => return Err(SendMessageError::Busy),
+                Some(false) => id,
+            },
             None => conversations::insert(conn(&mut transaction), caller.user, None, "none", now).await?,
         };
         let text = send.text.as_str();
@@ -109,7 +107,12 @@ impl App {
         }
         cura_queue::enqueue(conn(&mut transaction), &GenerateAnswer { message_id: answer.0 }, None).await?;
         commit(transaction).await?;
-        Ok(StartedAnswer { conversation, user_message, answer, replayed: false })
+        Ok(StartedAnswer {
+            conversation,
+            user_message,
+            answer,
+            replayed: false,
+        })
     }
 
     /// One message of the caller; of a running answer with the text saved so far.
@@ -117,7 +120,9 @@ impl App {
     /// # Errors
     /// [`ReadMessageError::NotFound`] also when it is somebody else's.
     pub async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, ReadMessageError> {
-        messages::find_owned(&mut *self.connection().await?, caller.user, id).await?.ok_or(ReadMessageError::NotFound)
+        messages::find_owned(&mut *self.connection().await?, caller.user, id)
+            .await?
+            .ok_or(ReadMessageError::NotFound)
     }
 
     async fn replay(

@@ -2,9 +2,9 @@
 
 use cura_domain::conversation::{ConversationStatus, Title};
 use cura_domain::{ConversationId, MessageId};
+use cura_store::StoreError;
 use cura_store::conversations::{self, Conversation, ListPosition};
 use cura_store::messages::{self, Message, Order};
-use cura_store::{StoreError};
 use thiserror::Error;
 
 use crate::{App, Caller, Page, commit, conn, stamp};
@@ -33,8 +33,14 @@ impl App {
         let now = stamp(&self.0.clock);
         let mut transaction = self.begin().await?;
         let source = if title.is_some() { "user" } else { "none" };
-        let id =
-            conversations::insert(conn(&mut transaction), caller.user, title.map(Title::as_str), source, now).await?;
+        let id = conversations::insert(
+            conn(&mut transaction),
+            caller.user,
+            title.map(Title::as_str),
+            source,
+            now,
+        )
+        .await?;
         let made = conversations::find_owned(conn(&mut transaction), caller.user, id)
             .await?
             .ok_or(ReadConversationError::NotFound)?;
@@ -93,6 +99,8 @@ impl App {
             .await?
             .ok_or(ReadConversationError::NotFound)?;
         let items = messages::list(&mut connection, id, order, after, i64::from(limit) + 1).await?;
-        Ok(Page::cut(items, limit, conversation.message_count.into(), |last| last.id))
+        Ok(Page::cut(items, limit, conversation.message_count.into(), |last| {
+            last.id
+        }))
     }
 }

@@ -146,7 +146,9 @@ impl AnswerFollower {
     /// Emits what a saved text has beyond what the watcher has; follows `live` from there.
     fn catch_up(&mut self, message: &Message) {
         let before = self.position;
-        if message.attempt < before.attempt || (message.attempt == before.attempt && message.content.len() as u64 <= before.offset) {
+        if message.attempt < before.attempt
+            || (message.attempt == before.attempt && message.content.len() as u64 <= before.offset)
+        {
             return;
         }
         self.align(message);
@@ -157,21 +159,35 @@ impl AnswerFollower {
 
     fn end_with(&mut self, message: Message) {
         self.align(&message);
-        self.ready.push_back(AnswerEvent::Ended { message: Box::new(message), position: self.position });
+        self.ready.push_back(AnswerEvent::Ended {
+            message: Box::new(message),
+            position: self.position,
+        });
         self.ended = true;
     }
 
     /// Brings the watcher to the end of `message.content`: cuts back what a newer attempt rewrote, adds what is missing.
     fn align(&mut self, message: &Message) {
         let text = &message.content;
-        let keep = usize::try_from(message.bases.keep(self.position)).unwrap_or(usize::MAX).min(text.len());
+        let keep = usize::try_from(message.bases.keep(self.position))
+            .unwrap_or(usize::MAX)
+            .min(text.len());
         let keep = text.floor_char_boundary(keep);
         let attempt = message.attempt.max(self.position.attempt);
         if (keep as u64) < self.position.offset {
-            let position = Position { attempt, offset: keep as u64 };
-            self.ready.push_back(AnswerEvent::Reset { offset: keep as u64, position });
+            let position = Position {
+                attempt,
+                offset: keep as u64,
+            };
+            self.ready.push_back(AnswerEvent::Reset {
+                offset: keep as u64,
+                position,
+            });
         }
-        self.position = Position { attempt, offset: text.len() as u64 };
+        self.position = Position {
+            attempt,
+            offset: text.len() as u64,
+        };
         if keep < text.len() {
             self.ready.push_back(AnswerEvent::Chunk {
                 offset: keep as u64,

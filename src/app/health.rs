@@ -44,7 +44,12 @@ impl App {
                 cura_queue::health(&mut connection).await.ok()
             }),
         );
-        Health { database, live, live_kind: self.0.live.kind(), queue: queue.ok().flatten() }
+        Health {
+            database,
+            live,
+            live_kind: self.0.live.kind(),
+            queue: queue.ok().flatten(),
+        }
     }
 
     /// Whether requests can be served at all: Postgres answers.

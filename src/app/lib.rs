@@ -36,15 +36,15 @@ struct Parts {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(
-        pool: PgPool,
-        live: Live,
-        clock: Clock,
-        entropy: Entropy,
-        tokens: Tokens,
-        passwords: Passwords,
-    ) -> Self {
-        Self(Arc::new(Parts { pool, live, clock, entropy, tokens, passwords }))
+    pub fn new(pool: PgPool, live: Live, clock: Clock, entropy: Entropy, tokens: Tokens, passwords: Passwords) -> Self {
+        Self(Arc::new(Parts {
+            pool,
+            live,
+            clock,
+            entropy,
+            tokens,
+            passwords,
+        }))
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {

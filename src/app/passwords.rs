@@ -26,7 +26,10 @@ pub struct HashCost {
 
 impl Default for HashCost {
     fn default() -> Self {
-        Self { memory_kib: 19 * 1024, passes: 2 }
+        Self {
+            memory_kib: 19 * 1024,
+            passes: 2,
+        }
     }
 }
 
@@ -90,7 +93,8 @@ impl Passwords {
     /// [`PasswordError::Busy`] when no turn comes in time.
     pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
         let (argon2, salt, password) = (self.argon2.clone(), self.entropy.bytes(), password.to_owned());
-        self.in_turn(move || hash_now(&argon2, password.as_bytes(), &salt)).await
+        self.in_turn(move || hash_now(&argon2, password.as_bytes(), &salt))
+            .await
     }
 
     /// Checks `password` against `stored`; without a stored hash it takes the same time and is wrong.
@@ -108,7 +112,9 @@ impl Passwords {
                 return Ok(Checked::Wrong);
             }
             let params = Params::try_from(&hash).map_err(failed)?;
-            Ok(Checked::Right { outdated: params.m_cost() < cost.memory_kib || params.t_cost() < cost.passes })
+            Ok(Checked::Right {
+                outdated: params.m_cost() < cost.memory_kib || params.t_cost() < cost.passes,
+            })
         })
         .await
     }
@@ -133,7 +139,10 @@ impl Passwords {
 }
 
 fn hash_now(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordError> {
-    Ok(argon2.hash_password_with_salt(password, salt).map_err(failed)?.to_string())
+    Ok(argon2
+        .hash_password_with_salt(password, salt)
+        .map_err(failed)?
+        .to_string())
 }
 
 fn failed(error: impl std::fmt::Display) -> PasswordError {
@@ -154,8 +163,14 @@ mod tests {
         let passwords = passwords(64);
         let hash = passwords.hash("correct horse").await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
-        assert_eq!(passwords.check("correct horse", Some(&hash)).await.unwrap(), Checked::Right { outdated: false });
-        assert_eq!(passwords.check("wrong horse", Some(&hash)).await.unwrap(), Checked::Wrong);
+        assert_eq!(
+            passwords.check("correct horse", Some(&hash)).await.unwrap(),
+            Checked::Right { outdated: false }
+        );
+        assert_eq!(
+            passwords.check("wrong horse", Some(&hash)).await.unwrap(),
+            Checked::Wrong
+        );
     }
 
     #[tokio::test]

@@ -113,7 +113,9 @@ impl Tokens {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).ok()?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
+            .ok()?
+            .claims;
         let now = now.timestamp();
         let in_time = claims.exp + LEEWAY_SECONDS > now && claims.iat <= now + LEEWAY_SECONDS;
         (in_time && claims.typ == ACCESS).then_some(())?;
@@ -140,7 +142,13 @@ mod tests {
     use super::*;
 
     fn tokens(secret: &[u8]) -> Tokens {
-        Tokens::new(secret, TokenLifetimes { access: TimeDelta::minutes(30), refresh: TimeDelta::days(7) })
+        Tokens::new(
+            secret,
+            TokenLifetimes {
+                access: TimeDelta::minutes(30),
+                refresh: TimeDelta::days(7),
+            },
+        )
     }
 
     fn now() -> DateTime<Utc> {
@@ -157,7 +165,11 @@ mod tests {
         let token = tokens.issue_access(UserId(7), SessionId(9), now(), &entropy()).unwrap();
         assert_eq!(tokens.read_access(&token, now()), Some((UserId(7), SessionId(9))));
         assert_eq!(tokens.read_access(&token, now() + TimeDelta::minutes(31)), None);
-        assert_eq!(tokens.read_access(&token, now() - TimeDelta::minutes(1)), None, "from the future");
+        assert_eq!(
+            tokens.read_access(&token, now() - TimeDelta::minutes(1)),
+            None,
+            "from the future"
+        );
     }
 
     #[test]
@@ -171,7 +183,10 @@ mod tests {
             jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(key)).unwrap()
         };
         let good = claims(ACCESS, AUDIENCE);
-        assert!(ours.read_access(&sign(Algorithm::HS256, &good, b"secret"), now()).is_some());
+        assert!(
+            ours.read_access(&sign(Algorithm::HS256, &good, b"secret"), now())
+                .is_some()
+        );
         for forged in [
             sign(Algorithm::HS256, &good, b"other"),
             sign(Algorithm::HS512, &good, b"secret"),

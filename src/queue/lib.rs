@@ -1,1 +1,37 @@
+//! Work: durable jobs on Postgres. A job is enqueued in the transaction that makes it necessary, and is run at least once.
+//!
+//! Jobs live in apalis' own schema and run in apalis' `Worker`; the [`apalis_core::backend::Backend`] between the two is
+//! ours, because the stock one loses wake-ups and jobs. What ours guarantees:
+//! - a job whose worker dies is noticed within 5 seconds and run again, at most [`Job::MAX_ATTEMPTS`] times;
+//! - a job whose worker lives is never run a second time at once, however busy, slow or draining the worker is;
+//! - the outcome of a run is written until Postgres has it, and never for a run that was taken away;
+//! - a job that fails for good is kept with its reason, and its heir ([`Job::ON_DEATH`]) is enqueued in the same statement.
 
+mod acks;
+mod backend;
+mod config;
+mod enqueue;
+mod error;
+mod job;
+mod lease;
+mod payloads;
+mod prune;
+mod run;
+mod shared;
+mod stats;
+mod workers;
+
+pub use config::WorkersConfig;
+pub use enqueue::{Cancelled, Enqueued, cancel, enqueue};
+pub use error::QueueError;
+pub use job::{Job, JobError, JobId};
+pub use payloads::{BuryAnswer, GenerateAnswer};
+pub use prune::prune;
+pub use run::{Run, StopReason};
+pub use stats::{QueueHealth, QueueStats, health, stats};
+pub use workers::{Drained, Workers, WorkersBuilder};
+
+/// The migrations of apalis' schema, which our own (`cura_store::MIGRATOR`) build on.
+pub fn migrator() -> sqlx::migrate::Migrator {
+    apalis_postgres::PostgresStorage::<()>::migrations()
+}

@@ -1,0 +1,176 @@
+//! Outcomes of runs, written in batches, tried until Postgres has them, and void for a run that was taken away.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+
+use crate::enqueue::{HEIR, WAKE_CHANNEL};
+use crate::shared::Shared;
+use crate::{JobError, JobId, QueueError, WorkersConfig};
+
+/// How many outcomes may wait to be written before runs wait to report theirs.
+pub(crate) const BACKLOG: usize = 1024;
+/// The most outcomes in one statement.
+const BATCH: usize = 128;
+/// The pause before an outcome is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// The outcome of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Ack {
+    pub(crate) job_id: JobId,
+    pub(crate) instance: Arc<str>,
+    pub(crate) attempt: u32,
+    pub(crate) verdict: Verdict,
+}
+
+/// What becomes of the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done,
+    Again { after: Duration, reason: String },
+    Dead { reason: String },
+    GiveBack,
+}
+
+impl Verdict {
+    /// What an outcome means for a job on this attempt.
+    pub(crate) fn of(outcome: Result<(), JobError>, attempt: u32, max_attempts: u32, config: &WorkersConfig) -> Self {
+        match outcome {
+            Ok(()) => Self::Done,
+            Err(JobError::Handover) => Self::GiveBack,
+            Err(JobError::Fail { reason }) => Self::Dead { reason },
+            Err(JobError::Retry { reason, .. }) if attempt >= max_attempts => Self::Dead {
+                reason: format!("attempt {attempt} of {max_attempts}: {reason}"),
+            },
+            Err(JobError::Retry { after, reason }) => Self::Again {
+                after: after.unwrap_or_default().max(backoff(attempt, config)),
+                reason,
+            },
+        }
+    }
+}
+
+/// Exponential, with full jitter above half: nobody comes back at the same moment, nobody at once.
+fn backoff(attempt: u32, config: &WorkersConfig) -> Duration {
+    let longest = config
+        .backoff
+        .saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)))
+        .min(config.max_backoff);
+    #[expect(clippy::disallowed_methods, reason = "jitter needs no secrecy and no reproduction")]
+    let factor = rand::RngExt::random_range(&mut rand::rng(), 0.5..1.0);
+    longest.mul_f64(factor)
+}
+
+/// Writes outcomes until the channel is closed and empty.
+pub(crate) async fn write_acks(shared: Arc<Shared>, mut acks: mpsc::Receiver<Ack>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while acks.recv_many(&mut batch, BATCH).await > 0 {
+        loop {
+            match write(&shared, &batch).await {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs could not be written yet");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+        shared.unwritten.fetch_sub(batch.len(), Ordering::AcqRel);
+        batch.clear();
+    }
+}
+
+async fn write(shared: &Shared, batch: &[Ack]) -> Result<(), QueueError> {
+    let mut connection = shared.pool.acquire().await?;
+    settle(&mut connection, batch).await
+}
+
+/// One statement: outcomes, heirs of the dead, and a wake-up for what is ready again.
+async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError> {
+    let (mut ids, mut instances, mut attempts, mut statuses, mut delays, mut refunds, mut results) =
+        (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
+    for ack in batch {
+        let (status, delay, refund, result) = match &ack.verdict {
+            Verdict::Done => ("Done", Duration::ZERO, 0, serde_json::json!({"Ok": null})),
+            Verdict::Again { after, reason } => ("Pending", *after, 0, serde_json::json!({"Err": reason})),
+            Verdict::Dead { reason } => ("Killed", Duration::ZERO, 0, serde_json::json!({"Err": reason})),
+            Verdict::GiveBack => ("Pending", Duration::ZERO, 1, serde_json::json!({"Err": "handed over"})),
+        };
+        ids.push(ack.job_id.as_str());
+        instances.push(&*ack.instance);
+        attempts.push(i32::try_from(ack.attempt).unwrap_or(i32::MAX));
+        statuses.push(status);
+        delays.push(delay.as_secs_f64());
+        refunds.push(refund);
+        results.push(result);
+    }
+    sqlx::query(
+        "WITH settled AS (
+             UPDATE apalis.jobs j
+             SET status = a.status, attempts = j.attempts - a.refund, last_result = a.result,
+                 run_at = CASE WHEN a.status = 'Pending' THEN now() + make_interval(secs => a.delay) ELSE j.run_at END,
+                 done_at = CASE WHEN a.status = 'Pending' THEN NULL ELSE now() END,
+                 lock_by = NULL, lock_at = NULL
+             FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::float8[], $6::int[], $7::jsonb[])
+                  AS a (id, instance, attempt, status, delay, refund, result)
+             WHERE j.id = a.id AND j.lock_by = a.instance AND j.attempts = a.attempt AND j.status = 'Running'
+             RETURNING j.id, j.job, j.status, j.run_at, j.metadata -> $8 AS heir
+         ), heirs AS (
+             INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
+             SELECT apalis.generate_ulid(), job, heir, 'Pending', 0, 25, now(), 0, id
+             FROM settled WHERE status = 'Killed' AND heir IS NOT NULL
+             ON CONFLICT (job_type, idempotency_key) DO NOTHING
+         )
+         SELECT pg_notify($9, '')::text FROM settled WHERE status = 'Pending' AND run_at <= now() LIMIT 1",
+    )
+    .bind(ids)
+    .bind(instances)
+    .bind(attempts)
+    .bind(statuses)
+    .bind(delays)
+    .bind(refunds)
+    .bind(results)
+    .bind(HEIR)
+    .bind(WAKE_CHANNEL)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_with_jitter_and_has_a_ceiling() {
+        let config = WorkersConfig::default();
+        for attempt in 1..40 {
+            let whole = config
+                .backoff
+                .saturating_mul(2u32.saturating_pow(attempt - 1))
+                .min(config.max_backoff);
+            let wait = backoff(attempt, &config);
+            assert!(
+                wait >= whole / 2 && wait <= whole,
+                "attempt {attempt}: {wait:?} of {whole:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_is_the_last() {
+        let config = WorkersConfig::default();
+        let retry = || {
+            Err(JobError::Retry {
+                after: Some(Duration::from_secs(7)),
+                reason: "x".into(),
+            })
+        };
+        assert!(matches!(Verdict::of(retry(), 1, 2, &config), Verdict::Again { after, .. } if after.as_secs() == 7));
+        assert!(matches!(Verdict::of(retry(), 2, 2, &config), Verdict::Dead { .. }));
+        assert_eq!(Verdict::of(Err(JobError::Handover), 2, 2, &config), Verdict::GiveBack);
+    }
+}

@@ -1,0 +1,192 @@
+//! The lease: this instance says every half second that it lives, learns which of its jobs are cancelled, and gives the
+//! jobs of instances that fell silent to others. None of it depends on how busy the jobs keep the process.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::PgListener;
+use tokio::time::Instant;
+
+use crate::enqueue::{CANCEL, CANCEL_CHANNEL, HEIR, WAKE_CHANNEL};
+use crate::shared::Shared;
+use crate::{QueueError, StopReason};
+
+/// The channel of apalis' insert trigger.
+const INSERT_CHANNEL: &str = "apalis::job::insert";
+/// What marks our rows in apalis' table of workers.
+const STORAGE: &str = "cura";
+/// How long one statement of the lease may take.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause before a lost LISTEN connection is tried again.
+const LISTEN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Renews until `shared.draining` and every run has ended; the caller aborts it then.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    let mut renew = tokio::time::interval(shared.config.renew);
+    renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = Instant::now();
+    // Since when Postgres has been seen without a gap.
+    let mut unbroken: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            _ = renew.tick() => {}
+            () = shared.check_lease.notified() => {}
+        }
+        let asked = Instant::now();
+        match bounded(beat(&shared)).await {
+            Ok(cancelled) => {
+                for job_id in cancelled {
+                    shared.stop_run(&job_id, StopReason::Cancelled);
+                }
+                // A process that was frozen has not been watching either, even if its queries worked.
+                if asked.duration_since(seen) > shared.config.dead_after {
+                    unbroken = None;
+                }
+                seen = Instant::now();
+                let since = *unbroken.get_or_insert(seen);
+                if seen.duration_since(since) >= shared.config.witness
+                    && let Err(error) = bounded(reap(&shared)).await
+                {
+                    tracing::warn!(%error, "looking for dead workers failed");
+                }
+            }
+            Err(error) => {
+                unbroken = None;
+                tracing::warn!(%error, "renewing the worker's lease failed");
+                if seen.elapsed() > shared.config.isolation && shared.leased.load(Ordering::Acquire) {
+                    tracing::error!("Postgres has been away for too long: running jobs are given up");
+                    shared.lose_lease();
+                }
+            }
+        }
+    }
+}
+
+/// Registers, or renews and gives the jobs of ours that somebody wants cancelled.
+async fn beat(shared: &Shared) -> Result<Vec<String>, QueueError> {
+    let instance = shared.instance();
+    if !shared.leased.load(Ordering::Acquire) {
+        sqlx::query(
+            "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
+             VALUES ($1, $2, $2, '', now(), now()) ON CONFLICT (id) DO UPDATE SET last_seen = now()",
+        )
+        .bind(&*instance)
+        .bind(STORAGE)
+        .execute(&shared.pool)
+        .await?;
+        shared.leased.store(true, Ordering::Release);
+        shared.wake.notify_one();
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(
+        "WITH beat AS (UPDATE apalis.workers SET last_seen = now() WHERE id = $1 RETURNING id)
+         SELECT beat.id IS NOT NULL, array(
+             SELECT id FROM apalis.jobs WHERE lock_by = $1 AND status = 'Running' AND metadata ? $2
+         ) FROM (SELECT 1) one LEFT JOIN beat ON true",
+    )
+    .bind(&*instance)
+    .bind(CANCEL)
+    .fetch_one(&shared.pool)
+    .await?;
+    if !rows.try_get::<bool, _>(0)? {
+        tracing::error!("this worker was declared dead: running jobs are given up");
+        shared.lose_lease();
+        return Ok(Vec::new());
+    }
+    Ok(rows.try_get(1)?)
+}
+
+/// Gives the jobs of silent instances to others, and makes those dead that have used up their attempts.
+async fn reap(shared: &Shared) -> Result<(), QueueError> {
+    let row = sqlx::query(
+        "WITH dead AS (
+             SELECT id FROM apalis.workers
+             WHERE worker_type = $1 AND last_seen < now() - make_interval(secs => $2)
+             ORDER BY id FOR UPDATE SKIP LOCKED
+         ), freed AS (
+             UPDATE apalis.jobs
+             SET status = CASE WHEN attempts < max_attempts THEN 'Pending' ELSE 'Killed' END,
+                 run_at = CASE WHEN attempts < max_attempts THEN now() ELSE run_at END,
+                 done_at = CASE WHEN attempts < max_attempts THEN NULL ELSE now() END,
+                 last_result = '{\"Err\": \"the worker died\"}', lock_by = NULL, lock_at = NULL
+             WHERE lock_by IN (SELECT id FROM dead) AND status = 'Running'
+             RETURNING id, job, status, metadata -> $3 AS heir
+         ), heirs AS (
+             INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
+             SELECT apalis.generate_ulid(), job, heir, 'Pending', 0, 25, now(), 0, id
+             FROM freed WHERE status = 'Killed' AND heir IS NOT NULL
+             ON CONFLICT (job_type, idempotency_key) DO NOTHING
+         ), gone AS (
+             DELETE FROM apalis.workers WHERE id IN (SELECT id FROM dead)
+         ), woken AS (
+             SELECT pg_notify($4, '') FROM freed WHERE status = 'Pending' LIMIT 1
+         )
+         SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM freed), (SELECT count(*) FROM woken)",
+    )
+    .bind(STORAGE)
+    .bind(shared.config.dead_after.as_secs_f64())
+    .bind(HEIR)
+    .bind(WAKE_CHANNEL)
+    .fetch_one(&shared.pool)
+    .await?;
+    let (dead, freed): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if dead > 0 {
+        tracing::warn!(
+            workers = dead,
+            jobs = freed,
+            "workers fell silent; their jobs go to others"
+        );
+    }
+    Ok(())
+}
+
+/// Leaves: after it, nobody waits for this instance to fall silent.
+pub(crate) async fn leave(shared: &Shared) -> Result<(), QueueError> {
+    let instance = shared.instance();
+    bounded(async {
+        sqlx::query("DELETE FROM apalis.workers w WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM apalis.jobs WHERE lock_by = w.id)")
+            .bind(&*instance)
+            .execute(&shared.pool)
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Listens for new and cancelled jobs on one connection; after every reconnect everybody looks for themselves.
+pub(crate) async fn listen(shared: Arc<Shared>) {
+    loop {
+        if let Err(error) = listen_once(&shared).await {
+            tracing::warn!(%error, "listening for jobs was interrupted");
+        }
+        tokio::time::sleep(LISTEN_PAUSE).await;
+    }
+}
+
+async fn listen_once(shared: &Shared) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(&shared.pool).await?;
+    listener
+        .listen_all([INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL])
+        .await?;
+    loop {
+        // What was announced before we listened, or while the connection was away, is found by looking.
+        shared.wake.notify_one();
+        shared.check_lease.notify_one();
+        while let Some(notification) = listener.try_recv().await? {
+            if notification.channel() == CANCEL_CHANNEL {
+                shared.stop_run(notification.payload(), StopReason::Cancelled);
+            } else {
+                shared.wake.notify_one();
+            }
+        }
+    }
+}
+
+async fn bounded<T>(work: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
+    match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
+        Ok(done) => done,
+        Err(_) => Err(QueueError::Database(sqlx::Error::PoolTimedOut)),
+    }
+}

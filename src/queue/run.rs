@@ -1,0 +1,58 @@
+//! One run of a job, as its handler sees it.
+
+use tokio::sync::watch;
+
+use crate::JobId;
+
+/// Why a run should stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Somebody cancelled the job.
+    Cancelled,
+    /// The process is shutting down: give the job back at the next good moment, or finish before the deadline.
+    Handover,
+    /// This instance lost its lease: another one may run the job already, and whatever this run writes is void.
+    Lost,
+}
+
+/// A run: which job, which attempt, and whether it should stop. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The job.
+    pub job_id: JobId,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// How many attempts there are.
+    pub max_attempts: u32,
+    pub(crate) stop: watch::Receiver<Option<StopReason>>,
+}
+
+impl Run {
+    /// Waits until the run should stop; a later, more urgent reason replaces an earlier one.
+    pub async fn stopped(&self) -> StopReason {
+        let mut stop = self.stop.clone();
+        match stop.wait_for(Option::is_some).await {
+            Ok(reason) => reason.unwrap_or(StopReason::Lost),
+            // Nobody supervises this run any more.
+            Err(_) => StopReason::Lost,
+        }
+    }
+
+    /// Waits until the run should stop for another reason than shutting down, which a handler may ignore until the
+    /// deadline.
+    pub async fn cut(&self) -> StopReason {
+        let mut stop = self.stop.clone();
+        match stop
+            .wait_for(|reason| matches!(reason, Some(StopReason::Cancelled | StopReason::Lost)))
+            .await
+        {
+            Ok(reason) => reason.unwrap_or(StopReason::Lost),
+            Err(_) => StopReason::Lost,
+        }
+    }
+
+    /// Whether the run should stop, now.
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        *self.stop.borrow()
+    }
+}

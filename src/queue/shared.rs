@@ -1,0 +1,123 @@
+//! What the parts of one worker process share: the pool, the lease, the runs.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sqlx::PgPool;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::acks::Ack;
+use crate::{JobId, Run, StopReason, WorkersConfig};
+
+pub(crate) struct Shared {
+    pub(crate) pool: PgPool,
+    pub(crate) config: WorkersConfig,
+    /// Wakes the claimer: new jobs, free slots, a connection that is back.
+    pub(crate) wake: Notify,
+    /// Makes the lease look for cancelled jobs now instead of at its next renewal.
+    pub(crate) check_lease: Notify,
+    pub(crate) acks: mpsc::Sender<Ack>,
+    /// Outcomes that Postgres does not have yet.
+    pub(crate) unwritten: AtomicUsize,
+    /// No more claims.
+    pub(crate) draining: CancellationToken,
+    /// The deadline has passed: running jobs are given back.
+    pub(crate) cut: CancellationToken,
+    /// Whether the present identity is registered and not known to be lost.
+    pub(crate) leased: AtomicBool,
+    lease: Mutex<Lease>,
+}
+
+struct Lease {
+    instance: Arc<str>,
+    runs: HashMap<JobId, watch::Sender<Option<StopReason>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(pool: PgPool, config: WorkersConfig, acks: mpsc::Sender<Ack>) -> Self {
+        Self {
+            pool,
+            config,
+            wake: Notify::new(),
+            check_lease: Notify::new(),
+            acks,
+            unwritten: AtomicUsize::new(0),
+            draining: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            leased: AtomicBool::new(false),
+            lease: Mutex::new(Lease {
+                instance: fresh_identity(),
+                runs: HashMap::new(),
+            }),
+        }
+    }
+
+    /// Who we are; new at every start and after every loss.
+    pub(crate) fn instance(&self) -> Arc<str> {
+        Arc::clone(&self.lock().instance)
+    }
+
+    /// Opens a run of a job that `instance` has claimed.
+    pub(crate) fn open_run(&self, instance: &str, job_id: JobId, attempt: u32, max_attempts: u32) -> Run {
+        let mut lease = self.lock();
+        let reason = if *lease.instance != *instance {
+            Some(StopReason::Lost)
+        } else if self.draining.is_cancelled() {
+            Some(StopReason::Handover)
+        } else {
+            None
+        };
+        let (sender, stop) = watch::channel(reason);
+        if reason != Some(StopReason::Lost) {
+            lease.runs.insert(job_id.clone(), sender);
+        }
+        Run {
+            job_id,
+            attempt,
+            max_attempts,
+            stop,
+        }
+    }
+
+    pub(crate) fn close_run(&self, instance: &str, job_id: &str) {
+        let mut lease = self.lock();
+        if *lease.instance == *instance {
+            lease.runs.remove(job_id);
+        }
+    }
+
+    /// Tells one run to stop.
+    pub(crate) fn stop_run(&self, job_id: &str, reason: StopReason) {
+        if let Some(run) = self.lock().runs.get(job_id) {
+            run.send_replace(Some(reason));
+        }
+    }
+
+    /// Tells every run that the process is shutting down.
+    pub(crate) fn stop_all_for_handover(&self) {
+        for run in self.lock().runs.values() {
+            run.send_if_modified(|reason| reason.is_none() && reason.replace(StopReason::Handover).is_none());
+        }
+    }
+
+    /// The lease is lost: every run is told, and we become somebody new.
+    pub(crate) fn lose_lease(&self) {
+        self.leased.store(false, Ordering::Release);
+        let mut lease = self.lock();
+        lease.instance = fresh_identity();
+        for (_, run) in lease.runs.drain() {
+            run.send_replace(Some(StopReason::Lost));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lease> {
+        // Nothing panics while holding it; a poisoned lock still holds a sound table.
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn fresh_identity() -> Arc<str> {
+    ulid::Ulid::generate().to_string().into()
+}

@@ -1,0 +1,78 @@
+//! How the queues stand, for operators and for `/health`.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, Row};
+
+use crate::QueueError;
+
+/// One queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Its name.
+    pub queue: String,
+    /// Jobs that could run now.
+    pub ready: i64,
+    /// Jobs that wait for their time.
+    pub waiting: i64,
+    /// Jobs that are running.
+    pub running: i64,
+    /// Jobs that failed for good.
+    pub dead: i64,
+}
+
+/// The queues at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueHealth {
+    /// Worker processes seen in the last seconds.
+    pub workers: i64,
+    /// How long the longest waiting job that could run has been waiting.
+    pub oldest_ready: Duration,
+}
+
+/// Every queue that has jobs. Reads the whole table: for operators, not for probes.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn stats(conn: &mut PgConnection) -> Result<Vec<QueueStats>, QueueError> {
+    let rows = sqlx::query(
+        "SELECT job_type,
+                count(*) FILTER (WHERE status = 'Pending' AND run_at <= now()),
+                count(*) FILTER (WHERE status = 'Pending' AND run_at > now()),
+                count(*) FILTER (WHERE status = 'Running'),
+                count(*) FILTER (WHERE status = 'Killed')
+         FROM apalis.jobs GROUP BY job_type ORDER BY job_type",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(QueueStats {
+                queue: row.try_get(0)?,
+                ready: row.try_get(1)?,
+                waiting: row.try_get(2)?,
+                running: row.try_get(3)?,
+                dead: row.try_get(4)?,
+            })
+        })
+        .collect()
+}
+
+/// A look that costs two index reads, however many jobs there are.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> {
+    let row = sqlx::query(
+        "SELECT (SELECT count(*) FROM apalis.workers WHERE last_seen > now() - interval '5 seconds'),
+                COALESCE(EXTRACT(EPOCH FROM now() - (
+                    SELECT run_at FROM apalis.jobs WHERE status = 'Pending' ORDER BY run_at LIMIT 1
+                )), 0)::float8",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(QueueHealth {
+        workers: row.try_get(0)?,
+        oldest_ready: Duration::from_secs_f64(row.try_get::<f64, _>(1)?.max(0.0)),
+    })
+}
