@@ -1,1 +1,178 @@
+//! What may vanish: the texts of running answers, on their way from the worker that writes to everybody who watches.
+//!
+//! An answer is one growing text, so a stream needs no log: a reader has a [`Position`], and is given what the text has
+//! beyond it. What `live` guarantees while it has the text: every reader sees it gap-free and without repetition, from any
+//! position, however late or slow; an older attempt's writes are refused. `live` may lose everything at any time: the
+//! worker writes it back, and Postgres knows the end.
 
+mod answers;
+mod follower;
+mod redis;
+
+use std::time::Duration;
+
+use cura_domain::MessageId;
+use cura_domain::answer::{Bases, Fence, Position};
+use thiserror::Error;
+
+use answers::Answers;
+pub use follower::{Follower, Progress};
+
+/// Limits of `live`.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveConfig {
+    /// How long a finished answer is kept for late readers.
+    pub linger: Duration,
+    /// How long an answer nobody writes or reads is kept.
+    pub idle: Duration,
+    /// The longest text of an answer, in bytes.
+    pub max_text: usize,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
+
+impl Default for LiveConfig {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_secs(60),
+            idle: Duration::from_secs(30 * 60),
+            max_text: 2 * 1024 * 1024,
+            timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// `live` cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("live is unavailable")]
+pub struct LiveUnavailable;
+
+/// Why a write was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AppendError {
+    /// A newer attempt has begun: stop writing.
+    #[error("a newer attempt has begun")]
+    Stale,
+    /// The text ends elsewhere; write it back whole with [`Live::restore`].
+    #[error("the text has {have} bytes")]
+    Offset {
+        /// How long the text is, in bytes.
+        have: u64,
+    },
+    /// The text is not there; write it back whole with [`Live::restore`].
+    #[error("the text is not there")]
+    Missing,
+    /// The text would become longer than allowed.
+    #[error("the text is too long")]
+    TooLong,
+    /// `live` cannot be reached; write the text back whole when it can.
+    #[error("live is unavailable")]
+    Unavailable,
+}
+
+/// The running answers. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct Live(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    InProcess(Answers),
+    Redis(redis::RedisLive),
+}
+
+impl Live {
+    /// Answers that only this process sees.
+    pub fn in_process(config: LiveConfig) -> Self {
+        Self(Kind::InProcess(Answers::new(config)))
+    }
+
+    /// Answers that every process on the Redis at `url` sees. Redis may be away: it is connected to as soon as it is
+    /// there.
+    ///
+    /// # Errors
+    /// When `url` is no Redis URL.
+    pub fn redis(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
+        redis::RedisLive::connect(url, config).map(|redis| Self(Kind::Redis(redis)))
+    }
+
+    /// `in-process` or `redis`.
+    pub fn kind(&self) -> &'static str {
+        match &self.0 {
+            Kind::InProcess(_) => "in-process",
+            Kind::Redis(_) => "redis",
+        }
+    }
+
+    /// A new attempt begins; older ones can no longer write. `text` is what is kept of the answer, as long as the last
+    /// of `bases`.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn begin(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+        self.put(id, fence, bases, text).await
+    }
+
+    /// Adds text at `offset`. Adding the same again, because the answer got lost, changes nothing and is a success.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
+        match &self.0 {
+            Kind::InProcess(answers) => answers.append(id, fence, offset, text),
+            Kind::Redis(redis) => redis.append(id, fence, offset, text).await,
+        }
+    }
+
+    /// Writes the whole text back after `live` lost some of it. Readers neither miss nor repeat a byte.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn restore(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+        self.put(id, fence, bases, text).await
+    }
+
+    /// The answer is final in Postgres: readers are told after the last of the text.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn end(&self, id: MessageId, fence: Fence) -> Result<(), AppendError> {
+        match &self.0 {
+            Kind::InProcess(answers) => {
+                answers.end(id, fence);
+                Ok(())
+            }
+            Kind::Redis(redis) => redis.end(id, fence).await,
+        }
+    }
+
+    /// Reads an answer from `from` on, whether it has begun or not.
+    pub fn follow(&self, id: MessageId, from: Position) -> Follower {
+        match &self.0 {
+            Kind::InProcess(answers) => Follower::new(answers.watch(id), from, None),
+            Kind::Redis(redis) => redis.follow(id, from),
+        }
+    }
+
+    /// Whether `live` answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), LiveUnavailable> {
+        match &self.0 {
+            Kind::InProcess(_) => Ok(()),
+            Kind::Redis(redis) => redis.ping().await,
+        }
+    }
+
+    async fn put(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+        match &self.0 {
+            Kind::InProcess(answers) => answers.put(id, fence, bases, text),
+            Kind::Redis(redis) => redis.put(id, fence, bases, text).await,
+        }
+    }
+}
+
+/// Not a Redis URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a Redis URL")]
+pub struct InvalidUrl;

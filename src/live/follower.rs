@@ -1,0 +1,98 @@
+//! One reader of one answer: a view of the text and a position in it. Its memory does not grow, however slow it is:
+//! what it has not taken yet is in the text all readers share.
+
+use cura_domain::answer::{Fence, Position};
+use tokio::sync::watch;
+
+use crate::answers::Answer;
+use crate::redis::Subscription;
+
+/// What happened to an answer since the reader looked last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// An attempt began.
+    Started {
+        /// Which.
+        attempt: Fence,
+    },
+    /// The attempt wrote anew what the reader has beyond `offset`.
+    Reset {
+        /// The attempt that did.
+        attempt: Fence,
+        /// How many bytes stay.
+        offset: u64,
+    },
+    /// More text; of a slow reader, all that came meanwhile.
+    Text {
+        /// Where it belongs, in bytes.
+        offset: u64,
+        /// The text.
+        content: String,
+        /// Where the reader stands now.
+        position: Position,
+    },
+    /// The answer is final: Postgres has it.
+    Ended,
+}
+
+/// Reads one answer. Dropping it ends the reading.
+pub struct Follower {
+    answer: watch::Receiver<Answer>,
+    position: Position,
+    reset: bool,
+    ended: bool,
+    _subscription: Option<Subscription>,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        answer: watch::Receiver<Answer>,
+        position: Position,
+        subscription: Option<Subscription>,
+    ) -> Self {
+        Self { answer, position, reset: false, ended: false, _subscription: subscription }
+    }
+
+    /// What comes next; waits for it. After [`Progress::Ended`] it waits for ever. Safe to cancel: nothing is lost.
+    pub async fn next(&mut self) -> Progress {
+        loop {
+            if let Some(progress) = self.advance() {
+                return progress;
+            }
+            if self.answer.changed().await.is_err() {
+                // The table forgot the answer: whoever reads on asks Postgres.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Option<Progress> {
+        let answer = self.answer.borrow_and_update();
+        if answer.fence > self.position.attempt {
+            let keep = answer.bases.keep(self.position);
+            self.reset = keep < self.position.offset;
+            self.position = Position { attempt: answer.fence, offset: keep };
+            return Some(Progress::Started { attempt: answer.fence });
+        }
+        if std::mem::take(&mut self.reset) {
+            return Some(Progress::Reset { attempt: self.position.attempt, offset: self.position.offset });
+        }
+        let have = answer.text.len() as u64;
+        if answer.fence == self.position.attempt && have > self.position.offset {
+            let start = usize::try_from(self.position.offset).ok()?;
+            let Some(content) = answer.text.get(start..) else {
+                // No offset of ours: it lies inside a character.
+                let offset = answer.text.floor_char_boundary(start) as u64;
+                self.position.offset = offset;
+                return Some(Progress::Reset { attempt: self.position.attempt, offset });
+            };
+            let offset = std::mem::replace(&mut self.position.offset, have);
+            return Some(Progress::Text { offset, content: content.to_owned(), position: self.position });
+        }
+        if answer.ended && !self.ended {
+            self.ended = true;
+            return Some(Progress::Ended);
+        }
+        None
+    }
+}

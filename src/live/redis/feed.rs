@@ -1,0 +1,132 @@
+//! The feed: one subscription per process, for every answer somebody here reads.
+//!
+//! Subscribe first, then read, so that what arrives in between is not lost; pieces that were already read are recognised
+//! by their offset. A gap, a new attempt or a new connection is repaired by reading the whole.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::aio::{ConnectionManager, PubSubSink};
+use ::redis::{Client, RedisError, Script};
+use cura_domain::MessageId;
+use cura_domain::answer::Fence;
+use futures_util::StreamExt;
+use tokio::sync::Notify;
+
+use super::scripts::{self, Whole};
+use crate::answers::{Answers, Mirrored};
+
+/// How many answers are subscribed to or read at once.
+const BATCH: usize = 64;
+/// The first and the longest pause after a lost connection.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Feed {
+    pub(super) client: Client,
+    pub(super) connection: ConnectionManager,
+    pub(super) mirror: Answers,
+    pub(super) changed: Arc<Notify>,
+    pub(super) timeout: Duration,
+}
+
+impl Feed {
+    /// Runs until dropped.
+    pub(super) async fn run(self) {
+        let read = scripts::read_script();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.follow_all(&read, &mut pause).await {
+                Ok(()) => tracing::warn!("the subscription to Redis ended; subscribing again"),
+                Err(error) => tracing::warn!(%error, "the subscription to Redis failed; subscribing again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn follow_all(&self, read: &Script, pause: &mut Duration) -> Result<(), RedisError> {
+        let (mut sink, mut messages) = self.bounded(self.client.get_async_pubsub()).await?.split();
+        *pause = FIRST_PAUSE;
+        let mut subscribed = HashSet::new();
+        self.resubscribe(&mut sink, &mut subscribed, read).await?;
+        loop {
+            tokio::select! {
+                () = self.changed.notified() => self.resubscribe(&mut sink, &mut subscribed, read).await?,
+                message = messages.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    let Some(id) = scripts::id_of(message.get_channel_name()) else { continue };
+                    if self.apply(id, message.get_payload_bytes()) == Mirrored::Gap {
+                        self.read(read, &[id]).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Subscribes to what is newly watched and reads it; leaves what nobody watches any more.
+    async fn resubscribe(
+        &self,
+        sink: &mut PubSubSink,
+        subscribed: &mut HashSet<MessageId>,
+        read: &Script,
+    ) -> Result<(), RedisError> {
+        let watched: HashSet<MessageId> = self.mirror.watched().into_iter().collect();
+        let new: Vec<MessageId> = watched.difference(subscribed).copied().collect();
+        for ids in new.chunks(BATCH) {
+            let channels: Vec<String> = ids.iter().copied().map(scripts::channel).collect();
+            self.bounded(sink.subscribe(channels)).await?;
+            self.read(read, ids).await?;
+        }
+        let left: Vec<String> = subscribed.difference(&watched).copied().map(scripts::channel).collect();
+        for channels in left.chunks(BATCH) {
+            self.bounded(sink.unsubscribe(channels.to_vec())).await?;
+        }
+        *subscribed = watched;
+        Ok(())
+    }
+
+    fn apply(&self, id: MessageId, payload: &[u8]) -> Mirrored {
+        let Ok(payload) = std::str::from_utf8(payload) else { return Mirrored::Gap };
+        let mut parts = payload.splitn(4, ' ');
+        let kind = parts.next();
+        let fence = parts.next().and_then(|fence| fence.parse().ok()).map(Fence);
+        match (kind, fence) {
+            (Some("a"), Some(fence)) => {
+                let offset = parts.next().and_then(|offset| offset.parse().ok());
+                let (Some(offset), Some(text)) = (offset, parts.next()) else { return Mirrored::Gap };
+                self.mirror.mirror_append(id, fence, offset, text)
+            }
+            (Some("e"), Some(fence)) => {
+                self.mirror.end(id, fence);
+                Mirrored::Fits
+            }
+            _ => Mirrored::Gap,
+        }
+    }
+
+    async fn read(&self, read: &Script, ids: &[MessageId]) -> Result<(), RedisError> {
+        let reads = ids.iter().map(|id| {
+            let mut connection = self.connection.clone();
+            async move {
+                let mut call = read.prepare_invoke();
+                call.key(scripts::state_key(*id)).key(scripts::text_key(*id));
+                let whole: Whole = self.bounded(call.invoke_async(&mut connection)).await?;
+                if let Some(whole) = whole.0 {
+                    self.mirror.mirror_whole(*id, whole);
+                }
+                Ok::<(), RedisError>(())
+            }
+        });
+        futures_util::future::try_join_all(reads).await?;
+        Ok(())
+    }
+
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+        match tokio::time::timeout(self.timeout * 2, call).await {
+            Ok(done) => done,
+            Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
+        }
+    }
+}
