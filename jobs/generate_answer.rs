@@ -42,14 +42,7 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     save.reset();
     // Shutting down is no reason to stop: running answers are drained, and given back only at the deadline.
-    let stopped = async {
-        loop {
-            match run.stopped().await {
-                StopReason::Handover => std::future::pending::<()>().await,
-                reason => return reason,
-            }
-        }
-    };
+    let stopped = run.cut();
     tokio::pin!(stopped);
     loop {
         tokio::select! {

@@ -50,8 +50,14 @@ pub(crate) enum Mirrored {
 
 impl Answers {
     pub(crate) fn new(config: LiveConfig) -> Self {
-        let table = Table { entries: HashMap::new(), swept: Instant::now() };
-        Self { config, table: Arc::new(Mutex::new(table)) }
+        let table = Table {
+            entries: HashMap::new(),
+            swept: Instant::now(),
+        };
+        Self {
+            config,
+            table: Arc::new(Mutex::new(table)),
+        }
     }
 
     /// A view of an answer, begun or not.
@@ -152,10 +158,10 @@ impl Answers {
     fn entry<T>(&self, id: MessageId, work: impl FnOnce(&watch::Sender<Answer>) -> T) -> T {
         let mut table = self.lock();
         self.sweep(&mut table);
-        let entry = table
-            .entries
-            .entry(id)
-            .or_insert_with(|| Entry { answer: watch::Sender::new(Answer::default()), touched: Instant::now() });
+        let entry = table.entries.entry(id).or_insert_with(|| Entry {
+            answer: watch::Sender::new(Answer::default()),
+            touched: Instant::now(),
+        });
         entry.touched = Instant::now();
         work(&entry.answer)
     }
@@ -206,5 +212,9 @@ fn admit(answer: &Answer, fence: Fence, offset: u64, text: &str, max_text: usize
         let start = usize::try_from(offset).ok()?;
         answer.text.as_bytes().get(start..start.checked_add(text.len())?)
     };
-    if offset == have || repeated() == Some(text.as_bytes()) { Ok(()) } else { Err(AppendError::Offset { have }) }
+    if offset == have || repeated() == Some(text.as_bytes()) {
+        Ok(())
+    } else {
+        Err(AppendError::Offset { have })
+    }
 }

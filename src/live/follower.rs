@@ -45,12 +45,14 @@ pub struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(
-        answer: watch::Receiver<Answer>,
-        position: Position,
-        subscription: Option<Subscription>,
-    ) -> Self {
-        Self { answer, position, reset: false, ended: false, _subscription: subscription }
+    pub(crate) fn new(answer: watch::Receiver<Answer>, position: Position, subscription: Option<Subscription>) -> Self {
+        Self {
+            answer,
+            position,
+            reset: false,
+            ended: false,
+            _subscription: subscription,
+        }
     }
 
     /// What comes next; waits for it. After [`Progress::Ended`] it waits for ever. Safe to cancel: nothing is lost.
@@ -71,11 +73,17 @@ impl Follower {
         if answer.fence > self.position.attempt {
             let keep = answer.bases.keep(self.position);
             self.reset = keep < self.position.offset;
-            self.position = Position { attempt: answer.fence, offset: keep };
+            self.position = Position {
+                attempt: answer.fence,
+                offset: keep,
+            };
             return Some(Progress::Started { attempt: answer.fence });
         }
         if std::mem::take(&mut self.reset) {
-            return Some(Progress::Reset { attempt: self.position.attempt, offset: self.position.offset });
+            return Some(Progress::Reset {
+                attempt: self.position.attempt,
+                offset: self.position.offset,
+            });
         }
         let have = answer.text.len() as u64;
         if answer.fence == self.position.attempt && have > self.position.offset {
@@ -84,10 +92,17 @@ impl Follower {
                 // No offset of ours: it lies inside a character.
                 let offset = answer.text.floor_char_boundary(start) as u64;
                 self.position.offset = offset;
-                return Some(Progress::Reset { attempt: self.position.attempt, offset });
+                return Some(Progress::Reset {
+                    attempt: self.position.attempt,
+                    offset,
+                });
             };
             let offset = std::mem::replace(&mut self.position.offset, have);
-            return Some(Progress::Text { offset, content: content.to_owned(), position: self.position });
+            return Some(Progress::Text {
+                offset,
+                content: content.to_owned(),
+                position: self.position,
+            });
         }
         if answer.ended && !self.ended {
             self.ended = true;

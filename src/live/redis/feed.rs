@@ -88,14 +88,18 @@ impl Feed {
     }
 
     fn apply(&self, id: MessageId, payload: &[u8]) -> Mirrored {
-        let Ok(payload) = std::str::from_utf8(payload) else { return Mirrored::Gap };
+        let Ok(payload) = std::str::from_utf8(payload) else {
+            return Mirrored::Gap;
+        };
         let mut parts = payload.splitn(4, ' ');
         let kind = parts.next();
         let fence = parts.next().and_then(|fence| fence.parse().ok()).map(Fence);
         match (kind, fence) {
             (Some("a"), Some(fence)) => {
                 let offset = parts.next().and_then(|offset| offset.parse().ok());
-                let (Some(offset), Some(text)) = (offset, parts.next()) else { return Mirrored::Gap };
+                let (Some(offset), Some(text)) = (offset, parts.next()) else {
+                    return Mirrored::Gap;
+                };
                 self.mirror.mirror_append(id, fence, offset, text)
             }
             (Some("e"), Some(fence)) => {

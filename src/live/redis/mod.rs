@@ -53,8 +53,7 @@ impl RedisLive {
             .set_response_timeout(Some(config.timeout))
             .set_max_delay(MAX_RECONNECT_PAUSE)
             .set_number_of_retries(usize::MAX);
-        let connection =
-            ConnectionManager::new_lazy_with_config(client.clone(), manager).map_err(|_| InvalidUrl)?;
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), manager).map_err(|_| InvalidUrl)?;
         let mirror = Answers::new(config);
         let changed = Arc::new(Notify::new());
         let feed = feed::Feed {
@@ -65,31 +64,29 @@ impl RedisLive {
             timeout: config.timeout,
         };
         let feed = AbortOnDropHandle::new(TaskTracker::new().spawn(feed.run()));
-        Ok(Self(Arc::new(Parts { config, connection, scripts: Scripts::new(), mirror, changed, _feed: feed })))
+        Ok(Self(Arc::new(Parts {
+            config,
+            connection,
+            scripts: Scripts::new(),
+            mirror,
+            changed,
+            _feed: feed,
+        })))
     }
 
-    pub(crate) async fn put(
-        &self,
-        id: MessageId,
-        fence: Fence,
-        bases: &Bases,
-        text: &str,
-    ) -> Result<(), AppendError> {
+    pub(crate) async fn put(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
         if text.len() > self.0.config.max_text {
             return Err(AppendError::TooLong);
         }
         let mut call = self.0.scripts.put(id);
-        call.arg(fence.0).arg(scripts::encode_bases(bases)).arg(text).arg(seconds(self.0.config.idle));
+        call.arg(fence.0)
+            .arg(scripts::encode_bases(bases))
+            .arg(text)
+            .arg(seconds(self.0.config.idle));
         self.call(call.invoke_async(&mut self.0.connection.clone())).await
     }
 
-    pub(crate) async fn append(
-        &self,
-        id: MessageId,
-        fence: Fence,
-        offset: u64,
-        text: &str,
-    ) -> Result<(), AppendError> {
+    pub(crate) async fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
         if usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(text.len()) > self.0.config.max_text {
             return Err(AppendError::TooLong);
         }

@@ -66,7 +66,11 @@ pub(crate) struct Scripts {
 
 impl Scripts {
     pub(crate) fn new() -> Self {
-        Self { put: Script::new(PUT), append: Script::new(APPEND), end: Script::new(END) }
+        Self {
+            put: Script::new(PUT),
+            append: Script::new(APPEND),
+            end: Script::new(END),
+        }
     }
 
     pub(crate) fn put(&self, id: MessageId) -> ScriptInvocation<'_> {
@@ -124,7 +128,9 @@ pub(crate) struct Reply(pub(crate) Result<(), AppendError>);
 impl FromRedisValue for Reply {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         if let Value::Int(have) = value {
-            return Ok(Self(Err(AppendError::Offset { have: have.unsigned_abs() })));
+            return Ok(Self(Err(AppendError::Offset {
+                have: have.unsigned_abs(),
+            })));
         }
         Ok(Self(match String::from_redis_value(value)?.as_str() {
             "ok" => Ok(()),

@@ -1,0 +1,110 @@
+//! The demo voice: lets people see Cura work before they have connected a model.
+//!
+//! It never pretends: every answer says that no model is connected and how to connect one. The same prompt always
+//! gets the same answer. It does not try to advise anybody about anything.
+
+use std::time::Duration;
+
+use cura_domain::message::{FinishReason, Role, Usage};
+use futures_util::stream;
+
+use super::{AnswerStream, Piece, Prompt};
+
+pub(super) const MODEL: &str = "cura-demo";
+
+/// Words of the user's message that are repeated back.
+const QUOTED_CHARS: usize = 60;
+
+/// The pace of the demo voice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DemoConfig {
+    /// The pause before each word.
+    pub word_delay: Duration,
+}
+
+impl Default for DemoConfig {
+    /// 25 ms a word: a quick reader's pace.
+    fn default() -> Self {
+        Self {
+            word_delay: Duration::from_millis(25),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Demo {
+    config: DemoConfig,
+}
+
+impl Demo {
+    pub(super) const fn new(config: DemoConfig) -> Self {
+        Self { config }
+    }
+
+    pub(super) fn stream(self, prompt: &Prompt) -> AnswerStream {
+        let all = answer(prompt);
+        let words: Vec<String> = all.split_inclusive(' ').map(str::to_owned).collect();
+        // An output limit is honoured as one token a word, so that `length` can be tried without a model.
+        let limit = prompt
+            .max_output_tokens
+            .map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(usize::MAX));
+        let reason = if words.len() > limit {
+            FinishReason::Length
+        } else {
+            FinishReason::Stop
+        };
+        let written: usize = words.iter().take(limit).map(|word| word.chars().count()).sum();
+        let asked = prompt
+            .messages
+            .iter()
+            .map(|message| message.content.chars().count())
+            .sum();
+        let end = Piece::Finished {
+            reason,
+            usage: Some(Usage {
+                input_tokens: tokens(asked),
+                output_tokens: tokens(written),
+                estimated: true,
+            }),
+            model: Some(MODEL.to_owned()),
+        };
+        let pieces = words.into_iter().take(limit).map(Piece::Text).chain([end]);
+        let delay = self.config.word_delay;
+        AnswerStream::new(stream::unfold(pieces, move |mut pieces| async move {
+            let piece = pieces.next()?;
+            if matches!(piece, Piece::Text(_)) && !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            Some((Ok(piece), pieces))
+        }))
+    }
+}
+
+/// The usual rule of thumb: four characters a token, at least one when there is any text.
+fn tokens(chars: usize) -> i64 {
+    i64::try_from(chars.div_ceil(4)).unwrap_or(i64::MAX)
+}
+
+fn answer(prompt: &Prompt) -> String {
+    let said = prompt.messages.iter().rev().find(|message| message.role == Role::User);
+    let heard = match said.and_then(|message| quote(&message.content)) {
+        Some(quote) => format!("Your message arrived safely: “{quote}”."),
+        None => "Your message arrived safely.".to_owned(),
+    };
+    format!(
+        "This is Cura's demo voice, no AI model is connected. {heard} I can't understand it or give advice, \
+         but this is how an answer reaches you, word by word. To talk to a real model, set AI_MODEL_URL \
+         (and AI_MODEL_API_KEY if it needs one) and start Cura again."
+    )
+}
+
+/// The beginning of what was said, on one line, cut at a word.
+fn quote(said: &str) -> Option<String> {
+    let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= QUOTED_CHARS {
+        return (!line.is_empty()).then_some(line);
+    }
+    let start: String = line.chars().take(QUOTED_CHARS).collect();
+    let cut = start.rfind(' ').filter(|&at| at > 0).unwrap_or(start.len());
+    Some(format!("{}…", start.get(..cut).unwrap_or(&start)))
+}
