@@ -1,4 +1,80 @@
 //! HTTP, SSE and the OpenAPI document: what clients see of Cura.
+//!
+//! Handlers decode, call one use case of `cura_app`, and encode. Whatever goes wrong becomes a [`problem::Problem`],
+//! which the outermost layer renders.
 
+mod auth;
+mod caller;
+mod chat;
+mod closing;
+mod conversations;
+mod cors;
+mod document;
+mod events;
+mod front;
+mod health;
+mod messages;
+mod paging;
+mod paths;
 pub mod payload;
+mod prefer;
 pub mod problem;
+mod serve;
+mod sse;
+mod users;
+
+use cura_app::App;
+use poem::{Endpoint, EndpointExt, Response, Route};
+use poem_openapi::{OpenApiService, Tags};
+
+pub use closing::Closing;
+pub use cors::Origins;
+pub use document::openapi;
+pub use serve::serve;
+
+#[derive(Tags)]
+enum Tag {
+    /// Signing up, in and out, and who one is.
+    Accounts,
+    /// What was said, and when.
+    Conversations,
+    /// Sending messages and watching their answers come.
+    Chat,
+    /// Whether Cura is well.
+    Health,
+}
+
+type Apis = (
+    auth::AuthApi,
+    users::UsersApi,
+    conversations::ConversationsApi,
+    chat::ChatApi,
+    health::HealthApi,
+);
+
+fn service() -> OpenApiService<Apis, ()> {
+    let apis = (
+        auth::AuthApi,
+        users::UsersApi,
+        conversations::ConversationsApi,
+        chat::ChatApi,
+        health::HealthApi,
+    );
+    OpenApiService::new(apis, "Cura", env!("CARGO_PKG_VERSION"))
+        .description("The backend of an AI that cares. Every error is `application/problem+json` (RFC 9457).")
+        .url_prefix("/")
+}
+
+/// The whole API, ready to be served. Streams end when `closing` does.
+pub fn api(app: App, origins: Origins, closing: Closing) -> impl Endpoint<Output = Response> + 'static {
+    let document = openapi();
+    let paths = paths::Paths::new(document::paths(&document));
+    let entropy = app.entropy().clone();
+    let routes = document::routes(&document).nest("/", service()).data(app).data(closing);
+    front::Front {
+        inner: Route::new().nest("/", routes).map_to_response(),
+        paths,
+        origins,
+        entropy,
+    }
+}

@@ -20,8 +20,16 @@ use crate::problem::{FieldError, Problem};
 /// The largest JSON body, in bytes: a message of 10,000 characters of 4 bytes, escaped, fits.
 pub const MAX_JSON_BYTES: usize = 256 * 1024;
 /// Fields only Cura sets. A body that tries to is refused, so that nobody believes it worked.
-const PRIVILEGED: [&str; 8] =
-    ["id", "user_id", "role", "is_admin", "admin", "status", "password_hash", "created_at"];
+const PRIVILEGED: [&str; 8] = [
+    "id",
+    "user_id",
+    "role",
+    "is_admin",
+    "admin",
+    "status",
+    "password_hash",
+    "created_at",
+];
 
 /// A JSON body of type `T`.
 #[derive(Debug, Clone)]
@@ -52,7 +60,10 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for JsonBody<T> {
     fn request_meta() -> Option<MetaRequest> {
         Some(MetaRequest {
             description: None,
-            content: vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }],
+            content: vec![MetaMediaType {
+                content_type: "application/json",
+                schema: T::schema_ref(),
+            }],
             required: true,
         })
     }
@@ -64,26 +75,41 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for JsonBody<T> {
     ) -> Result<Self> {
         let content_type = request.content_type().ok_or(ContentTypeError::ExpectContentType)?;
         if !<poem_openapi::payload::Json<T> as Payload>::check_content_type(content_type) {
-            return Err(ContentTypeError::NotSupported { content_type: String::new() }.into());
+            return Err(ContentTypeError::NotSupported {
+                content_type: String::new(),
+            }
+            .into());
         }
-        let bytes = body.take()?.into_bytes_limit(MAX_JSON_BYTES).await.map_err(|error| match error {
-            poem::error::ReadBodyError::PayloadTooLarge => Problem::too_large(),
-            _ => Problem::malformed("malformed_body", "The body did not arrive whole."),
-        })?;
+        let bytes = body
+            .take()?
+            .into_bytes_limit(MAX_JSON_BYTES)
+            .await
+            .map_err(|error| match error {
+                poem::error::ReadBodyError::PayloadTooLarge => Problem::too_large(),
+                _ => Problem::malformed("malformed_body", "The body did not arrive whole."),
+            })?;
         Ok(Self(parse(&bytes)?))
     }
 }
 
 fn parse<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<T, Problem> {
     // serde_json limits the depth to 128 and refuses lone surrogates.
-    let mut value: Value = serde_json::from_slice(bytes)
-        .map_err(|_| Problem::malformed("malformed_json", "The body is not JSON."))?;
+    let mut value: Value =
+        serde_json::from_slice(bytes).map_err(|_| Problem::malformed("malformed_json", "The body is not JSON."))?;
     let schema = schema_of::<T>();
     drop_optional_nulls(&mut value, &schema.required);
-    let mut errors: Vec<FieldError> = schema.validator.iter_errors(&value).flat_map(|error| explain(&error)).collect();
+    let mut errors: Vec<FieldError> = schema
+        .validator
+        .iter_errors(&value)
+        .flat_map(|error| explain(&error))
+        .collect();
     errors.extend(privileged(&value, &schema.declared));
     if contains_nul(&value) {
-        errors.push(FieldError::new("", "invalid_character", "must not contain the NUL character"));
+        errors.push(FieldError::new(
+            "",
+            "invalid_character",
+            "must not contain the NUL character",
+        ));
     }
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
@@ -102,11 +128,18 @@ struct Schema {
 fn schema_of<T: ParseFromJSON + 'static>() -> Arc<Schema> {
     static SCHEMAS: OnceLock<RwLock<HashMap<TypeId, Arc<Schema>>>> = OnceLock::new();
     let schemas = SCHEMAS.get_or_init(Default::default);
-    if let Some(known) = schemas.read().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<T>()) {
+    if let Some(known) = schemas
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&TypeId::of::<T>())
+    {
         return Arc::clone(known);
     }
     let compiled = Arc::new(compile::<T>());
-    schemas.write().unwrap_or_else(PoisonError::into_inner).insert(TypeId::of::<T>(), Arc::clone(&compiled));
+    schemas
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(TypeId::of::<T>(), Arc::clone(&compiled));
     compiled
 }
 
@@ -115,15 +148,30 @@ fn compile<T: ParseFromJSON>() -> Schema {
     T::register(&mut registry);
     let schemas = serde_json::to_value(&registry.schemas).unwrap_or_default();
     let own = &schemas[T::name().as_ref()];
-    let words = |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let words = |value: &Value| {
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    };
     let required = words(&own["required"]);
-    let declared = own["properties"].as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default();
+    let declared = own["properties"]
+        .as_object()
+        .map(|all| all.keys().cloned().collect())
+        .unwrap_or_default();
     let document = json!({ "allOf": [serde_json::to_value(T::schema_ref()).unwrap_or_default()], "components": { "schemas": schemas } });
     // A schema that does not compile is a bug of ours which every request of a test would show: let the parser decide.
     let validator = jsonschema::draft4::new(&document)
         .or_else(|_| jsonschema::draft4::new(&json!({})))
         .unwrap_or_else(|_| unreachable!("the empty schema compiles"));
-    Schema { validator, required, declared }
+    Schema {
+        validator,
+        required,
+        declared,
+    }
 }
 
 /// A client that says `null` for something optional means "nothing".
@@ -134,7 +182,9 @@ fn drop_optional_nulls(value: &mut Value, required: &[String]) {
 }
 
 fn privileged(value: &Value, declared: &[String]) -> Vec<FieldError> {
-    let Value::Object(fields) = value else { return Vec::new() };
+    let Value::Object(fields) = value else {
+        return Vec::new();
+    };
     PRIVILEGED
         .into_iter()
         .filter(|name| fields.contains_key(*name) && !declared.iter().any(|declared| declared == name))
@@ -146,7 +196,9 @@ fn contains_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(contains_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || contains_nul(value)),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.contains('\0') || contains_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
@@ -165,10 +217,13 @@ fn explain(error: &jsonschema::ValidationError<'_>) -> Vec<FieldError> {
             }
             ("invalid", "is not valid".to_owned())
         }
-        ValidationErrorKind::Type { kind } => ("invalid_type", match kind {
-            TypeKind::Single(wanted) => format!("must be of type {wanted}"),
-            TypeKind::Multiple(_) => "is of the wrong type".to_owned(),
-        }),
+        ValidationErrorKind::Type { kind } => (
+            "invalid_type",
+            match kind {
+                TypeKind::Single(wanted) => format!("must be of type {wanted}"),
+                TypeKind::Multiple(_) => "is of the wrong type".to_owned(),
+            },
+        ),
         ValidationErrorKind::MaxLength { limit } => ("too_long", format!("must have at most {limit} characters")),
         ValidationErrorKind::MinLength { limit } => ("too_short", format!("must have at least {limit} characters")),
         ValidationErrorKind::MaxItems { limit } => ("too_many", format!("must have at most {limit} items")),

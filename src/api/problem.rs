@@ -3,9 +3,10 @@
 //! Handlers return a [`Problem`]; what poem and poem-openapi say by themselves is translated here too. The outermost
 //! layer renders it, because only there the request id is known for all.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use cura_app::StoreError;
+use cura_app::passwords::PasswordError;
 use poem::error::{MethodNotAllowedError, NotFoundError, ParseQueryError, ResponseError, SizedLimitError};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Error, Response};
@@ -17,6 +18,8 @@ use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registr
 use poem_openapi::types::{ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
 
+/// After what time a client should try again when something is away.
+const AWAY: Duration = Duration::from_secs(2);
 const CONTENT_TYPE: &str = "application/problem+json";
 
 /// What went wrong, as RFC 9457 writes it.
@@ -58,7 +61,11 @@ pub struct FieldError {
 impl FieldError {
     /// An error at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code: code.to_owned(), detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            code: code.to_owned(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -96,7 +103,11 @@ impl Problem {
 
     /// 401: no valid token.
     pub fn not_signed_in() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "not_authenticated", "A valid access token is needed.")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "not_authenticated",
+            "A valid access token is needed.",
+        )
     }
 
     /// 404: not there, or not yours.
@@ -107,17 +118,36 @@ impl Problem {
     /// 422: understood, but these fields are wrong.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = "The request was understood, but some of it is not valid.";
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail) }
+        Self {
+            errors,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail)
+        }
     }
 
     /// 503: something Cura needs is away; try again after `after`.
     pub fn unavailable(code: &'static str, detail: &str, after: Duration) -> Self {
-        Self { retry_after: Some(after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+        Self {
+            retry_after: Some(after),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+        }
+    }
+
+    /// 503: Postgres is away.
+    fn database_away() -> Self {
+        Self::unavailable(
+            "database_unavailable",
+            "The database is away; nothing was changed.",
+            AWAY,
+        )
     }
 
     /// 500: our fault. The cause is logged where it is known, never shown.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "Something went wrong on our side.",
+        )
     }
 
     /// Names the running answer that is in the way.
@@ -144,8 +174,10 @@ impl Problem {
             errors: (!self.errors.is_empty()).then_some(self.errors),
             message_id: self.message_id,
         };
-        let mut response =
-            Response::builder().status(self.status).content_type(CONTENT_TYPE).body(view.to_json_string());
+        let mut response = Response::builder()
+            .status(self.status)
+            .content_type(CONTENT_TYPE)
+            .body(view.to_json_string());
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -168,7 +200,11 @@ impl Problem {
             return Self::not_found("not_found", "There is nothing at this address.");
         }
         if error.is::<MethodNotAllowedError>() {
-            return Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not for here.");
+            return Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This method is not for here.",
+            );
         }
         if error.is::<AuthorizationError>() {
             return Self::not_signed_in();
@@ -204,7 +240,11 @@ impl Problem {
 
     /// 413: more than this address takes.
     pub fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than this address takes.")
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "The body is larger than this address takes.",
+        )
     }
 }
 
@@ -214,6 +254,48 @@ impl ResponseError for Problem {
     }
 }
 
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(error = chain(&error), "the database is away");
+                Self::database_away()
+            }
+            StoreError::Query(_) | StoreError::UnknownWord(_) => {
+                tracing::error!(error = chain(&error), "a query failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => {
+                let detail = "Too many people are signing in at this moment.";
+                Self::unavailable("sign_in_busy", detail, AWAY)
+            }
+            PasswordError::Hash(_) => {
+                tracing::error!(%error, "a password could not be checked");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// An error with its causes, for the operator.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// Documents every status an operation may answer with besides its success.
 impl ApiResponse for Problem {
     fn meta() -> MetaResponses {
@@ -221,7 +303,10 @@ impl ApiResponse for Problem {
             description,
             status: Some(status),
             status_range: None,
-            content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: ProblemView::schema_ref() }],
+            content: vec![MetaMediaType {
+                content_type: CONTENT_TYPE,
+                schema: ProblemView::schema_ref(),
+            }],
             headers: vec![],
         };
         let all = [
@@ -237,7 +322,9 @@ impl ApiResponse for Problem {
             (500, "Our fault."),
             (503, "Something Cura needs is away; see Retry-After."),
         ];
-        MetaResponses { responses: all.into_iter().map(response).collect() }
+        MetaResponses {
+            responses: all.into_iter().map(response).collect(),
+        }
     }
 
     fn register(registry: &mut Registry) {
@@ -252,7 +339,9 @@ pub struct Fields(Vec<FieldError>);
 impl Fields {
     /// The checked value, or a note that `pointer` is wrong.
     pub fn check<T, E: std::fmt::Display>(&mut self, pointer: &str, code: &str, checked: Result<T, E>) -> Option<T> {
-        checked.map_err(|error| self.0.push(FieldError::new(pointer, code, error.to_string()))).ok()
+        checked
+            .map_err(|error| self.0.push(FieldError::new(pointer, code, error.to_string())))
+            .ok()
     }
 
     /// Notes that `pointer` is wrong.
@@ -271,6 +360,3 @@ impl Fields {
         }
     }
 }
-
-/// The methods each path has, for `Allow`.
-pub(crate) type AllowedMethods = HashMap<String, HeaderValue>;

@@ -8,9 +8,10 @@ use chrono::TimeDelta;
 use cura_domain::account::{Email, Name, NewPassword};
 use cura_domain::{SessionId, UserId};
 use cura_store::sessions::Standing;
-use cura_store::users::User;
 use cura_store::{StoreError, sessions, users};
 use thiserror::Error;
+
+pub use cura_store::users::User;
 
 use crate::passwords::{Checked, PasswordError};
 use crate::tokens::{RefreshToken, SigningFailed};

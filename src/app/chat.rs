@@ -6,6 +6,7 @@ use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::MessageText;
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{GenerateAnswer, QueueError};
+use cura_store::conversations::LockedConversation;
 use cura_store::idempotency::KeyUse;
 use cura_store::messages::Message;
 use cura_store::{StoreError, conversations, idempotency, messages};
@@ -49,16 +50,28 @@ pub enum SendMessageError {
     ConversationNotFound,
     /// An answer is being written in this conversation.
     #[error("an answer is being written")]
-    Busy,
+    Busy {
+        /// That answer.
+        running: MessageId,
+    },
     /// The key was used for another message.
     #[error("the key was used for another message")]
     KeyReused,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The queue failed.
+    /// The job cannot be written down.
     #[error(transparent)]
-    Queue(#[from] QueueError),
+    Queue(QueueError),
+}
+
+impl From<QueueError> for SendMessageError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Database(error) => Self::Store(error.into()),
+            error @ QueueError::Payload(_) => Self::Queue(error),
+        }
+    }
 }
 
 /// Why a message cannot be read.
@@ -92,8 +105,8 @@ impl App {
         let conversation = match send.conversation {
             Some(id) => match conversations::lock_owned(conn(&mut transaction), caller.user, id).await? {
                 None => return Err(SendMessageError::ConversationNotFound),
-                Some(true) => return Err(SendMessageError::Busy),
-                Some(false) => id,
+                Some(LockedConversation { running: Some(running) }) => return Err(SendMessageError::Busy { running }),
+                Some(LockedConversation { running: None }) => id,
             },
             None => conversations::insert(conn(&mut transaction), caller.user, None, "none", now).await?,
         };

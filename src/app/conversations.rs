@@ -3,9 +3,12 @@
 use cura_domain::conversation::{ConversationStatus, Title};
 use cura_domain::{ConversationId, MessageId};
 use cura_store::StoreError;
-use cura_store::conversations::{self, Conversation, ListPosition};
-use cura_store::messages::{self, Message, Order};
+use cura_store::conversations;
+use cura_store::messages;
 use thiserror::Error;
+
+pub use cura_store::conversations::{Conversation, ListPosition};
+pub use cura_store::messages::{Message, Order};
 
 use crate::{App, Caller, Page, commit, conn, stamp};
 

@@ -174,6 +174,13 @@ impl AnswerFollower {
             .min(text.len());
         let keep = text.floor_char_boundary(keep);
         let attempt = message.attempt.max(self.position.attempt);
+        if attempt > self.position.attempt {
+            let position = Position {
+                attempt,
+                offset: self.position.offset,
+            };
+            self.ready.push_back(AnswerEvent::Started { attempt, position });
+        }
         if (keep as u64) < self.position.offset {
             let position = Position {
                 attempt,

@@ -1,15 +1,21 @@
 //! How Cura feels: every dependency asked at once, each with its own short timeout.
 
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cura_queue::QueueHealth;
 use cura_store::pool;
+use tokio::time::Instant;
 
 use crate::App;
 
 /// How long one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an answer of the AI service is believed: asking it is not free.
+const AI_FRESH: Duration = Duration::from_secs(30);
+/// With less free space than this, uploads and the database are in danger.
+const LOW_DISK_BYTES: u64 = 512 * 1024 * 1024;
 
 /// What one probe found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +24,15 @@ pub enum Probe {
     Up,
     /// It does not answer, or not in time.
     Down,
+}
+
+/// Room on the disk that holds the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// Bytes we may still write.
+    pub free_bytes: u64,
+    /// Whether that is too little.
+    pub low: bool,
 }
 
 /// What all probes found.
@@ -31,30 +46,69 @@ pub struct Health {
     pub live_kind: &'static str,
     /// The queues; `None` when Postgres does not say.
     pub queue: Option<QueueHealth>,
+    /// The AI service, asked at most every 30 s.
+    pub ai: Probe,
+    /// Who answers: `demo`, `openai`, `custom`.
+    pub ai_provider: &'static str,
+    /// The disk; `None` when the operating system does not say.
+    pub disk: Option<Disk>,
 }
 
+/// What is known of the AI service.
+#[derive(Debug, Default)]
+pub struct AiProbe(Mutex<Option<(Instant, Probe)>>);
+
 impl App {
-    /// Asks Postgres, `live` and the queue, all at once.
+    /// Asks everything, all at once.
     pub async fn health(&self) -> Health {
-        let (database, live, queue) = tokio::join!(
+        let (database, live, queue, ai) = tokio::join!(
             probe(pool::ping(&self.0.pool)),
             probe(self.0.live.ping()),
             tokio::time::timeout(PROBE_TIMEOUT, async {
                 let mut connection = self.connection().await.ok()?;
                 cura_queue::health(&mut connection).await.ok()
             }),
+            self.ai(),
         );
         Health {
             database,
             live,
             live_kind: self.0.live.kind(),
             queue: queue.ok().flatten(),
+            ai,
+            ai_provider: self.0.ai.provider(),
+            disk: self.disk(),
         }
     }
 
     /// Whether requests can be served at all: Postgres answers.
     pub async fn ready(&self) -> bool {
         probe(pool::ping(&self.0.pool)).await == Probe::Up
+    }
+
+    async fn ai(&self) -> Probe {
+        let known = || self.0.ai_probe.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, found)) = &mut *known()
+            && at.elapsed() < AI_FRESH
+        {
+            return *found;
+        }
+        if let Some((at, _)) = &mut *known() {
+            // Whoever comes meanwhile gets the old answer instead of asking too.
+            *at = Instant::now();
+        }
+        let found = probe(self.0.ai.probe()).await;
+        *known() = Some((Instant::now(), found));
+        found
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        let stat = rustix::fs::statvfs(&self.0.data_dir).ok()?;
+        let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+        Some(Disk {
+            free_bytes,
+            low: free_bytes < LOW_DISK_BYTES,
+        })
     }
 }
 

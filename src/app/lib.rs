@@ -9,15 +9,19 @@ pub mod health;
 pub mod passwords;
 pub mod tokens;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cura_domain::{Clock, Entropy};
 use cura_live::Live;
-use cura_store::{PgConnection, PgPool, StoreError};
+use cura_providers::ai::Ai;
+use cura_store::{PgConnection, PgPool};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Transaction};
 
 pub use accounts::Caller;
+pub use cura_store::StoreError;
+use health::AiProbe;
 use passwords::Passwords;
 use tokens::Tokens;
 
@@ -25,26 +29,37 @@ use tokens::Tokens;
 #[derive(Clone)]
 pub struct App(Arc<Parts>);
 
-struct Parts {
-    pool: PgPool,
-    live: Live,
-    clock: Clock,
-    entropy: Entropy,
-    tokens: Tokens,
-    passwords: Passwords,
+/// What [`App`] is made of; the composition root decides.
+pub struct Parts {
+    /// Truth.
+    pub pool: PgPool,
+    /// The texts of running answers.
+    pub live: Live,
+    /// Who answers; asked here only whether it is there.
+    pub ai: Ai,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness fit for secrets.
+    pub entropy: Entropy,
+    /// Access tokens.
+    pub tokens: Tokens,
+    /// Password hashes.
+    pub passwords: Passwords,
+    /// Where files are kept; asked here only whether there is room.
+    pub data_dir: PathBuf,
+    /// What is known of the AI service.
+    pub ai_probe: AiProbe,
 }
 
 impl App {
     /// Puts the parts together.
-    pub fn new(pool: PgPool, live: Live, clock: Clock, entropy: Entropy, tokens: Tokens, passwords: Passwords) -> Self {
-        Self(Arc::new(Parts {
-            pool,
-            live,
-            clock,
-            entropy,
-            tokens,
-            passwords,
-        }))
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Randomness fit for secrets.
+    pub fn entropy(&self) -> &Entropy {
+        &self.0.entropy
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {

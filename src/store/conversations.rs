@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::conversation::ConversationStatus;
-use cura_domain::{ConversationId, UserId};
+use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -83,11 +83,22 @@ pub async fn find_owned(
     row.map(Conversation::try_from).transpose()
 }
 
-/// Locks a conversation of `user`; `Some(true)` when an answer is being written in it, `None` when there is none.
+/// A conversation that is locked until the end of the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockedConversation {
+    /// The answer that is being written in it.
+    pub running: Option<MessageId>,
+}
+
+/// Locks a conversation of `user`, if there is one.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn lock_owned(conn: &mut PgConnection, user: UserId, id: ConversationId) -> Result<Option<bool>, StoreError> {
+pub async fn lock_owned(
+    conn: &mut PgConnection,
+    user: UserId,
+    id: ConversationId,
+) -> Result<Option<LockedConversation>, StoreError> {
     let locked = sqlx::query_scalar!(
         "SELECT id FROM conversations WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL FOR UPDATE",
         id.0,
@@ -99,13 +110,15 @@ pub async fn lock_owned(conn: &mut PgConnection, user: UserId, id: ConversationI
         return Ok(None);
     }
     // A statement of its own: it must see what the transaction we waited for has written.
-    let busy = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM messages WHERE conversation_id = $1 AND status = 'sending') AS "busy!""#,
+    let running = sqlx::query_scalar!(
+        "SELECT id FROM messages WHERE conversation_id = $1 AND status = 'sending' LIMIT 1",
         id.0,
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(Some(busy))
+    Ok(Some(LockedConversation {
+        running: running.map(MessageId),
+    }))
 }
 
 /// A page of the user's conversations, newest activity first, at most `limit`.

@@ -1,0 +1,188 @@
+//! `/auth`: registering, signing in, staying signed in, signing out.
+
+use cura_app::App;
+use cura_app::accounts::{SignInError, SignedIn};
+use cura_domain::account::{Email, Name, NewPassword};
+use poem::http::StatusCode;
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+
+use crate::Tag;
+use crate::payload::JsonBody;
+use crate::problem::{Fields, Problem};
+use crate::users::UserView;
+
+pub(crate) struct AuthApi;
+
+/// Makes an account.
+#[derive(Object)]
+struct RegisterRequest {
+    /// An e-mail address; upper and lower case are the same.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// 8 to 128 characters.
+    #[oai(validator(min_length = 8, max_length = 128))]
+    password: String,
+    /// What to call you.
+    #[oai(validator(max_length = 100))]
+    name: Option<String>,
+}
+
+/// Signs in.
+#[derive(Object)]
+struct LoginRequest {
+    /// The address of the account.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// Its password.
+    #[oai(validator(max_length = 128))]
+    password: String,
+    /// What the list of signed-in places calls this one.
+    #[oai(validator(max_length = 100))]
+    device_name: Option<String>,
+}
+
+/// Names a session by its refresh token.
+#[derive(Object)]
+struct RefreshTokenRequest {
+    /// The newest refresh token of the session.
+    #[oai(validator(max_length = 256))]
+    refresh_token: String,
+}
+
+/// How an access token is presented.
+#[derive(Enum)]
+#[oai(rename_all = "lowercase")]
+enum TokenType {
+    /// In `Authorization: Bearer …`.
+    Bearer,
+}
+
+/// A signed-in session.
+#[derive(Object)]
+struct SignedInView {
+    /// Who is signed in.
+    user: UserView,
+    /// For `Authorization: Bearer …`.
+    access_token: String,
+    /// For `/auth/refresh`, once.
+    refresh_token: String,
+    /// Always `bearer`.
+    token_type: TokenType,
+    /// How long the access token lives, in seconds.
+    expires_in: i64,
+}
+
+#[derive(ApiResponse)]
+enum Registered {
+    /// The account is made, and signed in.
+    #[oai(status = 201)]
+    Created(Json<SignedInView>),
+}
+
+#[derive(ApiResponse)]
+enum LoggedOut {
+    /// The session has ended, or had before.
+    #[oai(status = 204)]
+    Done,
+}
+
+#[OpenApi(prefix_path = "/auth", tag = "Tag::Accounts")]
+impl AuthApi {
+    /// Make an account and sign in
+    #[oai(path = "/register", method = "post", operation_id = "register")]
+    async fn register(&self, app: Data<&App>, body: JsonBody<RegisterRequest>) -> Result<Registered, Problem> {
+        let body = body.0;
+        let mut fields = Fields::default();
+        let email = fields.check("/email", "invalid_format", Email::new(&body.email));
+        let password = fields.check("/password", "weak_password", NewPassword::new(body.password));
+        let name = fields.check(
+            "/name",
+            "invalid_format",
+            body.name.as_deref().map_or(Ok(None), Name::new),
+        );
+        let (email, password) = fields.finish(email.zip(password))?;
+        let signed_in = app.register(&email, &password, name.flatten().as_ref()).await?;
+        Ok(Registered::Created(Json(signed_in.into())))
+    }
+
+    /// Sign in
+    #[oai(path = "/login", method = "post", operation_id = "login")]
+    async fn login(&self, app: Data<&App>, body: JsonBody<LoginRequest>) -> Result<Json<SignedInView>, Problem> {
+        let body = body.0;
+        let mut fields = Fields::default();
+        let email = fields.check("/email", "invalid_format", Email::new(&body.email));
+        let device = fields.check(
+            "/device_name",
+            "invalid_format",
+            body.device_name.as_deref().map_or(Ok(None), Name::new),
+        );
+        let email = fields.finish(email)?;
+        Ok(Json(
+            app.login(&email, &body.password, device.flatten().as_ref())
+                .await?
+                .into(),
+        ))
+    }
+
+    /// Exchange a refresh token for a new pair
+    ///
+    /// The old one dies. Using a dead one ends the session, except within a few seconds, for an answer that got lost.
+    #[oai(path = "/refresh", method = "post", operation_id = "refreshTokens")]
+    async fn refresh(
+        &self,
+        app: Data<&App>,
+        body: JsonBody<RefreshTokenRequest>,
+    ) -> Result<Json<SignedInView>, Problem> {
+        Ok(Json(app.refresh(&body.0.refresh_token).await?.into()))
+    }
+
+    /// Sign out
+    #[oai(path = "/logout", method = "post", operation_id = "logout")]
+    async fn logout(&self, app: Data<&App>, body: JsonBody<RefreshTokenRequest>) -> Result<LoggedOut, Problem> {
+        app.logout(&body.0.refresh_token).await?;
+        Ok(LoggedOut::Done)
+    }
+}
+
+impl From<SignedIn> for SignedInView {
+    fn from(signed_in: SignedIn) -> Self {
+        Self {
+            user: signed_in.user.into(),
+            access_token: signed_in.access_token,
+            refresh_token: signed_in.refresh_token,
+            token_type: TokenType::Bearer,
+            expires_in: signed_in.expires_in.num_seconds(),
+        }
+    }
+}
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::EmailTaken => Self::new(
+                StatusCode::CONFLICT,
+                "email_taken",
+                "There is an account with this address already.",
+            ),
+            SignInError::WrongCredentials => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "Address and password do not match.",
+            ),
+            SignInError::InvalidToken => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_refresh_token",
+                "The refresh token is not valid (any more).",
+            ),
+            SignInError::Suspended => Self::suspended(),
+            SignInError::Password(error) => error.into(),
+            SignInError::Signing(error) => {
+                tracing::error!(%error, "an access token could not be made");
+                Self::internal()
+            }
+            SignInError::Store(error) => error.into(),
+        }
+    }
+}

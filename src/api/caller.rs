@@ -1,0 +1,42 @@
+//! Who makes a request: the access token, checked against the session it belongs to.
+
+use cura_app::accounts::AuthenticateError;
+use cura_app::{App, Caller};
+use poem::http::StatusCode;
+use poem::{Request, Result};
+use poem_openapi::SecurityScheme;
+use poem_openapi::auth::Bearer;
+
+use crate::problem::Problem;
+
+/// The access token from `/auth/register`, `/auth/login` or `/auth/refresh`, as `Authorization: Bearer …`.
+#[derive(SecurityScheme)]
+#[oai(
+    ty = "bearer",
+    bearer_format = "JWT",
+    rename = "access_token",
+    checker = "authenticate"
+)]
+pub struct SignedIn(pub Caller);
+
+async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {
+    let app = request.data::<App>().ok_or_else(Problem::internal)?;
+    Ok(app.authenticate(&token.token).await.map_err(Problem::from)?)
+}
+
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::NotSignedIn => Self::not_signed_in(),
+            AuthenticateError::Suspended => Self::suspended(),
+            AuthenticateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl Problem {
+    /// 403: the account is suspended.
+    pub(crate) fn suspended() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "account_suspended", "This account is suspended.")
+    }
+}

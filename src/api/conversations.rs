@@ -1,0 +1,293 @@
+//! `/conversations`: making, listing and reading them.
+
+use chrono::{DateTime, Utc};
+use cura_app::App;
+use cura_app::conversations::{Conversation, ListPosition, Order, ReadConversationError};
+use cura_domain::conversation::{ConversationStatus, Title};
+use cura_domain::{ConversationId, MessageId};
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+
+use crate::Tag;
+use crate::caller::SignedIn;
+use crate::messages::MessageView;
+use crate::paging::{Cursor, DEFAULT_LIMIT, PageLinks, read_cursor};
+use crate::payload::JsonBody;
+use crate::problem::{Fields, Problem};
+
+pub(crate) struct ConversationsApi;
+
+/// Makes a conversation.
+#[derive(Object)]
+struct CreateConversationRequest {
+    /// What it is about; without one, the first message decides.
+    #[oai(validator(max_length = 200))]
+    title: Option<String>,
+}
+
+/// Which conversations.
+#[derive(Enum, Clone, Copy)]
+#[oai(rename = "ConversationStatus", rename_all = "lowercase")]
+enum StatusView {
+    Active,
+    Archived,
+}
+
+/// In which order.
+#[derive(Enum, Clone, Copy)]
+#[oai(rename = "Order", rename_all = "lowercase")]
+enum OrderView {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
+/// A conversation.
+#[derive(Object)]
+#[oai(rename = "Conversation")]
+struct ConversationView {
+    id: i64,
+    title: Option<String>,
+    status: StatusView,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    /// Null while there is no message.
+    last_message_at: Option<DateTime<Utc>>,
+    message_count: i32,
+    /// Whether an answer is being written.
+    busy: bool,
+}
+
+/// A page of conversations.
+#[derive(Object)]
+struct ConversationPage {
+    items: Vec<ConversationView>,
+    /// Pass it as `cursor` to get the next page.
+    next_cursor: Option<String>,
+    has_more: bool,
+}
+
+/// A page of messages.
+#[derive(Object)]
+struct MessagePage {
+    items: Vec<MessageView>,
+    /// Pass it as `cursor` to get the next page.
+    next_cursor: Option<String>,
+    has_more: bool,
+}
+
+#[derive(ApiResponse)]
+enum ConversationCreated {
+    /// The conversation is made.
+    #[oai(status = 201)]
+    Created(
+        Json<ConversationView>,
+        /// Where it is.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum ConversationList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<ConversationPage>,
+        /// How many there are in all.
+        #[oai(header = "X-Total-Count")]
+        i64,
+        /// Where the next page is.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum MessageList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<MessagePage>,
+        /// How many there are in all.
+        #[oai(header = "X-Total-Count")]
+        i64,
+        /// Where the next page is.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+#[OpenApi(prefix_path = "/conversations", tag = "Tag::Conversations")]
+impl ConversationsApi {
+    /// Make a conversation
+    #[oai(path = "/", method = "post", operation_id = "createConversation")]
+    async fn create(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        body: JsonBody<CreateConversationRequest>,
+    ) -> Result<ConversationCreated, Problem> {
+        let mut fields = Fields::default();
+        let title = body.0.title.as_deref().map(Title::new).transpose();
+        let title = fields.check("/title", "invalid_format", title);
+        let title = fields.finish(title)?;
+        let made = app.create_conversation(caller.0, title.as_ref()).await?;
+        let location = format!("/conversations/{}", made.id);
+        Ok(ConversationCreated::Created(Json(made.into()), location))
+    }
+
+    /// My conversations, newest activity first
+    #[oai(path = "/", method = "get", operation_id = "listConversations")]
+    async fn list(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        /// Active ones, unless said otherwise.
+        status: Query<Option<StatusView>>,
+        /// How many at most.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<i64>>,
+        /// Where to go on, from the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<ConversationList, Problem> {
+        let status = status.0.unwrap_or(StatusView::Active);
+        let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
+        let after = read_cursor(cursor.0.as_deref())?;
+        let wanted = u32::try_from(limit).unwrap_or(1);
+        let page = app.list_conversations(caller.0, status.into(), after, wanted).await?;
+        let word = ConversationStatus::from(status).as_str();
+        let links = PageLinks::of(
+            &page,
+            "/conversations",
+            &[("limit", &limit.to_string()), ("status", word)],
+        );
+        let body = ConversationPage {
+            items: page.items.into_iter().map(Into::into).collect(),
+            has_more: links.next_cursor.is_some(),
+            next_cursor: links.next_cursor,
+        };
+        Ok(ConversationList::Page(Json(body), links.total, links.link))
+    }
+
+    /// One conversation
+    #[oai(path = "/:conversation_id", method = "get", operation_id = "getConversation")]
+    async fn get(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        conversation_id: Path<i64>,
+    ) -> Result<Json<ConversationView>, Problem> {
+        Ok(Json(
+            app.conversation(caller.0, ConversationId(conversation_id.0))
+                .await?
+                .into(),
+        ))
+    }
+
+    /// What was said
+    #[oai(path = "/:conversation_id/messages", method = "get", operation_id = "listMessages")]
+    async fn messages(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        conversation_id: Path<i64>,
+        /// How many at most.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<i64>>,
+        /// Where to go on, from the page before.
+        cursor: Query<Option<String>>,
+        /// Newest first, unless said otherwise.
+        order: Query<Option<OrderView>>,
+    ) -> Result<MessageList, Problem> {
+        let id = conversation_id.0;
+        let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
+        let (order, word) = match order.0 {
+            Some(OrderView::Asc) => (Order::Ascending, "asc"),
+            Some(OrderView::Desc) | None => (Order::Descending, "desc"),
+        };
+        let after = read_cursor(cursor.0.as_deref())?;
+        let wanted = u32::try_from(limit).unwrap_or(1);
+        let page = app
+            .list_messages(caller.0, ConversationId(id), order, after, wanted)
+            .await?;
+        let path = format!("/conversations/{id}/messages");
+        let links = PageLinks::of(&page, &path, &[("limit", &limit.to_string()), ("order", word)]);
+        let body = MessagePage {
+            items: page.items.into_iter().map(Into::into).collect(),
+            has_more: links.next_cursor.is_some(),
+            next_cursor: links.next_cursor,
+        };
+        Ok(MessageList::Page(Json(body), links.total, links.link))
+    }
+}
+
+impl From<StatusView> for ConversationStatus {
+    fn from(status: StatusView) -> Self {
+        match status {
+            StatusView::Active => Self::Active,
+            StatusView::Archived => Self::Archived,
+        }
+    }
+}
+
+impl From<Conversation> for ConversationView {
+    fn from(conversation: Conversation) -> Self {
+        Self {
+            id: conversation.id.0,
+            title: conversation.title,
+            status: match conversation.status {
+                ConversationStatus::Active => StatusView::Active,
+                ConversationStatus::Archived => StatusView::Archived,
+            },
+            created_at: conversation.created_at,
+            updated_at: conversation.updated_at,
+            last_message_at: (conversation.message_count > 0).then_some(conversation.last_message_at),
+            message_count: conversation.message_count,
+            busy: conversation.busy,
+        }
+    }
+}
+
+impl Cursor for ListPosition {
+    fn write(&self) -> String {
+        format!("c{}.{}", self.last_message_at.timestamp_micros(), self.id)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (at, id) = text.strip_prefix('c')?.split_once('.')?;
+        Some(Self {
+            last_message_at: DateTime::from_timestamp_micros(at.parse().ok()?)?,
+            id: id.parse().ok()?,
+        })
+    }
+}
+
+impl Cursor for MessageId {
+    fn write(&self) -> String {
+        format!("m{self}")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.strip_prefix('m')?.parse().ok()
+    }
+}
+
+impl From<ReadConversationError> for Problem {
+    fn from(error: ReadConversationError) -> Self {
+        match error {
+            ReadConversationError::NotFound => Self::conversation_not_found(),
+            ReadConversationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl Problem {
+    /// 404: not there, or not yours.
+    pub(crate) fn conversation_not_found() -> Self {
+        Self::not_found("conversation_not_found", "There is no such conversation.")
+    }
+}

@@ -1,0 +1,120 @@
+//! The outermost layer, through which every request and every answer goes: request ids, CORS, problems for every error
+//! and panic, the headers every answer has, and the access log.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use cura_domain::Entropy;
+use futures_util::FutureExt;
+use poem::error::MethodNotAllowedError;
+use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use poem::{Endpoint, Request, Response, Result};
+
+use crate::cors::{self, Origins};
+use crate::paths::Paths;
+use crate::problem::Problem;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest request id of a caller we keep.
+const MAX_REQUEST_ID: usize = 128;
+
+pub(crate) struct Front<E> {
+    pub(crate) inner: E,
+    pub(crate) paths: Paths,
+    pub(crate) origins: Origins,
+    pub(crate) entropy: Entropy,
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let begun = Instant::now();
+        let id = self.request_id(request.headers());
+        let method = request.method().clone();
+        // The template, never the path: a path holds ids and a query may hold a token.
+        let route = self.paths.find(request.uri().path());
+        let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
+        let verdict = self.origins.judge(&request);
+        let answered = match cors::preflight(&request, &verdict) {
+            Some(preflight) => preflight,
+            None => {
+                let allow = route.map(|route| &route.allow);
+                tracing::Instrument::instrument(self.answer(request, allow), span.clone()).await
+            }
+        };
+        let mut response =
+            answered.unwrap_or_else(|problem| span.in_scope(|| problem.render(id.to_str().unwrap_or_default())));
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        cors::mark(headers, verdict);
+        harden(headers);
+        span.in_scope(|| {
+            tracing::info!(
+                target: "cura::access",
+                method = method.as_str(),
+                route = route.map_or("unknown", |route| route.template.as_str()),
+                status = response.status().as_u16(),
+                ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            );
+        });
+        Ok(response)
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Front<E> {
+    async fn answer(&self, request: Request, allow: Option<&HeaderValue>) -> Result<Response, Problem> {
+        if request.headers().contains_key(header::CONTENT_ENCODING) {
+            // Inflating is how 48 kB become 50 MB.
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+                "Compressed requests are not taken.",
+            ));
+        }
+        match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => {
+                let problem = Problem::from_error(&error);
+                Err(match allow {
+                    Some(allow) if error.is::<MethodNotAllowedError>() => problem.with_allow(allow.clone()),
+                    _ => problem,
+                })
+            }
+            Err(_) => {
+                // The panic hook has logged where.
+                tracing::error!("a handler panicked");
+                Err(Problem::internal())
+            }
+        }
+    }
+
+    /// The caller's id if it is a sensible one, else ours.
+    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
+        let sensible = |id: &&HeaderValue| {
+            let bytes = id.as_bytes();
+            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            !bytes.is_empty() && bytes.len() <= MAX_REQUEST_ID && bytes.iter().all(plain)
+        };
+        headers.get(REQUEST_ID).filter(sensible).cloned().unwrap_or_else(|| {
+            let id = format!("{:032x}", u128::from_be_bytes(self.entropy.bytes::<16>()));
+            // Hexadecimal digits are always a valid header.
+            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        })
+    }
+}
+
+/// Headers every answer has, unless it has its own.
+fn harden(headers: &mut HeaderMap) {
+    let mut ensure = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    ensure(header::CACHE_CONTROL, "no-store");
+    ensure(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    ensure(header::REFERRER_POLICY, "no-referrer");
+    ensure(header::X_FRAME_OPTIONS, "DENY");
+    ensure(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    );
+}

@@ -1,0 +1,141 @@
+//! A message as clients see it, wherever it appears.
+
+use chrono::{DateTime, Utc};
+use cura_app::conversations::Message;
+use cura_domain::message::{FinishReason, MessageStatus, Role};
+use poem_openapi::{Enum, Object};
+
+/// Who speaks.
+#[derive(Enum)]
+#[oai(rename = "Role", rename_all = "lowercase")]
+enum RoleView {
+    User,
+    Assistant,
+    System,
+}
+
+/// How far a message has come.
+#[derive(Enum)]
+#[oai(rename = "MessageStatus", rename_all = "lowercase")]
+enum StatusView {
+    /// An answer that is queued or being written.
+    Sending,
+    /// Final.
+    Sent,
+    /// Final, and failed: `metadata.error` says why.
+    Error,
+}
+
+/// Why an answer ended.
+#[derive(Enum)]
+#[oai(rename = "FinishReason", rename_all = "snake_case")]
+enum FinishReasonView {
+    /// The model was done.
+    Stop,
+    /// The model's output limit was reached.
+    Length,
+    /// The provider withheld the rest.
+    ContentFilter,
+    /// The user stopped it.
+    Cancelled,
+}
+
+/// A file that belongs to a message.
+#[derive(Object)]
+#[oai(rename = "File")]
+struct FileView {
+    id: i64,
+}
+
+/// Tokens an answer cost.
+#[derive(Object)]
+#[oai(rename = "Usage")]
+struct UsageView {
+    input_tokens: i64,
+    output_tokens: i64,
+    total_tokens: i64,
+    /// Whether these are an estimate, because the provider did not say.
+    estimated: bool,
+}
+
+/// How an answer came about; empty for a user's message.
+#[derive(Object)]
+#[oai(rename = "MessageMetadata")]
+struct MetadataView {
+    /// The model, in the provider's words.
+    model: Option<String>,
+    /// The provider: `openai`, `custom`, `demo`.
+    provider: Option<String>,
+    finish_reason: Option<FinishReasonView>,
+    usage: Option<UsageView>,
+    /// From the moment the message was stored to the end of the answer, in milliseconds.
+    latency_ms: Option<i64>,
+    /// From the moment the message was stored to the first text of the answer, in milliseconds.
+    ttft_ms: Option<i64>,
+    /// How many attempts it took.
+    attempts: i64,
+    /// With status `error`: a stable word that says why.
+    #[oai(skip_serializing_if_is_none)]
+    error: Option<String>,
+}
+
+/// A message of either side.
+#[derive(Object)]
+#[oai(rename = "Message")]
+pub(crate) struct MessageView {
+    id: i64,
+    conversation_id: i64,
+    /// The message this one answers or follows.
+    parent_id: Option<i64>,
+    role: RoleView,
+    /// The text; of a running answer, what there is so far.
+    content: String,
+    status: StatusView,
+    attachments: Vec<FileView>,
+    metadata: MetadataView,
+    created_at: DateTime<Utc>,
+}
+
+impl From<Message> for MessageView {
+    fn from(message: Message) -> Self {
+        let usage = message.usage.map(|usage| UsageView {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            total_tokens: usage.input_tokens.saturating_add(usage.output_tokens),
+            estimated: usage.estimated,
+        });
+        Self {
+            id: message.id.0,
+            conversation_id: message.conversation_id.0,
+            parent_id: message.parent_id.map(|id| id.0),
+            role: match message.role {
+                Role::User => RoleView::User,
+                Role::Assistant => RoleView::Assistant,
+                Role::System => RoleView::System,
+            },
+            content: message.content,
+            status: match message.status {
+                MessageStatus::Sending => StatusView::Sending,
+                MessageStatus::Sent => StatusView::Sent,
+                MessageStatus::Error => StatusView::Error,
+            },
+            attachments: Vec::new(),
+            metadata: MetadataView {
+                model: message.model,
+                provider: message.provider,
+                finish_reason: message.finish_reason.map(|reason| match reason {
+                    FinishReason::Stop => FinishReasonView::Stop,
+                    FinishReason::Length => FinishReasonView::Length,
+                    FinishReason::ContentFilter => FinishReasonView::ContentFilter,
+                    FinishReason::Cancelled => FinishReasonView::Cancelled,
+                }),
+                usage,
+                latency_ms: message.latency_ms,
+                ttft_ms: message.ttft_ms,
+                attempts: message.attempt.0.into(),
+                error: message.error_code,
+            },
+            created_at: message.created_at,
+        }
+    }
+}

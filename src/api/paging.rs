@@ -1,0 +1,62 @@
+//! Pages of lists: opaque cursors, `Link`, `X-Total-Count`.
+
+use std::fmt::Write;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cura_app::Page;
+
+use crate::problem::Problem;
+
+/// How many items a page has when nobody says.
+pub(crate) const DEFAULT_LIMIT: i64 = 20;
+
+/// A place in a list, which clients carry without understanding it.
+pub(crate) trait Cursor: Sized {
+    /// The place in our words.
+    fn write(&self) -> String;
+    /// The place from our words.
+    fn read(text: &str) -> Option<Self>;
+}
+
+/// The place a client came back with.
+///
+/// # Errors
+/// 400 when it is none of ours.
+pub(crate) fn read_cursor<C: Cursor>(cursor: Option<&str>) -> Result<Option<C>, Problem> {
+    let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
+        return Ok(None);
+    };
+    let read = || C::read(std::str::from_utf8(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?);
+    read()
+        .map(Some)
+        .ok_or_else(|| Problem::malformed("invalid_cursor", "The cursor is not one of this list."))
+}
+
+/// What a page carries besides its items.
+pub(crate) struct PageLinks {
+    pub(crate) next_cursor: Option<String>,
+    pub(crate) link: Option<String>,
+    pub(crate) total: i64,
+}
+
+impl PageLinks {
+    /// Of a page of the list at `path`, which was asked for with these other parameters.
+    pub(crate) fn of<T, C: Cursor>(page: &Page<T, C>, path: &str, parameters: &[(&str, &str)]) -> Self {
+        let next_cursor = page.next.as_ref().map(|next| URL_SAFE_NO_PAD.encode(next.write()));
+        let link = next_cursor.as_ref().map(|cursor| {
+            let mut link = format!("<{path}?cursor={cursor}");
+            for (name, value) in parameters {
+                // Writing to a string cannot fail.
+                let _ = write!(link, "&{name}={value}");
+            }
+            link.push_str(">; rel=\"next\"");
+            link
+        });
+        Self {
+            next_cursor,
+            link,
+            total: page.total,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The accept loop. hyper does HTTP; what it leaves open is decided here: how many connections there may be, how long a
+//! client may take to say what it wants, and how a server goes away.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::endpoint::{DynEndpoint, ToDynEndpoint};
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, Response};
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How many connections one server holds; more wait in the operating system's queue.
+const MAX_CONNECTIONS: usize = 10_000;
+/// How long a client may take to send a request's head, and how long a connection may idle between requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest head, in bytes, and the most headers of a request.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEADERS: usize = 100;
+/// How long sent bytes may stay unacknowledged before the peer counts as gone.
+const PEER_GONE_MS: u32 = 60_000;
+/// How long to wait when the process has no file descriptor left.
+const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// Serves `api` until `closing` is cancelled; then lets requests finish for at most `drain`, and gives back how many
+/// connections had to be cut.
+pub async fn serve(
+    listener: TcpListener,
+    api: impl Endpoint<Output = Response> + 'static,
+    closing: CancellationToken,
+    drain: Duration,
+) -> usize {
+    let api: Arc<dyn DynEndpoint<Output = Response>> = Arc::new(ToDynEndpoint(api));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    while let Some((socket, peer)) = accept(&listener, &closing).await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            break;
+        };
+        let connection = connection(socket, peer, Arc::clone(&api), closing.clone());
+        let cut = cut.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                () = cut.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(drain, connections.wait()).await.is_err() {
+        let left = connections.len();
+        cut.cancel();
+        connections.wait().await;
+        return left;
+    }
+    0
+}
+
+/// The next connection; `None` when the server closes.
+async fn accept(listener: &TcpListener, closing: &CancellationToken) -> Option<(TcpStream, std::net::SocketAddr)> {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing.cancelled() => return None,
+        };
+        match accepted {
+            Ok(accepted) => return Some(accepted),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted");
+                tokio::time::sleep(NO_DESCRIPTORS).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn connection(
+    socket: TcpStream,
+    peer: std::net::SocketAddr,
+    api: Arc<dyn DynEndpoint<Output = Response>>,
+    closing: CancellationToken,
+) {
+    if let Err(error) = prepare(&socket) {
+        tracing::debug!(%error, "a connection was gone before it began");
+        return;
+    }
+    let local = LocalAddr(socket.local_addr().unwrap_or(peer).into());
+    let remote = RemoteAddr(peer.into());
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let request = poem::Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+        let api = Arc::clone(&api);
+        async move {
+            let response = api.get_response(request).await;
+            Ok::<_, std::convert::Infallible>(hyper::Response::from(response))
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS);
+    let served = builder.serve_connection(TokioIo::new(socket), service).with_upgrades();
+    tokio::pin!(served);
+    let outcome = tokio::select! {
+        outcome = &mut served => outcome,
+        () = closing.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// Small frames leave at once, and a peer that vanished is noticed.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(30))?;
+    sockopt::set_tcp_user_timeout(socket, PEER_GONE_MS)?;
+    Ok(())
+}
