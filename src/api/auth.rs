@@ -61,6 +61,7 @@ enum TokenType {
 
 /// A signed-in session.
 #[derive(Object)]
+#[oai(rename = "SignedIn")]
 struct SignedInView {
     /// Who is signed in.
     user: UserView,

@@ -57,6 +57,7 @@ struct SendMessageRequest {
 
 /// A stored message and its answer.
 #[derive(Object)]
+#[oai(rename = "SentMessage")]
 struct SentView {
     conversation_id: i64,
     user_message: MessageView,

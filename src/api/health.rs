@@ -73,6 +73,7 @@ struct DiskHealth {
 
 /// How Cura and its dependencies are.
 #[derive(Object)]
+#[oai(rename = "Health")]
 struct HealthView {
     status: Overall,
     database: DependencyHealth,
@@ -85,6 +86,7 @@ struct HealthView {
 
 /// Yes.
 #[derive(Object)]
+#[oai(rename = "Yes")]
 struct YesView {
     /// `ok`.
     status: String,

@@ -62,7 +62,6 @@ fn service() -> OpenApiService<Apis, ()> {
     );
     OpenApiService::new(apis, "Cura", env!("CARGO_PKG_VERSION"))
         .description("The backend of an AI that cares. Every error is `application/problem+json` (RFC 9457).")
-        .url_prefix("/")
 }
 
 /// The whole API, ready to be served. Streams end when `closing` does.

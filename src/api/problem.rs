@@ -78,7 +78,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
-    allow: Option<HeaderValue>,
+    allow: Option<Box<HeaderValue>>,
     message_id: Option<i64>,
 }
 
@@ -158,7 +158,7 @@ impl Problem {
 
     /// Says which methods there are.
     pub fn with_allow(mut self, allow: HeaderValue) -> Self {
-        self.allow = Some(allow);
+        self.allow = Some(Box::new(allow));
         self
     }
 
@@ -183,7 +183,7 @@ impl Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, allow);
+            headers.insert(header::ALLOW, *allow);
         }
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));

@@ -29,7 +29,9 @@ impl fmt::Debug for Clock {
 
 /// Fills buffers with bytes that nobody can guess. Cheap to clone.
 #[derive(Clone)]
-pub struct Entropy(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Entropy(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Entropy {
     /// A source that calls `fill`, which must fill the whole buffer.

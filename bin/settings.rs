@@ -1,0 +1,420 @@
+//! Settings: from the environment, else from `.env`, else their defaults. `.env.example` lists and explains them all.
+//!
+//! A wrong setting is one line that names it and the cure, never its value.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use cura_providers::Secret;
+use cura_providers::ai::OpenAiConfig;
+use secrecy::ExposeSecret;
+
+/// The key of a Cura nobody has configured; refused in production.
+const DEVELOPMENT_KEY: &str = "development-only-key-never-use-it-in-production";
+/// HS256 wants a key at least as long as its hash (RFC 7518, section 3.2).
+const MIN_KEY_BYTES: usize = 32;
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} {problem}")]
+pub struct SettingError {
+    name: &'static str,
+    problem: String,
+}
+
+/// Where Cura runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// On a developer's machine.
+    Development,
+    /// As in production, with less at stake.
+    Staging,
+    /// For people.
+    Production,
+}
+
+/// Who answers.
+#[derive(Debug, Clone)]
+pub enum AiSettings {
+    /// The demo voice.
+    Demo,
+    /// A server that speaks OpenAI's dialect.
+    OpenAi(OpenAiConfig),
+}
+
+/// Every setting.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `ENVIRONMENT`
+    pub environment: Environment,
+    /// `DATABASE_URL`
+    pub database_url: Option<Secret>,
+    /// `DATABASE_POOL_SIZE`
+    pub database_pool_size: u32,
+    /// `REDIS_URL`
+    pub redis_url: Option<Secret>,
+    /// `SECRET_KEY`; `None` outside production means the development key.
+    pub secret_key: Option<Secret>,
+    /// `ACCESS_TOKEN_EXPIRE_MINUTES`
+    pub access_token_minutes: i64,
+    /// `REFRESH_TOKEN_EXPIRE_DAYS`
+    pub refresh_token_days: i64,
+    /// `PASSWORD_HASH_MEMORY_KIB`
+    pub password_hash_memory_kib: u32,
+    /// `PASSWORD_HASH_PASSES`
+    pub password_hash_passes: u32,
+    /// `AI_MODEL_*`
+    pub ai: AiSettings,
+    /// `ALLOWED_ORIGINS`
+    pub allowed_origins: Vec<String>,
+    /// `SENTRY_DSN`
+    pub sentry_dsn: Option<Secret>,
+    /// `HOST`
+    pub host: String,
+    /// `PORT`
+    pub port: u16,
+    /// `DATA_DIR`
+    pub data_dir: PathBuf,
+    /// `WORKER_CONCURRENCY_GENERATE_ANSWER`
+    pub generate_answer_concurrency: usize,
+    /// `SHUTDOWN_GRACE_SECONDS`
+    pub shutdown_grace: Duration,
+    /// `LOG_LEVEL`
+    pub log_level: String,
+}
+
+impl Settings {
+    /// Reads the environment and `.env` in the working folder.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn from_environment() -> Result<Self, SettingError> {
+        let mut variables: HashMap<String, String> = HashMap::new();
+        match dotenvy::from_filename_iter(".env") {
+            Ok(lines) => {
+                for line in lines {
+                    let (name, value) = line.map_err(|_| wrong(".env", "has a line that is not NAME=value"))?;
+                    variables.insert(name, value);
+                }
+            }
+            Err(error) if error.not_found() => {}
+            Err(_) => return Err(wrong(".env", "cannot be read; check its permissions")),
+        }
+        variables.extend(
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        );
+        Self::read(&Variables(variables))
+    }
+
+    fn read(from: &Variables) -> Result<Self, SettingError> {
+        let environment = from.parsed("ENVIRONMENT", Environment::Development)?;
+        let settings = Self {
+            environment,
+            database_url: from.secret("DATABASE_URL"),
+            database_pool_size: from.within("DATABASE_POOL_SIZE", 10, 1..=500)?,
+            redis_url: from.secret("REDIS_URL"),
+            secret_key: from.secret("SECRET_KEY"),
+            access_token_minutes: from.within("ACCESS_TOKEN_EXPIRE_MINUTES", 30, 1..=24 * 60)?,
+            refresh_token_days: from.within("REFRESH_TOKEN_EXPIRE_DAYS", 7, 1..=365)?,
+            password_hash_memory_kib: from.within("PASSWORD_HASH_MEMORY_KIB", 19_456, 8..=1_048_576)?,
+            password_hash_passes: from.within("PASSWORD_HASH_PASSES", 2, 1..=20)?,
+            ai: ai(from)?,
+            allowed_origins: origins(from, environment)?,
+            sentry_dsn: from.secret("SENTRY_DSN"),
+            host: from.text("HOST").unwrap_or("127.0.0.1").to_owned(),
+            port: from.parsed("PORT", 8000)?,
+            data_dir: from
+                .text("DATA_DIR")
+                .map_or_else(cura_devdb::default_data_root, PathBuf::from),
+            generate_answer_concurrency: from.within("WORKER_CONCURRENCY_GENERATE_ANSWER", 256, 1..=10_000)?,
+            shutdown_grace: Duration::from_secs(from.within("SHUTDOWN_GRACE_SECONDS", 20, 0..=600)?),
+            log_level: from
+                .text("LOG_LEVEL")
+                .unwrap_or("info,sqlx=warn,apalis=warn,apalis_core=warn")
+                .to_owned(),
+        };
+        if from.text("ALGORITHM").is_some_and(|algorithm| algorithm != "HS256") {
+            return Err(wrong("ALGORITHM", "must be HS256, the only one there is"));
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// What must be right in production, and what must be right anywhere.
+    fn check(&self) -> Result<(), SettingError> {
+        if let Some(key) = &self.secret_key
+            && key.expose_secret().len() < MIN_KEY_BYTES
+        {
+            return Err(wrong(
+                "SECRET_KEY",
+                "is shorter than 32 bytes; make one with `cura-admin secret`",
+            ));
+        }
+        if self.environment != Environment::Production {
+            return Ok(());
+        }
+        match &self.secret_key {
+            None => return Err(wrong("SECRET_KEY", "is missing; make one with `cura-admin secret`")),
+            Some(key) if key.expose_secret() == DEVELOPMENT_KEY => {
+                return Err(wrong(
+                    "SECRET_KEY",
+                    "is the development key; make one with `cura-admin secret`",
+                ));
+            }
+            Some(_) => {}
+        }
+        if self.allowed_origins.iter().any(|origin| origin == "*") {
+            return Err(wrong(
+                "ALLOWED_ORIGINS",
+                "must not contain \"*\" in production; list the origins of your pages",
+            ));
+        }
+        if matches!(self.ai, AiSettings::Demo) {
+            return Err(wrong(
+                "AI_MODEL_URL",
+                "is missing; in production the demo must not answer, so name the AI service",
+            ));
+        }
+        Ok(())
+    }
+
+    /// `DATABASE_URL`, where Cura cannot do without.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn database_url(&self) -> Result<&str, SettingError> {
+        self.database_url
+            .as_ref()
+            .map(ExposeSecret::expose_secret)
+            .ok_or_else(|| {
+                wrong(
+                    "DATABASE_URL",
+                    "is missing; name a Postgres (postgres://user:password@host/database)",
+                )
+            })
+    }
+
+    /// `REDIS_URL`, where Cura cannot do without.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn redis_url(&self) -> Result<&str, SettingError> {
+        self.redis_url.as_ref().map(ExposeSecret::expose_secret).ok_or_else(|| {
+            wrong(
+                "REDIS_URL",
+                "is missing; servers and workers meet there (redis://host:6379), only `cura-server dev` can do without",
+            )
+        })
+    }
+
+    /// The key that signs access tokens.
+    pub fn signing_key(&self) -> &[u8] {
+        self.secret_key
+            .as_ref()
+            .map_or(DEVELOPMENT_KEY, ExposeSecret::expose_secret)
+            .as_bytes()
+    }
+}
+
+/// A setting and what is wrong with it.
+pub(crate) fn wrong(name: &'static str, problem: impl Into<String>) -> SettingError {
+    SettingError {
+        name,
+        problem: problem.into(),
+    }
+}
+
+struct Variables(HashMap<String, String>);
+
+impl Variables {
+    /// A set and non-empty variable: `NAME=` in a file means "not set".
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.text(name).map(Secret::from)
+    }
+
+    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &'static str, default: T) -> Result<T, SettingError> {
+        match self.text(name) {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .map_err(|error| wrong(name, format!("cannot be used: {error}"))),
+        }
+    }
+
+    fn within<T>(&self, name: &'static str, default: T, range: std::ops::RangeInclusive<T>) -> Result<T, SettingError>
+    where
+        T: FromStr<Err: fmt::Display> + PartialOrd + fmt::Display,
+    {
+        let value = self.parsed(name, default)?;
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        Err(wrong(
+            name,
+            format!("must be from {} to {}", range.start(), range.end()),
+        ))
+    }
+}
+
+impl FromStr for Environment {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "development" => Ok(Self::Development),
+            "staging" => Ok(Self::Staging),
+            "production" => Ok(Self::Production),
+            _ => Err("it is one of development, staging, production"),
+        }
+    }
+}
+
+impl Environment {
+    /// The word in `ENVIRONMENT`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+}
+
+fn ai(from: &Variables) -> Result<AiSettings, SettingError> {
+    let provider_name = match from.text("AI_MODEL_PROVIDER") {
+        None | Some("openai") => "openai",
+        Some("custom") => "custom",
+        Some("anthropic") => {
+            return Err(wrong(
+                "AI_MODEL_PROVIDER",
+                "cannot be anthropic yet; use its OpenAI-compatible address with custom",
+            ));
+        }
+        Some(_) => return Err(wrong("AI_MODEL_PROVIDER", "must be openai or custom")),
+    };
+    let Some(url) = from.text("AI_MODEL_URL") else {
+        return Ok(AiSettings::Demo);
+    };
+    let seconds = |name, default| from.within(name, default, 1..=3600_u64).map(Duration::from_secs);
+    let config = OpenAiConfig {
+        base_url: url.to_owned(),
+        api_key: from.secret("AI_MODEL_API_KEY"),
+        model: from.text("AI_MODEL_NAME").unwrap_or("gpt-4o-mini").to_owned(),
+        connect_timeout: seconds("AI_CONNECT_TIMEOUT_SECONDS", 5)?,
+        first_byte_timeout: seconds("AI_FIRST_BYTE_TIMEOUT_SECONDS", 60)?,
+        idle_timeout: seconds("AI_IDLE_TIMEOUT_SECONDS", 30)?,
+        total_timeout: seconds("AI_TOTAL_TIMEOUT_SECONDS", 600)?,
+        provider_name,
+    };
+    Ok(AiSettings::OpenAi(config))
+}
+
+fn origins(from: &Variables, environment: Environment) -> Result<Vec<String>, SettingError> {
+    match from.text("ALLOWED_ORIGINS") {
+        None if environment == Environment::Development => Ok([
+            "http://localhost:3000",
+            "http://localhost:5173",
+            "capacitor://localhost",
+        ]
+        .map(str::to_owned)
+        .into()),
+        None => Ok(Vec::new()),
+        Some(list) => serde_json::from_str(list).map_err(|_| {
+            wrong(
+                "ALLOWED_ORIGINS",
+                "must be a JSON list of origins: [\"https://app.example\"]",
+            )
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingError> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Settings::read(&Variables(variables.iter().map(own).collect()))
+    }
+
+    const PRODUCTION: [(&str, &str); 5] = [
+        ("ENVIRONMENT", "production"),
+        ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
+        ("AI_MODEL_URL", "https://ai.example"),
+        ("DATABASE_URL", "postgres://db/cura"),
+        ("REDIS_URL", "redis://cache"),
+    ];
+
+    fn production_with(name: &'static str, value: &'static str) -> String {
+        let mut variables = PRODUCTION.to_vec();
+        variables.push((name, value));
+        read(&variables).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_needs_to_be_set_for_development() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.environment, Environment::Development);
+        assert_eq!(settings.port, 8000);
+        assert!(matches!(settings.ai, AiSettings::Demo));
+    }
+
+    #[test]
+    fn production_starts_with_what_it_needs() {
+        assert!(read(&PRODUCTION).is_ok());
+    }
+
+    #[test]
+    fn production_refuses_a_missing_default_or_short_key() {
+        for bad in ["", DEVELOPMENT_KEY, "short"] {
+            let error = production_with("SECRET_KEY", bad);
+            assert!(
+                error.starts_with("SECRET_KEY is") && error.contains("cura-admin secret"),
+                "{error}"
+            );
+            assert!(bad.is_empty() || !error.contains(bad), "the value is shown: {error}");
+        }
+    }
+
+    #[test]
+    fn production_refuses_a_wildcard_origin_and_the_demo() {
+        assert!(production_with("ALLOWED_ORIGINS", r#"["*"]"#).starts_with("ALLOWED_ORIGINS"));
+        assert!(production_with("AI_MODEL_URL", "").starts_with("AI_MODEL_URL"));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_setting_and_is_not_repeated() {
+        for (name, value) in [
+            ("PORT", "eighty"),
+            ("ENVIRONMENT", "prod"),
+            ("ALLOWED_ORIGINS", "https://a.example"),
+            ("AI_MODEL_PROVIDER", "oracle"),
+            ("DATABASE_POOL_SIZE", "0"),
+            ("ALGORITHM", "none"),
+        ] {
+            let error = read(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown_by_debug() {
+        let settings = read(&PRODUCTION).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(
+            !shown.contains("0123456789abcdef") && !shown.contains("postgres://"),
+            "{shown}"
+        );
+    }
+}

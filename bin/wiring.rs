@@ -1,0 +1,195 @@
+//! Which implementation runs: the only place that knows.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use cura_api::{Closing, Origins};
+use cura_app::health::AiProbe;
+use cura_app::passwords::{HashCost, Passwords};
+use cura_app::tokens::{TokenLifetimes, Tokens};
+use cura_app::{App, Parts};
+use cura_domain::{Clock, Entropy};
+use cura_jobs::{Concurrency, Jobs};
+use cura_live::{Live, LiveConfig};
+use cura_providers::ai::Ai;
+use cura_queue::{Workers, WorkersConfig};
+use cura_store::PgPool;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::migrations;
+use crate::settings::{AiSettings, SettingError, Settings, wrong};
+
+/// How often a missing dependency is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Why a program cannot start: one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// The time.
+pub fn clock() -> Clock {
+    #[expect(clippy::disallowed_methods, reason = "this is where the clock comes from")]
+    Clock::new(chrono::Utc::now)
+}
+
+/// The operating system's randomness.
+pub fn entropy() -> Entropy {
+    Entropy::new(|buffer| {
+        #[expect(clippy::disallowed_methods, reason = "this is where randomness comes from")]
+        rand::Rng::fill_bytes(&mut rand::rng(), buffer);
+    })
+}
+
+/// A pool on the configured database.
+///
+/// # Errors
+/// When `DATABASE_URL` is missing or wrong.
+pub fn pool(settings: &Settings, program: &str) -> Result<PgPool, StartError> {
+    cura_store::pool::connect_lazy(settings.database_url()?, program, settings.database_pool_size).map_err(|_| {
+        wrong(
+            "DATABASE_URL",
+            "is not a Postgres URL (postgres://user:password@host/database)",
+        )
+        .into()
+    })
+}
+
+/// Running answers on the configured Redis.
+///
+/// # Errors
+/// When `REDIS_URL` is missing or wrong.
+pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
+    Live::redis(settings.redis_url()?, LiveConfig::default())
+        .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
+}
+
+/// The configured AI service.
+///
+/// # Errors
+/// When it cannot work with these settings.
+pub fn ai(settings: &Settings) -> Result<Ai, StartError> {
+    match &settings.ai {
+        AiSettings::Demo => Ok(Ai::demo()),
+        AiSettings::OpenAi(config) => Ai::openai(config.clone())
+            .map_err(|error| wrong("AI_MODEL_URL", format!("or its companions cannot be used: {error}")).into()),
+    }
+}
+
+/// Waits until Postgres answers, has every migration, and `live` answers; at most `wait`.
+///
+/// # Errors
+/// What is still missing then, and the cure.
+pub async fn dependencies(pool: &PgPool, live: &Live, wait: Duration) -> Result<(), StartError> {
+    let until = Instant::now() + wait;
+    loop {
+        let Err(missing) = look(pool, live).await else {
+            return Ok(());
+        };
+        if Instant::now() >= until {
+            return Err(missing);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn look(pool: &PgPool, live: &Live) -> Result<(), StartError> {
+    let other = |text: &str| StartError::Other(text.to_owned());
+    match tokio::time::timeout(Duration::from_secs(2), migrations::pending(pool)).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(_)) => return Err(other("the database lacks migrations; run `cura-admin migrate up`")),
+        Ok(Err(_)) | Err(_) => {
+            return Err(wrong(
+                "DATABASE_URL",
+                "names a Postgres that does not let us in; start it, or correct the URL",
+            )
+            .into());
+        }
+    }
+    live.ping().await.map_err(|_| {
+        wrong(
+            "REDIS_URL",
+            "names a Redis that does not answer; start it, or correct the URL",
+        )
+        .into()
+    })
+}
+
+/// Everything people can do.
+///
+/// # Errors
+/// When the cost of a password hash cannot be used.
+pub fn app(settings: &Settings, pool: PgPool, live: Live, ai: Ai) -> Result<App, StartError> {
+    let cost = HashCost {
+        memory_kib: settings.password_hash_memory_kib,
+        passes: settings.password_hash_passes,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let passwords = Passwords::new(cost, cores, entropy()).map_err(|_| {
+        wrong(
+            "PASSWORD_HASH_MEMORY_KIB",
+            "and PASSWORD_HASH_PASSES are no cost argon2 takes",
+        )
+    })?;
+    let lifetimes = TokenLifetimes {
+        access: TimeDelta::minutes(settings.access_token_minutes),
+        refresh: TimeDelta::days(settings.refresh_token_days),
+    };
+    Ok(App::new(Parts {
+        pool,
+        live,
+        ai,
+        clock: clock(),
+        entropy: entropy(),
+        tokens: Tokens::new(settings.signing_key(), lifetimes),
+        passwords,
+        data_dir: settings.data_dir.clone(),
+        ai_probe: AiProbe::default(),
+    }))
+}
+
+/// Running workers for the wanted queues.
+pub fn workers(settings: &Settings, pool: &PgPool, live: Live, ai: Ai, wanted: impl Fn(&str) -> bool) -> Workers {
+    let jobs = Jobs::new(pool.clone(), live, ai, clock());
+    let concurrency = Concurrency {
+        generate_answer: settings.generate_answer_concurrency,
+    };
+    jobs.register(Workers::builder(pool, WorkersConfig::default()), wanted, concurrency)
+        .start()
+}
+
+/// A socket on the configured address.
+///
+/// # Errors
+/// When it is taken or not ours to take.
+pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::bind((settings.host.as_str(), settings.port))
+        .await
+        .map_err(|error| {
+            wrong(
+                "PORT",
+                format!("{} on {} cannot be used: {error}", settings.port, settings.host),
+            )
+        })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| StartError::Other(error.to_string()))?;
+    Ok((listener, address))
+}
+
+/// Serves until `stop`, then lets requests finish for the configured grace.
+pub async fn serve(settings: &Settings, listener: TcpListener, app: App, stop: CancellationToken) {
+    let origins = Origins::new(&settings.allowed_origins);
+    let api = cura_api::api(app, origins, Closing::new(stop.clone()));
+    let cut = cura_api::serve(listener, api, stop, settings.shutdown_grace).await;
+    tracing::info!(cut, "the server has stopped");
+}

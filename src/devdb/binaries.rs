@@ -1,0 +1,109 @@
+//! Finding PostgreSQL: each place it may be in, and each binary run once to see that it works.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::DevDbError;
+
+/// The oldest version Cura runs on.
+const OLDEST: u32 = 14;
+
+/// One installed version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Binaries {
+    bin: PathBuf,
+    major: u32,
+}
+
+impl Binaries {
+    /// The version that made the cluster in `data`, or the newest when there is no cluster yet.
+    pub(crate) fn find(data: &Path) -> Result<Self, DevDbError> {
+        let mut found: Vec<Self> = candidates().into_iter().filter_map(Self::try_out).collect();
+        found.retain(|binaries| binaries.major >= OLDEST);
+        let Some(made_by) = major_of(data) else {
+            // Among equals the first: the order of the candidates says who goes first.
+            found.reverse();
+            return found
+                .into_iter()
+                .max_by_key(|binaries| binaries.major)
+                .ok_or(DevDbError::NotInstalled);
+        };
+        found
+            .into_iter()
+            .find(|binaries| binaries.major == made_by)
+            .ok_or_else(|| DevDbError::OtherMajor {
+                data: data.to_owned(),
+                major: made_by,
+            })
+    }
+
+    pub(crate) fn postgres(&self) -> PathBuf {
+        self.bin.join("postgres")
+    }
+
+    pub(crate) fn initdb(&self) -> PathBuf {
+        self.bin.join("initdb")
+    }
+
+    fn try_out(bin: PathBuf) -> Option<Self> {
+        let says = Command::new(bin.join("postgres"))
+            .arg("--version")
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        if !says.status.success() || !bin.join("initdb").exists() {
+            return None;
+        }
+        // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", "postgres (PostgreSQL) 18devel"
+        let text = String::from_utf8(says.stdout).ok()?;
+        let version = text.split_whitespace().nth(2)?;
+        let digits = version
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(version.len());
+        Some(Self {
+            bin,
+            major: version[..digits].parse().ok()?,
+        })
+    }
+}
+
+/// The version that made a cluster.
+fn major_of(data: &Path) -> Option<u32> {
+    fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
+}
+
+fn candidates() -> Vec<PathBuf> {
+    if let Some(chosen) = std::env::var_os("CURA_PG_BIN") {
+        return vec![chosen.into()];
+    }
+    let mut all: Vec<PathBuf> = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default();
+    if let Ok(says) = Command::new("pg_config").arg("--bindir").stderr(Stdio::null()).output()
+        && let Ok(bin) = String::from_utf8(says.stdout)
+    {
+        all.push(bin.trim().into());
+    }
+    all.extend(below("/usr/lib/postgresql", "bin"));
+    all.extend(
+        below("/usr", "bin")
+            .into_iter()
+            .filter(|bin| bin.to_string_lossy().starts_with("/usr/pgsql-")),
+    );
+    for homebrew in ["/opt/homebrew/opt", "/usr/local/opt"] {
+        all.extend(
+            below(homebrew, "bin")
+                .into_iter()
+                .filter(|bin| bin.to_string_lossy().contains("/postgresql")),
+        );
+    }
+    all.extend(below("/Applications/Postgres.app/Contents/Versions", "bin"));
+    all.retain(|bin| bin.join("postgres").exists());
+    all
+}
+
+fn below(folder: &str, name: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path().join(name)).collect()
+}
