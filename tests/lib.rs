@@ -1,1 +1,19 @@
-//! The test harness.
+//! The test harness: a real Postgres, a real Redis, real servers and workers, and an AI service that does as it is told.
+
+pub mod client;
+pub mod cura;
+pub mod database;
+pub mod eventually;
+pub mod program;
+pub mod provider;
+pub mod proxy;
+pub mod redis;
+
+pub use client::{Client, Event, Reply};
+pub use cura::{Cura, CuraBuilder};
+pub use database::TestDatabase;
+pub use eventually::eventually;
+pub use program::Program;
+pub use provider::{ScriptedProvider, Step};
+pub use proxy::Proxy;
+pub use redis::TestRedis;

@@ -1,1 +1,3 @@
 //! Every integration test of Cura, one binary: it links once.
+
+mod streaming;

@@ -1,0 +1,211 @@
+//! A database of its own for every test, copied from a template that has all migrations.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use cura_devdb::{PrivatePostgres, Profile};
+use cura_store::MIGRATOR;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+
+use crate::program;
+
+/// Any number; everybody who makes the template takes this lock.
+const TEMPLATE_LOCK: i64 = 7_305_331;
+
+/// A database that is gone when this is.
+pub struct TestDatabase {
+    name: String,
+    pool: PgPool,
+}
+
+/// Where the test server is.
+enum Server {
+    Given(String),
+    Private(PrivatePostgres),
+}
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        #[expect(clippy::disallowed_methods, reason = "the harness is configured by its caller")]
+        if let Ok(url) = std::env::var("DATABASE_URL") {
+            return Server::Given(url);
+        }
+        let keeper = program::path("cura-server");
+        let root = PathBuf::from(format!("/tmp/cura-tests-{}", users_name()));
+        let start = || PrivatePostgres::start(&root, Profile::Throwaway, Some(&keeper));
+        // Its own thread: starting blocks.
+        let started = std::thread::scope(|scope| scope.spawn(start).join().expect("starting Postgres panicked"));
+        Server::Private(started.expect("a private Postgres for the tests"))
+    })
+}
+
+fn users_name() -> String {
+    std::fs::metadata("/proc/self")
+        .map_or(0, |meta| std::os::unix::fs::MetadataExt::uid(&meta))
+        .to_string()
+}
+
+fn url_of(database: &str) -> String {
+    match server() {
+        Server::Private(postgres) => postgres.url(database),
+        Server::Given(url) => {
+            let (base, query) = url
+                .split_once('?')
+                .map_or((url.as_str(), None), |(base, query)| (base, Some(query)));
+            let host = base
+                .rfind('/')
+                .filter(|at| *at > "postgres://".len())
+                .map_or(base, |at| &base[..at]);
+            query.map_or_else(
+                || format!("{host}/{database}"),
+                |query| format!("{host}/{database}?{query}"),
+            )
+        }
+    }
+}
+
+async fn admin() -> PgConnection {
+    PgConnection::connect(&url_of("postgres"))
+        .await
+        .expect("the test server answers")
+}
+
+/// The template of this version of the migrations; made by whoever comes first.
+async fn template() -> String {
+    let mut hash = DefaultHasher::new();
+    for migration in cura_queue::migrator().iter().chain(MIGRATOR.iter()) {
+        migration.checksum.hash(&mut hash);
+    }
+    let name = format!("cura_template_{:016x}", hash.finish());
+    let mut admin = admin().await;
+    let ready = "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate)";
+    if sqlx::query_scalar::<_, bool>(ready)
+        .bind(&name)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap()
+    {
+        return name;
+    }
+    sqlx::query("SELECT pg_advisory_lock($1)")
+        .bind(TEMPLATE_LOCK)
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    if !sqlx::query_scalar::<_, bool>(ready)
+        .bind(&name)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap()
+    {
+        // Left by a maker that was killed.
+        admin
+            .execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")))
+            .await
+            .unwrap();
+        admin
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .unwrap();
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .connect(&url_of(&name))
+            .await
+            .unwrap();
+        cura_queue::migrator().run(&pool).await.unwrap();
+        MIGRATOR.run(&pool).await.unwrap();
+        pool.close().await;
+        admin
+            .execute(AssertSqlSafe(format!("ALTER DATABASE {name} IS_TEMPLATE true")))
+            .await
+            .unwrap();
+    }
+    admin.close().await.unwrap();
+    name
+}
+
+impl TestDatabase {
+    /// A database with all migrations.
+    pub async fn create() -> Self {
+        let template = template().await;
+        Self::make(&format!("TEMPLATE {template} STRATEGY FILE_COPY")).await
+    }
+
+    /// A database with nothing in it.
+    pub async fn empty() -> Self {
+        Self::make("").await
+    }
+
+    async fn make(how: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "cura_test_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
+        let mut admin = admin().await;
+        admin
+            .execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")))
+            .await
+            .unwrap();
+        admin
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name} {how}")))
+            .await
+            .unwrap();
+        admin.close().await.unwrap();
+        let pool = PgPoolOptions::new()
+            .max_connections(10)
+            .connect_lazy(&url_of(&name))
+            .unwrap();
+        Self { name, pool }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        url_of(&self.name)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connections to it.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// The path of the server's Unix socket; `None` when the tests were given a server.
+    pub fn socket(&self) -> Option<PathBuf> {
+        match server() {
+            Server::Private(postgres) => {
+                let url = postgres.url("postgres");
+                let host = url.split('@').nth(1)?.split('/').next()?.replace("%2F", "/");
+                Some(PathBuf::from(host).join(".s.PGSQL.5432"))
+            }
+            Server::Given(_) => None,
+        }
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let work = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                // The next test server starts empty anyway.
+                let _ = admin().await.execute(drop).await;
+            });
+        };
+        // Its own thread: a runtime cannot be blocked from within.
+        let _ = std::thread::spawn(work).join();
+    }
+}

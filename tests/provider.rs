@@ -1,0 +1,216 @@
+//! An AI service that speaks OpenAI's dialect and does as it is told, on a real socket.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// One thing the service does on a connection, in order.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// The head of a good answer; bodies are chunked from here on.
+    Head,
+    /// A part of the body, in one TCP write and one HTTP chunk.
+    Write(String),
+    /// Bytes as they are, no HTTP chunk around them.
+    Raw(Vec<u8>),
+    /// Nothing, for this long.
+    Pause(Duration),
+    /// Nothing, until the client goes.
+    Hang,
+    /// The proper end of the body.
+    End,
+    /// The end of the connection, whatever was promised.
+    Cut,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The request line and headers.
+    pub head: String,
+    /// The body.
+    pub body: Value,
+}
+
+type Script = dyn Fn(usize, &Asked) -> Vec<Step> + Send + Sync;
+
+/// The service.
+pub struct ScriptedProvider {
+    port: u16,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    open: Arc<AtomicUsize>,
+}
+
+impl ScriptedProvider {
+    /// Answers each request with the steps `script` gives for it; it gets the number of the request, from 0.
+    pub async fn start(script: impl Fn(usize, &Asked) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let open = Arc::new(AtomicUsize::new(0));
+        let script: Arc<Script> = Arc::new(script);
+        let (log, connections) = (Arc::clone(&asked), Arc::clone(&open));
+        #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (script, log, connections) = (Arc::clone(&script), Arc::clone(&log), Arc::clone(&connections));
+                #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+                tokio::spawn(async move {
+                    connections.fetch_add(1, Ordering::SeqCst);
+                    // The client may go whenever it likes.
+                    let _ = converse(socket, &*script, &log).await;
+                    connections.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { port, asked, open }
+    }
+
+    /// Always the same answer: these tokens, this far apart.
+    pub async fn saying(tokens: &[&str], apart: Duration) -> Self {
+        let steps = answer(tokens, apart);
+        Self::start(move |_, _| steps.clone()).await
+    }
+
+    /// What `AI_MODEL_URL` is to be.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Every request for an answer so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+}
+
+/// The steps of a good answer.
+pub fn answer(tokens: &[&str], apart: Duration) -> Vec<Step> {
+    let mut steps = vec![Step::Head];
+    for token in tokens {
+        steps.push(Step::Write(chunk(token)));
+        steps.push(Step::Pause(apart));
+    }
+    steps.extend(finish(tokens.len()));
+    steps
+}
+
+/// A piece of text, as an event.
+pub fn chunk(text: &str) -> String {
+    event(&json!({
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "scripted",
+        "choices": [{ "index": 0, "delta": { "content": text }, "finish_reason": null }],
+    }))
+}
+
+/// The end of a good answer.
+pub fn finish(tokens: usize) -> Vec<Step> {
+    let stop = json!({
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "scripted",
+        "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }],
+    });
+    let usage = json!({
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": [],
+        "usage": { "prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": tokens + 7 },
+    });
+    vec![
+        Step::Write(event(&stop) + &event(&usage) + "data: [DONE]\n\n"),
+        Step::End,
+    ]
+}
+
+/// Any object as an event.
+pub fn event(data: &Value) -> String {
+    format!("data: {data}\n\n")
+}
+
+/// A refusal: a status, more headers (each with its line end), and a body.
+pub fn refusal(status: &str, headers: &str, body: &Value) -> Vec<Step> {
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    vec![Step::Raw(head.into_bytes())]
+}
+
+async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    let mut socket = BufReader::new(socket);
+    while let Some(asked) = read_request(&mut socket).await? {
+        if !asked.head.starts_with("POST ") {
+            socket
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+                .await?;
+            continue;
+        }
+        let number = {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push(asked.clone());
+            log.len() - 1
+        };
+        for step in script(number, &asked) {
+            match step {
+                Step::Head => {
+                    let head =
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+                    socket.write_all(head.as_bytes()).await?;
+                }
+                Step::Write(text) => {
+                    let framed = format!("{:x}\r\n{text}\r\n", text.len());
+                    socket.write_all(framed.as_bytes()).await?;
+                }
+                Step::Raw(bytes) => socket.write_all(&bytes).await?,
+                Step::Pause(time) => {
+                    if !time.is_zero() {
+                        tokio::time::sleep(time).await;
+                    }
+                }
+                Step::Hang => {
+                    // Until the client goes.
+                    let _ = socket.read(&mut [0; 1]).await;
+                    return Ok(());
+                }
+                Step::End => socket.write_all(b"0\r\n\r\n").await?,
+                Step::Cut => return Ok(()),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn read_request(socket: &mut BufReader<TcpStream>) -> std::io::Result<Option<Asked>> {
+    let mut head = String::new();
+    loop {
+        let mut line = String::new();
+        if socket.read_line(&mut line).await? == 0 {
+            return Ok(None);
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let length = head
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length:")
+                .and_then(|n| n.trim().parse().ok())
+        })
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body).await?;
+    Ok(Some(Asked {
+        head,
+        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+    }))
+}
