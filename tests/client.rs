@@ -86,6 +86,11 @@ impl Client {
         }
     }
 
+    /// Somebody who has this access token.
+    pub fn with_token(&self, token: &Value) -> Self {
+        Self { token: token.as_str().map(str::to_owned), ..self.clone() }
+    }
+
     /// A request, signed if we are signed in.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));

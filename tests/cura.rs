@@ -66,8 +66,9 @@ impl Cura {
     /// Starts another server.
     pub async fn add_server(&mut self) {
         let program = Program::start("cura-server", &["--wait", "20"], &self.variables);
-        let address = program.says("serving address=").await;
-        let base = format!("http://{}", address.trim());
+        // Plain lines in development, JSON elsewhere.
+        let address = program.says("address").await;
+        let base = format!("http://{}", address.trim_start_matches(['=', ':', '"']).split(['"', ' ']).next().expect("one"));
         self.servers.push(Server { program, base });
     }
 

@@ -4,21 +4,28 @@
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use jsonschema::Validator;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use poem::{Request, RequestBody, Result};
+use poem::http::StatusCode;
+use poem::{Body, Request, RequestBody, Result};
 use poem_openapi::error::ContentTypeError;
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaMediaType, MetaParamIn, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::ParseFromJSON;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 use crate::problem::{FieldError, Problem};
 
 /// The largest JSON body, in bytes: a message of 10,000 characters of 4 bytes, escaped, fits.
 pub const MAX_JSON_BYTES: usize = 256 * 1024;
+/// How much of a body that is too large is read to the end, in bytes, before the connection is closed on it.
+const MAX_DISCARDED_BYTES: u64 = 8 * 1024 * 1024;
+/// How long a body may take to arrive.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Fields only Cura sets. A body that tries to is refused, so that nobody believes it worked.
 const PRIVILEGED: [&str; 8] = [
     "id",
@@ -80,16 +87,29 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for JsonBody<T> {
             }
             .into());
         }
-        let bytes = body
-            .take()?
-            .into_bytes_limit(MAX_JSON_BYTES)
-            .await
-            .map_err(|error| match error {
-                poem::error::ReadBodyError::PayloadTooLarge => Problem::too_large(),
-                _ => Problem::malformed("malformed_body", "The body did not arrive whole."),
-            })?;
+        let bytes = tokio::time::timeout(READ_TIMEOUT, read(body.take()?)).await.map_err(|_| too_slow())??;
         Ok(Self(parse(&bytes)?))
     }
+}
+
+/// The body, if it is not too large.
+async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+    let broken = |_| Problem::malformed("malformed_body", "The body did not arrive whole.");
+    let mut reader = body.into_async_read();
+    let mut bytes = Vec::new();
+    let limit = MAX_JSON_BYTES as u64;
+    (&mut reader).take(limit + 1).read_to_end(&mut bytes).await.map_err(broken)?;
+    if bytes.len() <= MAX_JSON_BYTES {
+        return Ok(bytes);
+    }
+    // A client that is still sending would see a broken connection instead of the answer.
+    let mut rest = reader.take(MAX_DISCARDED_BYTES);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map_err(broken)?;
+    Err(Problem::too_large())
+}
+
+fn too_slow() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body took too long to arrive.")
 }
 
 fn parse<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<T, Problem> {

@@ -28,6 +28,8 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// How long sent bytes may stay unacknowledged before the peer counts as gone.
 const PEER_GONE_MS: u32 = 60_000;
+/// What the kernel may hold for a client that does not read, in bytes; by itself it goes up to megabytes for each.
+const SEND_BUFFER: usize = 256 * 1024;
 /// How long to wait when the process has no file descriptor left.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
 
@@ -131,9 +133,10 @@ async fn connection(
     }
 }
 
-/// Small frames leave at once, and a peer that vanished is noticed.
+/// Small frames leave at once, a client that does not read costs little, and a peer that vanished is noticed.
 fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, Duration::from_secs(30))?;
     sockopt::set_tcp_user_timeout(socket, PEER_GONE_MS)?;

@@ -1,3 +1,10 @@
 //! Every integration test of Cura, one binary: it links once.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod accounts;
+mod bad_requests;
+mod conversations;
+mod outages;
+mod programs;
+mod sending;
 mod streaming;

@@ -1,27 +1,189 @@
-//! One answer, from the request to the last byte.
+//! One answer, from the request to the last byte, for every reader at every place.
 
 use std::time::Duration;
 
 use cura_tests::client::text_after;
-use cura_tests::{Cura, ScriptedProvider};
+use cura_tests::provider::{Step, answer, chunk, finish};
+use cura_tests::{Cura, Event, ScriptedProvider, eventually};
+use reqwest::Method;
+use serde_json::json;
+
+const TOKENS: [&str; 6] = ["Hel", "lo ", "wörld", " 👋", " and", " good night"];
+const TEXT: &str = "Hello wörld 👋 and good night";
+
+async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
+    let provider = ScriptedProvider::saying(&TOKENS, apart).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    (cura, provider)
+}
+
+fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.name.as_str()).collect()
+}
+
+fn answer_of(events: &[Event]) -> i64 {
+    events[0].data["message_id"].as_i64().unwrap()
+}
 
 #[tokio::test]
 async fn an_answer_streams_from_ack_to_complete() {
-    let provider = ScriptedProvider::saying(&["Hel", "lo ", "wörld", " 👋"], Duration::from_millis(5)).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let (cura, provider) = cura(Duration::from_millis(5)).await;
     let somebody = cura.somebody().await;
-    let mut events = somebody.stream("Hi").await;
-    let seen = events.rest().await;
-    let names: Vec<&str> = seen.iter().map(|event| event.name.as_str()).collect();
+    let mut stream = somebody.stream("Hi").await;
+    let seen = stream.rest().await;
+    let names = names(&seen);
     assert_eq!(&names[..2], ["ack", "start"]);
     assert_eq!(*names.last().unwrap(), "complete");
-    assert!(
-        names[2..names.len() - 1].iter().all(|name| *name == "chunk"),
-        "{names:?}"
-    );
-    assert_eq!(text_after("", &seen), "Hello wörld 👋");
+    assert!(names[2..names.len() - 1].iter().all(|name| *name == "chunk"), "{names:?}");
+    assert_eq!(text_after("", &seen), TEXT);
     let message = &seen.last().unwrap().data["message"];
-    assert_eq!(message["content"], "Hello wörld 👋");
+    assert_eq!(message["content"], TEXT);
     assert_eq!(message["status"], "sent");
-    assert_eq!(message["metadata"]["usage"]["output_tokens"], 4);
+    assert_eq!(message["role"], "assistant");
+    let metadata = &message["metadata"];
+    assert_eq!(metadata["model"], "scripted");
+    assert_eq!(metadata["finish_reason"], "stop");
+    assert_eq!(metadata["usage"], json!({ "input_tokens": 7, "output_tokens": 6, "total_tokens": 13, "estimated": false }));
+    assert_eq!(metadata["attempts"], 1);
+    assert!(metadata["ttft_ms"].is_i64() && metadata["latency_ms"].is_i64());
+    let asked = provider.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].body["stream_options"]["include_usage"], true);
+    assert_eq!(asked[0].body["messages"].as_array().unwrap().last().unwrap()["content"], "Hi");
+}
+
+#[tokio::test]
+async fn a_stream_has_the_headers_that_keep_proxies_from_holding_it_back() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let mut stream = cura.somebody().await.stream("Hi").await;
+    let header = |name: &str| stream.headers.get(name).unwrap().to_str().unwrap().to_owned();
+    assert_eq!(header("content-type"), "text/event-stream");
+    assert_eq!(header("cache-control"), "no-cache, no-transform");
+    assert_eq!(header("x-accel-buffering"), "no");
+    assert!(stream.headers.get("content-encoding").is_none());
+    stream.next().await.unwrap();
+    assert!(stream.comments > 0, "a comment comes from the first second on");
+}
+
+#[tokio::test]
+async fn resuming_after_any_event_replays_exactly_what_was_missed() {
+    let (cura, _provider) = cura(Duration::from_millis(5)).await;
+    let somebody = cura.somebody().await;
+    let seen = somebody.stream("Hi").await.rest().await;
+    let answer = answer_of(&seen);
+    for (at, event) in seen.iter().enumerate() {
+        let before = text_after("", &seen[..=at]);
+        let rest = somebody.resume(answer, Some(&event.id)).await.rest().await;
+        assert_eq!(text_after(&before, &rest), TEXT, "after {event:?}");
+        assert_eq!(rest.last().unwrap().name, "complete");
+        assert_eq!(rest.iter().filter(|event| event.name == "complete").count(), 1);
+    }
+    let whole = somebody.resume(answer, None).await.rest().await;
+    assert_eq!(text_after("", &whole), TEXT);
+}
+
+#[tokio::test]
+async fn after_in_the_query_is_for_clients_without_headers_and_the_header_wins() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let seen = somebody.stream("Hi").await.rest().await;
+    let path = format!("/chat/messages/{}/stream?after=1.6", answer_of(&seen));
+    let by_query = somebody.events(somebody.request(Method::GET, &path)).await.unwrap().rest().await;
+    assert_eq!(text_after(&TEXT[..6], &by_query), TEXT);
+    let both = somebody.request(Method::GET, &path).header("Last-Event-ID", "1.0");
+    assert_eq!(text_after("", &somebody.events(both).await.unwrap().rest().await), TEXT);
+}
+
+#[tokio::test]
+async fn two_readers_on_two_servers_see_the_same_answer() {
+    let provider = ScriptedProvider::saying(&TOKENS, Duration::from_millis(20)).await;
+    let cura = Cura::builder().servers(2).with("AI_MODEL_URL", provider.url()).start().await;
+    let first = cura.somebody().await;
+    let second = first.at(&cura.servers[1].base);
+    let mut here = first.stream("Hi").await;
+    let ack = here.next().await.unwrap();
+    let mut there = second.resume(ack.data["message_id"].as_i64().unwrap(), None).await;
+    let (here, there) = tokio::join!(here.rest(), there.rest());
+    assert_eq!(text_after("", &here), TEXT);
+    assert_eq!(text_after("", &there), TEXT);
+    assert_eq!(provider.asked().len(), 1, "watching does not generate");
+}
+
+#[tokio::test]
+async fn closing_the_connection_does_not_stop_the_answer() {
+    let (cura, _provider) = cura(Duration::from_millis(30)).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let answer = stream.next().await.unwrap().data["message_id"].as_i64().unwrap();
+    drop(stream);
+    let path = format!("/chat/messages/{answer}");
+    let done = eventually("the answer is sent", async || {
+        let message = somebody.get(&path).await.body;
+        (message["status"] == "sent").then_some(message)
+    })
+    .await;
+    assert_eq!(done["content"], TEXT);
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_gets_everything_in_fewer_chunks() {
+    let tokens: Vec<String> = (0..400).map(|n| format!("{n}-{} ", "x".repeat(4800))).collect();
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let provider = ScriptedProvider::saying(&tokens, Duration::from_millis(1)).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let answer = stream.next().await.unwrap().data["message_id"].as_i64().unwrap();
+    // Read nothing until the answer is done: what does not fit into the sockets has to wait somewhere.
+    let path = format!("/chat/messages/{answer}");
+    eventually("the answer is sent", async || (somebody.get(&path).await.body["status"] == "sent").then_some(())).await;
+    let seen = stream.rest().await;
+    assert_eq!(text_after("", &seen), tokens.concat());
+    let chunks = seen.iter().filter(|event| event.name == "chunk").count();
+    assert!(chunks < 400, "{chunks} chunks are not merged");
+}
+
+#[tokio::test]
+async fn what_the_provider_splits_inside_a_character_arrives_whole() {
+    let body: Vec<u8> = answer(&["wörld 👋"], Duration::ZERO)
+        .into_iter()
+        .filter_map(|step| if let Step::Write(text) = step { Some(text) } else { None })
+        .collect::<String>()
+        .into_bytes();
+    let provider = ScriptedProvider::start(move |_, _| {
+        let mut steps = vec![Step::Head];
+        for byte in &body {
+            let mut framed = b"1\r\n".to_vec();
+            framed.push(*byte);
+            framed.extend(b"\r\n");
+            steps.push(Step::Raw(framed));
+        }
+        steps.push(Step::End);
+        steps
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let seen = cura.somebody().await.stream("Hi").await.rest().await;
+    assert_eq!(text_after("", &seen), "wörld 👋");
+}
+
+#[tokio::test]
+async fn the_model_is_given_the_conversation_so_far() {
+    let provider = ScriptedProvider::start(|number, _| {
+        let mut steps = vec![Step::Head, Step::Write(chunk(&format!("answer {number}")))];
+        steps.extend(finish(1));
+        steps
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let seen = somebody.stream("first").await.rest().await;
+    let conversation = seen[0].data["conversation_id"].as_i64().unwrap();
+    let path = format!("/chat/stream/{conversation}");
+    let request = somebody.request(Method::POST, &path).json(&json!({ "content": "second" }));
+    somebody.events(request).await.unwrap().rest().await;
+    let asked = provider.asked();
+    let said: Vec<&str> =
+        asked[1].body["messages"].as_array().unwrap().iter().map(|m| m["content"].as_str().unwrap()).collect();
+    assert_eq!(&said[said.len() - 3..], ["first", "answer 0", "second"]);
 }

@@ -1,0 +1,315 @@
+//! What happens to people when parts of Cura, or the services it needs, are away, slow, killed or wrong.
+
+use std::time::{Duration, Instant};
+
+use cura_tests::client::text_after;
+use cura_tests::provider::{Step, answer, chunk, finish, refusal};
+use cura_tests::{Cura, Program, Proxy, ScriptedProvider, TestDatabase, eventually};
+use reqwest::Method;
+use serde_json::json;
+
+/// A hundred different words.
+fn words() -> Vec<String> {
+    (0..100).map(|n| format!("word{n} ")).collect()
+}
+
+fn steps(words: &[String], apart: Duration) -> Vec<Step> {
+    answer(&words.iter().map(String::as_str).collect::<Vec<_>>(), apart)
+}
+
+#[tokio::test]
+async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_starts() {
+    let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::ZERO).await;
+    let mut cura = Cura::builder().workers(0).with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    assert_eq!(stream.next().await.unwrap().name, "ack");
+    let begun = Instant::now();
+    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=1").json(&json!({ "content": "Ho" }));
+    let sent = somebody.send(request).await;
+    assert_eq!(sent.status, 202);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // Ten seconds apart: one from the start, and at least one more.
+    let waiting = async { while stream.comments < 2 && stream.next().await.is_none() {} };
+    assert!(tokio::time::timeout(Duration::from_secs(11), waiting).await.is_err(), "no event comes");
+    assert!(stream.comments >= 2, "{} keepalives", stream.comments);
+    cura.add_worker().await;
+    assert_eq!(text_after("", &stream.rest().await), "Here I am");
+    let path = sent.header("location").unwrap().to_owned();
+    eventually("the other is answered too", async || {
+        (somebody.get(&path).await.body["content"] == "Here I am").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
+    let words = words();
+    let text = words.concat();
+    let script = words.clone();
+    let provider = ScriptedProvider::start(move |_, _| steps(&script, Duration::from_millis(20))).await;
+    let mut cura = Cura::builder().workers(1).with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = Vec::new();
+    while seen.len() < 30 {
+        seen.push(stream.next().await.unwrap());
+    }
+    cura.add_worker().await;
+    cura.workers[0].kill();
+    let killed = Instant::now();
+    let again = loop {
+        let event = stream.next().await.unwrap();
+        seen.push(event.clone());
+        if event.name == "start" {
+            break event;
+        }
+    };
+    assert_eq!(again.data["attempt"], 2);
+    assert!(killed.elapsed() < Duration::from_secs(5), "noticed after {:?}", killed.elapsed());
+    seen.extend(stream.rest().await);
+    assert_eq!(text_after("", &seen), text, "continuous, or cut back explicitly");
+    let last = seen.last().unwrap();
+    assert_eq!(last.name, "complete");
+    assert_eq!(last.data["message"]["content"], text);
+    assert_eq!(last.data["message"]["metadata"]["attempts"], 2);
+}
+
+#[tokio::test]
+async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
+    let words = words();
+    let text = words.concat();
+    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(10))).await;
+    let mut cura = Cura::builder().servers(2).with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = Vec::new();
+    while seen.len() < 30 {
+        seen.push(stream.next().await.unwrap());
+    }
+    cura.servers[0].program.kill();
+    seen.extend(stream.rest().await);
+    let (answer, cursor) = (seen[0].data["message_id"].as_i64().unwrap(), seen.last().unwrap().id.clone());
+    let mut there = somebody.at(&cura.servers[1].base).resume(answer, Some(&cursor)).await;
+    seen.extend(there.rest().await);
+    assert_eq!(text_after("", &seen), text);
+    assert_eq!(provider.asked().len(), 1, "the generation went on by itself");
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_on() {
+    let words = words();
+    let text = words.concat();
+    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(10))).await;
+    let mut cura = Cura::builder().servers(2).with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = vec![stream.next().await.unwrap(), stream.next().await.unwrap()];
+    cura.servers[0].program.signal("TERM");
+    seen.extend(stream.rest().await);
+    assert_ne!(seen.last().unwrap().name, "complete");
+    assert_eq!(cura.servers[0].program.ended().await, Some(0));
+    let answer = seen[0].data["message_id"].as_i64().unwrap();
+    let cursor = seen.last().unwrap().id.clone();
+    seen.extend(somebody.at(&cura.servers[1].base).resume(answer, Some(&cursor)).await.rest().await);
+    assert_eq!(text_after("", &seen), text);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
+    let words = words();
+    let text = words.concat();
+    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
+    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).with("SHUTDOWN_GRACE_SECONDS", "0").start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = Vec::new();
+    while seen.len() < 20 {
+        seen.push(stream.next().await.unwrap());
+    }
+    cura.add_worker().await;
+    cura.workers[0].signal("TERM");
+    assert_eq!(cura.workers[0].ended().await, Some(0));
+    seen.extend(stream.rest().await);
+    assert_eq!(text_after("", &seen), text);
+    assert_eq!(seen.last().unwrap().name, "complete");
+}
+
+#[tokio::test]
+async fn redis_killed_in_the_middle_costs_no_word() {
+    let words = words();
+    let text = words.concat();
+    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
+    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = Vec::new();
+    while seen.len() < 20 {
+        seen.push(stream.next().await.unwrap());
+    }
+    cura.redis.kill();
+    assert_eq!(somebody.get("/health").await.body["status"], "degraded");
+    cura.redis.restart();
+    seen.extend(stream.rest().await);
+    assert_eq!(text_after("", &seen), text);
+    assert_eq!(seen.last().unwrap().data["message"]["content"], text);
+}
+
+#[tokio::test]
+async fn without_redis_the_answer_still_comes() {
+    let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::from_millis(50)).await;
+    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    cura.redis.kill();
+    let seen = somebody.stream("Hi").await.rest().await;
+    assert_eq!(text_after("", &seen), "Here I am");
+    assert_eq!(seen.last().unwrap().name, "complete");
+}
+
+/// The code of the `error` event somebody gets from this provider, and how often it was asked.
+async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) -> (String, bool, usize) {
+    let mut builder = Cura::builder().with("AI_MODEL_URL", provider.url());
+    for (name, value) in settings {
+        builder = builder.with(name, *value);
+    }
+    let cura = builder.start().await;
+    let somebody = cura.somebody().await;
+    let seen = somebody.stream("Hi").await.rest().await;
+    let last = seen.last().unwrap().clone();
+    assert_eq!(last.name, "error", "{seen:?}");
+    let message = somebody.get(&format!("/chat/messages/{}", seen[0].data["message_id"])).await.body;
+    assert_eq!((&message["status"], &message["metadata"]["error"]), (&json!("error"), &last.data["code"]));
+    let conversation = somebody.get(&format!("/conversations/{}", seen[0].data["conversation_id"])).await.body;
+    assert_eq!(conversation["busy"], false, "one can go on");
+    (last.data["code"].as_str().unwrap().to_owned(), last.data["retryable"].as_bool().unwrap(), provider.asked().len())
+}
+
+#[tokio::test]
+async fn a_provider_that_refuses_our_key_is_an_error_at_once() {
+    let body = json!({ "error": { "message": "Incorrect API key provided: sk-secret", "code": "invalid_api_key" } });
+    let provider = ScriptedProvider::start(move |_, _| refusal("401 Unauthorized", "", &body)).await;
+    assert_eq!(fails(provider, &[]).await, ("provider_unauthorized".to_owned(), false, 1));
+}
+
+#[tokio::test]
+async fn a_provider_that_dies_every_time_is_an_error_in_the_end() {
+    let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am ")), Step::Cut]).await;
+    let (code, retryable, asked) = fails(provider, &[]).await;
+    assert_eq!((code.as_str(), retryable), ("provider_unavailable", true));
+    assert!(asked > 1, "it was tried again");
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_is_given_up() {
+    let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
+    let (code, retryable, _) = fails(provider, &[("AI_FIRST_BYTE_TIMEOUT_SECONDS", "1")]).await;
+    assert_eq!((code.as_str(), retryable), ("provider_timeout", true));
+}
+
+#[tokio::test]
+async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
+    let provider = ScriptedProvider::start(|number, _| match number {
+        0 => vec![Step::Head, Step::Write(chunk("I was ")), Step::Write(chunk("goi")), Step::Cut],
+        1 => refusal("503 Service Unavailable", "Retry-After: 1\r\n", &json!({})),
+        _ => {
+            let mut steps = vec![Step::Head, Step::Write(chunk("All ")), Step::Write(chunk("is well"))];
+            steps.extend(finish(2));
+            steps
+        }
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let seen = cura.somebody().await.stream("Hi").await.rest().await;
+    let last = seen.last().unwrap();
+    assert_eq!(last.name, "complete", "{seen:?}");
+    assert_eq!(text_after("", &seen), last.data["message"]["content"].as_str().unwrap());
+    assert_eq!(text_after("", &seen), "All is well");
+}
+
+#[tokio::test]
+async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_recovers_by_itself() {
+    let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::ZERO).await;
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let builder = Cura::builder().with("AI_MODEL_URL", provider.url());
+    let cura = builder.start_on(database, |database| wire.url(database)).await;
+    let somebody = cura.somebody().await;
+    assert_eq!(somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status, 200);
+    wire.cut();
+    let cut = Instant::now();
+    while cut.elapsed() < Duration::from_secs(10) {
+        for reply in [
+            somebody.get("/conversations").await,
+            somebody.post("/chat/send", &json!({ "content": "Hi" })).await,
+            cura.client().post("/auth/login", &json!({ "email": "a@example.com", "password": "b" })).await,
+        ] {
+            assert_eq!((reply.status.as_u16(), reply.code()), (503, "database_unavailable"), "{}", reply.body);
+            assert!(reply.header("retry-after").is_some());
+        }
+        assert_eq!(somebody.get("/health").await.status, 503);
+        assert_eq!(somebody.get("/health/ready").await.status, 503);
+        assert_eq!(somebody.get("/health/live").await.status, 200);
+    }
+    wire.restore();
+    let sent = eventually("it answers again", async || {
+        let sent = somebody.post("/chat/send", &json!({ "content": "Hi again" })).await;
+        (sent.status == 200).then_some(sent)
+    })
+    .await;
+    assert_eq!(sent.body["assistant_message"]["content"], "Here I am");
+    let messages: i64 = sqlx::query_scalar("SELECT count(*) FROM messages").fetch_one(cura.database.pool()).await.unwrap();
+    assert_eq!(messages, 4, "what was refused was not stored");
+}
+
+#[tokio::test]
+async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
+    let words = words();
+    let text = words.concat();
+    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let builder = Cura::builder().with("AI_MODEL_URL", provider.url());
+    let cura = builder.start_on(database, |database| wire.url(database)).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = Vec::new();
+    while seen.len() < 20 {
+        seen.push(stream.next().await.unwrap());
+    }
+    wire.cut();
+    while seen.len() < 60 {
+        seen.push(stream.next().await.unwrap());
+    }
+    wire.restore();
+    seen.extend(stream.rest().await);
+    assert_eq!(text_after("", &seen), text);
+    assert_eq!(seen.last().unwrap().name, "complete");
+    assert_eq!(provider.asked().len(), 1, "it was not generated twice");
+}
+
+#[tokio::test]
+async fn answers_survive_workers_that_are_killed_one_after_the_other() {
+    let provider = ScriptedProvider::start(|_, _| steps(&words(), Duration::from_millis(8))).await;
+    let mut cura = Cura::builder().workers(2).with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let streams = (0..8).map(|n| {
+        let somebody = somebody.clone();
+        async move { somebody.stream(&format!("Hi {n}")).await.rest().await }
+    });
+    let all = futures_util::future::join_all(streams);
+    tokio::pin!(all);
+    for _ in 0..2 {
+        let pause = tokio::time::sleep(Duration::from_millis(300));
+        tokio::select! {
+            seen = &mut all => panic!("done before anybody was killed: {}", seen.len()),
+            () = pause => {}
+        }
+        let mut victim: Program = cura.workers.remove(0);
+        victim.kill();
+        cura.add_worker().await;
+    }
+    for seen in all.await {
+        assert_eq!(text_after("", &seen), words().concat());
+        assert_eq!(seen.iter().filter(|event| event.name == "complete").count(), 1);
+    }
+}

@@ -1,0 +1,158 @@
+//! Sending exactly once, waiting as long as one likes, and never to somebody else's conversation.
+
+use std::time::Duration;
+
+use cura_tests::client::text_after;
+use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+async fn send(client: &Client, headers: &[(&str, &str)], body: &Value) -> Reply {
+    let mut request = client.request(Method::POST, "/chat/send").json(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    client.send(request).await
+}
+
+async fn quick() -> (Cura, ScriptedProvider) {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    (cura, provider)
+}
+
+#[tokio::test]
+async fn sending_gives_the_finished_answer() {
+    let (cura, _provider) = quick().await;
+    let sent = send(&cura.somebody().await, &[], &json!({ "content": "Hi" })).await;
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    assert_eq!(sent.body["user_message"]["content"], "Hi");
+    assert_eq!(sent.body["user_message"]["role"], "user");
+    assert_eq!(sent.body["assistant_message"]["content"], "Hello");
+    assert_eq!(sent.body["assistant_message"]["parent_id"], sent.body["user_message"]["id"]);
+    assert_eq!(sent.body["assistant_message"]["conversation_id"], sent.body["conversation_id"]);
+}
+
+#[tokio::test]
+async fn who_does_not_want_to_wait_gets_202_and_an_address() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::from_millis(300)).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let sent = send(&somebody, &[("Prefer", "wait=0")], &json!({ "content": "Hi" })).await;
+    assert_eq!(sent.status, 202);
+    assert_eq!(sent.body["assistant_message"]["status"], "sending");
+    let location = sent.header("location").unwrap().to_owned();
+    assert_eq!(location, format!("/chat/messages/{}", sent.body["assistant_message"]["id"]));
+    eventually("it is there later", async || (somebody.get(&location).await.body["content"] == "Hello").then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn the_same_key_and_body_attach_to_the_first_send() {
+    let (cura, provider) = quick().await;
+    let somebody = cura.somebody().await;
+    let key = [("Idempotency-Key", "once")];
+    let first = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    assert!(first.header("idempotent-replayed").is_none());
+    let again = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    assert_eq!(again.status, 200);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.body, first.body);
+    let request = somebody.request(Method::POST, "/chat/stream").header("Idempotency-Key", "once");
+    let mut stream = somebody.events(request.json(&json!({ "content": "Hi" }))).await.unwrap();
+    assert_eq!(stream.headers.get("idempotent-replayed").unwrap(), "true");
+    let seen = stream.rest().await;
+    assert_eq!(seen[0].data["replayed"], true);
+    assert_eq!(seen[1].name, "start");
+    assert_eq!(text_after("", &seen), "Hello");
+    assert_eq!(provider.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_key_with_another_body_is_refused() {
+    let (cura, provider) = quick().await;
+    let somebody = cura.somebody().await;
+    let key = [("Idempotency-Key", "once")];
+    send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    let other = send(&somebody, &key, &json!({ "content": "Ho" })).await;
+    assert_eq!((other.status.as_u16(), other.code()), (422, "idempotency_key_reused"));
+    assert_eq!(provider.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_its_user() {
+    let (cura, _provider) = quick().await;
+    let key = [("Idempotency-Key", "once")];
+    let first = send(&cura.somebody().await, &key, &json!({ "content": "Hi" })).await;
+    let other = cura.client().register("other@example.com").await;
+    let second = send(&other, &key, &json!({ "content": "Hi" })).await;
+    assert!(second.header("idempotent-replayed").is_none());
+    assert_ne!(first.body["conversation_id"], second.body["conversation_id"]);
+}
+
+#[tokio::test]
+async fn twenty_sends_at_once_with_one_key_are_one_message() {
+    let (cura, provider) = quick().await;
+    let somebody = cura.somebody().await;
+    let body = json!({ "content": "Hi" });
+    let sends = (0..20).map(|_| send(&somebody, &[("Idempotency-Key", "once")], &body));
+    let replies = futures_util::future::join_all(sends).await;
+    for reply in &replies {
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(reply.body["assistant_message"]["id"], replies[0].body["assistant_message"]["id"]);
+    }
+    assert_eq!(replies.iter().filter(|reply| reply.header("idempotent-replayed").is_none()).count(), 1);
+    assert_eq!(provider.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_second_message_while_an_answer_runs_is_a_conflict() {
+    let provider = ScriptedProvider::saying(&["a", "b"], Duration::from_millis(400)).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let first = send(&somebody, &[("Prefer", "wait=0")], &json!({ "content": "Hi" })).await;
+    let conversation = first.body["conversation_id"].clone();
+    let second = send(&somebody, &[], &json!({ "content": "Ho", "conversation_id": conversation })).await;
+    assert_eq!((second.status.as_u16(), second.code()), (409, "generation_in_progress"));
+    assert_eq!(second.body["message_id"], first.body["assistant_message"]["id"]);
+}
+
+#[tokio::test]
+async fn somebody_elses_conversation_and_message_are_not_found() {
+    let (cura, _provider) = quick().await;
+    let sent = send(&cura.somebody().await, &[], &json!({ "content": "secret" })).await;
+    let (conversation, message) =
+        (sent.body["conversation_id"].as_i64().unwrap(), sent.body["assistant_message"]["id"].as_i64().unwrap());
+    let other = cura.client().register("other@example.com").await;
+    let missing = other.get("/conversations/999999").await;
+    for path in [
+        format!("/conversations/{conversation}"),
+        format!("/conversations/{conversation}/messages"),
+        format!("/chat/messages/{message}"),
+        format!("/chat/messages/{message}/stream"),
+    ] {
+        assert_eq!(other.get(&path).await.status, 404, "{path}");
+    }
+    let theirs = other.get(&format!("/conversations/{conversation}")).await;
+    assert_eq!((theirs.code(), &theirs.body["detail"]), (missing.code(), &missing.body["detail"]), "they cannot be told apart");
+    let body = json!({ "content": "Hi", "conversation_id": conversation });
+    assert_eq!(send(&other, &[], &body).await.code(), "conversation_not_found");
+    let stream = other.request(Method::POST, &format!("/chat/stream/{conversation}")).json(&json!({ "content": "Hi" }));
+    assert_eq!(other.events(stream).await.err().unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn what_is_not_there_yet_is_refused_instead_of_ignored() {
+    let (cura, provider) = quick().await;
+    let somebody = cura.somebody().await;
+    for (body, pointer) in [
+        (json!({ "content": "Hi", "attachments": [1] }), "/attachments"),
+        (json!({ "content": "Hi", "on_busy": "queue" }), "/on_busy"),
+        (json!({ "content": "Hi", "on_busy": "whatever" }), "/on_busy"),
+    ] {
+        let refused = send(&somebody, &[], &body).await;
+        assert_eq!(refused.status, 422, "{body}");
+        assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{}", refused.body);
+    }
+    assert!(provider.asked().is_empty());
+}
