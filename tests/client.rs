@@ -88,7 +88,10 @@ impl Client {
 
     /// Somebody who has this access token.
     pub fn with_token(&self, token: &Value) -> Self {
-        Self { token: token.as_str().map(str::to_owned), ..self.clone() }
+        Self {
+            token: token.as_str().map(str::to_owned),
+            ..self.clone()
+        }
     }
 
     /// A request, signed if we are signed in.

@@ -68,7 +68,14 @@ impl Cura {
         let program = Program::start("cura-server", &["--wait", "20"], &self.variables);
         // Plain lines in development, JSON elsewhere.
         let address = program.says("address").await;
-        let base = format!("http://{}", address.trim_start_matches(['=', ':', '"']).split(['"', ' ']).next().expect("one"));
+        let base = format!(
+            "http://{}",
+            address
+                .trim_start_matches(['=', ':', '"'])
+                .split(['"', ' '])
+                .next()
+                .expect("one")
+        );
         self.servers.push(Server { program, base });
     }
 

@@ -87,7 +87,9 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for JsonBody<T> {
             }
             .into());
         }
-        let bytes = tokio::time::timeout(READ_TIMEOUT, read(body.take()?)).await.map_err(|_| too_slow())??;
+        let bytes = tokio::time::timeout(READ_TIMEOUT, read(body.take()?))
+            .await
+            .map_err(|_| too_slow())??;
         Ok(Self(parse(&bytes)?))
     }
 }
@@ -98,18 +100,28 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     let mut reader = body.into_async_read();
     let mut bytes = Vec::new();
     let limit = MAX_JSON_BYTES as u64;
-    (&mut reader).take(limit + 1).read_to_end(&mut bytes).await.map_err(broken)?;
+    (&mut reader)
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .await
+        .map_err(broken)?;
     if bytes.len() <= MAX_JSON_BYTES {
         return Ok(bytes);
     }
     // A client that is still sending would see a broken connection instead of the answer.
     let mut rest = reader.take(MAX_DISCARDED_BYTES);
-    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map_err(broken)?;
+    tokio::io::copy(&mut rest, &mut tokio::io::sink())
+        .await
+        .map_err(broken)?;
     Err(Problem::too_large())
 }
 
 fn too_slow() -> Problem {
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body took too long to arrive.")
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "request_timeout",
+        "The body took too long to arrive.",
+    )
 }
 
 fn parse<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<T, Problem> {

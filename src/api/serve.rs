@@ -29,7 +29,7 @@ const MAX_HEADERS: usize = 100;
 /// How long sent bytes may stay unacknowledged before the peer counts as gone.
 const PEER_GONE_MS: u32 = 60_000;
 /// What the kernel may hold for a client that does not read, in bytes; by itself it goes up to megabytes for each.
-const SEND_BUFFER: usize = 256 * 1024;
+const SEND_BUFFER: usize = 128 * 1024;
 /// How long to wait when the process has no file descriptor left.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
 

@@ -18,7 +18,10 @@ async fn an_account_is_made_and_signed_in() {
     let ann = cura.client().with_token(&made.body["access_token"]);
     let me = ann.get("/users/me").await;
     assert_eq!(me.status, 200);
-    assert_eq!((&me.body["email"], &me.body["name"]), (&json!("ann@example.com"), &json!("Ann")));
+    assert_eq!(
+        (&me.body["email"], &me.body["name"]),
+        (&json!("ann@example.com"), &json!("Ann"))
+    );
     assert!(!me.body.to_string().contains("password"));
 }
 
@@ -39,8 +42,12 @@ async fn every_wrong_field_is_named_at_once_and_no_value_is_repeated() {
     assert_eq!(refused.status, 422);
     let body = json!({ "email": 7, "name": ["x"], "password": "hunter2" });
     let refused_types = cura.client().post("/auth/register", &body).await;
-    let pointers: Vec<&str> =
-        refused_types.body["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+    let pointers: Vec<&str> = refused_types.body["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["pointer"].as_str().unwrap())
+        .collect();
     assert_eq!(pointers, ["/email", "/name", "/password"]);
     for said in [refused.body.to_string(), refused_types.body.to_string(), cura.said()] {
         assert!(!said.contains("hunter2") && !said.contains("nobody"), "{said}");
@@ -61,7 +68,9 @@ async fn signing_in_needs_the_right_password_and_does_not_say_who_exists() {
     let cura = server().await;
     cura.client().register("ann@example.com").await;
     let login = async |email: &str, password: &str| {
-        cura.client().post("/auth/login", &json!({ "email": email, "password": password })).await
+        cura.client()
+            .post("/auth/login", &json!({ "email": email, "password": password }))
+            .await
     };
     assert_eq!(login("ann@example.com", "a long password").await.status, 200);
     let wrong = login("ann@example.com", "a wrong password").await;
@@ -75,8 +84,14 @@ async fn signing_in_needs_the_right_password_and_does_not_say_who_exists() {
 async fn refreshing_rotates_and_a_dead_token_ends_the_session() {
     let cura = server().await;
     let client = cura.client();
-    let made = client.post("/auth/register", &json!({ "email": "a@example.com", "password": "a long password" })).await;
-    let refresh = async |token: &serde_json::Value| client.post("/auth/refresh", &json!({ "refresh_token": token })).await;
+    let made = client
+        .post(
+            "/auth/register",
+            &json!({ "email": "a@example.com", "password": "a long password" }),
+        )
+        .await;
+    let refresh =
+        async |token: &serde_json::Value| client.post("/auth/refresh", &json!({ "refresh_token": token })).await;
     let first = made.body["refresh_token"].clone();
     let second = refresh(&first).await;
     assert_eq!(second.status, 200);
@@ -85,21 +100,39 @@ async fn refreshing_rotates_and_a_dead_token_ends_the_session() {
     // The first one is two generations old: no lost answer explains that.
     let stolen = refresh(&first).await;
     assert_eq!((stolen.status.as_u16(), stolen.code()), (401, "invalid_refresh_token"));
-    assert_eq!(refresh(&third.body["refresh_token"]).await.status, 401, "the session has ended");
+    assert_eq!(
+        refresh(&third.body["refresh_token"]).await.status,
+        401,
+        "the session has ended"
+    );
     let signed = cura.client().with_token(&third.body["access_token"]);
-    assert_eq!(signed.get("/users/me").await.status, 401, "and its access token with it");
+    assert_eq!(
+        signed.get("/users/me").await.status,
+        401,
+        "and its access token with it"
+    );
 }
 
 #[tokio::test]
 async fn a_lost_answer_to_a_refresh_is_forgiven_for_a_moment() {
     let cura = server().await;
     let client = cura.client();
-    let made = client.post("/auth/register", &json!({ "email": "a@example.com", "password": "a long password" })).await;
+    let made = client
+        .post(
+            "/auth/register",
+            &json!({ "email": "a@example.com", "password": "a long password" }),
+        )
+        .await;
     let body = json!({ "refresh_token": made.body["refresh_token"] });
     let lost = client.post("/auth/refresh", &body).await;
     let again = client.post("/auth/refresh", &body).await;
     assert_eq!((lost.status.as_u16(), again.status.as_u16()), (200, 200));
-    let next = client.post("/auth/refresh", &json!({ "refresh_token": again.body["refresh_token"] })).await;
+    let next = client
+        .post(
+            "/auth/refresh",
+            &json!({ "refresh_token": again.body["refresh_token"] }),
+        )
+        .await;
     assert_eq!(next.status, 200);
 }
 
@@ -107,14 +140,25 @@ async fn a_lost_answer_to_a_refresh_is_forgiven_for_a_moment() {
 async fn signing_out_ends_the_session_and_can_be_repeated() {
     let cura = server().await;
     let client = cura.client();
-    let made = client.post("/auth/register", &json!({ "email": "a@example.com", "password": "a long password" })).await;
+    let made = client
+        .post(
+            "/auth/register",
+            &json!({ "email": "a@example.com", "password": "a long password" }),
+        )
+        .await;
     let signed = client.with_token(&made.body["access_token"]);
     let body = json!({ "refresh_token": made.body["refresh_token"] });
     assert_eq!(client.post("/auth/logout", &body).await.status, 204);
     assert_eq!(client.post("/auth/logout", &body).await.status, 204);
     assert_eq!(signed.get("/users/me").await.status, 401);
     assert_eq!(client.post("/auth/refresh", &body).await.status, 401);
-    assert_eq!(client.post("/auth/logout", &json!({ "refresh_token": "nonsense" })).await.status, 204);
+    assert_eq!(
+        client
+            .post("/auth/logout", &json!({ "refresh_token": "nonsense" }))
+            .await
+            .status,
+        204
+    );
 }
 
 #[tokio::test]
@@ -127,7 +171,11 @@ async fn tokens_that_are_not_ours_are_refused() {
     let tampered = format!("{}.{}x.{}", parts[0], parts[1], parts[2]);
     for bad in [unsigned, tampered, "x".repeat(5000), String::new(), "a.b.c".to_owned()] {
         let reply = cura.client().with_token(&json!(bad)).get("/users/me").await;
-        assert_eq!((reply.status.as_u16(), reply.code()), (401, "not_authenticated"), "{bad:.40}");
+        assert_eq!(
+            (reply.status.as_u16(), reply.code()),
+            (401, "not_authenticated"),
+            "{bad:.40}"
+        );
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     }
 }
@@ -137,7 +185,10 @@ async fn an_old_hash_is_made_anew_when_its_cost_was_raised() {
     let mut cura = server().await;
     cura.client().register("ann@example.com").await;
     let hash = async || {
-        sqlx::query_scalar::<_, String>("SELECT password_hash FROM users").fetch_one(cura.database.pool()).await.unwrap()
+        sqlx::query_scalar::<_, String>("SELECT password_hash FROM users")
+            .fetch_one(cura.database.pool())
+            .await
+            .unwrap()
     };
     let before = hash().await;
     assert!(before.contains("m=8,t=1"), "{before}");

@@ -15,7 +15,11 @@ fn assert_problem(reply: &Reply, status: u16, what: &str) {
         assert!(reply.body[field].is_string(), "{what} has no {field}: {}", reply.body);
     }
     assert_eq!(reply.body["status"], status, "{what}");
-    assert_eq!(reply.body["request_id"].as_str(), reply.header("x-request-id"), "{what}");
+    assert_eq!(
+        reply.body["request_id"].as_str(),
+        reply.header("x-request-id"),
+        "{what}"
+    );
 }
 
 /// Every operation of the document that takes a body.
@@ -45,29 +49,50 @@ async fn every_route_refuses_every_kind_of_bad_body() {
         ("not UTF-8", vec![b'"', 0xff, 0xfe, b'"'], 400),
         ("deep", deep.into_bytes(), 400),
         ("a lone surrogate", br#"{"content":"\ud800"}"#.to_vec(), 400),
-        ("huge", format!("{{\"content\":\"{}\"}}", "x".repeat(1024 * 1024)).into_bytes(), 413),
+        (
+            "huge",
+            format!("{{\"content\":\"{}\"}}", "x".repeat(1024 * 1024)).into_bytes(),
+            413,
+        ),
         ("a list", b"[]".to_vec(), 422),
         ("a number", b"7".to_vec(), 422),
         ("null", b"null".to_vec(), 422),
         (
             "wrong-typed",
-            json!({ "content": 1, "title": 1, "email": 1, "password": 1, "refresh_token": 1 }).to_string().into_bytes(),
+            json!({ "content": 1, "title": 1, "email": 1, "password": 1, "refresh_token": 1 })
+                .to_string()
+                .into_bytes(),
             422,
         ),
     ];
     for (method, path) in operations_with_body(&cura.client()).await {
         for (what, body, status) in &bodies {
-            let request = somebody.request(method.clone(), &path).header("content-type", "application/json");
+            let request = somebody
+                .request(method.clone(), &path)
+                .header("content-type", "application/json");
             let reply = somebody.send(request.body(body.clone())).await;
             assert_problem(&reply, *status, &format!("{method} {path} with {what} body"));
         }
-        let request = somebody.request(method.clone(), &path).header("content-type", "text/plain").body("hello");
+        let request = somebody
+            .request(method.clone(), &path)
+            .header("content-type", "text/plain")
+            .body("hello");
         assert_problem(&somebody.send(request).await, 415, &format!("{method} {path} as text"));
         let request = somebody.request(method.clone(), &path).body("{}");
-        assert_problem(&somebody.send(request).await, 415, &format!("{method} {path} without a type"));
-        let request = somebody.request(method.clone(), &path).header("content-type", "application/json");
+        assert_problem(
+            &somebody.send(request).await,
+            415,
+            &format!("{method} {path} without a type"),
+        );
+        let request = somebody
+            .request(method.clone(), &path)
+            .header("content-type", "application/json");
         let request = request.header("content-encoding", "gzip").body("{}");
-        assert_problem(&somebody.send(request).await, 415, &format!("{method} {path} compressed"));
+        assert_problem(
+            &somebody.send(request).await,
+            415,
+            &format!("{method} {path} compressed"),
+        );
     }
     assert_eq!(somebody.get("/health/ready").await.status, 200, "it lives");
 }
@@ -77,7 +102,9 @@ async fn a_huge_body_without_a_length_is_cut_off() {
     let cura = server().await;
     let somebody = cura.somebody().await;
     let endless = futures_util::stream::iter((0..1024).map(|_| Ok::<_, std::io::Error>(vec![b' '; 16 * 1024])));
-    let request = somebody.request(Method::POST, "/conversations").header("content-type", "application/json");
+    let request = somebody
+        .request(Method::POST, "/conversations")
+        .header("content-type", "application/json");
     // The server may answer, or close, before the client has said everything.
     if let Ok(response) = request.body(reqwest::Body::wrap_stream(endless)).send().await {
         assert_eq!(response.status(), 413);
@@ -93,7 +120,10 @@ async fn every_route_that_needs_a_token_says_so_before_anything_else() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             if operation["security"].as_array().is_none_or(Vec::is_empty) {
-                assert!(path.starts_with("/auth") || path.starts_with("/health"), "{path} is open");
+                assert!(
+                    path.starts_with("/auth") || path.starts_with("/health"),
+                    "{path} is open"
+                );
                 continue;
             }
             closed += 1;
@@ -111,7 +141,14 @@ async fn every_route_that_needs_a_token_says_so_before_anything_else() {
 async fn wrong_addresses_and_methods_are_problems_too() {
     let cura = server().await;
     let somebody = cura.somebody().await;
-    for path in ["/nope", "/conversations/abc", "/chat/messages/1e3", "/chat/messages/99999999999999999999", "/docs/../etc", "/docs/nope"] {
+    for path in [
+        "/nope",
+        "/conversations/abc",
+        "/chat/messages/1e3",
+        "/chat/messages/99999999999999999999",
+        "/docs/../etc",
+        "/docs/nope",
+    ] {
         assert_problem(&somebody.get(path).await, 404, path);
     }
     for (method, path, allow) in [
@@ -129,7 +166,10 @@ async fn wrong_addresses_and_methods_are_problems_too() {
 async fn a_bad_cursor_is_refused_before_the_stream_opens() {
     let cura = server().await;
     let somebody = cura.somebody().await;
-    let sent = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0").json(&json!({ "content": "Hi" }));
+    let sent = somebody
+        .request(Method::POST, "/chat/send")
+        .header("Prefer", "wait=0")
+        .json(&json!({ "content": "Hi" }));
     let answer = somebody.send(sent).await.body["assistant_message"]["id"].clone();
     for bad in ["x", "1.-1", "1.2.3", "99999999999.0"] {
         let path = format!("/chat/messages/{answer}/stream?after={bad}");
@@ -142,7 +182,9 @@ async fn a_bad_idempotency_key_is_refused() {
     let cura = server().await;
     let somebody = cura.somebody().await;
     for bad in ["", "with space", &"x".repeat(300)] {
-        let request = somebody.request(Method::POST, "/chat/send").header("Idempotency-Key", bad);
+        let request = somebody
+            .request(Method::POST, "/chat/send")
+            .header("Idempotency-Key", bad);
         let reply = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
         assert_problem(&reply, 400, bad);
     }
@@ -157,7 +199,13 @@ async fn texts_have_their_limits_and_emojis_count_once() {
         somebody.send(request.json(&json!({ "content": content }))).await
     };
     assert_eq!(send(json!("👋".repeat(10_000))).await.status, 202);
-    for bad in [json!("👋".repeat(10_001)), json!(""), json!(" \n\t "), json!("nul \u{0}"), json!(null)] {
+    for bad in [
+        json!("👋".repeat(10_001)),
+        json!(""),
+        json!(" \n\t "),
+        json!("nul \u{0}"),
+        json!(null),
+    ] {
         assert_problem(&send(bad.clone()).await, 422, "content");
     }
 }
@@ -166,8 +214,16 @@ async fn texts_have_their_limits_and_emojis_count_once() {
 async fn a_callers_request_id_is_kept_when_it_is_sensible() {
     let cura = server().await;
     let send = async |id: &str| {
-        let request = cura.client().request(Method::GET, "/health/live").header("x-request-id", id);
-        cura.client().send(request).await.header("x-request-id").unwrap().to_owned()
+        let request = cura
+            .client()
+            .request(Method::GET, "/health/live")
+            .header("x-request-id", id);
+        cura.client()
+            .send(request)
+            .await
+            .header("x-request-id")
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(send("trace-42.a_b").await, "trace-42.a_b");
     for odd in ["with space", "<script>", &"x".repeat(129)] {
@@ -179,23 +235,47 @@ async fn a_callers_request_id_is_kept_when_it_is_sensible() {
 
 #[tokio::test]
 async fn only_listed_origins_may_call_from_a_page() {
-    let cura = Cura::builder().workers(0).with("ALLOWED_ORIGINS", r#"["https://app.example"]"#).start().await;
+    let cura = Cura::builder()
+        .workers(0)
+        .with("ALLOWED_ORIGINS", r#"["https://app.example"]"#)
+        .start()
+        .await;
     let call = async |method: Method, origin: &str| {
         let request = cura.client().request(method, "/conversations").header("origin", origin);
-        cura.client().send(request.header("access-control-request-method", "POST")).await
+        cura.client()
+            .send(request.header("access-control-request-method", "POST"))
+            .await
     };
     let listed = call(Method::OPTIONS, "https://app.example").await;
     assert_eq!(listed.status, 204);
-    assert_eq!(listed.header("access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(
+        listed.header("access-control-allow-origin"),
+        Some("https://app.example")
+    );
     assert!(listed.header("access-control-allow-credentials").is_none());
-    for evil in ["https://evil.example", "https://app.example.evil.example", "http://app.example", "null", "https://app.example:8443"] {
+    for evil in [
+        "https://evil.example",
+        "https://app.example.evil.example",
+        "http://app.example",
+        "null",
+        "https://app.example:8443",
+    ] {
         let refused = call(Method::OPTIONS, evil).await;
         assert_problem(&refused, 403, evil);
         assert!(refused.header("access-control-allow-origin").is_none());
-        assert!(call(Method::GET, evil).await.header("access-control-allow-origin").is_none());
+        assert!(
+            call(Method::GET, evil)
+                .await
+                .header("access-control-allow-origin")
+                .is_none()
+        );
     }
     let read = call(Method::GET, "https://app.example").await;
-    assert!(read.header("access-control-expose-headers").unwrap().contains("x-request-id"));
+    assert!(
+        read.header("access-control-expose-headers")
+            .unwrap()
+            .contains("x-request-id")
+    );
     assert_eq!(read.header("vary"), Some("Origin"));
 }
 
@@ -205,17 +285,30 @@ async fn the_document_and_its_pages_are_served_and_ask_nobody_else() {
     let document = cura.client().get("/openapi.json").await;
     assert_eq!(document.status, 200);
     assert_eq!(document.body["openapi"], "3.0.0");
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(std::time::Duration::from_secs(30));
+    let http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(30));
     let http = http.build().unwrap();
     let base = &cura.servers[0].base;
     let docs = http.get(format!("{base}/docs")).send().await.unwrap();
-    assert_eq!((docs.status().as_u16(), docs.headers()["location"].to_str().unwrap()), (308, "/docs/"));
+    assert_eq!(
+        (docs.status().as_u16(), docs.headers()["location"].to_str().unwrap()),
+        (308, "/docs/")
+    );
     for path in ["/docs/", "/docs/swagger-initializer.js", "/redoc"] {
         let page = http.get(format!("{base}{path}")).send().await.unwrap();
         assert_eq!(page.status(), 200, "{path}");
-        assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("'self'"));
+        assert!(
+            page.headers()["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .contains("'self'")
+        );
         let text = page.text().await.unwrap();
-        assert!(!text.contains("fonts.googleapis.com") && !text.contains("validator.swagger.io"), "{path}");
+        assert!(
+            !text.contains("fonts.googleapis.com") && !text.contains("validator.swagger.io"),
+            "{path}"
+        );
     }
 }
 
@@ -223,7 +316,11 @@ async fn the_document_and_its_pages_are_served_and_ask_nobody_else() {
 async fn answers_are_not_cached_sniffed_or_framed() {
     let cura = server().await;
     let reply = cura.client().get("/health/live").await;
-    for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff"), ("x-frame-options", "DENY")] {
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+    ] {
         assert_eq!(reply.header(name), Some(value));
     }
 }
@@ -232,12 +329,22 @@ async fn answers_are_not_cached_sniffed_or_framed() {
 async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
     let cura = Cura::start().await;
     let somebody = cura.client().register("private@example.com").await;
-    somebody.post("/chat/send", &json!({ "content": "my secret words" })).await;
+    somebody
+        .post("/chat/send", &json!({ "content": "my secret words" }))
+        .await;
     somebody.get("/conversations?cursor=my-secret-cursor").await;
-    somebody.get(&format!("/users/me?token={}", somebody.token.as_ref().unwrap())).await;
+    somebody
+        .get(&format!("/users/me?token={}", somebody.token.as_ref().unwrap()))
+        .await;
     let said = cura.said();
     assert!(said.contains("/chat/send"), "the access log is there: {said}");
-    for secret in ["private@example.com", "my secret words", "my-secret-cursor", somebody.token.as_ref().unwrap(), "a long password"] {
+    for secret in [
+        "private@example.com",
+        "my secret words",
+        "my-secret-cursor",
+        somebody.token.as_ref().unwrap(),
+        "a long password",
+    ] {
         assert!(!said.contains(secret), "{secret} is in the logs");
     }
 }

@@ -13,8 +13,16 @@ async fn ids_page_by_page(client: &Client, first: &str) -> (Vec<i64>, usize) {
         let page = client.get(&path).await;
         assert_eq!(page.status, 200, "{}", page.body);
         pages += 1;
-        ids.extend(page.body["items"].as_array().unwrap().iter().map(|item| item["id"].as_i64().unwrap()));
-        let next = page.header("link").map(|link| link[1..link.find('>').unwrap()].to_owned());
+        ids.extend(
+            page.body["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| item["id"].as_i64().unwrap()),
+        );
+        let next = page
+            .header("link")
+            .map(|link| link[1..link.find('>').unwrap()].to_owned());
         assert_eq!(page.body["has_more"], next.is_some());
         assert_eq!(page.body["next_cursor"].is_string(), next.is_some());
         match next {
@@ -47,13 +55,23 @@ async fn pages_cover_every_conversation_once_newest_first() {
     let somebody = cura.somebody().await;
     let mut made = Vec::new();
     for _ in 0..7 {
-        made.push(somebody.post("/conversations", &json!({})).await.body["id"].as_i64().unwrap());
+        made.push(
+            somebody.post("/conversations", &json!({})).await.body["id"]
+                .as_i64()
+                .unwrap(),
+        );
     }
     made.reverse();
-    assert_eq!(ids_page_by_page(&somebody, "/conversations?limit=3").await, (made.clone(), 3));
+    assert_eq!(
+        ids_page_by_page(&somebody, "/conversations?limit=3").await,
+        (made.clone(), 3)
+    );
     let page = somebody.get("/conversations").await;
     assert_eq!(page.header("x-total-count"), Some("7"));
-    assert_eq!(ids_page_by_page(&somebody, "/conversations?status=archived").await.0, Vec::<i64>::new());
+    assert_eq!(
+        ids_page_by_page(&somebody, "/conversations?status=archived").await.0,
+        Vec::<i64>::new()
+    );
     let other = cura.client().register("other@example.com").await;
     assert_eq!(ids_page_by_page(&other, "/conversations").await.0, Vec::<i64>::new());
 }
@@ -63,7 +81,9 @@ async fn messages_are_paged_in_both_orders_and_title_the_conversation() {
     let mut cura = server().await;
     cura.add_worker().await;
     let somebody = cura.somebody().await;
-    let conversation = somebody.post("/conversations", &json!({})).await.body["id"].as_i64().unwrap();
+    let conversation = somebody.post("/conversations", &json!({})).await.body["id"]
+        .as_i64()
+        .unwrap();
     for n in 0..3 {
         let body = json!({ "content": format!("message {n}"), "conversation_id": conversation });
         assert_eq!(somebody.post("/chat/send", &body).await.status, 200);
@@ -75,7 +95,10 @@ async fn messages_are_paged_in_both_orders_and_title_the_conversation() {
     oldest_first.reverse();
     assert_eq!(newest_first, oldest_first);
     let read = somebody.get(&format!("/conversations/{conversation}")).await.body;
-    assert_eq!((&read["message_count"], &read["title"]), (&json!(6), &json!("message 0")));
+    assert_eq!(
+        (&read["message_count"], &read["title"]),
+        (&json!(6), &json!("message 0"))
+    );
 }
 
 #[tokio::test]
@@ -95,7 +118,11 @@ async fn limits_and_cursors_that_make_no_sense_are_refused() {
         let reply = somebody.get(&format!("/conversations?{query}")).await;
         assert_eq!(reply.status, status, "{query}: {}", reply.body);
     }
-    let titles = [json!({ "title": "x".repeat(201) }), json!({ "title": 7 }), json!({ "title": "nul \u{0}" })];
+    let titles = [
+        json!({ "title": "x".repeat(201) }),
+        json!({ "title": 7 }),
+        json!({ "title": "nul \u{0}" }),
+    ];
     for body in titles {
         assert_eq!(somebody.post("/conversations", &body).await.status, 422, "{body}");
     }

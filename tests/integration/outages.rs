@@ -20,18 +20,28 @@ fn steps(words: &[String], apart: Duration) -> Vec<Step> {
 #[tokio::test]
 async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_starts() {
     let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::ZERO).await;
-    let mut cura = Cura::builder().workers(0).with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::builder()
+        .workers(0)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     assert_eq!(stream.next().await.unwrap().name, "ack");
     let begun = Instant::now();
-    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=1").json(&json!({ "content": "Ho" }));
+    let request = somebody
+        .request(Method::POST, "/chat/send")
+        .header("Prefer", "wait=1")
+        .json(&json!({ "content": "Ho" }));
     let sent = somebody.send(request).await;
     assert_eq!(sent.status, 202);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     // Ten seconds apart: one from the start, and at least one more.
     let waiting = async { while stream.comments < 2 && stream.next().await.is_none() {} };
-    assert!(tokio::time::timeout(Duration::from_secs(11), waiting).await.is_err(), "no event comes");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(11), waiting).await.is_err(),
+        "no event comes"
+    );
     assert!(stream.comments >= 2, "{} keepalives", stream.comments);
     cura.add_worker().await;
     assert_eq!(text_after("", &stream.rest().await), "Here I am");
@@ -48,7 +58,11 @@ async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
     let text = words.concat();
     let script = words.clone();
     let provider = ScriptedProvider::start(move |_, _| steps(&script, Duration::from_millis(20))).await;
-    let mut cura = Cura::builder().workers(1).with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::builder()
+        .workers(1)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -66,7 +80,11 @@ async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
         }
     };
     assert_eq!(again.data["attempt"], 2);
-    assert!(killed.elapsed() < Duration::from_secs(5), "noticed after {:?}", killed.elapsed());
+    assert!(
+        killed.elapsed() < Duration::from_secs(5),
+        "noticed after {:?}",
+        killed.elapsed()
+    );
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), text, "continuous, or cut back explicitly");
     let last = seen.last().unwrap();
@@ -80,7 +98,11 @@ async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
     let words = words();
     let text = words.concat();
     let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(10))).await;
-    let mut cura = Cura::builder().servers(2).with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::builder()
+        .servers(2)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -89,7 +111,10 @@ async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
     }
     cura.servers[0].program.kill();
     seen.extend(stream.rest().await);
-    let (answer, cursor) = (seen[0].data["message_id"].as_i64().unwrap(), seen.last().unwrap().id.clone());
+    let (answer, cursor) = (
+        seen[0].data["message_id"].as_i64().unwrap(),
+        seen.last().unwrap().id.clone(),
+    );
     let mut there = somebody.at(&cura.servers[1].base).resume(answer, Some(&cursor)).await;
     seen.extend(there.rest().await);
     assert_eq!(text_after("", &seen), text);
@@ -101,7 +126,11 @@ async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_
     let words = words();
     let text = words.concat();
     let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(10))).await;
-    let mut cura = Cura::builder().servers(2).with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::builder()
+        .servers(2)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = vec![stream.next().await.unwrap(), stream.next().await.unwrap()];
@@ -111,7 +140,14 @@ async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_
     assert_eq!(cura.servers[0].program.ended().await, Some(0));
     let answer = seen[0].data["message_id"].as_i64().unwrap();
     let cursor = seen.last().unwrap().id.clone();
-    seen.extend(somebody.at(&cura.servers[1].base).resume(answer, Some(&cursor)).await.rest().await);
+    seen.extend(
+        somebody
+            .at(&cura.servers[1].base)
+            .resume(answer, Some(&cursor))
+            .await
+            .rest()
+            .await,
+    );
     assert_eq!(text_after("", &seen), text);
 }
 
@@ -120,7 +156,11 @@ async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
     let words = words();
     let text = words.concat();
     let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).with("SHUTDOWN_GRACE_SECONDS", "0").start().await;
+    let mut cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("SHUTDOWN_GRACE_SECONDS", "0")
+        .start()
+        .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -177,18 +217,34 @@ async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) ->
     let seen = somebody.stream("Hi").await.rest().await;
     let last = seen.last().unwrap().clone();
     assert_eq!(last.name, "error", "{seen:?}");
-    let message = somebody.get(&format!("/chat/messages/{}", seen[0].data["message_id"])).await.body;
-    assert_eq!((&message["status"], &message["metadata"]["error"]), (&json!("error"), &last.data["code"]));
-    let conversation = somebody.get(&format!("/conversations/{}", seen[0].data["conversation_id"])).await.body;
+    let message = somebody
+        .get(&format!("/chat/messages/{}", seen[0].data["message_id"]))
+        .await
+        .body;
+    assert_eq!(
+        (&message["status"], &message["metadata"]["error"]),
+        (&json!("error"), &last.data["code"])
+    );
+    let conversation = somebody
+        .get(&format!("/conversations/{}", seen[0].data["conversation_id"]))
+        .await
+        .body;
     assert_eq!(conversation["busy"], false, "one can go on");
-    (last.data["code"].as_str().unwrap().to_owned(), last.data["retryable"].as_bool().unwrap(), provider.asked().len())
+    (
+        last.data["code"].as_str().unwrap().to_owned(),
+        last.data["retryable"].as_bool().unwrap(),
+        provider.asked().len(),
+    )
 }
 
 #[tokio::test]
 async fn a_provider_that_refuses_our_key_is_an_error_at_once() {
     let body = json!({ "error": { "message": "Incorrect API key provided: sk-secret", "code": "invalid_api_key" } });
     let provider = ScriptedProvider::start(move |_, _| refusal("401 Unauthorized", "", &body)).await;
-    assert_eq!(fails(provider, &[]).await, ("provider_unauthorized".to_owned(), false, 1));
+    assert_eq!(
+        fails(provider, &[]).await,
+        ("provider_unauthorized".to_owned(), false, 1)
+    );
 }
 
 #[tokio::test]
@@ -209,7 +265,12 @@ async fn a_provider_that_hangs_is_given_up() {
 #[tokio::test]
 async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
     let provider = ScriptedProvider::start(|number, _| match number {
-        0 => vec![Step::Head, Step::Write(chunk("I was ")), Step::Write(chunk("goi")), Step::Cut],
+        0 => vec![
+            Step::Head,
+            Step::Write(chunk("I was ")),
+            Step::Write(chunk("goi")),
+            Step::Cut,
+        ],
         1 => refusal("503 Service Unavailable", "Retry-After: 1\r\n", &json!({})),
         _ => {
             let mut steps = vec![Step::Head, Step::Write(chunk("All ")), Step::Write(chunk("is well"))];
@@ -234,16 +295,26 @@ async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_reco
     let builder = Cura::builder().with("AI_MODEL_URL", provider.url());
     let cura = builder.start_on(database, |database| wire.url(database)).await;
     let somebody = cura.somebody().await;
-    assert_eq!(somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status, 200);
+    assert_eq!(
+        somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status,
+        200
+    );
     wire.cut();
     let cut = Instant::now();
     while cut.elapsed() < Duration::from_secs(10) {
         for reply in [
             somebody.get("/conversations").await,
             somebody.post("/chat/send", &json!({ "content": "Hi" })).await,
-            cura.client().post("/auth/login", &json!({ "email": "a@example.com", "password": "b" })).await,
+            cura.client()
+                .post("/auth/login", &json!({ "email": "a@example.com", "password": "b" }))
+                .await,
         ] {
-            assert_eq!((reply.status.as_u16(), reply.code()), (503, "database_unavailable"), "{}", reply.body);
+            assert_eq!(
+                (reply.status.as_u16(), reply.code()),
+                (503, "database_unavailable"),
+                "{}",
+                reply.body
+            );
             assert!(reply.header("retry-after").is_some());
         }
         assert_eq!(somebody.get("/health").await.status, 503);
@@ -257,7 +328,10 @@ async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_reco
     })
     .await;
     assert_eq!(sent.body["assistant_message"]["content"], "Here I am");
-    let messages: i64 = sqlx::query_scalar("SELECT count(*) FROM messages").fetch_one(cura.database.pool()).await.unwrap();
+    let messages: i64 = sqlx::query_scalar("SELECT count(*) FROM messages")
+        .fetch_one(cura.database.pool())
+        .await
+        .unwrap();
     assert_eq!(messages, 4, "what was refused was not stored");
 }
 
@@ -290,7 +364,11 @@ async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
 #[tokio::test]
 async fn answers_survive_workers_that_are_killed_one_after_the_other() {
     let provider = ScriptedProvider::start(|_, _| steps(&words(), Duration::from_millis(8))).await;
-    let mut cura = Cura::builder().workers(2).with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::builder()
+        .workers(2)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
     let somebody = cura.somebody().await;
     let streams = (0..8).map(|n| {
         let somebody = somebody.clone();

@@ -10,7 +10,10 @@ use serde_json::Value;
 
 fn admin(arguments: &[&str], variables: &[(&str, String)]) -> Output {
     let mut command = Command::new(program::path("cura-admin"));
-    command.args(arguments).env_clear().envs(variables.iter().map(|(name, value)| (*name, value)));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().map(|(name, value)| (*name, value)));
     command.current_dir("/tmp").output().unwrap()
 }
 
@@ -34,7 +37,10 @@ impl DataDir {
 
     async fn wait_until_stopped(&self) {
         let pid = self.0.join("postgres/data/postmaster.pid");
-        eventually("the private Postgres is stopped", async || (!pid.exists()).then_some(())).await;
+        eventually("the private Postgres is stopped", async || {
+            (!pid.exists()).then_some(())
+        })
+        .await;
     }
 }
 
@@ -58,7 +64,10 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
     }
     let somebody = Client::new(&base).register("dev@example.com").await;
     let health = somebody.get("/health").await.body;
-    assert_eq!((&health["status"], &health["ai_service"]["provider"]), (&"healthy".into(), &"demo".into()));
+    assert_eq!(
+        (&health["status"], &health["ai_service"]["provider"]),
+        (&"healthy".into(), &"demo".into())
+    );
     let seen = somebody.stream("Hello").await.rest().await;
     let answer = text_after("", &seen);
     assert!(answer.contains("demo"), "it says that it is a demo: {answer}");
@@ -67,8 +76,14 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
     data.wait_until_stopped().await;
     let mut second = Program::start("cura-server", &["dev"], &data.variables());
     let somebody = somebody.at(&address(&second).await);
-    let messages = somebody.get(&format!("/conversations/{}/messages", seen[0].data["conversation_id"])).await;
-    assert_eq!(messages.body["items"][0]["content"].as_str(), Some(answer.as_str()), "still signed in, still there");
+    let messages = somebody
+        .get(&format!("/conversations/{}/messages", seen[0].data["conversation_id"]))
+        .await;
+    assert_eq!(
+        messages.body["items"][0]["content"].as_str(),
+        Some(answer.as_str()),
+        "still signed in, still there"
+    );
     second.kill();
     let third = Program::start("cura-server", &["dev"], &data.variables());
     let somebody = somebody.at(&address(&third).await);
@@ -102,7 +117,11 @@ async fn migrations_go_up_down_and_tell_how_they_stand() {
     assert_eq!(before["pending"], all);
     assert_eq!(admin(&["migrate", "up"], &variables).status.code(), Some(0));
     assert_eq!(status(0)["pending"], 0);
-    assert_eq!(admin(&["migrate", "up"], &variables).status.code(), Some(0), "again changes nothing");
+    assert_eq!(
+        admin(&["migrate", "up"], &variables).status.code(),
+        Some(0),
+        "again changes nothing"
+    );
     let refused = admin(&["migrate", "down"], &variables);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("--yes"));
@@ -124,7 +143,11 @@ fn secrets_are_random_and_the_document_is_the_committed_one() {
     assert!(secret().len() == 64 && secret() != secret());
     let printed: Value = serde_json::from_slice(&admin(&["openapi"], &[]).stdout).unwrap();
     let committed = include_str!("../../openapi/openapi.json");
-    assert_eq!(printed, serde_json::from_str::<Value>(committed).unwrap(), "run `make generate`");
+    assert_eq!(
+        printed,
+        serde_json::from_str::<Value>(committed).unwrap(),
+        "run `make generate`"
+    );
 }
 
 #[test]
@@ -180,19 +203,39 @@ async fn production_refuses_to_start_on_sand() {
 #[tokio::test]
 async fn a_database_without_migrations_or_a_redis_that_is_away_is_named() {
     let (database, mut redis) = (TestDatabase::empty().await, TestRedis::start());
-    let variables = [("DATABASE_URL", database.url()), ("REDIS_URL", redis.url()), ("PORT", "0".to_owned())];
-    assert!(refuses("cura-server", &variables).await.contains("cura-admin migrate up"));
+    let variables = [
+        ("DATABASE_URL", database.url()),
+        ("REDIS_URL", redis.url()),
+        ("PORT", "0".to_owned()),
+    ];
+    assert!(
+        refuses("cura-server", &variables)
+            .await
+            .contains("cura-admin migrate up")
+    );
     let ready = TestDatabase::create().await;
     redis.kill();
-    let variables = [("DATABASE_URL", ready.url()), ("REDIS_URL", redis.url()), ("PORT", "0".to_owned())];
-    assert!(refuses("cura-worker", &variables).await.starts_with("error: REDIS_URL "));
+    let variables = [
+        ("DATABASE_URL", ready.url()),
+        ("REDIS_URL", redis.url()),
+        ("PORT", "0".to_owned()),
+    ];
+    assert!(
+        refuses("cura-worker", &variables)
+            .await
+            .starts_with("error: REDIS_URL ")
+    );
 }
 
 #[tokio::test]
 async fn a_taken_port_is_named() {
     let cura = Cura::builder().workers(0).start().await;
     let port = cura.servers[0].base.rsplit(':').next().unwrap().to_owned();
-    let variables = [("DATABASE_URL", cura.database.url()), ("REDIS_URL", cura.redis.url()), ("PORT", port)];
+    let variables = [
+        ("DATABASE_URL", cura.database.url()),
+        ("REDIS_URL", cura.redis.url()),
+        ("PORT", port),
+    ];
     assert!(refuses("cura-server", &variables).await.starts_with("error: PORT "));
 }
 
@@ -203,6 +246,12 @@ async fn logs_are_json_outside_development() {
     let said = cura.said();
     let access = said.lines().find(|line| line.contains("/health/live")).unwrap();
     let line: Value = serde_json::from_str(access).unwrap();
-    assert_eq!((&line["route"], &line["status"], &line["method"]), (&"/health/live".into(), &200.into(), &"GET".into()));
-    assert!(line["span"]["request_id"].is_string() || line["request_id"].is_string(), "{line}");
+    assert_eq!(
+        (&line["route"], &line["status"], &line["method"]),
+        (&"/health/live".into(), &200.into(), &"GET".into())
+    );
+    assert!(
+        line["span"]["request_id"].is_string() || line["request_id"].is_string(),
+        "{line}"
+    );
 }

@@ -29,8 +29,14 @@ async fn sending_gives_the_finished_answer() {
     assert_eq!(sent.body["user_message"]["content"], "Hi");
     assert_eq!(sent.body["user_message"]["role"], "user");
     assert_eq!(sent.body["assistant_message"]["content"], "Hello");
-    assert_eq!(sent.body["assistant_message"]["parent_id"], sent.body["user_message"]["id"]);
-    assert_eq!(sent.body["assistant_message"]["conversation_id"], sent.body["conversation_id"]);
+    assert_eq!(
+        sent.body["assistant_message"]["parent_id"],
+        sent.body["user_message"]["id"]
+    );
+    assert_eq!(
+        sent.body["assistant_message"]["conversation_id"],
+        sent.body["conversation_id"]
+    );
 }
 
 #[tokio::test]
@@ -42,9 +48,14 @@ async fn who_does_not_want_to_wait_gets_202_and_an_address() {
     assert_eq!(sent.status, 202);
     assert_eq!(sent.body["assistant_message"]["status"], "sending");
     let location = sent.header("location").unwrap().to_owned();
-    assert_eq!(location, format!("/chat/messages/{}", sent.body["assistant_message"]["id"]));
-    eventually("it is there later", async || (somebody.get(&location).await.body["content"] == "Hello").then_some(()))
-        .await;
+    assert_eq!(
+        location,
+        format!("/chat/messages/{}", sent.body["assistant_message"]["id"])
+    );
+    eventually("it is there later", async || {
+        (somebody.get(&location).await.body["content"] == "Hello").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -58,8 +69,13 @@ async fn the_same_key_and_body_attach_to_the_first_send() {
     assert_eq!(again.status, 200);
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.body, first.body);
-    let request = somebody.request(Method::POST, "/chat/stream").header("Idempotency-Key", "once");
-    let mut stream = somebody.events(request.json(&json!({ "content": "Hi" }))).await.unwrap();
+    let request = somebody
+        .request(Method::POST, "/chat/stream")
+        .header("Idempotency-Key", "once");
+    let mut stream = somebody
+        .events(request.json(&json!({ "content": "Hi" })))
+        .await
+        .unwrap();
     assert_eq!(stream.headers.get("idempotent-replayed").unwrap(), "true");
     let seen = stream.rest().await;
     assert_eq!(seen[0].data["replayed"], true);
@@ -99,9 +115,18 @@ async fn twenty_sends_at_once_with_one_key_are_one_message() {
     let replies = futures_util::future::join_all(sends).await;
     for reply in &replies {
         assert_eq!(reply.status, 200, "{}", reply.body);
-        assert_eq!(reply.body["assistant_message"]["id"], replies[0].body["assistant_message"]["id"]);
+        assert_eq!(
+            reply.body["assistant_message"]["id"],
+            replies[0].body["assistant_message"]["id"]
+        );
     }
-    assert_eq!(replies.iter().filter(|reply| reply.header("idempotent-replayed").is_none()).count(), 1);
+    assert_eq!(
+        replies
+            .iter()
+            .filter(|reply| reply.header("idempotent-replayed").is_none())
+            .count(),
+        1
+    );
     assert_eq!(provider.asked().len(), 1);
 }
 
@@ -112,7 +137,12 @@ async fn a_second_message_while_an_answer_runs_is_a_conflict() {
     let somebody = cura.somebody().await;
     let first = send(&somebody, &[("Prefer", "wait=0")], &json!({ "content": "Hi" })).await;
     let conversation = first.body["conversation_id"].clone();
-    let second = send(&somebody, &[], &json!({ "content": "Ho", "conversation_id": conversation })).await;
+    let second = send(
+        &somebody,
+        &[],
+        &json!({ "content": "Ho", "conversation_id": conversation }),
+    )
+    .await;
     assert_eq!((second.status.as_u16(), second.code()), (409, "generation_in_progress"));
     assert_eq!(second.body["message_id"], first.body["assistant_message"]["id"]);
 }
@@ -121,8 +151,10 @@ async fn a_second_message_while_an_answer_runs_is_a_conflict() {
 async fn somebody_elses_conversation_and_message_are_not_found() {
     let (cura, _provider) = quick().await;
     let sent = send(&cura.somebody().await, &[], &json!({ "content": "secret" })).await;
-    let (conversation, message) =
-        (sent.body["conversation_id"].as_i64().unwrap(), sent.body["assistant_message"]["id"].as_i64().unwrap());
+    let (conversation, message) = (
+        sent.body["conversation_id"].as_i64().unwrap(),
+        sent.body["assistant_message"]["id"].as_i64().unwrap(),
+    );
     let other = cura.client().register("other@example.com").await;
     let missing = other.get("/conversations/999999").await;
     for path in [
@@ -134,10 +166,16 @@ async fn somebody_elses_conversation_and_message_are_not_found() {
         assert_eq!(other.get(&path).await.status, 404, "{path}");
     }
     let theirs = other.get(&format!("/conversations/{conversation}")).await;
-    assert_eq!((theirs.code(), &theirs.body["detail"]), (missing.code(), &missing.body["detail"]), "they cannot be told apart");
+    assert_eq!(
+        (theirs.code(), &theirs.body["detail"]),
+        (missing.code(), &missing.body["detail"]),
+        "they cannot be told apart"
+    );
     let body = json!({ "content": "Hi", "conversation_id": conversation });
     assert_eq!(send(&other, &[], &body).await.code(), "conversation_not_found");
-    let stream = other.request(Method::POST, &format!("/chat/stream/{conversation}")).json(&json!({ "content": "Hi" }));
+    let stream = other
+        .request(Method::POST, &format!("/chat/stream/{conversation}"))
+        .json(&json!({ "content": "Hi" }));
     assert_eq!(other.events(stream).await.err().unwrap().status, 404);
 }
 

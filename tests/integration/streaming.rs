@@ -34,7 +34,10 @@ async fn an_answer_streams_from_ack_to_complete() {
     let names = names(&seen);
     assert_eq!(&names[..2], ["ack", "start"]);
     assert_eq!(*names.last().unwrap(), "complete");
-    assert!(names[2..names.len() - 1].iter().all(|name| *name == "chunk"), "{names:?}");
+    assert!(
+        names[2..names.len() - 1].iter().all(|name| *name == "chunk"),
+        "{names:?}"
+    );
     assert_eq!(text_after("", &seen), TEXT);
     let message = &seen.last().unwrap().data["message"];
     assert_eq!(message["content"], TEXT);
@@ -43,13 +46,19 @@ async fn an_answer_streams_from_ack_to_complete() {
     let metadata = &message["metadata"];
     assert_eq!(metadata["model"], "scripted");
     assert_eq!(metadata["finish_reason"], "stop");
-    assert_eq!(metadata["usage"], json!({ "input_tokens": 7, "output_tokens": 6, "total_tokens": 13, "estimated": false }));
+    assert_eq!(
+        metadata["usage"],
+        json!({ "input_tokens": 7, "output_tokens": 6, "total_tokens": 13, "estimated": false })
+    );
     assert_eq!(metadata["attempts"], 1);
     assert!(metadata["ttft_ms"].is_i64() && metadata["latency_ms"].is_i64());
     let asked = provider.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].body["stream_options"]["include_usage"], true);
-    assert_eq!(asked[0].body["messages"].as_array().unwrap().last().unwrap()["content"], "Hi");
+    assert_eq!(
+        asked[0].body["messages"].as_array().unwrap().last().unwrap()["content"],
+        "Hi"
+    );
 }
 
 #[tokio::test]
@@ -88,7 +97,12 @@ async fn after_in_the_query_is_for_clients_without_headers_and_the_header_wins()
     let somebody = cura.somebody().await;
     let seen = somebody.stream("Hi").await.rest().await;
     let path = format!("/chat/messages/{}/stream?after=1.6", answer_of(&seen));
-    let by_query = somebody.events(somebody.request(Method::GET, &path)).await.unwrap().rest().await;
+    let by_query = somebody
+        .events(somebody.request(Method::GET, &path))
+        .await
+        .unwrap()
+        .rest()
+        .await;
     assert_eq!(text_after(&TEXT[..6], &by_query), TEXT);
     let both = somebody.request(Method::GET, &path).header("Last-Event-ID", "1.0");
     assert_eq!(text_after("", &somebody.events(both).await.unwrap().rest().await), TEXT);
@@ -97,7 +111,11 @@ async fn after_in_the_query_is_for_clients_without_headers_and_the_header_wins()
 #[tokio::test]
 async fn two_readers_on_two_servers_see_the_same_answer() {
     let provider = ScriptedProvider::saying(&TOKENS, Duration::from_millis(20)).await;
-    let cura = Cura::builder().servers(2).with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::builder()
+        .servers(2)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
     let first = cura.somebody().await;
     let second = first.at(&cura.servers[1].base);
     let mut here = first.stream("Hi").await;
@@ -127,7 +145,7 @@ async fn closing_the_connection_does_not_stop_the_answer() {
 
 #[tokio::test]
 async fn a_reader_that_stalls_gets_everything_in_fewer_chunks() {
-    let tokens: Vec<String> = (0..400).map(|n| format!("{n}-{} ", "x".repeat(4800))).collect();
+    let tokens: Vec<String> = (0..400).map(|n| format!("{n}-{} ", "x".repeat(2500))).collect();
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let provider = ScriptedProvider::saying(&tokens, Duration::from_millis(1)).await;
     let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
@@ -136,7 +154,10 @@ async fn a_reader_that_stalls_gets_everything_in_fewer_chunks() {
     let answer = stream.next().await.unwrap().data["message_id"].as_i64().unwrap();
     // Read nothing until the answer is done: what does not fit into the sockets has to wait somewhere.
     let path = format!("/chat/messages/{answer}");
-    eventually("the answer is sent", async || (somebody.get(&path).await.body["status"] == "sent").then_some(())).await;
+    eventually("the answer is sent", async || {
+        (somebody.get(&path).await.body["status"] == "sent").then_some(())
+    })
+    .await;
     let seen = stream.rest().await;
     assert_eq!(text_after("", &seen), tokens.concat());
     let chunks = seen.iter().filter(|event| event.name == "chunk").count();
@@ -180,10 +201,16 @@ async fn the_model_is_given_the_conversation_so_far() {
     let seen = somebody.stream("first").await.rest().await;
     let conversation = seen[0].data["conversation_id"].as_i64().unwrap();
     let path = format!("/chat/stream/{conversation}");
-    let request = somebody.request(Method::POST, &path).json(&json!({ "content": "second" }));
+    let request = somebody
+        .request(Method::POST, &path)
+        .json(&json!({ "content": "second" }));
     somebody.events(request).await.unwrap().rest().await;
     let asked = provider.asked();
-    let said: Vec<&str> =
-        asked[1].body["messages"].as_array().unwrap().iter().map(|m| m["content"].as_str().unwrap()).collect();
+    let said: Vec<&str> = asked[1].body["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["content"].as_str().unwrap())
+        .collect();
     assert_eq!(&said[said.len() - 3..], ["first", "answer 0", "second"]);
 }

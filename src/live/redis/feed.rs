@@ -37,18 +37,24 @@ impl Feed {
         let read = scripts::read_script();
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.follow_all(&read, &mut pause).await {
-                Ok(()) => tracing::warn!("the subscription to Redis ended; subscribing again"),
-                Err(error) => tracing::warn!(%error, "the subscription to Redis failed; subscribing again"),
+            let mut subscribed = false;
+            let ended = self.follow_all(&read, &mut subscribed).await;
+            // Said once, when it is lost: how Redis is, `/health` and the start of a program say.
+            match ended.err().map(|error| error.to_string()) {
+                lost if subscribed => {
+                    pause = FIRST_PAUSE;
+                    tracing::warn!(error = lost, "the subscription to Redis was lost; subscribing again");
+                }
+                failed => tracing::debug!(error = failed, "subscribing to Redis failed"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn follow_all(&self, read: &Script, pause: &mut Duration) -> Result<(), RedisError> {
+    async fn follow_all(&self, read: &Script, connected: &mut bool) -> Result<(), RedisError> {
         let (mut sink, mut messages) = self.bounded(self.client.get_async_pubsub()).await?.split();
-        *pause = FIRST_PAUSE;
+        *connected = true;
         let mut subscribed = HashSet::new();
         self.resubscribe(&mut sink, &mut subscribed, read).await?;
         loop {
