@@ -1,0 +1,18 @@
+# One image, three programs: cura-server (default), cura-worker, cura-admin.
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked -p cura-bin --bins \
+    && mkdir /out && cp target/release/cura-server target/release/cura-worker target/release/cura-admin /out/
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates curl \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /var/lib/cura --create-home cura
+COPY --from=build /out/ /usr/local/bin/
+USER cura
+ENV ENVIRONMENT=production HOST=0.0.0.0 PORT=8000 DATA_DIR=/var/lib/cura
+EXPOSE 8000
+CMD ["cura-server", "--wait", "60"]

@@ -1,0 +1,36 @@
+# Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
+.PHONY: run test lint generate check-generated bench coverage
+
+run: ## The whole backend, answering, nothing to configure.
+	deploy/install-system-packages postgres
+	cargo run --quiet -p cura-bin --bin cura-server -- dev
+
+test: ## Every test, on a private Postgres and Redis.
+	deploy/install-system-packages postgres redis
+	cargo build --workspace --bins
+	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace; fi
+
+lint: ## What CI refuses.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: skipped"; fi
+
+generate: ## The OpenAPI document and the offline data of the checked queries.
+	deploy/install-system-packages postgres
+	cargo build -p cura-bin -p cura-tests --bins
+	deploy/generate
+
+check-generated: generate ## Fails when a generated file was not committed.
+	git diff --exit-code -- openapi .sqlx
+	test -z "$$(git status --porcelain -- openapi .sqlx)"
+
+bench: ## Speed and memory, on this machine, release build; see docs/BENCHMARKS.md.
+	deploy/install-system-packages postgres redis
+	cargo build --release --workspace --bins
+	cargo run --release --quiet -p cura-tests --bin cura-bench
+
+coverage: ## Lines covered by the tests, at least 85 %.
+	deploy/install-system-packages postgres redis
+	rustup component add llvm-tools
+	cargo llvm-cov --version >/dev/null 2>&1 || cargo install --locked cargo-llvm-cov
+	deploy/coverage
