@@ -1,6 +1,5 @@
 //! The OpenAPI document and the pages that show it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use poem::http::{StatusCode, header};
@@ -52,20 +51,6 @@ fn mark_nullable(schema: &mut Value) {
             property.insert("nullable".to_owned(), Value::Bool(true));
         }
     }
-}
-
-/// Every path of the document and its methods, in the words of `Allow`.
-pub(crate) fn paths(document: &Value) -> BTreeMap<String, String> {
-    let methods = |item: &Value| {
-        let names = item.as_object().into_iter().flat_map(serde_json::Map::keys);
-        let mut names: Vec<String> = names.map(|name| name.to_uppercase()).collect();
-        if names.iter().any(|name| name == "GET") {
-            names.push("HEAD".to_owned());
-        }
-        names.join(", ")
-    };
-    let all = document["paths"].as_object().into_iter().flatten();
-    all.map(|(path, item)| (path.clone(), methods(item))).collect()
 }
 
 /// The routes that are about the API instead of in it.

@@ -11,7 +11,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 
 use crate::cors::{self, Origins};
-use crate::paths::Paths;
+use crate::paths::{KnownPath, Paths};
 use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,10 +38,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
         let verdict = self.origins.judge(&request);
         let answered = match cors::preflight(&request, &verdict) {
             Some(preflight) => preflight,
-            None => {
-                let allow = route.map(|route| &route.allow);
-                tracing::Instrument::instrument(self.answer(request, allow), span.clone()).await
-            }
+            None => tracing::Instrument::instrument(self.answer(request, route), span.clone()).await,
         };
         let mut response =
             answered.unwrap_or_else(|problem| span.in_scope(|| problem.render(id.to_str().unwrap_or_default())));
@@ -63,7 +60,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
 }
 
 impl<E: Endpoint<Output = Response>> Front<E> {
-    async fn answer(&self, request: Request, allow: Option<&HeaderValue>) -> Result<Response, Problem> {
+    async fn answer(&self, request: Request, route: Option<&KnownPath>) -> Result<Response, Problem> {
         if request.headers().contains_key(header::CONTENT_ENCODING) {
             // Inflating is how 48 kB become 50 MB.
             return Err(Problem::new(
@@ -72,12 +69,22 @@ impl<E: Endpoint<Output = Response>> Front<E> {
                 "Compressed requests are not taken.",
             ));
         }
+        let accept = request
+            .headers()
+            .get(header::ACCEPT)
+            .and_then(|accept| accept.to_str().ok());
+        if let (Some(route), Some(accept)) = (route, accept)
+            && !route.is_accepted(accept)
+        {
+            let detail = format!("This address answers with {}.", route.produces);
+            return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
+        }
         match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
                 let problem = Problem::from_error(&error);
-                Err(match allow {
-                    Some(allow) if error.is::<MethodNotAllowedError>() => problem.with_allow(allow.clone()),
+                Err(match route {
+                    Some(route) if error.is::<MethodNotAllowedError>() => problem.with_allow(route.allow.clone()),
                     _ => problem,
                 })
             }

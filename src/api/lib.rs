@@ -67,7 +67,7 @@ fn service() -> OpenApiService<Apis, ()> {
 /// The whole API, ready to be served. Streams end when `closing` does.
 pub fn api(app: App, origins: Origins, closing: Closing) -> impl Endpoint<Output = Response> + 'static {
     let document = openapi();
-    let paths = paths::Paths::new(document::paths(&document));
+    let paths = paths::Paths::new(&document);
     let entropy = app.entropy().clone();
     let routes = document::routes(&document).nest("/", service()).data(app).data(closing);
     front::Front {

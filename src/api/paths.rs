@@ -1,8 +1,7 @@
 //! The paths of the API: which template a request's path belongs to, and which methods that has.
 
-use std::collections::BTreeMap;
-
 use poem::http::HeaderValue;
+use serde_json::Value;
 
 /// One path of the OpenAPI document.
 #[derive(Debug)]
@@ -11,6 +10,26 @@ pub(crate) struct KnownPath {
     pub(crate) template: String,
     /// For `Allow`.
     pub(crate) allow: HeaderValue,
+    /// The content type of a success.
+    pub(crate) produces: String,
+}
+
+impl KnownPath {
+    /// Whether a client that sends this `Accept` can take what the path produces (RFC 9110, section 12.5.1).
+    pub(crate) fn is_accepted(&self, accept: &str) -> bool {
+        let (kind, _) = self.produces.split_once('/').unwrap_or_default();
+        accept.split(',').any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let range = parts.next().unwrap_or_default();
+            let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            let fits = range == "*/*"
+                || range.eq_ignore_ascii_case(&self.produces)
+                || range
+                    .strip_suffix("/*")
+                    .is_some_and(|range| range.eq_ignore_ascii_case(kind));
+            fits && !refused
+        })
+    }
 }
 
 /// All paths. A handful: looking through them costs less than hashing would.
@@ -18,21 +37,51 @@ pub(crate) struct KnownPath {
 pub(crate) struct Paths(Vec<KnownPath>);
 
 impl Paths {
-    /// Of templates and their methods.
-    pub(crate) fn new(methods: BTreeMap<String, String>) -> Self {
-        let known = |(template, methods): (String, String)| {
+    /// Of the OpenAPI document.
+    pub(crate) fn new(document: &Value) -> Self {
+        let known = |(template, item): (&String, &Value)| {
             Some(KnownPath {
-                template,
-                allow: HeaderValue::try_from(methods).ok()?,
+                template: template.clone(),
+                allow: HeaderValue::try_from(methods(item)).ok()?,
+                produces: produces(item).unwrap_or("application/json").to_owned(),
             })
         };
-        Self(methods.into_iter().filter_map(known).collect())
+        Self(
+            document["paths"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter_map(known)
+                .collect(),
+        )
     }
 
     /// The template `path` belongs to.
     pub(crate) fn find(&self, path: &str) -> Option<&KnownPath> {
         self.0.iter().find(|known| matches(&known.template, path))
     }
+}
+
+fn methods(item: &Value) -> String {
+    let mut names: Vec<String> = item
+        .as_object()
+        .into_iter()
+        .flat_map(serde_json::Map::keys)
+        .map(|name| name.to_uppercase())
+        .collect();
+    if names.iter().any(|name| name == "GET") {
+        names.push("HEAD".to_owned());
+    }
+    names.join(", ")
+}
+
+/// What the operations of a path answer with; poem-openapi writes parameters into some content types.
+fn produces(item: &Value) -> Option<&str> {
+    let operations = item.as_object()?.values();
+    let mut successes = operations.flat_map(|operation| operation["responses"].as_object().into_iter().flatten());
+    let content =
+        successes.find_map(|(status, answer)| answer["content"].as_object().filter(|_| status.starts_with('2')))?;
+    content.keys().next()?.split(';').next()
 }
 
 fn matches(template: &str, path: &str) -> bool {
@@ -51,6 +100,27 @@ fn matches(template: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_accepts_is_compared_with_what_a_path_produces() {
+        let path = |produces: &str| KnownPath {
+            template: String::new(),
+            allow: HeaderValue::from_static("GET"),
+            produces: produces.to_owned(),
+        };
+        for (accept, json, events) in [
+            ("*/*", true, true),
+            ("application/json, text/plain, */*", true, true),
+            ("text/event-stream", false, true),
+            ("Application/JSON;q=0.5", true, false),
+            ("text/*", false, true),
+            ("text/html, application/json;q=0", false, false),
+            ("image/png", false, false),
+        ] {
+            assert_eq!(path("application/json").is_accepted(accept), json, "{accept}");
+            assert_eq!(path("text/event-stream").is_accepted(accept), events, "{accept}");
+        }
+    }
 
     #[test]
     fn a_path_belongs_to_the_template_it_fits() {

@@ -314,6 +314,7 @@ impl ApiResponse for Problem {
             (401, "No valid access token."),
             (403, "Signed in, but not allowed."),
             (404, "Not there, or not yours."),
+            (406, "Nothing this address can produce is accepted."),
             (409, "In conflict with the present state."),
             (413, "The body is too large."),
             (415, "Not a content type this address takes."),

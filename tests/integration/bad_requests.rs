@@ -163,6 +163,22 @@ async fn wrong_addresses_and_methods_are_problems_too() {
 }
 
 #[tokio::test]
+async fn what_nobody_accepts_is_not_produced() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    for (path, accept) in [
+        ("/conversations", "text/event-stream"),
+        ("/chat/messages/1/stream", "application/json"),
+        ("/health", "image/png"),
+    ] {
+        let reply = somebody
+            .send(somebody.request(Method::GET, path).header("accept", accept))
+            .await;
+        assert_problem(&reply, 406, path);
+    }
+}
+
+#[tokio::test]
 async fn a_bad_cursor_is_refused_before_the_stream_opens() {
     let cura = server().await;
     let somebody = cura.somebody().await;
