@@ -1,31 +1,54 @@
-//! Old jobs are forgotten: done ones after a day, dead ones after a month, a batch at a time.
+//! Forgetting: what is done after a day, what is dead after a month.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::sync::Arc;
+use std::time::Duration;
+
 use sqlx::PgConnection;
 
 use crate::QueueError;
+use crate::shared::Shared;
 
 /// How long a done job is remembered. Its key keeps the same job from being enqueued again for as long.
-const KEEP_DONE: TimeDelta = TimeDelta::hours(24);
+const KEEP_DONE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a dead job is kept for the operator.
-const KEEP_DEAD: TimeDelta = TimeDelta::days(30);
+const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The most jobs forgotten in one statement.
-const BATCH: i64 = 1000;
+const BATCH: u64 = 1000;
+/// How often a worker process forgets. Several at once skip each other's rows.
+const EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// Forgets one batch; gives how many, fewer than a batch when nothing old is left.
+/// Forgets now and then, until it is dropped.
+pub(crate) async fn keep_pruning(shared: Arc<Shared>) {
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let pruned = async {
+            let mut connection = shared.pool.acquire().await?;
+            while prune(&mut connection).await? == BATCH {}
+            Ok::<_, QueueError>(())
+        };
+        if let Err(error) = pruned.await {
+            tracing::warn!(%error, "forgetting old jobs failed; next time");
+        }
+    }
+}
+
+/// Forgets one batch; gives how many, fewer than 1,000 when nothing old is left.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn prune(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, QueueError> {
+pub async fn prune(conn: &mut PgConnection) -> Result<u64, QueueError> {
     let done = sqlx::query(
         "DELETE FROM apalis.jobs WHERE id IN (
              SELECT id FROM apalis.jobs
-             WHERE status IN ('Done', 'Killed') AND done_at < $1 AND (status = 'Done' OR done_at < $2)
+             WHERE status IN ('Done', 'Killed') AND done_at < now() - make_interval(secs => $1)
+                   AND (status = 'Done' OR done_at < now() - make_interval(secs => $2))
              ORDER BY done_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
     )
-    .bind(now - KEEP_DONE)
-    .bind(now - KEEP_DEAD)
-    .bind(BATCH)
+    .bind(KEEP_DONE.as_secs_f64())
+    .bind(KEEP_DEAD.as_secs_f64())
+    .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
     .execute(conn)
     .await?;
     Ok(done.rows_affected())

@@ -17,7 +17,7 @@ use tracing::Instrument;
 
 use crate::backend::{Claimed, ClaimedJobs, Lane, Outcome};
 use crate::shared::Shared;
-use crate::{Job, JobError, QueueError, Run, WorkersConfig, acks, lease};
+use crate::{Job, JobError, QueueError, Run, WorkersConfig, acks, lease, prune};
 
 /// The most jobs claimed for one queue in one statement.
 const CLAIM_BATCH: usize = 32;
@@ -161,6 +161,7 @@ impl WorkersBuilder {
         let supervisors = vec![
             supervise(lease::keep(Arc::clone(&shared)).boxed()),
             supervise(lease::listen(Arc::clone(&shared)).boxed()),
+            supervise(prune::keep_pruning(Arc::clone(&shared)).boxed()),
         ];
         let claimer = supervise(claim_until_draining(Arc::clone(&shared), Arc::clone(&lanes)).boxed());
         let acks = supervise(acks::write_acks(Arc::clone(&shared), ack_receiver).boxed());

@@ -6,5 +6,6 @@ mod bad_requests;
 mod conversations;
 mod outages;
 mod programs;
+mod queue;
 mod sending;
 mod streaming;

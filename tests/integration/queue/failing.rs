@@ -1,0 +1,241 @@
+//! Runs that fail, hang, panic or cannot be understood.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use cura_queue::{Cancelled, Job, JobError, Run, StopReason, cancel};
+use cura_tests::{TestDatabase, eventually};
+use serde::{Deserialize, Serialize};
+
+use super::{Runs, Task, add, counting, row, until, workers};
+
+fn retry(after: Option<Duration>) -> JobError {
+    JobError::Retry {
+        after,
+        reason: "not now".to_owned(),
+    }
+}
+
+/// The stock backend has no durable back-off: five attempts in 40 ms.
+#[tokio::test]
+async fn a_failed_job_waits_longer_each_time_and_is_dead_when_its_attempts_are_used_up() {
+    let database = TestDatabase::create().await;
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&starts);
+    let heirs = Runs::default();
+    let heard = heirs.clone();
+    let workers = workers(&database)
+        .queue(4, move |_: Task, run: Run| {
+            seen.lock().unwrap().push((run.attempt, Instant::now()));
+            async { Err::<(), _>(retry(None)) }
+        })
+        .queue(1, move |_: Heir, _: Run| {
+            heard.add();
+            async { Ok(()) }
+        })
+        .start();
+    add(database.pool(), 7).await;
+    until(database.pool(), "Killed", 1).await;
+    let starts = starts.lock().unwrap().clone();
+    assert_eq!(
+        starts.iter().map(|(attempt, _)| *attempt).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    // Half of 50 ms, half of 100 ms: the least the jitter allows.
+    assert!(starts[1].1 - starts[0].1 >= Duration::from_millis(25));
+    assert!(starts[2].1 - starts[1].1 >= Duration::from_millis(50));
+    let dead = row(database.pool(), 7).await;
+    assert_eq!(dead.reason.as_deref(), Some("attempt 3 of 3: not now"));
+    heirs.reach(1).await;
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// Gets the payload of a dead [`Task`].
+#[derive(Serialize, Deserialize)]
+struct Heir {
+    id: i64,
+}
+
+impl Job for Heir {
+    const QUEUE: &'static str = "test-heir";
+    const MAX_ATTEMPTS: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_says_when_to_come_back_is_not_run_before() {
+    let database = TestDatabase::create().await;
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&starts);
+    let workers = workers(&database)
+        .queue(4, move |_: Task, run: Run| {
+            seen.lock().unwrap().push(Instant::now());
+            async move {
+                if run.attempt == 1 {
+                    Err(retry(Some(Duration::from_millis(600))))
+                } else {
+                    Ok(())
+                }
+            }
+        })
+        .start();
+    add(database.pool(), 1).await;
+    until(database.pool(), "Done", 1).await;
+    let starts = starts.lock().unwrap().clone();
+    assert!(
+        starts[1] - starts[0] >= Duration::from_millis(600),
+        "{:?}",
+        starts[1] - starts[0]
+    );
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_fatal_failure_is_dead_at_once_with_its_reason() {
+    let database = TestDatabase::create().await;
+    let workers = workers(&database)
+        .queue(4, |_: Task, _: Run| async {
+            Err::<(), _>(JobError::Fail {
+                reason: "never".to_owned(),
+            })
+        })
+        .start();
+    add(database.pool(), 1).await;
+    until(database.pool(), "Killed", 1).await;
+    let dead = row(database.pool(), 1).await;
+    assert_eq!((dead.attempts, dead.reason.as_deref()), (1, Some("never")));
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// The stock backend leaves the row of a panicked run `Running` for ever.
+#[tokio::test]
+async fn a_panic_is_a_failure_like_any_other_and_harms_no_neighbour() {
+    let database = TestDatabase::create().await;
+    let workers = workers(&database)
+        .queue(4, |task: Task, run: Run| async move {
+            assert!(task.id != 13 || run.attempt > 1, "a test panics on purpose");
+            Ok::<(), JobError>(())
+        })
+        .start();
+    for id in [12, 13, 14] {
+        add(database.pool(), id).await;
+    }
+    until(database.pool(), "Done", 3).await;
+    assert_eq!(row(database.pool(), 13).await.attempts, 2);
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// A job that may take very little time.
+#[derive(Serialize, Deserialize)]
+struct Brief {
+    id: i64,
+}
+
+impl Job for Brief {
+    const QUEUE: &'static str = "test-brief";
+    const MAX_ATTEMPTS: u32 = 2;
+    const TIMEOUT: Duration = Duration::from_millis(100);
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// The stock backend leaves the row of a run that timed out `Running` for ever.
+#[tokio::test]
+async fn a_run_that_takes_too_long_is_cut_and_tried_again() {
+    let database = TestDatabase::create().await;
+    let runs = Runs::default();
+    let counted = runs.clone();
+    let workers = workers(&database)
+        .queue(4, move |_: Brief, _: Run| {
+            counted.add();
+            async { std::future::pending::<Result<(), JobError>>().await }
+        })
+        .start();
+    cura_queue::enqueue(&mut *database.pool().acquire().await.unwrap(), &Brief { id: 1 }, None)
+        .await
+        .unwrap();
+    let reason = eventually("the job is dead", async || {
+        sqlx::query_scalar::<_, Option<String>>("SELECT last_result ->> 'Err' FROM apalis.jobs WHERE status = 'Killed'")
+            .fetch_optional(database.pool())
+            .await
+            .unwrap()
+    })
+    .await;
+    assert_eq!(reason.as_deref(), Some("attempt 2 of 2: the run took more than 100ms"));
+    assert_eq!(runs.count(), 2);
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// With the stock backend, one payload that cannot be decoded drops every job in flight.
+#[tokio::test]
+async fn a_payload_nobody_understands_is_dead_with_a_reason_and_harms_nobody() {
+    let database = TestDatabase::create().await;
+    sqlx::query(
+        "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
+         VALUES ('odd', 'secret words'::bytea, $1, 'Pending', 0, 3, now(), 0, '0')",
+    )
+    .bind(Task::QUEUE)
+    .execute(database.pool())
+    .await
+    .unwrap();
+    for id in 1..=5 {
+        add(database.pool(), id).await;
+    }
+    let workers = counting(workers(&database), 4, &Runs::default());
+    until(database.pool(), "Done", 5).await;
+    until(database.pool(), "Killed", 1).await;
+    let reason = row(database.pool(), 0).await.reason.unwrap();
+    assert_eq!(reason, "the payload cannot be decoded");
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_job_that_has_not_started_never_runs() {
+    let database = TestDatabase::create().await;
+    let runs = Runs::default();
+    for id in [1, 2] {
+        add(database.pool(), id).await;
+    }
+    let mut connection = database.pool().acquire().await.unwrap();
+    assert_eq!(
+        cancel::<Task>(&mut connection, "1").await.unwrap(),
+        Cancelled::BeforeStart
+    );
+    assert_eq!(cancel::<Task>(&mut connection, "1").await.unwrap(), Cancelled::TooLate);
+    assert_eq!(cancel::<Task>(&mut connection, "99").await.unwrap(), Cancelled::TooLate);
+    let workers = counting(workers(&database), 4, &runs);
+    until(database.pool(), "Done", 1).await;
+    assert_eq!(runs.count(), 1);
+    assert_eq!(row(database.pool(), 1).await.status, "Killed");
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_running_job_is_told_that_it_is_cancelled() {
+    let database = TestDatabase::create().await;
+    let runs = Runs::default();
+    let counted = runs.clone();
+    let workers = workers(&database)
+        .queue(4, move |_: Task, run: Run| {
+            counted.add();
+            async move {
+                assert_eq!(run.stopped().await, StopReason::Cancelled);
+                Ok::<(), JobError>(())
+            }
+        })
+        .start();
+    add(database.pool(), 1).await;
+    runs.reach(1).await;
+    let told = cancel::<Task>(&mut *database.pool().acquire().await.unwrap(), "1")
+        .await
+        .unwrap();
+    assert_eq!(told, Cancelled::Signalled);
+    until(database.pool(), "Done", 1).await;
+    workers.shutdown(Duration::from_secs(5)).await;
+}

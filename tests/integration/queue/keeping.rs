@@ -1,0 +1,244 @@
+//! Leases: who lives keeps its jobs, who died loses them, and an outage of Postgres is neither.
+
+use std::time::Duration;
+
+use cura_queue::{JobError, Run, StopReason, Workers, WorkersConfig};
+use cura_tests::{Proxy, TestDatabase, eventually};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use super::{Runs, Task, add, config, counting, row, until, workers};
+
+/// A job of a worker that was seen `ago` last.
+async fn claimed_by_a_silent_worker(pool: &PgPool, id: i64, attempts: i32, ago: &str) {
+    sqlx::query(
+        "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
+         VALUES ('silent', 'cura', 'cura', '', now() - $1::interval, now() - interval '1 hour') ON CONFLICT DO NOTHING",
+    )
+    .bind(ago)
+    .execute(pool)
+    .await
+    .unwrap();
+    add(pool, id).await;
+    sqlx::query(
+        "UPDATE apalis.jobs SET status = 'Running', lock_by = 'silent', lock_at = now(), attempts = $2
+         WHERE idempotency_key = $1",
+    )
+    .bind(id.to_string())
+    .bind(attempts)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn the_jobs_of_a_silent_worker_go_to_others_unless_their_attempts_are_used_up() {
+    let database = TestDatabase::create().await;
+    claimed_by_a_silent_worker(database.pool(), 1, 1, "1 minute").await;
+    claimed_by_a_silent_worker(database.pool(), 2, 3, "1 minute").await;
+    let runs = Runs::default();
+    let workers = counting(workers(&database), 4, &runs);
+    until(database.pool(), "Done", 1).await;
+    until(database.pool(), "Killed", 1).await;
+    assert_eq!(row(database.pool(), 1).await.attempts, 2);
+    assert_eq!(row(database.pool(), 2).await.reason.as_deref(), Some("the worker died"));
+    let heirs: i64 = sqlx::query_scalar("SELECT count(*) FROM apalis.jobs WHERE job_type = 'test-heir'")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    assert_eq!((runs.count(), heirs), (1, 1), "the dead one has an heir");
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// The stock backend does not renew while it is saturated: ten jobs ran 26 times.
+#[tokio::test]
+async fn busy_workers_keep_their_jobs() {
+    let database = TestDatabase::create().await;
+    let runs = Runs::default();
+    let long = |runs: &Runs| {
+        let runs = runs.clone();
+        workers(&database)
+            .queue(2, move |_: Task, _: Run| {
+                runs.add();
+                async {
+                    // Three times as long as a lease lives.
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    Ok::<(), JobError>(())
+                }
+            })
+            .start()
+    };
+    let busy = long(&runs);
+    for id in 0..4 {
+        add(database.pool(), id).await;
+    }
+    runs.reach(2).await;
+    let peer = long(&runs);
+    until(database.pool(), "Done", 4).await;
+    assert_eq!(runs.count(), 4);
+    busy.shutdown(Duration::from_secs(5)).await;
+    peer.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn who_was_declared_dead_gives_up_its_jobs_and_comes_back_as_somebody_else() {
+    let database = TestDatabase::create().await;
+    let (runs, lost) = (Runs::default(), Runs::default());
+    let (counted, told) = (runs.clone(), lost.clone());
+    let workers = workers(&database)
+        .queue(4, move |_: Task, run: Run| {
+            let (first, told) = (counted.add() == 1, told.clone());
+            async move {
+                if first {
+                    assert_eq!(run.cut().await, StopReason::Lost);
+                    told.add();
+                }
+                Ok::<(), JobError>(())
+            }
+        })
+        .start();
+    add(database.pool(), 1).await;
+    runs.reach(1).await;
+    let before = row(database.pool(), 1).await.lock_by;
+    // As a peer that saw it silent for too long would.
+    sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL")
+        .execute(database.pool())
+        .await
+        .unwrap();
+    sqlx::query("DELETE FROM apalis.workers")
+        .execute(database.pool())
+        .await
+        .unwrap();
+    lost.reach(1).await;
+    until(database.pool(), "Done", 1).await;
+    assert_eq!(runs.count(), 2, "the outcome of the first run was void");
+    let now: String = sqlx::query_scalar("SELECT id FROM apalis.workers")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    assert_ne!(Some(now), before);
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// With the stock backend one database error drops every job in flight.
+#[tokio::test]
+async fn an_outage_of_postgres_runs_nothing_twice_and_loses_no_outcome() {
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let pool = PgPoolOptions::new().connect_lazy(&wire.url(&database)).unwrap();
+    let runs = Runs::default();
+    let start = |runs: &Runs| {
+        let runs = runs.clone();
+        Workers::builder(&pool, config())
+            .queue(4, move |_: Task, _: Run| {
+                runs.add();
+                async {
+                    tokio::time::sleep(Duration::from_millis(700)).await;
+                    Ok::<(), JobError>(())
+                }
+            })
+            .start()
+    };
+    let all = [start(&runs), start(&runs)];
+    for id in 0..8 {
+        add(database.pool(), id).await;
+    }
+    runs.reach(8).await;
+    wire.cut();
+    // Longer than a lease lives: whoever comes back first must not bury the others.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    wire.restore();
+    until(database.pool(), "Done", 8).await;
+    assert_eq!(runs.count(), 8);
+    for workers in all {
+        workers.shutdown(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_postgres_for_too_long_jobs_are_given_up() {
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let pool = PgPoolOptions::new().connect_lazy(&wire.url(&database)).unwrap();
+    let (runs, lost) = (Runs::default(), Runs::default());
+    let (counted, told) = (runs.clone(), lost.clone());
+    let impatient = WorkersConfig {
+        isolation: Duration::from_millis(500),
+        ..config()
+    };
+    let workers = Workers::builder(&pool, impatient)
+        .queue(4, move |_: Task, run: Run| {
+            let (first, told) = (counted.add() == 1, told.clone());
+            async move {
+                if first {
+                    run.cut().await;
+                    told.add();
+                }
+                Ok::<(), JobError>(())
+            }
+        })
+        .start();
+    add(database.pool(), 1).await;
+    runs.reach(1).await;
+    wire.cut();
+    lost.reach(1).await;
+    wire.restore();
+    until(database.pool(), "Done", 1).await;
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn workers_can_be_started_while_postgres_is_away() {
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    wire.cut();
+    let pool = PgPoolOptions::new().connect_lazy(&wire.url(&database)).unwrap();
+    let runs = Runs::default();
+    let workers = counting(Workers::builder(&pool, config()), 4, &runs);
+    add(database.pool(), 1).await;
+    wire.restore();
+    until(database.pool(), "Done", 1).await;
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn what_is_old_is_forgotten_and_what_is_not_is_kept() {
+    let database = TestDatabase::create().await;
+    for (status, age) in [
+        ("Done", "25 hours"),
+        ("Done", "23 hours"),
+        ("Killed", "31 days"),
+        ("Killed", "29 days"),
+        ("Pending", "99 days"),
+    ] {
+        sqlx::query(
+            "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, done_at, priority, idempotency_key)
+             SELECT $1 || $2 || n, '{}'::bytea, 'old', $1, 1, 3, now() + interval '1 day', now() - $2::interval, 0, $1 || $2 || n
+             FROM generate_series(1, 1200) n",
+        )
+        .bind(status)
+        .bind(age)
+        .execute(database.pool())
+        .await
+        .unwrap();
+    }
+    let mut connection = database.pool().acquire().await.unwrap();
+    assert_eq!(cura_queue::prune(&mut connection).await.unwrap(), 1000, "in batches");
+    // Workers go on with it.
+    let workers = counting(workers(&database), 1, &Runs::default());
+    eventually("the old ones are forgotten", async || {
+        let left: Vec<(String, i64)> = sqlx::query_as("SELECT status, count(*) FROM apalis.jobs GROUP BY 1 ORDER BY 1")
+            .fetch_all(database.pool())
+            .await
+            .unwrap();
+        (left
+            == [
+                ("Done".to_owned(), 1200),
+                ("Killed".to_owned(), 1200),
+                ("Pending".to_owned(), 1200),
+            ])
+        .then_some(())
+    })
+    .await;
+    workers.shutdown(Duration::from_secs(5)).await;
+}
