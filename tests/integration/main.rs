@@ -4,8 +4,10 @@
 mod accounts;
 mod bad_requests;
 mod conversations;
+mod live;
 mod outages;
 mod programs;
+mod providers;
 mod queue;
 mod sending;
 mod streaming;

@@ -109,7 +109,7 @@ async fn many_streams(streams: usize) {
     let provider = provider(count).await;
     let mut builder = Cura::builder()
         .with("AI_MODEL_URL", provider.url())
-        .with("LOG_LEVEL", "warn");
+        .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info");
     builder = builder
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1100")
         .with("DATABASE_POOL_SIZE", "10");

@@ -90,10 +90,20 @@ impl tower::Service<HttpRequestFactory> for GuardedHttp {
             if !response.status().is_success() {
                 return Err(OpenAIError::Boxed(Box::new(refusal::read(response).await)));
             }
+            if is_page(&response) {
+                let page = Failure::Protocol("a web page instead of an answer; is AI_MODEL_URL right?");
+                return Err(OpenAIError::Boxed(Box::new(page)));
+            }
             let events = checked(response.bytes_stream().map(|bytes| bytes.map(Vec::from)).boxed(), guard);
             Ok(http::Response::new(reqwest::Body::wrap_stream(events)).into())
         })
     }
+}
+
+/// Whether somebody, most often a proxy, answers with a page for people. Servers name events in many ways, but not so.
+fn is_page(response: &reqwest::Response) -> bool {
+    let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
+    content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/html"))
 }
 
 /// A body that is being read.
