@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn production_refuses_a_missing_default_or_short_key() {
-        for bad in ["", DEVELOPMENT_KEY, "short"] {
+        for bad in ["", DEVELOPMENT_KEY, "k3y-of-9-b"] {
             let error = production_with("SECRET_KEY", bad);
             assert!(
                 error.starts_with("SECRET_KEY is") && error.contains("cura-admin secret"),

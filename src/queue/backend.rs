@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use apalis::prelude::{Backend, IntoResponse, RandomId, Task, WorkerContext};
+use apalis_core::backend::BackendConfig;
 use apalis_core::backend::finalize::Ephemeral;
-use apalis_core::backend::{Backend, BackendConfig};
-use apalis_core::task::Task;
-use apalis_core::task::task_id::RandomId;
-use apalis_core::worker::context::WorkerContext;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tower::{Layer, Service};
@@ -178,7 +176,7 @@ where
 #[derive(Debug)]
 pub(crate) struct Outcome(pub(crate) Result<(), JobError>);
 
-impl apalis_core::task::into_response::IntoResponse for Outcome {
+impl IntoResponse for Outcome {
     type Output = Self;
 
     fn into_response(self) -> Result<Self, apalis_core::error::BoxDynError> {

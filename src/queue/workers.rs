@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apalis_core::worker::builder::WorkerBuilder;
-use apalis_core::worker::context::WorkerContext;
+use apalis::prelude::{WorkerBuilder, WorkerContext};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use sqlx::postgres::PgPoolOptions;
