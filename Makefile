@@ -17,7 +17,6 @@ lint: ## What CI refuses.
 
 generate: ## The OpenAPI document and the offline data of the checked queries.
 	deploy/install-system-packages postgres
-	cargo build -p cura-bin -p cura-tests --bins
 	deploy/generate
 
 check-generated: generate ## Fails when a generated file was not committed.
