@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use cura_api::{Closing, Origins};
 use cura_app::health::AiProbe;
 use cura_app::passwords::{HashCost, Passwords};
+use cura_app::session_watch::SessionWatch;
 use cura_app::tokens::{TokenLifetimes, Tokens};
 use cura_app::{App, Parts};
 use cura_domain::{Clock, Entropy};
@@ -18,6 +19,7 @@ use cura_store::PgPool;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::migrations;
 use crate::settings::{AiSettings, SettingError, Settings, wrong};
@@ -154,6 +156,7 @@ pub fn app(settings: &Settings, pool: PgPool, live: Live, ai: Ai) -> Result<App,
         passwords,
         data_dir: settings.data_dir.clone(),
         ai_probe: AiProbe::default(),
+        session_watch: SessionWatch::default(),
     }))
 }
 
@@ -189,6 +192,8 @@ pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), St
 /// Serves until `stop`, then lets requests finish for the configured grace.
 pub async fn serve(settings: &Settings, listener: TcpListener, app: App, stop: CancellationToken) {
     let origins = Origins::new(&settings.allowed_origins);
+    // Until the last stream has ended.
+    let _watching = AbortOnDropHandle::new(TaskTracker::new().spawn(app.clone().keep_watching_sessions()));
     let api = cura_api::api(app, origins, Closing::new(stop.clone()));
     let cut = cura_api::serve(listener, api, stop, settings.shutdown_grace).await;
     tracing::info!(cut, "the server has stopped");

@@ -1,14 +1,19 @@
 //! `/auth`: registering, signing in, staying signed in, signing out.
 
-use cura_app::App;
-use cura_app::accounts::{SignInError, SignedIn};
+use chrono::{DateTime, Utc};
+use cura_app::accounts::{ChangePasswordError, SignInError, SignedIn};
+use cura_app::sessions::Session;
+use cura_app::{App, Caller};
+use cura_domain::SessionId;
 use cura_domain::account::{Email, Name, NewPassword};
 use poem::http::StatusCode;
 use poem::web::Data;
+use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::Tag;
+use crate::caller;
 use crate::payload::JsonBody;
 use crate::problem::{Fields, Problem};
 use crate::users::UserView;
@@ -51,6 +56,53 @@ struct RefreshTokenRequest {
     refresh_token: String,
 }
 
+/// Changes a password.
+#[derive(Object)]
+struct ChangePasswordRequest {
+    /// The present one.
+    #[oai(validator(max_length = 128))]
+    current_password: String,
+    /// 8 to 128 characters.
+    #[oai(validator(min_length = 8, max_length = 128))]
+    new_password: String,
+}
+
+/// A place where somebody is signed in.
+#[derive(Object)]
+#[oai(rename = "Session")]
+struct SessionView {
+    id: i64,
+    /// What the client called it.
+    device_name: Option<String>,
+    created_at: DateTime<Utc>,
+    /// When it was last refreshed.
+    last_used_at: DateTime<Utc>,
+    /// When it ends by itself, unless it is refreshed.
+    expires_at: DateTime<Utc>,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+/// The places where somebody is signed in.
+#[derive(Object)]
+struct SessionPage {
+    items: Vec<SessionView>,
+    /// Always null: they all fit on one page.
+    next_cursor: Option<String>,
+    /// Always false.
+    has_more: bool,
+}
+
+/// Stands for a session once, where no header can be sent.
+#[derive(Object)]
+#[oai(rename = "Ticket")]
+struct TicketView {
+    /// For `?ticket=`.
+    ticket: String,
+    /// How long it waits to be used, in seconds.
+    expires_in: i64,
+}
+
 /// How an access token is presented.
 #[derive(Enum)]
 #[oai(rename_all = "lowercase")]
@@ -85,6 +137,13 @@ enum Registered {
 #[derive(ApiResponse)]
 enum LoggedOut {
     /// The session has ended, or had before.
+    #[oai(status = 204)]
+    Done,
+}
+
+#[derive(ApiResponse)]
+enum PasswordChanged {
+    /// The new password holds, and every other session has ended.
     #[oai(status = 204)]
     Done,
 }
@@ -145,6 +204,87 @@ impl AuthApi {
         app.logout(&body.0.refresh_token).await?;
         Ok(LoggedOut::Done)
     }
+
+    /// Sign out everywhere
+    ///
+    /// Here too.
+    #[oai(path = "/logout-all", method = "post", operation_id = "logoutAll")]
+    async fn logout_all(&self, caller: caller::SignedIn, app: Data<&App>) -> Result<LoggedOut, Problem> {
+        app.logout_all(caller.0).await?;
+        Ok(LoggedOut::Done)
+    }
+
+    /// Where I am signed in, the last used place first
+    #[oai(path = "/sessions", method = "get", operation_id = "listSessions")]
+    async fn sessions(&self, caller: caller::SignedIn, app: Data<&App>) -> Result<Json<SessionPage>, Problem> {
+        let sessions = app.sessions(caller.0).await?;
+        Ok(Json(SessionPage {
+            items: sessions
+                .into_iter()
+                .map(|session| SessionView::of(session, caller.0))
+                .collect(),
+            next_cursor: None,
+            has_more: false,
+        }))
+    }
+
+    /// Sign out one place
+    #[oai(path = "/sessions/:session_id", method = "delete", operation_id = "revokeSession")]
+    async fn revoke(
+        &self,
+        caller: caller::SignedIn,
+        app: Data<&App>,
+        session_id: Path<i64>,
+    ) -> Result<LoggedOut, Problem> {
+        if app.revoke_session(caller.0, SessionId(session_id.0)).await? {
+            Ok(LoggedOut::Done)
+        } else {
+            Err(Problem::not_found("session_not_found", "There is no such session."))
+        }
+    }
+
+    /// Change my password
+    ///
+    /// Every other session ends.
+    #[oai(path = "/password", method = "post", operation_id = "changePassword")]
+    async fn password(
+        &self,
+        caller: caller::SignedIn,
+        app: Data<&App>,
+        body: JsonBody<ChangePasswordRequest>,
+    ) -> Result<PasswordChanged, Problem> {
+        let body = body.0;
+        let mut fields = Fields::default();
+        let new = fields.check("/new_password", "weak_password", NewPassword::new(body.new_password));
+        let new = fields.finish(new)?;
+        app.change_password(caller.0, &body.current_password, &new).await?;
+        Ok(PasswordChanged::Done)
+    }
+
+    /// Get a ticket for a connection that cannot send headers
+    ///
+    /// For WebSocket and EventSource: it stands for this session once, as `?ticket=`.
+    #[oai(path = "/ticket", method = "post", operation_id = "createTicket")]
+    async fn ticket(&self, caller: caller::SignedIn, app: Data<&App>) -> Result<Json<TicketView>, Problem> {
+        let ticket = app.issue_ticket(caller.0).await?;
+        Ok(Json(TicketView {
+            ticket: ticket.secret,
+            expires_in: i64::try_from(ticket.expires_in.as_secs()).unwrap_or(i64::MAX),
+        }))
+    }
+}
+
+impl SessionView {
+    fn of(session: Session, caller: Caller) -> Self {
+        Self {
+            id: session.id.0,
+            device_name: session.device_name,
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+            expires_at: session.expires_at,
+            current: session.id == caller.session,
+        }
+    }
 }
 
 impl From<SignedIn> for SignedInView {
@@ -184,6 +324,20 @@ impl From<SignInError> for Problem {
                 Self::internal()
             }
             SignInError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangePasswordError> for Problem {
+    fn from(error: ChangePasswordError) -> Self {
+        match error {
+            ChangePasswordError::WrongPassword => Self::new(
+                StatusCode::FORBIDDEN,
+                "wrong_password",
+                "This is not the password of the account.",
+            ),
+            ChangePasswordError::Password(error) => error.into(),
+            ChangePasswordError::Store(error) => error.into(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Who makes a request: the access token, checked against the session it belongs to.
+//! Who makes a request: the access token, or a ticket, checked against the session it belongs to.
 
 use cura_app::accounts::AuthenticateError;
 use cura_app::{App, Caller};
 use poem::http::StatusCode;
 use poem::{Request, Result};
 use poem_openapi::SecurityScheme;
-use poem_openapi::auth::Bearer;
+use poem_openapi::auth::{ApiKey, Bearer};
 
 use crate::problem::Problem;
 
@@ -18,6 +18,40 @@ use crate::problem::Problem;
     checker = "authenticate"
 )]
 pub struct SignedIn(pub Caller);
+
+/// A ticket from `/auth/ticket`, as `?ticket=…`, for `EventSource`, which cannot send headers.
+#[derive(SecurityScheme)]
+#[oai(
+    ty = "api_key",
+    key_in = "query",
+    key_name = "ticket",
+    rename = "ticket",
+    checker = "use_ticket"
+)]
+pub struct WithTicket(pub Caller);
+
+/// Who watches: by access token, or by ticket.
+#[derive(SecurityScheme)]
+pub enum Watcher {
+    /// By access token.
+    SignedIn(SignedIn),
+    /// By ticket.
+    WithTicket(WithTicket),
+}
+
+impl Watcher {
+    pub(crate) fn caller(&self) -> Caller {
+        match self {
+            Self::SignedIn(by) => by.0,
+            Self::WithTicket(by) => by.0,
+        }
+    }
+}
+
+async fn use_ticket(request: &Request, ticket: ApiKey) -> Result<Caller> {
+    let app = request.data::<App>().ok_or_else(Problem::internal)?;
+    Ok(app.use_ticket(&ticket.key).await.map_err(Problem::from)?)
+}
 
 async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;

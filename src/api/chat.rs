@@ -17,7 +17,7 @@ use poem_openapi::payload::{Json, Response};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::Tag;
-use crate::caller::SignedIn;
+use crate::caller::{SignedIn, Watcher};
 use crate::closing::Closing;
 use crate::events::AckEvent;
 use crate::messages::MessageView;
@@ -176,7 +176,7 @@ impl ChatApi {
     #[oai(path = "/messages/:message_id/stream", method = "get", operation_id = "resumeStream")]
     async fn resume(
         &self,
-        caller: SignedIn,
+        watcher: Watcher,
         app: Data<&App>,
         closing: Data<&Closing>,
         message_id: Path<i64>,
@@ -197,10 +197,17 @@ impl ChatApi {
                 "Last-Event-ID or after is not an event id of this stream.",
             )
         })?;
-        let message = app.message(caller.0, MessageId(message_id.0)).await?;
+        let caller = watcher.caller();
+        let message = app.message(caller, MessageId(message_id.0)).await?;
         let id = message.id;
-        let follower = app.follow_read(caller.0, message, position).await;
-        Ok(AnswerStream::new(id, None, follower, closing.token()))
+        let follower = app.follow_read(caller, message, position).await;
+        Ok(AnswerStream::new(
+            id,
+            None,
+            follower,
+            app.open_session_of(caller),
+            closing.token(),
+        ))
     }
 }
 
@@ -244,7 +251,8 @@ async fn stream(
     } else {
         app.follow(caller, started.answer, Position::START).await
     };
-    let stream = AnswerStream::new(started.answer, Some(started.into()), follower, closing.token());
+    let session = app.open_session_of(caller);
+    let stream = AnswerStream::new(started.answer, Some(started.into()), follower, session, closing.token());
     let response = Response::new(stream);
     Ok(if started.replayed {
         response.header("Idempotent-Replayed", "true")

@@ -1,10 +1,11 @@
 //! Events: one schema for every transport.
 
 use cura_app::follow::AnswerEvent;
+use cura_app::session_watch::SessionEnd;
 use cura_domain::MessageId;
 use cura_domain::message::MessageStatus;
 use poem_openapi::types::ToJSON;
-use poem_openapi::{Object, Union};
+use poem_openapi::{Enum, Object, Union};
 
 use crate::messages::MessageView;
 
@@ -24,6 +25,8 @@ pub(crate) enum EventView {
     Complete(CompleteEvent),
     #[oai(mapping = "error")]
     Error(ErrorEvent),
+    #[oai(mapping = "session_ended")]
+    SessionEnded(SessionEndedEvent),
 }
 
 /// Delivery confirmation: stored and queued.
@@ -81,6 +84,33 @@ pub(crate) struct ErrorEvent {
     retryable: bool,
 }
 
+/// Why a session is over.
+#[derive(Enum)]
+#[oai(rename = "SessionEndReason", rename_all = "snake_case")]
+enum SessionEndReason {
+    /// Signed out, here or elsewhere.
+    SignedOut,
+    /// The account was suspended.
+    Suspended,
+}
+
+/// The end of the connection: do not reconnect with this token.
+#[derive(Object)]
+pub(crate) struct SessionEndedEvent {
+    reason: SessionEndReason,
+}
+
+impl From<SessionEnd> for SessionEndedEvent {
+    fn from(end: SessionEnd) -> Self {
+        Self {
+            reason: match end {
+                SessionEnd::SignedOut => SessionEndReason::SignedOut,
+                SessionEnd::Suspended => SessionEndReason::Suspended,
+            },
+        }
+    }
+}
+
 impl EventView {
     /// The event's name, which is also its `type`.
     pub(crate) fn name(&self) -> &'static str {
@@ -91,6 +121,7 @@ impl EventView {
             Self::Reset(_) => "reset",
             Self::Complete(_) => "complete",
             Self::Error(_) => "error",
+            Self::SessionEnded(_) => "session_ended",
         }
     }
 

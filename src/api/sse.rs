@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cura_app::follow::AnswerFollower;
+use cura_app::session_watch::OpenSession;
 use cura_domain::MessageId;
 use cura_domain::answer::Position;
 use futures_util::stream;
@@ -28,22 +29,25 @@ pub(crate) struct AnswerStream {
     answer: MessageId,
     ack: Option<AckEvent>,
     follower: AnswerFollower,
+    session: OpenSession,
     closing: CancellationToken,
 }
 
 impl AnswerStream {
-    /// What `follower` sees, after `ack`; ends without a last event when the server is `closing`, so that the client
-    /// goes on at another one.
+    /// What `follower` sees, after `ack`; ends with `session_ended` when the `session` does, and without a last event
+    /// when the server is `closing`, so that the client goes on at another one.
     pub(crate) fn new(
         answer: MessageId,
         ack: Option<AckEvent>,
         follower: AnswerFollower,
+        session: OpenSession,
         closing: CancellationToken,
     ) -> Self {
         Self {
             answer,
             ack,
             follower,
+            session,
             closing,
         }
     }
@@ -52,6 +56,7 @@ impl AnswerStream {
 struct Frames {
     answer: MessageId,
     follower: AnswerFollower,
+    session: OpenSession,
     closing: CancellationToken,
     keepalive: Interval,
     /// Written before anything else: the head of the stream.
@@ -69,6 +74,11 @@ impl Frames {
         }
         tokio::select! {
             biased;
+            end = self.session.ended() => {
+                self.ended = true;
+                let cursor = self.follower.position().to_string();
+                Some(frame(&EventView::SessionEnded(end.into()), &cursor))
+            }
             event = self.follower.next() => {
                 let Some(event) = event else {
                     self.ended = true;
@@ -104,6 +114,7 @@ impl IntoResponse for AnswerStream {
         let frames = Frames {
             answer: self.answer,
             follower: self.follower,
+            session: self.session,
             closing: self.closing,
             keepalive,
             head: Some(head),

@@ -1,13 +1,8 @@
-//! Accounts: registering, signing in, staying signed in, signing out.
-//!
-//! A session has exactly one refresh token that works. A token that was replaced and comes back means that two parties
-//! hold it, so the session ends, except within [`GRACE`] of a replacement nobody has used: then the answer was lost,
-//! and the unused successor is replaced.
+//! Accounts: registering, signing in, changing the password, and who makes a request.
 
 use chrono::TimeDelta;
 use cura_domain::account::{Email, Name, NewPassword};
 use cura_domain::{SessionId, UserId};
-use cura_store::sessions::Standing;
 use cura_store::{StoreError, sessions, users};
 use thiserror::Error;
 
@@ -17,8 +12,8 @@ use crate::passwords::{Checked, PasswordError};
 use crate::tokens::{RefreshToken, SigningFailed};
 use crate::{App, commit, conn, stamp};
 
-/// How long a replaced refresh token is forgiven, for an answer that never arrived.
-const GRACE: TimeDelta = TimeDelta::seconds(10);
+/// How exact `last_seen` is: noting every request would write a row for each read.
+const SEEN_GRAIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Who makes a request: a user through one of their sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +57,20 @@ pub enum SignInError {
     /// No access token could be made.
     #[error(transparent)]
     Signing(#[from] SigningFailed),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a password was not changed, or did not prove who somebody is.
+#[derive(Debug, Error)]
+pub enum ChangePasswordError {
+    /// It is not the present one.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// Passwords are not checked right now.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -142,72 +151,6 @@ impl App {
         Ok(signed_in)
     }
 
-    /// A new pair for a refresh token; the old one dies.
-    ///
-    /// # Errors
-    /// [`SignInError::InvalidToken`]; when the token was a dead one, its session has ended too.
-    pub async fn refresh(&self, token: &str) -> Result<SignedIn, SignInError> {
-        let presented = RefreshToken::hash(token);
-        let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        let session = sessions::lock_by_token(conn(&mut transaction), &presented)
-            .await?
-            .ok_or(SignInError::InvalidToken)?;
-        if session.ended || session.expires_at <= now {
-            return Err(SignInError::InvalidToken);
-        }
-        if session.suspended {
-            return Err(SignInError::Suspended);
-        }
-        let (replaced, rotated_at) = if session.current_token == presented {
-            (presented.to_vec(), now)
-        } else {
-            match (session.previous_token, session.rotated_at) {
-                (Some(previous), Some(rotated_at)) if previous == presented && now - rotated_at <= GRACE => {
-                    (previous, rotated_at)
-                }
-                _ => {
-                    sessions::end(conn(&mut transaction), session.id, now).await?;
-                    commit(transaction).await?;
-                    tracing::warn!(user_id = %session.user_id, session_id = %session.id,
-                        "a dead refresh token came back: the session was ended");
-                    return Err(SignInError::InvalidToken);
-                }
-            }
-        };
-        let next = RefreshToken::generate(&self.0.entropy);
-        let expires_at = now + self.0.tokens.lifetimes().refresh;
-        sessions::rotate(
-            conn(&mut transaction),
-            session.id,
-            &replaced,
-            rotated_at,
-            &next.hash,
-            now,
-            expires_at,
-        )
-        .await?;
-        let user = users::find(conn(&mut transaction), session.user_id)
-            .await?
-            .ok_or(SignInError::InvalidToken)?;
-        let signed_in = self.signed_in(user, session.id, next)?;
-        commit(transaction).await?;
-        Ok(signed_in)
-    }
-
-    /// Ends the session of a refresh token. An unknown token has no session, which is what was asked for.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn logout(&self, token: &str) -> Result<(), StoreError> {
-        let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        if let Some(session) = sessions::lock_by_token(conn(&mut transaction), &RefreshToken::hash(token)).await? {
-            sessions::end(conn(&mut transaction), session.id, now).await?;
-        }
-        commit(transaction).await
-    }
-
     /// Who an access token stands for, at this moment.
     ///
     /// # Errors
@@ -218,10 +161,54 @@ impl App {
             .tokens
             .read_access(access_token, self.0.clock.now())
             .ok_or(AuthenticateError::NotSignedIn)?;
-        match sessions::standing(&mut *self.connection().await?, session, user).await? {
-            Some(Standing::Good) => Ok(Caller { user, session }),
-            Some(Standing::Suspended) => Err(AuthenticateError::Suspended),
-            None => Err(AuthenticateError::NotSignedIn),
+        self.admit(Caller { user, session }).await
+    }
+
+    /// Lets a caller in whose session lives, and notes that they were here.
+    pub(crate) async fn admit(&self, caller: Caller) -> Result<Caller, AuthenticateError> {
+        let mut connection = self.connection().await?;
+        let standing = sessions::standing(&mut connection, caller.session, caller.user)
+            .await?
+            .ok_or(AuthenticateError::NotSignedIn)?;
+        if standing.suspended {
+            return Err(AuthenticateError::Suspended);
+        }
+        let now = stamp(&self.0.clock);
+        let stale = now - SEEN_GRAIN;
+        if standing.last_seen.is_none_or(|seen| seen <= stale) {
+            users::see(&mut connection, caller.user, now, stale).await?;
+        }
+        Ok(caller)
+    }
+
+    /// Changes the caller's password; every other session ends.
+    ///
+    /// # Errors
+    /// [`ChangePasswordError::WrongPassword`] when `current` is not the present one.
+    pub async fn change_password(
+        &self,
+        caller: Caller,
+        current: &str,
+        new: &NewPassword,
+    ) -> Result<(), ChangePasswordError> {
+        let stored = self.check_password(caller, current).await?;
+        let hash = self.0.passwords.hash(new.expose()).await?;
+        let now = stamp(&self.0.clock);
+        let mut transaction = self.begin().await?;
+        if !users::replace_password_hash(conn(&mut transaction), caller.user, &stored, &hash, now).await? {
+            return Err(ChangePasswordError::WrongPassword);
+        }
+        sessions::end_all(conn(&mut transaction), caller.user, Some(caller.session), now).await?;
+        commit(transaction).await?;
+        Ok(())
+    }
+
+    /// Checks that it is really the caller; gives the stored hash.
+    pub(crate) async fn check_password(&self, caller: Caller, password: &str) -> Result<String, ChangePasswordError> {
+        let stored = users::password_hash(&mut *self.connection().await?, caller.user).await?;
+        match (self.0.passwords.check(password, stored.as_deref()).await?, stored) {
+            (Checked::Right { .. }, Some(stored)) => Ok(stored),
+            _ => Err(ChangePasswordError::WrongPassword),
         }
     }
 
@@ -240,13 +227,13 @@ impl App {
         device: Option<&Name>,
     ) -> Result<SignedIn, SignInError> {
         let now = stamp(&self.0.clock);
-        let token = RefreshToken::generate(&self.0.entropy);
+        let token = self.0.tokens.refresh_token(self.0.entropy.bytes())?;
         let expires_at = now + self.0.tokens.lifetimes().refresh;
         let session = sessions::insert(
             conn(transaction),
             user.id,
             device.map(Name::as_str),
-            &token.hash,
+            &token.kept,
             now,
             expires_at,
         )
@@ -254,7 +241,12 @@ impl App {
         self.signed_in(user, session, token)
     }
 
-    fn signed_in(&self, user: User, session: SessionId, refresh: RefreshToken) -> Result<SignedIn, SignInError> {
+    pub(crate) fn signed_in(
+        &self,
+        user: User,
+        session: SessionId,
+        refresh: RefreshToken,
+    ) -> Result<SignedIn, SignInError> {
         let access_token = self
             .0
             .tokens

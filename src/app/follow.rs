@@ -91,6 +91,11 @@ impl App {
 }
 
 impl AnswerFollower {
+    /// Where the watcher stands.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// The next event; `None` after [`AnswerEvent::Ended`]. Safe to cancel.
     pub async fn next(&mut self) -> Option<AnswerEvent> {
         loop {

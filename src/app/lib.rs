@@ -7,6 +7,8 @@ pub mod conversations;
 pub mod follow;
 pub mod health;
 pub mod passwords;
+pub mod session_watch;
+pub mod sessions;
 pub mod tokens;
 
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ pub use accounts::Caller;
 pub use cura_store::StoreError;
 use health::AiProbe;
 use passwords::Passwords;
+use session_watch::SessionWatch;
 use tokens::Tokens;
 
 /// Everything a use case needs. Cheap to clone.
@@ -49,6 +52,8 @@ pub struct Parts {
     pub data_dir: PathBuf,
     /// What is known of the AI service.
     pub ai_probe: AiProbe,
+    /// The sessions with open streams here.
+    pub session_watch: SessionWatch,
 }
 
 impl App {

@@ -1,9 +1,10 @@
-//! Tokens: short-lived access tokens (JWT, HS256) and opaque refresh tokens (random, stored as SHA-256 only).
+//! Tokens: short-lived access tokens (JWT, HS256), opaque refresh tokens and tickets (of both only SHA-256 is kept).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::{Entropy, SessionId, UserId};
+use cura_store::sessions::{KeptToken, TicketHash, TokenHash, TokenSeed};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -53,12 +54,24 @@ struct Claims {
     jti: String,
 }
 
-/// A refresh token on its way to the client; only its hash is kept.
+/// What is signed to make a refresh token; no JWT begins like it.
+const REFRESH_LABEL: &[u8] = b"cura refresh token\0";
+
+/// A refresh token on its way to the client: an HMAC of a random seed under the signing key. Seed and hash are kept, so
+/// that it can be made again for a client that lost it, and by nobody who has only the database.
 pub struct RefreshToken {
     /// What the client gets.
     pub secret: String,
     /// What we keep.
-    pub hash: [u8; 32],
+    pub kept: KeptToken,
+}
+
+/// A ticket on its way to the client; only its hash is kept.
+pub struct Ticket {
+    /// What the client gets.
+    pub secret: String,
+    /// What we keep.
+    pub hash: TicketHash,
 }
 
 impl Tokens {
@@ -123,18 +136,46 @@ impl Tokens {
     }
 }
 
+impl Tokens {
+    /// The refresh token that a seed makes.
+    ///
+    /// # Errors
+    /// When the crypto backend refuses; never with a key of ours.
+    pub fn refresh_token(&self, seed: TokenSeed) -> Result<RefreshToken, SigningFailed> {
+        let message = [REFRESH_LABEL, &seed].concat();
+        let secret = jsonwebtoken::crypto::sign(&message, &self.encoding, Algorithm::HS256)
+            .map_err(|error| SigningFailed(error.to_string()))?;
+        let hash = sha256(&secret);
+        Ok(RefreshToken {
+            secret,
+            kept: KeptToken { hash, seed },
+        })
+    }
+}
+
 impl RefreshToken {
+    /// The hash of a presented token. A fast hash is enough for 256 bits that cannot be guessed.
+    pub fn hash(secret: &str) -> TokenHash {
+        sha256(secret)
+    }
+}
+
+impl Ticket {
     /// A fresh one: 256 random bits.
     pub fn generate(entropy: &Entropy) -> Self {
         let secret = URL_SAFE_NO_PAD.encode(entropy.bytes::<32>());
-        let hash = Self::hash(&secret);
+        let hash = sha256(&secret);
         Self { secret, hash }
     }
 
-    /// The hash of a presented token. A fast hash is enough for 256 random bits.
-    pub fn hash(secret: &str) -> [u8; 32] {
-        Sha256::digest(secret.as_bytes()).into()
+    /// The hash of a presented ticket.
+    pub fn hash(secret: &str) -> TicketHash {
+        sha256(secret)
     }
+}
+
+fn sha256(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
 }
 
 #[cfg(test)]
@@ -169,6 +210,19 @@ mod tests {
             tokens.read_access(&token, now() - TimeDelta::minutes(1)),
             None,
             "from the future"
+        );
+    }
+
+    #[test]
+    fn a_seed_makes_one_refresh_token_with_one_key() {
+        let secret = |key: &[u8], seed| tokens(key).refresh_token(seed).unwrap().secret;
+        assert_eq!(secret(b"key", [1; 32]), secret(b"key", [1; 32]));
+        assert_ne!(secret(b"key", [1; 32]), secret(b"key", [2; 32]));
+        assert_ne!(secret(b"key", [1; 32]), secret(b"other", [1; 32]));
+        let token = tokens(b"key").refresh_token([1; 32]).unwrap();
+        assert_eq!(
+            (token.secret.len(), token.kept.hash),
+            (43, RefreshToken::hash(&token.secret))
         );
     }
 

@@ -1,7 +1,9 @@
 //! Accounts: what an e-mail address, a password and a name must be.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use thiserror::Error;
 
 /// The longest address SMTP can carry in a path, RFC 5321 §4.5.3.1.3 (256 octets with the angle brackets).
@@ -13,7 +15,12 @@ const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
 /// The longest name of a person or a device, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
 
-/// An address, trimmed and in lower case, so that two spellings of one mailbox are equal.
+/// The passwords of 8 characters or more among the 20,000 most used ones, in lower case, sorted by their bytes. From
+/// Django's `common-passwords.txt` (BSD licence, collected by Royce Williams).
+static COMMON_PASSWORDS: LazyLock<Vec<&str>> = LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
+
+/// An address, trimmed, in Unicode's composed form and lower case, an international domain in its ASCII form (UTS 46):
+/// two spellings of one mailbox are equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
@@ -26,10 +33,19 @@ impl Email {
     /// Normalises and checks `raw`.
     ///
     /// # Errors
-    /// [`InvalidEmail`] when it is not `local@domain.tld` within the limits of RFC 5321, without quotes or comments.
+    /// [`InvalidEmail`] when it is not `local@domain.tld` within the limits of RFC 5321, without quotes or comments, at a
+    /// domain that IDNA allows.
     pub fn new(raw: &str) -> Result<Self, InvalidEmail> {
-        let email = raw.trim().to_lowercase();
-        let (local, domain) = email.rsplit_once('@').ok_or(InvalidEmail)?;
+        let raw = raw.trim();
+        if raw.len() > MAX_EMAIL_BYTES {
+            return Err(InvalidEmail);
+        }
+        let (local, domain) = raw.rsplit_once('@').ok_or(InvalidEmail)?;
+        let composed = ComposingNormalizerBorrowed::new_nfc();
+        // Lower case may take a letter apart again.
+        let local = composed
+            .normalize(&composed.normalize(local).to_lowercase())
+            .into_owned();
         let local_ok = !local.is_empty()
             && local.len() <= MAX_LOCAL_BYTES
             && !local.starts_with('.')
@@ -38,15 +54,13 @@ impl Email {
             && local
                 .chars()
                 .all(|c| c.is_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c));
-        let label_ok = |label: &str| {
-            !label.is_empty()
-                && label.len() <= 63
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.chars().all(|c| c.is_alphanumeric() || c == '-')
-        };
-        let domain_ok = domain.contains('.') && domain.split('.').all(label_ok);
-        if email.len() <= MAX_EMAIL_BYTES && local_ok && domain_ok {
+        let domain = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidEmail)?;
+        let email = format!("{local}@{domain}");
+        // A top-level domain has a letter (RFC 3696, section 2): no IP addresses, no trailing dot.
+        let top_ok = domain
+            .rsplit_once('.')
+            .is_some_and(|(_, top)| top.bytes().any(|byte| byte.is_ascii_alphabetic()));
+        if local_ok && top_ok && email.len() <= MAX_EMAIL_BYTES {
             Ok(Self(email))
         } else {
             Err(InvalidEmail)
@@ -66,7 +80,7 @@ impl fmt::Debug for Email {
     }
 }
 
-/// A password somebody wants to set: 8–128 characters.
+/// A password somebody wants to set: 8–128 characters, and not one of those everybody tries first.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewPassword(String);
 
@@ -79,6 +93,9 @@ pub enum WeakPassword {
     /// More than 128 characters.
     #[error("must have at most 128 characters")]
     TooLong,
+    /// One of the most used passwords.
+    #[error("is one of the most used passwords, which are tried first")]
+    Common,
 }
 
 impl NewPassword {
@@ -92,6 +109,8 @@ impl NewPassword {
             Err(WeakPassword::TooShort)
         } else if chars > *PASSWORD_CHARS.end() {
             Err(WeakPassword::TooLong)
+        } else if COMMON_PASSWORDS.binary_search(&raw.to_lowercase().as_str()).is_ok() {
+            Err(WeakPassword::Common)
         } else {
             Ok(Self(raw))
         }
@@ -152,7 +171,29 @@ mod tests {
 
     #[test]
     fn spellings_of_one_mailbox_are_equal() {
-        assert_eq!(Email::new("  Ann@Example.ORG "), Email::new("ann@example.org"));
+        for (spelling, email) in [
+            ("  Ann@Example.ORG ", "ann@example.org"),
+            ("\u{a0}ann@example.org\t", "ann@example.org"),
+            ("ann@BÜCHER.example", "ann@xn--bcher-kva.example"),
+            ("ann@bu\u{308}cher.example", "ann@xn--bcher-kva.example"),
+            ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
+            ("ann@example。org", "ann@example.org"),
+            ("JU\u{308}RGEN@example.org", "jürgen@example.org"),
+        ] {
+            assert_eq!(Email::new(spelling).unwrap().as_str(), email, "{spelling:?}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_common_passwords_can_be_searched() {
+        assert!(COMMON_PASSWORDS.len() > 8000 && COMMON_PASSWORDS.is_sorted());
+        for common in ["password", "PassWord1", "iloveyou", "qwertyuiop"] {
+            assert_eq!(
+                NewPassword::new(common.to_owned()),
+                Err(WeakPassword::Common),
+                "{common}"
+            );
+        }
     }
 
     #[test]
@@ -169,6 +210,10 @@ mod tests {
             "a b@c.de",
             "a\0@b.de",
             "<a@b.de>",
+            "a@xn--a.de",
+            "a@b.de.",
+            "a@192.0.2.1",
+            "a@exa_mple.org",
             "a@b@c.de\n.",
             &long,
         ] {

@@ -7,6 +7,7 @@ pub mod conversation;
 pub mod idempotency;
 pub mod ids;
 pub mod message;
+pub mod profile;
 pub mod prompt;
 
 pub use clock::{Clock, Entropy};

@@ -83,6 +83,75 @@ pub async fn find(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, S
     Ok(user)
 }
 
+/// The profile of a user, locked until the transaction ends.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn lock(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, StoreError> {
+    let user = sqlx::query_as!(
+        User,
+        r#"SELECT id, email, name, avatar_url, preferences, timezone, language, last_seen, created_at
+           FROM users WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(user)
+}
+
+/// Writes what a user may change of their profile.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn update_profile(conn: &mut PgConnection, user: &User, now: DateTime<Utc>) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE users SET name = $2, preferences = $3, timezone = $4, language = $5, updated_at = $6 WHERE id = $1",
+        user.id.0,
+        user.name,
+        user.preferences,
+        user.timezone,
+        user.language,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a user is active, unless that was noted after `stale`.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn see(
+    conn: &mut PgConnection,
+    id: UserId,
+    now: DateTime<Utc>,
+    stale: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE users SET last_seen = $2 WHERE id = $1 AND (last_seen IS NULL OR last_seen <= $3)",
+        id.0,
+        now,
+        stale,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The PHC string of a user's password.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn password_hash(conn: &mut PgConnection, id: UserId) -> Result<Option<String>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT password_hash FROM users WHERE id = $1 AND erased_at IS NULL",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
 /// The credentials behind an address.
 ///
 /// # Errors
@@ -101,7 +170,7 @@ pub async fn find_credentials(conn: &mut PgConnection, email: &str) -> Result<Op
     }))
 }
 
-/// Replaces a password hash, unless it was changed since `old` was read.
+/// Replaces a password hash, unless it was changed since `old` was read; says whether it was replaced.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -111,8 +180,8 @@ pub async fn replace_password_hash(
     old: &str,
     new: &str,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
         "UPDATE users SET password_hash = $3, updated_at = $4 WHERE id = $1 AND password_hash = $2",
         id.0,
         old,
@@ -121,5 +190,5 @@ pub async fn replace_password_hash(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }

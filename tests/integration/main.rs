@@ -10,4 +10,5 @@ mod programs;
 mod providers;
 mod queue;
 mod sending;
+mod sessions;
 mod streaming;

@@ -1,0 +1,167 @@
+//! Whoever signs out, is signed out, suspended or erased sees their open streams end within two seconds, on every server.
+//!
+//! Postgres announces ended sessions at COMMIT, by whatever way they ended; one connection per server listens. After it
+//! was away, and now and then, all sessions with open streams are looked at.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cura_domain::{SessionId, UserId};
+use cura_store::sessions;
+use sqlx::postgres::PgListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{App, Caller};
+
+/// The channel of the triggers in migration 0004: `s<session>` or `u<user>`.
+const CHANNEL: &str = "cura_sessions_ended";
+/// How often everything is looked at although nothing was announced: a connection may be dead without saying so.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The pause before a lost connection is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Signed out, here or elsewhere.
+    SignedOut,
+    /// The account was suspended.
+    Suspended,
+}
+
+/// The sessions with open streams on this server.
+#[derive(Clone, Default)]
+pub struct SessionWatch(Arc<Mutex<HashMap<SessionId, Watched>>>);
+
+struct Watched {
+    user: UserId,
+    end: watch::Sender<Option<SessionEnd>>,
+}
+
+/// A stream's view of its session. Dropping it ends the watching.
+pub struct OpenSession {
+    session: SessionId,
+    end: watch::Receiver<Option<SessionEnd>>,
+    watch: SessionWatch,
+}
+
+impl OpenSession {
+    /// Waits until the session is over.
+    pub async fn ended(&mut self) -> SessionEnd {
+        let end = self.end.wait_for(Option::is_some).await.map(|end| *end);
+        match end {
+            Ok(end) => end.unwrap_or(SessionEnd::SignedOut),
+            // The table never forgets a session somebody watches.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        let mut table = self.watch.lock();
+        // Ours is still counted.
+        if table
+            .get(&self.session)
+            .is_some_and(|watched| watched.end.receiver_count() <= 1)
+        {
+            table.remove(&self.session);
+        }
+    }
+}
+
+impl SessionWatch {
+    fn open(&self, caller: Caller) -> OpenSession {
+        let mut table = self.lock();
+        let watched = table.entry(caller.session).or_insert_with(|| Watched {
+            user: caller.user,
+            end: watch::Sender::new(None),
+        });
+        OpenSession {
+            session: caller.session,
+            end: watched.end.subscribe(),
+            watch: self.clone(),
+        }
+    }
+
+    fn apply(&self, announced: &str) {
+        let table = self.lock();
+        match (announced.get(..1), announced.get(1..).and_then(|id| id.parse().ok())) {
+            (Some("s"), Some(id)) => {
+                if let Some(watched) = table.get(&SessionId(id)) {
+                    watched.end.send_replace(Some(SessionEnd::SignedOut));
+                }
+            }
+            (Some("u"), Some(id)) => {
+                for watched in table.values().filter(|watched| watched.user == UserId(id)) {
+                    watched.end.send_replace(Some(SessionEnd::Suspended));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        self.lock().keys().map(|session| session.0).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Watched>> {
+        // Nothing panics while holding it; a poisoned lock still holds a sound table.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl App {
+    /// Watches the caller's session for as long as the returned value lives.
+    pub fn open_session_of(&self, caller: Caller) -> OpenSession {
+        self.0.session_watch.open(caller)
+    }
+
+    /// Listens for ended sessions; runs until dropped. One per server.
+    pub async fn keep_watching_sessions(self) {
+        loop {
+            if let Err(error) = self.listen_for_ended_sessions().await {
+                tracing::debug!(%error, "listening for ended sessions was interrupted");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn listen_for_ended_sessions(&self) -> Result<(), sqlx::Error> {
+        let mut listener = PgListener::connect_with(&self.0.pool).await?;
+        listener.listen(CHANNEL).await?;
+        loop {
+            // What was announced before we listened, or while the connection was away, is found by looking.
+            self.look_at_all_sessions().await;
+            let look_at = Instant::now() + LOOK_EVERY;
+            loop {
+                match timeout_at(look_at, listener.try_recv()).await {
+                    Ok(Ok(Some(announced))) => self.0.session_watch.apply(announced.payload()),
+                    Ok(Ok(None)) | Err(_) => break,
+                    Ok(Err(error)) => return Err(error),
+                }
+            }
+        }
+    }
+
+    async fn look_at_all_sessions(&self) {
+        let watched = self.0.session_watch.ids();
+        if watched.is_empty() {
+            return;
+        }
+        let ended = async {
+            let mut connection = self.connection().await?;
+            sessions::ended_among(&mut connection, &watched).await
+        };
+        match ended.await {
+            Ok(ended) => {
+                for session in ended {
+                    self.0.session_watch.apply(&format!("s{session}"));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "looking for ended sessions failed"),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Staying signed in, and no longer.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use cura_tests::{Client, Cura, ScriptedProvider, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "a long password";
+
+async fn server() -> Cura {
+    Cura::builder().workers(0).start().await
+}
+
+/// Signs in; gives the client and the refresh token.
+async fn sign_in(client: &Client, email: &str, device: &str) -> (Client, Value) {
+    let login = json!({ "email": email, "password": PASSWORD, "device_name": device });
+    let signed_in = client.post("/auth/login", &login).await;
+    assert_eq!(signed_in.status, 200, "{}", signed_in.body);
+    (
+        client.with_token(&signed_in.body["access_token"]),
+        signed_in.body["refresh_token"].clone(),
+    )
+}
+
+async fn refresh(client: &Client, token: &Value) -> cura_tests::Reply {
+    client.post("/auth/refresh", &json!({ "refresh_token": token })).await
+}
+
+#[tokio::test]
+async fn twenty_refreshes_at_once_are_one_branch() {
+    let cura = server().await;
+    cura.client().register("ann@example.com").await;
+    let (_, token) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    let client = cura.client();
+    let all = futures_util::future::join_all((0..20).map(|_| refresh(&client, &token))).await;
+    let given: HashSet<String> = all
+        .iter()
+        .map(|reply| {
+            assert_eq!(reply.status, 200, "{}", reply.body);
+            reply.body["refresh_token"].to_string()
+        })
+        .collect();
+    assert_eq!(given.len(), 1, "everybody has the same successor");
+    // It works, and what comes after it is again one.
+    let next = refresh(&client, &all[0].body["refresh_token"]).await;
+    assert_eq!(next.status, 200);
+    assert_eq!(
+        refresh(&client, &token).await.status,
+        401,
+        "two generations old: no lost answer explains that"
+    );
+    assert_eq!(
+        refresh(&client, &next.body["refresh_token"]).await.status,
+        401,
+        "the session has ended"
+    );
+}
+
+#[tokio::test]
+async fn a_replaced_token_that_comes_back_late_ends_the_session() {
+    let cura = server().await;
+    cura.client().register("ann@example.com").await;
+    let (ann, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    assert_eq!(refresh(&ann, &first).await.status, 200);
+    sqlx::query("UPDATE sessions SET rotated_at = rotated_at - interval '11 seconds'")
+        .execute(cura.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(refresh(&ann, &first).await.status, 401);
+    assert_eq!(ann.get("/users/me").await.status, 401);
+}
+
+#[tokio::test]
+async fn the_signed_in_places_are_listed_and_each_can_be_signed_out() {
+    let cura = server().await;
+    cura.client().register("ann@example.com").await;
+    let (phone, _) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    let (laptop, _) = sign_in(&cura.client(), "ann@example.com", "laptop").await;
+    let listed = phone.get("/auth/sessions").await;
+    assert_eq!(listed.status, 200);
+    let items = listed.body["items"].as_array().unwrap();
+    assert_eq!(items.len(), 3, "the registration, the phone and the laptop");
+    let named = |name: &str| items.iter().find(|item| item["device_name"] == name).unwrap();
+    assert_eq!(
+        (&named("phone")["current"], &named("laptop")["current"]),
+        (&json!(true), &json!(false))
+    );
+    let delete = async |client: &Client, id: &Value| {
+        client
+            .send(client.request(Method::DELETE, &format!("/auth/sessions/{id}")))
+            .await
+    };
+    assert_eq!(delete(&phone, &named("laptop")["id"]).await.status, 204);
+    assert_eq!(laptop.get("/users/me").await.status, 401);
+    assert_eq!(phone.get("/users/me").await.status, 200);
+    let again = delete(&phone, &named("laptop")["id"]).await;
+    assert_eq!((again.status.as_u16(), again.code()), (404, "session_not_found"));
+    let bob = cura.client().register("bob@example.com").await;
+    assert_eq!(delete(&bob, &named("phone")["id"]).await.status, 404);
+    assert_eq!(phone.get("/users/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_leaves_nobody_signed_in() {
+    let cura = server().await;
+    let first = cura.client().register("ann@example.com").await;
+    let (second, token) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    let bob = cura.client().register("bob@example.com").await;
+    assert_eq!(second.post("/auth/logout-all", &Value::Null).await.status, 204);
+    for signed_out in [&first, &second] {
+        assert_eq!(signed_out.get("/users/me").await.status, 401);
+    }
+    assert_eq!(refresh(&second, &token).await.status, 401);
+    assert_eq!(bob.get("/users/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn changing_the_password_ends_every_other_session() {
+    let cura = server().await;
+    let first = cura.client().register("ann@example.com").await;
+    let (second, token) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    let change = async |current: &str, new: &str| {
+        let body = json!({ "current_password": current, "new_password": new });
+        second.post("/auth/password", &body).await
+    };
+    let wrong = change("not my password", "a new password").await;
+    assert_eq!((wrong.status.as_u16(), wrong.code()), (403, "wrong_password"));
+    let weak = change(PASSWORD, "iloveyou").await;
+    assert_eq!((weak.status.as_u16(), weak.code()), (422, "validation_failed"));
+    assert_eq!(weak.body["errors"][0]["pointer"], "/new_password");
+    assert_eq!(first.get("/users/me").await.status, 200, "nothing has changed yet");
+    assert_eq!(change(PASSWORD, "a new password").await.status, 204);
+    assert_eq!(first.get("/users/me").await.status, 401);
+    assert_eq!(second.get("/users/me").await.status, 200);
+    assert_eq!(refresh(&second, &token).await.status, 200);
+    let login = |password: &str| json!({ "email": "ann@example.com", "password": password });
+    assert_eq!(cura.client().post("/auth/login", &login(PASSWORD)).await.status, 401);
+    assert_eq!(
+        cura.client().post("/auth/login", &login("a new password")).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_stream_of_its_session_once() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let ann = cura.somebody().await;
+    let sent = ann.post("/chat/send", &json!({ "content": "Hi" })).await;
+    let answer = &sent.body["assistant_message"]["id"];
+    let ticket = ann.post("/auth/ticket", &Value::Null).await;
+    assert_eq!(ticket.status, 200);
+    assert_eq!(ticket.body["expires_in"], 60);
+    let path = format!(
+        "/chat/messages/{answer}/stream?ticket={}",
+        ticket.body["ticket"].as_str().unwrap()
+    );
+    let nobody = cura.client();
+    let mut events = nobody.events(nobody.request(Method::GET, &path)).await.unwrap();
+    assert_eq!(events.rest().await.last().unwrap().name, "complete");
+    let again = nobody.get(&path).await;
+    assert_eq!((again.status.as_u16(), again.code()), (401, "not_authenticated"));
+    let bob = cura.client().register("bob@example.com").await;
+    let bobs = bob.post("/auth/ticket", &Value::Null).await;
+    let path = format!(
+        "/chat/messages/{answer}/stream?ticket={}",
+        bobs.body["ticket"].as_str().unwrap()
+    );
+    assert_eq!(nobody.get(&path).await.status, 404, "somebody else's ticket");
+    let elsewhere = ann.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
+    let path = format!("/users/me?ticket={}", elsewhere.as_str().unwrap());
+    assert_eq!(nobody.get(&path).await.status, 401, "tickets are for streams");
+}
+
+#[tokio::test]
+async fn a_ticket_expires_and_dies_with_its_session() {
+    let cura = server().await;
+    let ann = cura.somebody().await;
+    let use_one = async |ticket: &Value| {
+        let path = format!("/chat/messages/1/stream?ticket={}", ticket.as_str().unwrap());
+        cura.client().get(&path).await.status.as_u16()
+    };
+    let ticket = ann.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
+    sqlx::query("UPDATE tickets SET expires_at = expires_at - interval '1 minute'")
+        .execute(cura.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(use_one(&ticket).await, 401);
+    let ticket = ann.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
+    let living = ann.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
+    assert_eq!(use_one(&living).await, 404, "let in, but there is no such message");
+    ann.post("/auth/logout-all", &Value::Null).await;
+    assert_eq!(use_one(&ticket).await, 401);
+}
+
+/// Opens a stream that does not end by itself, does `work`, and says how the stream ended.
+async fn end_of_stream_after(cura: &Cura, ann: &Client, work: impl AsyncFnOnce()) -> Value {
+    let mut stream = ann.stream("Hi").await;
+    assert_eq!(stream.next().await.unwrap().name, "ack");
+    work().await;
+    let begun = Instant::now();
+    let last = stream.rest().await.pop().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+    assert_eq!(last.name, "session_ended", "{}", cura.said());
+    last.data
+}
+
+#[tokio::test]
+async fn whoever_is_signed_out_sees_open_streams_end_at_once_on_every_server() {
+    let cura = Cura::builder().servers(2).workers(0).start().await;
+    let ann = cura.somebody().await;
+    let elsewhere = ann.at(&cura.servers[1].base);
+    let data = end_of_stream_after(&cura, &ann, async || {
+        assert_eq!(elsewhere.post("/auth/logout-all", &Value::Null).await.status, 204);
+    })
+    .await;
+    assert_eq!(data["reason"], "signed_out");
+}
+
+#[tokio::test]
+async fn a_suspended_account_is_shut_out_at_once_and_let_in_again_when_restored() {
+    let cura = server().await;
+    let ann = cura.client().register("ann@example.com").await;
+    let suspend = async |at: &'static str| {
+        sqlx::query(at).execute(cura.database.pool()).await.unwrap();
+    };
+    let data = end_of_stream_after(&cura, &ann, async || {
+        suspend("UPDATE users SET suspended_at = now()").await;
+    })
+    .await;
+    assert_eq!(data["reason"], "suspended");
+    let refused = ann.get("/users/me").await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (403, "account_suspended"));
+    let login = |password: &str| json!({ "email": "ann@example.com", "password": password });
+    let right = cura.client().post("/auth/login", &login(PASSWORD)).await;
+    assert_eq!((right.status.as_u16(), right.code()), (403, "account_suspended"));
+    let wrong = cura.client().post("/auth/login", &login("not my password")).await;
+    assert_eq!(
+        (wrong.status.as_u16(), wrong.code()),
+        (401, "invalid_credentials"),
+        "who does not know the password learns nothing"
+    );
+    suspend("UPDATE users SET suspended_at = NULL").await;
+    assert_eq!(ann.get("/users/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn streams_end_also_when_the_announcement_was_missed() {
+    let cura = server().await;
+    let ann = cura.somebody().await;
+    let mut stream = ann.stream("Hi").await;
+    assert_eq!(stream.next().await.unwrap().name, "ack");
+    // Cut what listens, and end the session before it is back.
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND query LIKE 'LISTEN \"cura_sessions_ended\"%'";
+    eventually("somebody listens", async || {
+        let done = sqlx::query(cut).execute(cura.database.pool()).await.unwrap();
+        (done.rows_affected() > 0).then_some(())
+    })
+    .await;
+    ann.post("/auth/logout-all", &Value::Null).await;
+    let begun = Instant::now();
+    assert_eq!(stream.rest().await.pop().unwrap().name, "session_ended");
+    assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+}
