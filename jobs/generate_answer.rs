@@ -6,17 +6,19 @@
 use cura_domain::MessageId;
 use cura_domain::message::FinishReason;
 use cura_domain::prompt::{self, PromptMessage};
-use cura_providers::ai::{AiError, Piece, Prompt};
+use cura_providers::ai::{AiError, AnswerStream, Piece, Prompt};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
 use cura_store::answers::TakenAnswer;
 use cura_store::{answers, messages};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 
 use crate::writer::AnswerWriter;
 use crate::{Parts, store_error};
 
 /// How many messages back a prompt can reach; its size in bytes is limited by the domain.
 const HISTORY_MESSAGES: i64 = 200;
+/// The most text written at once.
+const MAX_MERGED_BYTES: usize = 16 * 1024;
 
 pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
     let id = MessageId(job.message_id);
@@ -45,16 +47,12 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     let stopped = run.cut();
     tokio::pin!(stopped);
     loop {
-        tokio::select! {
-            piece = pieces.next() => match piece {
-                Some(Ok(Piece::Text(text))) => writer.append(&text).await?,
-                Some(Ok(Piece::Finished { reason, usage, model })) => {
-                    return writer.complete(reason, usage, model).await;
-                }
-                Some(Err(error)) => return give_up_or_retry(writer, &run, error).await,
-                None => return Err(JobError::Retry { after: None, reason: "the answer broke off".to_owned() }),
-            },
-            _ = save.tick() => writer.save().await?,
+        let piece = tokio::select! {
+            piece = pieces.next() => piece,
+            _ = save.tick() => {
+                writer.save().await?;
+                continue;
+            }
             reason = &mut stopped => match reason {
                 StopReason::Cancelled => {
                     drop(pieces);
@@ -64,8 +62,41 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
                     return Err(JobError::Retry { after: None, reason: "this worker lost its lease".to_owned() });
                 }
             },
+        };
+        let end = match piece {
+            Some(Ok(Piece::Text(mut text))) => {
+                let end = take_ready(&mut pieces, &mut text);
+                writer.append(&text).await?;
+                end
+            }
+            end => Some(end),
+        };
+        match end {
+            None | Some(Some(Ok(Piece::Text(_)))) => {}
+            Some(Some(Ok(Piece::Finished { reason, usage, model }))) => {
+                return writer.complete(reason, usage, model).await;
+            }
+            Some(Some(Err(error))) => return give_up_or_retry(writer, &run, error).await,
+            Some(None) => {
+                return Err(JobError::Retry {
+                    after: None,
+                    reason: "the answer broke off".to_owned(),
+                });
+            }
         }
     }
+}
+
+/// Adds the pieces that are there already to `text`: under pressure, one write does for many. Gives the end of the
+/// answer, if it was there too.
+fn take_ready(pieces: &mut AnswerStream, text: &mut String) -> Option<Option<Result<Piece, AiError>>> {
+    while text.len() < MAX_MERGED_BYTES {
+        match pieces.next().now_or_never()? {
+            Some(Ok(Piece::Text(more))) => text.push_str(&more),
+            end => return Some(end),
+        }
+    }
+    None
 }
 
 /// Takes the answer and reads what the model is told, in one transaction.

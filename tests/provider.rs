@@ -1,8 +1,8 @@
 //! An AI service that speaks OpenAI's dialect and does as it is told, on a real socket.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -15,6 +15,8 @@ pub enum Step {
     Head,
     /// A part of the body, in one TCP write and one HTTP chunk.
     Write(String),
+    /// A token that says when it was sent: [`now`] in microseconds, and a space.
+    Stamp,
     /// Bytes as they are, no HTTP chunk around them.
     Raw(Vec<u8>),
     /// Nothing, for this long.
@@ -92,6 +94,12 @@ impl ScriptedProvider {
     }
 }
 
+/// The time since this process asked first.
+pub fn now() -> Duration {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGUN.elapsed()
+}
+
 /// The steps of a good answer.
 pub fn answer(tokens: &[&str], apart: Duration) -> Vec<Step> {
     let mut steps = vec![Step::Head];
@@ -165,6 +173,11 @@ async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Asked>>) -
                     socket.write_all(head.as_bytes()).await?;
                 }
                 Step::Write(text) => {
+                    let framed = format!("{:x}\r\n{text}\r\n", text.len());
+                    socket.write_all(framed.as_bytes()).await?;
+                }
+                Step::Stamp => {
+                    let text = chunk(&format!("{} ", now().as_micros()));
                     let framed = format!("{:x}\r\n{text}\r\n", text.len());
                     socket.write_all(framed.as_bytes()).await?;
                 }

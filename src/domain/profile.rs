@@ -169,7 +169,7 @@ fn check_known(preferences: &Value) -> Result<(), InvalidPreferences> {
         ("end", "/notifications/quiet_hours/end"),
     ] {
         let time = quiet.get(name).and_then(Value::as_str);
-        if !time.is_some_and(|time| chrono::NaiveTime::parse_from_str(time, "%H:%M").is_ok()) {
+        if time.is_none_or(|time| chrono::NaiveTime::parse_from_str(time, "%H:%M").is_err()) {
             return wrong(pointer, "a time of day like 22:00");
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cura_queue::{Enqueued, Job, Workers, WorkersConfig};
 use cura_tests::client::text_after;
-use cura_tests::provider::answer;
+use cura_tests::provider::{self, Step, finish};
 use cura_tests::{Client, Cura, Program, ScriptedProvider, TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -18,14 +18,33 @@ const TOKEN_EVERY: Duration = Duration::from_millis(5);
 
 #[tokio::main]
 async fn main() {
+    // `cura-bench streams` runs what has `streams` in its name; without an argument, everything.
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let wants = |name: &str| name.contains(&wanted);
     println!("| what | target | measured |");
     println!("| --- | --- | --- |");
-    first_token_across_processes().await;
-    first_token_all_in_one().await;
-    many_streams(200).await;
-    many_streams(1000).await;
-    enqueue_to_start().await;
-    idle_worker().await;
+    if wants("first-token") {
+        first_token_across_processes().await;
+        first_token_all_in_one().await;
+    }
+    if wants("streams-200") {
+        many_streams(200).await;
+    }
+    if wants("streams-1000") {
+        many_streams(1000).await;
+    }
+    if wants("queue") {
+        enqueue_to_start().await;
+        idle_worker().await;
+    }
+}
+
+/// Processor time a process has used so far.
+fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // A tick is 10 ms (USER_HZ is 100).
+    Duration::from_millis(10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()))
 }
 
 fn row(what: &str, target: &str, measured: &str) {
@@ -40,17 +59,24 @@ fn at(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() - 1) * percent / 100]
 }
 
-fn tokens(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("token{n} ")).collect()
-}
-
+/// Says `count` tokens, each of which says when it was sent.
 async fn provider(count: usize) -> ScriptedProvider {
-    let tokens = tokens(count);
-    let steps = answer(&tokens.iter().map(String::as_str).collect::<Vec<_>>(), TOKEN_EVERY);
+    let token = [Step::Stamp, Step::Pause(TOKEN_EVERY)];
+    let mut steps = vec![Step::Head];
+    steps.extend(token.iter().cycle().take(token.len() * count).cloned());
+    steps.extend(finish(count));
     ScriptedProvider::start(move |_, _| steps.clone()).await
 }
 
-/// From the request to the first chunk, one stream at a time. The provider says its first token at once.
+/// How late each token of `text` is at this moment.
+fn lateness(text: &str) -> impl Iterator<Item = Duration> {
+    let now = provider::now();
+    text.split_whitespace()
+        .map(move |sent| now.saturating_sub(Duration::from_micros(sent.parse().unwrap())))
+}
+
+/// From the request to the first chunk, one stream at a time. The provider says its first token at once, and the time it
+/// takes to do so is in it.
 async fn first_tokens(client: &Client) -> Vec<Duration> {
     let mut all = Vec::new();
     for n in 0..220 {
@@ -105,7 +131,6 @@ async fn first_token_all_in_one() {
 
 async fn many_streams(streams: usize) {
     let count = 100;
-    let text = tokens(count).concat();
     let provider = provider(count).await;
     let mut builder = Cura::builder()
         .with("AI_MODEL_URL", provider.url())
@@ -118,26 +143,20 @@ async fn many_streams(streams: usize) {
     let begun = Instant::now();
     let runs = (0..streams).map(|n| {
         let client = client.clone();
-        let text = text.clone();
         async move {
             // People do not all press the key in the same millisecond.
             tokio::time::sleep(Duration::from_millis((n % 500) as u64)).await;
             let mut stream = client.stream("Hi").await;
-            let mut seen = Vec::new();
-            let (mut first, mut late) = (None, Vec::new());
+            let (mut seen, mut late) = (Vec::new(), Vec::with_capacity(count));
             while let Some(event) = stream.next().await {
                 if event.name == "chunk" {
-                    let now = Instant::now();
-                    let first = *first.get_or_insert(now);
-                    // When the token at this offset was due, had the first one been on time.
-                    let offset = usize::try_from(event.data["offset"].as_u64().unwrap()).unwrap();
-                    let number = text[..offset].matches(' ').count();
-                    let due = first + TOKEN_EVERY * u32::try_from(number).unwrap();
-                    late.push(now.saturating_duration_since(due));
+                    late.extend(lateness(event.data["content"].as_str().unwrap()));
                 }
                 seen.push(event);
             }
-            let right = text_after("", &seen) == text && seen.last().is_some_and(|event| event.name == "complete");
+            let text = text_after("", &seen);
+            let last = seen.last().unwrap();
+            let right = late.len() == count && last.name == "complete" && last.data["message"]["content"] == text;
             (right, late)
         }
     });
@@ -155,8 +174,11 @@ async fn many_streams(streams: usize) {
             .to_owned();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
     };
+    let used = [cura.servers[0].program.pid(), cura.workers[0].pid(), std::process::id()].map(cpu);
+    let [server, worker, bench] = used.map(|used| used.as_millis());
     let measured = format!(
-        "{wrong} wrong; added latency p50 {}, p95 {}, p99 {}; {:.1} s in all; peak memory server {} MiB, worker {} MiB",
+        "{wrong} wrong; added latency p50 {}, p95 {}, p99 {}; {:.1} s in all; peak memory server {} MiB, worker {} MiB; \
+         processor time server {server} ms, worker {worker} ms, clients and AI service {bench} ms",
         ms(at(&late, 50)),
         ms(at(&late, 95)),
         ms(at(&late, 99)),
@@ -231,11 +253,7 @@ async fn enqueue_to_start() {
 async fn idle_worker() {
     const SECONDS: u32 = 20;
     let cura = Cura::builder().servers(0).start().await;
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", cura.workers[0].pid())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
+    let used = || cpu(cura.workers[0].pid());
     let transactions = async || {
         let mut connection = sqlx::PgConnection::connect_with(&cura.database.pool().connect_options())
             .await
@@ -250,15 +268,14 @@ async fn idle_worker() {
         count
     };
     use sqlx::Connection as _;
-    eventually("the worker is there", async || (ticks() > 0).then_some(())).await;
+    eventually("the worker is there", async || (!used().is_zero()).then_some(())).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let (cpu, queries) = (ticks(), transactions().await);
+    let (before, queries) = (used(), transactions().await);
     tokio::time::sleep(Duration::from_secs(SECONDS.into())).await;
-    let (cpu, queries) = (ticks() - cpu, transactions().await - queries);
+    let (busy, queries) = (used() - before, transactions().await - queries);
     let measured = format!(
         "{:.2} % of a core, {:.1} queries a second",
-        // A tick is 10 ms (USER_HZ is 100).
-        cpu as f64 / f64::from(SECONDS),
+        100.0 * busy.as_secs_f64() / f64::from(SECONDS),
         queries as f64 / f64::from(SECONDS),
     );
     row("an idle worker", "< 1 % of a core, ≤ 10 queries a second", &measured);
