@@ -157,7 +157,7 @@ async fn a_run_that_takes_too_long_is_cut_and_tried_again() {
             async { std::future::pending::<Result<(), JobError>>().await }
         })
         .start();
-    cura_queue::enqueue(&mut *database.pool().acquire().await.unwrap(), &Brief { id: 1 }, None)
+    cura_queue::enqueue(&mut database.pool().acquire().await.unwrap(), &Brief { id: 1 }, None)
         .await
         .unwrap();
     let reason = eventually("the job is dead", async || {
@@ -232,7 +232,7 @@ async fn a_running_job_is_told_that_it_is_cancelled() {
         .start();
     add(database.pool(), 1).await;
     runs.reach(1).await;
-    let told = cancel::<Task>(&mut *database.pool().acquire().await.unwrap(), "1")
+    let told = cancel::<Task>(&mut database.pool().acquire().await.unwrap(), "1")
         .await
         .unwrap();
     assert_eq!(told, Cancelled::Signalled);

@@ -78,7 +78,7 @@ pub fn counting(builder: WorkersBuilder, concurrency: usize, runs: &Runs) -> Wor
 }
 
 pub async fn add(pool: &PgPool, id: i64) -> Enqueued {
-    enqueue(&mut *pool.acquire().await.unwrap(), &Task { id }, None)
+    enqueue(&mut pool.acquire().await.unwrap(), &Task { id }, None)
         .await
         .unwrap()
 }
