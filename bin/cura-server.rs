@@ -41,6 +41,7 @@ async fn serve(settings: Settings, wait: Duration) -> Result<(), StartError> {
     let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
     let pool = wiring::pool(&settings, "cura-server")?;
     let live = wiring::redis_live(&settings)?;
+    let limiter = wiring::redis_limiter(&settings)?;
     let ai = wiring::ai(&settings)?;
     let app = wiring::app(&settings, pool.clone(), live.clone(), ai)?;
     tokio::select! {
@@ -49,7 +50,7 @@ async fn serve(settings: Settings, wait: Duration) -> Result<(), StartError> {
     }
     let (listener, address) = wiring::listen(&settings).await?;
     tracing::info!(%address, "serving");
-    wiring::serve(&settings, listener, app, stop).await;
+    wiring::serve(&settings, listener, app, &limiter, stop).await;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cura_devdb::{PrivatePostgres, Profile};
-use cura_live::{Live, LiveConfig};
+use cura_live::{Limiter, Live, LiveConfig};
 use cura_providers::Secret;
 use tokio_util::task::TaskTracker;
 
@@ -76,7 +76,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let (listener, address) = wiring::listen(&settings).await?;
     let workers = wiring::workers(&settings, &pool, live, ai, |_| true);
     welcome(address, &settings.ai);
-    wiring::serve(&settings, listener, app, stop).await;
+    wiring::serve(&settings, listener, app, &Limiter::in_process(), stop).await;
     workers.shutdown(FINISH).await;
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use cura_api::{InvalidProxies, Rates, TrustedProxies};
 use cura_providers::Secret;
 use cura_providers::ai::OpenAiConfig;
 use secrecy::ExposeSecret;
@@ -70,6 +71,10 @@ pub struct Settings {
     pub ai: AiSettings,
     /// `ALLOWED_ORIGINS`
     pub allowed_origins: Vec<String>,
+    /// `RATE_LIMIT_*`
+    pub rates: Rates,
+    /// `TRUSTED_PROXIES`
+    pub trusted_proxies: TrustedProxies,
     /// `SENTRY_DSN`
     pub sentry_dsn: Option<Secret>,
     /// `HOST`
@@ -123,6 +128,17 @@ impl Settings {
             password_hash_passes: from.within("PASSWORD_HASH_PASSES", 2, 1..=20)?,
             ai: ai(from)?,
             allowed_origins: origins(from, environment)?,
+            rates: Rates {
+                auth: from.parsed("RATE_LIMIT_AUTH", 5)?,
+                chat: from.parsed("RATE_LIMIT_CHAT", 30)?,
+                upload: from.parsed("RATE_LIMIT_UPLOAD", 10)?,
+                default: from.parsed("RATE_LIMIT_DEFAULT", 100)?,
+            },
+            trusted_proxies: from
+                .text("TRUSTED_PROXIES")
+                .unwrap_or_default()
+                .parse()
+                .map_err(|error: InvalidProxies| wrong("TRUSTED_PROXIES", error.to_string()))?,
             sentry_dsn: from.secret("SENTRY_DSN"),
             host: from.text("HOST").unwrap_or("127.0.0.1").to_owned(),
             port: from.parsed("PORT", 8000)?,
@@ -401,6 +417,8 @@ mod tests {
             ("AI_MODEL_PROVIDER", "oracle"),
             ("DATABASE_POOL_SIZE", "0"),
             ("ALGORITHM", "none"),
+            ("RATE_LIMIT_CHAT", "-1"),
+            ("TRUSTED_PROXIES", "the load balancer"),
         ] {
             let error = read(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_api::{Closing, Origins};
+use cura_api::{Closing, Limits, Origins};
 use cura_app::health::AiProbe;
 use cura_app::passwords::{HashCost, Passwords};
 use cura_app::session_watch::SessionWatch;
@@ -12,7 +12,7 @@ use cura_app::tokens::{TokenLifetimes, Tokens};
 use cura_app::{App, Parts};
 use cura_domain::{Clock, Entropy};
 use cura_jobs::{Concurrency, Jobs};
-use cura_live::{Live, LiveConfig};
+use cura_live::{Limiter, Live, LiveConfig};
 use cura_providers::ai::Ai;
 use cura_queue::{Workers, WorkersConfig};
 use cura_store::PgPool;
@@ -72,6 +72,15 @@ pub fn pool(settings: &Settings, program: &str) -> Result<PgPool, StartError> {
 /// When `REDIS_URL` is missing or wrong.
 pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
     Live::redis(settings.redis_url()?, LiveConfig::default())
+        .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
+}
+
+/// Rate limits counted on the configured Redis.
+///
+/// # Errors
+/// When `REDIS_URL` is missing or wrong.
+pub fn redis_limiter(settings: &Settings) -> Result<Limiter, StartError> {
+    Limiter::redis(settings.redis_url()?, LiveConfig::default())
         .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
 }
 
@@ -190,11 +199,12 @@ pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), St
 }
 
 /// Serves until `stop`, then lets requests finish for the configured grace.
-pub async fn serve(settings: &Settings, listener: TcpListener, app: App, stop: CancellationToken) {
+pub async fn serve(settings: &Settings, listener: TcpListener, app: App, limiter: &Limiter, stop: CancellationToken) {
     let origins = Origins::new(&settings.allowed_origins);
     // Until the last stream has ended.
     let _watching = AbortOnDropHandle::new(TaskTracker::new().spawn(app.clone().keep_watching_sessions()));
-    let api = cura_api::api(app, origins, Closing::new(stop.clone()));
+    let limits = Limits::new(limiter, settings.rates, settings.trusted_proxies.clone());
+    let api = cura_api::api(app, origins, limits, Closing::new(stop.clone()));
     let cut = cura_api::serve(listener, api, stop, settings.shutdown_grace).await;
     tracing::info!(cut, "the server has stopped");
 }

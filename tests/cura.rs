@@ -126,6 +126,11 @@ impl CuraBuilder {
             ("PASSWORD_HASH_MEMORY_KIB", "8".to_owned()),
             ("PASSWORD_HASH_PASSES", "1".to_owned()),
             ("DATABASE_POOL_SIZE", "5".to_owned()),
+            // Tests of limits set their own.
+            ("RATE_LIMIT_AUTH", "0".to_owned()),
+            ("RATE_LIMIT_CHAT", "0".to_owned()),
+            ("RATE_LIMIT_UPLOAD", "0".to_owned()),
+            ("RATE_LIMIT_DEFAULT", "0".to_owned()),
         ];
         variables.extend(self.variables);
         let mut cura = Cura {

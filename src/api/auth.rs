@@ -14,6 +14,7 @@ use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::Tag;
 use crate::caller;
+use crate::limits::Turn;
 use crate::payload::JsonBody;
 use crate::problem::{Fields, Problem};
 use crate::users::UserView;
@@ -152,7 +153,12 @@ enum PasswordChanged {
 impl AuthApi {
     /// Make an account and sign in
     #[oai(path = "/register", method = "post", operation_id = "register")]
-    async fn register(&self, app: Data<&App>, body: JsonBody<RegisterRequest>) -> Result<Registered, Problem> {
+    async fn register(
+        &self,
+        app: Data<&App>,
+        turn: &Turn,
+        body: JsonBody<RegisterRequest>,
+    ) -> Result<Registered, Problem> {
         let body = body.0;
         let mut fields = Fields::default();
         let email = fields.check("/email", "invalid_format", Email::new(&body.email));
@@ -163,13 +169,19 @@ impl AuthApi {
             body.name.as_deref().map_or(Ok(None), Name::new),
         );
         let (email, password) = fields.finish(email.zip(password))?;
+        turn.of_account(&email).await?;
         let signed_in = app.register(&email, &password, name.flatten().as_ref()).await?;
         Ok(Registered::Created(Json(signed_in.into())))
     }
 
     /// Sign in
     #[oai(path = "/login", method = "post", operation_id = "login")]
-    async fn login(&self, app: Data<&App>, body: JsonBody<LoginRequest>) -> Result<Json<SignedInView>, Problem> {
+    async fn login(
+        &self,
+        app: Data<&App>,
+        turn: &Turn,
+        body: JsonBody<LoginRequest>,
+    ) -> Result<Json<SignedInView>, Problem> {
         let body = body.0;
         let mut fields = Fields::default();
         let email = fields.check("/email", "invalid_format", Email::new(&body.email));
@@ -179,6 +191,7 @@ impl AuthApi {
             body.device_name.as_deref().map_or(Ok(None), Name::new),
         );
         let email = fields.finish(email)?;
+        turn.of_account(&email).await?;
         Ok(Json(
             app.login(&email, &body.password, device.flatten().as_ref())
                 .await?
@@ -193,14 +206,22 @@ impl AuthApi {
     async fn refresh(
         &self,
         app: Data<&App>,
+        turn: &Turn,
         body: JsonBody<RefreshTokenRequest>,
     ) -> Result<Json<SignedInView>, Problem> {
+        turn.of_address().await?;
         Ok(Json(app.refresh(&body.0.refresh_token).await?.into()))
     }
 
     /// Sign out
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
-    async fn logout(&self, app: Data<&App>, body: JsonBody<RefreshTokenRequest>) -> Result<LoggedOut, Problem> {
+    async fn logout(
+        &self,
+        app: Data<&App>,
+        turn: &Turn,
+        body: JsonBody<RefreshTokenRequest>,
+    ) -> Result<LoggedOut, Problem> {
+        turn.of_address().await?;
         app.logout(&body.0.refresh_token).await?;
         Ok(LoggedOut::Done)
     }

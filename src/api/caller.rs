@@ -7,6 +7,7 @@ use poem::{Request, Result};
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::{ApiKey, Bearer};
 
+use crate::limits::Turn;
 use crate::problem::Problem;
 
 /// The access token from `/auth/register`, `/auth/login` or `/auth/refresh`, as `Authorization: Bearer …`.
@@ -50,12 +51,20 @@ impl Watcher {
 
 async fn use_ticket(request: &Request, ticket: ApiKey) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
-    Ok(app.use_ticket(&ticket.key).await.map_err(Problem::from)?)
+    let caller = app.use_ticket(&ticket.key).await.map_err(Problem::from)?;
+    spend(request, caller).await
 }
 
 async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
-    Ok(app.authenticate(&token.token).await.map_err(Problem::from)?)
+    let caller = app.authenticate(&token.token).await.map_err(Problem::from)?;
+    spend(request, caller).await
+}
+
+async fn spend(request: &Request, caller: Caller) -> Result<Caller> {
+    let turn = request.data::<Turn>().ok_or_else(Problem::internal)?;
+    turn.of_caller(caller).await?;
+    Ok(caller)
 }
 
 impl From<AuthenticateError> for Problem {

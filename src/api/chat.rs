@@ -20,6 +20,7 @@ use crate::Tag;
 use crate::caller::{SignedIn, Watcher};
 use crate::closing::Closing;
 use crate::events::AckEvent;
+use crate::limits::Turn;
 use crate::messages::MessageView;
 use crate::payload::JsonBody;
 use crate::prefer;
@@ -95,6 +96,7 @@ impl ChatApi {
         &self,
         caller: SignedIn,
         app: Data<&App>,
+        turn: &Turn,
         closing: Data<&Closing>,
         /// `wait=N`: how many seconds to wait for the answer; 60 unless said otherwise, 0 to not wait (RFC 7240).
         #[oai(name = "Prefer")]
@@ -106,7 +108,7 @@ impl ChatApi {
     ) -> Result<Sent, Problem> {
         let send = read(body.0, None, idempotency_key.0)?;
         let wait = prefer::wait(prefer.0.as_deref());
-        let started = app.start_answer(caller.0, &send).await?;
+        let started = start(&app, turn, caller.0, &send).await?;
         let answer = wait_for(&app, caller.0, started.answer, wait, &closing).await?;
         let user_message = app.message(caller.0, started.user_message).await?;
         let done = answer.status != cura_domain::message::MessageStatus::Sending;
@@ -131,13 +133,14 @@ impl ChatApi {
         &self,
         caller: SignedIn,
         app: Data<&App>,
+        turn: &Turn,
         closing: Data<&Closing>,
         /// The client's own name for this request: the same key again attaches to the first one.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<AnswerStream>, Problem> {
-        stream(&app, &closing, caller.0, read(body.0, None, idempotency_key.0)?).await
+        stream(&app, turn, &closing, caller.0, read(body.0, None, idempotency_key.0)?).await
     }
 
     /// Send a message to a conversation and stream the answer
@@ -148,6 +151,7 @@ impl ChatApi {
         &self,
         caller: SignedIn,
         app: Data<&App>,
+        turn: &Turn,
         closing: Data<&Closing>,
         conversation_id: Path<i64>,
         /// The client's own name for this request: the same key again attaches to the first one.
@@ -156,7 +160,7 @@ impl ChatApi {
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<AnswerStream>, Problem> {
         let send = read(body.0, Some(conversation_id.0), idempotency_key.0)?;
-        stream(&app, &closing, caller.0, send).await
+        stream(&app, turn, &closing, caller.0, send).await
     }
 
     /// One message; of a running answer, with the text so far
@@ -238,13 +242,23 @@ fn read(body: SendMessageRequest, path: Option<i64>, key: Option<String>) -> Res
     })
 }
 
+/// Stores and queues a message. A repetition attaches to the first time, whatever is left of the caller's budget.
+async fn start(app: &App, turn: &Turn, caller: Caller, send: &SendMessage) -> Result<StartedAnswer, Problem> {
+    if let Some(first) = app.find_sent(caller, send).await? {
+        return Ok(first);
+    }
+    turn.of_chat(caller).await?;
+    Ok(app.start_answer(caller, send).await?)
+}
+
 async fn stream(
     app: &App,
+    turn: &Turn,
     closing: &Closing,
     caller: Caller,
     send: SendMessage,
 ) -> Result<Response<AnswerStream>, Problem> {
-    let started = app.start_answer(caller, &send).await?;
+    let started = start(app, turn, caller, &send).await?;
     let follower = if started.replayed {
         let message = app.message(caller, started.answer).await?;
         app.follow_read(caller, message, Position::START).await

@@ -11,6 +11,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 
 use crate::cors::{self, Origins};
+use crate::limits::{Limits, Turn};
 use crate::paths::{KnownPath, Paths};
 use crate::problem::Problem;
 
@@ -22,28 +23,32 @@ pub(crate) struct Front<E> {
     pub(crate) inner: E,
     pub(crate) paths: Paths,
     pub(crate) origins: Origins,
+    pub(crate) limits: Limits,
     pub(crate) entropy: Entropy,
 }
 
 impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
+    async fn call(&self, mut request: Request) -> Result<Response> {
         let begun = Instant::now();
         let id = self.request_id(request.headers());
         let method = request.method().clone();
         // The template, never the path: a path holds ids and a query may hold a token.
         let route = self.paths.find(request.uri().path());
+        let turn = self.limits.turn(&request, route.map(|route| route.template.as_str()));
+        request.set_data(turn.clone());
         let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
         let verdict = self.origins.judge(&request);
         let answered = match cors::preflight(&request, &verdict) {
             Some(preflight) => preflight,
-            None => tracing::Instrument::instrument(self.answer(request, route), span.clone()).await,
+            None => tracing::Instrument::instrument(self.answer(request, route, &turn), span.clone()).await,
         };
         let mut response =
             answered.unwrap_or_else(|problem| span.in_scope(|| problem.render(id.to_str().unwrap_or_default())));
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id);
+        turn.announce(headers);
         cors::mark(headers, verdict);
         harden(headers);
         span.in_scope(|| {
@@ -60,7 +65,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
 }
 
 impl<E: Endpoint<Output = Response>> Front<E> {
-    async fn answer(&self, request: Request, route: Option<&KnownPath>) -> Result<Response, Problem> {
+    async fn answer(&self, request: Request, route: Option<&KnownPath>, turn: &Turn) -> Result<Response, Problem> {
         if request.headers().contains_key(header::CONTENT_ENCODING) {
             // Inflating is how 48 kB become 50 MB.
             return Err(Problem::new(
@@ -83,6 +88,10 @@ impl<E: Endpoint<Output = Response>> Front<E> {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
                 let problem = Problem::from_error(&error);
+                if problem.is_about_signing_in() && !turn.is_counted() {
+                    // Whoever tries tokens is counted by address.
+                    turn.of_address().await?;
+                }
                 Err(match route {
                     Some(route) if error.is::<MethodNotAllowedError>() => problem.with_allow(route.allow.clone()),
                     _ => problem,

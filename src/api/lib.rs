@@ -6,6 +6,7 @@
 mod auth;
 mod caller;
 mod chat;
+mod client_address;
 mod closing;
 mod conversations;
 mod cors;
@@ -13,6 +14,7 @@ mod document;
 mod events;
 mod front;
 mod health;
+mod limits;
 mod messages;
 mod paging;
 mod paths;
@@ -27,9 +29,11 @@ use cura_app::App;
 use poem::{Endpoint, EndpointExt, Response, Route};
 use poem_openapi::{OpenApiService, Tags};
 
+pub use client_address::{InvalidProxies, TrustedProxies};
 pub use closing::Closing;
 pub use cors::Origins;
 pub use document::openapi;
+pub use limits::{Limits, Rates};
 pub use serve::serve;
 
 #[derive(Tags)]
@@ -65,7 +69,7 @@ fn service() -> OpenApiService<Apis, ()> {
 }
 
 /// The whole API, ready to be served. Streams end when `closing` does.
-pub fn api(app: App, origins: Origins, closing: Closing) -> impl Endpoint<Output = Response> + 'static {
+pub fn api(app: App, origins: Origins, limits: Limits, closing: Closing) -> impl Endpoint<Output = Response> + 'static {
     let document = openapi();
     let paths = paths::Paths::new(&document);
     let entropy = app.entropy().clone();
@@ -74,6 +78,7 @@ pub fn api(app: App, origins: Origins, closing: Closing) -> impl Endpoint<Output
         inner: Route::new().nest("/", routes).map_to_response(),
         paths,
         origins,
+        limits,
         entropy,
     }
 }

@@ -150,6 +150,17 @@ impl Problem {
         )
     }
 
+    /// Whether a valid token would have helped.
+    pub(crate) fn is_about_signing_in(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
+    /// Says when to come back.
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
     /// Names the running answer that is in the way.
     pub fn with_message(mut self, id: i64) -> Self {
         self.message_id = Some(id);

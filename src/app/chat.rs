@@ -9,7 +9,7 @@ use cura_queue::{GenerateAnswer, QueueError};
 use cura_store::conversations::LockedConversation;
 use cura_store::idempotency::KeyUse;
 use cura_store::messages::Message;
-use cura_store::{StoreError, conversations, idempotency, messages};
+use cura_store::{PgConnection, StoreError, conversations, idempotency, messages};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -86,6 +86,29 @@ pub enum ReadMessageError {
 }
 
 impl App {
+    /// What an earlier send with the same key stored, if there was one.
+    ///
+    /// # Errors
+    /// [`SendMessageError::KeyReused`] when the key was used for another message.
+    pub async fn find_sent(
+        &self,
+        caller: Caller,
+        send: &SendMessage,
+    ) -> Result<Option<StartedAnswer>, SendMessageError> {
+        let Some(key) = &send.key else {
+            return Ok(None);
+        };
+        let not_before = stamp(&self.0.clock) - KEY_LIFETIME;
+        let mut connection = self.connection().await?;
+        match idempotency::find(&mut connection, caller.user, key.as_str(), not_before).await? {
+            None => Ok(None),
+            Some(first) => self
+                .replay(&mut connection, caller, &request_hash(send), &first)
+                .await
+                .map(Some),
+        }
+    }
+
     /// Stores a message and queues its answer. Both are there, or neither.
     ///
     /// # Errors
@@ -100,7 +123,7 @@ impl App {
             let first = idempotency::find(conn(&mut transaction), caller.user, key, now - KEY_LIFETIME)
                 .await?
                 .ok_or(SendMessageError::ConversationNotFound)?;
-            return self.replay(&mut transaction, caller, hash, &first).await;
+            return self.replay(conn(&mut transaction), caller, hash, &first).await;
         }
         let conversation = match send.conversation {
             Some(id) => match conversations::lock_owned(conn(&mut transaction), caller.user, id).await? {
@@ -140,7 +163,7 @@ impl App {
 
     async fn replay(
         &self,
-        transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>,
+        connection: &mut PgConnection,
         caller: Caller,
         hash: &[u8; 32],
         first: &KeyUse,
@@ -148,7 +171,7 @@ impl App {
         if first.request_hash != hash {
             return Err(SendMessageError::KeyReused);
         }
-        let answer = messages::find_owned(conn(transaction), caller.user, first.answer)
+        let answer = messages::find_owned(connection, caller.user, first.answer)
             .await?
             .ok_or(SendMessageError::ConversationNotFound)?;
         Ok(StartedAnswer {

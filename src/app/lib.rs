@@ -21,6 +21,11 @@ use cura_store::{PgConnection, PgPool};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Transaction};
 
+/// Rate limits, counted where the streams are.
+pub mod limits {
+    pub use cura_live::{Limit, Limiter, Verdict};
+}
+
 pub use accounts::Caller;
 pub use cura_store::StoreError;
 use health::AiProbe;

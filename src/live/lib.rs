@@ -7,6 +7,7 @@
 
 mod answers;
 mod follower;
+mod limits;
 mod redis;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 use answers::Answers;
 pub use follower::{Follower, Progress};
+pub use limits::{Limit, Limiter, Verdict};
 
 /// Limits of `live`.
 #[derive(Debug, Clone, Copy)]

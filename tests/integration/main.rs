@@ -4,6 +4,7 @@
 mod accounts;
 mod bad_requests;
 mod conversations;
+mod limits;
 mod live;
 mod outages;
 mod programs;

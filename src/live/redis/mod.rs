@@ -4,6 +4,7 @@
 //! mirrored here by [`feed`], and readers read the mirror.
 
 mod feed;
+mod limits;
 mod scripts;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::answers::Answers;
 use crate::{AppendError, Follower, InvalidUrl, LiveConfig, LiveUnavailable};
+pub(crate) use limits::RedisLimits;
 use scripts::{Reply, Scripts};
 
 /// The longest pause between two tries to connect.
@@ -47,13 +49,7 @@ impl Drop for Subscription {
 
 impl RedisLive {
     pub(crate) fn connect(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
-        let client = Client::open(url).map_err(|_| InvalidUrl)?;
-        let manager = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(config.timeout))
-            .set_response_timeout(Some(config.timeout))
-            .set_max_delay(MAX_RECONNECT_PAUSE)
-            .set_number_of_retries(usize::MAX);
-        let connection = ConnectionManager::new_lazy_with_config(client.clone(), manager).map_err(|_| InvalidUrl)?;
+        let (client, connection) = manager(url, config)?;
         let mirror = Answers::new(config);
         let changed = Arc::new(Notify::new());
         let feed = feed::Feed {
@@ -127,6 +123,18 @@ impl RedisLive {
             Err(_) => Err(AppendError::Unavailable),
         }
     }
+}
+
+/// A client and a connection that is made when it is needed, and again when it was lost.
+fn manager(url: &str, config: LiveConfig) -> Result<(Client, ConnectionManager), InvalidUrl> {
+    let client = Client::open(url).map_err(|_| InvalidUrl)?;
+    let settings = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(config.timeout))
+        .set_response_timeout(Some(config.timeout))
+        .set_max_delay(MAX_RECONNECT_PAUSE)
+        .set_number_of_retries(usize::MAX);
+    let connection = ConnectionManager::new_lazy_with_config(client.clone(), settings).map_err(|_| InvalidUrl)?;
+    Ok((client, connection))
 }
 
 fn seconds(duration: Duration) -> u64 {

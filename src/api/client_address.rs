@@ -1,0 +1,174 @@
+//! Where a request comes from. `X-Forwarded-For` counts only from proxies we were told to trust, and from right to left:
+//! the right-most address that is not such a proxy. What is left of it, anybody may have written.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use poem::Addr;
+use poem::http::HeaderMap;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The proxies whose `X-Forwarded-For` counts.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+/// Not a comma-separated list of addresses and CIDR ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a comma-separated list of addresses and CIDR ranges, like 10.0.0.0/8,::1")]
+pub struct InvalidProxies;
+
+impl FromStr for TrustedProxies {
+    type Err = InvalidProxies;
+
+    fn from_str(list: &str) -> Result<Self, InvalidProxies> {
+        let range = |text: &str| {
+            text.parse::<IpNet>()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| InvalidProxies)
+        };
+        let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.map(range).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl TrustedProxies {
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|range| range.contains(&address))
+    }
+
+    /// The address of the client behind `peer`.
+    pub(crate) fn client(&self, peer: &Addr, headers: &HeaderMap) -> IpAddr {
+        let mut client = match peer {
+            Addr::SocketAddr(peer) => peer.ip().to_canonical(),
+            // A socket of this machine.
+            Addr::Unix(_) | Addr::Custom(..) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        // Several headers are one list.
+        let lists = headers.get_all(FORWARDED_FOR).iter().rev();
+        let hops = lists.flat_map(|list| list.to_str().unwrap_or_default().rsplit(','));
+        for hop in hops {
+            if !self.trusts(client) {
+                break;
+            }
+            match parse_hop(hop.trim()) {
+                Some(address) => client = address,
+                // Whoever wrote this is not to be believed any further.
+                None => break,
+            }
+        }
+        client
+    }
+}
+
+/// An address, with or without port and brackets.
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse()
+        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()))
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
+}
+
+/// What counts as one client: an IPv4 address, or the /64 an IPv6 customer has.
+pub(crate) fn client_key(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            format!("{}/64", Ipv6Addr::from(network))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for list in forwarded {
+            headers.append(FORWARDED_FOR, HeaderValue::from_str(list).unwrap());
+        }
+        let proxies: TrustedProxies = trusted.parse().unwrap();
+        let peer = Addr::SocketAddr(SocketAddr::new(peer.parse().unwrap(), 1));
+        proxies.client(&peer, &headers).to_string()
+    }
+
+    #[test]
+    fn only_the_right_most_address_no_proxy_of_ours_has_counts() {
+        for (trusted, peer, forwarded, expected) in [
+            ("", "198.51.100.7", &["203.0.113.9"][..], "198.51.100.7"),
+            ("10.0.0.0/8", "198.51.100.7", &["203.0.113.9"], "198.51.100.7"),
+            ("10.0.0.0/8", "10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
+            (
+                "10.0.0.0/8",
+                "10.0.0.1",
+                &["6.6.6.6, 203.0.113.9, 10.0.0.2"],
+                "203.0.113.9",
+            ),
+            (
+                "10.0.0.0/8",
+                "10.0.0.1",
+                &["6.6.6.6", "203.0.113.9", "10.0.0.2"],
+                "203.0.113.9",
+            ),
+            ("10.0.0.0/8", "10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.0/8", "10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.0/8", "10.0.0.1", &["6.6.6.6, nonsense"], "10.0.0.1"),
+            ("10.0.0.0/8", "10.0.0.1", &["6.6.6.6, nonsense, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", "::ffff:10.0.0.1", &["203.0.113.9:4711"], "203.0.113.9"),
+            ("::1", "::1", &["[2001:db8::1]:80"], "2001:db8::1"),
+            ("::1, 10.0.0.0/8", "::1", &["[2001:db8::2]"], "2001:db8::2"),
+        ] {
+            assert_eq!(
+                client(trusted, peer, forwarded),
+                expected,
+                "{trusted} {peer} {forwarded:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_customers_whole_network_is_one_client() {
+        let key = |text: &str| client_key(text.parse().unwrap());
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), key("2001:db8:1:2::1"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        assert_ne!(key("198.51.100.1"), key("198.51.100.2"));
+    }
+
+    #[test]
+    fn what_is_no_list_of_networks_is_refused() {
+        assert!("".parse::<TrustedProxies>().is_ok());
+        for bad in ["10.0.0.0/33", "localhost", "10.0.0.1;10.0.0.2", "*"] {
+            assert_eq!(bad.parse::<TrustedProxies>().unwrap_err(), InvalidProxies, "{bad}");
+        }
+    }
+
+    proptest! {
+        /// Whatever stands left of the first address that is not ours changes nothing, and nothing can panic.
+        #[test]
+        fn what_a_client_writes_itself_does_not_count(written in "[ -~]{0,80}", octet in 1_u8..=254, proxies in 0_usize..4) {
+            let real = format!("203.0.113.{octet}");
+            let mut list = vec![written, real.clone()];
+            list.extend((0..proxies).map(|n| format!("10.0.0.{n}")));
+            prop_assert_eq!(client("10.0.0.0/8", "10.1.1.1", &[&list.join(", ")]), real);
+        }
+
+        #[test]
+        fn any_address_is_read_in_all_its_spellings(bits: u128, port: u16) {
+            let v6 = Ipv6Addr::from(bits);
+            let expected = Some(IpAddr::V6(v6).to_canonical());
+            prop_assert_eq!(parse_hop(&v6.to_string()), expected);
+            prop_assert_eq!(parse_hop(&format!("[{v6}]")), expected);
+            prop_assert_eq!(parse_hop(&format!("[{v6}]:{port}")), expected);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Who may call how often: a budget a minute for each kind of route, by account and by address.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cura_app::Caller;
+use cura_app::limits::{Limit, Limiter, Verdict};
+use cura_domain::account::Email;
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use poem::{FromRequest, Request, RequestBody, Result};
+use sha2::{Digest, Sha256};
+
+use crate::client_address::{TrustedProxies, client_key};
+use crate::problem::Problem;
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// What a route costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Where passwords are tried: by address and by account.
+    Auth,
+    /// Where answers are asked for.
+    Chat,
+    /// Where files come in.
+    Upload,
+    /// Everything else.
+    Default,
+    /// Probes, documents, and what is not there.
+    Free,
+}
+
+/// How often per minute; 0 is no limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// Where passwords are tried.
+    pub auth: u32,
+    /// Where answers are asked for.
+    pub chat: u32,
+    /// Where files come in.
+    pub upload: u32,
+    /// Everything else.
+    pub default: u32,
+}
+
+/// The limits of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Limits(Arc<Parts>);
+
+struct Parts {
+    auth: Option<Limit>,
+    chat: Option<Limit>,
+    upload: Option<Limit>,
+    default: Option<Limit>,
+    proxies: TrustedProxies,
+}
+
+impl Limits {
+    /// Counts with `limiter`; believes `proxies` about where requests come from.
+    pub fn new(limiter: &Limiter, rates: Rates, proxies: TrustedProxies) -> Self {
+        let limit = |name, per_minute| NonZeroU32::new(per_minute).map(|rate| limiter.limit(name, rate));
+        Self(Arc::new(Parts {
+            auth: limit("auth", rates.auth),
+            chat: limit("chat", rates.chat),
+            upload: limit("upload", rates.upload),
+            default: limit("default", rates.default),
+            proxies,
+        }))
+    }
+
+    /// The budgets of one request.
+    pub(crate) fn turn(&self, request: &Request, template: Option<&str>) -> Turn {
+        Turn(Arc::new(TurnParts {
+            limits: self.clone(),
+            class: class_of(request.method(), template),
+            address: self.0.proxies.client(&request.remote_addr().0, request.headers()),
+            tightest: Mutex::new(None),
+        }))
+    }
+
+    fn of(&self, class: Class) -> Option<&Limit> {
+        match class {
+            Class::Auth => self.0.auth.as_ref(),
+            Class::Chat => self.0.chat.as_ref(),
+            Class::Upload => self.0.upload.as_ref(),
+            Class::Default => self.0.default.as_ref(),
+            Class::Free => None,
+        }
+    }
+}
+
+/// What a route of the OpenAPI document costs.
+fn class_of(method: &Method, template: Option<&str>) -> Class {
+    let Some(template) = template else {
+        return Class::Free;
+    };
+    match (method.as_str(), template) {
+        ("POST", "/auth/register" | "/auth/login" | "/auth/password") | ("DELETE", "/users/me") => Class::Auth,
+        ("POST", "/chat/send" | "/chat/stream" | "/chat/stream/{conversation_id}") => Class::Chat,
+        ("POST", "/uploads/file" | "/users/me/avatar") => Class::Upload,
+        (_, path) if path.starts_with("/health") => Class::Free,
+        _ => Class::Default,
+    }
+}
+
+/// One request and what it may spend.
+#[derive(Clone)]
+pub(crate) struct Turn(Arc<TurnParts>);
+
+struct TurnParts {
+    limits: Limits,
+    class: Class,
+    address: IpAddr,
+    /// Of all budgets looked at, the one with the least left.
+    tightest: Mutex<Option<Verdict>>,
+}
+
+impl Turn {
+    /// Spends the caller's budget, as far as their route is one that costs before anything is known of the request.
+    ///
+    /// # Errors
+    /// 429 when there is none left.
+    pub(crate) async fn of_caller(&self, caller: Caller) -> Result<(), Problem> {
+        match self.0.class {
+            // The key of a message is looked at first: a repetition is free.
+            Class::Chat => Ok(()),
+            Class::Auth => {
+                self.of_address().await?;
+                self.spend(Class::Auth, &by_user(caller)).await
+            }
+            class => self.spend(class, &by_user(caller)).await,
+        }
+    }
+
+    /// Spends the caller's budget for asking for answers.
+    ///
+    /// # Errors
+    /// 429 when there is none left.
+    pub(crate) async fn of_chat(&self, caller: Caller) -> Result<(), Problem> {
+        self.spend(Class::Chat, &by_user(caller)).await
+    }
+
+    /// Spends the budget of the address the request comes from.
+    ///
+    /// # Errors
+    /// 429 when there is none left.
+    pub(crate) async fn of_address(&self) -> Result<(), Problem> {
+        let class = if self.0.class == Class::Auth {
+            Class::Auth
+        } else {
+            Class::Default
+        };
+        self.spend(class, &format!("a:{}", client_key(self.0.address))).await
+    }
+
+    /// Spends the budgets of the address the request comes from, and of the account it is about.
+    ///
+    /// # Errors
+    /// 429 when one of them is empty.
+    pub(crate) async fn of_account(&self, email: &Email) -> Result<(), Problem> {
+        self.of_address().await?;
+        // The address of a person goes nowhere in clear.
+        let hash = Sha256::digest(email.as_str().as_bytes());
+        let half: [u8; 16] = std::array::from_fn(|n| hash[n]);
+        self.spend(Class::Auth, &format!("e:{:032x}", u128::from_be_bytes(half)))
+            .await
+    }
+
+    /// Whether anything was looked at.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.tightest().is_some() || self.0.class == Class::Free
+    }
+
+    /// Says in an answer what is left.
+    pub(crate) fn announce(&self, headers: &mut HeaderMap) {
+        if let Some(verdict) = self.tightest() {
+            headers.insert(LIMIT, HeaderValue::from(verdict.limit));
+            headers.insert(REMAINING, HeaderValue::from(verdict.remaining));
+            headers.insert(RESET, HeaderValue::from(whole_seconds(verdict.reset)));
+        }
+    }
+
+    async fn spend(&self, class: Class, who: &str) -> Result<(), Problem> {
+        let Some(limit) = self.0.limits.of(class) else {
+            return Ok(());
+        };
+        let verdict = limit.spend(who).await;
+        {
+            let mut tightest = self.0.tightest.lock().unwrap_or_else(PoisonError::into_inner);
+            let tighter = |known: &Verdict| (verdict.allowed, verdict.remaining) < (known.allowed, known.remaining);
+            if tightest.as_ref().is_none_or(tighter) {
+                *tightest = Some(verdict);
+            }
+        }
+        if verdict.allowed {
+            return Ok(());
+        }
+        let retry_after = Duration::from_secs(whole_seconds(verdict.retry_after));
+        let detail = "Too many requests; come back later.";
+        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after(retry_after))
+    }
+
+    fn tightest(&self) -> Option<Verdict> {
+        *self.0.tightest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> FromRequest<'a> for &'a Turn {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> Result<Self> {
+        Ok(request.data::<Turn>().ok_or_else(Problem::internal)?)
+    }
+}
+
+fn by_user(caller: Caller) -> String {
+    format!("u:{}", caller.user)
+}
+
+/// Rounded up: who comes back a moment early would be refused again.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
