@@ -6,6 +6,7 @@
 )]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use cura_bin::settings::{SettingError, Settings};
@@ -40,7 +41,11 @@ enum Command {
 #[derive(Subcommand)]
 enum Migrate {
     /// Apply everything that is missing.
-    Up,
+    Up {
+        /// How many seconds to wait for Postgres.
+        #[arg(long, default_value_t = 3, value_name = "SECONDS")]
+        wait: u64,
+    },
     /// Take back the newest migrations, and lose what they hold.
     Down {
         /// How many.
@@ -87,7 +92,8 @@ async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result
     let pool = wiring::pool(settings, "cura-admin")?;
     let failed = |error: sqlx::migrate::MigrateError| StartError::Other(format!("migrating failed: {error}"));
     match command {
-        Migrate::Up => {
+        Migrate::Up { wait } => {
+            wiring::database(&pool, Duration::from_secs(wait)).await?;
             let missing = migrations::pending(&pool).await.map_err(failed)?;
             migrations::up(&pool).await.map_err(failed)?;
             if as_json {

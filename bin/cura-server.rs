@@ -57,8 +57,8 @@ async fn serve(settings: Settings, wait: Duration) -> Result<(), StartError> {
 fn develop() -> Result<(), StartError> {
     let mut settings = Settings::from_environment()?;
     // Held until the end: the last one to let go stops the private Postgres.
-    let postgres = dev::prepare(&mut settings)?;
+    let prepared = dev::prepare(&mut settings)?;
     let outcome = program::start(settings, dev::run);
-    drop(postgres);
+    drop(prepared);
     outcome
 }

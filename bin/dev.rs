@@ -1,6 +1,6 @@
 //! `cura-server dev`: everything in one process, nothing to configure.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,21 +19,59 @@ use crate::{lifecycle, migrations};
 /// How long answers may finish when the process stops; on one machine nobody else could take them over.
 const FINISH: Duration = Duration::from_secs(10);
 
+/// What a process holds while it runs; the operating system takes it back, however the process ends.
+pub struct Prepared {
+    _lock: Option<File>,
+    _postgres: Option<PrivatePostgres>,
+}
+
 /// A private Postgres and a signing key of its own, where the settings name none. Blocks; call before the runtime starts.
 ///
 /// # Errors
 /// When the private Postgres cannot be started, or the data folder cannot be written.
-pub fn prepare(settings: &mut Settings) -> Result<Option<PrivatePostgres>, StartError> {
+pub fn prepare(settings: &mut Settings) -> Result<Prepared, StartError> {
+    let alone = settings
+        .redis_url
+        .is_none()
+        .then(|| keep_to_ourselves(&settings.data_dir));
+    let _lock = alone.transpose()?;
     if settings.secret_key.is_none() {
         settings.secret_key = Some(signing_key(&settings.data_dir)?);
     }
     if settings.database_url.is_some() {
-        return Ok(None);
+        return Ok(Prepared { _lock, _postgres: None });
     }
     let postgres = PrivatePostgres::start(&settings.data_dir, Profile::Durable, None)
         .map_err(|error| StartError::Other(error.to_string()))?;
     settings.database_url = Some(postgres.url("cura").into());
-    Ok(Some(postgres))
+    Ok(Prepared {
+        _lock,
+        _postgres: Some(postgres),
+    })
+}
+
+/// Keeps the data folder to one process, because two do not see each other's streams.
+///
+/// # Errors
+/// When there is another one.
+fn keep_to_ourselves(data_dir: &Path) -> Result<File, StartError> {
+    let path = data_dir.join("dev.lock");
+    let failed = |error| StartError::Other(format!("{} cannot be used: {error}", path.display()));
+    fs::create_dir_all(data_dir).map_err(failed)?;
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(StartError::Other(format!(
+            "another `cura-server dev` uses {}; stop it, choose another DATA_DIR, or set REDIS_URL, where they can meet",
+            data_dir.display()
+        ))),
+        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 /// The key in the data folder, made when there is none, so that people stay signed in.
@@ -42,21 +80,30 @@ fn signing_key(data_dir: &Path) -> Result<Secret, StartError> {
     let failed = |error| StartError::Other(format!("{} cannot be used: {error}", path.display()));
     match fs::read_to_string(&path) {
         Ok(key) if key.trim().len() >= 32 => return Ok(key.trim().into()),
-        Ok(_) => {}
+        Ok(_) => return Err(StartError::Other(format!("{} holds no key; remove it", path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
     fs::create_dir_all(data_dir).map_err(failed)?;
     let key = crate::secret();
+    // Whole or not at all: others may start at the same moment.
+    let own = data_dir.join(format!("secret_key.{}", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&path)
+        .open(&own)
         .map_err(failed)?;
     file.write_all(key.as_bytes()).map_err(failed)?;
-    Ok(key.into())
+    let linked = fs::hard_link(&own, &path);
+    fs::remove_file(&own).map_err(failed)?;
+    match linked {
+        Ok(()) => Ok(key.into()),
+        // Somebody else was first.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => signing_key(data_dir),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Server and workers until a signal comes.
@@ -70,13 +117,17 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     migrations::up(&pool)
         .await
         .map_err(|error| StartError::Other(format!("the database cannot be migrated: {error}")))?;
-    let live = Live::in_process(LiveConfig::default());
+    // With a Redis, several of these can run on one database.
+    let (live, limiter) = match settings.redis_url {
+        Some(_) => (wiring::redis_live(&settings)?, wiring::redis_limiter(&settings)?),
+        None => (Live::in_process(LiveConfig::default()), Limiter::in_process()),
+    };
     let ai = wiring::ai(&settings)?;
     let app = wiring::app(&settings, pool.clone(), live.clone(), ai.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
     let workers = wiring::workers(&settings, &pool, live, ai, |_| true);
     welcome(address, &settings.ai);
-    wiring::serve(&settings, listener, app, &Limiter::in_process(), stop).await;
+    wiring::serve(&settings, listener, app, &limiter, stop).await;
     workers.shutdown(FINISH).await;
     Ok(())
 }

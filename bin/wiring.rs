@@ -96,6 +96,29 @@ pub fn ai(settings: &Settings) -> Result<Ai, StartError> {
     }
 }
 
+/// Waits until Postgres answers; at most `wait`.
+///
+/// # Errors
+/// When it does not.
+pub async fn database(pool: &PgPool, wait: Duration) -> Result<(), StartError> {
+    let until = Instant::now() + wait;
+    while cura_store::in_time(cura_store::pool::ping(pool)).await.is_err() {
+        if Instant::now() >= until {
+            return Err(no_database());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+fn no_database() -> StartError {
+    wrong(
+        "DATABASE_URL",
+        "names a Postgres that does not let us in; start it, or correct the URL",
+    )
+    .into()
+}
+
 /// Waits until Postgres answers, has every migration, and `live` answers; at most `wait`.
 ///
 /// # Errors
@@ -119,11 +142,7 @@ async fn look(pool: &PgPool, live: &Live) -> Result<(), StartError> {
         Ok(Ok(0)) => {}
         Ok(Ok(_)) => return Err(other("the database lacks migrations; run `cura-admin migrate up`")),
         Ok(Err(_)) | Err(_) => {
-            return Err(wrong(
-                "DATABASE_URL",
-                "names a Postgres that does not let us in; start it, or correct the URL",
-            )
-            .into());
+            return Err(no_database());
         }
     }
     live.ping().await.map_err(|_| {
@@ -205,6 +224,6 @@ pub async fn serve(settings: &Settings, listener: TcpListener, app: App, limiter
     let _watching = AbortOnDropHandle::new(TaskTracker::new().spawn(app.clone().keep_watching_sessions()));
     let limits = Limits::new(limiter, settings.rates, settings.trusted_proxies.clone());
     let api = cura_api::api(app, origins, limits, Closing::new(stop.clone()));
-    let cut = cura_api::serve(listener, api, stop, settings.shutdown_grace).await;
+    let cut = cura_api::serve(listener, api, &entropy(), stop, settings.shutdown_grace).await;
     tracing::info!(cut, "the server has stopped");
 }

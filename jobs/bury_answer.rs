@@ -4,18 +4,17 @@
 
 use cura_domain::MessageId;
 use cura_queue::{BuryAnswer, JobError};
-use cura_store::answers;
+use cura_store::{answers, in_time};
 
-use crate::{Parts, store_error};
+use crate::{Parts, not_begun};
 
 pub(crate) async fn run(parts: &Parts, job: BuryAnswer) -> Result<(), JobError> {
     let id = MessageId(job.message_id);
-    let mut connection = parts.pool.acquire().await.map_err(|error| store_error(error.into()))?;
-    let failed = answers::fail(&mut connection, id, None, "generation_failed", None, parts.clock.now())
-        .await
-        .map_err(store_error)?;
-    drop(connection);
-    match failed {
+    let failed = in_time(async {
+        let mut connection = parts.pool.acquire().await?;
+        answers::fail(&mut connection, id, None, "generation_failed", None, parts.clock.now()).await
+    });
+    match failed.await.map_err(not_begun)? {
         Some(fence) => {
             tracing::warn!(message_id = %id, "an answer's job died; the answer was closed as failed");
             // Watchers that miss this find out from Postgres.

@@ -3,20 +3,25 @@
 //! May run twice, even at once after a network split: each run takes a fence first, and what an older run still writes
 //! changes nothing. A final answer is never taken again, so a second run ends at once.
 
+use std::time::Duration;
+
 use cura_domain::MessageId;
 use cura_domain::message::FinishReason;
 use cura_domain::prompt::{self, PromptMessage};
 use cura_providers::ai::{AiError, AnswerStream, Piece, Prompt};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
 use cura_store::answers::TakenAnswer;
-use cura_store::{answers, messages};
+use cura_store::{answers, in_time, messages};
+use futures_util::future::{BoxFuture, Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
 
-use crate::writer::AnswerWriter;
-use crate::{Parts, store_error};
+use crate::writer::{AnswerWriter, Saved};
+use crate::{Parts, not_begun};
 
 /// How many messages back a prompt can reach; its size in bytes is limited by the domain.
 const HISTORY_MESSAGES: i64 = 200;
+/// The longest a person waits for a provider that names the time at which it will work again.
+const MAX_PATIENCE: Duration = Duration::from_secs(60);
 /// The most text written at once.
 const MAX_MERGED_BYTES: usize = 16 * 1024;
 
@@ -46,11 +51,18 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     // Shutting down is no reason to stop: running answers are drained, and given back only at the deadline.
     let stopped = run.cut();
     tokio::pin!(stopped);
+    // Beside the stream: a database that answers slowly, or not at all, holds no word back.
+    let mut saving: Fuse<BoxFuture<'static, Saved>> = Fuse::terminated();
     loop {
         let piece = tokio::select! {
             piece = pieces.next() => piece,
-            _ = save.tick() => {
-                writer.save().await?;
+            _ = save.tick(), if saving.is_terminated() => {
+                writer.restore_if_lost().await?;
+                saving = writer.save().map_or_else(Fuse::terminated, |save| save.boxed().fuse());
+                continue;
+            }
+            saved = &mut saving => {
+                writer.saved(saved)?;
                 continue;
             }
             reason = &mut stopped => match reason {
@@ -101,7 +113,7 @@ fn take_ready(pieces: &mut AnswerStream, text: &mut String) -> Option<Option<Res
 
 /// Takes the answer and reads what the model is told, in one transaction.
 async fn take(parts: &Parts, id: MessageId) -> Result<Option<(TakenAnswer, Vec<PromptMessage>)>, JobError> {
-    let taken = async {
+    let taken = in_time(async {
         let mut transaction = parts.pool.begin().await?;
         let Some(taken) = answers::take(&mut transaction, id, parts.clock.now()).await? else {
             return Ok(None);
@@ -115,14 +127,15 @@ async fn take(parts: &Parts, id: MessageId) -> Result<Option<(TakenAnswer, Vec<P
         .await?;
         transaction.commit().await?;
         Ok(Some((taken, prompt::assemble(history))))
-    };
-    taken.await.map_err(store_error)
+    });
+    taken.await.map_err(not_begun)
 }
 
 /// The provider failed: another attempt when that makes sense and is left, else the answer is an error.
 async fn give_up_or_retry(writer: AnswerWriter<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
     let reason = error.to_string();
-    if error.retryable() && run.attempt < run.max_attempts {
+    let soon = error.retry_after().is_none_or(|after| after <= MAX_PATIENCE);
+    if error.retryable() && soon && run.attempt < run.max_attempts {
         tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; trying again");
         return Err(JobError::Retry {
             after: error.retry_after(),

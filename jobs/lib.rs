@@ -5,6 +5,7 @@ mod generate_answer;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cura_domain::Clock;
 use cura_live::Live;
@@ -61,6 +62,20 @@ impl Jobs {
             });
         }
         workers
+    }
+}
+
+/// How long a job that found no database waits to be tried again.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A job that could not even begin: when the database is away, that is no attempt.
+fn not_begun(error: StoreError) -> JobError {
+    match error {
+        StoreError::Unavailable(_) => JobError::Postpone {
+            after: DATABASE_PAUSE,
+            reason: error.to_string(),
+        },
+        StoreError::Query(_) | StoreError::UnknownWord(_) => store_error(error),
     }
 }
 

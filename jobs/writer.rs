@@ -11,7 +11,7 @@ use cura_domain::message::{FinishReason, Usage};
 use cura_live::AppendError;
 use cura_queue::JobError;
 use cura_store::answers::{Finished, TakenAnswer};
-use cura_store::{StoreError, answers, conversations};
+use cura_store::{StoreError, answers, conversations, in_time};
 use tokio::time::Instant;
 
 use crate::Parts;
@@ -35,6 +35,12 @@ pub(crate) struct AnswerWriter<'a> {
     prompt_bytes: usize,
     /// Whether `live` holds everything of `text`.
     live_whole: bool,
+}
+
+/// What became of a save.
+pub(crate) struct Saved {
+    written: Result<bool, StoreError>,
+    bytes: usize,
 }
 
 impl<'a> AnswerWriter<'a> {
@@ -92,24 +98,41 @@ impl<'a> AnswerWriter<'a> {
         Ok(())
     }
 
-    /// Saves the text so far, and writes back to `live` what it lost.
+    /// Writes back to `live` what it lost.
     ///
     /// # Errors
-    /// When a newer attempt has begun. A database that is away is no error: there is another second.
-    pub(crate) async fn save(&mut self) -> Result<(), JobError> {
-        if !self.live_whole {
-            self.restore().await?;
-        }
+    /// When a newer attempt has begun.
+    pub(crate) async fn restore_if_lost(&mut self) -> Result<(), JobError> {
+        if self.live_whole { Ok(()) } else { self.restore().await }
+    }
+
+    /// Saves the text so far, if there is more than was saved; to be awaited beside the stream, then told to
+    /// [`Self::saved`].
+    pub(crate) fn save(&self) -> Option<impl Future<Output = Saved> + Send + 'static> {
         if self.saved == self.text.len() {
-            return Ok(());
+            return None;
         }
-        let saving = async {
-            let mut connection = self.parts.pool.acquire().await?;
-            let now = self.parts.clock.now();
-            answers::save_progress(&mut connection, self.id, self.taken.fence, &self.text, now).await
-        };
-        match saving.await {
-            Ok(true) => self.saved = self.text.len(),
+        let (pool, now) = (self.parts.pool.clone(), self.parts.clock.now());
+        let (id, fence, text) = (self.id, self.taken.fence, self.text.clone());
+        Some(async move {
+            let written = in_time(async {
+                let mut connection = pool.acquire().await?;
+                answers::save_progress(&mut connection, id, fence, &text, now).await
+            });
+            Saved {
+                written: written.await,
+                bytes: text.len(),
+            }
+        })
+    }
+
+    /// Notes what became of a save. A database that is away is no error: there is another second.
+    ///
+    /// # Errors
+    /// When a newer attempt has begun.
+    pub(crate) fn saved(&mut self, saved: Saved) -> Result<(), JobError> {
+        match saved.written {
+            Ok(true) => self.saved = saved.bytes,
             Ok(false) => return Err(superseded()),
             Err(error) => tracing::warn!(message_id = %self.id, %error, "saving an answer's progress failed"),
         }
@@ -190,7 +213,7 @@ impl<'a> AnswerWriter<'a> {
     {
         let give_up = Instant::now() + END_PATIENCE;
         loop {
-            match write().await {
+            match in_time(write()).await {
                 Ok(written) => return Ok(written),
                 Err(StoreError::Unavailable(_)) if Instant::now() < give_up => tokio::time::sleep(END_PAUSE).await,
                 Err(error) => return Err(crate::store_error(error)),

@@ -1,9 +1,8 @@
-//! A wire that can be cut: a TCP port in front of the test server.
+//! A wire that can be cut, or swallow everything: a TCP port in front of Postgres or Redis.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
@@ -14,6 +13,8 @@ use crate::TestDatabase;
 enum State {
     Open,
     Cut,
+    /// Sockets stay open and nothing comes through any more, as when a network loses everything.
+    Silent,
 }
 
 /// The wire.
@@ -29,6 +30,19 @@ impl Proxy {
     /// When the tests were given a server instead of a private one.
     pub async fn to_postgres(database: &TestDatabase) -> Self {
         let socket = database.socket().expect("the private Postgres; unset DATABASE_URL");
+        Self::start(move || UnixStream::connect(socket.clone())).await
+    }
+
+    /// In front of a port of this machine.
+    pub async fn to_port(target: u16) -> Self {
+        Self::start(move || TcpStream::connect(("127.0.0.1", target))).await
+    }
+
+    async fn start<S, F>(connect: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = std::io::Result<S>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let state = Arc::new(watch::Sender::new(State::Open));
@@ -36,9 +50,9 @@ impl Proxy {
         #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *wire.borrow() == State::Open {
+                if *wire.borrow() != State::Cut {
                     #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-                    tokio::spawn(carry(client, socket.clone(), wire.subscribe()));
+                    tokio::spawn(carry(client, connect(), wire.subscribe()));
                 }
             }
         });
@@ -59,19 +73,39 @@ impl Proxy {
         self.state.send_replace(State::Cut);
     }
 
-    /// Lets connections through again.
+    /// Swallows everything that is sent from now on; no connection of now ever works again.
+    pub fn fall_silent(&self) {
+        self.state.send_replace(State::Silent);
+    }
+
+    /// Where it is.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Lets new connections through again.
     pub fn restore(&self) {
         self.state.send_replace(State::Open);
     }
 }
 
-async fn carry(mut client: TcpStream, socket: PathBuf, mut state: watch::Receiver<State>) {
-    let Ok(mut server) = UnixStream::connect(socket).await else {
+async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+    mut client: TcpStream,
+    connecting: impl Future<Output = std::io::Result<S>>,
+    mut state: watch::Receiver<State>,
+) {
+    let Ok(mut server) = connecting.await else {
         return;
     };
-    tokio::select! {
-        // Either end may go as it likes.
-        _ = copy_bidirectional(&mut client, &mut server) => {}
-        _ = state.wait_for(|state| *state == State::Cut) => {}
+    let now = *state.borrow_and_update();
+    if now == State::Open {
+        tokio::select! {
+            // Either end may go as it likes.
+            _ = copy_bidirectional(&mut client, &mut server) => return,
+            _ = state.wait_for(|state| *state != State::Open) => {}
+        }
+    }
+    if *state.borrow() == State::Silent {
+        std::future::pending::<()>().await;
     }
 }

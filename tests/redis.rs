@@ -37,6 +37,11 @@ impl TestRedis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {

@@ -8,7 +8,7 @@ use cura_app::follow::AnswerEvent;
 use cura_app::{App, Caller};
 use cura_domain::answer::Position;
 use cura_domain::idempotency::IdempotencyKey;
-use cura_domain::message::MessageText;
+use cura_domain::message::{MessageText, Role};
 use cura_domain::{ConversationId, MessageId};
 use poem::http::StatusCode;
 use poem::web::Data;
@@ -109,19 +109,19 @@ impl ChatApi {
         let send = read(body.0, None, idempotency_key.0)?;
         let wait = prefer::wait(prefer.0.as_deref());
         let started = start(&app, turn, caller.0, &send).await?;
-        let answer = wait_for(&app, caller.0, started.answer, wait, &closing).await?;
-        let user_message = app.message(caller.0, started.user_message).await?;
+        let location = format!("/chat/messages/{}", started.answer.id);
+        let answer = wait_for(&app, caller.0, started.answer, wait, &closing).await;
         let done = answer.status != cura_domain::message::MessageStatus::Sending;
         let body = Json(SentView {
             conversation_id: started.conversation.0,
-            user_message: user_message.into(),
+            user_message: started.user_message.into(),
             assistant_message: answer.into(),
         });
         let replayed = started.replayed.then_some(true);
         Ok(if done {
             Sent::Answered(body, replayed)
         } else {
-            Sent::Accepted(body, replayed, format!("/chat/messages/{}", started.answer))
+            Sent::Accepted(body, replayed, location)
         })
     }
 
@@ -203,8 +203,11 @@ impl ChatApi {
         })?;
         let caller = watcher.caller();
         let message = app.message(caller, MessageId(message_id.0)).await?;
+        if message.role != Role::Assistant {
+            return Err(Problem::not_found("answer_not_found", "This message is no answer."));
+        }
         let id = message.id;
-        let follower = app.follow_read(caller, message, position).await;
+        let follower = app.follow_read(caller, message, position);
         Ok(AnswerStream::new(
             id,
             None,
@@ -259,35 +262,24 @@ async fn stream(
     send: SendMessage,
 ) -> Result<Response<AnswerStream>, Problem> {
     let started = start(app, turn, caller, &send).await?;
-    let follower = if started.replayed {
-        let message = app.message(caller, started.answer).await?;
-        app.follow_read(caller, message, Position::START).await
-    } else {
-        app.follow(caller, started.answer, Position::START).await
-    };
-    let session = app.open_session_of(caller);
-    let stream = AnswerStream::new(started.answer, Some(started.into()), follower, session, closing.token());
-    let response = Response::new(stream);
-    Ok(if started.replayed {
+    let (replayed, ack) = (started.replayed, AckEvent::from(&started));
+    let (id, session) = (started.answer.id, app.open_session_of(caller));
+    let follower = app.follow_read(caller, started.answer, Position::START);
+    let response = Response::new(AnswerStream::new(id, Some(ack), follower, session, closing.token()));
+    Ok(if replayed {
         response.header("Idempotent-Replayed", "true")
     } else {
         response
     })
 }
 
-/// The answer when it is final, or as it stands when `wait` is over or the server closes.
-async fn wait_for(
-    app: &App,
-    caller: Caller,
-    answer: MessageId,
-    wait: Duration,
-    closing: &Closing,
-) -> Result<Message, Problem> {
-    let message = app.message(caller, answer).await?;
+/// The answer when it is final, or as it stands when `wait` is over or the server closes. What is stored is stored:
+/// nothing that goes wrong here is the sender's business.
+async fn wait_for(app: &App, caller: Caller, answer: Message, wait: Duration, closing: &Closing) -> Message {
     if wait.is_zero() {
-        return Ok(message);
+        return answer;
     }
-    let mut follower = app.follow_read(caller, message, Position::START).await;
+    let mut follower = app.follow_read(caller, answer.clone(), Position::START);
     let ended = async {
         while let Some(event) = follower.next().await {
             if let AnswerEvent::Ended { message, .. } = event {
@@ -303,17 +295,17 @@ async fn wait_for(
         () = token.cancelled() => None,
     };
     match ended {
-        Some(message) => Ok(message),
-        None => Ok(app.message(caller, answer).await?),
+        Some(message) => message,
+        None => app.message(caller, answer.id).await.unwrap_or(answer),
     }
 }
 
-impl From<StartedAnswer> for AckEvent {
-    fn from(started: StartedAnswer) -> Self {
+impl From<&StartedAnswer> for AckEvent {
+    fn from(started: &StartedAnswer) -> Self {
         Self {
             conversation_id: started.conversation.0,
-            user_message_id: started.user_message.0,
-            message_id: started.answer.0,
+            user_message_id: started.user_message.id.0,
+            message_id: started.answer.id.0,
             replayed: started.replayed,
         }
     }
@@ -333,7 +325,7 @@ impl From<SendMessageError> for Problem {
                 "This Idempotency-Key was used for another request.",
             ),
             SendMessageError::Store(error) => error.into(),
-            SendMessageError::Queue(error) => {
+            error @ (SendMessageError::Queue(_) | SendMessageError::JobKnown) => {
                 tracing::error!(%error, "a job could not be enqueued");
                 Self::internal()
             }

@@ -1,6 +1,6 @@
 //! `/conversations`: making, listing and reading them.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use cura_app::App;
 use cura_app::conversations::{Conversation, ListPosition, Order, ReadConversationError};
 use cura_domain::conversation::{ConversationStatus, Title};
@@ -259,8 +259,11 @@ impl Cursor for ListPosition {
 
     fn read(text: &str) -> Option<Self> {
         let (at, id) = text.strip_prefix('c')?.split_once('.')?;
+        let last_message_at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
+        // Times we have given out; Postgres refuses some that chrono can hold.
+        (1970..=9999).contains(&last_message_at.year()).then_some(())?;
         Some(Self {
-            last_message_at: DateTime::from_timestamp_micros(at.parse().ok()?)?,
+            last_message_at,
             id: id.parse().ok()?,
         })
     }

@@ -2,7 +2,7 @@
 //! and panic, the headers every answer has, and the access log.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cura_domain::Entropy;
 use futures_util::FutureExt;
@@ -13,9 +13,14 @@ use poem::{Endpoint, Request, Response, Result};
 use crate::cors::{self, Origins};
 use crate::limits::{Limits, Turn};
 use crate::paths::{KnownPath, Paths};
+use crate::prefer;
 use crate::problem::Problem;
 
+/// Headers that handlers read.
+const TEXT_HEADERS: [&str; 4] = ["authorization", "idempotency-key", "last-event-id", "prefer"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest a handler may take, arrival of the body included; every call it makes has a shorter limit of its own.
+const HANDLER_LIMIT: Duration = Duration::from_secs(25);
 /// The longest request id of a caller we keep.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -74,6 +79,18 @@ impl<E: Endpoint<Output = Response>> Front<E> {
                 "Compressed requests are not taken.",
             ));
         }
+        // poem takes a header that is no text for one that is not there, and a key that is ignored protects nobody.
+        let unreadable = |name: &str| {
+            request
+                .headers()
+                .get_all(name)
+                .iter()
+                .any(|value| value.to_str().is_err())
+        };
+        if let Some(name) = TEXT_HEADERS.into_iter().find(|name| unreadable(name)) {
+            let detail = format!("The header {name} may hold visible ASCII characters only.");
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_header", detail));
+        }
         let accept = request
             .headers()
             .get(header::ACCEPT)
@@ -84,7 +101,18 @@ impl<E: Endpoint<Output = Response>> Front<E> {
             let detail = format!("This address answers with {}.", route.produces);
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
         }
-        match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
+        // Waiting for an answer is what one route is for.
+        let limit = match route {
+            Some(route) if route.template == "/chat/send" => HANDLER_LIMIT + prefer::MAX_WAIT,
+            _ => HANDLER_LIMIT,
+        };
+        let handled = tokio::time::timeout(limit, AssertUnwindSafe(self.inner.call(request)).catch_unwind());
+        let Ok(handled) = handled.await else {
+            tracing::error!("a handler took too long");
+            let detail = "This took too long; please try again.";
+            return Err(Problem::unavailable("timeout", detail, Duration::from_secs(2)));
+        };
+        match handled {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
                 let problem = Problem::from_error(&error);
@@ -94,6 +122,10 @@ impl<E: Endpoint<Output = Response>> Front<E> {
                 }
                 Err(match route {
                     Some(route) if error.is::<MethodNotAllowedError>() => problem.with_allow(route.allow.clone()),
+                    // What is not in the document are the document's own pages.
+                    None if error.is::<MethodNotAllowedError>() => {
+                        problem.with_allow(HeaderValue::from_static("GET, HEAD"))
+                    }
                     _ => problem,
                 })
             }
@@ -113,11 +145,16 @@ impl<E: Endpoint<Output = Response>> Front<E> {
             !bytes.is_empty() && bytes.len() <= MAX_REQUEST_ID && bytes.iter().all(plain)
         };
         headers.get(REQUEST_ID).filter(sensible).cloned().unwrap_or_else(|| {
-            let id = format!("{:032x}", u128::from_be_bytes(self.entropy.bytes::<16>()));
             // Hexadecimal digits are always a valid header.
-            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+            HeaderValue::try_from(fresh_request_id(&self.entropy))
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         })
     }
+}
+
+/// A request id nobody has had before.
+pub(crate) fn fresh_request_id(entropy: &Entropy) -> String {
+    format!("{:032x}", u128::from_be_bytes(entropy.bytes::<16>()))
 }
 
 /// Headers every answer has, unless it has its own.

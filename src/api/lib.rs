@@ -17,6 +17,7 @@ mod health;
 mod limits;
 mod messages;
 mod paging;
+mod parser_problems;
 mod paths;
 pub mod payload;
 mod prefer;

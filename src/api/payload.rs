@@ -25,7 +25,7 @@ pub const MAX_JSON_BYTES: usize = 256 * 1024;
 /// How much of a body that is too large is read to the end, in bytes, before the connection is closed on it.
 const MAX_DISCARDED_BYTES: u64 = 8 * 1024 * 1024;
 /// How long a body may take to arrive.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Fields only Cura sets. A body that tries to is refused, so that nobody believes it worked.
 const PRIVILEGED: [&str; 8] = [
     "id",

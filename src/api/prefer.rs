@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How long a client waits when it does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait: proxies give up sooner or later.
-const MAX_WAIT: Duration = Duration::from_secs(300);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// The wait a `Prefer` header asks for. What cannot be read counts as not said, as RFC 7240 wants it.
 pub(crate) fn wait(prefer: Option<&str>) -> Duration {

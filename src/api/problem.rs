@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cura_app::StoreError;
 use cura_app::passwords::PasswordError;
+use cura_domain::Entropy;
 use poem::error::{MethodNotAllowedError, NotFoundError, ParseQueryError, ResponseError, SizedLimitError};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Error, Response};
@@ -17,6 +18,8 @@ use poem_openapi::error::{
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::{ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
+
+use crate::front::fresh_request_id;
 
 /// After what time a client should try again when something is away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -134,11 +137,7 @@ impl Problem {
 
     /// 503: Postgres is away.
     fn database_away() -> Self {
-        Self::unavailable(
-            "database_unavailable",
-            "The database is away; nothing was changed.",
-            AWAY,
-        )
+        Self::unavailable("database_unavailable", "The database is away; please try again.", AWAY)
     }
 
     /// 500: our fault. The cause is logged where it is known, never shown.
@@ -175,7 +174,27 @@ impl Problem {
 
     /// The HTTP answer.
     pub fn render(self, request_id: &str) -> Response {
-        let view = ProblemView {
+        let (status, allow, retry_after) = (self.status, self.allow.clone(), self.retry_after);
+        let view = self.view(request_id);
+        let mut response = Response::builder()
+            .status(status)
+            .content_type(CONTENT_TYPE)
+            .body(view.to_json_string());
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(allow) = allow {
+            headers.insert(header::ALLOW, *allow);
+        }
+        if let Some(after) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        response
+    }
+
+    fn view(self, request_id: &str) -> ProblemView {
+        ProblemView {
             kind: "about:blank".to_owned(),
             title: self.status.canonical_reason().unwrap_or("Unknown").to_owned(),
             status: self.status.as_u16().into(),
@@ -184,22 +203,20 @@ impl Problem {
             request_id: request_id.to_owned(),
             errors: (!self.errors.is_empty()).then_some(self.errors),
             message_id: self.message_id,
-        };
-        let mut response = Response::builder()
-            .status(self.status)
-            .content_type(CONTENT_TYPE)
-            .body(view.to_json_string());
-        let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, *allow);
-        }
-        if let Some(after) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
-        }
-        response
+    }
+
+    /// The HTTP answer as bytes, for a request that could not be parsed; the connection closes after it.
+    pub(crate) fn render_raw(self, entropy: &Entropy) -> Vec<u8> {
+        let request_id = fresh_request_id(entropy);
+        let status = self.status;
+        let body = self.view(&request_id).to_json_string();
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {}\r\nx-request-id: {request_id}\r\n\
+             cache-control: no-store\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        [head.into_bytes(), body.into_bytes()].concat()
     }
 
     /// What an error of ours, of poem or of poem-openapi means to the client.
@@ -325,7 +342,9 @@ impl ApiResponse for Problem {
             (401, "No valid access token."),
             (403, "Signed in, but not allowed."),
             (404, "Not there, or not yours."),
+            (405, "Not a method of this address; see Allow."),
             (406, "Nothing this address can produce is accepted."),
+            (408, "The body took too long to arrive."),
             (409, "In conflict with the present state."),
             (413, "The body is too large."),
             (415, "Not a content type this address takes."),

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cura_domain::Entropy;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::parser_problems::ProblemWriter;
 
 /// How many connections one server holds; more wait in the operating system's queue.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -38,6 +41,7 @@ const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     api: impl Endpoint<Output = Response> + 'static,
+    entropy: &Entropy,
     closing: CancellationToken,
     drain: Duration,
 ) -> usize {
@@ -49,7 +53,7 @@ pub async fn serve(
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             break;
         };
-        let connection = connection(socket, peer, Arc::clone(&api), closing.clone());
+        let connection = connection(socket, peer, Arc::clone(&api), entropy.clone(), closing.clone());
         let cut = cut.clone();
         connections.spawn(async move {
             tokio::select! {
@@ -97,6 +101,7 @@ async fn connection(
     socket: TcpStream,
     peer: std::net::SocketAddr,
     api: Arc<dyn DynEndpoint<Output = Response>>,
+    entropy: Entropy,
     closing: CancellationToken,
 ) {
     if let Err(error) = prepare(&socket) {
@@ -119,7 +124,9 @@ async fn connection(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
-    let served = builder.serve_connection(TokioIo::new(socket), service).with_upgrades();
+    let served = builder
+        .serve_connection(ProblemWriter::new(TokioIo::new(socket), entropy), service)
+        .with_upgrades();
     tokio::pin!(served);
     let outcome = tokio::select! {
         outcome = &mut served => outcome,

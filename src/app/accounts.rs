@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use cura_domain::account::{Email, Name, NewPassword};
 use cura_domain::{SessionId, UserId};
-use cura_store::{StoreError, sessions, users};
+use cura_store::{StoreError, in_time, sessions, users};
 use thiserror::Error;
 
 pub use cura_store::users::User;
@@ -161,7 +161,7 @@ impl App {
             .tokens
             .read_access(access_token, self.0.clock.now())
             .ok_or(AuthenticateError::NotSignedIn)?;
-        self.admit(Caller { user, session }).await
+        in_time(self.admit(Caller { user, session })).await
     }
 
     /// Lets a caller in whose session lives, and notes that they were here.

@@ -5,11 +5,11 @@ use cura_domain::conversation::Title;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::MessageText;
 use cura_domain::{ConversationId, MessageId};
-use cura_queue::{GenerateAnswer, QueueError};
+use cura_queue::{Enqueued, GenerateAnswer, QueueError};
 use cura_store::conversations::LockedConversation;
 use cura_store::idempotency::KeyUse;
 use cura_store::messages::Message;
-use cura_store::{PgConnection, StoreError, conversations, idempotency, messages};
+use cura_store::{PgConnection, StoreError, conversations, idempotency, in_time, messages};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -30,14 +30,14 @@ pub struct SendMessage {
 }
 
 /// A message that is stored, and its answer that is queued, running or done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StartedAnswer {
     /// Where it was said.
     pub conversation: ConversationId,
     /// The user's message.
-    pub user_message: MessageId,
-    /// The answer.
-    pub answer: MessageId,
+    pub user_message: Message,
+    /// The answer, as it was when this was found out.
+    pub answer: Message,
     /// Whether an earlier send with the same key had done it.
     pub replayed: bool,
 }
@@ -63,6 +63,9 @@ pub enum SendMessageError {
     /// The job cannot be written down.
     #[error(transparent)]
     Queue(QueueError),
+    /// A job for a message with this id is there already: the ids of messages were given out anew.
+    #[error("there is a job for this message already")]
+    JobKnown,
 }
 
 impl From<QueueError> for SendMessageError {
@@ -99,14 +102,17 @@ impl App {
             return Ok(None);
         };
         let not_before = stamp(&self.0.clock) - KEY_LIFETIME;
-        let mut connection = self.connection().await?;
-        match idempotency::find(&mut connection, caller.user, key.as_str(), not_before).await? {
-            None => Ok(None),
-            Some(first) => self
-                .replay(&mut connection, caller, &request_hash(send), &first)
-                .await
-                .map(Some),
-        }
+        in_time(async {
+            let mut connection = self.connection().await?;
+            match idempotency::find(&mut connection, caller.user, key.as_str(), not_before).await? {
+                None => Ok(None),
+                Some(first) => self
+                    .replay(&mut connection, caller, &request_hash(send), &first)
+                    .await
+                    .map(Some),
+            }
+        })
+        .await
     }
 
     /// Stores a message and queues its answer. Both are there, or neither.
@@ -114,6 +120,10 @@ impl App {
     /// # Errors
     /// [`SendMessageError`]; then nothing was stored.
     pub async fn start_answer(&self, caller: Caller, send: &SendMessage) -> Result<StartedAnswer, SendMessageError> {
+        in_time(self.store_and_queue(caller, send)).await
+    }
+
+    async fn store_and_queue(&self, caller: Caller, send: &SendMessage) -> Result<StartedAnswer, SendMessageError> {
         let now = stamp(&self.0.clock);
         let keyed = send.key.as_ref().map(|key| (key.as_str(), request_hash(send)));
         let mut transaction = self.begin().await?;
@@ -134,19 +144,23 @@ impl App {
             None => conversations::insert(conn(&mut transaction), caller.user, None, "none", now).await?,
         };
         let text = send.text.as_str();
-        let (user_message, answer) =
-            messages::insert_turn(conn(&mut transaction), caller.user, conversation, text, now).await?;
+        let turn = messages::insert_turn(conn(&mut transaction), caller.user, conversation, text, now).await?;
         let title = Title::cut(text);
         conversations::touch(conn(&mut transaction), conversation, 2, Some(title.as_str()), now).await?;
         if let Some((key, _)) = &keyed {
-            idempotency::bind(conn(&mut transaction), caller.user, key, user_message, answer).await?;
+            idempotency::bind(conn(&mut transaction), caller.user, key, turn.question, turn.answer).await?;
         }
-        cura_queue::enqueue(conn(&mut transaction), &GenerateAnswer { message_id: answer.0 }, None).await?;
+        let job = GenerateAnswer {
+            message_id: turn.answer.0,
+        };
+        if cura_queue::enqueue(conn(&mut transaction), &job, None).await? == Enqueued::Known {
+            return Err(SendMessageError::JobKnown);
+        }
         commit(transaction).await?;
         Ok(StartedAnswer {
             conversation,
-            user_message,
-            answer,
+            user_message: Message::just_said(&turn, conversation, text.to_owned(), now),
+            answer: Message::just_asked(&turn, conversation, now),
             replayed: false,
         })
     }
@@ -156,9 +170,12 @@ impl App {
     /// # Errors
     /// [`ReadMessageError::NotFound`] also when it is somebody else's.
     pub async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, ReadMessageError> {
-        messages::find_owned(&mut *self.connection().await?, caller.user, id)
-            .await?
-            .ok_or(ReadMessageError::NotFound)
+        in_time(async {
+            messages::find_owned(&mut *self.connection().await?, caller.user, id)
+                .await?
+                .ok_or(ReadMessageError::NotFound)
+        })
+        .await
     }
 
     async fn replay(
@@ -171,13 +188,14 @@ impl App {
         if first.request_hash != hash {
             return Err(SendMessageError::KeyReused);
         }
-        let answer = messages::find_owned(connection, caller.user, first.answer)
-            .await?
-            .ok_or(SendMessageError::ConversationNotFound)?;
+        let user_message = messages::find_owned(connection, caller.user, first.user_message).await?;
+        let answer = messages::find_owned(connection, caller.user, first.answer).await?;
+        // Deleted meanwhile, with the conversation.
+        let (user_message, answer) = user_message.zip(answer).ok_or(SendMessageError::ConversationNotFound)?;
         Ok(StartedAnswer {
             conversation: answer.conversation_id,
-            user_message: first.user_message,
-            answer: first.answer,
+            user_message,
+            answer,
             replayed: true,
         })
     }

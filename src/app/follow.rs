@@ -10,6 +10,7 @@ use cura_domain::MessageId;
 use cura_domain::answer::{Fence, Position};
 use cura_domain::message::MessageStatus;
 use cura_live::{Follower, Progress};
+use cura_store::in_time;
 use cura_store::messages::{self, Message};
 use tokio::time::Instant;
 
@@ -67,7 +68,7 @@ pub struct AnswerFollower {
 
 impl App {
     /// Watches an answer from `position`. The caller has checked that it is the user's.
-    pub async fn follow(&self, caller: Caller, answer: MessageId, position: Position) -> AnswerFollower {
+    pub fn follow(&self, caller: Caller, answer: MessageId, position: Position) -> AnswerFollower {
         AnswerFollower {
             app: self.clone(),
             caller,
@@ -81,8 +82,8 @@ impl App {
     }
 
     /// Watches a message that was just read: what is missing comes from it at once, and if it is final, so does the end.
-    pub async fn follow_read(&self, caller: Caller, message: Message, position: Position) -> AnswerFollower {
-        let mut follower = self.follow(caller, message.id, position).await;
+    pub fn follow_read(&self, caller: Caller, message: Message, position: Position) -> AnswerFollower {
+        let mut follower = self.follow(caller, message.id, position);
         if message.status != MessageStatus::Sending {
             follower.end_with(message);
         }
@@ -109,8 +110,8 @@ impl AnswerFollower {
                 progress = self.live.next() => {
                     self.ask_at = Instant::now() + SILENCE;
                     match progress {
-                        Progress::Started { attempt } => {
-                            let position = Position { attempt, offset: self.position.offset };
+                        Progress::Started { attempt, position } => {
+                            self.position = position;
                             return Some(AnswerEvent::Started { attempt, position });
                         }
                         Progress::Reset { attempt, offset } => {
@@ -135,10 +136,10 @@ impl AnswerFollower {
 
     /// Asks Postgres what it knows of the answer and goes on from there.
     async fn ask(&mut self) {
-        let found = async {
+        let found = in_time(async {
             let mut connection = self.app.connection().await?;
             messages::find_owned(&mut connection, self.caller.user, self.answer).await
-        };
+        });
         match found.await {
             Ok(Some(message)) if message.status == MessageStatus::Sending => self.catch_up(&message),
             Ok(Some(message)) => self.end_with(message),
@@ -180,9 +181,14 @@ impl AnswerFollower {
         let keep = text.floor_char_boundary(keep);
         let attempt = message.attempt.max(self.position.attempt);
         if attempt > self.position.attempt {
-            let position = Position {
-                attempt,
-                offset: self.position.offset,
+            // Whoever resumes from here before the reset was told has to be told.
+            let position = if (keep as u64) < self.position.offset {
+                self.position
+            } else {
+                Position {
+                    attempt,
+                    ..self.position
+                }
             };
             self.ready.push_back(AnswerEvent::Started { attempt, position });
         }

@@ -14,6 +14,8 @@ pub enum Progress {
     Started {
         /// Which.
         attempt: Fence,
+        /// Where the reader stands now; within the attempt before, if part of what it has is about to be reset.
+        position: Position,
     },
     /// The attempt wrote anew what the reader has beyond `offset`.
     Reset {
@@ -39,7 +41,8 @@ pub enum Progress {
 pub struct Follower {
     answer: watch::Receiver<Answer>,
     position: Position,
-    reset: bool,
+    /// The last attempt whose beginning was told.
+    told: Fence,
     ended: bool,
     _subscription: Option<Subscription>,
 }
@@ -49,7 +52,7 @@ impl Follower {
         Self {
             answer,
             position,
-            reset: false,
+            told: position.attempt,
             ended: false,
             _subscription: subscription,
         }
@@ -70,16 +73,22 @@ impl Follower {
 
     fn advance(&mut self) -> Option<Progress> {
         let answer = self.answer.borrow_and_update();
+        if answer.fence > self.told {
+            self.told = answer.fence;
+            if answer.bases.keep(self.position) == self.position.offset {
+                self.position.attempt = answer.fence;
+            }
+            return Some(Progress::Started {
+                attempt: answer.fence,
+                position: self.position,
+            });
+        }
         if answer.fence > self.position.attempt {
-            let keep = answer.bases.keep(self.position);
-            self.reset = keep < self.position.offset;
+            // Until this is told, the reader stands where it stood: whoever resumes from there is told again.
             self.position = Position {
                 attempt: answer.fence,
-                offset: keep,
+                offset: answer.bases.keep(self.position),
             };
-            return Some(Progress::Started { attempt: answer.fence });
-        }
-        if std::mem::take(&mut self.reset) {
             return Some(Progress::Reset {
                 attempt: self.position.attempt,
                 offset: self.position.offset,

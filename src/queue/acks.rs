@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use crate::enqueue::{HEIR, WAKE_CHANNEL};
+use crate::lease::bounded;
 use crate::shared::Shared;
 use crate::{JobError, JobId, QueueError, WorkersConfig};
 
@@ -33,7 +34,7 @@ pub(crate) enum Verdict {
     Done,
     Again { after: Duration, reason: String },
     Dead { reason: String },
-    GiveBack,
+    GiveBack { after: Duration, reason: String },
 }
 
 impl Verdict {
@@ -41,7 +42,11 @@ impl Verdict {
     pub(crate) fn of(outcome: Result<(), JobError>, attempt: u32, max_attempts: u32, config: &WorkersConfig) -> Self {
         match outcome {
             Ok(()) => Self::Done,
-            Err(JobError::Handover) => Self::GiveBack,
+            Err(JobError::Handover) => Self::GiveBack {
+                after: Duration::ZERO,
+                reason: "handed over".to_owned(),
+            },
+            Err(JobError::Postpone { after, reason }) => Self::GiveBack { after, reason },
             Err(JobError::Fail { reason }) => Self::Dead { reason },
             Err(JobError::Retry { reason, .. }) if attempt >= max_attempts => Self::Dead {
                 reason: format!("attempt {attempt} of {max_attempts}: {reason}"),
@@ -78,14 +83,20 @@ pub(crate) async fn write_acks(shared: Arc<Shared>, mut acks: mpsc::Receiver<Ack
                 }
             }
         }
+        for ack in &batch {
+            shared.close_run(&ack.instance, &ack.job_id, ack.attempt);
+        }
         shared.unwritten.fetch_sub(batch.len(), Ordering::AcqRel);
         batch.clear();
     }
 }
 
 async fn write(shared: &Shared, batch: &[Ack]) -> Result<(), QueueError> {
-    let mut connection = shared.pool.acquire().await?;
-    settle(&mut connection, batch).await
+    bounded(async {
+        let mut connection = shared.pool.acquire().await?;
+        settle(&mut connection, batch).await
+    })
+    .await
 }
 
 /// One statement: outcomes, heirs of the dead, and a wake-up for what is ready again.
@@ -97,7 +108,7 @@ async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError
             Verdict::Done => ("Done", Duration::ZERO, 0, serde_json::json!({"Ok": null})),
             Verdict::Again { after, reason } => ("Pending", *after, 0, serde_json::json!({"Err": reason})),
             Verdict::Dead { reason } => ("Killed", Duration::ZERO, 0, serde_json::json!({"Err": reason})),
-            Verdict::GiveBack => ("Pending", Duration::ZERO, 1, serde_json::json!({"Err": "handed over"})),
+            Verdict::GiveBack { after, reason } => ("Pending", *after, 1, serde_json::json!({"Err": reason})),
         };
         ids.push(ack.job_id.as_str());
         instances.push(&*ack.instance);
@@ -171,6 +182,7 @@ mod tests {
         };
         assert!(matches!(Verdict::of(retry(), 1, 2, &config), Verdict::Again { after, .. } if after.as_secs() == 7));
         assert!(matches!(Verdict::of(retry(), 2, 2, &config), Verdict::Dead { .. }));
-        assert_eq!(Verdict::of(Err(JobError::Handover), 2, 2, &config), Verdict::GiveBack);
+        let given_back = Verdict::of(Err(JobError::Handover), 2, 2, &config);
+        assert!(matches!(given_back, Verdict::GiveBack { after, .. } if after.is_zero()));
     }
 }

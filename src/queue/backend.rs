@@ -153,9 +153,11 @@ where
                         "a run failed"
                     );
                 }
-                Verdict::Done | Verdict::GiveBack => {}
+                Verdict::GiveBack { reason, .. } => {
+                    tracing::info!(queue = lane.queue, job_id = run.job_id, reason, "a job was given back");
+                }
+                Verdict::Done => {}
             }
-            shared.close_run(&instance, &run.job_id);
             let ack = Ack {
                 job_id: run.job_id,
                 instance,

@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum QueueError {
     /// Postgres said no, or nothing.
-    #[error("the queue's query failed")]
+    #[error("the queue's query failed: {0}")]
     Database(#[from] sqlx::Error),
     /// A payload that cannot be written as JSON.
     #[error("a payload cannot be encoded")]

@@ -40,4 +40,11 @@ pub enum JobError {
     },
     /// Somebody else should go on: the job is ready at once and no attempt is spent.
     Handover,
+    /// Nothing could be done yet, through no fault of the job: ready again after this long, and no attempt is spent.
+    Postpone {
+        /// The wait.
+        after: Duration,
+        /// For the operator; never user data.
+        reason: String,
+    },
 }

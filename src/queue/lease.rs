@@ -184,7 +184,8 @@ async fn listen_once(shared: &Shared) -> Result<(), sqlx::Error> {
     }
 }
 
-async fn bounded<T>(work: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
+/// `work`, unless Postgres says nothing for too long.
+pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
     match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
         Ok(done) => done,
         Err(_) => Err(QueueError::Database(sqlx::Error::PoolTimedOut)),

@@ -32,7 +32,13 @@ pub(crate) struct Shared {
 
 struct Lease {
     instance: Arc<str>,
-    runs: HashMap<JobId, watch::Sender<Option<StopReason>>>,
+    /// Every run whose outcome Postgres does not have yet.
+    runs: HashMap<JobId, OpenRun>,
+}
+
+struct OpenRun {
+    attempt: u32,
+    stop: watch::Sender<Option<StopReason>>,
 }
 
 impl Shared {
@@ -71,7 +77,8 @@ impl Shared {
         };
         let (sender, stop) = watch::channel(reason);
         if reason != Some(StopReason::Lost) {
-            lease.runs.insert(job_id.clone(), sender);
+            let open = OpenRun { attempt, stop: sender };
+            lease.runs.insert(job_id.clone(), open);
         }
         Run {
             job_id,
@@ -81,24 +88,31 @@ impl Shared {
         }
     }
 
-    pub(crate) fn close_run(&self, instance: &str, job_id: &str) {
+    /// Closes a run whose outcome Postgres has. The job may run again already, as another attempt or somebody else's.
+    pub(crate) fn close_run(&self, instance: &str, job_id: &str, attempt: u32) {
         let mut lease = self.lock();
-        if *lease.instance == *instance {
+        if *lease.instance == *instance && lease.runs.get(job_id).is_some_and(|run| run.attempt == attempt) {
             lease.runs.remove(job_id);
         }
+    }
+
+    /// The jobs of every run that is open.
+    pub(crate) fn known_runs(&self) -> Vec<JobId> {
+        self.lock().runs.keys().cloned().collect()
     }
 
     /// Tells one run to stop.
     pub(crate) fn stop_run(&self, job_id: &str, reason: StopReason) {
         if let Some(run) = self.lock().runs.get(job_id) {
-            run.send_replace(Some(reason));
+            run.stop.send_replace(Some(reason));
         }
     }
 
     /// Tells every run that the process is shutting down.
     pub(crate) fn stop_all_for_handover(&self) {
         for run in self.lock().runs.values() {
-            run.send_if_modified(|reason| reason.is_none() && reason.replace(StopReason::Handover).is_none());
+            run.stop
+                .send_if_modified(|reason| reason.is_none() && reason.replace(StopReason::Handover).is_none());
         }
     }
 
@@ -108,7 +122,7 @@ impl Shared {
         let mut lease = self.lock();
         lease.instance = fresh_identity();
         for (_, run) in lease.runs.drain() {
-            run.send_replace(Some(StopReason::Lost));
+            run.stop.send_replace(Some(StopReason::Lost));
         }
     }
 

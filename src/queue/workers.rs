@@ -8,13 +8,14 @@ use std::time::Duration;
 use apalis::prelude::{WorkerBuilder, WorkerContext};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Row};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 
 use crate::backend::{Claimed, ClaimedJobs, Lane, Outcome};
+use crate::lease::bounded;
 use crate::shared::Shared;
 use crate::{Job, JobError, QueueError, Run, WorkersConfig, acks, lease, prune};
 
@@ -22,6 +23,10 @@ use crate::{Job, JobError, QueueError, Run, WorkersConfig, acks, lease, prune};
 const CLAIM_BATCH: usize = 32;
 /// How long outcomes may take to be written once everything has stopped.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often jobs are looked for that are ours without our knowing.
+const FIND_LOST_EVERY: Duration = Duration::from_secs(5);
+/// Connections of the queue: to listen, claim, acknowledge, renew and prune, and one to spare.
+const CONNECTIONS: u32 = 6;
 
 type Handler = Arc<dyn Fn(Vec<u8>, Run) -> BoxFuture<'static, Result<(), JobError>> + Send + Sync>;
 
@@ -73,8 +78,10 @@ impl Workers {
                 ("enable_mergejoin", "off"),
                 ("plan_cache_mode", "force_generic_plan"),
             ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(4)
+        let pool = pool
+            .options()
+            .clone()
+            .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(2))
             .connect_lazy_with(options);
         WorkersBuilder {
@@ -205,9 +212,17 @@ async fn run_job(
 
 async fn claim_until_draining(shared: Arc<Shared>, lanes: Arc<[Arc<Lane>]>) {
     let mut failing = false;
+    let mut find_lost_at = Instant::now() + FIND_LOST_EVERY;
     while !shared.draining.is_cancelled() {
         let more = if shared.leased.load(Ordering::Acquire) {
-            match claim(&shared, &lanes).await {
+            let claimed = async {
+                if Instant::now() >= find_lost_at {
+                    give_back_lost_claims(&shared).await?;
+                    find_lost_at = Instant::now() + FIND_LOST_EVERY;
+                }
+                claim(&shared, &lanes).await
+            };
+            match claimed.await {
                 Ok(more) => {
                     failing = false;
                     more
@@ -232,6 +247,30 @@ async fn claim_until_draining(shared: Arc<Shared>, lanes: Arc<[Arc<Lane>]>) {
     }
 }
 
+/// A claim whose answer got lost leaves jobs that are ours and that we know nothing of: they are given back. Only between
+/// two claims, so that none is on its way.
+async fn give_back_lost_claims(shared: &Shared) -> Result<(), QueueError> {
+    let instance = shared.instance();
+    let known = shared.known_runs();
+    let given_back = sqlx::query(
+        "WITH lost AS (
+             UPDATE apalis.jobs
+             SET status = 'Pending', attempts = attempts - 1, run_at = now(), lock_by = NULL, lock_at = NULL
+             WHERE lock_by = $1 AND status = 'Running' AND NOT (id = ANY($2))
+             RETURNING id
+         )
+         SELECT count(*) FROM lost",
+    )
+    .bind(&*instance)
+    .bind(known)
+    .fetch_one(&shared.pool);
+    let lost: i64 = bounded(async { Ok(given_back.await?.try_get(0)?) }).await?;
+    if lost > 0 {
+        tracing::warn!(jobs = lost, "claims whose answer got lost were given back");
+    }
+    Ok(())
+}
+
 /// Claims for every lane with free slots, in one statement; whether a lane was filled, so that more may be ready.
 async fn claim(shared: &Shared, lanes: &[Arc<Lane>]) -> Result<bool, QueueError> {
     let free: Vec<(usize, usize)> = lanes
@@ -249,7 +288,7 @@ async fn claim(shared: &Shared, lanes: &[Arc<Lane>]) -> Result<bool, QueueError>
         .iter()
         .map(|(_, free)| i64::try_from(*free).unwrap_or(i64::MAX))
         .collect();
-    let rows = sqlx::query(
+    let claim = sqlx::query(
         "WITH ready AS MATERIALIZED (
              SELECT job.id FROM unnest($1::text[], $2::bigint[]) AS lane (queue, free)
              CROSS JOIN LATERAL (
@@ -266,8 +305,8 @@ async fn claim(shared: &Shared, lanes: &[Arc<Lane>]) -> Result<bool, QueueError>
     .bind(queues)
     .bind(limits)
     .bind(&*instance)
-    .fetch_all(&shared.pool)
-    .await?;
+    .fetch_all(&shared.pool);
+    let rows = bounded(async { Ok(claim.await?) }).await?;
     let mut taken = vec![0_usize; lanes.len()];
     for row in rows {
         let queue: &str = row.try_get(1)?;

@@ -13,6 +13,7 @@ pub mod sessions;
 pub mod users;
 
 pub use error::{StoreError, is_unavailable};
+pub use pool::in_time;
 pub use sqlx::{PgConnection, PgPool};
 
 /// Cura's own migrations, compiled in. Run after the queue's (`cura_queue::migrator`), whose schema 0001 builds on.

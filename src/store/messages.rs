@@ -46,6 +46,42 @@ pub struct Message {
     pub created_at: DateTime<Utc>,
 }
 
+impl Message {
+    /// A user's message that was just written.
+    pub fn just_said(turn: &WrittenTurn, conversation: ConversationId, content: String, now: DateTime<Utc>) -> Self {
+        Self {
+            id: turn.question,
+            parent_id: turn.parent,
+            role: Role::User,
+            content,
+            status: MessageStatus::Sent,
+            ..Self::just_asked(turn, conversation, now)
+        }
+    }
+
+    /// An answer that was just queued.
+    pub fn just_asked(turn: &WrittenTurn, conversation: ConversationId, now: DateTime<Utc>) -> Self {
+        Self {
+            id: turn.answer,
+            conversation_id: conversation,
+            parent_id: Some(turn.question),
+            role: Role::Assistant,
+            content: String::new(),
+            status: MessageStatus::Sending,
+            attempt: Fence::default(),
+            bases: Bases::default(),
+            model: None,
+            provider: None,
+            finish_reason: None,
+            usage: None,
+            latency_ms: None,
+            ttft_ms: None,
+            error_code: None,
+            created_at: now,
+        }
+    }
+}
+
 /// The order of a list of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -55,7 +91,18 @@ pub enum Order {
     Descending,
 }
 
-/// Writes a user's message and its pending answer in one statement; gives their ids.
+/// A user's message and its pending answer, as they were just written.
+#[derive(Debug, Clone, Copy)]
+pub struct WrittenTurn {
+    /// What the user's message follows.
+    pub parent: Option<MessageId>,
+    /// The user's message.
+    pub question: MessageId,
+    /// The answer.
+    pub answer: MessageId,
+}
+
+/// Writes a user's message and its pending answer in one statement.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -65,18 +112,18 @@ pub async fn insert_turn(
     conversation: ConversationId,
     content: &str,
     now: DateTime<Utc>,
-) -> Result<(MessageId, MessageId), StoreError> {
+) -> Result<WrittenTurn, StoreError> {
     let row = sqlx::query!(
         r#"WITH question AS (
                INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
                SELECT $1, $2, (SELECT max(id) FROM messages WHERE conversation_id = $1), 'user', $3, 'sent', $4, $4
-               RETURNING id
+               RETURNING id, parent_id
            ), answer AS (
                INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
                SELECT $1, $2, id, 'assistant', '', 'sending', $4, $4 FROM question
                RETURNING id
            )
-           SELECT question.id AS "question!", answer.id AS "answer!" FROM question, answer"#,
+           SELECT question.parent_id, question.id AS "question!", answer.id AS "answer!" FROM question, answer"#,
         conversation.0,
         user.0,
         content,
@@ -84,7 +131,11 @@ pub async fn insert_turn(
     )
     .fetch_one(conn)
     .await?;
-    Ok((MessageId(row.question), MessageId(row.answer)))
+    Ok(WrittenTurn {
+        parent: row.parent_id.map(MessageId),
+        question: MessageId(row.question),
+        answer: MessageId(row.answer),
+    })
 }
 
 /// A message of `user`, unless its conversation was deleted.

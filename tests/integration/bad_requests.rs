@@ -179,6 +179,72 @@ async fn what_nobody_accepts_is_not_produced() {
 }
 
 #[tokio::test]
+async fn a_cursor_nobody_was_given_is_refused() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    // c-8000000000000000000.1, c.1, m1 (of another list), and no base64 at all.
+    for bad in ["Yy04MDAwMDAwMDAwMDAwMDAwMDAwLjE", "Yy4x", "bTE", "%2F%2F", "Y"] {
+        assert_problem(&somebody.get(&format!("/conversations?cursor={bad}")).await, 400, bad);
+    }
+}
+
+/// What a server says to these bytes, which no HTTP client would send.
+async fn raw(cura: &Cura, bytes: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = cura.servers[0].base.trim_start_matches("http://");
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    socket.write_all(bytes).await.unwrap();
+    let mut said = Vec::new();
+    // It may close before it has read all of it.
+    let _ = socket.read_to_end(&mut said).await;
+    String::from_utf8(said).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_a_problem_too() {
+    let cura = server().await;
+    let many = (0..150).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(66_000));
+    for (bytes, status) in [
+        (b"GARBAGE\r\n\r\n".to_vec(), 400),
+        (
+            b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_vec(),
+            400,
+        ),
+        (
+            b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n".to_vec(),
+            400,
+        ),
+        (
+            format!("GET /health HTTP/1.1\r\nhost: x\r\n{many}\r\n").into_bytes(),
+            431,
+        ),
+        (long.into_bytes(), 414),
+    ] {
+        let said = raw(&cura, &bytes).await;
+        let (head, body) = said
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("{status}: {said}"));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.contains("application/problem+json"), "{head}");
+        let problem: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], status);
+        let id = problem["request_id"].as_str().unwrap();
+        assert!(head.contains(&format!("x-request-id: {id}")), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn the_pages_of_the_document_say_which_methods_they_have() {
+    let cura = server().await;
+    for path in ["/openapi.json", "/docs/", "/redoc"] {
+        let reply = cura.client().post(path, &json!({})).await;
+        assert_problem(&reply, 405, path);
+        assert_eq!(reply.header("allow"), Some("GET, HEAD"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_cursor_is_refused_before_the_stream_opens() {
     let cura = server().await;
     let somebody = cura.somebody().await;

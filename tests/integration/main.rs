@@ -12,4 +12,5 @@ mod providers;
 mod queue;
 mod sending;
 mod sessions;
+mod silence;
 mod streaming;

@@ -263,6 +263,17 @@ async fn a_provider_that_hangs_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_provider_that_wants_an_hour_is_not_waited_for() {
+    let body = json!({ "error": { "message": "slow down", "type": "requests" } });
+    let provider =
+        ScriptedProvider::start(move |_, _| refusal("429 Too Many Requests", "Retry-After: 3600\r\n", &body)).await;
+    assert_eq!(
+        fails(provider, &[]).await,
+        ("provider_rate_limited".to_owned(), true, 1)
+    );
+}
+
+#[tokio::test]
 async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
     let provider = ScriptedProvider::start(|number, _| match number {
         0 => vec![

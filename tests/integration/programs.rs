@@ -93,6 +93,21 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
 }
 
 #[tokio::test]
+async fn two_of_dev_on_one_folder_need_a_redis_to_meet() {
+    let data = DataDir::new("two");
+    let first = Program::start("cura-server", &["dev"], &data.variables());
+    address(&first).await;
+    let mut second = Program::start("cura-server", &["dev"], &data.variables());
+    assert_eq!(second.ended().await, Some(1));
+    assert!(second.said().contains("REDIS_URL"), "{}", second.said());
+    let redis = TestRedis::start();
+    let mut variables = data.variables();
+    variables.push(("REDIS_URL", redis.url()));
+    let third = Program::start("cura-server", &["dev"], &variables);
+    address(&third).await;
+}
+
+#[tokio::test]
 async fn a_second_signal_forces_the_end() {
     let provider = cura_tests::ScriptedProvider::start(|_, _| vec![cura_tests::Step::Hang]).await;
     let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
@@ -241,7 +256,12 @@ async fn a_taken_port_is_named() {
 
 #[tokio::test]
 async fn logs_are_json_outside_development() {
-    let cura = Cura::builder().workers(0).with("ENVIRONMENT", "staging").start().await;
+    let cura = Cura::builder()
+        .workers(0)
+        .with("ENVIRONMENT", "staging")
+        .with("SECRET_KEY", "0123456789abcdef0123456789abcdef")
+        .start()
+        .await;
     cura.client().get("/health/live").await;
     let said = cura.said();
     let access = said.lines().find(|line| line.contains("/health/live")).unwrap();

@@ -194,3 +194,33 @@ async fn what_is_not_there_yet_is_refused_instead_of_ignored() {
     }
     assert!(provider.asked().is_empty());
 }
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_is_refused_instead_of_ignored() {
+    let cura = Cura::builder().workers(0).start().await;
+    let somebody = cura.somebody().await;
+    let key = reqwest::header::HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
+    let request = somebody
+        .request(Method::POST, "/chat/send")
+        .header("Idempotency-Key", key);
+    let refused = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (400, "malformed_header"));
+}
+
+#[tokio::test]
+async fn a_message_whose_job_cannot_be_queued_is_not_stored() {
+    let cura = Cura::builder().workers(0).start().await;
+    let somebody = cura.somebody().await;
+    // A job of a message of another time: the database was set back, and ids are given out anew.
+    let old =
+        "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
+               VALUES (apalis.generate_ulid(), '{}', 'generate-answer', 'Done', 1, 4, now(), 0, '2')";
+    sqlx::query(old).execute(cura.database.pool()).await.unwrap();
+    let refused = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (500, "internal_error"));
+    let messages: i64 = sqlx::query_scalar("SELECT count(*) FROM messages")
+        .fetch_one(cura.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(messages, 0);
+}

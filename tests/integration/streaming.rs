@@ -214,3 +214,66 @@ async fn the_model_is_given_the_conversation_so_far() {
         .collect();
     assert_eq!(&said[said.len() - 3..], ["first", "answer 0", "second"]);
 }
+
+#[tokio::test]
+async fn resuming_from_the_start_of_a_new_attempt_still_resets_what_it_rewrote() {
+    let provider = ScriptedProvider::start(|number, _| {
+        let mut steps = vec![Step::Head, Step::Write(chunk(&format!("attempt {number} says this")))];
+        if number == 0 {
+            steps.extend([Step::Pause(Duration::from_millis(100)), Step::Cut]);
+        } else {
+            steps.extend(finish(1));
+        }
+        steps
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let seen = somebody.stream("Hi").await.rest().await;
+    assert_eq!(
+        names(&seen),
+        ["ack", "start", "chunk", "start", "reset", "chunk", "complete"]
+    );
+    for (at, event) in seen.iter().enumerate() {
+        let before = text_after("", &seen[..=at]);
+        let rest = somebody.resume(answer_of(&seen), Some(&event.id)).await.rest().await;
+        assert_eq!(
+            text_after(&before, &rest),
+            "attempt 1 says this",
+            "after {event:?}: {rest:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_long_to_begin_begins_once() {
+    let provider = ScriptedProvider::start(|_, _| {
+        let mut steps = vec![Step::Pause(Duration::from_secs(4))];
+        steps.extend(answer(&["Hello"], Duration::ZERO));
+        steps
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let seen = cura.somebody().await.stream("Hi").await.rest().await;
+    assert_eq!(names(&seen), ["ack", "start", "chunk", "complete"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_does_not_spoil_an_answer() {
+    let provider = ScriptedProvider::saying(&["Hel\u{0}lo", "\u{0}", " there"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let seen = cura.somebody().await.stream("Hi").await.rest().await;
+    assert_eq!(seen.last().unwrap().name, "complete");
+    assert_eq!(text_after("", &seen), "Hello there");
+    assert_eq!(provider.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn only_answers_can_be_streamed() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let seen = somebody.stream("Hi").await.rest().await;
+    let path = format!("/chat/messages/{}/stream", seen[0].data["user_message_id"]);
+    let reply = somebody.get(&path).await;
+    assert_eq!((reply.status.as_u16(), reply.code()), (404, "answer_not_found"));
+}

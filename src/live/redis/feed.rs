@@ -7,25 +7,27 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionManager, PubSubSink};
-use ::redis::{Client, RedisError, Script};
+use ::redis::aio::PubSubSink;
+use ::redis::{RedisError, Script};
 use cura_domain::MessageId;
 use cura_domain::answer::Fence;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 
+use super::connection::Connection;
 use super::scripts::{self, Whole};
 use crate::answers::{Answers, Mirrored};
 
 /// How many answers are subscribed to or read at once.
 const BATCH: usize = 64;
+/// How often a silent subscription has to show that it lives.
+const PING_EVERY: Duration = Duration::from_secs(5);
 /// The first and the longest pause after a lost connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Feed {
-    pub(super) client: Client,
-    pub(super) connection: ConnectionManager,
+    pub(super) connection: Arc<Connection>,
     pub(super) mirror: Answers,
     pub(super) changed: Arc<Notify>,
     pub(super) timeout: Duration,
@@ -53,12 +55,16 @@ impl Feed {
     }
 
     async fn follow_all(&self, read: &Script, connected: &mut bool) -> Result<(), RedisError> {
-        let (mut sink, mut messages) = self.bounded(self.client.get_async_pubsub()).await?.split();
+        let (mut sink, mut messages) = self.bounded(self.connection.client.get_async_pubsub()).await?.split();
         *connected = true;
         let mut subscribed = HashSet::new();
         self.resubscribe(&mut sink, &mut subscribed, read).await?;
+        let mut ping = tokio::time::interval(PING_EVERY);
+        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // A connection that swallows everything looks like one on which nothing happens.
+                _ = ping.tick() => self.bounded(sink.ping::<::redis::Value>()).await.map(drop)?,
                 () = self.changed.notified() => self.resubscribe(&mut sink, &mut subscribed, read).await?,
                 message = messages.next() => {
                     let Some(message) = message else { return Ok(()) };
@@ -117,17 +123,17 @@ impl Feed {
     }
 
     async fn read(&self, read: &Script, ids: &[MessageId]) -> Result<(), RedisError> {
-        let reads = ids.iter().map(|id| {
-            let mut connection = self.connection.clone();
-            async move {
-                let mut call = read.prepare_invoke();
-                call.key(scripts::state_key(*id)).key(scripts::text_key(*id));
-                let whole: Whole = self.bounded(call.invoke_async(&mut connection)).await?;
-                if let Some(whole) = whole.0 {
-                    self.mirror.mirror_whole(*id, whole);
-                }
-                Ok::<(), RedisError>(())
+        let reads = ids.iter().map(|id| async move {
+            let mut call = read.prepare_invoke();
+            call.key(scripts::state_key(*id)).key(scripts::text_key(*id));
+            let read = self
+                .connection
+                .call(async |connection| call.invoke_async::<Whole>(connection).await);
+            let whole = read.await?;
+            if let Some(whole) = whole.0 {
+                self.mirror.mirror_whole(*id, whole);
             }
+            Ok::<(), RedisError>(())
         });
         futures_util::future::try_join_all(reads).await?;
         Ok(())

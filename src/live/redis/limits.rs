@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ::redis::Script;
-use ::redis::aio::ConnectionManager;
 
+use super::connection::Connection;
 use crate::limits::Verdict;
 use crate::{InvalidUrl, LiveConfig};
 
@@ -25,18 +25,15 @@ return {1, math.floor((each * burst - (due - now)) / each), due - now, 0}";
 const MINUTE_MICROS: u64 = 60_000_000;
 
 pub(crate) struct RedisLimits {
-    connection: ConnectionManager,
+    connection: Connection,
     spend: Script,
-    timeout: Duration,
 }
 
 impl RedisLimits {
     pub(crate) fn connect(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
-        let (_, connection) = super::manager(url, config)?;
         Ok(Self {
-            connection,
+            connection: Connection::new(url, config)?,
             spend: Script::new(SPEND),
-            timeout: config.timeout,
         })
     }
 
@@ -47,16 +44,13 @@ impl RedisLimits {
         call.key(format!("cura:limit:{name}:{who}"))
             .arg(MINUTE_MICROS / u64::from(limit))
             .arg(limit);
-        let mut connection = self.connection.clone();
-        let said = tokio::time::timeout(self.timeout, call.invoke_async::<(u8, u32, u64, u64)>(&mut connection));
-        let (allowed, remaining, reset, wait) = match said.await {
-            Ok(Ok(said)) => said,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "Redis does not count");
-                return None;
-            }
-            Err(_) => return None,
-        };
+        let said = self
+            .connection
+            .call(async |connection| call.invoke_async::<(u8, u32, u64, u64)>(connection).await);
+        let (allowed, remaining, reset, wait) = said
+            .await
+            .inspect_err(|error| tracing::debug!(%error, "Redis does not count"))
+            .ok()?;
         Some(Verdict {
             allowed: allowed == 1,
             limit,

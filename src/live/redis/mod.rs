@@ -3,6 +3,7 @@
 //! A write costs one round trip and one publish, whatever the number of readers. What is read in this process is
 //! mirrored here by [`feed`], and readers read the mirror.
 
+mod connection;
 mod feed;
 mod limits;
 mod scripts;
@@ -10,8 +11,7 @@ mod scripts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use ::redis::{Client, RedisError};
+use ::redis::ScriptInvocation;
 use cura_domain::MessageId;
 use cura_domain::answer::{Bases, Fence, Position};
 use tokio::sync::Notify;
@@ -19,18 +19,16 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::answers::Answers;
 use crate::{AppendError, Follower, InvalidUrl, LiveConfig, LiveUnavailable};
+use connection::Connection;
 pub(crate) use limits::RedisLimits;
 use scripts::{Reply, Scripts};
-
-/// The longest pause between two tries to connect.
-const MAX_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(crate) struct RedisLive(Arc<Parts>);
 
 struct Parts {
     config: LiveConfig,
-    connection: ConnectionManager,
+    connection: Arc<Connection>,
     scripts: Scripts,
     mirror: Answers,
     /// Tells the feed that the set of watched answers has changed.
@@ -49,12 +47,11 @@ impl Drop for Subscription {
 
 impl RedisLive {
     pub(crate) fn connect(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
-        let (client, connection) = manager(url, config)?;
+        let connection = Arc::new(Connection::new(url, config)?);
         let mirror = Answers::new(config);
         let changed = Arc::new(Notify::new());
         let feed = feed::Feed {
-            client,
-            connection: connection.clone(),
+            connection: Arc::clone(&connection),
             mirror: mirror.clone(),
             changed: Arc::clone(&changed),
             timeout: config.timeout,
@@ -79,7 +76,7 @@ impl RedisLive {
             .arg(scripts::encode_bases(bases))
             .arg(text)
             .arg(seconds(self.0.config.idle));
-        self.call(call.invoke_async(&mut self.0.connection.clone())).await
+        self.write(&call).await
     }
 
     pub(crate) async fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
@@ -88,13 +85,13 @@ impl RedisLive {
         }
         let mut call = self.0.scripts.append(id);
         call.arg(fence.0).arg(offset).arg(text).arg(seconds(self.0.config.idle));
-        self.call(call.invoke_async(&mut self.0.connection.clone())).await
+        self.write(&call).await
     }
 
     pub(crate) async fn end(&self, id: MessageId, fence: Fence) -> Result<(), AppendError> {
         let mut call = self.0.scripts.end(id);
         call.arg(fence.0).arg(seconds(self.0.config.linger));
-        self.call(call.invoke_async(&mut self.0.connection.clone())).await
+        self.write(&call).await
     }
 
     pub(crate) fn follow(&self, id: MessageId, from: Position) -> Follower {
@@ -104,37 +101,27 @@ impl RedisLive {
     }
 
     pub(crate) async fn ping(&self) -> Result<(), LiveUnavailable> {
-        let mut connection = self.0.connection.clone();
-        let command = ::redis::cmd("PING");
-        let pong = command.query_async::<String>(&mut connection);
-        match tokio::time::timeout(self.0.config.timeout, pong).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(LiveUnavailable),
-        }
+        let ping = ::redis::cmd("PING");
+        let pong = self
+            .0
+            .connection
+            .call(async |connection| ping.query_async::<String>(connection).await);
+        pong.await.map(|_| ()).map_err(|_| LiveUnavailable)
     }
 
-    async fn call(&self, call: impl Future<Output = Result<Reply, RedisError>>) -> Result<(), AppendError> {
-        match tokio::time::timeout(self.0.config.timeout, call).await {
-            Ok(Ok(reply)) => reply.0,
-            Ok(Err(error)) => {
+    async fn write(&self, call: &ScriptInvocation<'_>) -> Result<(), AppendError> {
+        let written = self
+            .0
+            .connection
+            .call(async |connection| call.invoke_async::<Reply>(connection).await);
+        written.await.map_or_else(
+            |error| {
                 tracing::debug!(%error, "Redis refused a write");
                 Err(AppendError::Unavailable)
-            }
-            Err(_) => Err(AppendError::Unavailable),
-        }
+            },
+            |reply| reply.0,
+        )
     }
-}
-
-/// A client and a connection that is made when it is needed, and again when it was lost.
-fn manager(url: &str, config: LiveConfig) -> Result<(Client, ConnectionManager), InvalidUrl> {
-    let client = Client::open(url).map_err(|_| InvalidUrl)?;
-    let settings = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(config.timeout))
-        .set_response_timeout(Some(config.timeout))
-        .set_max_delay(MAX_RECONNECT_PAUSE)
-        .set_number_of_retries(usize::MAX);
-    let connection = ConnectionManager::new_lazy_with_config(client.clone(), settings).map_err(|_| InvalidUrl)?;
-    Ok((client, connection))
 }
 
 fn seconds(duration: Duration) -> u64 {

@@ -242,3 +242,23 @@ async fn what_is_old_is_forgotten_and_what_is_not_is_kept() {
     .await;
     workers.shutdown(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn a_claim_whose_answer_got_lost_is_given_back_without_spending_an_attempt() {
+    let database = TestDatabase::create().await;
+    let runs = Runs::default();
+    let workers = counting(workers(&database), 2, &runs);
+    add(database.pool(), 1).await;
+    runs.reach(1).await;
+    until(database.pool(), "Done", 1).await;
+    // As if this instance had claimed it, and the answer had not arrived.
+    let lost = "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority,
+                                         idempotency_key, lock_by, lock_at)
+                SELECT apalis.generate_ulid(), '{\"id\": 2}', 'test-task', 'Running', 3, 3, now(), 0, '2', id, now()
+                FROM apalis.workers WHERE worker_type = 'cura'";
+    sqlx::query(lost).execute(database.pool()).await.unwrap();
+    runs.reach(2).await;
+    until(database.pool(), "Done", 2).await;
+    assert_eq!(row(database.pool(), 2).await.attempts, 3);
+    workers.shutdown(Duration::from_secs(5)).await;
+}

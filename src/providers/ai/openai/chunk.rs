@@ -59,7 +59,7 @@ pub(super) struct Chunk {
     #[serde(default)]
     usage: Option<Tokens>,
     #[serde(default)]
-    pub(super) model: Option<String>,
+    model: Option<String>,
     #[serde(default)]
     pub(super) error: Option<serde_json::Value>,
 }
@@ -89,12 +89,23 @@ struct Tokens {
     completion_tokens: Option<i64>,
 }
 
+/// Text without NUL, which Postgres cannot store and nobody can read; `None` when nothing is left.
+fn storable(mut text: String) -> Option<String> {
+    text.retain(|c| c != '\0');
+    (!text.is_empty()).then_some(text)
+}
+
 impl Chunk {
     /// The text it adds, if any.
     pub(super) fn take_text(&mut self) -> Option<String> {
         let delta = self.choices.as_mut()?.first_mut()?.delta.as_mut()?;
-        let content = delta.content.take().filter(|text| !text.is_empty());
-        content.or_else(|| delta.refusal.take().filter(|text| !text.is_empty()))
+        let content = delta.content.take().and_then(storable);
+        content.or_else(|| delta.refusal.take().and_then(storable))
+    }
+
+    /// The model that answers, if this says so.
+    pub(super) fn take_model(&mut self) -> Option<String> {
+        self.model.take().and_then(storable)
     }
 
     /// Why the answer ended, if this says so.

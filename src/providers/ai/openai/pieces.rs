@@ -83,7 +83,7 @@ impl Answer {
             }
             self.usage = chunk.usage().or(self.usage);
             self.finish = self.finish.or(chunk.finish());
-            if let Some(model) = chunk.model.take().filter(|model| !model.is_empty()) {
+            if let Some(model) = chunk.take_model() {
                 self.model = Some(model);
             }
             if let Some(text) = chunk.take_text() {

@@ -1,0 +1,137 @@
+//! What hyper cannot parse never reaches our router, and hyper says so with a bare status line. Here that becomes a
+//! problem like every other.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use cura_domain::Entropy;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use poem::http::StatusCode;
+
+use crate::problem::Problem;
+
+/// A connection whose bare refusals are replaced.
+pub(crate) struct ProblemWriter<S> {
+    inner: S,
+    entropy: Entropy,
+    /// The problem on its way, and how much of it has gone.
+    problem: Vec<u8>,
+    gone: usize,
+}
+
+impl<S> ProblemWriter<S> {
+    pub(crate) fn new(inner: S, entropy: Entropy) -> Self {
+        Self {
+            inner,
+            entropy,
+            problem: Vec::new(),
+            gone: 0,
+        }
+    }
+}
+
+/// The status of an answer that hyper wrote by itself: a whole head without a body, and without the request id that every
+/// answer of ours has.
+fn bare_refusal(written: &[u8]) -> Option<StatusCode> {
+    let rest = written
+        .strip_prefix(b"HTTP/1.1 ")
+        .or_else(|| written.strip_prefix(b"HTTP/1.0 "))?;
+    if rest.first() != Some(&b'4') || !written.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let head = std::str::from_utf8(rest).ok()?;
+    let ours = head.to_ascii_lowercase().contains("\r\nx-request-id:");
+    let status = StatusCode::from_bytes(head.as_bytes().get(..3)?).ok()?;
+    (!ours).then_some(status)
+}
+
+fn explain(status: StatusCode) -> Problem {
+    let (code, detail) = match status {
+        StatusCode::URI_TOO_LONG => ("uri_too_long", "The address is too long."),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => ("headers_too_large", "The headers are too many, or too large."),
+        StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request took too long to arrive."),
+        _ => ("malformed_request", "This is not an HTTP request."),
+    };
+    Problem::new(status, code, detail)
+}
+
+impl<S: Write + Unpin> ProblemWriter<S> {
+    fn poll_problem(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(left) = self.problem.get(self.gone..).filter(|left| !left.is_empty()) {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, left))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.gone += written;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Write + Unpin> Write for ProblemWriter<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_problem(cx))?;
+        let Some(status) = bare_refusal(bytes) else {
+            return Pin::new(&mut self.inner).poll_write(cx, bytes);
+        };
+        self.problem = explain(status).render_raw(&self.entropy);
+        self.gone = 0;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_problem(cx))?;
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_problem(cx))?;
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // A bare refusal is one part.
+        match parts {
+            [only] => self.poll_write(cx, only),
+            _ => {
+                ready!(self.poll_problem(cx))?;
+                Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+            }
+        }
+    }
+}
+
+impl<S: Read + Unpin> Read for ProblemWriter<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_hyper_says_by_itself_is_a_bare_refusal() {
+        let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        assert_eq!(bare_refusal(bare), Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        for other in [
+            &b"HTTP/1.1 404 Not Found\r\nx-request-id: 1\r\n\r\n"[..],
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"data: HTTP/1.1 400",
+            b"",
+        ] {
+            assert_eq!(bare_refusal(other), None);
+        }
+    }
+}

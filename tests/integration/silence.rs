@@ -1,0 +1,130 @@
+//! Networks that lose everything without saying so, and databases that come back with all connections dead.
+
+use std::time::{Duration, Instant};
+
+use cura_tests::client::text_after;
+use cura_tests::provider::{Step, answer};
+use cura_tests::{Cura, Proxy, ScriptedProvider, TestDatabase, TestRedis, eventually};
+use reqwest::Method;
+use serde_json::json;
+
+fn words() -> Vec<Step> {
+    let words: Vec<String> = (0..400).map(|n| format!("word{n} ")).collect();
+    answer(
+        &words.iter().map(String::as_str).collect::<Vec<_>>(),
+        Duration::from_millis(20),
+    )
+}
+
+#[tokio::test]
+async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let send = async || somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    // Fill the pools.
+    let many = futures_util::future::join_all((0..20).map(|_| send())).await;
+    assert!(many.iter().all(|sent| sent.status == 200));
+    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    sqlx::query(kill).execute(cura.database.pool()).await.unwrap();
+    // A restart takes longer than a connection is believed to live.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    for _ in 0..20 {
+        let sent = send().await;
+        assert_eq!(sent.status, 200, "{}", sent.body);
+        assert_eq!(sent.body["assistant_message"]["metadata"]["attempts"], 1);
+    }
+}
+
+#[tokio::test]
+async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
+    let provider = ScriptedProvider::start(|_, _| words()).await;
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let builder = Cura::builder().with("AI_MODEL_URL", provider.url());
+    let cura = builder.start_on(database, |database| wire.url(database)).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = stream.until("chunk").await;
+    wire.fall_silent();
+    let silent = Instant::now();
+    let ask = async || {
+        let asked = Instant::now();
+        let reply = somebody.get("/users/me").await;
+        assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+        assert_eq!((reply.status.as_u16(), reply.code()), (503, "database_unavailable"));
+        assert!(reply.header("retry-after").is_some());
+    };
+    let watch = async {
+        let mut longest = Duration::ZERO;
+        let mut last = Instant::now();
+        while silent.elapsed() < Duration::from_secs(4) {
+            seen.push(stream.next().await.unwrap());
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        assert!(longest < Duration::from_secs(1), "a word was held back for {longest:?}");
+    };
+    tokio::join!(ask(), ask(), watch);
+    wire.restore();
+    let back = Instant::now();
+    eventually("everybody is served again", async || {
+        let asked = futures_util::future::join_all((0..20).map(|_| somebody.get("/users/me"))).await;
+        asked.iter().all(|reply| reply.status == 200).then_some(())
+    })
+    .await;
+    assert!(back.elapsed() < Duration::from_secs(15), "{:?}", back.elapsed());
+    seen.extend(stream.rest().await);
+    let last = seen.last().unwrap();
+    assert_eq!(last.name, "complete");
+    assert_eq!(last.data["message"]["content"], text_after("", &seen));
+    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
+    let sent = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+    let path = sent.header("location").unwrap().to_owned();
+    eventually("the worker works again", async || {
+        (somebody.get(&path).await.body["metadata"]["attempts"].as_i64() >= Some(1)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_redis_that_says_nothing_is_left_and_found_again() {
+    let provider = ScriptedProvider::start(|_, _| words()).await;
+    let redis = TestRedis::start();
+    let wire = Proxy::to_port(redis.port()).await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("REDIS_URL", format!("redis://127.0.0.1:{}", wire.port()))
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = stream.until("chunk").await;
+    wire.fall_silent();
+    eventually("it is noticed", async || {
+        let health = somebody.get("/health").await.body;
+        (health["redis"]["status"] == "down").then_some(())
+    })
+    .await;
+    wire.restore();
+    eventually("it is found again", async || {
+        let health = somebody.get("/health").await.body;
+        (health["redis"]["status"] == "up").then_some(())
+    })
+    .await;
+    // Whatever was lost on the way, the text is right, and the next answer comes word by word again.
+    seen.extend(stream.rest().await);
+    assert_eq!(seen.last().unwrap().data["message"]["content"], text_after("", &seen));
+    eventually("words come one by one", async || {
+        let mut stream = somebody.stream("Hi").await;
+        let mut chunks = 0;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
+            let next = tokio::time::timeout(Duration::from_secs(1), stream.next()).await;
+            chunks += usize::from(next.is_ok_and(|event| event.is_some_and(|event| event.name == "chunk")));
+        }
+        (chunks > 20).then_some(())
+    })
+    .await;
+}
