@@ -1,7 +1,12 @@
 //! What workers do: one file a job. A job says why it may run twice.
 
+mod archive;
 mod bury_answer;
+mod erase_user;
+mod export_account;
 mod generate_answer;
+mod prune_expired;
+mod purge_conversation;
 mod writer;
 
 use std::sync::Arc;
@@ -10,7 +15,10 @@ use std::time::Duration;
 use cura_domain::Clock;
 use cura_live::Live;
 use cura_providers::ai::Ai;
-use cura_queue::{BuryAnswer, GenerateAnswer, Job, JobError, WorkersBuilder};
+use cura_queue::{
+    BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation, Run,
+    WorkersBuilder,
+};
 use cura_store::{PgPool, StoreError};
 
 /// Everything a job needs. Cheap to clone.
@@ -32,7 +40,17 @@ pub struct Concurrency {
 }
 
 /// Every queue there is, by name.
-pub const QUEUES: [&str; 2] = [GenerateAnswer::QUEUE, BuryAnswer::QUEUE];
+pub const QUEUES: [&str; 6] = [
+    GenerateAnswer::QUEUE,
+    BuryAnswer::QUEUE,
+    PurgeConversation::QUEUE,
+    EraseUser::QUEUE,
+    ExportAccount::QUEUE,
+    PruneExpired::QUEUE,
+];
+
+/// How often what has had its time is forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
 
 impl Jobs {
     /// Puts the parts together.
@@ -43,25 +61,66 @@ impl Jobs {
     /// Adds the handlers of the wanted queues.
     pub fn register(
         &self,
-        mut workers: WorkersBuilder,
+        workers: WorkersBuilder,
         wanted: impl Fn(&str) -> bool,
         concurrency: Concurrency,
     ) -> WorkersBuilder {
-        if wanted(GenerateAnswer::QUEUE) {
-            let jobs = self.clone();
-            workers = workers.queue(concurrency.generate_answer, move |job: GenerateAnswer, run| {
-                let jobs = jobs.clone();
-                async move { generate_answer::run(&jobs.0, job, run).await }
-            });
+        Adding {
+            jobs: self,
+            workers,
+            wanted,
         }
-        if wanted(BuryAnswer::QUEUE) {
-            let jobs = self.clone();
-            workers = workers.queue(1, move |job: BuryAnswer, _run| {
-                let jobs = jobs.clone();
-                async move { bury_answer::run(&jobs.0, job).await }
-            });
+        .queue(
+            concurrency.generate_answer,
+            |parts, job: GenerateAnswer, run| async move { generate_answer::run(&parts, job, run).await },
+        )
+        .queue(1, |parts, job: BuryAnswer, _| async move {
+            bury_answer::run(&parts, job).await
+        })
+        .queue(2, |parts, job: PurgeConversation, _| async move {
+            purge_conversation::run(&parts, job).await
+        })
+        .queue(1, |parts, job: EraseUser, _| async move {
+            erase_user::run(&parts, job).await
+        })
+        .queue(1, |parts, job: ExportAccount, _| async move {
+            export_account::run(&parts, job).await
+        })
+        .queue(1, |parts, _: PruneExpired, _| async move {
+            prune_expired::run(&parts).await
+        })
+        .schedule(PRUNE_EVERY, |period| PruneExpired { period })
+        .workers
+    }
+}
+
+/// Workers to which the wanted queues are added.
+struct Adding<'a, W> {
+    jobs: &'a Jobs,
+    workers: WorkersBuilder,
+    wanted: W,
+}
+
+impl<W: Fn(&str) -> bool> Adding<'_, W> {
+    fn queue<J, Fut>(mut self, concurrency: usize, handler: fn(Arc<Parts>, J, Run) -> Fut) -> Self
+    where
+        J: Job,
+        Fut: Future<Output = Result<(), JobError>> + Send + 'static,
+    {
+        if (self.wanted)(J::QUEUE) {
+            let parts = Arc::clone(&self.jobs.0);
+            self.workers = self
+                .workers
+                .queue(concurrency, move |job: J, run| handler(Arc::clone(&parts), job, run));
         }
-        workers
+        self
+    }
+
+    fn schedule<J: Job>(mut self, every: Duration, job: fn(i64) -> J) -> Self {
+        if (self.wanted)(J::QUEUE) {
+            self.workers = self.workers.schedule(every, job);
+        }
+        self
     }
 }
 

@@ -11,7 +11,7 @@ use cura_domain::message::{FinishReason, Usage};
 use cura_live::AppendError;
 use cura_queue::JobError;
 use cura_store::answers::{Finished, TakenAnswer};
-use cura_store::{StoreError, answers, conversations, in_time};
+use cura_store::{StoreError, answers, conversations, in_time, usage};
 use tokio::time::Instant;
 
 use crate::Parts;
@@ -164,6 +164,14 @@ impl<'a> AnswerWriter<'a> {
                 let conversation =
                     answers::complete(&mut transaction, self.id, self.taken.fence, &finished, now).await?;
                 if let Some(conversation) = conversation {
+                    usage::add(
+                        &mut transaction,
+                        self.taken.user_id,
+                        finished.model,
+                        &finished.usage,
+                        now,
+                    )
+                    .await?;
                     conversations::touch(&mut transaction, conversation, 0, None, now).await?;
                     transaction.commit().await?;
                 }

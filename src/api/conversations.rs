@@ -27,6 +27,16 @@ struct CreateConversationRequest {
     title: Option<String>,
 }
 
+/// Changes a conversation; what is left out stays.
+#[derive(Object)]
+struct UpdateConversationRequest {
+    /// What it is about.
+    #[oai(validator(max_length = 200))]
+    title: Option<String>,
+    /// In the main list, or put aside.
+    status: Option<StatusView>,
+}
+
 /// Which conversations.
 #[derive(Enum, Clone, Copy)]
 #[oai(rename = "ConversationStatus", rename_all = "lowercase")]
@@ -89,6 +99,13 @@ enum ConversationCreated {
         #[oai(header = "Location")]
         String,
     ),
+}
+
+#[derive(ApiResponse)]
+enum ConversationDeleted {
+    /// It is gone from every answer.
+    #[oai(status = 204)]
+    Done,
 }
 
 #[derive(ApiResponse)]
@@ -186,6 +203,39 @@ impl ConversationsApi {
                 .await?
                 .into(),
         ))
+    }
+
+    /// Rename a conversation, put it aside, or take it back
+    #[oai(path = "/:conversation_id", method = "patch", operation_id = "updateConversation")]
+    async fn update(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        conversation_id: Path<i64>,
+        body: JsonBody<UpdateConversationRequest>,
+    ) -> Result<Json<ConversationView>, Problem> {
+        let mut fields = Fields::default();
+        let title = body.0.title.as_deref().map(Title::new).transpose();
+        let title = fields.check("/title", "invalid_format", title);
+        let title = fields.finish(title)?;
+        let (id, status) = (ConversationId(conversation_id.0), body.0.status.map(Into::into));
+        let changed = app.update_conversation(caller.0, id, title.as_ref(), status).await?;
+        Ok(Json(changed.into()))
+    }
+
+    /// Delete a conversation
+    ///
+    /// A running answer is stopped.
+    #[oai(path = "/:conversation_id", method = "delete", operation_id = "deleteConversation")]
+    async fn delete(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        conversation_id: Path<i64>,
+    ) -> Result<ConversationDeleted, Problem> {
+        app.delete_conversation(caller.0, ConversationId(conversation_id.0))
+            .await?;
+        Ok(ConversationDeleted::Done)
     }
 
     /// What was said

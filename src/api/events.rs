@@ -160,6 +160,15 @@ impl EventView {
                 }),
                 position.to_string(),
             ),
+            AnswerEvent::Gone { position } => (
+                Self::Error(ErrorEvent {
+                    message_id: Some(message_id),
+                    code: "message_not_found".to_owned(),
+                    detail: "This message was deleted.".to_owned(),
+                    retryable: false,
+                }),
+                position.to_string(),
+            ),
             AnswerEvent::Ended { message, position } => {
                 let event = if message.status == MessageStatus::Error {
                     let code = message.error_code.unwrap_or_else(|| "generation_failed".to_owned());

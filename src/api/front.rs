@@ -98,7 +98,7 @@ impl<E: Endpoint<Output = Response>> Front<E> {
         if let (Some(route), Some(accept)) = (route, accept)
             && !route.is_accepted(accept)
         {
-            let detail = format!("This address answers with {}.", route.produces);
+            let detail = format!("This address answers with {}.", route.produces.join(" or "));
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
         }
         // Waiting for an answer is what one route is for.

@@ -12,6 +12,7 @@ mod conversations;
 mod cors;
 mod document;
 mod events;
+mod export;
 mod front;
 mod health;
 mod limits;

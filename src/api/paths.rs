@@ -10,20 +10,24 @@ pub(crate) struct KnownPath {
     pub(crate) template: String,
     /// For `Allow`.
     pub(crate) allow: HeaderValue,
-    /// The content type of a success.
-    pub(crate) produces: String,
+    /// The content types of its successes.
+    pub(crate) produces: Vec<String>,
 }
 
 impl KnownPath {
     /// Whether a client that sends this `Accept` can take what the path produces (RFC 9110, section 12.5.1).
     pub(crate) fn is_accepted(&self, accept: &str) -> bool {
-        let (kind, _) = self.produces.split_once('/').unwrap_or_default();
+        self.produces.iter().any(|produced| Self::fits(produced, accept))
+    }
+
+    fn fits(produced: &str, accept: &str) -> bool {
+        let (kind, _) = produced.split_once('/').unwrap_or_default();
         accept.split(',').any(|range| {
             let mut parts = range.split(';').map(str::trim);
             let range = parts.next().unwrap_or_default();
             let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
             let fits = range == "*/*"
-                || range.eq_ignore_ascii_case(&self.produces)
+                || range.eq_ignore_ascii_case(produced)
                 || range
                     .strip_suffix("/*")
                     .is_some_and(|range| range.eq_ignore_ascii_case(kind));
@@ -43,7 +47,7 @@ impl Paths {
             Some(KnownPath {
                 template: template.clone(),
                 allow: HeaderValue::try_from(methods(item)).ok()?,
-                produces: produces(item).unwrap_or("application/json").to_owned(),
+                produces: produces(item),
             })
         };
         Self(
@@ -76,12 +80,25 @@ fn methods(item: &Value) -> String {
 }
 
 /// What the operations of a path answer with; poem-openapi writes parameters into some content types.
-fn produces(item: &Value) -> Option<&str> {
-    let operations = item.as_object()?.values();
-    let mut successes = operations.flat_map(|operation| operation["responses"].as_object().into_iter().flatten());
-    let content =
-        successes.find_map(|(status, answer)| answer["content"].as_object().filter(|_| status.starts_with('2')))?;
-    content.keys().next()?.split(';').next()
+fn produces(item: &Value) -> Vec<String> {
+    let operations = item.as_object().into_iter().flat_map(serde_json::Map::values);
+    let answers = operations.flat_map(|operation| operation["responses"].as_object().into_iter().flatten());
+    let contents = answers
+        .filter(|(status, _)| status.starts_with('2'))
+        .flat_map(|(_, answer)| {
+            answer["content"]
+                .as_object()
+                .into_iter()
+                .flat_map(serde_json::Map::keys)
+        });
+    let mut produced: Vec<String> = contents
+        .filter_map(|content| content.split(';').next().map(str::to_owned))
+        .collect();
+    if produced.is_empty() {
+        // Problems are JSON, too.
+        produced.push("application/json".to_owned());
+    }
+    produced
 }
 
 fn matches(template: &str, path: &str) -> bool {
@@ -106,7 +123,7 @@ mod tests {
         let path = |produces: &str| KnownPath {
             template: String::new(),
             allow: HeaderValue::from_static("GET"),
-            produces: produces.to_owned(),
+            produces: vec![produces.to_owned()],
         };
         for (accept, json, events) in [
             ("*/*", true, true),

@@ -27,7 +27,7 @@ const MAX_DISCARDED_BYTES: u64 = 8 * 1024 * 1024;
 /// How long a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Fields only Cura sets. A body that tries to is refused, so that nobody believes it worked.
-const PRIVILEGED: [&str; 8] = [
+const PRIVILEGED: [&str; 12] = [
     "id",
     "user_id",
     "role",
@@ -35,6 +35,10 @@ const PRIVILEGED: [&str; 8] = [
     "admin",
     "status",
     "password_hash",
+    "email",
+    "avatar_url",
+    "last_seen",
+    "updated_at",
     "created_at",
 ];
 
@@ -129,7 +133,7 @@ fn parse<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<T, Problem> {
     let mut value: Value =
         serde_json::from_slice(bytes).map_err(|_| Problem::malformed("malformed_json", "The body is not JSON."))?;
     let schema = schema_of::<T>();
-    drop_optional_nulls(&mut value, &schema.required);
+    let nulls = take_optional_nulls(&mut value, &schema);
     let mut errors: Vec<FieldError> = schema
         .validator
         .iter_errors(&value)
@@ -146,6 +150,9 @@ fn parse<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<T, Problem> {
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
+    if let Value::Object(fields) = &mut value {
+        fields.extend(nulls.into_iter().map(|name| (name, Value::Null)));
+    }
     // What the schema lets through and the type does not: no detail, since poem-openapi quotes the value.
     T::parse_from_json(Some(value)).map_err(|_| Problem::invalid(vec![FieldError::new("", "invalid", "is not valid")]))
 }
@@ -154,6 +161,8 @@ struct Schema {
     validator: Validator,
     required: Vec<String>,
     declared: Vec<String>,
+    /// Where null is something to say.
+    nullable: Vec<String>,
 }
 
 /// The compiled schema of a type; compiled once.
@@ -194,6 +203,11 @@ fn compile<T: ParseFromJSON>() -> Schema {
         .as_object()
         .map(|all| all.keys().cloned().collect())
         .unwrap_or_default();
+    let properties = own["properties"].as_object().into_iter().flatten();
+    let nullable = properties
+        .filter(|(_, property)| property["nullable"] == true)
+        .map(|(name, _)| name.clone())
+        .collect();
     let document = json!({ "allOf": [serde_json::to_value(T::schema_ref()).unwrap_or_default()], "components": { "schemas": schemas } });
     // A schema that does not compile is a bug of ours which every request of a test would show: let the parser decide.
     let validator = jsonschema::draft4::new(&document)
@@ -203,14 +217,25 @@ fn compile<T: ParseFromJSON>() -> Schema {
         validator,
         required,
         declared,
+        nullable,
     }
 }
 
-/// A client that says `null` for something optional means "nothing".
-fn drop_optional_nulls(value: &mut Value, required: &[String]) {
-    if let Value::Object(fields) = value {
-        fields.retain(|name, value| !value.is_null() || required.contains(name));
-    }
+/// A client that says `null` for something optional means "nothing": it is taken out, and given back where "nothing" is
+/// something to say.
+fn take_optional_nulls(value: &mut Value, schema: &Schema) -> Vec<String> {
+    let Value::Object(fields) = value else {
+        return Vec::new();
+    };
+    let mut nulls = Vec::new();
+    fields.retain(|name, value| {
+        let taken = value.is_null() && !schema.required.contains(name);
+        if taken && schema.nullable.contains(name) {
+            nulls.push(name.clone());
+        }
+        !taken
+    });
+    nulls
 }
 
 fn privileged(value: &Value, declared: &[String]) -> Vec<FieldError> {

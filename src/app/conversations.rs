@@ -1,7 +1,9 @@
 //! Conversations: making, listing and reading them. Somebody else's conversation is not there.
 
+use cura_domain::answer::Fence;
 use cura_domain::conversation::{ConversationStatus, Title};
 use cura_domain::{ConversationId, MessageId};
+use cura_queue::{GenerateAnswer, PurgeConversation};
 use cura_store::StoreError;
 use cura_store::conversations;
 use cura_store::messages;
@@ -10,7 +12,7 @@ use thiserror::Error;
 pub use cura_store::conversations::{Conversation, ListPosition};
 pub use cura_store::messages::{Message, Order};
 
-use crate::{App, Caller, Page, commit, conn, stamp};
+use crate::{App, Caller, Page, commit, conn, queue_failed, stamp};
 
 /// Why a conversation cannot be read.
 #[derive(Debug, Error)]
@@ -63,6 +65,59 @@ impl App {
         conversations::find_owned(&mut *self.connection().await?, caller.user, id)
             .await?
             .ok_or(ReadConversationError::NotFound)
+    }
+
+    /// Changes a conversation's title, status, or both; gives the new one.
+    ///
+    /// # Errors
+    /// [`ReadConversationError::NotFound`] also when it is somebody else's.
+    pub async fn update_conversation(
+        &self,
+        caller: Caller,
+        id: ConversationId,
+        title: Option<&Title>,
+        status: Option<ConversationStatus>,
+    ) -> Result<Conversation, ReadConversationError> {
+        let now = stamp(&self.0.clock);
+        let title = title.map(Title::as_str);
+        let mut transaction = self.begin().await?;
+        let changed = title.is_some() || status.is_some();
+        if changed && !conversations::update(conn(&mut transaction), caller.user, id, title, status, now).await? {
+            return Err(ReadConversationError::NotFound);
+        }
+        let conversation = conversations::find_owned(conn(&mut transaction), caller.user, id)
+            .await?
+            .ok_or(ReadConversationError::NotFound)?;
+        commit(transaction).await?;
+        Ok(conversation)
+    }
+
+    /// Takes a conversation out of every answer at once; a job removes what is left. A running answer is stopped.
+    ///
+    /// # Errors
+    /// [`ReadConversationError::NotFound`] also when it is somebody else's.
+    pub async fn delete_conversation(&self, caller: Caller, id: ConversationId) -> Result<(), ReadConversationError> {
+        let now = stamp(&self.0.clock);
+        let mut transaction = self.begin().await?;
+        let locked = conversations::lock_owned(conn(&mut transaction), caller.user, id)
+            .await?
+            .ok_or(ReadConversationError::NotFound)?;
+        conversations::delete(conn(&mut transaction), id, now).await?;
+        if let Some(answer) = locked.running {
+            cura_queue::cancel::<GenerateAnswer>(conn(&mut transaction), &answer.to_string())
+                .await
+                .map_err(queue_failed)?;
+        }
+        let job = PurgeConversation { conversation_id: id.0 };
+        cura_queue::enqueue(conn(&mut transaction), &job, None)
+            .await
+            .map_err(queue_failed)?;
+        commit(transaction).await?;
+        if let Some(answer) = locked.running {
+            // Watchers that miss this find out from Postgres.
+            let _ = self.0.live.end(answer, Fence(u32::MAX)).await;
+        }
+        Ok(())
     }
 
     /// A page of the caller's conversations, newest activity first.

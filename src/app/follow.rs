@@ -45,6 +45,11 @@ pub enum AnswerEvent {
         /// Where the watcher stands now.
         position: Position,
     },
+    /// The answer was deleted while it was watched: the last event.
+    Gone {
+        /// Where the watcher stands.
+        position: Position,
+    },
     /// The answer is final, sent or failed: the last event.
     Ended {
         /// The final message.
@@ -143,8 +148,12 @@ impl AnswerFollower {
         match found.await {
             Ok(Some(message)) if message.status == MessageStatus::Sending => self.catch_up(&message),
             Ok(Some(message)) => self.end_with(message),
-            // Deleted while we watched: there is nothing more to see.
-            Ok(None) => self.ended = true,
+            Ok(None) => {
+                self.ready.push_back(AnswerEvent::Gone {
+                    position: self.position,
+                });
+                self.ended = true;
+            }
             Err(error) => tracing::debug!(message_id = %self.answer, %error, "asking for an answer's state failed"),
         }
     }

@@ -4,9 +4,11 @@
 pub mod accounts;
 pub mod chat;
 pub mod conversations;
+pub mod export;
 pub mod follow;
 pub mod health;
 pub mod passwords;
+pub mod profile;
 pub mod session_watch;
 pub mod sessions;
 pub mod tokens;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use cura_domain::{Clock, Entropy};
 use cura_live::Live;
 use cura_providers::ai::Ai;
+use cura_queue::QueueError;
 use cura_store::{PgConnection, PgPool};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Transaction};
@@ -103,6 +106,15 @@ impl<T, P> Page<T, P> {
         items.truncate(limit as usize);
         let next = items.last().filter(|_| more).map(position);
         Self { items, next, total }
+    }
+}
+
+/// A job that could not be written down, where all that can go wrong is the store's business.
+fn queue_failed(error: QueueError) -> StoreError {
+    match error {
+        QueueError::Database(error) => error.into(),
+        // Payloads are ids, which are always JSON.
+        QueueError::Payload(error) => StoreError::from(sqlx::Error::Encode(Box::new(error))),
     }
 }
 

@@ -128,8 +128,8 @@ impl Preferences {
     }
 
     /// The whole object.
-    pub fn as_value(&self) -> &Value {
-        &self.0
+    pub fn into_value(self) -> Value {
+        self.0
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
             (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
             (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
         ] {
-            assert_eq!(*Preferences::merged(current, &patch).unwrap().as_value(), merged);
+            assert_eq!(Preferences::merged(current, &patch).unwrap().into_value(), merged);
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
         let good = json!({"theme": "dark", "notifications": {"push": false, "sound": "bell",
             "quiet_hours": {"start": "22:00", "end": "07:30"}}, "mine": [1, null]});
         assert_eq!(
-            *Preferences::merged(json!({}), &good).unwrap().as_value(),
+            Preferences::merged(json!({}), &good).unwrap().into_value(),
             json!({"theme": "dark",
             "notifications": {"push": false, "sound": "bell", "quiet_hours": {"start": "22:00", "end": "07:30"}},
             "mine": [1, null]})

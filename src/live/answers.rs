@@ -113,6 +113,11 @@ impl Answers {
         });
     }
 
+    /// Forgets an answer; readers keep what they have, and see nothing more.
+    pub(crate) fn forget(&self, id: MessageId) {
+        self.lock().entries.remove(&id);
+    }
+
     /// A piece that was published elsewhere.
     pub(crate) fn mirror_append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Mirrored {
         let mut mirrored = Mirrored::Fits;

@@ -147,6 +147,20 @@ impl Live {
         }
     }
 
+    /// Forgets an answer at once; whoever reads it sees nothing more.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn forget(&self, id: MessageId) -> Result<(), AppendError> {
+        match &self.0 {
+            Kind::InProcess(answers) => {
+                answers.forget(id);
+                Ok(())
+            }
+            Kind::Redis(redis) => redis.forget(id).await,
+        }
+    }
+
     /// Reads an answer from `from` on, whether it has begun or not.
     pub fn follow(&self, id: MessageId, from: Position) -> Follower {
         match &self.0 {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 pub type JobId = String;
 
 /// A kind of job. Payloads carry ids only: what a job works on is read when it runs.
-pub trait Job: Serialize + DeserializeOwned + Send + 'static {
+pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The queue, a kebab-case constant; never a Rust path, which would change with the code.
     const QUEUE: &'static str;
     /// How many runs a job gets before it is dead.

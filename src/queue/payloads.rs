@@ -40,3 +40,71 @@ impl Job for BuryAnswer {
         self.message_id.to_string()
     }
 }
+
+/// Remove what is left of a deleted conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeConversation {
+    /// The conversation.
+    pub conversation_id: i64,
+}
+
+impl Job for PurgeConversation {
+    const QUEUE: &'static str = "purge-conversation";
+    const MAX_ATTEMPTS: u32 = 25;
+    const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+    fn key(&self) -> String {
+        self.conversation_id.to_string()
+    }
+}
+
+/// Erase everything of a user who asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EraseUser {
+    /// The user.
+    pub user_id: i64,
+}
+
+impl Job for EraseUser {
+    const QUEUE: &'static str = "erase-user";
+    const MAX_ATTEMPTS: u32 = 100;
+    const TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+    fn key(&self) -> String {
+        self.user_id.to_string()
+    }
+}
+
+/// Make the archive with this id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportAccount {
+    /// The archive.
+    pub export_id: i64,
+}
+
+impl Job for ExportAccount {
+    const QUEUE: &'static str = "export-account";
+    const MAX_ATTEMPTS: u32 = 5;
+    const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+    fn key(&self) -> String {
+        self.export_id.to_string()
+    }
+}
+
+/// Forget what has had its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneExpired {
+    /// Which period this is for.
+    pub period: i64,
+}
+
+impl Job for PruneExpired {
+    const QUEUE: &'static str = "prune-expired";
+    const MAX_ATTEMPTS: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+    fn key(&self) -> String {
+        self.period.to_string()
+    }
+}

@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use crate::backend::{Claimed, ClaimedJobs, Lane, Outcome};
 use crate::lease::bounded;
+use crate::schedule::keep_enqueueing;
 use crate::shared::Shared;
 use crate::{Job, JobError, QueueError, Run, WorkersConfig, acks, lease, prune};
 
@@ -42,7 +43,10 @@ pub struct WorkersBuilder {
     pool: PgPool,
     config: WorkersConfig,
     planned: Vec<Planned>,
+    schedules: Vec<Schedule>,
 }
+
+type Schedule = Box<dyn FnOnce(Arc<Shared>) -> BoxFuture<'static, ()> + Send>;
 
 /// Running workers. Dropping them without [`Workers::shutdown`] is a crash: others notice and take over.
 pub struct Workers {
@@ -88,6 +92,7 @@ impl Workers {
             pool,
             config,
             planned: Vec::new(),
+            schedules: Vec::new(),
         }
     }
 }
@@ -114,6 +119,14 @@ impl WorkersBuilder {
             timeout: J::TIMEOUT,
             handler,
         });
+        self
+    }
+
+    /// Enqueues `job(period)` once in each period of length `every`, however many processes do this; longer than a
+    /// minute, shorter than a day.
+    pub fn schedule<J: Job>(mut self, every: Duration, job: fn(i64) -> J) -> Self {
+        self.schedules
+            .push(Box::new(move |shared| keep_enqueueing(shared, every, job).boxed()));
         self
     }
 
@@ -164,11 +177,16 @@ impl WorkersBuilder {
         }
         let lanes: Arc<[Arc<Lane>]> = lanes.into();
         let supervise = |task| AbortOnDropHandle::new(tracker.spawn(task));
-        let supervisors = vec![
+        let mut supervisors = vec![
             supervise(lease::keep(Arc::clone(&shared)).boxed()),
             supervise(lease::listen(Arc::clone(&shared)).boxed()),
             supervise(prune::keep_pruning(Arc::clone(&shared)).boxed()),
         ];
+        supervisors.extend(
+            self.schedules
+                .into_iter()
+                .map(|schedule| supervise(schedule(Arc::clone(&shared)))),
+        );
         let claimer = supervise(claim_until_draining(Arc::clone(&shared), Arc::clone(&lanes)).boxed());
         let acks = supervise(acks::write_acks(Arc::clone(&shared), ack_receiver).boxed());
         Workers {

@@ -161,3 +161,37 @@ pub async fn fail(
     .await?;
     Ok(attempt.map(|attempt| Fence(attempt.unsigned_abs())))
 }
+
+/// The answers of `user` that are not final.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_running(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
+    let running = sqlx::query_scalar!(
+        r#"SELECT m.id FROM conversations c JOIN messages m ON m.conversation_id = c.id AND m.status = 'sending'
+           WHERE c.user_id = $1 AND c.deleted_at IS NULL"#,
+        user.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(running.into_iter().map(MessageId).collect())
+}
+
+/// The answers of `user` that changed after `since`: their texts may still be in `live`.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_recent(
+    conn: &mut PgConnection,
+    user: UserId,
+    since: DateTime<Utc>,
+) -> Result<Vec<MessageId>, StoreError> {
+    let recent = sqlx::query_scalar!(
+        "SELECT id FROM messages WHERE user_id = $1 AND role = 'assistant' AND updated_at > $2",
+        user.0,
+        since,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(recent.into_iter().map(MessageId).collect())
+}

@@ -192,6 +192,76 @@ pub async fn touch(
     Ok(())
 }
 
+/// Changes the title a user chose, the status, or both; `false` when `user` has no such conversation.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn update(
+    conn: &mut PgConnection,
+    user: UserId,
+    id: ConversationId,
+    title: Option<&str>,
+    status: Option<ConversationStatus>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"UPDATE conversations
+           SET title = COALESCE($3, title), title_source = CASE WHEN $3::text IS NULL THEN title_source ELSE 'user' END,
+               status = COALESCE($4, status), updated_at = $5
+           WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"#,
+        id.0,
+        user.0,
+        title,
+        status.map(ConversationStatus::as_str),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes a conversation out of every answer; what is left of it is purged later.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn delete(conn: &mut PgConnection, id: ConversationId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE conversations SET deleted_at = $2, updated_at = $2 WHERE id = $1",
+        id.0,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Removes one batch of the messages of a deleted conversation, and the conversation when none is left; whether it is
+/// gone. A conversation that was not deleted is left alone.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn purge(conn: &mut PgConnection, id: ConversationId) -> Result<bool, StoreError> {
+    // The newest first: an answer refers to its question.
+    let removed = sqlx::query!(
+        r#"DELETE FROM messages WHERE id IN (
+               SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+               WHERE m.conversation_id = $1 AND c.deleted_at IS NOT NULL ORDER BY m.id + 0 DESC LIMIT 1000)"#,
+        id.0,
+    )
+    .execute(&mut *conn)
+    .await?;
+    if removed.rows_affected() > 0 {
+        return Ok(false);
+    }
+    sqlx::query!(
+        "DELETE FROM conversations WHERE id = $1 AND deleted_at IS NOT NULL",
+        id.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(true)
+}
+
 struct ConversationRow {
     id: ConversationId,
     title: Option<String>,

@@ -6,10 +6,15 @@
 pub mod answers;
 pub mod conversations;
 pub mod error;
+pub mod events;
+pub mod expired;
+pub mod exports;
 pub mod idempotency;
 pub mod messages;
+pub mod personal_data;
 pub mod pool;
 pub mod sessions;
+pub mod usage;
 pub mod users;
 
 pub use error::{StoreError, is_unavailable};

@@ -1,4 +1,6 @@
 //! Messages of a conversation, both sides, as clients see them.
+//!
+//! Lists are by `id + 0`, which only the indexes of a conversation and of a user have: see migration 0003.
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::{Bases, Fence};
@@ -116,7 +118,7 @@ pub async fn insert_turn(
     let row = sqlx::query!(
         r#"WITH question AS (
                INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
-               SELECT $1, $2, (SELECT max(id) FROM messages WHERE conversation_id = $1), 'user', $3, 'sent', $4, $4
+               SELECT $1, $2, (SELECT max(id + 0) FROM messages WHERE conversation_id = $1), 'user', $3, 'sent', $4, $4
                RETURNING id, parent_id
            ), answer AS (
                INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
@@ -177,7 +179,7 @@ pub async fn list(
                 r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
                           finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
                           created_at
-                   FROM messages WHERE conversation_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"#,
+                   FROM messages WHERE conversation_id = $1 AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3"#,
                 conversation.0,
                 after.map_or(i64::MAX, |after| after.0),
                 limit,
@@ -191,7 +193,7 @@ pub async fn list(
                 r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
                           finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
                           created_at
-                   FROM messages WHERE conversation_id = $1 AND id > $2 ORDER BY id LIMIT $3"#,
+                   FROM messages WHERE conversation_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3"#,
                 conversation.0,
                 after.map_or(0, |after| after.0),
                 limit,
@@ -215,8 +217,8 @@ pub async fn history(
 ) -> Result<Vec<PromptMessage>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT role, content FROM messages
-           WHERE conversation_id = $1 AND id <= $2 AND status = 'sent' AND content <> ''
-           ORDER BY id DESC LIMIT $3"#,
+           WHERE conversation_id = $1 AND id + 0 <= $2 AND status = 'sent' AND content <> ''
+           ORDER BY id + 0 DESC LIMIT $3"#,
         conversation.0,
         question.0,
         limit,

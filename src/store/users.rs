@@ -192,3 +192,34 @@ pub async fn replace_password_hash(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Takes a user out of every answer: nothing that was known about the person is left in the row, and the address is free
+/// again. What is left of them is erased later.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn begin_erasure(conn: &mut PgConnection, id: UserId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"UPDATE users
+           -- No address that somebody could have: it has no @.
+           SET email = 'erased:' || id, password_hash = '', name = NULL, avatar_url = NULL, preferences = '{}',
+               timezone = 'UTC', language = 'en', last_seen = NULL, erased_at = $2, updated_at = $2
+           WHERE id = $1"#,
+        id.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Whether the erasure of a user was asked for.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn is_being_erased(conn: &mut PgConnection, id: UserId) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!("SELECT id FROM users WHERE id = $1 AND erased_at IS NOT NULL", id.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.is_some())
+}

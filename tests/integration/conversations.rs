@@ -1,6 +1,10 @@
 //! Conversations: made, listed page by page, read.
 
-use cura_tests::{Client, Cura};
+use std::time::Duration;
+
+use cura_tests::provider::{Step, chunk};
+use cura_tests::{Client, Cura, ScriptedProvider, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 async fn server() -> Cura {
@@ -126,4 +130,151 @@ async fn limits_and_cursors_that_make_no_sense_are_refused() {
     for body in titles {
         assert_eq!(somebody.post("/conversations", &body).await.status, 422, "{body}");
     }
+}
+
+async fn patch(client: &Client, id: &Value, body: Value) -> cura_tests::Reply {
+    let request = client.request(Method::PATCH, &format!("/conversations/{id}"));
+    client.send(request.json(&body)).await
+}
+
+#[tokio::test]
+async fn a_conversation_is_renamed_put_aside_and_taken_back() {
+    let cura = server().await;
+    let ann = cura.somebody().await;
+    let id = ann.post("/conversations", &json!({ "title": "Old" })).await.body["id"].clone();
+    let renamed = patch(&ann, &id, json!({ "title": " New " })).await;
+    assert_eq!((renamed.status.as_u16(), &renamed.body["title"]), (200, &json!("New")));
+    assert_eq!(
+        patch(&ann, &id, json!({})).await.body,
+        renamed.body,
+        "nothing to change"
+    );
+    let aside = patch(&ann, &id, json!({ "status": "archived" })).await.body;
+    assert_eq!((&aside["status"], &aside["title"]), (&json!("archived"), &json!("New")));
+    let listed = async |status: &str| {
+        ids_page_by_page(&ann, &format!("/conversations?status={status}"))
+            .await
+            .0
+            .len()
+    };
+    assert_eq!((listed("active").await, listed("archived").await), (0, 1));
+    patch(&ann, &id, json!({ "status": "active" })).await;
+    assert_eq!((listed("active").await, listed("archived").await), (1, 0));
+    for bad in [
+        json!({ "status": "deleted" }),
+        json!({ "title": " " }),
+        json!({ "title": "x".repeat(201) }),
+        json!({ "title": 7 }),
+        json!({ "user_id": 2 }),
+    ] {
+        assert_eq!(patch(&ann, &id, bad.clone()).await.status, 422, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_title_somebody_chose_stays_and_a_missing_one_is_cut_from_the_first_message() {
+    let cura = server().await;
+    let ann = cura.somebody().await;
+    let title_after = async |created: Value| {
+        let id = ann.post("/conversations", &created).await.body["id"].clone();
+        let request = ann.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
+        ann.send(request.json(&json!({ "conversation_id": id, "content": "I cannot sleep" })))
+            .await;
+        ann.get(&format!("/conversations/{id}")).await.body["title"].clone()
+    };
+    assert_eq!(title_after(json!({})).await, "I cannot sleep");
+    assert_eq!(title_after(json!({ "title": "Nights" })).await, "Nights");
+}
+
+#[tokio::test]
+async fn a_deleted_conversation_is_gone_from_every_answer_and_then_from_the_database() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let mut cura = Cura::builder()
+        .workers(0)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
+    let ann = cura.somebody().await;
+    let request = ann
+        .request(Method::POST, "/chat/send")
+        .header("Prefer", "wait=0")
+        .header("Idempotency-Key", "k");
+    let sent = ann.send(request.json(&json!({ "content": "Hi" }))).await.body;
+    let (conversation, answer) = (&sent["conversation_id"], &sent["assistant_message"]["id"]);
+    // It is queued, watched, and deleted: nobody has to wait for a worker.
+    let mut stream = ann.resume(answer.as_i64().unwrap(), None).await;
+    let path = format!("/conversations/{conversation}");
+    let delete = async || ann.send(ann.request(Method::DELETE, &path)).await;
+    assert_eq!(delete().await.status, 204);
+    let last = stream.rest().await.pop().unwrap();
+    assert_eq!(
+        (last.name.as_str(), &last.data["code"]),
+        ("error", &json!("message_not_found"))
+    );
+    for gone in [
+        path.clone(),
+        format!("{path}/messages"),
+        format!("/chat/messages/{answer}"),
+        format!("/chat/messages/{answer}/stream"),
+    ] {
+        assert_eq!(ann.get(&gone).await.status, 404, "{gone}");
+    }
+    assert_eq!(delete().await.status, 404);
+    assert_eq!(patch(&ann, conversation, json!({ "title": "x" })).await.status, 404);
+    assert_eq!(ann.get("/conversations").await.body["items"], json!([]));
+    let again = json!({ "conversation_id": conversation, "content": "Hi" });
+    assert_eq!(ann.post("/chat/send", &again).await.status, 404);
+    cura.add_worker().await;
+    eventually("it is purged", async || {
+        let left: i64 =
+            sqlx::query_scalar("SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM conversations)")
+                .fetch_one(cura.database.pool())
+                .await
+                .unwrap();
+        (left == 0).then_some(())
+    })
+    .await;
+    assert_eq!(provider.asked().len(), 0, "a deleted question is not answered");
+}
+
+#[tokio::test]
+async fn deleting_stops_the_answer_that_is_being_written() {
+    let provider =
+        ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am going to")), Step::Hang]).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let ann = cura.somebody().await;
+    let mut stream = ann.stream("Hi").await;
+    let seen = stream.until("chunk").await;
+    let path = format!("/conversations/{}", seen[0].data["conversation_id"]);
+    assert_eq!(ann.send(ann.request(Method::DELETE, &path)).await.status, 204);
+    assert_eq!(stream.rest().await.pop().unwrap().name, "error");
+    eventually("the provider is left alone", async || {
+        (provider.open_connections() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conversation_of_ten_thousand_messages_is_purged() {
+    let mut cura = server().await;
+    let ann = cura.somebody().await;
+    let id = ann.post("/conversations", &json!({})).await.body["id"]
+        .as_i64()
+        .unwrap();
+    // Each follows the one before: removed from the wrong end, one statement would have to follow them all.
+    let fill =
+        "INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
+                SELECT $1, 1, NULLIF(n - 1, 0), 'user', 'x', 'sent', now(), now() FROM generate_series(1, 10000) n";
+    sqlx::query(fill).bind(id).execute(cura.database.pool()).await.unwrap();
+    ann.send(ann.request(Method::DELETE, &format!("/conversations/{id}")))
+        .await;
+    cura.add_worker().await;
+    eventually("it is purged", async || {
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM messages")
+            .fetch_one(cura.database.pool())
+            .await
+            .unwrap();
+        (left == 0).then_some(())
+    })
+    .await;
 }

@@ -4,13 +4,17 @@
 mod accounts;
 mod bad_requests;
 mod conversations;
+mod erasing;
 mod limits;
 mod live;
 mod outages;
+mod plans;
+mod profile;
 mod programs;
 mod providers;
 mod queue;
 mod sending;
 mod sessions;
 mod silence;
+mod strangers;
 mod streaming;

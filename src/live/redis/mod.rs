@@ -94,6 +94,16 @@ impl RedisLive {
         self.write(&call).await
     }
 
+    pub(crate) async fn forget(&self, id: MessageId) -> Result<(), AppendError> {
+        self.0.mirror.forget(id);
+        let keys = [scripts::state_key(id), scripts::text_key(id)];
+        let deleted = self.0.connection.call(async |connection| {
+            let mut delete = ::redis::cmd("DEL");
+            delete.arg(&keys[..]).query_async::<()>(connection).await
+        });
+        deleted.await.map_err(|_| AppendError::Unavailable)
+    }
+
     pub(crate) fn follow(&self, id: MessageId, from: Position) -> Follower {
         let answer = self.0.mirror.watch(id);
         self.0.changed.notify_one();

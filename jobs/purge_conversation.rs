@@ -1,0 +1,19 @@
+//! Removes what is left of a deleted conversation, the newest messages first, a batch at a time.
+//!
+//! May run twice: what is gone is gone, and a conversation that was not deleted is left alone.
+
+use cura_domain::ConversationId;
+use cura_queue::{JobError, PurgeConversation};
+use cura_store::{conversations, in_time};
+
+use crate::{Parts, not_begun};
+
+pub(crate) async fn run(parts: &Parts, job: PurgeConversation) -> Result<(), JobError> {
+    let id = ConversationId(job.conversation_id);
+    loop {
+        let gone = in_time(async { conversations::purge(&mut *parts.pool.acquire().await?, id).await });
+        if gone.await.map_err(not_begun)? {
+            return Ok(());
+        }
+    }
+}

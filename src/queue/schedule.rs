@@ -1,0 +1,41 @@
+//! Schedules: every worker process enqueues the job of the present period, and its key makes sure that there is one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Row;
+use tokio_util::sync::CancellationToken;
+
+use crate::lease::bounded;
+use crate::shared::Shared;
+use crate::{Enqueued, Job, QueueError, enqueue};
+
+/// How often processes look whether a new period has begun.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Enqueues `job(period)` once in each period of length `every`, counted from the epoch on Postgres' clock. Periods are
+/// longer than a minute and shorter than a day, for which done jobs are remembered.
+pub(crate) async fn keep_enqueueing<J: Job>(shared: Arc<Shared>, every: Duration, job: fn(i64) -> J) {
+    let draining: CancellationToken = shared.draining.clone();
+    while !draining.is_cancelled() {
+        match bounded(enqueue_present(&shared, every, job)).await {
+            Ok(Enqueued::New(job_id)) => tracing::info!(queue = J::QUEUE, job_id, "a scheduled job is due"),
+            Ok(Enqueued::Known) => {}
+            Err(error) => tracing::debug!(queue = J::QUEUE, %error, "a scheduled job could not be enqueued yet"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY.min(every)) => {}
+            () = draining.cancelled() => {}
+        }
+    }
+}
+
+async fn enqueue_present<J: Job>(shared: &Shared, every: Duration, job: fn(i64) -> J) -> Result<Enqueued, QueueError> {
+    let mut connection = shared.pool.acquire().await?;
+    let period = sqlx::query("SELECT floor(extract(epoch FROM now()) / $1)::bigint")
+        .bind(every.as_secs_f64())
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    enqueue(&mut connection, &job(period), None).await
+}

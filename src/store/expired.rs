@@ -1,0 +1,101 @@
+//! What has had its time: forgotten in batches, so that nobody waits for it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// The most rows forgotten in one statement.
+pub const BATCH: u64 = 1000;
+/// How long an idempotency key lives (as the contract says), and an hour for whoever is just looking.
+const KEYS: TimeDelta = TimeDelta::hours(25);
+/// How long an ended session is kept, with its tokens: a dead one that comes back means theft.
+const SESSIONS: TimeDelta = TimeDelta::days(30);
+/// How long the event log goes back, as the contract says.
+const EVENTS: TimeDelta = TimeDelta::days(7);
+
+/// What is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expired {
+    /// Tickets nobody used.
+    Tickets,
+    /// Idempotency keys after their 24 hours.
+    IdempotencyKeys,
+    /// Sessions that ended, or ran out, a month ago.
+    Sessions,
+    /// Archives nobody fetches any more.
+    Exports,
+    /// Events beyond the retention.
+    Events,
+}
+
+impl Expired {
+    /// All of it.
+    pub const ALL: [Self; 5] = [
+        Self::Tickets,
+        Self::IdempotencyKeys,
+        Self::Sessions,
+        Self::Exports,
+        Self::Events,
+    ];
+
+    /// Forgets one batch; gives how many, fewer than [`BATCH`] when nothing is left.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn forget(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, StoreError> {
+        let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+        let done = match self {
+            Self::Tickets => {
+                sqlx::query!(
+                    "DELETE FROM tickets WHERE ticket_hash IN (SELECT ticket_hash FROM tickets WHERE expires_at < $1 LIMIT $2)",
+                    now,
+                    limit
+                )
+                .execute(conn)
+                .await?
+            }
+            Self::IdempotencyKeys => {
+                sqlx::query!(
+                    "DELETE FROM idempotency_keys WHERE (user_id, key) IN (
+                         SELECT user_id, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)",
+                    now - KEYS,
+                    limit
+                )
+                .execute(conn)
+                .await?
+            }
+            Self::Sessions => {
+                sqlx::query!(
+                    "DELETE FROM sessions WHERE id IN (
+                         (SELECT id FROM sessions WHERE ended_at < $1 LIMIT $2)
+                         UNION ALL (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2) LIMIT $2)",
+                    now - SESSIONS,
+                    limit
+                )
+                .execute(conn)
+                .await?
+            }
+            Self::Exports => {
+                sqlx::query!(
+                    "DELETE FROM exports WHERE id IN (SELECT id FROM exports WHERE expires_at < $1 LIMIT $2)",
+                    now,
+                    limit
+                )
+                .execute(conn)
+                .await?
+            }
+            Self::Events => {
+                sqlx::query!(
+                    "DELETE FROM events WHERE (user_id, seq) IN (
+                         SELECT user_id, seq FROM events WHERE created_at < $1 LIMIT $2)",
+                    now - EVENTS,
+                    limit
+                )
+                .execute(conn)
+                .await?
+            }
+        };
+        Ok(done.rows_affected())
+    }
+}

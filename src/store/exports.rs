@@ -1,0 +1,155 @@
+//! Archives of all a user's data: one a user, made by a job, kept in pieces for a while.
+
+use chrono::{DateTime, Utc};
+use cura_domain::UserId;
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// An archive, ready or being made.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// The archive.
+    pub id: i64,
+    /// What it is, once it is made.
+    pub ready: Option<Archive>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When it is forgotten.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A finished archive.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Its bytes.
+    pub size: i64,
+    /// Their SHA-256.
+    pub sha256: Vec<u8>,
+}
+
+/// The archive of `user`; their row is locked until the transaction ends, so that two requests make one.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find_and_lock(conn: &mut PgConnection, user: UserId) -> Result<Option<Export>, StoreError> {
+    sqlx::query!("SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE", user.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let row = sqlx::query!(
+        "SELECT id, size, sha256, created_at, expires_at FROM exports WHERE user_id = $1",
+        user.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Export {
+        id: row.id,
+        ready: row.size.zip(row.sha256).map(|(size, sha256)| Archive { size, sha256 }),
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+    }))
+}
+
+/// Begins a new archive in place of the old one; gives its id.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn begin(
+    conn: &mut PgConnection,
+    user: UserId,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<i64, StoreError> {
+    sqlx::query!("DELETE FROM exports WHERE user_id = $1", user.0)
+        .execute(&mut *conn)
+        .await?;
+    Ok(sqlx::query_scalar!(
+        r#"INSERT INTO exports (user_id, state, created_at, expires_at) VALUES ($1, 'making', $2, $3) RETURNING id"#,
+        user.0,
+        now,
+        expires_at,
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Whose archive is to be made; `None` when it is made, or nobody wants it any more.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find_wanted(conn: &mut PgConnection, id: i64) -> Result<Option<UserId>, StoreError> {
+    let user = sqlx::query_scalar!(
+        r#"SELECT e.user_id FROM exports e JOIN users u ON u.id = e.user_id
+           WHERE e.id = $1 AND e.state = 'making' AND u.erased_at IS NULL"#,
+        id,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(user.map(UserId))
+}
+
+/// Locks an archive that is still to be made; `false` when it is made, or nobody wants it any more.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn lock_wanted(conn: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!(
+        "SELECT id FROM exports WHERE id = $1 AND state = 'making' FOR UPDATE",
+        id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// Adds a piece of an archive.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn insert_part(conn: &mut PgConnection, id: i64, number: i32, bytes: &[u8]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO export_parts (export_id, number, bytes) VALUES ($1, $2, $3)",
+        id,
+        number,
+        bytes,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// All pieces are there.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn finish(
+    conn: &mut PgConnection,
+    id: i64,
+    archive: &Archive,
+    expires_at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE exports SET state = 'ready', size = $2, sha256 = $3, expires_at = $4 WHERE id = $1",
+        id,
+        archive.size,
+        archive.sha256,
+        expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A piece of an archive; `None` after the last, or when it was forgotten meanwhile.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find_part(conn: &mut PgConnection, id: i64, number: i32) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT bytes FROM export_parts WHERE export_id = $1 AND number = $2",
+        id,
+        number,
+    )
+    .fetch_optional(conn)
+    .await?)
+}

@@ -1,0 +1,238 @@
+//! Where Cura keeps data of people: every table and every other store. Erasure and export go by this list, and a test
+//! fails when a migration adds a table that is not in it.
+
+use cura_domain::UserId;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::StoreError;
+
+/// The most rows removed in one statement.
+const BATCH: u64 = 1000;
+
+/// A table with data of people.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Which rows are those of user `$1`.
+    owned: &'static str,
+    /// In which order rows go: what refers to others of the table first.
+    order: &'static str,
+    /// How it is given to the user.
+    pub export: Export,
+}
+
+/// How a table is given to the user it is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Export {
+    /// A file of JSON lines.
+    File {
+        /// Its name.
+        name: &'static str,
+        /// Gives `(key bigint, line text)` of user `$1` after key `$2`, at most `$3`, in the order of the key.
+        sql: &'static str,
+    },
+    /// Not at all.
+    Nothing {
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+const TECHNICAL: Export = Export::Nothing {
+    reason: "technical: hashes and numbers that say nothing about the person",
+};
+
+/// Every table with data of people, in the order in which a user's rows can be removed.
+pub const TABLES: [Table; 12] = [
+    Table {
+        name: "tickets",
+        owned: "user_id = $1",
+        order: "expires_at",
+        export: TECHNICAL,
+    },
+    Table {
+        name: "idempotency_keys",
+        owned: "user_id = $1",
+        order: "created_at",
+        export: TECHNICAL,
+    },
+    Table {
+        name: "export_parts",
+        owned: "export_id IN (SELECT id FROM exports WHERE user_id = $1)",
+        order: "number",
+        export: Export::Nothing {
+            reason: "an earlier export",
+        },
+    },
+    Table {
+        name: "exports",
+        owned: "user_id = $1",
+        order: "id",
+        export: Export::Nothing {
+            reason: "an earlier export",
+        },
+    },
+    Table {
+        name: "events",
+        owned: "user_id = $1",
+        order: "seq",
+        export: Export::File {
+            name: "events.jsonl",
+            sql: "SELECT seq, json_build_object('seq', seq, 'kind', kind, 'payload', payload, 'created_at', created_at)::text
+                  FROM events WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        },
+    },
+    Table {
+        name: "event_counters",
+        owned: "user_id = $1",
+        order: "seq",
+        export: TECHNICAL,
+    },
+    Table {
+        name: "usage_days",
+        owned: "user_id = $1",
+        order: "day",
+        export: Export::File {
+            name: "usage.jsonl",
+            sql: "SELECT key, line FROM (
+                      SELECT row_number() OVER (ORDER BY day, model) AS key,
+                             json_build_object('day', day, 'model', model, 'messages', messages,
+                                               'input_tokens', input_tokens, 'output_tokens', output_tokens)::text AS line
+                      FROM usage_days WHERE user_id = $1
+                  ) numbered WHERE key > $2 ORDER BY key LIMIT $3",
+        },
+    },
+    Table {
+        name: "refresh_tokens",
+        owned: "session_id IN (SELECT id FROM sessions WHERE user_id = $1)",
+        order: "created_at",
+        export: TECHNICAL,
+    },
+    Table {
+        name: "messages",
+        owned: "user_id = $1",
+        // An answer refers to its question: the newest first.
+        order: "id + 0 DESC",
+        export: Export::File {
+            name: "messages.jsonl",
+            sql: "SELECT m.id, json_build_object(
+                      'id', m.id, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id, 'role', m.role,
+                      'content', m.content, 'status', m.status, 'model', m.model, 'provider', m.provider,
+                      'finish_reason', m.finish_reason, 'input_tokens', m.input_tokens,
+                      'output_tokens', m.output_tokens, 'error', m.error_code, 'created_at', m.created_at)::text
+                  FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                  WHERE m.user_id = $1 AND c.deleted_at IS NULL AND m.id + 0 > $2 ORDER BY m.id + 0 LIMIT $3",
+        },
+    },
+    Table {
+        name: "conversations",
+        owned: "user_id = $1",
+        order: "id",
+        export: Export::File {
+            name: "conversations.jsonl",
+            sql: "SELECT id, json_build_object(
+                      'id', id, 'title', title, 'status', status, 'message_count', message_count,
+                      'created_at', created_at, 'updated_at', updated_at)::text
+                  FROM conversations WHERE user_id = $1 AND deleted_at IS NULL AND id + 0 > $2 ORDER BY id + 0 LIMIT $3",
+        },
+    },
+    Table {
+        name: "sessions",
+        owned: "user_id = $1",
+        order: "id",
+        export: Export::File {
+            name: "sessions.jsonl",
+            sql: "SELECT id, json_build_object(
+                      'id', id, 'device_name', device_name, 'created_at', created_at, 'last_used_at', last_used_at,
+                      'expires_at', expires_at, 'ended_at', ended_at)::text
+                  FROM sessions WHERE user_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3",
+        },
+    },
+    Table {
+        name: "users",
+        owned: "id = $1",
+        order: "id",
+        export: Export::File {
+            name: "profile.jsonl",
+            sql: "SELECT id, json_build_object(
+                      'id', id, 'email', email, 'name', name, 'avatar_url', avatar_url, 'preferences', preferences,
+                      'timezone', timezone, 'language', language, 'last_seen', last_seen, 'created_at', created_at)::text
+                  FROM users WHERE id = $1 AND id > $2 LIMIT $3",
+        },
+    },
+];
+
+/// Tables without data of people.
+pub const IMPERSONAL_TABLES: [&str; 1] = ["_sqlx_migrations"];
+
+/// Where data of people is besides our tables, and when it goes.
+pub const OTHER_STORES: [(&str, &str); 3] = [
+    (
+        "apalis.jobs",
+        "ids only; cancelled at erasure, done jobs are forgotten after a day and dead ones after 30",
+    ),
+    (
+        "live (Redis cura:answer:*)",
+        "texts of running answers; forgotten at erasure, else a minute after their end",
+    ),
+    (
+        "limits (Redis cura:limit:*)",
+        "ids, client addresses and hashes of e-mail addresses; forgotten after a minute",
+    ),
+];
+
+impl Table {
+    /// Removes one batch of a user's rows; gives how many, fewer than 1,000 when nothing is left.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn erase(&self, conn: &mut PgConnection, user: UserId) -> Result<Erased, StoreError> {
+        let Self { name, owned, order, .. } = self;
+        // Constants of this file, not input.
+        let delete = AssertSqlSafe(format!(
+            "DELETE FROM {name} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {name} WHERE {owned} ORDER BY {order} LIMIT {BATCH}))"
+        ));
+        let rows = sqlx::query(delete).bind(user.0).execute(conn).await?.rows_affected();
+        Ok(if rows < BATCH { Erased::All } else { Erased::Some })
+    }
+
+    /// How many rows a user has.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub async fn count(&self, conn: &mut PgConnection, user: UserId) -> Result<i64, StoreError> {
+        let Self { name, owned, .. } = self;
+        // Constants of this file, not input.
+        let count = AssertSqlSafe(format!("SELECT count(*) FROM {name} WHERE {owned}"));
+        Ok(sqlx::query_scalar(count).bind(user.0).fetch_one(conn).await?)
+    }
+}
+
+/// How far an erasure has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erased {
+    /// Nothing is left.
+    All,
+    /// There may be more.
+    Some,
+}
+
+/// Lines of an exported file after `after`, at most `limit`, each with its key.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn lines(
+    conn: &mut PgConnection,
+    sql: &'static str,
+    user: UserId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, String)>, StoreError> {
+    Ok(sqlx::query_as(sql)
+        .bind(user.0)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?)
+}

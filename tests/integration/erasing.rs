@@ -1,0 +1,305 @@
+//! Taking everything with oneself, and leaving nothing behind.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::time::Duration;
+
+use cura_domain::UserId;
+use cura_store::personal_data::{Export, IMPERSONAL_TABLES, TABLES};
+use cura_tests::provider::{Step, chunk};
+use cura_tests::{Client, Cura, Reply, ScriptedProvider, TestDatabase, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const PASSWORD: &str = "a long password";
+
+async fn erase(client: &Client, password: &str) -> Reply {
+    let request = client.request(Method::DELETE, "/users/me");
+    client.send(request.json(&json!({ "password": password }))).await
+}
+
+/// The archive of somebody's data, as soon as it is made.
+async fn export(client: &Client) -> Vec<u8> {
+    eventually("the archive is made", async || {
+        let response = client.request(Method::GET, "/users/me/export").send().await.unwrap();
+        if response.status() == 202 {
+            assert!(response.headers().contains_key("retry-after"));
+            return None;
+        }
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/zip");
+        let (length, etag) = (
+            response.content_length().unwrap(),
+            response.headers()["etag"].to_str().unwrap().to_owned(),
+        );
+        let bytes = response.bytes().await.unwrap().to_vec();
+        assert_eq!(bytes.len() as u64, length);
+        assert_eq!(etag, format!("\"{}\"", hex(&bytes)));
+        Some(bytes)
+    })
+    .await
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn file(archive: &[u8], name: &str) -> Vec<u8> {
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(archive)).unwrap();
+    let mut content = Vec::new();
+    zip.by_name(name).unwrap().read_to_end(&mut content).unwrap();
+    content
+}
+
+/// Somebody who has something in every table with data of people.
+async fn somebody_with_everything(cura: &Cura, email: &str) -> (Client, UserId) {
+    let ann = cura.client().register(email).await;
+    let request = ann.request(Method::POST, "/chat/send").header("Idempotency-Key", "one");
+    let sent = ann.send(request.json(&json!({ "content": "my secret words" }))).await;
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    ann.post("/auth/ticket", &Value::Null).await;
+    export(&ann).await;
+    let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
+    (ann, UserId(id))
+}
+
+async fn rows(cura: &Cura, user: UserId) -> Vec<(&'static str, i64)> {
+    let mut connection = cura.database.pool().acquire().await.unwrap();
+    let mut counted = Vec::new();
+    for table in TABLES {
+        counted.push((table.name, table.count(&mut connection, user).await.unwrap()));
+    }
+    counted
+}
+
+#[tokio::test]
+async fn every_table_is_known_to_hold_data_of_people_or_not() {
+    let database = TestDatabase::create().await;
+    let there: BTreeSet<String> = sqlx::query_scalar::<_, String>(
+        "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'",
+    )
+    .fetch_all(database.pool())
+    .await
+    .unwrap()
+    .into_iter()
+    .collect();
+    let known: BTreeSet<String> = TABLES
+        .iter()
+        .map(|table| table.name)
+        .chain(IMPERSONAL_TABLES)
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        there, known,
+        "a migration added or dropped a table: say in store/personal_data.rs what is in it"
+    );
+    // What refers to a user, directly or not, is about a person.
+    let about_people: Vec<String> = sqlx::query_scalar(
+        "WITH RECURSIVE refers AS (
+             SELECT 'users'::regclass::oid AS table_id
+             UNION SELECT c.conrelid FROM pg_constraint c JOIN refers r ON c.confrelid = r.table_id WHERE c.contype = 'f'
+         ) SELECT table_id::regclass::text FROM refers",
+    )
+    .fetch_all(database.pool())
+    .await
+    .unwrap();
+    for table in about_people {
+        assert!(TABLES.iter().any(|known| known.name == table), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn an_erased_account_leaves_nothing_behind() {
+    let provider = ScriptedProvider::saying(&["my secret answer"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let (ann, id) = somebody_with_everything(&cura, "ann@example.com").await;
+    let (bob, bobs_id) = somebody_with_everything(&cura, "bob@example.com").await;
+    let before = rows(&cura, id).await;
+    assert!(
+        before.iter().all(|(_, count)| *count > 0),
+        "the test fills every table: {before:?}"
+    );
+    let bobs = rows(&cura, bobs_id).await;
+    let wrong = erase(&ann, "not my password").await;
+    assert_eq!((wrong.status.as_u16(), wrong.code()), (403, "wrong_password"));
+    assert_eq!(ann.get("/users/me").await.status, 200);
+    assert_eq!(erase(&ann, PASSWORD).await.status, 204);
+    assert_eq!(ann.get("/users/me").await.status, 401);
+    let login = json!({ "email": "ann@example.com", "password": PASSWORD });
+    assert_eq!(cura.client().post("/auth/login", &login).await.status, 401);
+    cura.client().register("ann@example.com").await;
+    eventually("every row is gone", async || {
+        rows(&cura, id).await.iter().all(|(_, count)| *count == 0).then_some(())
+    })
+    .await;
+    assert_eq!(rows(&cura, bobs_id).await, bobs, "nobody else loses anything");
+    assert_eq!(bob.get("/users/me").await.status, 200);
+    let redis = redis::Client::open(cura.redis.url()).unwrap();
+    let mut connection = redis.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("cura:answer:*")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(keys.len() <= 2, "only bob's answer is left: {keys:?}");
+    let said = cura.said();
+    for secret in ["ann@example.com", "my secret words", "my secret answer"] {
+        assert!(!said.contains(secret), "{secret} is in the logs");
+    }
+}
+
+#[tokio::test]
+async fn erasing_stops_what_is_running_and_ends_what_is_open() {
+    let provider =
+        ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am going to")), Step::Hang]).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let ann = cura.client().register("ann@example.com").await;
+    let mut stream = ann.stream("Hi").await;
+    stream.until("chunk").await;
+    assert_eq!(erase(&ann, PASSWORD).await.status, 204);
+    let last = stream.rest().await.pop().unwrap();
+    assert_eq!(last.name, "session_ended");
+    eventually("the provider is left alone", async || {
+        (provider.open_connections() == 0).then_some(())
+    })
+    .await;
+    eventually("the user is gone", async || {
+        let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
+            .fetch_one(cura.database.pool())
+            .await
+            .unwrap();
+        (users == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_archive_holds_everything_and_says_so_itself() {
+    let provider = ScriptedProvider::saying(&["Hello ", "wörld"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let (ann, id) = somebody_with_everything(&cura, "ann@example.com").await;
+    somebody_with_everything(&cura, "bob@example.com").await;
+    // The one made above is old; what was said since is in the next one.
+    sqlx::query("UPDATE exports SET expires_at = now()")
+        .execute(cura.database.pool())
+        .await
+        .unwrap();
+    let gone = ann
+        .post("/chat/send", &json!({ "content": "a deleted word" }))
+        .await
+        .body;
+    let path = format!("/conversations/{}", gone["conversation_id"]);
+    ann.send(ann.request(Method::DELETE, &path)).await;
+    let archive = export(&ann).await;
+    let manifest: Value = serde_json::from_slice(&file(&archive, "manifest.json")).unwrap();
+    assert_eq!(manifest["about"]["user_id"], id.0);
+    let listed: BTreeSet<&str> = manifest["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let name = entry["name"].as_str().unwrap();
+            let content = file(&archive, name);
+            assert_eq!(entry["sha256"].as_str(), Some(hex(&content).as_str()), "{name}");
+            assert_eq!(entry["bytes"], content.len());
+            let lines: Vec<Value> = std::str::from_utf8(&content)
+                .unwrap()
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            assert_eq!(entry["lines"], lines.len());
+            assert!(!lines.is_empty(), "{name}");
+            name
+        })
+        .collect();
+    let promised: BTreeSet<&str> = TABLES
+        .iter()
+        .filter_map(|table| match table.export {
+            Export::File { name, .. } => Some(name),
+            Export::Nothing { .. } => None,
+        })
+        .collect();
+    assert_eq!(listed, promised);
+    let messages = String::from_utf8(file(&archive, "messages.jsonl")).unwrap();
+    assert!(messages.contains("my secret words") && messages.contains("Hello wörld"));
+    assert!(!messages.contains("a deleted word"));
+    let everything: String = promised
+        .iter()
+        .map(|name| String::from_utf8(file(&archive, name)).unwrap())
+        .collect();
+    assert!(!everything.contains("bob@example.com") && !everything.contains("argon2"));
+    let events: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE user_id = $1 AND kind = 'export'")
+        .bind(id.0)
+        .fetch_one(cura.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(events, 2, "an event says that it is ready");
+}
+
+#[tokio::test]
+async fn a_large_archive_comes_in_pieces_and_two_requests_make_one() {
+    let cura = Cura::start().await;
+    let ann = cura.somebody().await;
+    let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
+    // Words that do not compress.
+    let fill = "WITH c AS (
+                    INSERT INTO conversations (user_id, last_message_at, created_at, updated_at)
+                    VALUES ($1, now(), now(), now()) RETURNING id
+                )
+                INSERT INTO messages (conversation_id, user_id, role, content, status, created_at, updated_at)
+                SELECT c.id, $1, 'user', (SELECT string_agg(md5(random()::text || n.n || m), '') FROM generate_series(1, 30) m),
+                       'sent', now(), now()
+                FROM c, generate_series(1, 3000) n (n)";
+    sqlx::query(fill).bind(id).execute(cura.database.pool()).await.unwrap();
+    let (first, second) = tokio::join!(export(&ann), export(&ann));
+    assert_eq!(first, second);
+    assert!(first.len() > 1_000_000, "{} bytes", first.len());
+    let lines = file(&first, "messages.jsonl")
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count();
+    assert_eq!(lines, 3000);
+    let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM apalis.jobs WHERE job_type = 'export-account'")
+        .fetch_one(cura.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(jobs, 1);
+}
+
+#[tokio::test]
+async fn what_has_had_its_time_is_forgotten_once_a_period_by_whoever_comes_first() {
+    let cura = Cura::builder().workers(0).start().await;
+    let ann = cura.somebody().await;
+    ann.post("/auth/ticket", &Value::Null).await;
+    let request = ann
+        .request(Method::POST, "/chat/send")
+        .header("Idempotency-Key", "old")
+        .header("Prefer", "wait=0");
+    ann.send(request.json(&json!({ "content": "Hi" }))).await;
+    cura.client().register("old@example.com").await;
+    for age in [
+        "UPDATE tickets SET expires_at = now() - interval '1 second'",
+        "UPDATE idempotency_keys SET created_at = now() - interval '26 hours'",
+        "UPDATE sessions SET expires_at = now() - interval '31 days' WHERE user_id = 2",
+        "INSERT INTO exports (user_id, state, created_at, expires_at) VALUES (1, 'making', now(), now() - interval '1 second')",
+        "INSERT INTO events VALUES (1, 1, 'old', '{}', now() - interval '8 days'), (1, 2, 'new', '{}', now())",
+    ] {
+        sqlx::query(age).execute(cura.database.pool()).await.unwrap();
+    }
+    let mut cura = cura;
+    cura.add_worker().await;
+    cura.add_worker().await;
+    let left = "SELECT ARRAY[(SELECT count(*) FROM tickets), (SELECT count(*) FROM idempotency_keys),
+                             (SELECT count(*) FROM sessions), (SELECT count(*) FROM exports), (SELECT count(*) FROM events)]";
+    eventually("the old is forgotten and the new is kept", async || {
+        let left: Vec<i64> = sqlx::query_scalar(left).fetch_one(cura.database.pool()).await.unwrap();
+        (left == [0, 0, 1, 0, 1]).then_some(())
+    })
+    .await;
+    let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM apalis.jobs WHERE job_type = 'prune-expired'")
+        .fetch_one(cura.database.pool())
+        .await
+        .unwrap();
+    assert!((1..=2).contains(&jobs), "one a period: {jobs}");
+}

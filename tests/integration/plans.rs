@@ -1,0 +1,145 @@
+//! Lists stay fast however much there is: a page reads a page's worth of an index, whatever its place, with a million
+//! messages in the database. The plans are looked at, not the clock.
+
+use cura_tests::TestDatabase;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgPool};
+
+/// 1,000,000 messages: 100,000 in conversation 1, the rest over 9,000 conversations of 1,000 users; user 1 has 2,000.
+async fn a_million_messages() -> TestDatabase {
+    let database = TestDatabase::create().await;
+    for fill in [
+        "INSERT INTO users (email, password_hash, created_at, updated_at)
+         SELECT n || '@example.com', 'x', now(), now() FROM generate_series(1, 1000) n",
+        "INSERT INTO conversations (user_id, message_count, last_message_at, created_at, updated_at, deleted_at)
+         SELECT CASE WHEN n <= 2000 THEN 1 ELSE 1 + n % 1000 END, 100, now() - n * interval '1 minute', now(), now(),
+                CASE WHEN n % 50 = 0 THEN now() END
+         FROM generate_series(1, 9001) n",
+        "INSERT INTO messages (conversation_id, user_id, role, content, status, created_at, updated_at)
+         SELECT CASE WHEN n % 10 = 0 THEN 1 ELSE 2 + n % 9000 END, 1, CASE n % 2 WHEN 0 THEN 'user' ELSE 'assistant' END,
+                'some words that somebody said ' || n, 'sent', now(), now()
+         FROM generate_series(1, 1000000) n",
+        "VACUUM ANALYZE messages, conversations, users",
+    ] {
+        sqlx::query(fill).execute(database.pool()).await.unwrap();
+    }
+    database
+}
+
+/// The longest page, and one more to see whether there is more.
+const PAGE: i64 = 101;
+
+struct Node {
+    /// What it does, and by which index.
+    name: String,
+    rows: i64,
+}
+
+struct Plan {
+    nodes: Vec<Node>,
+    buffers: i64,
+    text: String,
+}
+
+/// How Postgres runs a statement, with these values in it.
+async fn plan(pool: &PgPool, statement: &str) -> Plan {
+    let explain = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"));
+    let explained: Value = sqlx::query_scalar(explain).fetch_one(pool).await.unwrap();
+    let root = &explained[0]["Plan"];
+    let mut nodes = Vec::new();
+    let mut open = vec![root];
+    while let Some(node) = open.pop() {
+        let index = node["Index Name"].as_str().unwrap_or_default();
+        nodes.push(Node {
+            name: format!("{} {index}", node["Node Type"].as_str().unwrap()),
+            rows: node["Actual Rows"].as_f64().unwrap() as i64,
+        });
+        open.extend(node["Plans"].as_array().into_iter().flatten());
+    }
+    let buffers = ["Shared Hit Blocks", "Shared Read Blocks"].map(|name| root[name].as_i64().unwrap());
+    Plan {
+        nodes,
+        buffers: buffers.iter().sum(),
+        text: format!("{root:#}"),
+    }
+}
+
+/// It finds its rows by this index and reads little: in the index's order, or, at a list's end, what is left of it.
+fn assert_reads_a_page(plan: &Plan, index: &str, most: i64) {
+    assert!(
+        plan.nodes.iter().any(|node| node.name.ends_with(index)),
+        "{}",
+        plan.text
+    );
+    for node in &plan.nodes {
+        assert!(!node.name.starts_with("Seq"), "{}", plan.text);
+        let walks = ["Sort", "Hash", "Bitmap"]
+            .iter()
+            .all(|other| !node.name.starts_with(other));
+        assert!(walks || node.rows <= PAGE, "{}: {}", node.name, plan.text);
+    }
+    assert!(plan.buffers <= most, "{} buffers: {}", plan.buffers, plan.text);
+}
+
+/// The committed statement whose text begins like this, with `$n` replaced.
+fn statement(beginning: &str, values: &[&str]) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../.sqlx");
+    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let found = std::fs::read_dir(folder).unwrap().find_map(|entry| {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let query: Value = serde_json::from_str(&text).unwrap();
+        let query = query["query"].as_str().unwrap().to_owned();
+        squeeze(&query).contains(beginning).then_some(query)
+    });
+    let mut query = found.unwrap_or_else(|| panic!("no statement has {beginning}"));
+    for (number, value) in values.iter().enumerate().rev() {
+        query = query.replace(&format!("${}", number + 1), value);
+    }
+    query
+}
+
+#[tokio::test]
+async fn any_page_of_any_list_reads_a_page_of_an_index() {
+    let database = a_million_messages().await;
+    let pool = database.pool();
+    let newest = "FROM messages WHERE conversation_id = $1 AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3";
+    let oldest = "FROM messages WHERE conversation_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3";
+    for after in ["9223372036854775807", "999000", "500000", "1000"] {
+        let page = plan(pool, &statement(newest, &["1", after, "101"])).await;
+        assert_reads_a_page(&page, "messages_conversation_idx", 120);
+        // A short one among a million others.
+        let page = plan(pool, &statement(newest, &["77", after, "101"])).await;
+        assert_reads_a_page(&page, "messages_conversation_idx", 120);
+    }
+    for after in ["0", "1000", "500000", "999000"] {
+        let page = plan(pool, &statement(oldest, &["1", after, "101"])).await;
+        assert_reads_a_page(&page, "messages_conversation_idx", 120);
+    }
+    let history = "ORDER BY id + 0 DESC LIMIT $3";
+    let last = plan(pool, "SELECT max(id + 0) FROM messages WHERE conversation_id = 77").await;
+    assert_reads_a_page(&last, "messages_conversation_idx", 10);
+    let prompt = plan(
+        pool,
+        &statement(&format!("content <> '' {history}"), &["1", "500000", "200"]),
+    )
+    .await;
+    assert_reads_a_page(&prompt, "messages_conversation_idx", 230);
+    let list = "FROM conversations c WHERE user_id = $1 AND status = $2 AND deleted_at IS NULL -- No cursor";
+    for (at, id) in [
+        ("NULL::timestamptz", "9223372036854775807"),
+        ("now() - interval '1000 minutes'", "1000"),
+        ("now() - interval '1990 minutes'", "1990"),
+    ] {
+        let page = plan(pool, &statement(list, &["1", "'active'", at, id, "101"])).await;
+        // Each row's `busy` is one more look into a small index.
+        assert_reads_a_page(&page, "conversations_list_idx", 450);
+    }
+    let count = "SELECT count(*) AS \"count!\" FROM conversations WHERE user_id = $1";
+    let counted = plan(pool, &statement(count, &["1", "'active'"])).await;
+    assert!(counted.buffers <= 60, "{}", counted.text);
+    assert!(
+        counted.nodes.iter().all(|node| !node.name.starts_with("Seq")),
+        "{}",
+        counted.text
+    );
+}

@@ -1,0 +1,193 @@
+//! Somebody else's things are not there: on every operation, in paths, bodies, cursors and resume ids, the answer for
+//! another user's id is to the byte the answer for an id that does not exist.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cura_tests::{Client, Cura, ScriptedProvider};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// An id nobody has.
+const NOBODYS: i64 = 999_999_999;
+
+/// What comes back, without what differs between any two requests.
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Vec<(String, String)>, String) {
+    let response = request.send().await.unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let status = response.status().as_u16();
+    let mut headers: Vec<(String, String)> = response
+        .headers()
+        .iter()
+        .filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()))
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+        .collect();
+    headers.sort();
+    let body = response.text().await.unwrap().replace(&id, "{request}");
+    (status, headers, body)
+}
+
+/// What one operation is asked with an id of the given kinds.
+struct Probe {
+    method: Method,
+    /// As in the OpenAPI document.
+    template: &'static str,
+    /// The path and body that name these ids.
+    with: fn(Ids) -> (String, Option<Value>),
+}
+
+#[derive(Clone, Copy)]
+struct Ids {
+    conversation: i64,
+    answer: i64,
+    session: i64,
+}
+
+fn probes() -> Vec<Probe> {
+    let probe = |method: Method, template, with| Probe { method, template, with };
+    vec![
+        probe(Method::GET, "/conversations/{conversation_id}", |ids| {
+            (format!("/conversations/{}", ids.conversation), None)
+        }),
+        probe(Method::PATCH, "/conversations/{conversation_id}", |ids| {
+            (
+                format!("/conversations/{}", ids.conversation),
+                Some(json!({ "title": "mine" })),
+            )
+        }),
+        probe(Method::PATCH, "/conversations/{conversation_id}", |ids| {
+            (format!("/conversations/{}", ids.conversation), Some(json!({})))
+        }),
+        probe(Method::DELETE, "/conversations/{conversation_id}", |ids| {
+            (format!("/conversations/{}", ids.conversation), None)
+        }),
+        probe(Method::GET, "/conversations/{conversation_id}/messages", |ids| {
+            (format!("/conversations/{}/messages", ids.conversation), None)
+        }),
+        probe(Method::POST, "/chat/send", |ids| {
+            let body = json!({ "conversation_id": ids.conversation, "content": "Hi" });
+            ("/chat/send".to_owned(), Some(body))
+        }),
+        probe(Method::POST, "/chat/stream", |ids| {
+            let body = json!({ "conversation_id": ids.conversation, "content": "Hi" });
+            ("/chat/stream".to_owned(), Some(body))
+        }),
+        probe(Method::POST, "/chat/stream/{conversation_id}", |ids| {
+            (
+                format!("/chat/stream/{}", ids.conversation),
+                Some(json!({ "content": "Hi" })),
+            )
+        }),
+        probe(Method::GET, "/chat/messages/{message_id}", |ids| {
+            (format!("/chat/messages/{}", ids.answer), None)
+        }),
+        probe(Method::GET, "/chat/messages/{message_id}/stream", |ids| {
+            (format!("/chat/messages/{}/stream", ids.answer), None)
+        }),
+        probe(Method::GET, "/chat/messages/{message_id}/stream", |ids| {
+            (format!("/chat/messages/{}/stream?after=1.3", ids.answer), None)
+        }),
+        probe(Method::DELETE, "/auth/sessions/{session_id}", |ids| {
+            (format!("/auth/sessions/{}", ids.session), None)
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
+    let provider = ScriptedProvider::saying(&["Hello", " there"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let ann = cura.client().register("ann@example.com").await;
+    let sent = ann.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let session = ann.get("/auth/sessions").await.body["items"][0]["id"].as_i64().unwrap();
+    let id = |value: &Value| value.as_i64().unwrap();
+    let anns = Ids {
+        conversation: id(&sent["conversation_id"]),
+        answer: id(&sent["assistant_message"]["id"]),
+        session,
+    };
+    let nobodys = Ids {
+        conversation: NOBODYS,
+        answer: NOBODYS,
+        session: NOBODYS,
+    };
+    let bob = cura.client().register("bob@example.com").await;
+    let before = ann
+        .get(&format!("/conversations/{}/messages", anns.conversation))
+        .await
+        .body;
+    for probe in probes() {
+        let ask = async |ids: Ids| {
+            let (path, body) = (probe.with)(ids);
+            let request = bob.request(probe.method.clone(), &path);
+            let request = match &body {
+                Some(body) => request.json(body),
+                None => request,
+            };
+            answer(request).await
+        };
+        let (theirs, nobodys) = (ask(anns).await, ask(nobodys).await);
+        assert_eq!(theirs.0, 404, "{} {}: {theirs:?}", probe.method, probe.template);
+        assert_eq!(theirs, nobodys, "{} {}", probe.method, probe.template);
+    }
+    let after = ann
+        .get(&format!("/conversations/{}/messages", anns.conversation))
+        .await
+        .body;
+    assert_eq!(before, after, "nobody has touched anything");
+    assert_eq!(ann.get("/users/me").await.status, 200, "still signed in");
+    assert_eq!(provider.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn every_operation_that_names_something_is_probed() {
+    let cura = Cura::builder().workers(0).start().await;
+    let document = cura.client().get("/openapi.json").await.body;
+    let mut named = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let schema = &operation["requestBody"]["content"];
+            let names_in_body = schema.to_string().contains("SendMessageRequest");
+            if path.contains('{') || names_in_body {
+                named.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+    }
+    let probed: BTreeSet<(String, String)> = probes()
+        .into_iter()
+        .map(|probe| (probe.method.to_string(), probe.template.to_owned()))
+        .collect();
+    assert_eq!(named, probed, "an operation names something and is not probed");
+}
+
+#[tokio::test]
+async fn a_cursor_of_somebody_else_shows_only_ones_own() {
+    let cura = Cura::builder().workers(0).start().await;
+    let ann = cura.client().register("ann@example.com").await;
+    let bob = cura.client().register("bob@example.com").await;
+    for _ in 0..3 {
+        ann.post("/conversations", &json!({ "title": "Ann's" })).await;
+        bob.post("/conversations", &json!({ "title": "Bob's" })).await;
+    }
+    let page = ann.get("/conversations?limit=2").await;
+    let cursor = page.body["next_cursor"].as_str().unwrap().to_owned();
+    let bobs = bob.get(&format!("/conversations?cursor={cursor}")).await.body;
+    assert!(
+        bobs["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|item| item["title"] == "Bob's"),
+        "{bobs}"
+    );
+    let key = async |client: &Client| {
+        let request = client
+            .request(Method::POST, "/chat/send")
+            .header("Idempotency-Key", "same");
+        let request = request.header("Prefer", "wait=0").json(&json!({ "content": "Hi" }));
+        client.send(request).await
+    };
+    let (anns, bobs) = (key(&ann).await, key(&bob).await);
+    assert_ne!(anns.body["conversation_id"], bobs.body["conversation_id"]);
+    assert!(bobs.header("idempotent-replayed").is_none());
+}
