@@ -13,6 +13,7 @@ use poem::{Endpoint, Request, Response, Result};
 use crate::cors::{self, Origins};
 use crate::limits::{Limits, Turn};
 use crate::paths::{KnownPath, Paths};
+use crate::payload;
 use crate::prefer;
 use crate::problem::Problem;
 
@@ -70,7 +71,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
 }
 
 impl<E: Endpoint<Output = Response>> Front<E> {
-    async fn answer(&self, request: Request, route: Option<&KnownPath>, turn: &Turn) -> Result<Response, Problem> {
+    async fn answer(&self, mut request: Request, route: Option<&KnownPath>, turn: &Turn) -> Result<Response, Problem> {
         if request.headers().contains_key(header::CONTENT_ENCODING) {
             // Inflating is how 48 kB become 50 MB.
             return Err(Problem::new(
@@ -100,6 +101,14 @@ impl<E: Endpoint<Output = Response>> Front<E> {
         {
             let detail = format!("This address answers with {}.", route.produces.join(" or "));
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
+        }
+        let takes_body = route.is_some_and(|route| {
+            let method = request.method().as_str();
+            route.with_body.iter().any(|with_body| with_body == method)
+        });
+        if !takes_body {
+            // Many clients send `{}` with everything; nobody needs to send more.
+            payload::discard(request.take_body()).await?;
         }
         // Waiting for an answer is what one route is for.
         let limit = match route {
@@ -170,4 +179,38 @@ fn harden(headers: &mut HeaderMap) {
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; frame-ancestors 'none'",
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use cura_app::limits::Limiter;
+    use poem::endpoint::make_sync;
+    use poem::http::Uri;
+
+    use super::*;
+    use crate::client_address::TrustedProxies;
+    use crate::limits::Rates;
+
+    #[tokio::test]
+    async fn a_panic_is_our_fault_and_says_nothing_about_it() {
+        let off = Rates {
+            auth: 0,
+            chat: 0,
+            upload: 0,
+            default: 0,
+        };
+        let front = Front {
+            inner: make_sync(|_| -> Response { panic!("a secret") }),
+            paths: Paths::new(&serde_json::json!({ "paths": {} })),
+            origins: Origins::new(&[]),
+            limits: Limits::new(&Limiter::in_process(), off, TrustedProxies::default()),
+            entropy: Entropy::new(|buffer| buffer.fill(7)),
+        };
+        let request = Request::builder().uri(Uri::from_static("/anything")).finish();
+        let mut response = front.call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let body = response.take_body().into_string().await.unwrap();
+        assert!(body.contains("internal_error") && !body.contains("secret"), "{body}");
+    }
 }

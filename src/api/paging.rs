@@ -60,3 +60,45 @@ impl PageLinks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use cura_app::conversations::ListPosition;
+    use cura_domain::{ConversationId, MessageId};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn given_back<C: Cursor>(place: &C) -> C {
+        read_cursor(Some(&URL_SAFE_NO_PAD.encode(place.write())))
+            .unwrap()
+            .unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_comes_back_as_it_went(micros in 0_i64..253_402_300_799_999_999, id: i64) {
+            let place = ListPosition {
+                last_message_at: DateTime::from_timestamp_micros(micros).unwrap(),
+                id: ConversationId(id),
+            };
+            prop_assert_eq!(given_back(&place), place);
+            prop_assert_eq!(given_back(&MessageId(id)), MessageId(id));
+        }
+
+        #[test]
+        fn a_cursor_of_one_list_is_none_of_another(id: i64) {
+            let cursor = URL_SAFE_NO_PAD.encode(MessageId(id).write());
+            prop_assert!(read_cursor::<ListPosition>(Some(&cursor)).is_err());
+        }
+
+        #[test]
+        fn whatever_a_client_makes_up_is_a_place_or_a_problem(made_up in "\\PC{0,40}") {
+            let _ = read_cursor::<ListPosition>(Some(&made_up));
+            let _ = read_cursor::<MessageId>(Some(&made_up));
+            let _ = read_cursor::<ListPosition>(Some(&URL_SAFE_NO_PAD.encode(&made_up)));
+            let _ = read_cursor::<MessageId>(Some(&URL_SAFE_NO_PAD.encode(&made_up)));
+        }
+    }
+}

@@ -8,6 +8,8 @@ use serde_json::Value;
 pub(crate) struct KnownPath {
     /// As the document writes it: `/chat/messages/{message_id}`.
     pub(crate) template: String,
+    /// The methods that take a body.
+    pub(crate) with_body: Vec<String>,
     /// For `Allow`.
     pub(crate) allow: HeaderValue,
     /// The content types of its successes.
@@ -46,6 +48,7 @@ impl Paths {
         let known = |(template, item): (&String, &Value)| {
             Some(KnownPath {
                 template: template.clone(),
+                with_body: with_body(item),
                 allow: HeaderValue::try_from(methods(item)).ok()?,
                 produces: produces(item),
             })
@@ -77,6 +80,12 @@ fn methods(item: &Value) -> String {
         names.push("HEAD".to_owned());
     }
     names.join(", ")
+}
+
+fn with_body(item: &Value) -> Vec<String> {
+    let operations = item.as_object().into_iter().flatten();
+    let taking = operations.filter(|(_, operation)| operation.get("requestBody").is_some());
+    taking.map(|(method, _)| method.to_uppercase()).collect()
 }
 
 /// What the operations of a path answer with; poem-openapi writes parameters into some content types.
@@ -122,6 +131,7 @@ mod tests {
     fn what_a_client_accepts_is_compared_with_what_a_path_produces() {
         let path = |produces: &str| KnownPath {
             template: String::new(),
+            with_body: Vec::new(),
             allow: HeaderValue::from_static("GET"),
             produces: vec![produces.to_owned()],
         };

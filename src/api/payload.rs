@@ -23,7 +23,7 @@ use crate::problem::{FieldError, Problem};
 /// The largest JSON body, in bytes: a message of 10,000 characters of 4 bytes, escaped, fits.
 pub const MAX_JSON_BYTES: usize = 256 * 1024;
 /// How much of a body that is too large is read to the end, in bytes, before the connection is closed on it.
-const MAX_DISCARDED_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_DISCARDED_BYTES: u64 = 16 * 1024 * 1024;
 /// How long a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Fields only Cura sets. A body that tries to is refused, so that nobody believes it worked.
@@ -98,8 +98,19 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for JsonBody<T> {
     }
 }
 
+/// Reads a body nobody wants, if it is not too large.
+pub(crate) async fn discard(body: Body) -> std::result::Result<(), Problem> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    tokio::time::timeout(READ_TIMEOUT, read(body))
+        .await
+        .map_err(|_| too_slow())?
+        .map(drop)
+}
+
 /// The body, if it is not too large.
-async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+async fn read(body: Body) -> std::result::Result<Vec<u8>, Problem> {
     let broken = |_| Problem::malformed("malformed_body", "The body did not arrive whole.");
     let mut reader = body.into_async_read();
     let mut bytes = Vec::new();

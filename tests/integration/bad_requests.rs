@@ -1,6 +1,6 @@
 //! Whatever is sent, the answer is a problem that says what is wrong, and nothing breaks.
 
-use cura_tests::{Client, Cura, Reply};
+use cura_tests::{Client, Cura, Reply, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn every_route_refuses_every_kind_of_bad_body() {
     let cura = server().await;
     let somebody = cura.somebody().await;
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
-    let bodies: [(&str, Vec<u8>, u16); 10] = [
+    let bodies: [(&str, Vec<u8>, u16); 11] = [
         ("empty", vec![], 400),
         ("malformed", b"{\"content\": ".to_vec(), 400),
         ("not UTF-8", vec![b'"', 0xff, 0xfe, b'"'], 400),
@@ -51,8 +51,13 @@ async fn every_route_refuses_every_kind_of_bad_body() {
         ("a lone surrogate", br#"{"content":"\ud800"}"#.to_vec(), 400),
         (
             "huge",
-            format!("{{\"content\":\"{}\"}}", "x".repeat(1024 * 1024)).into_bytes(),
+            format!("{{\"content\":\"{}\"}}", "x".repeat(11 * 1024 * 1024)).into_bytes(),
             413,
+        ),
+        (
+            "NUL",
+            br#"{"content":"\u0000","title":"\u0000","email":"\u0000","name":"\u0000","password":"\u0000"}"#.to_vec(),
+            422,
         ),
         ("a list", b"[]".to_vec(), 422),
         ("a number", b"7".to_vec(), 422),
@@ -95,6 +100,67 @@ async fn every_route_refuses_every_kind_of_bad_body() {
         );
     }
     assert_eq!(somebody.get("/health/ready").await.status, 200, "it lives");
+}
+
+#[tokio::test]
+async fn routes_that_take_no_body_survive_every_body() {
+    let cura = server().await;
+    let document = cura.client().get("/openapi.json").await.body;
+    let mut people = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation.get("requestBody").is_some() {
+                continue;
+            }
+            // A person of its own for each: some of these end sessions.
+            people += 1;
+            let somebody = cura.client().register(&format!("person{people}@example.com")).await;
+            let path = path
+                .split('/')
+                .map(|part| if part.starts_with('{') { "7" } else { part })
+                .collect::<Vec<_>>()
+                .join("/");
+            let send = async |body: Vec<u8>| {
+                let request = somebody.request(method.to_uppercase().parse().unwrap(), &path);
+                somebody
+                    .send(request.header("content-type", "application/json").body(body))
+                    .await
+            };
+            let what = format!("{method} {path}");
+            assert_problem(&send(vec![b'x'; 11 * 1024 * 1024]).await, 413, &what);
+            for body in ["null", "[]", "{\"a\": ", "\0"] {
+                let status = send(body.into()).await.status;
+                assert!(status.is_success() || status.is_client_error(), "{what}: {status}");
+            }
+        }
+    }
+    assert_eq!(cura.client().get("/health/ready").await.status, 200, "it lives");
+}
+
+#[tokio::test]
+async fn a_server_without_descriptors_waits_for_better_times() {
+    let cura = server().await;
+    let pid = rustix::process::Pid::from_raw(cura.servers[0].program.pid().cast_signed()).unwrap();
+    let few = rustix::process::Rlimit {
+        current: Some(40),
+        maximum: Some(40),
+    };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, few).unwrap();
+    let address = cura.servers[0].base.trim_start_matches("http://").to_owned();
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        sockets.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    cura.servers[0].program.says("no connection can be accepted").await;
+    drop(sockets);
+    eventually("it accepts again", async || {
+        let client = cura.client();
+        let asked = client.request(Method::GET, "/health/live").send().await;
+        asked.is_ok_and(|response| response.status() == 200).then_some(())
+    })
+    .await;
+    let complaints = cura.said().matches("no connection can be accepted").count();
+    assert!(complaints < 100, "it loops: {complaints}");
 }
 
 #[tokio::test]
@@ -335,6 +401,20 @@ async fn only_listed_origins_may_call_from_a_page() {
         Some("https://app.example")
     );
     assert!(listed.header("access-control-allow-credentials").is_none());
+    let app = Cura::builder()
+        .workers(0)
+        .with("ALLOWED_ORIGINS", r#"["capacitor://localhost"]"#)
+        .start()
+        .await;
+    let request = app.client().request(Method::GET, "/conversations");
+    let read = app
+        .client()
+        .send(request.header("origin", "capacitor://localhost"))
+        .await;
+    assert_eq!(
+        read.header("access-control-allow-origin"),
+        Some("capacitor://localhost")
+    );
     for evil in [
         "https://evil.example",
         "https://app.example.evil.example",

@@ -265,3 +265,92 @@ async fn streams_end_also_when_the_announcement_was_missed() {
     assert_eq!(stream.rest().await.pop().unwrap().name, "session_ended");
     assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
 }
+
+/// What somebody with some of the tokens of a session does next.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    /// Presents the token that was given out this many refreshes ago.
+    Present(usize),
+    /// Lets the grace pass.
+    Wait,
+}
+
+/// What the contract says a session is.
+#[derive(Default)]
+struct Model {
+    /// Every token in the order in which they were given out; the last one works.
+    tokens: Vec<Value>,
+    /// Whether the last rotation is so recent that the token before is forgiven.
+    recent: bool,
+    over: bool,
+}
+
+/// Whatever anybody presents in whatever order: one token works at most, a forgiven one leads to it, and any other ends
+/// the session.
+#[test]
+fn a_session_has_one_living_branch_whatever_is_presented() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cura = runtime.block_on(server());
+    let client = cura.client();
+    let moves = proptest::collection::vec(
+        prop_oneof![6 => (0..4_usize).prop_map(Move::Present), 1 => Just(Move::Wait)],
+        1..25,
+    );
+    let mut runner = TestRunner::new(Config {
+        cases: 40,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let play = async |moves: Vec<Move>| {
+        let n = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let body = json!({ "email": format!("p{n}@example.com"), "password": PASSWORD });
+        let made = client.post("/auth/register", &body).await.body;
+        let mut model = Model {
+            tokens: vec![made["refresh_token"].clone()],
+            ..Model::default()
+        };
+        for step in moves {
+            match step {
+                Move::Wait => {
+                    model.recent = false;
+                    let wait = "UPDATE sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE user_id = $1";
+                    let id = made["user"]["id"].as_i64().unwrap();
+                    sqlx::query(wait).bind(id).execute(cura.database.pool()).await.unwrap();
+                }
+                Move::Present(ago) => {
+                    let ago = ago.min(model.tokens.len() - 1);
+                    let presented = model.tokens[model.tokens.len() - 1 - ago].clone();
+                    let reply = refresh(&client, &presented).await;
+                    match ago {
+                        _ if model.over => assert_eq!(reply.status, 401, "the session is over"),
+                        0 => {
+                            assert_eq!(reply.status, 200);
+                            assert_ne!(reply.body["refresh_token"], presented);
+                            model.tokens.push(reply.body["refresh_token"].clone());
+                            model.recent = true;
+                        }
+                        1 if model.recent => {
+                            assert_eq!(reply.status, 200);
+                            assert_eq!(Some(&reply.body["refresh_token"]), model.tokens.last());
+                        }
+                        _ => {
+                            assert_eq!(reply.status, 401, "somebody else has the successor");
+                            model.over = true;
+                        }
+                    }
+                }
+            }
+        }
+    };
+    runner
+        .run(&moves, |moves| {
+            runtime.block_on(play(moves));
+            Ok(())
+        })
+        .unwrap();
+    // Its database goes with a runtime that still runs.
+    runtime.block_on(async move { drop(cura) });
+}
