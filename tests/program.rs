@@ -103,6 +103,19 @@ impl Program {
         }
     }
 
+    /// What a program has covered is written when it ends by itself: asked, and then told to.
+    fn let_write_its_profile(&mut self) {
+        for _ in 0..2 {
+            self.signal("TERM");
+            for _ in 0..50 {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -111,6 +124,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if std::env::var_os("LLVM_PROFILE_FILE").is_some() {
+            self.let_write_its_profile();
+        }
         // It may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
