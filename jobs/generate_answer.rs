@@ -12,8 +12,9 @@ use cura_providers::ai::{AiError, AnswerStream, Piece, Prompt};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
 use cura_store::answers::TakenAnswer;
 use cura_store::{answers, in_time, messages};
-use futures_util::future::{BoxFuture, Fuse, FusedFuture};
+use futures_util::future::{Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::writer::{AnswerWriter, Saved};
 use crate::{Parts, not_begun};
@@ -51,18 +52,23 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     // Shutting down is no reason to stop: running answers are drained, and given back only at the deadline.
     let stopped = run.cut();
     tokio::pin!(stopped);
-    // Beside the stream: a database that answers slowly, or not at all, holds no word back.
-    let mut saving: Fuse<BoxFuture<'static, Saved>> = Fuse::terminated();
+    // Beside the stream: a database that answers slowly, or not at all, holds no word back. In a task of its own: a save
+    // that waits for a connection, and is not polled while the end waits for one too, would keep it for ever.
+    let mut saving: Fuse<AbortOnDropHandle<Saved>> = Fuse::terminated();
     loop {
         let piece = tokio::select! {
             piece = pieces.next() => piece,
             _ = save.tick(), if saving.is_terminated() => {
                 writer.restore_if_lost().await?;
-                saving = writer.save().map_or_else(Fuse::terminated, |save| save.boxed().fuse());
+                saving = writer.save().map_or_else(Fuse::terminated, |save| {
+                    AbortOnDropHandle::new(TaskTracker::new().spawn(save)).fuse()
+                });
                 continue;
             }
             saved = &mut saving => {
-                writer.saved(saved)?;
+                if let Ok(saved) = saved {
+                    writer.saved(saved)?;
+                }
                 continue;
             }
             reason = &mut stopped => match reason {

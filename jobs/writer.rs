@@ -220,10 +220,16 @@ impl<'a> AnswerWriter<'a> {
         F: Future<Output = Result<bool, StoreError>>,
     {
         let give_up = Instant::now() + END_PATIENCE;
+        let mut said = false;
         loop {
             match in_time(write()).await {
                 Ok(written) => return Ok(written),
-                Err(StoreError::Unavailable(_)) if Instant::now() < give_up => tokio::time::sleep(END_PAUSE).await,
+                Err(StoreError::Unavailable(error)) if Instant::now() < give_up => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!(message_id = %self.id, %error, "the end of an answer cannot be written yet");
+                    }
+                    tokio::time::sleep(END_PAUSE).await;
+                }
                 Err(error) => return Err(crate::store_error(error)),
             }
         }

@@ -120,6 +120,8 @@ async fn first_token_all_in_one() {
         ("PORT", "0".to_owned()),
         ("AI_MODEL_URL", provider.url()),
         ("LOG_LEVEL", "warn".to_owned()),
+        ("RATE_LIMIT_CHAT", "0".to_owned()),
+        ("RATE_LIMIT_DEFAULT", "0".to_owned()),
     ];
     let mut dev = Program::start("cura-server", &["dev"], &variables);
     let base = format!("http://{}", dev.says("API      http://").await.trim());
@@ -170,6 +172,9 @@ async fn many_streams(streams: usize) {
     let done = futures_util::future::join_all(runs).await;
     let took = begun.elapsed();
     let wrong = done.iter().filter(|(right, _)| !right).count();
+    if wrong > 0 {
+        println!("{} asked, {} open\n{}", provider.asked().len(), provider.open_connections(), cura.said());
+    }
     let mut late: Vec<Duration> = done.into_iter().flat_map(|(_, late)| late).collect();
     late.sort();
     let rss = |program: &Program| {
