@@ -119,7 +119,7 @@ impl Settings {
         let settings = Self {
             environment,
             database_url: from.secret("DATABASE_URL"),
-            database_pool_size: from.within("DATABASE_POOL_SIZE", 10, 1..=500)?,
+            database_pool_size: from.within("DATABASE_POOL_SIZE", 10, 2..=500)?,
             redis_url: from.secret("REDIS_URL"),
             secret_key: from.secret("SECRET_KEY"),
             access_token_minutes: from.within("ACCESS_TOKEN_EXPIRE_MINUTES", 30, 1..=24 * 60)?,
@@ -421,7 +421,7 @@ mod tests {
             ("ENVIRONMENT", "prod"),
             ("ALLOWED_ORIGINS", "https://a.example"),
             ("AI_MODEL_PROVIDER", "oracle"),
-            ("DATABASE_POOL_SIZE", "0"),
+            ("DATABASE_POOL_SIZE", "1"),
             ("ALGORITHM", "none"),
             ("RATE_LIMIT_CHAT", "-1"),
             ("TRUSTED_PROXIES", "the load balancer"),

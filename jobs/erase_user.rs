@@ -2,16 +2,13 @@
 //!
 //! May run twice, and begins where it was interrupted: what is gone is gone. A user who did not ask is left alone.
 
-use chrono::TimeDelta;
 use cura_domain::UserId;
 use cura_queue::{EraseUser, JobError};
 use cura_store::personal_data::{Erased, TABLES};
 use cura_store::{answers, in_time, users};
 
+use crate::stop_answers::{LIVE, stop_and_forget};
 use crate::{Parts, not_begun};
-
-/// The longest a text stays in `live` after it changed last.
-const LIVE: TimeDelta = TimeDelta::minutes(35);
 
 pub(crate) async fn run(parts: &Parts, job: EraseUser) -> Result<(), JobError> {
     let user = UserId(job.user_id);
@@ -27,18 +24,24 @@ pub(crate) async fn run(parts: &Parts, job: EraseUser) -> Result<(), JobError> {
         tracing::info!(user_id = %user, "nobody to erase: gone already, or it was not asked for");
         return Ok(());
     };
-    for answer in recent {
-        parts.live.forget(answer).await.map_err(|error| JobError::Retry {
-            after: None,
-            reason: error.to_string(),
-        })?;
-    }
+    stop_and_forget(parts, &recent).await?;
     for table in TABLES {
         loop {
             let erased = in_time(async { table.erase(&mut *parts.pool.acquire().await?, user).await });
             if erased.await.map_err(not_begun)? == Erased::All {
                 break;
             }
+        }
+    }
+    // A row that somebody was just writing is not seen, or skipped: then there is another look.
+    for table in TABLES {
+        let left = in_time(async { table.count(&mut *parts.pool.acquire().await?, user).await });
+        let rows = left.await.map_err(not_begun)?;
+        if rows > 0 {
+            return Err(JobError::Retry {
+                after: None,
+                reason: format!("{rows} rows of {} were written meanwhile", table.name),
+            });
         }
     }
     tracing::info!(user_id = %user, "a user was erased");

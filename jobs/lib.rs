@@ -7,6 +7,7 @@ mod export_account;
 mod generate_answer;
 mod prune_expired;
 mod purge_conversation;
+mod stop_answers;
 mod writer;
 
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use cura_domain::Clock;
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_queue::{
-    BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation, Run,
-    WorkersBuilder,
+    BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation, QueueError,
+    Run, WorkersBuilder,
 };
 use cura_store::{PgPool, StoreError};
 
@@ -86,8 +87,8 @@ impl Jobs {
         .queue(1, |parts, job: ExportAccount, _| async move {
             export_account::run(&parts, job).await
         })
-        .queue(1, |parts, _: PruneExpired, _| async move {
-            prune_expired::run(&parts).await
+        .queue(1, |parts, job: PruneExpired, _| async move {
+            prune_expired::run(&parts, job).await
         })
         .schedule(PRUNE_EVERY, |period| PruneExpired { period })
         .workers
@@ -127,6 +128,15 @@ impl<W: Fn(&str) -> bool> Adding<'_, W> {
 /// How long a job that found no database waits to be tried again.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
+/// A failed call of the queue, as the store would say it.
+fn queue_error(error: QueueError) -> StoreError {
+    match error {
+        QueueError::Database(error) => error.into(),
+        // Payloads are ids, which are always JSON.
+        QueueError::Payload(error) => StoreError::from(sqlx::Error::Encode(Box::new(error))),
+    }
+}
+
 /// A job that could not even begin: when the database is away, that is no attempt.
 fn not_begun(error: StoreError) -> JobError {
     match error {
@@ -134,7 +144,7 @@ fn not_begun(error: StoreError) -> JobError {
             after: DATABASE_PAUSE,
             reason: error.to_string(),
         },
-        StoreError::Query(_) | StoreError::UnknownWord(_) => store_error(error),
+        StoreError::UserGone | StoreError::Query(_) | StoreError::UnknownWord(_) => store_error(error),
     }
 }
 
@@ -143,6 +153,7 @@ fn store_error(error: StoreError) -> JobError {
     let reason = error.to_string();
     match error {
         StoreError::Unavailable(_) => JobError::Retry { after: None, reason },
+        StoreError::UserGone => JobError::Fail { reason },
         StoreError::Query(_) | StoreError::UnknownWord(_) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a job's query failed");
             JobError::Retry { after: None, reason }

@@ -1,14 +1,19 @@
-//! Forgets what has had its time: tickets, idempotency keys, ended sessions, archives, old events.
+//! Forgets what has had its time: tickets, idempotency keys, ended sessions, archives, old events. And asks again for what
+//! should have been erased or purged by now: whose job died, or was lost with a backup.
 //!
-//! May run twice, even at once: what is gone is gone.
+//! May run twice, even at once: what is gone is gone, and the jobs of one period have one key.
 
-use cura_queue::JobError;
-use cura_store::expired::{BATCH, Expired};
+use chrono::TimeDelta;
+use cura_queue::{EraseUser, Job, JobError, PruneExpired, PurgeConversation};
+use cura_store::expired::{self, BATCH, Expired};
 use cura_store::in_time;
 
-use crate::{Parts, not_begun};
+use crate::{Parts, not_begun, queue_error};
 
-pub(crate) async fn run(parts: &Parts) -> Result<(), JobError> {
+/// How long an erasure or a purge usually has.
+const OVERDUE: TimeDelta = TimeDelta::minutes(30);
+
+pub(crate) async fn run(parts: &Parts, job: PruneExpired) -> Result<(), JobError> {
     for kind in Expired::ALL {
         let now = parts.clock.now();
         let mut all = 0;
@@ -22,5 +27,37 @@ pub(crate) async fn run(parts: &Parts) -> Result<(), JobError> {
         }
         tracing::debug!(?kind, rows = all, "forgot what has had its time");
     }
+    let since = parts.clock.now() - OVERDUE;
+    let overdue = in_time(async {
+        let mut connection = parts.pool.acquire().await?;
+        let users = expired::list_unerased(&mut connection, since).await?;
+        let conversations = expired::list_unpurged(&mut connection, since).await?;
+        Ok((users, conversations))
+    });
+    let (users, conversations) = overdue.await.map_err(not_begun)?;
+    let round = job.period;
+    for user in users {
+        let user_id = user.0;
+        ask_again(parts, &EraseUser { user_id, round }).await?;
+    }
+    for conversation in conversations {
+        let conversation_id = conversation.0;
+        ask_again(parts, &PurgeConversation { conversation_id, round }).await?;
+    }
     Ok(())
+}
+
+async fn ask_again<J: Job>(parts: &Parts, job: &J) -> Result<(), JobError> {
+    tracing::warn!(
+        queue = J::QUEUE,
+        key = job.key(),
+        "this should be done by now; asking again"
+    );
+    let enqueued = in_time(async {
+        let mut connection = parts.pool.acquire().await?;
+        cura_queue::enqueue(&mut connection, job, None)
+            .await
+            .map_err(queue_error)
+    });
+    enqueued.await.map(drop).map_err(not_begun)
 }

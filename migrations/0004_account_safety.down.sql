@@ -1,3 +1,5 @@
+-- Without the column they would be accounts again.
+DELETE FROM users WHERE erased_at IS NOT NULL;
 DROP TRIGGER users_suspended ON users;
 DROP TRIGGER sessions_deleted ON sessions;
 DROP TRIGGER sessions_ended ON sessions;

@@ -8,6 +8,7 @@ CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
 
 -- A user whose erasure has been asked for is gone for everybody; a job removes what is left.
 ALTER TABLE users ADD COLUMN erased_at timestamptz;
+CREATE INDEX users_erased_at_idx ON users (erased_at) WHERE erased_at IS NOT NULL;
 
 CREATE TABLE tickets (
     -- SHA-256.

@@ -162,7 +162,7 @@ impl AuthApi {
         let body = body.0;
         let mut fields = Fields::default();
         let email = fields.check("/email", "invalid_format", Email::new(&body.email));
-        let password = fields.check("/password", "weak_password", NewPassword::new(body.password));
+        let password = fields.check("/password", "weak_password", NewPassword::new(&body.password));
         let name = fields.check(
             "/name",
             "invalid_format",
@@ -209,8 +209,15 @@ impl AuthApi {
         turn: &Turn,
         body: JsonBody<RefreshTokenRequest>,
     ) -> Result<Json<SignedInView>, Problem> {
-        turn.of_address().await?;
-        Ok(Json(app.refresh(&body.0.refresh_token).await?.into()))
+        // By token: whoever guesses from the same address does not keep anybody from staying signed in.
+        turn.of_token(&body.0.refresh_token).await?;
+        match app.refresh(&body.0.refresh_token).await {
+            Ok(signed_in) => Ok(Json(signed_in.into())),
+            Err(error) => {
+                turn.of_address().await?;
+                Err(error.into())
+            }
+        }
     }
 
     /// Sign out
@@ -276,7 +283,7 @@ impl AuthApi {
     ) -> Result<PasswordChanged, Problem> {
         let body = body.0;
         let mut fields = Fields::default();
-        let new = fields.check("/new_password", "weak_password", NewPassword::new(body.new_password));
+        let new = fields.check("/new_password", "weak_password", NewPassword::new(&body.new_password));
         let new = fields.finish(new)?;
         app.change_password(caller.0, &body.current_password, &new).await?;
         Ok(PasswordChanged::Done)

@@ -2,10 +2,11 @@
 
 use cura_app::accounts::AuthenticateError;
 use cura_app::{App, Caller};
-use poem::http::StatusCode;
-use poem::{Request, Result};
-use poem_openapi::SecurityScheme;
+use poem::http::{StatusCode, header};
+use poem::{Request, RequestBody, Result};
 use poem_openapi::auth::{ApiKey, Bearer};
+use poem_openapi::registry::Registry;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, SecurityScheme};
 
 use crate::limits::Turn;
 use crate::problem::Problem;
@@ -31,22 +32,60 @@ pub struct SignedIn(pub Caller);
 )]
 pub struct WithTicket(pub Caller);
 
-/// Who watches: by access token, or by ticket.
-#[derive(SecurityScheme)]
-pub enum Watcher {
-    /// By access token.
-    SignedIn(SignedIn),
-    /// By ticket.
-    WithTicket(WithTicket),
-}
+/// Who watches: by access token, or, without one, by ticket.
+pub struct Watcher(pub Caller);
 
-impl Watcher {
-    pub(crate) fn caller(&self) -> Caller {
-        match self {
-            Self::SignedIn(by) => by.0,
-            Self::WithTicket(by) => by.0,
+impl<'a> ApiExtractor<'a> for Watcher {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <SignedIn as ApiExtractor>::register(registry);
+        <WithTicket as ApiExtractor>::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        let schemes = [
+            <SignedIn as ApiExtractor>::security_schemes(),
+            <WithTicket as ApiExtractor>::security_schemes(),
+        ];
+        schemes.concat()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        // Whoever presents a token learns what is wrong with it, and not with a ticket they do not have.
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            let by_token = <SignedIn as ApiExtractor>::from_request(request, body, options).await;
+            by_token.map(|by| Self(by.0))
+        } else {
+            let by_ticket = <WithTicket as ApiExtractor>::from_request(request, body, options).await;
+            by_ticket.map(|by| Self(by.0))
         }
     }
+}
+
+/// The caller of a request whose body took long to arrive, checked again: nobody acts for a session that ended meanwhile.
+///
+/// # Errors
+/// As when the request began.
+pub(crate) async fn check_again(request: &Request) -> Result<(), Problem> {
+    let token = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let token = token
+        .and_then(|value| value.split_once(' '))
+        .map(|(_, token)| token.trim());
+    if let (Some(token), Some(app)) = (token, request.data::<App>()) {
+        app.authenticate(token).await?;
+    }
+    Ok(())
 }
 
 async fn use_ticket(request: &Request, ticket: ApiKey) -> Result<Caller> {

@@ -201,7 +201,7 @@ impl ChatApi {
                 "Last-Event-ID or after is not an event id of this stream.",
             )
         })?;
-        let caller = watcher.caller();
+        let caller = watcher.0;
         let message = app.message(caller, MessageId(message_id.0)).await?;
         if message.role != Role::Assistant {
             return Err(Problem::not_found("answer_not_found", "This message is no answer."));
@@ -212,7 +212,7 @@ impl ChatApi {
             id,
             None,
             follower,
-            app.open_session_of(caller),
+            app.open_session_of(caller).await,
             closing.token(),
         ))
     }
@@ -263,7 +263,7 @@ async fn stream(
 ) -> Result<Response<AnswerStream>, Problem> {
     let started = start(app, turn, caller, &send).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
-    let (id, session) = (started.answer.id, app.open_session_of(caller));
+    let (id, session) = (started.answer.id, app.open_session_of(caller).await);
     let follower = app.follow_read(caller, started.answer, Position::START);
     let response = Response::new(AnswerStream::new(id, Some(ack), follower, session, closing.token()));
     Ok(if replayed {

@@ -47,7 +47,10 @@ impl TrustedProxies {
         };
         // Several headers are one list.
         let lists = headers.get_all(FORWARDED_FOR).iter().rev();
-        let hops = lists.flat_map(|list| list.to_str().unwrap_or_default().rsplit(','));
+        let hops = lists.flat_map(|list| {
+            let list = String::from_utf8_lossy(list.as_bytes());
+            list.rsplit(',').map(str::to_owned).collect::<Vec<_>>()
+        });
         for hop in hops {
             if !self.trusts(client) {
                 break;

@@ -10,7 +10,7 @@ use crate::problem::Problem;
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const REQUEST_HEADERS: &str =
     "authorization, content-type, idempotency-key, last-event-id, prefer, x-request-id, cache-control";
-const EXPOSED: &str = "x-request-id, location, link, x-total-count, retry-after, ratelimit-limit, ratelimit-remaining, \
+const EXPOSED: &str = "x-request-id, location, etag, content-disposition, link, x-total-count, retry-after, ratelimit-limit, ratelimit-remaining, \
      ratelimit-reset, idempotent-replayed";
 
 /// The origins that may call us. Tokens travel in a header, so no credentials are ever allowed.

@@ -71,7 +71,16 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
 }
 
 impl<E: Endpoint<Output = Response>> Front<E> {
-    async fn answer(&self, mut request: Request, route: Option<&KnownPath>, turn: &Turn) -> Result<Response, Problem> {
+    async fn answer(&self, request: Request, route: Option<&KnownPath>, turn: &Turn) -> Result<Response, Problem> {
+        let answered = self.handle(request, route).await;
+        if answered.is_err() && !turn.is_counted() {
+            // Whoever is refused before anything was counted, for a bad token or a bad body, is counted by address.
+            turn.of_address().await?;
+        }
+        answered
+    }
+
+    async fn handle(&self, mut request: Request, route: Option<&KnownPath>) -> Result<Response, Problem> {
         if request.headers().contains_key(header::CONTENT_ENCODING) {
             // Inflating is how 48 kB become 50 MB.
             return Err(Problem::new(
@@ -92,12 +101,15 @@ impl<E: Endpoint<Output = Response>> Front<E> {
             let detail = format!("The header {name} may hold visible ASCII characters only.");
             return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_header", detail));
         }
-        let accept = request
-            .headers()
-            .get(header::ACCEPT)
-            .and_then(|accept| accept.to_str().ok());
-        if let (Some(route), Some(accept)) = (route, accept)
-            && !route.is_accepted(accept)
+        // Several headers are one list.
+        let lists = request.headers().get_all(header::ACCEPT).iter();
+        let accept = lists
+            .filter_map(|list| list.to_str().ok())
+            .collect::<Vec<_>>()
+            .join(",");
+        if let Some(route) = route
+            && !accept.trim().is_empty()
+            && !route.is_accepted(&accept)
         {
             let detail = format!("This address answers with {}.", route.produces.join(" or "));
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
@@ -125,10 +137,6 @@ impl<E: Endpoint<Output = Response>> Front<E> {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
                 let problem = Problem::from_error(&error);
-                if problem.is_about_signing_in() && !turn.is_counted() {
-                    // Whoever tries tokens is counted by address.
-                    turn.of_address().await?;
-                }
                 Err(match route {
                     Some(route) if error.is::<MethodNotAllowedError>() => problem.with_allow(route.allow.clone()),
                     // What is not in the document are the document's own pages.

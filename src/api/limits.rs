@@ -157,6 +157,14 @@ impl Turn {
         self.spend(class, &format!("a:{}", client_key(self.0.address))).await
     }
 
+    /// Spends the budget of a refresh token.
+    ///
+    /// # Errors
+    /// 429 when there is none left.
+    pub(crate) async fn of_token(&self, token: &str) -> Result<(), Problem> {
+        self.spend(Class::Default, &format!("t:{}", fingerprint(token))).await
+    }
+
     /// Spends the budgets of the address the request comes from, and of the account it is about.
     ///
     /// # Errors
@@ -164,9 +172,7 @@ impl Turn {
     pub(crate) async fn of_account(&self, email: &Email) -> Result<(), Problem> {
         self.of_address().await?;
         // The address of a person goes nowhere in clear.
-        let hash = Sha256::digest(email.as_str().as_bytes());
-        let half: [u8; 16] = std::array::from_fn(|n| hash[n]);
-        self.spend(Class::Auth, &format!("e:{:032x}", u128::from_be_bytes(half)))
+        self.spend(Class::Auth, &format!("e:{}", fingerprint(email.as_str())))
             .await
     }
 
@@ -213,6 +219,13 @@ impl<'a> FromRequest<'a> for &'a Turn {
     async fn from_request(request: &'a Request, _body: &mut RequestBody) -> Result<Self> {
         Ok(request.data::<Turn>().ok_or_else(Problem::internal)?)
     }
+}
+
+/// Half of a hash: enough to tell any two apart.
+fn fingerprint(text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    let half: [u8; 16] = std::array::from_fn(|n| hash[n]);
+    format!("{:032x}", u128::from_be_bytes(half))
 }
 
 fn by_user(caller: Caller) -> String {

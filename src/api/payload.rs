@@ -17,13 +17,17 @@ use poem_openapi::types::ParseFromJSON;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
+use crate::caller;
 use crate::problem::{FieldError, Problem};
 
 /// The largest JSON body, in bytes: a message of 10,000 characters of 4 bytes, escaped, fits.
 pub const MAX_JSON_BYTES: usize = 256 * 1024;
 /// How much of a body that is too large is read to the end, in bytes, before the connection is closed on it.
 const MAX_DISCARDED_BYTES: u64 = 16 * 1024 * 1024;
+/// A body that took longer is from somebody who may have been signed out meanwhile.
+const PROMPT: Duration = Duration::from_secs(1);
 /// How long a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Fields only Cura sets. A body that tries to is refused, so that nobody believes it worked.
@@ -91,9 +95,13 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for JsonBody<T> {
             }
             .into());
         }
+        let begun = Instant::now();
         let bytes = tokio::time::timeout(READ_TIMEOUT, read(body.take()?))
             .await
             .map_err(|_| too_slow())??;
+        if begun.elapsed() > PROMPT {
+            caller::check_again(request).await?;
+        }
         Ok(Self(parse(&bytes)?))
     }
 }
@@ -144,13 +152,14 @@ fn parse<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<T, Problem> {
     let mut value: Value =
         serde_json::from_slice(bytes).map_err(|_| Problem::malformed("malformed_json", "The body is not JSON."))?;
     let schema = schema_of::<T>();
+    let privileged = privileged(&value, &schema.declared);
     let nulls = take_optional_nulls(&mut value, &schema);
     let mut errors: Vec<FieldError> = schema
         .validator
         .iter_errors(&value)
         .flat_map(|error| explain(&error))
         .collect();
-    errors.extend(privileged(&value, &schema.declared));
+    errors.extend(privileged);
     if contains_nul(&value) {
         errors.push(FieldError::new(
             "",

@@ -149,11 +149,6 @@ impl Problem {
         )
     }
 
-    /// Whether a valid token would have helped.
-    pub(crate) fn is_about_signing_in(&self) -> bool {
-        self.status == StatusCode::UNAUTHORIZED
-    }
-
     /// Says when to come back.
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
@@ -289,6 +284,7 @@ impl From<StoreError> for Problem {
                 tracing::warn!(error = chain(&error), "the database is away");
                 Self::database_away()
             }
+            StoreError::UserGone => Self::not_signed_in(),
             StoreError::Query(_) | StoreError::UnknownWord(_) => {
                 tracing::error!(error = chain(&error), "a query failed");
                 Self::internal()

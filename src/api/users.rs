@@ -177,6 +177,22 @@ impl UsersApi {
     async fn export(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportAnswer, Problem> {
         Ok(ExportAnswer::of(app.export(caller.0).await?, app.clone()))
     }
+
+    /// Throw the archive away
+    ///
+    /// The next one holds what there is then.
+    #[oai(path = "/me/export", method = "delete", operation_id = "deleteExport")]
+    async fn forget_export(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportForgotten, Problem> {
+        app.forget_export(caller.0).await?;
+        Ok(ExportForgotten::Done)
+    }
+}
+
+#[derive(ApiResponse)]
+enum ExportForgotten {
+    /// There is no archive; the next call makes a new one.
+    #[oai(status = 204)]
+    Done,
 }
 
 impl UsageReport {

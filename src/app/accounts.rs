@@ -12,6 +12,8 @@ use crate::passwords::{Checked, PasswordError};
 use crate::tokens::{RefreshToken, SigningFailed};
 use crate::{App, commit, conn, stamp};
 
+/// The most places somebody is signed in at; the one used longest ago ends first.
+pub(crate) const MAX_SESSIONS: i64 = 100;
 /// How exact `last_seen` is: noting every request would write a row for each read.
 const SEEN_GRAIN: TimeDelta = TimeDelta::minutes(1);
 
@@ -102,20 +104,18 @@ impl App {
         name: Option<&Name>,
     ) -> Result<SignedIn, SignInError> {
         let hash = self.0.passwords.hash(password.expose()).await?;
-        let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        let user = users::insert(
-            conn(&mut transaction),
-            email.as_str(),
-            &hash,
-            name.map(Name::as_str),
-            now,
-        )
-        .await?
-        .ok_or(SignInError::EmailTaken)?;
-        let signed_in = self.open_session(&mut transaction, user, None).await?;
-        commit(transaction).await?;
-        Ok(signed_in)
+        in_time(async {
+            let now = stamp(&self.0.clock);
+            let mut transaction = self.begin().await?;
+            let name = name.map(Name::as_str);
+            let user = users::insert(conn(&mut transaction), email.as_str(), &hash, name, now)
+                .await?
+                .ok_or(SignInError::EmailTaken)?;
+            let signed_in = self.open_session(&mut transaction, user, None).await?;
+            commit(transaction).await?;
+            Ok(signed_in)
+        })
+        .await
     }
 
     /// Signs in with address and password.
@@ -124,31 +124,40 @@ impl App {
     /// [`SignInError::WrongCredentials`], after the same time for an unknown address as for a wrong password;
     /// [`SignInError::Suspended`] only to somebody who knows the password.
     pub async fn login(&self, email: &Email, password: &str, device: Option<&Name>) -> Result<SignedIn, SignInError> {
-        let known = users::find_credentials(&mut *self.connection().await?, email.as_str()).await?;
+        let known = in_time(async { users::find_credentials(&mut *self.connection().await?, email.as_str()).await });
+        let known = known.await?;
         let stored = known.as_ref().map(|known| known.password_hash.as_str());
         let checked = self.0.passwords.check(password, stored).await?;
         let (Some(known), Checked::Right { outdated }) = (known, checked) else {
             return Err(SignInError::WrongCredentials);
         };
-        if known.suspended {
-            return Err(SignInError::Suspended);
-        }
         let rehashed = if outdated {
             Some(self.0.passwords.hash(password).await?)
         } else {
             None
         };
-        let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        if let Some(new) = rehashed {
-            users::replace_password_hash(conn(&mut transaction), known.id, &known.password_hash, &new, now).await?;
-        }
-        let user = users::find(conn(&mut transaction), known.id)
-            .await?
-            .ok_or(SignInError::WrongCredentials)?;
-        let signed_in = self.open_session(&mut transaction, user, device).await?;
-        commit(transaction).await?;
-        Ok(signed_in)
+        in_time(async {
+            let now = stamp(&self.0.clock);
+            let mut transaction = self.begin().await?;
+            // Checking took its time: the password may be another one by now, or the account gone.
+            let present = users::lock_credentials(conn(&mut transaction), known.id)
+                .await?
+                .filter(|present| present.password_hash == known.password_hash)
+                .ok_or(SignInError::WrongCredentials)?;
+            if present.suspended {
+                return Err(SignInError::Suspended);
+            }
+            if let Some(new) = rehashed {
+                users::replace_password_hash(conn(&mut transaction), known.id, &known.password_hash, &new, now).await?;
+            }
+            let user = users::find(conn(&mut transaction), known.id)
+                .await?
+                .ok_or(SignInError::WrongCredentials)?;
+            let signed_in = self.open_session(&mut transaction, user, device).await?;
+            commit(transaction).await?;
+            Ok(signed_in)
+        })
+        .await
     }
 
     /// Who an access token stands for, at this moment.
@@ -193,19 +202,23 @@ impl App {
     ) -> Result<(), ChangePasswordError> {
         let stored = self.check_password(caller, current).await?;
         let hash = self.0.passwords.hash(new.expose()).await?;
-        let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        if !users::replace_password_hash(conn(&mut transaction), caller.user, &stored, &hash, now).await? {
-            return Err(ChangePasswordError::WrongPassword);
-        }
-        sessions::end_all(conn(&mut transaction), caller.user, Some(caller.session), now).await?;
-        commit(transaction).await?;
-        Ok(())
+        in_time(async {
+            let now = stamp(&self.0.clock);
+            let mut transaction = self.begin().await?;
+            if !users::replace_password_hash(conn(&mut transaction), caller.user, &stored, &hash, now).await? {
+                return Err(ChangePasswordError::WrongPassword);
+            }
+            sessions::end_all(conn(&mut transaction), caller.user, Some(caller.session), now).await?;
+            commit(transaction).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Checks that it is really the caller; gives the stored hash.
     pub(crate) async fn check_password(&self, caller: Caller, password: &str) -> Result<String, ChangePasswordError> {
-        let stored = users::password_hash(&mut *self.connection().await?, caller.user).await?;
+        let stored = in_time(async { users::password_hash(&mut *self.connection().await?, caller.user).await });
+        let stored = stored.await?;
         match (self.0.passwords.check(password, stored.as_deref()).await?, stored) {
             (Checked::Right { .. }, Some(stored)) => Ok(stored),
             _ => Err(ChangePasswordError::WrongPassword),
@@ -238,6 +251,7 @@ impl App {
             expires_at,
         )
         .await?;
+        sessions::end_beyond(conn(transaction), user.id, MAX_SESSIONS, now).await?;
         self.signed_in(user, session, token)
     }
 

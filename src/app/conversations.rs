@@ -6,6 +6,7 @@ use cura_domain::{ConversationId, MessageId};
 use cura_queue::{GenerateAnswer, PurgeConversation};
 use cura_store::StoreError;
 use cura_store::conversations;
+use cura_store::exports;
 use cura_store::messages;
 use thiserror::Error;
 
@@ -108,7 +109,12 @@ impl App {
                 .await
                 .map_err(queue_failed)?;
         }
-        let job = PurgeConversation { conversation_id: id.0 };
+        // What is gone from every answer is gone from the archive, too.
+        exports::forget(conn(&mut transaction), caller.user).await?;
+        let job = PurgeConversation {
+            conversation_id: id.0,
+            round: 0,
+        };
         cura_queue::enqueue(conn(&mut transaction), &job, None)
             .await
             .map_err(queue_failed)?;

@@ -59,6 +59,14 @@ impl App {
         Ok(Export::Making)
     }
 
+    /// Throws the caller's archive away; the next one holds what there is then.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn forget_export(&self, caller: Caller) -> Result<(), StoreError> {
+        exports::forget(&mut *self.connection().await?, caller.user).await
+    }
+
     /// Piece `number` of an archive, from 0; `None` after the last.
     ///
     /// # Errors

@@ -1,16 +1,19 @@
 //! Passwords: argon2id, computed off the async threads, a bounded number at a time.
 //!
 //! A hash costs 19 MiB and tens of milliseconds of a core. Whoever floods the sign-in gets "busy", and everybody else
-//! keeps their pace.
+//! keeps their pace. The hashing threads are a few of our own: the allocator keeps each thread's 19 MiB for its next hash,
+//! and on the runtime's many blocking threads that came to hundreds of megabytes.
 
-use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
 use cura_domain::Entropy;
+use cura_domain::account::NewPassword;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 /// How long a caller waits for its turn before it is told to come back.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,8 +45,11 @@ pub struct Passwords {
     decoy: Arc<str>,
     turns: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    threads: SyncSender<Work>,
     entropy: Entropy,
 }
+
+type Work = Box<dyn FnOnce() + Send>;
 
 /// Why a password could not be hashed or checked.
 #[derive(Debug, Error)]
@@ -81,6 +87,7 @@ impl Passwords {
             argon2,
             cost,
             decoy: decoy.into(),
+            threads: start_threads(parallel)?,
             turns: Arc::new(Semaphore::new(parallel)),
             waiting: Arc::new(Semaphore::new(parallel * 32)),
             entropy,
@@ -102,7 +109,7 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Busy`] when no turn comes in time; [`PasswordError::Hash`] when the stored hash is broken.
     pub async fn check(&self, password: &str, stored: Option<&str>) -> Result<Checked, PasswordError> {
-        let (argon2, cost, password) = (self.argon2.clone(), self.cost, password.to_owned());
+        let (argon2, cost, password) = (self.argon2.clone(), self.cost, NewPassword::typed(password));
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.decoy).to_owned();
         self.in_turn(move || {
@@ -128,14 +135,36 @@ impl Passwords {
             .await
             .map_err(|_| PasswordError::Busy)?
             .map_err(|_| PasswordError::Busy)?;
-        tokio::task::spawn_blocking(move || {
+        let (done, outcome) = oneshot::channel();
+        let work = Box::new(move || {
             // Held by the work, not by the caller: a caller that hangs up does not free a core that is still busy.
             let _turn = turn;
-            work()
-        })
-        .await
-        .map_err(failed)?
+            // Nobody may be waiting any more.
+            let _ = done.send(work());
+        });
+        // There is a place for everybody who has a turn.
+        self.threads.try_send(work).map_err(|_| PasswordError::Busy)?;
+        outcome.await.map_err(failed)?
     }
+}
+
+/// Threads that do nothing but hash; they end when the last [`Passwords`] is dropped.
+fn start_threads(count: usize) -> Result<SyncSender<Work>, PasswordError> {
+    let (sender, receiver) = sync_channel::<Work>(count);
+    let receiver = Arc::new(Mutex::new(receiver));
+    for _ in 0..count {
+        let receiver = Arc::clone(&receiver);
+        let next = move || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        std::thread::Builder::new()
+            .name("password-hash".to_owned())
+            .spawn(move || {
+                while let Ok(work) = next() {
+                    work();
+                }
+            })
+            .map_err(failed)?;
+    }
+    Ok(sender)
 }
 
 fn hash_now(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordError> {

@@ -96,7 +96,10 @@ impl App {
                 .await
                 .map_err(crate::queue_failed)?;
         }
-        let job = EraseUser { user_id: caller.user.0 };
+        let job = EraseUser {
+            user_id: caller.user.0,
+            round: 0,
+        };
         cura_queue::enqueue(conn(&mut transaction), &job, None)
             .await
             .map_err(crate::queue_failed)?;

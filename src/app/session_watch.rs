@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cura_domain::{SessionId, UserId};
-use cura_store::sessions;
+use cura_store::{in_time, sessions};
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -115,8 +115,11 @@ impl SessionWatch {
 
 impl App {
     /// Watches the caller's session for as long as the returned value lives.
-    pub fn open_session_of(&self, caller: Caller) -> OpenSession {
-        self.0.session_watch.open(caller)
+    pub async fn open_session_of(&self, caller: Caller) -> OpenSession {
+        let open = self.0.session_watch.open(caller);
+        // It may have ended between its check and this watching; if Postgres does not say now, it does soon.
+        self.look_at(&[caller.session.0]).await;
+        open
     }
 
     /// Listens for ended sessions; runs until dropped. One per server.
@@ -148,13 +151,16 @@ impl App {
 
     async fn look_at_all_sessions(&self) {
         let watched = self.0.session_watch.ids();
-        if watched.is_empty() {
-            return;
+        if !watched.is_empty() {
+            self.look_at(&watched).await;
         }
-        let ended = async {
+    }
+
+    async fn look_at(&self, watched: &[i64]) {
+        let ended = in_time(async {
             let mut connection = self.connection().await?;
-            sessions::ended_among(&mut connection, &watched).await
-        };
+            sessions::ended_among(&mut connection, watched).await
+        });
         match ended.await {
             Ok(ended) => {
                 for session in ended {

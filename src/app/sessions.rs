@@ -9,11 +9,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::SessionId;
 use cura_store::sessions::{LockedSession, TokenHash};
-use cura_store::{StoreError, sessions, users};
+use cura_store::{StoreError, in_time, sessions, users};
 
 pub use cura_store::sessions::Session;
 
-use crate::accounts::{AuthenticateError, SignInError, SignedIn};
+use crate::accounts::{AuthenticateError, MAX_SESSIONS, SignInError, SignedIn};
 use crate::tokens::{RefreshToken, Ticket};
 use crate::{App, Caller, commit, conn, stamp};
 
@@ -21,8 +21,6 @@ use crate::{App, Caller, commit, conn, stamp};
 const GRACE: TimeDelta = TimeDelta::seconds(10);
 /// How long a ticket waits to be used, as the contract says.
 const TICKET_LIFETIME: Duration = Duration::from_secs(60);
-/// The most sessions shown: nobody signs in at so many places and reads the list.
-const MAX_LISTED: i64 = 200;
 
 /// A ticket: stands for its session once, where no header can be sent.
 pub struct IssuedTicket {
@@ -61,6 +59,10 @@ impl App {
     /// # Errors
     /// [`SignInError::InvalidToken`]; when the token was a dead one, its session has ended too.
     pub async fn refresh(&self, token: &str) -> Result<SignedIn, SignInError> {
+        in_time(self.exchange(token)).await
+    }
+
+    async fn exchange(&self, token: &str) -> Result<SignedIn, SignInError> {
         let presented = RefreshToken::hash(token);
         let now = stamp(&self.0.clock);
         let mut transaction = self.begin().await?;
@@ -113,12 +115,15 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn logout(&self, token: &str) -> Result<(), StoreError> {
-        let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        if let Some(session) = sessions::lock_by_token(conn(&mut transaction), &RefreshToken::hash(token)).await? {
-            sessions::end(conn(&mut transaction), session.id, now).await?;
-        }
-        commit(transaction).await
+        in_time(async {
+            let now = stamp(&self.0.clock);
+            let mut transaction = self.begin().await?;
+            if let Some(session) = sessions::lock_by_token(conn(&mut transaction), &RefreshToken::hash(token)).await? {
+                sessions::end(conn(&mut transaction), session.id, now).await?;
+            }
+            commit(transaction).await
+        })
+        .await
     }
 
     /// Ends every session of the caller, this one too.
@@ -136,7 +141,7 @@ impl App {
     /// When the store fails.
     pub async fn sessions(&self, caller: Caller) -> Result<Vec<Session>, StoreError> {
         let now = stamp(&self.0.clock);
-        sessions::list(&mut *self.connection().await?, caller.user, now, MAX_LISTED).await
+        sessions::list(&mut *self.connection().await?, caller.user, now, MAX_SESSIONS).await
     }
 
     /// Ends one session of the caller; `false` when there is no such session.
@@ -168,9 +173,12 @@ impl App {
     /// # Errors
     /// [`AuthenticateError`] says whether signing in would help.
     pub async fn use_ticket(&self, ticket: &str) -> Result<Caller, AuthenticateError> {
-        let now = stamp(&self.0.clock);
-        let taken = sessions::take_ticket(&mut *self.connection().await?, &Ticket::hash(ticket), now).await?;
-        let (user, session) = taken.ok_or(AuthenticateError::NotSignedIn)?;
-        self.admit(Caller { user, session }).await
+        in_time(async {
+            let now = stamp(&self.0.clock);
+            let taken = sessions::take_ticket(&mut *self.connection().await?, &Ticket::hash(ticket), now).await?;
+            let (user, session) = taken.ok_or(AuthenticateError::NotSignedIn)?;
+            self.admit(Caller { user, session }).await
+        })
+        .await
     }
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use icu_normalizer::ComposingNormalizerBorrowed;
 use thiserror::Error;
+
+use crate::text::{composed, is_blank};
 
 /// The longest address SMTP can carry in a path, RFC 5321 §4.5.3.1.3 (256 octets with the angle brackets).
 const MAX_EMAIL_BYTES: usize = 254;
@@ -41,11 +42,9 @@ impl Email {
             return Err(InvalidEmail);
         }
         let (local, domain) = raw.rsplit_once('@').ok_or(InvalidEmail)?;
-        let composed = ComposingNormalizerBorrowed::new_nfc();
-        // Lower case may take a letter apart again.
-        let local = composed
-            .normalize(&composed.normalize(local).to_lowercase())
-            .into_owned();
+        // Letter by letter, because a word's last sigma has a form of its own; and lower case may take a letter apart.
+        let lower = composed(local).chars().flat_map(char::to_lowercase).collect::<String>();
+        let local = composed(&lower.replace('ς', "σ"));
         let local_ok = !local.is_empty()
             && local.len() <= MAX_LOCAL_BYTES
             && !local.starts_with('.')
@@ -99,11 +98,12 @@ pub enum WeakPassword {
 }
 
 impl NewPassword {
-    /// Checks `raw`, which is kept to the letter.
+    /// Checks `raw`, which is kept to the letter, in composed form: two systems may type the same letters differently.
     ///
     /// # Errors
     /// [`WeakPassword`] says which rule it breaks.
-    pub fn new(raw: String) -> Result<Self, WeakPassword> {
+    pub fn new(raw: &str) -> Result<Self, WeakPassword> {
+        let raw = composed(raw);
         let chars = raw.chars().count();
         if chars < *PASSWORD_CHARS.start() {
             Err(WeakPassword::TooShort)
@@ -114,6 +114,11 @@ impl NewPassword {
         } else {
             Ok(Self(raw))
         }
+    }
+
+    /// What somebody typed, as it was kept when it was set.
+    pub fn typed(raw: &str) -> String {
+        composed(raw)
     }
 
     /// The password in clear.
@@ -156,7 +161,7 @@ impl Name {
         if name.chars().nth(MAX_NAME_CHARS).is_some() {
             return Err(InvalidName::TooLong);
         }
-        Ok((!name.is_empty()).then(|| Self(name.to_owned())))
+        Ok((!is_blank(name)).then(|| Self(name.to_owned())))
     }
 
     /// The name.
@@ -179,6 +184,8 @@ mod tests {
             ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
             ("ann@example。org", "ann@example.org"),
             ("JU\u{308}RGEN@example.org", "jürgen@example.org"),
+            ("ΟΔΥΣΣΕΥΣ@example.org", "οδυσσευσ@example.org"),
+            ("οδυσσευς@example.org", "οδυσσευσ@example.org"),
         ] {
             assert_eq!(Email::new(spelling).unwrap().as_str(), email, "{spelling:?}");
         }
@@ -188,11 +195,7 @@ mod tests {
     fn the_list_of_common_passwords_can_be_searched() {
         assert!(COMMON_PASSWORDS.len() > 8000 && COMMON_PASSWORDS.is_sorted());
         for common in ["password", "PassWord1", "iloveyou", "qwertyuiop"] {
-            assert_eq!(
-                NewPassword::new(common.to_owned()),
-                Err(WeakPassword::Common),
-                "{common}"
-            );
+            assert_eq!(NewPassword::new(common), Err(WeakPassword::Common), "{common}");
         }
     }
 
@@ -222,16 +225,20 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_counted_in_characters() {
-        assert_eq!(NewPassword::new("ü".repeat(7)), Err(WeakPassword::TooShort));
-        assert!(NewPassword::new("ü".repeat(8)).is_ok());
-        assert_eq!(NewPassword::new("x".repeat(129)), Err(WeakPassword::TooLong));
+    fn passwords_are_counted_in_characters_and_the_same_on_every_system() {
+        assert_eq!(
+            NewPassword::new("scho\u{308}nes wetter"),
+            NewPassword::new("schönes wetter")
+        );
+        assert_eq!(NewPassword::new(&"ü".repeat(7)), Err(WeakPassword::TooShort));
+        assert!(NewPassword::new(&"ü".repeat(8)).is_ok());
+        assert_eq!(NewPassword::new(&"x".repeat(129)), Err(WeakPassword::TooLong));
     }
 
     #[test]
     fn secrets_do_not_print() {
         let email = Email::new("ann@example.org").unwrap();
-        let password = NewPassword::new("correct horse".into()).unwrap();
+        let password = NewPassword::new("correct horse").unwrap();
         assert_eq!(format!("{email:?} {password:?}"), "Email(…) NewPassword(…)");
     }
 

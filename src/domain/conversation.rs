@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::text::is_blank;
+
 /// The longest title, in characters.
 pub const MAX_TITLE_CHARS: usize = 200;
 /// How much of the first message becomes the title until a better one is found, in characters.
@@ -60,7 +62,7 @@ impl Title {
     /// [`InvalidTitle`] says which rule it breaks.
     pub fn new(raw: &str) -> Result<Self, InvalidTitle> {
         let title = raw.trim();
-        if title.is_empty() {
+        if is_blank(title) && !title.chars().any(char::is_control) {
             return Err(InvalidTitle::Blank);
         }
         if title.chars().any(char::is_control) {

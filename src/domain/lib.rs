@@ -9,6 +9,7 @@ pub mod ids;
 pub mod message;
 pub mod profile;
 pub mod prompt;
+mod text;
 
 pub use clock::{Clock, Entropy};
 pub use ids::{ConversationId, MessageId, SessionId, UserId};

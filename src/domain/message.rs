@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::text::is_blank;
+
 /// The longest text a user may send, in characters (Unicode scalar values), as the contract says.
 pub const MAX_USER_CHARS: usize = 10_000;
 
@@ -82,7 +84,7 @@ pub struct MessageText(String);
 /// Why a text cannot be a user's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidText {
-    /// Nothing but white space.
+    /// Nothing anybody could see.
     #[error("must not be empty")]
     Empty,
     /// More than [`MAX_USER_CHARS`] characters.
@@ -99,7 +101,7 @@ impl MessageText {
     /// # Errors
     /// [`InvalidText`] says which rule it breaks.
     pub fn new(raw: String) -> Result<Self, InvalidText> {
-        if raw.trim().is_empty() {
+        if is_blank(&raw) {
             return Err(InvalidText::Empty);
         }
         if raw.contains('\0') {
@@ -133,6 +135,7 @@ mod tests {
     #[test]
     fn blank_and_unstorable_texts_are_refused() {
         assert_eq!(MessageText::new(" \n\t".into()), Err(InvalidText::Empty));
+        assert_eq!(MessageText::new("\u{1}\u{200b}".into()), Err(InvalidText::Empty));
         assert_eq!(MessageText::new("a\0b".into()), Err(InvalidText::Nul));
     }
 

@@ -142,6 +142,11 @@ fn deeper_than(value: &Value, levels: usize) -> bool {
     }
 }
 
+/// Exactly `HH:MM`, so that whoever reads it needs no leniency.
+fn is_time_of_day(text: &str) -> bool {
+    chrono::NaiveTime::parse_from_str(text, "%H:%M").is_ok_and(|time| time.format("%H:%M").to_string() == text)
+}
+
 /// What Cura reads must be readable; what is missing has a default.
 fn check_known(preferences: &Value) -> Result<(), InvalidPreferences> {
     let wrong = |pointer, expected| Err(InvalidPreferences::WrongType { pointer, expected });
@@ -169,7 +174,7 @@ fn check_known(preferences: &Value) -> Result<(), InvalidPreferences> {
         ("end", "/notifications/quiet_hours/end"),
     ] {
         let time = quiet.get(name).and_then(Value::as_str);
-        if time.is_none_or(|time| chrono::NaiveTime::parse_from_str(time, "%H:%M").is_err()) {
+        if time.is_none_or(|time| !is_time_of_day(time)) {
             return wrong(pointer, "a time of day like 22:00");
         }
     }

@@ -72,7 +72,7 @@ impl Answers {
         self.entry(id, |answer| {
             let mut result = Ok(());
             answer.send_if_modified(|answer| {
-                if answer.fence > fence {
+                if answer.fence > fence || answer.ended {
                     result = Err(AppendError::Stale);
                     return false;
                 }
@@ -84,7 +84,6 @@ impl Answers {
                 answer.bases.clone_from(bases);
                 answer.text.clear();
                 answer.text.push_str(text);
-                answer.ended = false;
                 true
             });
             result
@@ -204,7 +203,7 @@ impl Answers {
 /// Whether a piece may be appended, or was.
 fn admit(answer: &Answer, fence: Fence, offset: u64, text: &str, max_text: usize) -> Result<(), AppendError> {
     let have = answer.text.len() as u64;
-    if answer.fence > fence {
+    if answer.fence > fence || answer.ended {
         return Err(AppendError::Stale);
     }
     if answer.fence < fence {

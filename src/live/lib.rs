@@ -52,8 +52,8 @@ pub struct LiveUnavailable;
 /// Why a write was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AppendError {
-    /// A newer attempt has begun: stop writing.
-    #[error("a newer attempt has begun")]
+    /// A newer attempt has begun, or the answer is final: stop writing.
+    #[error("a newer attempt has begun, or the answer is final")]
     Stale,
     /// The text ends elsewhere; write it back whole with [`Live::restore`].
     #[error("the text has {have} bytes")]

@@ -66,6 +66,21 @@ pub async fn enqueue<J: Job>(
     })
 }
 
+/// Whether a job of queue `J` with one of these keys is running.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn is_any_running<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<bool, QueueError> {
+    let row = sqlx::query(
+        "SELECT EXISTS (SELECT 1 FROM apalis.jobs WHERE job_type = $1 AND idempotency_key = ANY($2) AND status = 'Running')",
+    )
+    .bind(J::QUEUE)
+    .bind(keys)
+    .fetch_one(conn)
+    .await?;
+    Ok(row.try_get(0)?)
+}
+
 /// Cancels the job of queue `J` with this key, if the transaction of `conn` commits.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ mod stats;
 mod workers;
 
 pub use config::WorkersConfig;
-pub use enqueue::{Cancelled, Enqueued, cancel, enqueue};
+pub use enqueue::{Cancelled, Enqueued, cancel, enqueue, is_any_running};
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId};
 pub use payloads::{BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, PruneExpired, PurgeConversation};

@@ -46,6 +46,9 @@ impl Job for BuryAnswer {
 pub struct PurgeConversation {
     /// The conversation.
     pub conversation_id: i64,
+    /// 0 when it was deleted; another number when that job did not do it.
+    #[serde(default)]
+    pub round: i64,
 }
 
 impl Job for PurgeConversation {
@@ -54,7 +57,7 @@ impl Job for PurgeConversation {
     const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
     fn key(&self) -> String {
-        self.conversation_id.to_string()
+        format!("{}.{}", self.conversation_id, self.round)
     }
 }
 
@@ -63,6 +66,9 @@ impl Job for PurgeConversation {
 pub struct EraseUser {
     /// The user.
     pub user_id: i64,
+    /// 0 when it was asked for; another number when that job did not do it.
+    #[serde(default)]
+    pub round: i64,
 }
 
 impl Job for EraseUser {
@@ -71,7 +77,7 @@ impl Job for EraseUser {
     const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
     fn key(&self) -> String {
-        self.user_id.to_string()
+        format!("{}.{}", self.user_id, self.round)
     }
 }
 

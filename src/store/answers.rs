@@ -195,3 +195,23 @@ pub async fn list_recent(
     .await?;
     Ok(recent.into_iter().map(MessageId).collect())
 }
+
+/// The answers of a deleted conversation that changed after `since`: their texts may still be in `live`.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_recent_deleted(
+    conn: &mut PgConnection,
+    id: ConversationId,
+    since: DateTime<Utc>,
+) -> Result<Vec<MessageId>, StoreError> {
+    let recent = sqlx::query_scalar!(
+        r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+           WHERE m.conversation_id = $1 AND c.deleted_at IS NOT NULL AND m.role = 'assistant' AND m.updated_at > $2"#,
+        id.0,
+        since,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(recent.into_iter().map(MessageId).collect())
+}

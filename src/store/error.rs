@@ -8,6 +8,9 @@ pub enum StoreError {
     /// Postgres cannot be reached, is starting or shutting down, or has no connection left: trying again makes sense.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// The user was erased in this moment.
+    #[error("the user is gone")]
+    UserGone,
     /// Anything else: a bug, or a broken database.
     #[error("a query failed")]
     Query(#[source] sqlx::Error),
@@ -20,10 +23,21 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         if is_unavailable(&error) {
             Self::Unavailable(error)
+        } else if refers_to_nobody(&error) {
+            Self::UserGone
         } else {
             Self::Query(error)
         }
     }
+}
+
+/// Whether a row could not be written because its user is no longer there.
+fn refers_to_nobody(error: &sqlx::Error) -> bool {
+    let constraint = error
+        .as_database_error()
+        .filter(|error| error.is_foreign_key_violation())
+        .and_then(|error| error.constraint());
+    constraint.is_some_and(|name| name.ends_with("user_id_fkey"))
 }
 
 /// Whether an error means "not now" instead of "never".

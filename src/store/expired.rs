@@ -1,6 +1,7 @@
 //! What has had its time: forgotten in batches, so that nobody waits for it.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use cura_domain::{ConversationId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -98,4 +99,32 @@ impl Expired {
         };
         Ok(done.rows_affected())
     }
+}
+
+/// Users whose erasure was asked for before `since` and who are still there, at most 100.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_unerased(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<Vec<UserId>, StoreError> {
+    let left = sqlx::query_scalar!(
+        "SELECT id FROM users WHERE erased_at < $1 ORDER BY erased_at LIMIT 100",
+        since
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(left.into_iter().map(UserId).collect())
+}
+
+/// Conversations that were deleted before `since` and are still there, at most 100.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_unpurged(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<Vec<ConversationId>, StoreError> {
+    let left = sqlx::query_scalar!(
+        "SELECT id FROM conversations WHERE deleted_at < $1 ORDER BY deleted_at LIMIT 100",
+        since
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(left.into_iter().map(ConversationId).collect())
 }

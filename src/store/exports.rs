@@ -60,9 +60,7 @@ pub async fn begin(
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
-    sqlx::query!("DELETE FROM exports WHERE user_id = $1", user.0)
-        .execute(&mut *conn)
-        .await?;
+    forget(conn, user).await?;
     Ok(sqlx::query_scalar!(
         r#"INSERT INTO exports (user_id, state, created_at, expires_at) VALUES ($1, 'making', $2, $3) RETURNING id"#,
         user.0,
@@ -71,6 +69,17 @@ pub async fn begin(
     )
     .fetch_one(conn)
     .await?)
+}
+
+/// Forgets the archive of `user`, ready or not.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn forget(conn: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
+    sqlx::query!("DELETE FROM exports WHERE user_id = $1", user.0)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Whose archive is to be made; `None` when it is made, or nobody wants it any more.

@@ -174,7 +174,8 @@ pub const OTHER_STORES: [(&str, &str); 3] = [
     ),
     (
         "live (Redis cura:answer:*)",
-        "texts of running answers; forgotten at erasure, else a minute after their end",
+        "texts of running answers; forgotten when they are deleted or their user is erased, else a minute after their end, \
+         half an hour after the last word at the latest",
     ),
     (
         "limits (Redis cura:limit:*)",

@@ -113,7 +113,7 @@ pub async fn lock_by_token(conn: &mut PgConnection, token: &TokenHash) -> Result
         r#"SELECT s.id, s.user_id, s.current_token, s.current_seed, s.previous_token, s.rotated_at, s.expires_at,
                   s.ended_at IS NOT NULL AS "ended!", u.suspended_at IS NOT NULL AS "suspended!"
            FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id
-           WHERE t.token_hash = $1
+           WHERE t.token_hash = $1 AND u.erased_at IS NULL
            FOR UPDATE OF s"#,
         token.as_slice(),
     )
@@ -219,6 +219,29 @@ pub async fn end_all(
     Ok(())
 }
 
+/// Ends what a user has beyond the `keep` sessions that were used last.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn end_beyond(
+    conn: &mut PgConnection,
+    user: UserId,
+    keep: i64,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"UPDATE sessions SET ended_at = $3 WHERE id IN (
+               SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $3
+               ORDER BY last_used_at DESC, id DESC OFFSET $2)"#,
+        user.0,
+        keep,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// The sessions of `user` that live, the last used first, at most `limit`.
 ///
 /// # Errors
@@ -255,7 +278,7 @@ pub async fn standing(
         Standing,
         r#"SELECT u.suspended_at IS NOT NULL AS "suspended!", u.last_seen
            FROM sessions s JOIN users u ON u.id = s.user_id
-           WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL"#,
+           WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND u.erased_at IS NULL"#,
         session.0,
         user.0,
     )
@@ -273,6 +296,7 @@ pub async fn ended_among(conn: &mut PgConnection, sessions: &[i64]) -> Result<Ve
            WHERE NOT EXISTS (
                SELECT 1 FROM sessions s JOIN users u ON u.id = s.user_id
                WHERE s.id = asked.id AND s.ended_at IS NULL AND u.suspended_at IS NULL
+                     AND u.erased_at IS NULL
            )"#,
         sessions,
     )

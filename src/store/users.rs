@@ -139,6 +139,25 @@ pub async fn see(
     Ok(())
 }
 
+/// The credentials of a user, locked until the transaction ends; `None` when they are being erased.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn lock_credentials(conn: &mut PgConnection, id: UserId) -> Result<Option<Credentials>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!"
+           FROM users WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Credentials {
+        id: UserId(row.id),
+        password_hash: row.password_hash,
+        suspended: row.suspended,
+    }))
+}
+
 /// The PHC string of a user's password.
 ///
 /// # Errors

@@ -311,6 +311,19 @@ async fn the_pages_of_the_document_say_which_methods_they_have() {
 }
 
 #[tokio::test]
+async fn several_accept_headers_are_one_list_and_an_empty_one_is_none() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    let request = somebody.request(Method::GET, "/users/me");
+    let both = request
+        .header("accept", "text/html")
+        .header("accept", "application/json");
+    assert_eq!(somebody.send(both).await.status, 200);
+    let empty = somebody.request(Method::GET, "/users/me").header("accept", "");
+    assert_eq!(somebody.send(empty).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_bad_cursor_is_refused_before_the_stream_opens() {
     let cura = server().await;
     let somebody = cura.somebody().await;

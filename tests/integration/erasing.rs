@@ -303,3 +303,136 @@ async fn what_has_had_its_time_is_forgotten_once_a_period_by_whoever_comes_first
         .unwrap();
     assert!((1..=2).contains(&jobs), "one a period: {jobs}");
 }
+
+/// The keys of texts in Redis.
+async fn texts(cura: &Cura) -> Vec<String> {
+    let redis = redis::Client::open(cura.redis.url()).unwrap();
+    let mut connection = redis.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("KEYS")
+        .arg("cura:answer:*")
+        .query_async(&mut connection)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn no_word_stays_in_redis_when_somebody_is_erased_in_the_middle_of_answers() {
+    let provider = ScriptedProvider::start(|_, _| {
+        let words: Vec<String> = (0..500).map(|n| format!("word{n} ")).collect();
+        cura_tests::provider::answer(
+            &words.iter().map(String::as_str).collect::<Vec<_>>(),
+            Duration::from_millis(10),
+        )
+    })
+    .await;
+    let cura = Cura::builder()
+        .workers(2)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
+    let ann = cura.client().register("ann@example.com").await;
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        let mut stream = ann.stream("Hi").await;
+        stream.until("chunk").await;
+        streams.push(stream);
+    }
+    assert!(!texts(&cura).await.is_empty());
+    assert_eq!(erase(&ann, PASSWORD).await.status, 204);
+    eventually("the user is gone", async || {
+        let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
+            .fetch_one(cura.database.pool())
+            .await
+            .unwrap();
+        (users == 0).then_some(())
+    })
+    .await;
+    assert_eq!(texts(&cura).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_row_that_is_written_while_its_user_is_erased_goes_too() {
+    let mut cura = Cura::builder().workers(0).start().await;
+    let ann = cura.client().register("ann@example.com").await;
+    assert_eq!(erase(&ann, PASSWORD).await.status, 204);
+    let mut other = cura.database.pool().begin().await.unwrap();
+    sqlx::query("UPDATE users SET last_seen = now()")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    cura.add_worker().await;
+    eventually("the job waits for the row", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(cura.database.pool())
+        .await
+        .unwrap();
+        (waiting > 0).then_some(())
+    })
+    .await;
+    other.commit().await.unwrap();
+    eventually("the user is gone", async || {
+        let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
+            .fetch_one(cura.database.pool())
+            .await
+            .unwrap();
+        (users == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_erasure_or_a_purge_whose_job_was_lost_is_asked_for_again() {
+    let mut cura = Cura::builder().workers(0).start().await;
+    let ann = cura.client().register("ann@example.com").await;
+    let bob = cura.client().register("bob@example.com").await;
+    let conversation = bob.post("/conversations", &json!({})).await.body["id"].clone();
+    erase(&ann, PASSWORD).await;
+    bob.send(bob.request(Method::DELETE, &format!("/conversations/{conversation}")))
+        .await;
+    for lose in [
+        "UPDATE apalis.jobs SET status = 'Killed', done_at = now()",
+        "UPDATE users SET erased_at = erased_at - interval '1 hour' WHERE erased_at IS NOT NULL",
+        "UPDATE conversations SET deleted_at = deleted_at - interval '1 hour'",
+    ] {
+        sqlx::query(lose).execute(cura.database.pool()).await.unwrap();
+    }
+    cura.add_worker().await;
+    eventually("both are done", async || {
+        let left: i64 =
+            sqlx::query_scalar("SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM conversations)")
+                .fetch_one(cura.database.pool())
+                .await
+                .unwrap();
+        (left == 1).then_some(())
+    })
+    .await;
+    assert_eq!(bob.get("/users/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_deleted_conversation_is_in_no_archive_and_an_archive_can_be_thrown_away() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let ann = cura.somebody().await;
+    let secret = ann
+        .post("/chat/send", &json!({ "content": "a secret thing" }))
+        .await
+        .body;
+    let messages = |archive: &[u8]| String::from_utf8(file(archive, "messages.jsonl")).unwrap();
+    assert!(messages(&export(&ann).await).contains("a secret thing"));
+    let path = format!("/conversations/{}", secret["conversation_id"]);
+    assert_eq!(ann.send(ann.request(Method::DELETE, &path)).await.status, 204);
+    assert!(!messages(&export(&ann).await).contains("a secret thing"));
+    ann.post("/chat/send", &json!({ "content": "something new" })).await;
+    assert!(
+        !messages(&export(&ann).await).contains("something new"),
+        "it is kept for a while"
+    );
+    for _ in 0..2 {
+        let thrown = ann.send(ann.request(Method::DELETE, "/users/me/export")).await;
+        assert_eq!(thrown.status, 204);
+    }
+    assert!(messages(&export(&ann).await).contains("something new"));
+}

@@ -174,3 +174,36 @@ async fn a_limit_of_zero_is_none() {
     }
     assert_eq!(ann.post("/auth/ticket", &Value::Null).await.status, 200);
 }
+
+#[tokio::test]
+async fn what_is_refused_before_it_is_looked_at_is_counted_too() {
+    let cura = server()
+        .with("RATE_LIMIT_DEFAULT", "3")
+        .with("RATE_LIMIT_AUTH", "3")
+        .start()
+        .await;
+    let client = cura.client();
+    for (path, body) in [("/auth/login", "{"), ("/auth/login", "[]"), ("/auth/register", "{}")] {
+        let request = client
+            .request(Method::POST, path)
+            .header("content-type", "application/json");
+        let refused = client.send(request.body(body)).await;
+        assert!(refused.status == 400 || refused.status == 422, "{}", refused.status);
+        assert_eq!(refused.header("ratelimit-limit"), Some("3"));
+    }
+    assert_limited(&client.post("/auth/login", &json!({})).await);
+}
+
+#[tokio::test]
+async fn guessing_tokens_keeps_nobody_at_the_same_address_from_staying_signed_in() {
+    let cura = server().with("RATE_LIMIT_DEFAULT", "3").start().await;
+    let client = cura.client();
+    let body = json!({ "email": "ann@example.com", "password": "a long password" });
+    let ann = client.post("/auth/register", &body).await.body;
+    let refresh = async |token: &Value| client.post("/auth/refresh", &json!({ "refresh_token": token })).await;
+    for n in 0..3 {
+        assert_eq!(refresh(&json!(format!("guess {n}"))).await.status, 401);
+    }
+    assert_limited(&refresh(&json!("one more guess")).await);
+    assert_eq!(refresh(&ann["refresh_token"]).await.status, 200);
+}

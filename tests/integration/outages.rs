@@ -402,3 +402,22 @@ async fn answers_survive_workers_that_are_killed_one_after_the_other() {
         assert_eq!(seen.iter().filter(|event| event.name == "complete").count(), 1);
     }
 }
+
+#[tokio::test]
+async fn many_answers_that_end_while_they_are_being_saved_all_end() {
+    // They last a second, after which the text so far is saved; and there are few connections.
+    let provider = ScriptedProvider::start(|_, _| steps(&words()[..50], Duration::from_millis(20))).await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("DATABASE_POOL_SIZE", "2")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let streams = (0..60).map(|_| {
+        let somebody = somebody.clone();
+        async move { somebody.stream("Hi").await.rest().await }
+    });
+    for seen in futures_util::future::join_all(streams).await {
+        assert_eq!(seen.last().unwrap().name, "complete");
+    }
+}

@@ -126,6 +126,7 @@ async fn unknown_zones_languages_and_what_only_cura_sets_are_named_all_at_once()
         "last_seen",
         "role",
     ] {
+        assert_eq!(patch(&ann, json!({ field: null })).await.status, 422, "{field}");
         let refused = patch(&ann, json!({ field: "x" })).await;
         assert_eq!(
             (refused.status.as_u16(), &refused.body["errors"][0]["code"]),

@@ -354,3 +354,155 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
     // Its database goes with a runtime that still runs.
     runtime.block_on(async move { drop(cura) });
 }
+
+/// Signs in with the right password while a transaction of somebody else changes the account, and commits.
+async fn login_during(cura: &Cura, change: &'static str) -> cura_tests::Reply {
+    let mut other = cura.database.pool().begin().await.unwrap();
+    sqlx::query(change).execute(&mut *other).await.unwrap();
+    let client = cura.client();
+    let body = json!({ "email": "ann@example.com", "password": PASSWORD });
+    let (reply, ()) = tokio::join!(client.post("/auth/login", &body), async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("the login waits for the account", async || {
+            let waiting: i64 = sqlx::query_scalar(waiting)
+                .fetch_one(cura.database.pool())
+                .await
+                .unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        other.commit().await.unwrap();
+    });
+    reply
+}
+
+#[tokio::test]
+async fn a_login_that_began_before_the_password_was_changed_does_not_outlive_it() {
+    let cura = server().await;
+    cura.client().register("ann@example.com").await;
+    let reply = login_during(
+        &cura,
+        "UPDATE users SET password_hash = replace(password_hash, 'm=8', 'm=16')",
+    )
+    .await;
+    assert_eq!((reply.status.as_u16(), reply.code()), (401, "invalid_credentials"));
+}
+
+#[tokio::test]
+async fn a_login_that_began_before_the_account_was_erased_or_suspended_does_not_outlive_it() {
+    let cura = server().await;
+    cura.client().register("ann@example.com").await;
+    let reply = login_during(&cura, "UPDATE users SET suspended_at = now()").await;
+    assert_eq!((reply.status.as_u16(), reply.code()), (403, "account_suspended"));
+    sqlx::query("UPDATE users SET suspended_at = NULL")
+        .execute(cura.database.pool())
+        .await
+        .unwrap();
+    let reply = login_during(&cura, "UPDATE users SET erased_at = now(), email = 'erased:1'").await;
+    assert_eq!((reply.status.as_u16(), reply.code()), (401, "invalid_credentials"));
+}
+
+#[tokio::test]
+async fn a_stream_opened_while_the_session_ends_ends_too() {
+    let cura = server().await;
+    let ann = cura.somebody().await;
+    let conversation = ann.post("/conversations", &json!({})).await.body["id"].clone();
+    // The stream is let in, and then has to wait for its conversation.
+    let mut other = cura.database.pool().begin().await.unwrap();
+    sqlx::query("SELECT id FROM conversations FOR UPDATE")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let request = ann.request(Method::POST, &format!("/chat/stream/{conversation}"));
+    let (stream, ()) = tokio::join!(ann.events(request.json(&json!({ "content": "Hi" }))), async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("the stream waits", async || {
+            let waiting: i64 = sqlx::query_scalar(waiting)
+                .fetch_one(cura.database.pool())
+                .await
+                .unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        sqlx::query("UPDATE sessions SET ended_at = now()")
+            .execute(cura.database.pool())
+            .await
+            .unwrap();
+        other.commit().await.unwrap();
+    });
+    let begun = Instant::now();
+    let last = stream.ok().unwrap().rest().await.pop().unwrap();
+    assert_eq!(last.name, "session_ended");
+    assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwhile() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let cura = server().await;
+    let ann = cura.somebody().await;
+    let address = cura.servers[0].base.trim_start_matches("http://");
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /conversations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: 2\r\nconnection: close\r\n\r\n{{",
+        ann.token.as_ref().unwrap()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    // Longer than a body is believed to be prompt.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    ann.post("/auth/logout-all", &Value::Null).await;
+    socket.write_all(b"}").await.unwrap();
+    let mut said = String::new();
+    socket.read_to_string(&mut said).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+}
+
+#[tokio::test]
+async fn whoever_resumes_with_a_token_learns_what_is_wrong_with_it() {
+    let cura = Cura::builder().workers(0).with("RATE_LIMIT_DEFAULT", "2").start().await;
+    let ann = cura.somebody().await;
+    let resume = async || ann.get("/chat/messages/1/stream").await;
+    assert_eq!(resume().await.status, 404);
+    assert_eq!(resume().await.status, 404);
+    let limited = resume().await;
+    assert_eq!((limited.status.as_u16(), limited.code()), (429, "rate_limited"));
+    assert!(limited.header("retry-after").is_some());
+    sqlx::query("UPDATE users SET suspended_at = now()")
+        .execute(cura.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(resume().await.code(), "account_suspended");
+}
+
+#[tokio::test]
+async fn the_place_used_longest_ago_makes_room_for_the_hundred_and_first() {
+    let cura = server().await;
+    let ann = cura.client().register("ann@example.com").await;
+    let fill = "INSERT INTO sessions (user_id, current_token, created_at, last_used_at, expires_at)
+                SELECT 1, decode(md5(n::text), 'hex'), now(), now() - n * interval '1 minute', now() + interval '1 day'
+                FROM generate_series(1, 120) n";
+    sqlx::query(fill).execute(cura.database.pool()).await.unwrap();
+    let (phone, _) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    let listed = phone.get("/auth/sessions").await.body;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 100);
+    assert!(
+        listed["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|item| item["current"] == true)
+    );
+    assert_eq!(ann.get("/users/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_on_every_system() {
+    let cura = server().await;
+    let body = json!({ "email": "ann@example.com", "password": "sch\u{f6}nes wetter" });
+    assert_eq!(cura.client().post("/auth/register", &body).await.status, 201);
+    let body = json!({ "email": "ann@example.com", "password": "scho\u{308}nes wetter" });
+    assert_eq!(cura.client().post("/auth/login", &body).await.status, 200);
+}

@@ -66,7 +66,14 @@ async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
         }
         assert!(longest < Duration::from_secs(1), "a word was held back for {longest:?}");
     };
-    tokio::join!(ask(), ask(), watch);
+    let sign_in = async {
+        let asked = Instant::now();
+        let body = json!({ "email": "somebody@example.com", "password": "a long password" });
+        let reply = cura.client().post("/auth/login", &body).await;
+        assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+        assert_eq!((reply.status.as_u16(), reply.code()), (503, "database_unavailable"));
+    };
+    tokio::join!(ask(), ask(), sign_in, watch);
     wire.restore();
     let back = Instant::now();
     eventually("everybody is served again", async || {

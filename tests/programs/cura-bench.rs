@@ -173,7 +173,12 @@ async fn many_streams(streams: usize) {
     let took = begun.elapsed();
     let wrong = done.iter().filter(|(right, _)| !right).count();
     if wrong > 0 {
-        println!("{} asked, {} open\n{}", provider.asked().len(), provider.open_connections(), cura.said());
+        println!(
+            "{} asked, {} open\n{}",
+            provider.asked().len(),
+            provider.open_connections(),
+            cura.said()
+        );
     }
     let mut late: Vec<Duration> = done.into_iter().flat_map(|(_, late)| late).collect();
     late.sort();

@@ -13,7 +13,7 @@ use crate::answers::Answer;
 const PUT: &str = r"
 local fence = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 local new = tonumber(ARGV[1])
-if fence > new then return 'stale' end
+if fence > new or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 'stale' end
 if fence == new and redis.call('STRLEN', KEYS[2]) >= #ARGV[3] and redis.call('HEXISTS', KEYS[1], 'fence') == 1 then
   return 'ok'
 end
@@ -27,7 +27,7 @@ return 'ok'";
 const APPEND: &str = r"
 local fence = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 local mine = tonumber(ARGV[1])
-if fence > mine then return 'stale' end
+if fence > mine or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 'stale' end
 if fence < mine then return 'missing' end
 local have = redis.call('STRLEN', KEYS[2])
 local offset = tonumber(ARGV[2])

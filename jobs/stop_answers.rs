@@ -1,0 +1,46 @@
+//! Before what was said is removed, nobody may be writing it any more, and `live` forgets it.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use cura_domain::MessageId;
+use cura_queue::{GenerateAnswer, JobError};
+use cura_store::in_time;
+
+use crate::{Parts, not_begun, queue_error};
+
+/// The longest a text stays in `live` after it changed last.
+pub(crate) const LIVE: TimeDelta = TimeDelta::minutes(35);
+/// How long a writer that was told to stop may take before it is looked for again.
+const STOPPING: Duration = Duration::from_millis(500);
+
+/// Stops whoever writes one of these answers, and lets `live` forget their texts.
+///
+/// # Errors
+/// [`JobError::Postpone`] while somebody is still writing.
+pub(crate) async fn stop_and_forget(parts: &Parts, answers: &[MessageId]) -> Result<(), JobError> {
+    let keys: Vec<String> = answers.iter().map(MessageId::to_string).collect();
+    let running = in_time(async {
+        let mut connection = parts.pool.acquire().await?;
+        let running = cura_queue::is_any_running::<GenerateAnswer>(&mut connection, &keys).await;
+        let running = running.map_err(queue_error)?;
+        for key in keys.iter().filter(|_| running) {
+            let cancelled = cura_queue::cancel::<GenerateAnswer>(&mut connection, key).await;
+            cancelled.map_err(queue_error)?;
+        }
+        Ok(running)
+    });
+    if running.await.map_err(not_begun)? {
+        return Err(JobError::Postpone {
+            after: STOPPING,
+            reason: "an answer is still being written".to_owned(),
+        });
+    }
+    for answer in answers {
+        if let Err(error) = parts.live.forget(*answer).await {
+            // It forgets by itself, half an hour after the last word at the latest; the rows do not wait for it.
+            tracing::warn!(message_id = %answer, %error, "live could not be told to forget an answer");
+        }
+    }
+    Ok(())
+}
