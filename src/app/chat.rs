@@ -135,18 +135,23 @@ impl App {
                 .ok_or(SendMessageError::ConversationNotFound)?;
             return self.replay(conn(&mut transaction), caller, hash, &first).await;
         }
+        let text = send.text.as_str();
+        let title = Title::cut(text);
         let conversation = match send.conversation {
             Some(id) => match conversations::lock_owned(conn(&mut transaction), caller.user, id).await? {
                 None => return Err(SendMessageError::ConversationNotFound),
                 Some(LockedConversation { running: Some(running) }) => return Err(SendMessageError::Busy { running }),
-                Some(LockedConversation { running: None }) => id,
+                Some(LockedConversation { running: None }) => {
+                    conversations::touch(conn(&mut transaction), id, 2, Some(title.as_str()), now).await?;
+                    id
+                }
             },
-            None => conversations::insert(conn(&mut transaction), caller.user, None, "none", now).await?,
+            None => {
+                let title = Some(title.as_str());
+                conversations::insert(conn(&mut transaction), caller.user, title, "cut", 2, now).await?
+            }
         };
-        let text = send.text.as_str();
         let turn = messages::insert_turn(conn(&mut transaction), caller.user, conversation, text, now).await?;
-        let title = Title::cut(text);
-        conversations::touch(conn(&mut transaction), conversation, 2, Some(title.as_str()), now).await?;
         if let Some((key, _)) = &keyed {
             idempotency::bind(conn(&mut transaction), caller.user, key, turn.question, turn.answer).await?;
         }

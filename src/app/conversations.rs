@@ -44,6 +44,7 @@ impl App {
             caller.user,
             title.map(Title::as_str),
             source,
+            0,
             now,
         )
         .await?;

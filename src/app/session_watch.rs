@@ -73,17 +73,20 @@ impl Drop for OpenSession {
 }
 
 impl SessionWatch {
-    fn open(&self, caller: Caller) -> OpenSession {
+    /// A view of the caller's session, and whether nobody was watching it yet.
+    fn open(&self, caller: Caller) -> (OpenSession, bool) {
         let mut table = self.lock();
+        let first = !table.contains_key(&caller.session);
         let watched = table.entry(caller.session).or_insert_with(|| Watched {
             user: caller.user,
             end: watch::Sender::new(None),
         });
-        OpenSession {
+        let open = OpenSession {
             session: caller.session,
             end: watched.end.subscribe(),
             watch: self.clone(),
-        }
+        };
+        (open, first)
     }
 
     fn apply(&self, announced: &str) {
@@ -116,9 +119,11 @@ impl SessionWatch {
 impl App {
     /// Watches the caller's session for as long as the returned value lives.
     pub async fn open_session_of(&self, caller: Caller) -> OpenSession {
-        let open = self.0.session_watch.open(caller);
-        // It may have ended between its check and this watching; if Postgres does not say now, it does soon.
-        self.look_at(&[caller.session.0]).await;
+        let (open, first) = self.0.session_watch.open(caller);
+        if first {
+            // It may have ended between its check and this watching; if Postgres does not say now, it does soon.
+            self.look_at(&[caller.session.0]).await;
+        }
         open
     }
 

@@ -37,7 +37,7 @@ pub struct ListPosition {
     pub id: ConversationId,
 }
 
-/// Makes a conversation.
+/// Makes a conversation that has, or is about to get, this many messages.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -46,15 +46,17 @@ pub async fn insert(
     user: UserId,
     title: Option<&str>,
     title_source: &str,
+    messages: i32,
     now: DateTime<Utc>,
 ) -> Result<ConversationId, StoreError> {
     let id = sqlx::query_scalar!(
-        r#"INSERT INTO conversations (user_id, title, title_source, last_message_at, created_at, updated_at)
-           VALUES ($1, $2, $3, $4, $4, $4) RETURNING id"#,
+        r#"INSERT INTO conversations (user_id, title, title_source, last_message_at, created_at, updated_at, message_count)
+           VALUES ($1, $2, $3, $4, $4, $4, $5) RETURNING id"#,
         user.0,
         title,
         title_source,
         now,
+        messages,
     )
     .fetch_one(conn)
     .await?;

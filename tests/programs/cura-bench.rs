@@ -18,6 +18,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 const TOKEN_EVERY: Duration = Duration::from_millis(5);
+/// How long it takes until everybody has asked.
+const ALL_WITHIN: Duration = Duration::from_millis(500);
 
 #[tokio::main]
 async fn main() {
@@ -153,8 +155,9 @@ async fn many_streams(streams: usize) {
     let runs = (0..streams).map(|n| {
         let client = client.clone();
         async move {
-            // People do not all press the key in the same millisecond.
-            tokio::time::sleep(Duration::from_millis((n % 500) as u64)).await;
+            // People do not all press the key in the same millisecond; within half a second, which is how long the
+            // provider speaks, so that at its end all of them are being answered.
+            tokio::time::sleep(ALL_WITHIN * u32::try_from(n).unwrap() / u32::try_from(streams).unwrap()).await;
             let mut stream = client.stream("Hi").await;
             let (mut seen, mut late) = (Vec::new(), Vec::with_capacity(count));
             while let Some(event) = stream.next().await {
