@@ -164,6 +164,8 @@ impl<'a> AnswerWriter<'a> {
                 let conversation =
                     answers::complete(&mut transaction, self.id, self.taken.fence, &finished, now).await?;
                 if let Some(conversation) = conversation {
+                    conversations::touch(&mut transaction, conversation, 0, None, now).await?;
+                    // Last, because all answers of a user write the same row.
                     usage::add(
                         &mut transaction,
                         self.taken.user_id,
@@ -172,7 +174,6 @@ impl<'a> AnswerWriter<'a> {
                         now,
                     )
                     .await?;
-                    conversations::touch(&mut transaction, conversation, 0, None, now).await?;
                     transaction.commit().await?;
                 }
                 Ok(conversation.is_some())

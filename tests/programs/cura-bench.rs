@@ -18,6 +18,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 const TOKEN_EVERY: Duration = Duration::from_millis(5);
+/// How many people ask.
+const PEOPLE: usize = 50;
 /// How long it takes until everybody has asked.
 const ALL_WITHIN: Duration = Duration::from_millis(500);
 
@@ -150,10 +152,18 @@ async fn many_streams(streams: usize) {
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1100")
         .with("DATABASE_POOL_SIZE", "10");
     let cura = builder.start().await;
-    let client = cura.somebody().await;
+    let mut people = Vec::new();
+    for n in 0..PEOPLE {
+        people.push(cura.client().register(&format!("person{n}@example.com")).await);
+    }
+    // The first ones open connections to Postgres and to the provider.
+    let warm = people
+        .iter()
+        .map(|person| async { person.stream("Hi").await.rest().await });
+    futures_util::future::join_all(warm).await;
     let begun = Instant::now();
     let runs = (0..streams).map(|n| {
-        let client = client.clone();
+        let client = people[n % PEOPLE].clone();
         async move {
             // People do not all press the key in the same millisecond; within half a second, which is how long the
             // provider speaks, so that at its end all of them are being answered.
