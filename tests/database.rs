@@ -10,7 +10,7 @@ use cura_store::MIGRATOR;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
-use crate::program;
+use crate::{eventually, program};
 
 /// Any number; everybody who makes the template takes this lock.
 const TEMPLATE_LOCK: i64 = 7_305_331;
@@ -177,6 +177,21 @@ impl TestDatabase {
     /// Connections to it.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// What a statement that counts says.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("a count")
+    }
+
+    /// Waits until somebody waits for a lock somebody else holds.
+    pub async fn until_somebody_waits(&self) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("somebody waits for a lock", async || {
+            (self.count(waiting).await > 0).then_some(())
+        })
+        .await;
     }
 
     /// The path of the server's Unix socket; `None` when the tests were given a server.

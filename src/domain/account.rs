@@ -172,7 +172,30 @@ impl Name {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// A normalised address is its own normal form, whatever spelling it came from, and has a form we could send to.
+        #[test]
+        fn an_address_is_normalised_once(local in "[a-zA-ZÄÖÜäöüßΣςéИж0-9.+_-]{1,20}", domain in "[a-zA-Zäßñж0-9-]{1,12}") {
+            if let Ok(email) = Email::new(&format!(" {local}@{domain}.Example ")) {
+                prop_assert_eq!(Email::new(email.as_str()), Ok(email.clone()));
+                prop_assert!(email.as_str().split('@').nth(1).is_some_and(|domain| domain.is_ascii()));
+                prop_assert_eq!(Email::new(&email.as_str().to_uppercase().replace("SS", "ss")).is_ok(), true);
+            }
+        }
+
+        #[test]
+        fn whatever_is_typed_is_an_address_or_not(typed in "\\PC{0,60}", at in 0_usize..60) {
+            let mut typed: Vec<char> = typed.chars().collect();
+            typed.insert(at.min(typed.len()), '@');
+            if let Ok(email) = Email::new(&typed.into_iter().collect::<String>()) {
+                prop_assert_eq!(Email::new(email.as_str()), Ok(email.clone()));
+            }
+        }
+    }
 
     #[test]
     fn spellings_of_one_mailbox_are_equal() {

@@ -165,11 +165,7 @@ async fn erasing_stops_what_is_running_and_ends_what_is_open() {
     })
     .await;
     eventually("the user is gone", async || {
-        let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-            .fetch_one(cura.database.pool())
-            .await
-            .unwrap();
-        (users == 0).then_some(())
+        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
     })
     .await;
 }
@@ -340,11 +336,7 @@ async fn no_word_stays_in_redis_when_somebody_is_erased_in_the_middle_of_answers
     assert!(!texts(&cura).await.is_empty());
     assert_eq!(erase(&ann, PASSWORD).await.status, 204);
     eventually("the user is gone", async || {
-        let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-            .fetch_one(cura.database.pool())
-            .await
-            .unwrap();
-        (users == 0).then_some(())
+        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
     })
     .await;
     assert_eq!(texts(&cura).await, Vec::<String>::new());
@@ -361,23 +353,10 @@ async fn a_row_that_is_written_while_its_user_is_erased_goes_too() {
         .await
         .unwrap();
     cura.add_worker().await;
-    eventually("the job waits for the row", async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .fetch_one(cura.database.pool())
-        .await
-        .unwrap();
-        (waiting > 0).then_some(())
-    })
-    .await;
+    cura.database.until_somebody_waits().await;
     other.commit().await.unwrap();
     eventually("the user is gone", async || {
-        let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-            .fetch_one(cura.database.pool())
-            .await
-            .unwrap();
-        (users == 0).then_some(())
+        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
     })
     .await;
 }

@@ -362,16 +362,7 @@ async fn login_during(cura: &Cura, change: &'static str) -> cura_tests::Reply {
     let client = cura.client();
     let body = json!({ "email": "ann@example.com", "password": PASSWORD });
     let (reply, ()) = tokio::join!(client.post("/auth/login", &body), async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        eventually("the login waits for the account", async || {
-            let waiting: i64 = sqlx::query_scalar(waiting)
-                .fetch_one(cura.database.pool())
-                .await
-                .unwrap();
-            (waiting > 0).then_some(())
-        })
-        .await;
+        cura.database.until_somebody_waits().await;
         other.commit().await.unwrap();
     });
     reply
@@ -416,16 +407,7 @@ async fn a_stream_opened_while_the_session_ends_ends_too() {
         .unwrap();
     let request = ann.request(Method::POST, &format!("/chat/stream/{conversation}"));
     let (stream, ()) = tokio::join!(ann.events(request.json(&json!({ "content": "Hi" }))), async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        eventually("the stream waits", async || {
-            let waiting: i64 = sqlx::query_scalar(waiting)
-                .fetch_one(cura.database.pool())
-                .await
-                .unwrap();
-            (waiting > 0).then_some(())
-        })
-        .await;
+        cura.database.until_somebody_waits().await;
         sqlx::query("UPDATE sessions SET ended_at = now()")
             .execute(cura.database.pool())
             .await
