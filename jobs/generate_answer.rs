@@ -117,21 +117,15 @@ fn take_ready(pieces: &mut AnswerStream, text: &mut String) -> Option<Option<Res
     None
 }
 
-/// Takes the answer and reads what the model is told, in one transaction.
+/// Takes the answer, then reads what the model is told: what was said before the question does not change any more.
 async fn take(parts: &Parts, id: MessageId) -> Result<Option<(TakenAnswer, Vec<PromptMessage>)>, JobError> {
     let taken = in_time(async {
-        let mut transaction = parts.pool.begin().await?;
-        let Some(taken) = answers::take(&mut transaction, id, parts.clock.now()).await? else {
+        let mut connection = parts.pool.acquire().await?;
+        let Some(taken) = answers::take(&mut connection, id, parts.clock.now()).await? else {
             return Ok(None);
         };
-        let history = messages::history(
-            &mut transaction,
-            taken.conversation_id,
-            taken.question,
-            HISTORY_MESSAGES,
-        )
-        .await?;
-        transaction.commit().await?;
+        let history =
+            messages::history(&mut connection, taken.conversation_id, taken.question, HISTORY_MESSAGES).await?;
         Ok(Some((taken, prompt::assemble(history))))
     });
     taken.await.map_err(not_begun)

@@ -187,32 +187,38 @@ impl Client {
 }
 
 impl Events {
-    /// The next event; `None` when the stream ends, or breaks.
-    pub async fn next(&mut self) -> Option<Event> {
+    /// The next event or comment as it came; `None` when the stream ends, or breaks.
+    pub async fn next_frame(&mut self) -> Option<String> {
         loop {
             if let Some(at) = self.buffer.windows(2).position(|two| two == b"\n\n") {
                 let frame: Vec<u8> = self.buffer.drain(..at + 2).collect();
-                let frame = String::from_utf8(frame).expect("UTF-8");
-                let field = |name: &str| {
-                    frame
-                        .lines()
-                        .find_map(|line| line.strip_prefix(name))
-                        .unwrap_or_default()
-                };
-                if let Some(data) = frame.lines().find_map(|line| line.strip_prefix("data: ")) {
-                    return Some(Event {
-                        name: field("event: ").to_owned(),
-                        id: field("id: ").to_owned(),
-                        data: serde_json::from_str(data).expect("JSON"),
-                    });
-                }
-                self.comments += usize::from(frame.starts_with(':'));
-                continue;
+                return Some(String::from_utf8(frame).expect("UTF-8"));
             }
             match self.body.next().await {
                 Some(Ok(part)) => self.buffer.extend(part),
                 Some(Err(_)) | None => return None,
             }
+        }
+    }
+
+    /// The next event; `None` when the stream ends, or breaks.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let frame = self.next_frame().await?;
+            let field = |name: &str| {
+                frame
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name))
+                    .unwrap_or_default()
+            };
+            if let Some(data) = frame.lines().find_map(|line| line.strip_prefix("data: ")) {
+                return Some(Event {
+                    name: field("event: ").to_owned(),
+                    id: field("id: ").to_owned(),
+                    data: serde_json::from_str(data).expect("JSON"),
+                });
+            }
+            self.comments += usize::from(frame.starts_with(':'));
         }
     }
 

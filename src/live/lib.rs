@@ -25,7 +25,7 @@ pub use limits::{Limit, Limiter, Verdict};
 pub struct LiveConfig {
     /// How long a finished answer is kept for late readers.
     pub linger: Duration,
-    /// How long an answer nobody writes or reads is kept.
+    /// How long an answer nobody writes or reads is kept; longer than any answer takes.
     pub idle: Duration,
     /// The longest text of an answer, in bytes.
     pub max_text: usize,

@@ -84,7 +84,7 @@ impl RedisLive {
             return Err(AppendError::TooLong);
         }
         let mut call = self.0.scripts.append(id);
-        call.arg(fence.0).arg(offset).arg(text).arg(seconds(self.0.config.idle));
+        call.arg(fence.0).arg(offset).arg(text);
         self.write(&call).await
     }
 

@@ -24,10 +24,12 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', KEYS[3], 'w')
 return 'ok'";
 
+/// Once per token, so as few commands as can be: a text lives as long as PUT gave it, which is twice as long as a job may run.
 const APPEND: &str = r"
-local fence = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
+local state = redis.call('HMGET', KEYS[1], 'fence', 'ended')
+local fence = tonumber(state[1] or '0')
 local mine = tonumber(ARGV[1])
-if fence > mine or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 'stale' end
+if fence > mine or state[2] then return 'stale' end
 if fence < mine then return 'missing' end
 local have = redis.call('STRLEN', KEYS[2])
 local offset = tonumber(ARGV[2])
@@ -38,8 +40,6 @@ if have ~= offset then
   return have
 end
 redis.call('APPEND', KEYS[2], ARGV[3])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('EXPIRE', KEYS[2], ARGV[4])
 redis.call('PUBLISH', KEYS[3], 'a ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
 return 'ok'";
 
