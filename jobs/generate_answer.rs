@@ -34,24 +34,29 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     };
     let estimated_input = prompt.iter().map(|message| message.content.len()).sum();
     let mut writer = AnswerWriter::new(parts, id, &taken, estimated_input);
+    // Shutting down is no reason to stop: running answers are drained, and given back only at the deadline.
+    let stopped = run.cut();
+    tokio::pin!(stopped);
     // The provider is asked at once; readers learn meanwhile that a worker has it.
-    let (accepted, ()) = tokio::join!(
-        parts.ai.stream(Prompt {
+    let asking = async {
+        let prompt = Prompt {
             messages: prompt,
-            max_output_tokens: None
-        }),
-        writer.begin(),
-    );
+            max_output_tokens: None,
+        };
+        tokio::join!(parts.ai.stream(prompt), writer.begin()).0
+    };
+    let accepted = tokio::select! {
+        accepted = asking => Ok(accepted),
+        reason = &mut stopped => Err(reason),
+    };
     let mut pieces = match accepted {
-        Ok(pieces) => pieces,
-        Err(error) => return give_up_or_retry(writer, &run, error).await,
+        Ok(Ok(pieces)) => pieces,
+        Ok(Err(error)) => return give_up_or_retry(writer, &run, error).await,
+        Err(reason) => return stop(writer, reason).await,
     };
     let mut save = tokio::time::interval(AnswerWriter::SAVE_EVERY);
     save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     save.reset();
-    // Shutting down is no reason to stop: running answers are drained, and given back only at the deadline.
-    let stopped = run.cut();
-    tokio::pin!(stopped);
     // Beside the stream: a database that answers slowly, or not at all, holds no word back. In a task of its own: a save
     // that waits for a connection, and is not polled while the end waits for one too, would keep it for ever.
     let mut saving: Fuse<AbortOnDropHandle<Saved>> = Fuse::terminated();
@@ -71,15 +76,10 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
                 }
                 continue;
             }
-            reason = &mut stopped => match reason {
-                StopReason::Cancelled => {
-                    drop(pieces);
-                    return writer.complete(FinishReason::Cancelled, None, None).await;
-                }
-                StopReason::Lost | StopReason::Handover => {
-                    return Err(JobError::Retry { after: None, reason: "this worker lost its lease".to_owned() });
-                }
-            },
+            reason = &mut stopped => {
+                drop(pieces);
+                return stop(writer, reason).await;
+            }
         };
         let end = match piece {
             Some(Ok(Piece::Text(mut text))) => {
@@ -102,6 +102,17 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
                 });
             }
         }
+    }
+}
+
+/// Ends a run that was told to stop.
+async fn stop(writer: AnswerWriter<'_>, reason: StopReason) -> Result<(), JobError> {
+    match reason {
+        StopReason::Cancelled => writer.complete(FinishReason::Cancelled, None, None).await,
+        StopReason::Lost | StopReason::Handover => Err(JobError::Retry {
+            after: None,
+            reason: "this worker lost its lease".to_owned(),
+        }),
     }
 }
 

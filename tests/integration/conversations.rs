@@ -255,6 +255,22 @@ async fn deleting_stops_the_answer_that_is_being_written() {
 }
 
 #[tokio::test]
+async fn deleting_does_not_wait_for_a_provider_that_has_said_nothing_yet() {
+    let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let ann = cura.somebody().await;
+    let seen = ann.stream("Hi").await.until("start").await;
+    eventually("it is asked", async || (provider.asked().len() == 1).then_some(())).await;
+    let path = format!("/conversations/{}", seen[0].data["conversation_id"]);
+    assert_eq!(ann.send(ann.request(Method::DELETE, &path)).await.status, 204);
+    // Sooner than the minute its first byte may take.
+    eventually("the provider is left alone", async || {
+        (provider.open_connections() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_conversation_of_ten_thousand_messages_is_purged() {
     let mut cura = server().await;
     let ann = cura.somebody().await;
