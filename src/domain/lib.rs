@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod answer;
+pub mod care;
 pub mod clock;
 pub mod conversation;
 pub mod idempotency;

@@ -1,0 +1,267 @@
+//! Care: a notice with crisis resources for somebody whose words are signs of acute danger. It never blocks, replaces or
+//! delays an answer, and looks at every text once, in time that grows with its length alone, whatever it says.
+//!
+//! It finds what it was told to find, on word boundaries, and understands nothing: it errs towards a notice too many. Its
+//! words, texts and numbers are data (`care.json`), for professionals to review and for operators to replace.
+
+mod file;
+mod places;
+mod problem;
+#[cfg(test)]
+mod sentences;
+mod signs;
+mod words;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::problem::InvalidRules;
+use self::{places::Places, signs::Signs};
+
+/// The rules Cura comes with.
+const BUILT_IN: &str = include_str!("care.json");
+/// The language that every kind of notice has.
+const FALLBACK_LANGUAGE: &str = "en";
+
+/// What to look for, and what to say then. Immutable, and large: share it.
+#[derive(Debug, Clone)]
+pub struct CareRules {
+    reviewed: bool,
+    /// In the order of precedence.
+    kinds: Vec<Kind>,
+    signs: Signs,
+    places: Places,
+    emergency_names: BTreeMap<String, String>,
+}
+
+/// A kind of danger, and its notice by language.
+#[derive(Debug, Clone)]
+struct Kind {
+    name: String,
+    notices: BTreeMap<String, Wording>,
+}
+
+#[derive(Debug, Clone)]
+struct Wording {
+    title: String,
+    text: String,
+}
+
+/// What a person in danger is shown beside the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The kind of danger, like `suicide_or_self_harm`.
+    pub kind: String,
+    /// A short heading.
+    pub title: String,
+    /// A few sentences.
+    pub text: String,
+    /// Where to find help: the emergency number first, then who listens.
+    pub resources: Vec<Resource>,
+}
+
+/// A service that helps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    /// Its name.
+    pub name: String,
+    /// Its numbers, or how else to reach it, for people.
+    pub contact: String,
+    /// Its page, always https.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl CareRules {
+    /// The rules Cura comes with. A test proves that they can be read; were it wrong, nothing would be found, because a
+    /// chat without notices is better than no chat.
+    pub fn built_in() -> Self {
+        Self::parse(BUILT_IN).unwrap_or_else(|_| Self {
+            reviewed: false,
+            kinds: Vec::new(),
+            signs: Signs::none(),
+            places: Places::default(),
+            emergency_names: BTreeMap::new(),
+        })
+    }
+
+    /// Reads an operator's rules.
+    ///
+    /// # Errors
+    /// [`InvalidRules`], which says for people what is wrong and where.
+    pub fn parse(json: &str) -> Result<Self, InvalidRules> {
+        file::read(json)
+    }
+
+    /// Whether professionals have reviewed the rules, as the file itself says.
+    pub fn is_reviewed(&self) -> bool {
+        self.reviewed
+    }
+
+    /// The notice for `text`, if there are signs of danger in it.
+    ///
+    /// `language` (BCP 47) and `time_zone` (IANA) are what the person's profile says. Signs are looked for in every
+    /// language; the notice is in the profile's language, or else in that of the signs, or else in English. Its resources
+    /// are those of the profile's region and of the time zone's country: of both when they differ, because a language says
+    /// little about where somebody is, and a number that does not work there is no help.
+    pub fn check(&self, text: &str, language: Option<&str>, time_zone: Option<&str>) -> Option<Notice> {
+        let found = self.signs.find(text);
+        let first = found.first()?;
+        let kind = self.kinds.get(first.kind)?;
+        let (spoken, wording) = [language, Some(&*first.language), Some(FALLBACK_LANGUAGE)]
+            .into_iter()
+            .flatten()
+            .find_map(|tag| by_language(&kind.notices, tag))?;
+        let emergency = by_language(&self.emergency_names, spoken)
+            .or_else(|| by_language(&self.emergency_names, FALLBACK_LANGUAGE))
+            .map_or("", |(_, name)| name);
+        let kinds = found.iter().filter_map(|found| self.kinds.get(found.kind));
+        let kinds: Vec<&str> = kinds.map(|kind| kind.name.as_str()).collect();
+        Some(Notice {
+            kind: kind.name.clone(),
+            title: wording.title.clone(),
+            text: wording.text.clone(),
+            resources: self.places.resources(language, time_zone, &kinds, emergency),
+        })
+    }
+}
+
+/// What `map` has for `tag`, or for `tag` with fewer and fewer subtags.
+fn by_language<'a, T>(map: &'a BTreeMap<String, T>, mut tag: &str) -> Option<(&'a str, &'a T)> {
+    loop {
+        if let Some((key, value)) = map.get_key_value(tag) {
+            return Some((key, value));
+        }
+        tag = tag.rsplit_once('-')?.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DESPAIR: &str = "I don’t want to live anymore";
+
+    fn check(text: &str, language: Option<&str>, time_zone: Option<&str>) -> Notice {
+        CareRules::built_in().check(text, language, time_zone).unwrap()
+    }
+
+    fn contacts(language: Option<&str>, time_zone: Option<&str>) -> Vec<String> {
+        let notice = check(DESPAIR, language, time_zone);
+        notice.resources.into_iter().map(|resource| resource.contact).collect()
+    }
+
+    #[test]
+    fn the_built_in_rules_can_be_read_and_wait_for_their_review() {
+        let rules = CareRules::parse(BUILT_IN).unwrap();
+        let kinds: Vec<_> = rules.kinds.iter().map(|kind| kind.name.as_str()).collect();
+        assert_eq!(kinds, ["medical_emergency", "suicide_or_self_harm"]);
+        for kind in &rules.kinds {
+            assert_eq!(kind.notices.len(), 8, "{}", kind.name);
+        }
+        assert!(!CareRules::built_in().is_reviewed());
+        assert_eq!(CareRules::built_in().kinds.len(), 2);
+    }
+
+    #[test]
+    fn a_notice_is_in_the_profiles_language_or_that_of_the_signs_or_english() {
+        let german = "Du musst da nicht allein durch";
+        let english = "You do not have to go through this alone";
+        for (text, language, title) in [
+            (DESPAIR, Some("de"), german),
+            (DESPAIR, Some("de-Latn-AT"), german),
+            (DESPAIR, Some("ja"), english),
+            (DESPAIR, None, english),
+            ("Ich will nicht mehr leben", None, german),
+            ("Ich will nicht mehr leben", Some("ja"), german),
+            ("Ich will nicht mehr leben", Some("en-GB"), english),
+            // A word of several languages.
+            ("suicidal", None, english),
+        ] {
+            assert_eq!(check(text, language, None).title, title, "{text} {language:?}");
+        }
+    }
+
+    #[test]
+    fn resources_are_those_of_the_region_or_else_of_the_time_zone() {
+        let austria = ["144, 112", "142", "147"];
+        assert_eq!(contacts(Some("de-AT"), None), austria);
+        assert_eq!(contacts(Some("de-AT"), Some("Europe/Vienna")), austria);
+        assert_eq!(contacts(Some("de"), Some("Europe/Vienna")), austria);
+        assert_eq!(contacts(None, Some("Europe/Vienna")), austria);
+        assert_eq!(
+            contacts(Some("de-LI"), Some("Europe/Vienna")),
+            austria,
+            "no resources for LI"
+        );
+        assert_eq!(
+            contacts(Some("en"), Some("Asia/Calcutta")),
+            ["112", "14416, 1800-891-4416"]
+        );
+    }
+
+    #[test]
+    fn whoever_is_elsewhere_than_their_language_says_sees_both_countries() {
+        let notice = check(DESPAIR, Some("en-US"), Some("Europe/Berlin"));
+        let names: Vec<_> = notice.resources.iter().map(|r| (&*r.name, &*r.contact)).collect();
+        assert_eq!(names[0], ("Emergency number (DE)", "112"));
+        assert_eq!(names[1], ("Emergency number (US)", "911"));
+        assert!(names.iter().any(|(_, contact)| contact.starts_with("988")));
+        assert!(names.iter().any(|(name, _)| *name == "TelefonSeelsorge"));
+    }
+
+    #[test]
+    fn without_a_country_the_resources_are_international() {
+        for (language, time_zone) in [
+            (None, None),
+            (Some("en"), Some("UTC")),
+            (Some("es-419"), None),
+            (Some("no tag"), Some("Mars/Olympus")),
+        ] {
+            assert_eq!(contacts(language, time_zone)[1], "findahelpline.com");
+        }
+    }
+
+    #[test]
+    fn an_emergency_comes_first_and_whoever_listens_is_named_too() {
+        let notice = check("I took all my pills. I want to die.", Some("en-GB"), None);
+        assert_eq!(notice.kind, "medical_emergency");
+        let contacts: Vec<_> = notice.resources.iter().map(|r| r.contact.as_str()).collect();
+        assert_eq!(contacts, ["999", "116 123", "Text SHOUT to 85258"]);
+        let notice = check("I can't breathe", Some("en-GB"), None);
+        assert_eq!(notice.resources.len(), 1);
+    }
+
+    #[test]
+    fn every_country_has_an_emergency_number_and_somebody_who_listens() {
+        for country in [
+            "US", "CA", "GB", "IE", "DE", "AT", "CH", "FR", "ES", "IT", "PT", "NL", "BE", "PL", "AU", "NZ", "IN", "BR",
+        ] {
+            let contacts = contacts(Some(&format!("en-{country}")), None);
+            assert!(
+                contacts.len() > 1 && !contacts[1].contains("findahelpline"),
+                "{country}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_notice_survives_json() {
+        let notice = check(DESPAIR, Some("pt-PT"), None);
+        let json = serde_json::to_string(&notice).unwrap();
+        assert_eq!(serde_json::from_str::<Notice>(&json).unwrap(), notice);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_checked(text in ".*", language in ".*", time_zone in ".*") {
+            static RULES: std::sync::LazyLock<CareRules> = std::sync::LazyLock::new(CareRules::built_in);
+            let _ = RULES.check(&text, Some(&language), Some(&time_zone));
+            let around = format!("{text} kill myself {text}");
+            prop_assert!(RULES.check(&around, Some(&language), Some(&time_zone)).is_some());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Places: whom to call, by country.
+
+use std::collections::BTreeMap;
+
+use language_tags::LanguageTag;
+
+use super::Resource;
+
+/// Every country there are resources for, and what there is for all others.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places {
+    /// By ISO 3166 code.
+    pub(super) countries: BTreeMap<String, Place>,
+    /// The country of a time zone.
+    pub(super) by_time_zone: BTreeMap<String, String>,
+    pub(super) international: Place,
+}
+
+/// Whom to call in one country.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    /// The number of the emergency services.
+    pub(super) emergency: String,
+    /// Who else helps, by kind of danger.
+    pub(super) resources: BTreeMap<String, Vec<Resource>>,
+}
+
+impl Places {
+    /// The emergency numbers, called `emergency`, then who helps with `kinds`, for somebody with this profile. The country
+    /// of the time zone comes first: it is where they more likely are.
+    pub(super) fn resources(
+        &self,
+        language: Option<&str>,
+        time_zone: Option<&str>,
+        kinds: &[&str],
+        emergency: &str,
+    ) -> Vec<Resource> {
+        let mut codes: Vec<String> = Vec::new();
+        let zone = time_zone.and_then(|zone| self.by_time_zone.get(zone)).cloned();
+        for code in zone.into_iter().chain(language.and_then(region)) {
+            if !codes.contains(&code) {
+                codes.push(code);
+            }
+        }
+        let mut places: Vec<(&str, &Place)> = codes
+            .iter()
+            .filter_map(|code| Some((code.as_str(), self.countries.get(code)?)))
+            .collect();
+        if places.is_empty() {
+            places.push(("", &self.international));
+        }
+        let several = places.len() > 1;
+        let mut resources: Vec<Resource> = Vec::new();
+        for (code, place) in &places {
+            resources.push(Resource {
+                name: if several {
+                    format!("{emergency} ({code})")
+                } else {
+                    emergency.to_owned()
+                },
+                contact: place.emergency.clone(),
+                url: None,
+            });
+        }
+        for kind in kinds {
+            let local = places
+                .iter()
+                .filter_map(|(_, place)| place.resources.get(*kind))
+                .flatten();
+            let mut helpers: Vec<&Resource> = local.collect();
+            if helpers.is_empty() {
+                helpers.extend(self.international.resources.get(*kind).into_iter().flatten());
+            }
+            for helper in helpers {
+                if !resources.contains(helper) {
+                    resources.push(helper.clone());
+                }
+            }
+        }
+        resources
+    }
+}
+
+/// The region subtag of `tag`, in upper case.
+fn region(tag: &str) -> Option<String> {
+    let tag = LanguageTag::parse(tag).ok()?;
+    tag.region().map(str::to_ascii_uppercase)
+}

@@ -1,0 +1,160 @@
+//! Words as they are compared: what people type in a hurry, on any keyboard, becomes the same text.
+
+use std::ops::Range;
+
+use icu_normalizer::DecomposingNormalizerBorrowed;
+
+use crate::text::is_invisible;
+
+/// A text as words with one space between them: in lower case, without accents, apostrophes and punctuation. It is at
+/// most a constant times longer than what it was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Words {
+    text: String,
+    /// Where an apostrophe was, in ascending order: `l’overdose` is one word, and `overdose` is found in it.
+    joints: Vec<usize>,
+    /// The spaces that stand for punctuation or the end of a line, in ascending order.
+    stops: Vec<usize>,
+}
+
+impl Words {
+    pub(super) fn of(raw: &str) -> Self {
+        let mut words = Self {
+            text: String::with_capacity(raw.len()),
+            joints: Vec::new(),
+            stops: Vec::new(),
+        };
+        // Apostrophes before anything else, because compatibility makes some of them a space and an accent.
+        let straight = raw.chars().map(|c| if is_apostrophe(c) { '\'' } else { c });
+        let mut gap = Gap::None;
+        for c in DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(straight) {
+            if is_accent(c) || is_invisible(c) {
+                continue;
+            }
+            if c == '\'' {
+                words.joints.push(words.text.len());
+            } else if c.is_alphanumeric() {
+                let alone = stands_alone(c);
+                if alone {
+                    gap = gap.max(Gap::Space);
+                }
+                words.close(gap);
+                words.push(c);
+                gap = if alone { Gap::Space } else { Gap::None };
+            } else {
+                gap = gap.max(if is_space(c) { Gap::Space } else { Gap::Stop });
+            }
+        }
+        words
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn is_one_word(&self) -> bool {
+        !self.text.is_empty() && !self.text.contains(' ')
+    }
+
+    /// Whether there is punctuation between the words of `span`.
+    pub(super) fn has_stop(&self, span: &Range<usize>) -> bool {
+        let next = self.stops.partition_point(|stop| *stop < span.start);
+        self.stops.get(next).is_some_and(|stop| *stop < span.end)
+    }
+
+    pub(super) fn are_whole(&self, span: &Range<usize>) -> bool {
+        let bytes = self.text.as_bytes();
+        let is_joint = |at| self.joints.binary_search(&at).is_ok();
+        let starts = span.start == 0 || bytes.get(span.start - 1) == Some(&b' ') || is_joint(span.start);
+        starts && (bytes.get(span.end).is_none_or(|next| *next == b' ') || is_joint(span.end))
+    }
+
+    fn close(&mut self, gap: Gap) {
+        if gap == Gap::None || self.text.is_empty() {
+            return;
+        }
+        if gap == Gap::Stop {
+            self.stops.push(self.text.len());
+        }
+        self.text.push(' ');
+    }
+
+    fn push(&mut self, c: char) {
+        for lower in c.to_lowercase() {
+            match lower {
+                'ß' => self.text.push_str("ss"),
+                'æ' => self.text.push_str("ae"),
+                'œ' => self.text.push_str("oe"),
+                'ø' => self.text.push('o'),
+                'ł' => self.text.push('l'),
+                'đ' | 'ð' => self.text.push('d'),
+                'ı' => self.text.push('i'),
+                'ς' => self.text.push('σ'),
+                accent if is_accent(accent) => {}
+                other => self.text.push(other),
+            }
+        }
+    }
+}
+
+/// What lies between two words; the greater one wins.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Gap {
+    None,
+    Space,
+    Stop,
+}
+
+fn is_apostrophe(c: char) -> bool {
+    matches!(
+        c,
+        '\'' | '`' | '´' | 'ʹ' | 'ʻ' | 'ʼ' | '‘' | '’' | '‛' | '′' | 'ꞌ' | '＇'
+    )
+}
+
+fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}')
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '-' | '\u{2010}')
+}
+
+/// Scripts that put no spaces between words: each of their letters is one here, or nothing of them would ever be found.
+fn stands_alone(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
+        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_differently_is_the_same() {
+        for (raw, words) in [
+            ("I don’t  WANT…to\n\nlive!", "i dont want to live"),
+            ("I don´t, I don`t, I don't", "i dont i dont i dont"),
+            ("  (self-harm) ", "self harm"),
+            ("sel\u{ad}f\u{200b}harm", "selfharm"),
+            ("Chcę się zabić: ŁÓDŹ", "chce sie zabic lodz"),
+            ("weiß STRASSE ẞ", "weiss strasse ss"),
+            ("ｋｉｌｌ ｍｙｓｅｌｆ", "kill myself"),
+            ("𝐤𝐢𝐥𝐥 𝓶𝔂𝓼𝓮𝓵𝓯", "kill myself"),
+            ("k\u{336}i\u{336}l\u{336}l", "kill"),
+            ("İstanbul", "istanbul"),
+            ("我想死", "我 想 死"),
+            ("", ""),
+            ("…!'", ""),
+        ] {
+            assert_eq!(Words::of(raw).as_str(), words, "{raw}");
+        }
+    }
+
+    #[test]
+    fn punctuation_is_remembered_and_hyphens_and_spaces_are_not() {
+        let words = Words::of("a b-c, d\ne");
+        assert_eq!(words.as_str(), "a b c d e");
+        assert!(!words.has_stop(&(0..5)) && words.has_stop(&(4..7)) && words.has_stop(&(0..9)));
+    }
+}
