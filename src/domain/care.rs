@@ -4,8 +4,11 @@
 //! It finds what it was told to find, on word boundaries, and understands nothing: it errs towards a notice too many. Its
 //! words, texts and numbers are data (`care.json`), for professionals to review and for operators to replace.
 
+mod checks;
 mod file;
+mod format;
 mod places;
+mod places_file;
 mod problem;
 #[cfg(test)]
 mod sentences;

@@ -1,79 +1,18 @@
 //! The file of rules: reads it, and refuses what would be wrong, ugly or without effect when somebody is in danger.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-
+use super::checks::{MAX_NAME_CHARS, check_languages, check_languages_are_known, check_text};
+use super::format::{ByKey, RulesFile, SignsFile, WordingFile};
+use super::places_file::read_places;
 use super::problem::{InvalidRules, MAX_FILE_BYTES, wrong};
 use super::signs::{Meaning, Signs};
 use super::words::Words;
-use super::{CareRules, FALLBACK_LANGUAGE, Kind, Places, Resource, Wording, places};
-use crate::profile::{Language, TimeZone};
+use super::{CareRules, Kind, Wording};
 
 const MAX_PHRASE_CHARS: usize = 100;
 const MAX_TITLE_CHARS: usize = 200;
 const MAX_TEXT_CHARS: usize = 2_000;
-const MAX_NAME_CHARS: usize = 200;
-const MAX_URL_CHARS: usize = 500;
-const MAX_RESOURCES: usize = 10;
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RulesFile {
-    reviewed: bool,
-    /// For people.
-    #[serde(rename = "note")]
-    _note: String,
-    kinds: Vec<KindFile>,
-    emergency_names: ByKey<String>,
-    international: PlaceFile,
-    countries: ByKey<PlaceFile>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KindFile {
-    kind: String,
-    notices: ByKey<WordingFile>,
-    signs: ByKey<SignsFile>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WordingFile {
-    title: String,
-    text: String,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignsFile {
-    #[serde(default)]
-    phrases: Vec<String>,
-    #[serde(default)]
-    words: Vec<String>,
-    #[serde(default)]
-    except: Vec<String>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PlaceFile {
-    emergency: String,
-    #[serde(default)]
-    time_zones: Vec<String>,
-    resources: ByKey<Vec<ResourceFile>>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResourceFile {
-    name: String,
-    contact: String,
-    url: Option<String>,
-}
 
 /// Reads and checks a file of rules.
 pub(super) fn read(json: &str) -> Result<CareRules, InvalidRules> {
@@ -207,150 +146,6 @@ fn build_signs(phrases: Vec<Phrase>) -> Result<Signs, InvalidRules> {
         }
     }
     Ok(signs)
-}
-
-fn read_places(
-    international: PlaceFile,
-    countries: BTreeMap<String, PlaceFile>,
-    kinds: &[Kind],
-) -> Result<Places, InvalidRules> {
-    if !international.time_zones.is_empty() {
-        return wrong("/international/time_zones", "must not be there");
-    }
-    let mut places = Places {
-        international: read_place(
-            "/international",
-            international.emergency,
-            international.resources,
-            kinds,
-        )?,
-        ..Places::default()
-    };
-    for (code, country) in countries {
-        let pointer = format!("/countries/{code}");
-        if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return wrong(pointer, "must be a country code of two capital letters, like DE");
-        }
-        for (index, zone) in country.time_zones.into_iter().enumerate() {
-            let pointer = format!("{pointer}/time_zones/{index}");
-            if let Err(error) = TimeZone::new(&zone) {
-                return wrong(pointer, error.to_string());
-            }
-            if let Some(other) = places.by_time_zone.insert(zone, code.clone()) {
-                return wrong(pointer, format!("is a time zone of {other} already"));
-            }
-        }
-        let place = read_place(&pointer, country.emergency, country.resources, kinds)?;
-        places.countries.insert(code, place);
-    }
-    Ok(places)
-}
-
-fn read_place(
-    pointer: &str,
-    emergency: String,
-    resources: ByKey<Vec<ResourceFile>>,
-    kinds: &[Kind],
-) -> Result<places::Place, InvalidRules> {
-    check_text(&format!("{pointer}/emergency"), &emergency, MAX_NAME_CHARS)?;
-    let mut by_kind = BTreeMap::new();
-    for (kind, resources) in resources.0 {
-        let pointer = format!("{pointer}/resources/{kind}");
-        if !kinds.iter().any(|known| known.name == kind) {
-            return wrong(pointer, "must be the name of a kind");
-        }
-        if resources.len() > MAX_RESOURCES {
-            return wrong(pointer, format!("must have at most {MAX_RESOURCES} resources"));
-        }
-        let mut read = Vec::new();
-        for (index, ResourceFile { name, contact, url }) in resources.into_iter().enumerate() {
-            check_text(&format!("{pointer}/{index}/name"), &name, MAX_NAME_CHARS)?;
-            check_text(&format!("{pointer}/{index}/contact"), &contact, MAX_NAME_CHARS)?;
-            if url.as_deref().is_some_and(|url| !is_https(url)) {
-                return wrong(
-                    format!("{pointer}/{index}/url"),
-                    "must be an address that begins with https://",
-                );
-            }
-            read.push(Resource { name, contact, url });
-        }
-        by_kind.insert(kind, read);
-    }
-    Ok(places::Place {
-        emergency,
-        resources: by_kind,
-    })
-}
-
-fn is_https(url: &str) -> bool {
-    let host = url
-        .strip_prefix("https://")
-        .and_then(|rest| rest.split(['/', '?', '#']).next());
-    url.len() <= MAX_URL_CHARS
-        && url.bytes().all(|byte| byte.is_ascii_graphic())
-        && host.is_some_and(|host| !host.starts_with('.') && host.contains('.') && !host.contains('@'))
-}
-
-fn check_text(pointer: &str, text: &str, max: usize) -> Result<(), InvalidRules> {
-    if crate::text::is_blank(text) {
-        return wrong(pointer, "must not be empty");
-    }
-    if text.chars().count() > max {
-        return wrong(pointer, format!("must have at most {max} characters"));
-    }
-    Ok(())
-}
-
-fn check_languages<T>(pointer: &str, map: &BTreeMap<String, T>) -> Result<(), InvalidRules> {
-    check_languages_are_known(pointer, map)?;
-    if !map.contains_key(FALLBACK_LANGUAGE) {
-        return wrong(
-            pointer,
-            format!("must have \"{FALLBACK_LANGUAGE}\", for everybody whose language is not there"),
-        );
-    }
-    Ok(())
-}
-
-fn check_languages_are_known<T>(pointer: &str, map: &BTreeMap<String, T>) -> Result<(), InvalidRules> {
-    let is_known = |tag: &&String| Language::new(tag).is_ok_and(|known| known.as_str() == *tag);
-    match map.keys().find(|tag| !is_known(tag)) {
-        Some(tag) => wrong(
-            format!("{pointer}/{tag}"),
-            "must be a language tag of BCP 47, like de or pt-BR",
-        ),
-        None => Ok(()),
-    }
-}
-
-/// A map that refuses a key that is there twice: the later one would silently replace the earlier one.
-struct ByKey<T>(BTreeMap<String, T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByKey<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(KeyVisitor(PhantomData))
-    }
-}
-
-struct KeyVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for KeyVisitor<T> {
-    type Value = ByKey<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut map = BTreeMap::new();
-        while let Some((key, value)) = access.next_entry::<String, T>()? {
-            if map.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("\"{key}\" is there twice")));
-            }
-            map.insert(key, value);
-        }
-        Ok(ByKey(map))
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,12 @@ impl Words {
             stops: Vec::new(),
         };
         // Apostrophes before anything else, because compatibility makes some of them a space and an accent.
-        let straight = raw.chars().map(|c| if is_apostrophe(c) { '\'' } else { c });
+        let straight = raw.chars().map(|c| match c {
+            _ if is_apostrophe(c) => '\'',
+            // Whole sentences of Arabic in one character: the text could become eighteen times longer.
+            '\u{fdfa}' | '\u{fdfb}' => ' ',
+            _ => c,
+        });
         let mut gap = Gap::None;
         for c in DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(straight) {
             if is_accent(c) || is_invisible(c) {
