@@ -12,7 +12,7 @@ use cura_live::{Limiter, Live, LiveConfig};
 use cura_providers::Secret;
 use tokio_util::task::TaskTracker;
 
-use crate::settings::{AiSettings, Settings};
+use crate::settings::{ServiceSettings, Settings};
 use crate::wiring::{self, StartError};
 use crate::{lifecycle, migrations};
 
@@ -133,11 +133,15 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
 }
 
 #[expect(clippy::print_stdout, reason = "what a person who typed one command wants to see")]
-fn welcome(address: SocketAddr, ai: &AiSettings) {
+fn welcome(address: SocketAddr, ai: &[ServiceSettings]) {
     let base = format!("http://{address}");
+    let name = |service: &ServiceSettings| {
+        let (model, url) = service.model_and_url();
+        format!("{model} at {url}")
+    };
     let voice = match ai {
-        AiSettings::Demo => "the demo voice (set AI_MODEL_URL for a real model)".to_owned(),
-        AiSettings::OpenAi(config) => format!("{} at {}", config.model, config.base_url),
+        [] => "the demo voice (set AI_MODEL_URL for a real model)".to_owned(),
+        services => services.iter().map(name).collect::<Vec<_>>().join(", else "),
     };
     println!(
         r#"

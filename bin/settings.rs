@@ -2,6 +2,8 @@
 //!
 //! A wrong setting is one line that names it and the cure, never its value.
 
+mod ai;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,8 +12,9 @@ use std::time::Duration;
 
 use cura_api::{InvalidProxies, Rates, TrustedProxies};
 use cura_providers::Secret;
-use cura_providers::ai::OpenAiConfig;
 use secrecy::ExposeSecret;
+
+pub use ai::ServiceSettings;
 
 /// The key of a Cura nobody has configured; refused in production.
 const DEVELOPMENT_KEY: &str = "development-only-key-never-use-it-in-production";
@@ -37,15 +40,6 @@ pub enum Environment {
     Production,
 }
 
-/// Who answers.
-#[derive(Debug, Clone)]
-pub enum AiSettings {
-    /// The demo voice.
-    Demo,
-    /// A server that speaks OpenAI's dialect.
-    OpenAi(OpenAiConfig),
-}
-
 /// Every setting.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -67,8 +61,8 @@ pub struct Settings {
     pub password_hash_memory_kib: u32,
     /// `PASSWORD_HASH_PASSES`
     pub password_hash_passes: u32,
-    /// `AI_MODEL_*`
-    pub ai: AiSettings,
+    /// `AI_*`: who answers, in the order in which they are asked; nobody means the demo voice.
+    pub ai: Vec<ServiceSettings>,
     /// `ALLOWED_ORIGINS`
     pub allowed_origins: Vec<String>,
     /// `RATE_LIMIT_*`
@@ -126,7 +120,7 @@ impl Settings {
             refresh_token_days: from.within("REFRESH_TOKEN_EXPIRE_DAYS", 7, 1..=365)?,
             password_hash_memory_kib: from.within("PASSWORD_HASH_MEMORY_KIB", 19_456, 8..=1_048_576)?,
             password_hash_passes: from.within("PASSWORD_HASH_PASSES", 2, 1..=20)?,
-            ai: ai(from)?,
+            ai: ai::read(from)?,
             allowed_origins: origins(from, environment)?,
             rates: Rates {
                 auth: from.parsed("RATE_LIMIT_AUTH", 5)?,
@@ -191,7 +185,7 @@ impl Settings {
                 "must not contain \"*\" in production; list the origins of your pages",
             ));
         }
-        if matches!(self.ai, AiSettings::Demo) {
+        if self.ai.is_empty() {
             return Err(wrong(
                 "AI_MODEL_URL",
                 "is missing; in production the demo must not answer, so name the AI service",
@@ -309,36 +303,6 @@ impl Environment {
     }
 }
 
-fn ai(from: &Variables) -> Result<AiSettings, SettingError> {
-    let provider_name = match from.text("AI_MODEL_PROVIDER") {
-        None | Some("openai") => "openai",
-        Some("custom") => "custom",
-        Some("anthropic") => {
-            return Err(wrong(
-                "AI_MODEL_PROVIDER",
-                "cannot be anthropic yet; use its OpenAI-compatible address with custom",
-            ));
-        }
-        Some(_) => return Err(wrong("AI_MODEL_PROVIDER", "must be openai or custom")),
-    };
-    let Some(url) = from.text("AI_MODEL_URL") else {
-        return Ok(AiSettings::Demo);
-    };
-    let seconds = |name, default| from.within(name, default, 1..=3600_u64).map(Duration::from_secs);
-    let config = OpenAiConfig {
-        base_url: url.to_owned(),
-        api_key: from.secret("AI_MODEL_API_KEY"),
-        model: from.text("AI_MODEL_NAME").unwrap_or("gpt-4o-mini").to_owned(),
-        connect_timeout: seconds("AI_CONNECT_TIMEOUT_SECONDS", 5)?,
-        first_byte_timeout: seconds("AI_FIRST_BYTE_TIMEOUT_SECONDS", 60)?,
-        idle_timeout: seconds("AI_IDLE_TIMEOUT_SECONDS", 30)?,
-        // A job may run for 15 minutes.
-        total_timeout: Duration::from_secs(from.within("AI_TOTAL_TIMEOUT_SECONDS", 600, 1..=840)?),
-        provider_name,
-    };
-    Ok(AiSettings::OpenAi(config))
-}
-
 fn origins(from: &Variables, environment: Environment) -> Result<Vec<String>, SettingError> {
     match from.text("ALLOWED_ORIGINS") {
         None if environment == Environment::Development => Ok([
@@ -386,7 +350,7 @@ mod tests {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.environment, Environment::Development);
         assert_eq!(settings.port, 8000);
-        assert!(matches!(settings.ai, AiSettings::Demo));
+        assert!(settings.ai.is_empty());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::migrations;
-use crate::settings::{AiSettings, SettingError, Settings, wrong};
+use crate::settings::{SettingError, Settings, wrong};
 
 /// How often a missing dependency is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -84,16 +84,18 @@ pub fn redis_limiter(settings: &Settings) -> Result<Limiter, StartError> {
         .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
 }
 
-/// The configured AI service.
+/// The configured AI services.
 ///
 /// # Errors
-/// When it cannot work with these settings.
+/// When one cannot work with these settings.
 pub fn ai(settings: &Settings) -> Result<Ai, StartError> {
-    match &settings.ai {
-        AiSettings::Demo => Ok(Ai::demo()),
-        AiSettings::OpenAi(config) => Ai::openai(config.clone())
-            .map_err(|error| wrong("AI_MODEL_URL", format!("or its companions cannot be used: {error}")).into()),
-    }
+    let named = ["AI_MODEL_URL", "AI_FALLBACK_URL"].into_iter().zip(&settings.ai);
+    let mut voices = named.map(|(name, service)| {
+        let connected = service.connect();
+        connected.map_err(|error| wrong(name, format!("or its companions cannot be used: {error}")))
+    });
+    let first = voices.next().unwrap_or_else(|| Ok(Ai::demo()))?;
+    Ok(voices.try_fold(first, |ai, fallback| fallback.map(|fallback| ai.or(fallback)))?)
 }
 
 /// Waits until Postgres answers; at most `wait`.

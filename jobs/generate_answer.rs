@@ -42,15 +42,19 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
         let prompt = Prompt {
             messages: prompt,
             max_output_tokens: None,
+            written: String::new(),
         };
-        tokio::join!(parts.ai.stream(prompt), writer.begin()).0
+        tokio::join!(parts.ai.ask(prompt), writer.begin()).0
     };
     let accepted = tokio::select! {
         accepted = asking => Ok(accepted),
         reason = &mut stopped => Err(reason),
     };
     let mut pieces = match accepted {
-        Ok(Ok(pieces)) => pieces,
+        Ok(Ok(speaking)) => {
+            writer.spoken_by(speaking.provider, speaking.model);
+            speaking.pieces
+        }
         Ok(Err(error)) => return give_up_or_retry(writer, &run, error).await,
         Err(reason) => return stop(writer, reason).await,
     };

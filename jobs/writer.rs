@@ -33,6 +33,8 @@ pub(crate) struct AnswerWriter<'a> {
     saved: usize,
     ttft: Option<TimeDelta>,
     prompt_bytes: usize,
+    /// Who answers, and with which model; until that is known, who is asked first.
+    voice: (&'static str, String),
     /// Whether `live` holds everything of `text`.
     live_whole: bool,
 }
@@ -56,12 +58,18 @@ impl<'a> AnswerWriter<'a> {
             saved: 0,
             ttft: None,
             prompt_bytes,
+            voice: (parts.ai.provider(), parts.ai.model().to_owned()),
             live_whole: false,
         }
     }
 
     pub(crate) fn id(&self) -> MessageId {
         self.id
+    }
+
+    /// Notes who answers, which need not be who was asked first.
+    pub(crate) fn spoken_by(&mut self, provider: &'static str, model: String) {
+        self.voice = (provider, model);
     }
 
     /// Tells readers that this attempt begins.
@@ -151,8 +159,8 @@ impl<'a> AnswerWriter<'a> {
     ) -> Result<(), JobError> {
         let finished = Finished {
             text: &self.text,
-            provider: self.parts.ai.provider(),
-            model: model.as_deref().unwrap_or(self.parts.ai.model()),
+            provider: self.voice.0,
+            model: model.as_deref().unwrap_or(&self.voice.1),
             reason,
             usage: usage.unwrap_or_else(|| self.estimate()),
             ttft_ms: self.ttft.map(|ttft| ttft.num_milliseconds()),

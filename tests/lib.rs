@@ -1,5 +1,6 @@
 //! The test harness: a real Postgres, a real Redis, real servers and workers, and an AI service that does as it is told.
 
+pub mod asking;
 pub mod client;
 pub mod cura;
 pub mod database;

@@ -64,7 +64,7 @@ struct UsageView {
 struct MetadataView {
     /// The model, in the provider's words.
     model: Option<String>,
-    /// The provider: `openai`, `custom`, `demo`.
+    /// The provider: `openai`, `anthropic`, `custom`, `demo`.
     provider: Option<String>,
     finish_reason: Option<FinishReasonView>,
     usage: Option<UsageView>,

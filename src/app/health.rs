@@ -48,7 +48,7 @@ pub struct Health {
     pub queue: Option<QueueHealth>,
     /// The AI service, asked at most every 30 s.
     pub ai: Probe,
-    /// Who answers: `demo`, `openai`, `custom`.
+    /// Who is asked first: `demo`, `openai`, `anthropic`, `custom`.
     pub ai_provider: &'static str,
     /// The disk; `None` when the operating system does not say.
     pub disk: Option<Disk>,

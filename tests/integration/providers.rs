@@ -2,62 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use cura_domain::message::{FinishReason, Role, Usage};
-use cura_domain::prompt::PromptMessage;
+use cura_domain::message::{FinishReason, Usage};
 use cura_providers::Secret;
-use cura_providers::ai::{Ai, AiError, OpenAiConfig, Piece, Prompt};
+use cura_providers::ai::{Ai, AiError, OpenAiConfig};
+use cura_tests::asking::{self, Heard, KEY, openai as config, prompt};
 use cura_tests::provider::{Asked, answer, chunk, event, refusal};
 use cura_tests::{ScriptedProvider, Step, eventually};
 use futures_util::StreamExt;
 use serde_json::json;
 
-const KEY: &str = "sk-very-secret";
-
-fn config(url: &str) -> OpenAiConfig {
-    OpenAiConfig {
-        base_url: url.to_owned(),
-        api_key: Some(Secret::from(KEY)),
-        model: "some-model".to_owned(),
-        connect_timeout: Duration::from_secs(2),
-        first_byte_timeout: Duration::from_millis(800),
-        idle_timeout: Duration::from_millis(800),
-        total_timeout: Duration::from_secs(20),
-        provider_name: "custom",
-    }
-}
-
-fn prompt() -> Prompt {
-    let messages = vec![PromptMessage {
-        role: Role::User,
-        content: "Hi".to_owned(),
-    }];
-    Prompt {
-        messages,
-        max_output_tokens: None,
-    }
-}
-
 /// The text, and how it ended.
 async fn ask(ai: &Ai) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
-    let mut text = String::new();
-    let mut stream = match ai.stream(prompt()).await {
-        Ok(stream) => stream,
-        Err(error) => return (text, Err(error)),
-    };
-    while let Some(piece) = stream.next().await {
-        match piece {
-            Ok(Piece::Text(piece)) => {
-                assert!(!piece.is_empty());
-                text.push_str(&piece);
-            }
-            Ok(Piece::Finished { reason, usage, model }) => {
-                assert!(stream.next().await.is_none(), "something follows the end");
-                return (text, Ok((reason, usage, model)));
-            }
-            Err(error) => return (text, Err(error)),
-        }
-    }
-    panic!("the stream ended without an end: {text:?}");
+    let Heard { text, end, .. } = asking::ask(ai, prompt()).await;
+    (text, end)
 }
 
 async fn scripted(steps: Vec<Step>) -> (ScriptedProvider, Ai) {
@@ -389,7 +346,7 @@ async fn a_dropped_stream_closes_the_connection() {
     let mut steps = vec![Step::Head, Step::Write(chunk("I am "))];
     steps.extend((0..10_000).flat_map(|_| [Step::Write(chunk("still ")), Step::Pause(Duration::from_millis(2))]));
     let (provider, ai) = scripted(steps).await;
-    let mut stream = ai.stream(prompt()).await.unwrap();
+    let mut stream = ai.ask(prompt()).await.unwrap().pieces;
     stream.next().await.unwrap().unwrap();
     assert_eq!(provider.open_connections(), 1);
     drop(stream);

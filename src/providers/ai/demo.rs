@@ -8,8 +8,9 @@ use std::time::Duration;
 use cura_domain::message::{FinishReason, Role, Usage};
 use futures_util::stream;
 
-use super::{AnswerStream, Piece, Prompt};
+use super::{AiError, AnswerStream, Failure, Piece, Prompt};
 
+pub(super) const PROVIDER: &str = "demo";
 pub(super) const MODEL: &str = "cura-demo";
 
 /// Words of the user's message that are repeated back.
@@ -41,8 +42,12 @@ impl Demo {
         Self { config }
     }
 
-    pub(super) fn stream(self, prompt: &Prompt) -> AnswerStream {
-        let all = answer(prompt);
+    pub(super) fn stream(self, prompt: &Prompt) -> Result<AnswerStream, AiError> {
+        let whole = answer(prompt);
+        // It can only go on with an answer of its own.
+        let Some(all) = whole.strip_prefix(&*prompt.written) else {
+            return Err(AiError::new(Failure::Refused { status: None }, true));
+        };
         let words: Vec<String> = all.split_inclusive(' ').map(str::to_owned).collect();
         // An output limit is honoured as one token a word, so that `length` can be tried without a model.
         let limit = prompt
@@ -53,7 +58,7 @@ impl Demo {
         } else {
             FinishReason::Stop
         };
-        let written: usize = words.iter().take(limit).map(|word| word.chars().count()).sum();
+        let said: usize = words.iter().take(limit).map(|word| word.chars().count()).sum();
         let asked = prompt
             .messages
             .iter()
@@ -63,20 +68,23 @@ impl Demo {
             reason,
             usage: Some(Usage {
                 input_tokens: tokens(asked),
-                output_tokens: tokens(written),
+                output_tokens: tokens(said),
                 estimated: true,
             }),
             model: Some(MODEL.to_owned()),
         };
         let pieces = words.into_iter().take(limit).map(Piece::Text).chain([end]);
         let delay = self.config.word_delay;
-        AnswerStream::new(stream::unfold(pieces, move |mut pieces| async move {
-            let piece = pieces.next()?;
-            if matches!(piece, Piece::Text(_)) && !delay.is_zero() {
-                tokio::time::sleep(delay).await;
-            }
-            Some((Ok(piece), pieces))
-        }))
+        Ok(AnswerStream::new(stream::unfold(
+            pieces,
+            move |mut pieces| async move {
+                let piece = pieces.next()?;
+                if matches!(piece, Piece::Text(_)) && !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                Some((Ok(piece), pieces))
+            },
+        )))
     }
 }
 

@@ -1,20 +1,41 @@
 //! AI providers: a prompt goes in, an answer comes out piece by piece.
 //!
-//! Every wait has an end, every buffer a limit, and nothing is tried twice: whether trying again makes sense is
-//! the caller's decision, and [`AiError`] says what it needs to know. No prompt, answer or key reaches a log.
+//! Every wait has an end and every buffer a limit. Who fails before the first piece is replaced by the next in line, and
+//! who fails too often is left alone for a while; whether to ask again is the caller's decision, and [`AiError`] says
+//! what it needs to know. No prompt, answer or key reaches a log.
 
+mod anthropic;
+mod chain;
+mod config;
+mod continuing;
 mod demo;
 mod error;
+mod events;
+mod gate;
+mod http;
 mod openai;
+mod overlap;
+mod pieces;
+mod refusal;
 mod stream;
+mod turns;
+mod voice;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Usage};
 use cura_domain::prompt::PromptMessage;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
+pub use anthropic::AnthropicConfig;
+use chain::Link;
+pub use config::{Continuation, Timeouts};
 pub use demo::DemoConfig;
 pub use error::{AiError, Failure, Waiting};
 pub use openai::OpenAiConfig;
 pub use stream::AnswerStream;
+use voice::Voice;
 
 /// What the model is asked.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,6 +44,8 @@ pub struct Prompt {
     pub messages: Vec<PromptMessage>,
     /// The longest answer wanted, in the provider's tokens; `None` leaves it to the provider.
     pub max_output_tokens: Option<u32>,
+    /// What of the answer exists already: the pieces are only what comes after it. Empty to begin.
+    pub written: String,
 }
 
 /// Shows sizes only: what people write does not belong into logs.
@@ -31,6 +54,7 @@ impl std::fmt::Debug for Prompt {
         f.debug_struct("Prompt")
             .field("messages", &self.messages.len())
             .field("max_output_tokens", &self.max_output_tokens)
+            .field("written_bytes", &self.written.len())
             .finish()
     }
 }
@@ -51,15 +75,23 @@ pub enum Piece {
     },
 }
 
-/// A connected AI. Cheap to clone; clones share their connections.
-#[derive(Clone, Debug)]
-pub struct Ai(Inner);
+/// An answer that has begun, and who gives it.
+#[derive(Debug)]
+pub struct Speaking {
+    /// All of its pieces, the first included.
+    pub pieces: AnswerStream,
+    /// Who answers: `openai`, `anthropic`, `custom` or `demo`.
+    pub provider: &'static str,
+    /// The model that was asked for.
+    pub model: String,
+}
 
-// Anthropic's dialect becomes a third variant with a module next to `openai`.
+/// Connected AIs in the order in which they are asked. Cheap to clone; clones share connections and what is known of
+/// each provider's state.
 #[derive(Clone, Debug)]
-enum Inner {
-    OpenAi(openai::OpenAi),
-    Demo(demo::Demo),
+pub struct Ai {
+    first: Link,
+    others: Arc<[Link]>,
 }
 
 impl Ai {
@@ -70,7 +102,7 @@ impl Ai {
 
     /// The demo voice at the given pace.
     pub fn demo_with(config: DemoConfig) -> Self {
-        Self(Inner::Demo(demo::Demo::new(config)))
+        Self::of(Voice::Demo(demo::Demo::new(config)))
     }
 
     /// A server that speaks OpenAI's chat-completions dialect. Connects to nothing yet.
@@ -78,46 +110,86 @@ impl Ai {
     /// # Errors
     /// [`Failure::Misconfigured`] when the base URL, key or model cannot be used.
     pub fn openai(config: OpenAiConfig) -> Result<Self, AiError> {
-        openai::OpenAi::new(config).map(|openai| Self(Inner::OpenAi(openai)))
+        openai::OpenAi::new(config).map(|openai| Self::of(Voice::OpenAi(openai)))
     }
 
-    /// Who answers: `openai`, `custom` or `demo`.
+    /// A server that speaks Anthropic's messages dialect. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`Failure::Misconfigured`] when the base URL, key or model cannot be used.
+    pub fn anthropic(config: AnthropicConfig) -> Result<Self, AiError> {
+        anthropic::Anthropic::new(config).map(|anthropic| Self::of(Voice::Anthropic(anthropic)))
+    }
+
+    fn of(voice: Voice) -> Self {
+        Self {
+            first: Link::new(voice),
+            others: Arc::default(),
+        }
+    }
+
+    /// The same, with `fallback` asked when nobody before it begins to answer.
+    #[must_use]
+    pub fn or(self, fallback: Self) -> Self {
+        let others = self.others.iter().chain(fallback.links()).cloned().collect();
+        Self {
+            first: self.first,
+            others,
+        }
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        std::iter::once(&self.first).chain(self.others.iter())
+    }
+
+    /// Who is asked first: `openai`, `anthropic`, `custom` or `demo`.
     pub fn provider(&self) -> &'static str {
-        match &self.0 {
-            Inner::OpenAi(openai) => openai.provider(),
-            Inner::Demo(_) => "demo",
-        }
+        self.first.voice.provider()
     }
 
-    /// The model that is asked for.
+    /// The model that is asked for first.
     pub fn model(&self) -> &str {
-        match &self.0 {
-            Inner::OpenAi(openai) => openai.model(),
-            Inner::Demo(_) => demo::MODEL,
-        }
+        self.first.voice.model()
     }
 
-    /// Asks once. Resolves when the provider has accepted the request (a 2xx status line), so an error here means
-    /// that no part of an answer exists. Dropping the stream, or this future, closes the provider's connection.
-    ///
-    /// # Errors
-    /// Whatever kept the provider from accepting; see [`Failure`].
-    pub async fn stream(&self, prompt: Prompt) -> Result<AnswerStream, AiError> {
-        match &self.0 {
-            Inner::OpenAi(openai) => openai.stream(prompt).await,
-            Inner::Demo(demo) => Ok(demo.stream(&prompt)),
-        }
+    /// Whether anybody can go on with an answer that broke off.
+    pub fn can_continue(&self) -> bool {
+        self.links().any(|link| link.voice.can_continue())
     }
 
-    /// Whether the provider can be reached and knows our key, within 3 seconds and without cost. Any answer counts
-    /// as reachable but 5xx, 401 and 403: not every compatible server lists its models.
+    /// How long nobody may be asked, because everybody failed too often; `None` when somebody may be asked now.
+    pub fn closed_for(&self) -> Option<Duration> {
+        let waits: Option<Vec<Duration>> = self.links().map(Link::wait).collect();
+        waits?.into_iter().min()
+    }
+
+    /// Asks one after the other until somebody begins to answer, and resolves with the first piece at hand, so an error
+    /// here means that nobody has seen anything of an answer. Dropping the stream, or this future, closes the provider's
+    /// connection.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`], [`Failure::Unauthorized`] or [`Failure::Timeout`].
+    /// When all failed: the failure that may pass soonest, else the first voice's. [`Failure::ContextTooLong`] at once:
+    /// the prompt has to become shorter. [`Failure::Refused`] when nobody can go on with what is written.
+    pub async fn ask(&self, prompt: Prompt) -> Result<Speaking, AiError> {
+        chain::ask(self.links(), &prompt).await
+    }
+
+    /// Whether anybody can be reached and knows our key, within 3 seconds and without cost. Any answer counts as
+    /// reachable but 5xx, 401 and 403: not every compatible server lists its models.
+    ///
+    /// # Errors
+    /// The first voice's: [`Failure::Unavailable`], [`Failure::Unauthorized`] or [`Failure::Timeout`].
     pub async fn probe(&self) -> Result<(), AiError> {
-        match &self.0 {
-            Inner::OpenAi(openai) => openai.probe().await,
-            Inner::Demo(_) => Ok(()),
+        let probe = async |(place, link): (usize, &Link)| (place, link.voice.probe().await);
+        let mut probes: FuturesUnordered<_> = self.links().enumerate().map(probe).collect();
+        let mut of_first = Ok(());
+        while let Some((place, probed)) = probes.next().await {
+            match probed {
+                Ok(()) => return Ok(()),
+                Err(error) if place == 0 => of_first = Err(error),
+                Err(_) => {}
+            }
         }
+        of_first
     }
 }

@@ -4,6 +4,8 @@ use cura_domain::message::{FinishReason, Usage};
 use serde::{Deserialize, Serialize};
 
 use super::super::Prompt;
+use super::super::pieces::Signal;
+use super::super::turns::Turn;
 use super::config::Settings;
 
 #[derive(Serialize)]
@@ -30,23 +32,21 @@ struct StreamOptions {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(settings: &'a Settings, prompt: &'a Prompt) -> Self {
+    pub(super) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [Turn<'a>]) -> Self {
         // OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
-        let official = settings.provider_name == "openai";
+        let official = settings.is_official();
+        let limit = prompt.max_output_tokens.or(settings.max_output_tokens);
+        let message = |turn: &'a Turn<'a>| Message {
+            role: turn.role.as_str(),
+            content: &turn.content,
+        };
         Self {
             model: &settings.model,
-            messages: prompt
-                .messages
-                .iter()
-                .map(|message| Message {
-                    role: message.role.as_str(),
-                    content: &message.content,
-                })
-                .collect(),
+            messages: turns.iter().map(message).collect(),
             stream: true,
             stream_options: StreamOptions { include_usage: true },
-            max_completion_tokens: prompt.max_output_tokens.filter(|_| official),
-            max_tokens: prompt.max_output_tokens.filter(|_| !official),
+            max_completion_tokens: limit.filter(|_| official),
+            max_tokens: limit.filter(|_| !official),
         }
     }
 }
@@ -89,27 +89,25 @@ struct Tokens {
     completion_tokens: Option<i64>,
 }
 
-/// Text without NUL, which Postgres cannot store and nobody can read; `None` when nothing is left.
-fn storable(mut text: String) -> Option<String> {
-    text.retain(|c| c != '\0');
-    (!text.is_empty()).then_some(text)
-}
-
 impl Chunk {
-    /// The text it adds, if any.
-    pub(super) fn take_text(&mut self) -> Option<String> {
+    /// What it says in any dialect's terms.
+    pub(super) fn into_signal(mut self) -> Signal {
+        Signal {
+            finish: self.finish(),
+            usage: self.usage(),
+            text: self.take_text(),
+            model: self.model,
+            done: false,
+        }
+    }
+
+    fn take_text(&mut self) -> Option<String> {
         let delta = self.choices.as_mut()?.first_mut()?.delta.as_mut()?;
-        let content = delta.content.take().and_then(storable);
-        content.or_else(|| delta.refusal.take().and_then(storable))
+        let content = delta.content.take().filter(|content| !content.is_empty());
+        content.or_else(|| delta.refusal.take())
     }
 
-    /// The model that answers, if this says so.
-    pub(super) fn take_model(&mut self) -> Option<String> {
-        self.model.take().and_then(storable)
-    }
-
-    /// Why the answer ended, if this says so.
-    pub(super) fn finish(&self) -> Option<FinishReason> {
+    fn finish(&self) -> Option<FinishReason> {
         let word = self.choices.as_ref()?.first()?.finish_reason.as_deref()?;
         match word {
             "" => None,
@@ -121,7 +119,7 @@ impl Chunk {
     }
 
     /// What the answer cost, if this says so credibly.
-    pub(super) fn usage(&self) -> Option<Usage> {
+    fn usage(&self) -> Option<Usage> {
         let tokens = self.usage.as_ref()?;
         let input_tokens = tokens.prompt_tokens.filter(|&count| count >= 0)?;
         let output_tokens = tokens.completion_tokens.filter(|&count| count >= 0)?;

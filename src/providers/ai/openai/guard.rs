@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use futures_util::stream::{self, Stream};
 use tokio::sync::Semaphore;
 
 use super::super::Failure;
+use super::super::http::{self, Body};
+use super::super::refusal::Refusal;
 use super::chunk::Chunk;
-use super::events::{Events, TooLong};
 use super::refusal;
 
 /// Events that may be on their way to a reader that does not take them; then the provider has to wait.
@@ -88,85 +89,44 @@ impl tower::Service<HttpRequestFactory> for GuardedHttp {
         Box::pin(async move {
             let response = http.execute(factory.build().await?).await?;
             if !response.status().is_success() {
-                return Err(OpenAIError::Boxed(Box::new(refusal::read(response).await)));
+                let refusal = Refusal::read(response).await;
+                let failure = refusal.map_or_else(|failure| failure, |refusal| refusal::judge(&refusal));
+                return Err(boxed(failure));
             }
-            if is_page(&response) {
-                let page = Failure::Protocol("a web page instead of an answer; is AI_MODEL_URL right?");
-                return Err(OpenAIError::Boxed(Box::new(page)));
-            }
-            let events = checked(response.bytes_stream().map(|bytes| bytes.map(Vec::from)).boxed(), guard);
-            Ok(http::Response::new(reqwest::Body::wrap_stream(events)).into())
+            http::not_a_page(&response).map_err(boxed)?;
+            let events = checked(Body::new(response), guard);
+            Ok(::http::Response::new(reqwest::Body::wrap_stream(events)).into())
         })
     }
 }
 
-/// Whether somebody, most often a proxy, answers with a page for people. Servers name events in many ways, but not so.
-fn is_page(response: &reqwest::Response) -> bool {
-    let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
-    content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/html"))
-}
-
-/// A body that is being read.
-struct Reading {
-    body: BoxStream<'static, reqwest::Result<Vec<u8>>>,
-    events: Events,
-    unread: Vec<u8>,
-    used: usize,
-    guard: Arc<Guard>,
+fn boxed(failure: Failure) -> OpenAIError {
+    OpenAIError::Boxed(Box::new(failure))
 }
 
 /// The events of `body`, written anew, one at a time, as the reader has room for them.
-fn checked(
-    body: BoxStream<'static, reqwest::Result<Vec<u8>>>,
-    guard: Arc<Guard>,
-) -> impl Stream<Item = Result<String, Infallible>> + Send + 'static {
-    let reading = Reading {
-        body,
-        events: Events::default(),
-        unread: Vec::new(),
-        used: 0,
-        guard,
-    };
-    stream::unfold(reading, |mut reading| async move {
-        match reading.next().await {
+fn checked(body: Body, guard: Arc<Guard>) -> impl Stream<Item = Result<String, Infallible>> + Send + 'static {
+    stream::unfold((body, guard), |(mut body, guard)| async move {
+        match next(&mut body).await {
             Ok(event) => {
-                reading.guard.credits.acquire().await.ok()?.forget();
+                guard.credits.acquire().await.ok()?.forget();
                 // A JSON text may span lines; each needs its own field.
-                Some((Ok(format!("data: {}\n\n", event.replace('\n', "\ndata: "))), reading))
+                Some((
+                    Ok(format!("data: {}\n\n", event.replace('\n', "\ndata: "))),
+                    (body, guard),
+                ))
             }
             Err(ending) => {
-                reading.guard.end(ending);
+                guard.end(ending);
                 None
             }
         }
     })
 }
 
-impl Reading {
-    /// The next event that is a chunk of the dialect.
-    async fn next(&mut self) -> Result<String, Ending> {
-        loop {
-            let unread = self.unread.get(self.used..).unwrap_or_default();
-            let (used, event) = self
-                .events
-                .read(unread)
-                .map_err(|TooLong| Ending::Failed(Failure::Protocol("an event longer than our limit")))?;
-            self.used += used;
-            if let Some(event) = event {
-                return judge(event);
-            }
-            match self.body.next().await {
-                Some(Ok(bytes)) => (self.unread, self.used) = (bytes, 0),
-                Some(Err(_)) => return Err(Ending::Cut),
-                None => return self.events.rest().map_or(Err(Ending::Cut), judge),
-            }
-        }
-    }
-}
-
-fn judge(event: Vec<u8>) -> Result<String, Ending> {
-    let event =
-        String::from_utf8(event).map_err(|_| Ending::Failed(Failure::Protocol("an event that is not UTF-8")))?;
+/// The next event that is a chunk of the dialect.
+async fn next(body: &mut Body) -> Result<String, Ending> {
+    let event = body.next().await.map_err(Ending::Failed)?.ok_or(Ending::Cut)?;
     if event.trim() == "[DONE]" {
         return Err(Ending::Done);
     }

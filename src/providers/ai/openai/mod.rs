@@ -5,27 +5,28 @@
 
 mod chunk;
 mod config;
-mod events;
 mod guard;
-mod pieces;
 mod refusal;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_openai::Client;
 use async_openai::config::Config;
 use async_openai::error::OpenAIError;
+use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
 
-use super::{AiError, AnswerStream, Failure, Prompt, Waiting};
+use super::config::Continuation;
+use super::pieces::{self, Signal, Signals};
+use super::refusal::Refusal;
+use super::turns::{Way, turns};
+use super::{AiError, AnswerStream, Failure, Prompt, http};
 use chunk::{Chunk, Request};
 pub use config::OpenAiConfig;
 use config::Settings;
-use guard::{Guard, GuardedHttp};
-
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+use guard::{Ending, Guard, GuardedHttp};
 
 #[derive(Clone)]
 pub(super) struct OpenAi {
@@ -36,19 +37,8 @@ pub(super) struct OpenAi {
 impl OpenAi {
     pub(super) fn new(config: OpenAiConfig) -> Result<Self, AiError> {
         let settings = Settings::new(config)?;
-        let http = reqwest::Client::builder()
-            .connect_timeout(settings.connect_timeout)
-            // The key must not follow a redirect or a proxy that happens to be in the environment.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            // Compression holds small events back, and inflates without a limit.
-            .no_gzip()
-            .retry(reqwest::retry::never())
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|_| AiError::new(Failure::Misconfigured("the HTTP client cannot be built"), true))?;
         Ok(Self {
-            http,
+            http: http::client(&settings.timeouts)?,
             settings: Arc::new(settings),
         })
     }
@@ -61,49 +51,33 @@ impl OpenAi {
         &self.settings.model
     }
 
-    pub(super) async fn stream(&self, prompt: Prompt) -> Result<AnswerStream, AiError> {
+    pub(super) fn continuation(&self) -> Continuation {
+        self.settings.continuation
+    }
+
+    pub(super) async fn stream(&self, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
         let began = Instant::now();
         let guard = Arc::new(Guard::new());
         let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
             .with_http_service(GuardedHttp::new(self.http.clone(), Arc::clone(&guard)));
-        let request = Request::new(&self.settings, &prompt);
-        let limit = self.settings.first_byte_timeout.min(self.settings.total_timeout);
+        let turns = turns(prompt, way);
+        let request = Request::new(&self.settings, prompt, &turns);
         let chat = client.chat();
-        let accepted = tokio::time::timeout_at(began + limit, chat.create_stream_byot::<_, Chunk>(request));
-        let events = accepted
-            .await
-            .map_err(|_| {
-                let waiting = if limit < self.settings.total_timeout {
-                    Waiting::FirstByte
-                } else {
-                    Waiting::Total
-                };
-                AiError::new(Failure::Timeout { waiting, limit }, true)
-            })?
-            .map_err(|error| AiError::new(self.failure(error), true))?;
-        Ok(pieces::answer(events, guard, &self.settings, began))
+        let timeouts = self.settings.timeouts;
+        let chunks = http::accepted(began, &timeouts, async {
+            let accepted = chat.create_stream_byot::<_, Chunk>(request).await;
+            accepted.map_err(|error| self.failure(error))
+        })
+        .await?;
+        Ok(pieces::answer(signals(chunks, guard), timeouts, began))
     }
 
     pub(super) async fn probe(&self) -> Result<(), AiError> {
-        let url = format!("{}/models", self.settings.base);
-        let mut request = self.http.get(url).timeout(PROBE_TIMEOUT);
+        let mut request = self.http.get(self.settings.url("/models"));
         if let Some(authorization) = &self.settings.authorization {
             request = request.header(reqwest::header::AUTHORIZATION, authorization.clone());
         }
-        let failure = match request.send().await.map(|response| response.status().as_u16()) {
-            Ok(status @ (401 | 403)) => Failure::Unauthorized { status: Some(status) },
-            Ok(status) if status >= 500 => Failure::Unavailable {
-                status: Some(status),
-                retry_after: None,
-            },
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_timeout() && !error.is_connect() => Failure::Timeout {
-                waiting: Waiting::FirstByte,
-                limit: PROBE_TIMEOUT,
-            },
-            Err(error) => self.transport(&error),
-        };
-        Err(AiError::new(failure, true))
+        http::probe(request, &self.settings.timeouts).await
     }
 
     fn failure(&self, error: OpenAIError) -> Failure {
@@ -112,24 +86,37 @@ impl OpenAi {
                 Ok(failure) => *failure,
                 Err(_) => Failure::Protocol("an unknown failure of the HTTP layer"),
             },
-            OpenAIError::Reqwest(error) => self.transport(&error),
+            OpenAIError::Reqwest(error) => http::transport(&error, &self.settings.timeouts),
             _ => Failure::Misconfigured("the request cannot be built"),
         }
     }
+}
 
-    fn transport(&self, error: &reqwest::Error) -> Failure {
-        if error.is_connect() && error.is_timeout() {
-            Failure::Timeout {
-                waiting: Waiting::Connect,
-                limit: self.settings.connect_timeout,
+type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, OpenAIError>> + Send>>;
+
+/// What the chunks say, and how they end according to `guard`.
+fn signals(chunks: Chunks, guard: Arc<Guard>) -> Signals {
+    Box::pin(stream::unfold((chunks, guard), |(mut chunks, guard)| async move {
+        let signal = match chunks.next().await {
+            Some(Ok(mut chunk)) => {
+                guard.taken();
+                match chunk.error.take().filter(|error| !error.is_null()) {
+                    Some(error) => Err(refusal::judge(&Refusal::within(error))),
+                    None => Ok(chunk.into_signal()),
+                }
             }
-        } else {
-            Failure::Unavailable {
-                status: None,
-                retry_after: None,
-            }
-        }
-    }
+            Some(Err(_)) => Err(Failure::Protocol("an event that cannot be read")),
+            None => match guard.ending() {
+                Ending::Done => Ok(Signal {
+                    done: true,
+                    ..Signal::default()
+                }),
+                Ending::Failed(failure) => Err(failure),
+                Ending::Cut => return None,
+            },
+        };
+        Some((signal, (chunks, guard)))
+    }))
 }
 
 impl fmt::Debug for OpenAi {

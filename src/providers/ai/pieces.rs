@@ -1,19 +1,14 @@
-//! From chunks to pieces: what counts as an answer, and when to stop waiting for it.
+//! From what a provider says to pieces: what counts as an answer, and when to stop waiting for it.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_openai::error::OpenAIError;
 use cura_domain::message::{FinishReason, Usage};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
 
-use super::super::{AiError, AnswerStream, Failure, Piece, Waiting};
-use super::chunk::Chunk;
-use super::config::Settings;
-use super::guard::{Ending, Guard};
-use super::refusal;
+use super::config::Timeouts;
+use super::{AiError, AnswerStream, Failure, Piece, Waiting};
 
 /// The longest answer we take, in bytes of text.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
@@ -21,37 +16,49 @@ const MAX_TEXT_BYTES: usize = 1024 * 1024;
 /// How long a finished answer waits for its usage and its end marker.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-type Events = Pin<Box<dyn Stream<Item = Result<Chunk, OpenAIError>> + Send>>;
+/// What one event of any dialect says. One that says nothing still shows that the model is at work.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    /// More of the text.
+    pub(super) text: Option<String>,
+    /// Why the text has ended.
+    pub(super) finish: Option<FinishReason>,
+    /// What the answer has cost until now.
+    pub(super) usage: Option<Usage>,
+    /// Which model answers.
+    pub(super) model: Option<String>,
+    /// Whether this is the proper end. A stream that ends without it was cut.
+    pub(super) done: bool,
+}
+
+/// An answer as a dialect reads it.
+pub(super) type Signals = Pin<Box<dyn Stream<Item = Result<Signal, Failure>> + Send>>;
 
 struct Answer {
-    events: Events,
-    guard: Arc<Guard>,
+    signals: Signals,
     began: Instant,
-    first_byte_timeout: Duration,
-    idle_timeout: Duration,
-    total_timeout: Duration,
+    timeouts: Timeouts,
     first_event_seen: bool,
     text_bytes: usize,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     model: Option<String>,
+    done: bool,
     over: bool,
 }
 
 /// The pieces of an answer whose request was made at `began`.
-pub(super) fn answer(events: Events, guard: Arc<Guard>, settings: &Settings, began: Instant) -> AnswerStream {
+pub(super) fn answer(signals: Signals, timeouts: Timeouts, began: Instant) -> AnswerStream {
     let answer = Answer {
-        events,
-        guard,
+        signals,
         began,
-        first_byte_timeout: settings.first_byte_timeout,
-        idle_timeout: settings.idle_timeout,
-        total_timeout: settings.total_timeout,
+        timeouts,
         first_event_seen: false,
         text_bytes: 0,
         finish: None,
         usage: None,
         model: None,
+        done: false,
         over: false,
     };
     AnswerStream::new(stream::unfold(answer, |mut answer| async move {
@@ -62,7 +69,7 @@ pub(super) fn answer(events: Events, guard: Arc<Guard>, settings: &Settings, beg
         answer.over = !matches!(piece, Ok(Piece::Text(_)));
         if answer.over {
             // Closes the connection now, not when the caller gets round to dropping us.
-            answer.events = Box::pin(stream::empty());
+            answer.signals = Box::pin(stream::empty());
         }
         let before_first_byte = answer.text_bytes == 0;
         Some((
@@ -72,21 +79,25 @@ pub(super) fn answer(events: Events, guard: Arc<Guard>, settings: &Settings, beg
     }))
 }
 
+/// Text without NUL, which Postgres cannot store and nobody can read; `None` when nothing is left.
+fn storable(mut text: String) -> Option<String> {
+    text.retain(|c| c != '\0');
+    (!text.is_empty()).then_some(text)
+}
+
 impl Answer {
     async fn next(&mut self) -> Result<Piece, Failure> {
-        loop {
-            let Some(mut chunk) = self.event().await? else {
-                return self.end();
+        while !self.done {
+            let Some(signal) = self.signal().await? else {
+                break;
             };
-            if let Some(error) = chunk.error.as_ref().filter(|error| !error.is_null()) {
-                return Err(refusal::event(error));
-            }
-            self.usage = chunk.usage().or(self.usage);
-            self.finish = self.finish.or(chunk.finish());
-            if let Some(model) = chunk.take_model() {
+            self.done = signal.done;
+            self.usage = signal.usage.or(self.usage);
+            self.finish = self.finish.or(signal.finish);
+            if let Some(model) = signal.model.and_then(storable) {
                 self.model = Some(model);
             }
-            if let Some(text) = chunk.take_text() {
+            if let Some(text) = signal.text.and_then(storable) {
                 if self.text_bytes + text.len() > MAX_TEXT_BYTES {
                     return Err(Failure::Protocol("an answer longer than our limit"));
                 }
@@ -94,54 +105,50 @@ impl Answer {
                 return Ok(Piece::Text(text));
             }
         }
+        self.end()
     }
 
-    /// The next event; `None` when there are no more.
-    async fn event(&mut self) -> Result<Option<Chunk>, Failure> {
+    /// The next signal; `None` when there are no more.
+    async fn signal(&mut self) -> Result<Option<Signal>, Failure> {
         let now = Instant::now();
         let (waiting, limit, until) = if !self.first_event_seen {
-            (
-                Waiting::FirstByte,
-                self.first_byte_timeout,
-                self.began + self.first_byte_timeout,
-            )
+            let limit = self.timeouts.first_byte;
+            (Waiting::FirstByte, limit, self.began + limit)
         } else if self.finish.is_some() {
             (Waiting::NextPiece, FAREWELL, now + FAREWELL)
         } else {
-            (Waiting::NextPiece, self.idle_timeout, now + self.idle_timeout)
+            (Waiting::NextPiece, self.timeouts.idle, now + self.timeouts.idle)
         };
-        let end = self.began + self.total_timeout;
+        let end = self.began + self.timeouts.total;
         let (waiting, limit, until) = if end < until {
-            (Waiting::Total, self.total_timeout, end)
+            (Waiting::Total, self.timeouts.total, end)
         } else {
             (waiting, limit, until)
         };
         // A slow drip always has something ready, so the total is checked apart from the wait.
-        let event = if now >= end {
+        let signal = if now >= end {
             None
         } else {
-            tokio::time::timeout_at(until, self.events.next()).await.ok()
+            tokio::time::timeout_at(until, self.signals.next()).await.ok()
         };
-        match event {
-            Some(Some(Ok(chunk))) => {
-                self.guard.taken();
+        match signal {
+            Some(Some(Ok(signal))) => {
                 self.first_event_seen = true;
-                Ok(Some(chunk))
+                Ok(Some(signal))
             }
             Some(None) => Ok(None),
-            Some(Some(Err(_))) => Err(Failure::Protocol("an event that cannot be read")),
             // The whole text is here; only the formalities are missing.
-            None if self.finish.is_some() => Ok(None),
+            Some(Some(Err(_))) | None if self.finish.is_some() => Ok(None),
+            Some(Some(Err(failure))) => Err(failure),
             None => Err(Failure::Timeout { waiting, limit }),
         }
     }
 
     fn end(&mut self) -> Result<Piece, Failure> {
-        let reason = match (self.finish, self.guard.ending()) {
-            (Some(reason), _) => reason,
-            (None, Ending::Done) => FinishReason::Stop,
-            (None, Ending::Failed(failure)) => return Err(failure),
-            (None, Ending::Cut) => {
+        let reason = match self.finish {
+            Some(reason) => reason,
+            None if self.done => FinishReason::Stop,
+            None => {
                 return Err(Failure::Unavailable {
                     status: None,
                     retry_after: None,

@@ -1,0 +1,242 @@
+//! Who answers, and who instead.
+
+use std::time::Duration;
+
+use cura_providers::Secret;
+use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, OpenAiConfig, Timeouts};
+
+use super::{SettingError, Variables, wrong};
+
+/// The longest answer of a provider that wants to be told one.
+const MAX_OUTPUT_TOKENS: u32 = 4096;
+
+/// One AI service and its dialect.
+#[derive(Debug, Clone)]
+pub enum ServiceSettings {
+    /// OpenAI's.
+    OpenAi(OpenAiConfig),
+    /// Anthropic's.
+    Anthropic(AnthropicConfig),
+}
+
+impl ServiceSettings {
+    /// The service, not connected yet.
+    ///
+    /// # Errors
+    /// When it cannot work with these settings.
+    pub fn connect(&self) -> Result<Ai, AiError> {
+        match self {
+            Self::OpenAi(config) => Ai::openai(config.clone()),
+            Self::Anthropic(config) => Ai::anthropic(config.clone()),
+        }
+    }
+
+    /// The model that is asked for, and where.
+    pub fn model_and_url(&self) -> (&str, &str) {
+        match self {
+            Self::OpenAi(config) => (&config.model, &config.base_url),
+            Self::Anthropic(config) => (&config.model, &config.base_url),
+        }
+    }
+}
+
+/// The settings that name one service.
+struct Names {
+    url: &'static str,
+    key: &'static str,
+    provider: &'static str,
+    model: &'static str,
+}
+
+const FIRST: Names = Names {
+    url: "AI_MODEL_URL",
+    key: "AI_MODEL_API_KEY",
+    provider: "AI_MODEL_PROVIDER",
+    model: "AI_MODEL_NAME",
+};
+
+const FALLBACK: Names = Names {
+    url: "AI_FALLBACK_URL",
+    key: "AI_FALLBACK_API_KEY",
+    provider: "AI_FALLBACK_PROVIDER",
+    model: "AI_FALLBACK_NAME",
+};
+
+/// What all services have in common.
+struct Manner {
+    timeouts: Timeouts,
+    max_output_tokens: Option<u32>,
+    /// `None`: as is best for the provider.
+    continuation: Option<Continuation>,
+}
+
+/// Who answers, in the order in which they are asked; nobody means the demo voice.
+pub(super) fn read(from: &Variables) -> Result<Vec<ServiceSettings>, SettingError> {
+    let seconds = |name, default| from.within(name, default, 1..=3600_u64).map(Duration::from_secs);
+    let manner = Manner {
+        timeouts: Timeouts {
+            connect: seconds("AI_CONNECT_TIMEOUT_SECONDS", 5)?,
+            first_byte: seconds("AI_FIRST_BYTE_TIMEOUT_SECONDS", 60)?,
+            idle: seconds("AI_IDLE_TIMEOUT_SECONDS", 30)?,
+            // A job may run for 15 minutes.
+            total: Duration::from_secs(from.within("AI_TOTAL_TIMEOUT_SECONDS", 600, 1..=840)?),
+        },
+        max_output_tokens: match from.text("AI_MAX_OUTPUT_TOKENS") {
+            None => None,
+            Some(_) => Some(from.within("AI_MAX_OUTPUT_TOKENS", MAX_OUTPUT_TOKENS, 1..=1_000_000)?),
+        },
+        continuation: match from.text("AI_CONTINUATION") {
+            None | Some("auto") => None,
+            Some("prefill") => Some(Continuation::Prefill),
+            Some("prompt") => Some(Continuation::Prompt),
+            Some("off") => Some(Continuation::Off),
+            Some(_) => {
+                return Err(wrong("AI_CONTINUATION", "must be auto, prefill, prompt or off"));
+            }
+        },
+    };
+    let first = service(from, &FIRST, &manner)?;
+    let fallback = service(from, &FALLBACK, &manner)?;
+    if first.is_none() && fallback.is_some() {
+        return Err(wrong(FIRST.url, "is missing, but AI_FALLBACK_URL is set; set both"));
+    }
+    Ok(first.into_iter().chain(fallback).collect())
+}
+
+/// The service of these names; `None` without a URL.
+fn service(from: &Variables, names: &Names, manner: &Manner) -> Result<Option<ServiceSettings>, SettingError> {
+    let provider = match from.text(names.provider) {
+        None | Some("openai") => "openai",
+        Some("custom") => "custom",
+        Some("anthropic") => "anthropic",
+        Some(_) => return Err(wrong(names.provider, "must be openai, anthropic or custom")),
+    };
+    let Some(base_url) = from.text(names.url).map(str::to_owned) else {
+        return Ok(None);
+    };
+    let api_key: Option<Secret> = from.secret(names.key);
+    let model = |default: &str| from.text(names.model).unwrap_or(default).to_owned();
+    Ok(Some(match provider {
+        "anthropic" => ServiceSettings::Anthropic(AnthropicConfig {
+            base_url,
+            api_key,
+            model: model("claude-sonnet-4-5"),
+            max_output_tokens: manner.max_output_tokens.unwrap_or(MAX_OUTPUT_TOKENS),
+            timeouts: manner.timeouts,
+            continuation: manner.continuation.unwrap_or(Continuation::Prefill),
+        }),
+        provider_name => ServiceSettings::OpenAi(OpenAiConfig {
+            base_url,
+            api_key,
+            model: model("gpt-4o-mini"),
+            max_output_tokens: manner.max_output_tokens,
+            timeouts: manner.timeouts,
+            continuation: manner.continuation.unwrap_or(Continuation::Prompt),
+            provider_name,
+        }),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AI: [&str; 14] = [
+        "AI_MODEL_URL",
+        "AI_MODEL_API_KEY",
+        "AI_MODEL_PROVIDER",
+        "AI_MODEL_NAME",
+        "AI_FALLBACK_URL",
+        "AI_FALLBACK_API_KEY",
+        "AI_FALLBACK_PROVIDER",
+        "AI_FALLBACK_NAME",
+        "AI_MAX_OUTPUT_TOKENS",
+        "AI_CONTINUATION",
+        "AI_CONNECT_TIMEOUT_SECONDS",
+        "AI_FIRST_BYTE_TIMEOUT_SECONDS",
+        "AI_IDLE_TIMEOUT_SECONDS",
+        "AI_TOTAL_TIMEOUT_SECONDS",
+    ];
+
+    fn ai(variables: &[(&str, &str)]) -> Result<Vec<ServiceSettings>, SettingError> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        read(&Variables(variables.iter().map(own).collect()))
+    }
+
+    #[test]
+    fn a_provider_brings_its_own_defaults() {
+        let settings = ai(&[
+            ("AI_MODEL_URL", "https://api.anthropic.com"),
+            ("AI_MODEL_PROVIDER", "anthropic"),
+            ("AI_FALLBACK_URL", "http://localhost:11434"),
+            ("AI_FALLBACK_PROVIDER", "custom"),
+            ("AI_FALLBACK_NAME", "llama3.2"),
+        ])
+        .unwrap();
+        let [ServiceSettings::Anthropic(first), ServiceSettings::OpenAi(fallback)] = &*settings else {
+            panic!("not what was set");
+        };
+        assert_eq!(
+            (&*first.model, first.max_output_tokens, first.continuation),
+            ("claude-sonnet-4-5", 4096, Continuation::Prefill)
+        );
+        assert_eq!(
+            (&*fallback.model, fallback.max_output_tokens, fallback.continuation),
+            ("llama3.2", None, Continuation::Prompt)
+        );
+        assert_eq!(fallback.provider_name, "custom");
+        assert_eq!(fallback.timeouts, first.timeouts);
+    }
+
+    #[test]
+    fn what_is_said_for_all_counts_for_all() {
+        let settings = ai(&[
+            ("AI_MODEL_URL", "https://api.openai.com"),
+            ("AI_MAX_OUTPUT_TOKENS", "512"),
+            ("AI_CONTINUATION", "off"),
+        ])
+        .unwrap();
+        let [ServiceSettings::OpenAi(first)] = &*settings else {
+            panic!("not what was set");
+        };
+        assert_eq!(
+            (first.max_output_tokens, first.continuation),
+            (Some(512), Continuation::Off)
+        );
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        for (name, value) in [
+            ("AI_MODEL_PROVIDER", "oracle"),
+            ("AI_FALLBACK_PROVIDER", "oracle"),
+            ("AI_MAX_OUTPUT_TOKENS", "0"),
+            ("AI_CONTINUATION", "maybe"),
+            ("AI_TOTAL_TIMEOUT_SECONDS", "900"),
+        ] {
+            let error = ai(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+        let alone = ai(&[("AI_FALLBACK_URL", "http://x")]).map(|_| ()).unwrap_err();
+        assert!(alone.to_string().starts_with("AI_MODEL_URL"), "{alone}");
+    }
+
+    #[test]
+    fn every_setting_is_explained_and_reaches_the_containers() {
+        let listed = |text: &'static str, sign: char| -> Vec<&str> {
+            let names = text.lines().filter_map(|line| line.trim().split_once(sign));
+            names
+                .map(|(name, _)| name)
+                .filter(|name| name.starts_with("AI_"))
+                .collect()
+        };
+        let mut example = listed(include_str!("../../.env.example"), '=');
+        let mut compose = listed(include_str!("../../docker-compose.yml"), ':');
+        let mut known = AI.to_vec();
+        for list in [&mut example, &mut compose, &mut known] {
+            list.sort_unstable();
+        }
+        assert_eq!(example, known);
+        assert_eq!(compose, known);
+    }
+}

@@ -1,0 +1,54 @@
+//! How a server that speaks Anthropic's dialect is reached.
+
+use reqwest::header::{HeaderMap, HeaderValue};
+
+use super::super::AiError;
+use super::super::config::{Continuation, Timeouts, base, key_header, model};
+use crate::Secret;
+
+/// The version of the interface this module speaks.
+const VERSION: &str = "2023-06-01";
+
+/// How to reach a server that speaks Anthropic's messages dialect.
+#[derive(Debug, Clone)]
+pub struct AnthropicConfig {
+    /// What `/messages` is added to. With an empty path, `/v1` is put in between.
+    pub base_url: String,
+    /// The key; `None` or an empty one sends no `x-api-key` at all, which gateways that hold the key accept.
+    pub api_key: Option<Secret>,
+    /// The model to ask for, in the provider's words.
+    pub model: String,
+    /// The longest answer, in the provider's tokens, where the prompt does not say. The interface demands one.
+    pub max_output_tokens: u32,
+    /// How long we wait.
+    pub timeouts: Timeouts,
+    /// How an answer is continued. A model that refuses [`Continuation::Prefill`] is asked to go on instead.
+    pub continuation: Continuation,
+}
+
+pub(super) struct Settings {
+    pub(super) base: String,
+    pub(super) headers: HeaderMap,
+    pub(super) model: String,
+    pub(super) max_output_tokens: u32,
+    pub(super) timeouts: Timeouts,
+    pub(super) continuation: Continuation,
+}
+
+impl Settings {
+    pub(super) fn new(config: AnthropicConfig) -> Result<Self, AiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-version", HeaderValue::from_static(VERSION));
+        if let Some(key) = key_header(config.api_key.as_ref(), "")? {
+            headers.insert("x-api-key", key);
+        }
+        Ok(Self {
+            base: base(&config.base_url)?,
+            headers,
+            model: model(config.model)?,
+            max_output_tokens: config.max_output_tokens,
+            timeouts: config.timeouts,
+            continuation: config.continuation,
+        })
+    }
+}

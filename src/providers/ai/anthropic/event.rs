@@ -1,0 +1,133 @@
+//! The events of an answer, and what they say.
+
+use cura_domain::message::{FinishReason, Usage};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::super::Failure;
+use super::super::pieces::Signal;
+use super::super::refusal::Refusal;
+use super::refusal;
+
+#[derive(Deserialize)]
+struct Kind {
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+struct MessageStart {
+    message: Start,
+}
+
+#[derive(Deserialize)]
+struct Start {
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    usage: Option<Tokens>,
+}
+
+#[derive(Deserialize)]
+struct BlockDelta {
+    delta: Delta,
+}
+
+#[derive(Deserialize)]
+struct Delta {
+    r#type: String,
+    #[serde(default)]
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct MessageDelta {
+    #[serde(default)]
+    delta: Option<End>,
+    #[serde(default)]
+    usage: Option<Tokens>,
+}
+
+#[derive(Deserialize)]
+struct End {
+    #[serde(default)]
+    stop_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    #[serde(default)]
+    input_tokens: Option<i64>,
+    #[serde(default)]
+    cache_creation_input_tokens: Option<i64>,
+    #[serde(default)]
+    cache_read_input_tokens: Option<i64>,
+    #[serde(default)]
+    output_tokens: Option<i64>,
+}
+
+/// Reads the events of one answer: what a prompt cost comes at its beginning, what the answer cost at its end.
+#[derive(Default)]
+pub(super) struct Reader {
+    input_tokens: Option<i64>,
+}
+
+impl Reader {
+    /// What an event says; `None` when it says nothing, not even that the model is at work.
+    pub(super) fn read(&mut self, event: &str) -> Result<Option<Signal>, Failure> {
+        let mut signal = Signal::default();
+        match &*parse::<Kind>(event)?.r#type {
+            "message_start" => {
+                let start = parse::<MessageStart>(event)?.message;
+                signal.model = start.model;
+                signal.usage = start.usage.and_then(|tokens| self.usage(&tokens));
+            }
+            "content_block_delta" => {
+                let delta = parse::<BlockDelta>(event)?.delta;
+                // Others are thoughts, signatures and arguments of tools: work, but nothing to read.
+                signal.text = delta.text.filter(|_| delta.r#type == "text_delta");
+            }
+            "message_delta" => {
+                let delta = parse::<MessageDelta>(event)?;
+                signal.finish = delta.delta.and_then(|end| end.stop_reason).as_deref().map(finish);
+                signal.usage = delta.usage.and_then(|tokens| self.usage(&tokens));
+            }
+            "message_stop" => signal.done = true,
+            "content_block_start" | "content_block_stop" => {}
+            "error" => {
+                let error = parse::<Value>(event)?.get_mut("error").map(Value::take);
+                return Err(refusal::judge(&Refusal::within(error.unwrap_or_default())));
+            }
+            // `ping`, and what the interface may add one day.
+            _ => return Ok(None),
+        }
+        Ok(Some(signal))
+    }
+
+    fn usage(&mut self, tokens: &Tokens) -> Option<Usage> {
+        let credible = |count: Option<i64>| count.filter(|&count| count >= 0);
+        let cached = [tokens.cache_creation_input_tokens, tokens.cache_read_input_tokens];
+        let input = credible(tokens.input_tokens)
+            .map(|input| cached.into_iter().filter_map(credible).fold(input, i64::saturating_add));
+        // The end may repeat what the beginning said, or say it only then.
+        self.input_tokens = self.input_tokens.max(input);
+        Some(Usage {
+            input_tokens: self.input_tokens?,
+            output_tokens: credible(tokens.output_tokens)?,
+            estimated: false,
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(event: &str) -> Result<T, Failure> {
+    serde_json::from_str(event).map_err(|_| Failure::Protocol("an event that is not of the dialect"))
+}
+
+fn finish(word: &str) -> FinishReason {
+    match word {
+        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
+        "refusal" => FinishReason::ContentFilter,
+        // `end_turn`, `stop_sequence`, `pause_turn`, `tool_use`: the model was done.
+        _ => FinishReason::Stop,
+    }
+}

@@ -1,0 +1,106 @@
+//! Anthropic's messages, spoken over plain HTTP: no official crate exists that somebody keeps.
+
+mod config;
+mod event;
+mod refusal;
+mod request;
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::stream;
+use tokio::time::Instant;
+
+use super::config::Continuation;
+use super::http::{self, Body};
+use super::pieces::{self, Signals};
+use super::refusal::Refusal;
+use super::turns::{Way, turns};
+use super::{AiError, AnswerStream, Failure, Prompt};
+pub use config::AnthropicConfig;
+use config::Settings;
+use event::Reader;
+use request::Request;
+
+pub(super) const PROVIDER: &str = "anthropic";
+
+#[derive(Clone)]
+pub(super) struct Anthropic {
+    http: reqwest::Client,
+    settings: Arc<Settings>,
+}
+
+impl Anthropic {
+    pub(super) fn new(config: AnthropicConfig) -> Result<Self, AiError> {
+        let settings = Settings::new(config)?;
+        Ok(Self {
+            http: http::client(&settings.timeouts)?,
+            settings: Arc::new(settings),
+        })
+    }
+
+    pub(super) fn model(&self) -> &str {
+        &self.settings.model
+    }
+
+    pub(super) fn continuation(&self) -> Continuation {
+        self.settings.continuation
+    }
+
+    pub(super) async fn stream(&self, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+        let began = Instant::now();
+        let timeouts = self.settings.timeouts;
+        let turns = turns(prompt, way);
+        let request = self
+            .http
+            .post(format!("{}/messages", self.settings.base))
+            .headers(self.settings.headers.clone())
+            .json(&Request::new(&self.settings, prompt, &turns));
+        let body = http::accepted(began, &timeouts, async {
+            let sent = request.send().await;
+            let response = sent.map_err(|error| http::transport(&error, &timeouts))?;
+            if !response.status().is_success() {
+                return Err(refusal::judge(&Refusal::read(response).await?));
+            }
+            http::not_a_page(&response)?;
+            Ok(Body::new(response))
+        })
+        .await?;
+        Ok(pieces::answer(signals(body), timeouts, began))
+    }
+
+    pub(super) async fn probe(&self) -> Result<(), AiError> {
+        let url = format!("{}/models", self.settings.base);
+        let request = self.http.get(url).headers(self.settings.headers.clone());
+        http::probe(request, &self.settings.timeouts).await
+    }
+}
+
+/// What the events of `body` say; read one at a time, as they are wanted.
+fn signals(body: Body) -> Signals {
+    Box::pin(stream::unfold(
+        (body, Reader::default()),
+        |(mut body, mut reader)| async move {
+            loop {
+                let signal = match body.next().await {
+                    Ok(Some(event)) => reader.read(&event),
+                    Ok(None) => return None,
+                    Err(failure) => Err::<_, Failure>(failure),
+                };
+                // An event that says nothing is no progress: whoever waits goes on waiting.
+                if let Some(signal) = signal.transpose() {
+                    return Some((signal, (body, reader)));
+                }
+            }
+        },
+    ))
+}
+
+impl fmt::Debug for Anthropic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Anthropic")
+            .field("base", &self.settings.base)
+            .field("model", &self.settings.model)
+            .finish()
+    }
+}

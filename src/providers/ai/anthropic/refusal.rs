@@ -1,0 +1,77 @@
+//! What Anthropic means by its errors, whether sent instead of an answer or within one.
+
+use super::super::Failure;
+use super::super::refusal::Refusal;
+
+pub(super) fn judge(refusal: &Refusal) -> Failure {
+    let (kind, message) = (refusal.word("type"), refusal.word("message"));
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    // An empty account is a 400 that has only prose to tell it from others.
+    if kind == "billing_error" || refusal.status == Some(402) || says(&["credit balance is too low"]) {
+        return Failure::QuotaExhausted;
+    }
+    if kind == "request_too_large"
+        || refusal.status == Some(413)
+        || says(&["prompt is too long", "exceed context limit", "context window"])
+    {
+        return Failure::ContextTooLong;
+    }
+    match (refusal.status, &*kind) {
+        (Some(401 | 403), _) | (None, "authentication_error" | "permission_error") => refusal.unauthorized(),
+        (Some(429), _) | (None, "rate_limit_error") => refusal.rate_limited(),
+        // 529: everybody's requests are too many, not ours.
+        (Some(408 | 409 | 425 | 500..), _) => refusal.unavailable(),
+        (Some(_), _) | (None, "invalid_request_error" | "not_found_error") => refusal.refused(),
+        // `overloaded_error`, `api_error`, `timeout_error`, and what may be added one day.
+        (None, _) => refusal.unavailable(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn prose_tells_some_bad_requests_apart() {
+        for (message, failure) in [
+            (
+                "prompt is too long: 210000 tokens > 200000 maximum",
+                Failure::ContextTooLong,
+            ),
+            (
+                "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
+                Failure::ContextTooLong,
+            ),
+            (
+                "Your credit balance is too low to access the Anthropic API.",
+                Failure::QuotaExhausted,
+            ),
+            ("messages: roles must alternate", Failure::Refused { status: Some(400) }),
+        ] {
+            let error = json!({ "type": "invalid_request_error", "message": message });
+            assert_eq!(judge(&Refusal::with(400, error)), failure, "{message}");
+        }
+    }
+
+    #[test]
+    fn an_error_within_an_answer_is_judged_by_its_name() {
+        for (kind, failure) in [
+            ("rate_limit_error", Failure::RateLimited { retry_after: None }),
+            ("authentication_error", Failure::Unauthorized { status: None }),
+            ("billing_error", Failure::QuotaExhausted),
+            ("request_too_large", Failure::ContextTooLong),
+            ("invalid_request_error", Failure::Refused { status: None }),
+            (
+                "overloaded_error",
+                Failure::Unavailable {
+                    status: None,
+                    retry_after: None,
+                },
+            ),
+        ] {
+            assert_eq!(judge(&Refusal::within(json!({ "type": kind }))), failure, "{kind}");
+        }
+    }
+}

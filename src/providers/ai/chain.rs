@@ -1,0 +1,166 @@
+//! Who is asked, and who instead: every voice behind its gate, in order, until one begins to answer.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+
+use tokio::time::Instant;
+
+use super::gate::{Gate, Pass};
+use super::voice::Voice;
+use super::{AiError, AnswerStream, Failure, Piece, Prompt, Speaking};
+
+/// A voice and its gate; the demo voice has none.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) voice: Voice,
+    gate: Option<Gate>,
+}
+
+impl Link {
+    pub(super) fn new(voice: Voice) -> Self {
+        let gate = match &voice {
+            Voice::Demo(_) => None,
+            voice => Some(Gate::new(voice.provider())),
+        };
+        Self { voice, gate }
+    }
+
+    /// How long this voice may not be asked; `None` when it may.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.gate.as_ref().and_then(|gate| gate.wait(Instant::now()))
+    }
+
+    /// Asks and waits for the first piece.
+    async fn ask(&self, prompt: &Prompt) -> Result<Speaking, AiError> {
+        let pass = self.gate.as_ref().map(|gate| gate.enter(Instant::now()));
+        let pass = pass.transpose().map_err(closed)?;
+        let begun = match self.voice.ask(prompt).await {
+            Ok(mut pieces) => match pieces.next().await {
+                Some(first) => first.map(|first| (first, pieces)),
+                None => Err(AiError::new(Failure::Protocol("an answer without an end"), true)),
+            },
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok((first, pieces)) => Ok(Speaking {
+                pieces: watched(first, pieces, pass),
+                provider: self.voice.provider(),
+                model: self.voice.model().to_owned(),
+            }),
+            Err(error) => {
+                if let Some(pass) = pass {
+                    pass.failed(&error, Instant::now());
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The first voice that begins to answer. Nothing that failed before can be seen by readers.
+pub(super) async fn ask<'a>(links: impl Iterator<Item = &'a Link>, prompt: &Prompt) -> Result<Speaking, AiError> {
+    let mut worst: Option<AiError> = None;
+    for link in links {
+        if !prompt.written.is_empty() && !link.voice.can_continue() {
+            continue;
+        }
+        match link.ask(prompt).await {
+            Ok(speaking) => return Ok(speaking),
+            // The caller shortens the prompt and asks again.
+            Err(error) if matches!(error.failure(), Failure::ContextTooLong) => return Err(error),
+            Err(error) => worst = Some(worst.map_or(error.clone(), |worst| more_useful(worst, error))),
+        }
+    }
+    // Nobody can go on with an answer.
+    Err(worst.unwrap_or(AiError::new(Failure::Refused { status: None }, true)))
+}
+
+/// What to report of two failures: one that may pass, and of two such the one that may pass sooner.
+fn more_useful(earlier: AiError, later: AiError) -> AiError {
+    let wait = |error: &AiError| error.retryable().then(|| error.retry_after().unwrap_or_default());
+    match (wait(&earlier), wait(&later)) {
+        (None, Some(_)) => later,
+        (Some(of_earlier), Some(of_later)) if of_later < of_earlier => later,
+        _ => earlier,
+    }
+}
+
+/// What a gate that lets nobody through means to the caller.
+fn closed(wait: Duration) -> AiError {
+    AiError::new(
+        Failure::Unavailable {
+            status: None,
+            retry_after: Some(wait),
+        },
+        true,
+    )
+}
+
+struct Watched {
+    first: Option<Piece>,
+    pieces: AnswerStream,
+    pass: Option<Pass>,
+}
+
+/// `first`, then the other pieces; tells the gate how the answer ends.
+fn watched(first: Piece, pieces: AnswerStream, mut pass: Option<Pass>) -> AnswerStream {
+    if let Some(pass) = &mut pass {
+        pass.begun();
+    }
+    if matches!(first, Piece::Finished { .. })
+        && let Some(pass) = pass.take()
+    {
+        pass.succeeded();
+    }
+    let watched = Watched {
+        first: Some(first),
+        pieces,
+        pass,
+    };
+    AnswerStream::new(stream::unfold(watched, |mut watched| async move {
+        if let Some(first) = watched.first.take() {
+            return Some((Ok(first), watched));
+        }
+        let piece = watched.pieces.next().await?;
+        match (&piece, watched.pass.take()) {
+            (Ok(Piece::Text(_)), pass) => watched.pass = pass,
+            (Ok(Piece::Finished { .. }), Some(pass)) => pass.succeeded(),
+            (Err(error), Some(pass)) => pass.failed(error, Instant::now()),
+            (_, None) => {}
+        }
+        Some((piece, watched))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limited(seconds: Option<u64>) -> AiError {
+        let retry_after = seconds.map(Duration::from_secs);
+        AiError::new(Failure::RateLimited { retry_after }, true)
+    }
+
+    #[test]
+    fn the_failure_that_passes_soonest_is_reported() {
+        let refused = AiError::new(Failure::Refused { status: Some(404) }, true);
+        let quota = AiError::new(Failure::QuotaExhausted, true);
+        assert_eq!(more_useful(quota.clone(), refused.clone()), quota);
+        assert_eq!(more_useful(refused, limited(Some(9))), limited(Some(9)));
+        assert_eq!(more_useful(limited(Some(9)), limited(Some(2))), limited(Some(2)));
+        assert_eq!(more_useful(limited(Some(9)), limited(None)), limited(None));
+        assert_eq!(more_useful(limited(Some(9)), quota), limited(Some(9)));
+    }
+
+    #[tokio::test]
+    async fn who_cannot_go_on_is_not_asked_to() {
+        let prompt = Prompt {
+            messages: Vec::new(),
+            max_output_tokens: None,
+            written: "x".to_owned(),
+        };
+        let error = ask(std::iter::empty(), &prompt).await.unwrap_err();
+        assert_eq!(error.failure(), &Failure::Refused { status: None });
+    }
+}

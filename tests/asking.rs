@@ -1,0 +1,117 @@
+//! Asking an `Ai` directly, with short waits, and hearing the whole answer.
+
+use std::time::Duration;
+
+use cura_domain::message::{FinishReason, Role, Usage};
+use cura_domain::prompt::PromptMessage;
+use cura_providers::Secret;
+use cura_providers::ai::{
+    Ai, AiError, AnswerStream, AnthropicConfig, Continuation, OpenAiConfig, Piece, Prompt, Timeouts,
+};
+use futures_util::StreamExt;
+
+/// A key that must never be seen anywhere.
+pub const KEY: &str = "sk-very-secret";
+
+/// What one call gave.
+#[derive(Debug)]
+pub struct Heard {
+    /// All of the text.
+    pub text: String,
+    /// How it ended.
+    pub end: Result<(FinishReason, Option<Usage>, Option<String>), AiError>,
+    /// Who answered, when somebody did: the provider and the model that was asked for.
+    pub by: Option<(&'static str, String)>,
+}
+
+/// Waits short enough for tests, long enough for a busy machine.
+pub const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(2),
+    first_byte: Duration::from_millis(800),
+    idle: Duration::from_millis(800),
+    total: Duration::from_secs(20),
+};
+
+/// A custom server that speaks OpenAI's dialect.
+pub fn openai(url: &str) -> OpenAiConfig {
+    OpenAiConfig {
+        base_url: url.to_owned(),
+        api_key: Some(Secret::from(KEY)),
+        model: "some-model".to_owned(),
+        max_output_tokens: None,
+        timeouts: TIMEOUTS,
+        continuation: Continuation::Prompt,
+        provider_name: "custom",
+    }
+}
+
+/// A server that speaks Anthropic's dialect.
+pub fn anthropic(url: &str) -> AnthropicConfig {
+    AnthropicConfig {
+        base_url: url.to_owned(),
+        api_key: Some(Secret::from(KEY)),
+        model: "some-claude".to_owned(),
+        max_output_tokens: 4096,
+        timeouts: TIMEOUTS,
+        continuation: Continuation::Prefill,
+    }
+}
+
+/// "Hi".
+pub fn prompt() -> Prompt {
+    going_on("")
+}
+
+/// "Hi", of whose answer this exists already.
+pub fn going_on(written: &str) -> Prompt {
+    Prompt {
+        messages: vec![PromptMessage {
+            role: Role::User,
+            content: "Hi".to_owned(),
+        }],
+        max_output_tokens: None,
+        written: written.to_owned(),
+    }
+}
+
+/// Asks and hears everything.
+pub async fn ask(ai: &Ai, prompt: Prompt) -> Heard {
+    match ai.ask(prompt).await {
+        Ok(speaking) => {
+            let (text, end) = hear(speaking.pieces).await;
+            let by = Some((speaking.provider, speaking.model));
+            Heard { text, end, by }
+        }
+        Err(error) => {
+            assert!(error.before_first_byte());
+            Heard {
+                text: String::new(),
+                end: Err(error),
+                by: None,
+            }
+        }
+    }
+}
+
+/// The text, and how it ended.
+async fn hear(mut pieces: AnswerStream) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
+    let mut text = String::new();
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(Piece::Text(piece)) => {
+                assert!(!piece.is_empty());
+                text.push_str(&piece);
+            }
+            Ok(Piece::Finished { reason, usage, model }) => {
+                assert!(pieces.next().await.is_none(), "something follows the end");
+                return (text, Ok((reason, usage, model)));
+            }
+            Err(error) => {
+                assert_eq!(error.before_first_byte(), text.is_empty());
+                assert!(!format!("{error} {error:?}").contains(KEY));
+                return (text, Err(error));
+            }
+        }
+    }
+    panic!("the stream ended without an end: {text:?}");
+}
