@@ -1,5 +1,7 @@
 //! An AI service that speaks OpenAI's dialect and does as it is told, on a real socket.
 
+pub mod anthropic;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounts;
+mod anthropic;
 mod bad_requests;
 mod conversations;
 mod erasing;
+mod failover;
 mod limits;
 mod live;
 mod outages;

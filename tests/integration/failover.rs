@@ -1,0 +1,236 @@
+//! Who answers when somebody fails, and who is left alone for a while.
+
+use std::time::Duration;
+
+use cura_providers::ai::{Ai, Continuation, DemoConfig, OpenAiConfig};
+use cura_tests::asking::{anthropic, ask, going_on, openai, prompt};
+use cura_tests::provider::anthropic::answer as anthropic_answer;
+use cura_tests::provider::{Asked, answer, chunk, refusal};
+use cura_tests::{ScriptedProvider, Step, eventually};
+use futures_util::StreamExt;
+use serde_json::json;
+
+const BY_FALLBACK: (&str, &str) = ("anthropic", "some-claude");
+
+/// A first voice that does this, and a fallback that says "Here I am".
+async fn pair(steps: Vec<Step>) -> (ScriptedProvider, ScriptedProvider, Ai) {
+    let first = ScriptedProvider::start(move |_, _: &Asked| steps.clone()).await;
+    let fallback = ScriptedProvider::start(|_, _: &Asked| anthropic_answer(&["Here", " I am"], Duration::ZERO)).await;
+    let ai = Ai::openai(openai(&first.url()))
+        .unwrap()
+        .or(Ai::anthropic(anthropic(&fallback.url())).unwrap());
+    (first, fallback, ai)
+}
+
+fn down() -> Vec<Step> {
+    refusal("500 Internal Server Error", "", &json!({}))
+}
+
+#[tokio::test]
+async fn whatever_fails_before_the_first_word_is_not_noticed() {
+    for steps in [
+        down(),
+        refusal("401 Unauthorized", "", &json!({})),
+        refusal("429 Too Many Requests", "Retry-After: 9\r\n", &json!({})),
+        refusal("404 Not Found", "", &json!({})),
+        vec![Step::Cut],
+        vec![Step::Head, Step::Cut],
+        vec![Step::Head, Step::End],
+        vec![Step::Head, Step::Hang],
+        vec![Step::Head, Step::Write("data: junk\n\n".to_owned()), Step::Hang],
+        vec![Step::Hang],
+    ] {
+        let (first, fallback, ai) = pair(steps.clone()).await;
+        assert_eq!((ai.provider(), ai.model()), ("custom", "some-model"));
+        let heard = ask(&ai, prompt()).await;
+        heard.end.unwrap();
+        assert_eq!(heard.text, "Here I am", "{steps:?}");
+        let (provider, model) = heard.by.unwrap();
+        assert_eq!((provider, &*model), BY_FALLBACK);
+        assert_eq!((first.asked().len(), fallback.asked().len()), (1, 1), "{steps:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_is_not_noticed() {
+    let fallback = ScriptedProvider::saying(&["Here", " I am"], Duration::ZERO).await;
+    let nobody = format!("http://127.0.0.1:{}", cura_tests::redis::free_port());
+    let ai = Ai::anthropic(anthropic(&nobody))
+        .unwrap()
+        .or(Ai::openai(openai(&fallback.url())).unwrap());
+    let heard = ask(&ai, prompt()).await;
+    assert_eq!((heard.text.as_str(), heard.by.unwrap().0), ("Here I am", "custom"));
+    ai.probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn after_the_first_word_nobody_else_is_asked() {
+    for end in [Step::Cut, Step::Hang] {
+        let (_first, fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), end]).await;
+        let heard = ask(&ai, prompt()).await;
+        assert_eq!((heard.text.as_str(), heard.by.unwrap().0), ("I am ", "custom"));
+        assert!(!heard.end.unwrap_err().before_first_byte());
+        assert!(fallback.asked().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_is_the_callers_to_shorten() {
+    let body = json!({ "error": { "code": "context_length_exceeded" } });
+    let (_first, fallback, ai) = pair(refusal("400 Bad Request", "", &body)).await;
+    assert_eq!(ask(&ai, prompt()).await.end.unwrap_err().code(), "context_too_long");
+    assert!(fallback.asked().is_empty());
+}
+
+#[tokio::test]
+async fn when_all_fail_the_failure_that_passes_soonest_is_told() {
+    let limited = |after: &str| {
+        refusal(
+            "429 Too Many Requests",
+            &format!("Retry-After: {after}\r\n"),
+            &json!({}),
+        )
+    };
+    let unauthorized = refusal("401 Unauthorized", "", &json!({}));
+    for (first, second, code, after) in [
+        (limited("9"), limited("3"), "provider_rate_limited", Some(3)),
+        (unauthorized.clone(), limited("3"), "provider_rate_limited", Some(3)),
+        (
+            unauthorized,
+            refusal("404 Not Found", "", &json!({})),
+            "provider_unauthorized",
+            None,
+        ),
+    ] {
+        let one = ScriptedProvider::start(move |_, _: &Asked| first.clone()).await;
+        let two = ScriptedProvider::start(move |_, _: &Asked| second.clone()).await;
+        let ai = Ai::openai(openai(&one.url()))
+            .unwrap()
+            .or(Ai::openai(openai(&two.url())).unwrap());
+        let error = ask(&ai, prompt()).await.end.unwrap_err();
+        assert_eq!(
+            (error.code(), error.retry_after()),
+            (code, after.map(Duration::from_secs))
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_fails_five_times_is_left_alone_and_then_tried_again() {
+    let provider = ScriptedProvider::start(|number, _: &Asked| {
+        if number < 5 {
+            down()
+        } else {
+            answer(&["back"], Duration::ZERO)
+        }
+    })
+    .await;
+    let ai = Ai::openai(openai(&provider.url())).unwrap();
+    for _ in 0..5 {
+        assert_eq!(ai.closed_for(), None);
+        ask(&ai, prompt()).await.end.unwrap_err();
+    }
+    let wait = ai.closed_for().unwrap();
+    assert!(wait <= Duration::from_secs(5), "{wait:?}");
+    let error = ask(&ai, prompt()).await.end.unwrap_err();
+    assert_eq!(error.code(), "provider_unavailable");
+    assert!(error.retry_after().unwrap() <= wait);
+    assert_eq!(provider.asked().len(), 5, "it was not left alone");
+    eventually("somebody may try again", async || {
+        ai.clone().closed_for().is_none().then_some(())
+    })
+    .await;
+    assert_eq!(ask(&ai, prompt()).await.text, "back");
+    assert_eq!(ai.closed_for(), None);
+    assert_eq!(provider.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn while_one_is_left_alone_the_other_answers_at_once() {
+    let (first, fallback, ai) = pair(refusal("401 Unauthorized", "", &json!({}))).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&ai, prompt()).await.text, "Here I am");
+    }
+    assert_eq!((first.asked().len(), fallback.asked().len()), (1, 3));
+    assert_eq!(ai.closed_for(), None, "the fallback may be asked");
+}
+
+#[tokio::test]
+async fn who_breaks_off_in_the_middle_again_and_again_is_left_alone_too() {
+    let (first, fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Cut]).await;
+    for _ in 0..5 {
+        assert_eq!(ask(&ai, prompt()).await.text, "I am ");
+    }
+    assert_eq!(ask(&ai, prompt()).await.text, "Here I am");
+    assert_eq!((first.asked().len(), fallback.asked().len()), (5, 1));
+}
+
+#[tokio::test]
+async fn giving_up_closes_the_connection_to_whoever_is_asked() {
+    let (first, fallback, ai) = pair(vec![Step::Head, Step::Hang]).await;
+    let gave_up = tokio::time::timeout(Duration::from_millis(200), ai.ask(prompt())).await;
+    assert!(gave_up.is_err());
+    eventually("the first is hung up on", async || {
+        (first.open_connections() == 0).then_some(())
+    })
+    .await;
+    assert!(fallback.asked().is_empty());
+    let (first, _fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Hang]).await;
+    let mut pieces = ai.ask(prompt()).await.unwrap().pieces;
+    pieces.next().await.unwrap().unwrap();
+    assert_eq!(first.open_connections(), 1);
+    drop(pieces);
+    eventually("the first is hung up on", async || {
+        (first.open_connections() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_goes_on_with_another_voice_without_repeating_itself() {
+    let first = ScriptedProvider::start(|_, _: &Asked| down()).await;
+    let fallback = ScriptedProvider::saying(&["Hello", " wor", "ld!"], Duration::ZERO).await;
+    let ai = Ai::openai(openai(&first.url()))
+        .unwrap()
+        .or(Ai::openai(openai(&fallback.url())).unwrap());
+    let heard = ask(&ai, going_on("Hello wo")).await;
+    heard.end.unwrap();
+    assert_eq!(heard.text, "rld!");
+    let asked = fallback.asked();
+    let messages = asked[0].body["messages"].as_array().unwrap();
+    assert_eq!(messages[1], json!({ "role": "assistant", "content": "Hello wo" }));
+    assert_eq!((messages.len(), &messages[2]["role"]), (3, &json!("user")));
+}
+
+#[tokio::test]
+async fn who_cannot_go_on_is_passed_over() {
+    let off = |url: &str| {
+        Ai::openai(OpenAiConfig {
+            continuation: Continuation::Off,
+            ..openai(url)
+        })
+        .unwrap()
+    };
+    let (first, fallback, _) = pair(answer(&["x"], Duration::ZERO)).await;
+    let ai = off(&first.url()).or(Ai::anthropic(anthropic(&fallback.url())).unwrap());
+    assert!(ai.can_continue());
+    assert_eq!(ask(&ai, going_on("I say: ")).await.by.unwrap().0, "anthropic");
+    assert!(first.asked().is_empty());
+    assert!(!off(&first.url()).can_continue());
+}
+
+#[tokio::test]
+async fn the_demo_voice_goes_on_with_its_own_words_only() {
+    let ai = Ai::demo_with(DemoConfig {
+        word_delay: Duration::ZERO,
+    });
+    let whole = ask(&ai, prompt()).await.text;
+    let (written, rest) = whole.split_at(31);
+    assert_eq!(ask(&ai, going_on(written)).await.text, rest);
+    assert_eq!(ask(&ai, going_on(&whole)).await.text, "");
+    assert_eq!(
+        ask(&ai, going_on("Something else")).await.end.unwrap_err().code(),
+        "provider_refused"
+    );
+    assert_eq!(ai.closed_for(), None);
+}
