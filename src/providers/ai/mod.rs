@@ -18,6 +18,7 @@ mod overlap;
 mod pieces;
 mod refusal;
 mod stream;
+mod tokens;
 mod turns;
 mod voice;
 
@@ -35,6 +36,7 @@ pub use demo::DemoConfig;
 pub use error::{AiError, Failure, Waiting};
 pub use openai::OpenAiConfig;
 pub use stream::AnswerStream;
+pub use tokens::TokenCounter;
 use voice::Voice;
 
 /// What the model is asked.
@@ -161,6 +163,14 @@ impl Ai {
     pub fn closed_for(&self) -> Option<Duration> {
         let waits: Option<Vec<Duration>> = self.links().map(Link::wait).collect();
         waits?.into_iter().min()
+    }
+
+    /// Counts tokens as the first voice does.
+    pub fn token_counter(&self) -> TokenCounter {
+        match &self.first.voice {
+            Voice::OpenAi(openai) if openai.is_official() => TokenCounter::of_openai(openai.model()),
+            _ => TokenCounter::estimate(),
+        }
     }
 
     /// Asks one after the other until somebody begins to answer, and resolves with the first piece at hand, so an error

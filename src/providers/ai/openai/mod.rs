@@ -55,6 +55,10 @@ impl OpenAi {
         self.settings.continuation
     }
 
+    pub(super) fn is_official(&self) -> bool {
+        self.settings.is_official()
+    }
+
     pub(super) async fn stream(&self, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
         let began = Instant::now();
         let guard = Arc::new(Guard::new());
