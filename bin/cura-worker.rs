@@ -38,7 +38,7 @@ async fn work(settings: Settings, arguments: Arguments) -> Result<(), StartError
         () = stop.cancelled() => return Ok(()),
     }
     let wanted = |queue: &str| arguments.queues.is_empty() || arguments.queues.iter().any(|wanted| wanted == queue);
-    let workers = wiring::workers(&settings, &pool, live, ai, wanted);
+    let workers = wiring::workers(&settings, &pool, live, ai, wanted)?;
     tracing::info!(queues = ?QUEUES.iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "working");
     stop.cancelled().await;
     let drained = workers.shutdown(settings.shutdown_grace).await;

@@ -125,7 +125,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let ai = wiring::ai(&settings)?;
     let app = wiring::app(&settings, pool.clone(), live.clone(), ai.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
-    let workers = wiring::workers(&settings, &pool, live, ai, |_| true);
+    let workers = wiring::workers(&settings, &pool, live, ai, |_| true)?;
     welcome(address, &settings.ai);
     wiring::serve(&settings, listener, app, &limiter, stop).await;
     workers.shutdown(FINISH).await;

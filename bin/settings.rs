@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use cura_api::{InvalidProxies, Rates, TrustedProxies};
+use cura_app::budget::Allowance;
 use cura_providers::Secret;
 use secrecy::ExposeSecret;
 
@@ -18,6 +19,8 @@ pub use ai::ServiceSettings;
 
 /// The key of a Cura nobody has configured; refused in production.
 const DEVELOPMENT_KEY: &str = "development-only-key-never-use-it-in-production";
+/// What an answer is taken to cost before it is known, where nothing limits it.
+const USUAL_ANSWER_TOKENS: u32 = 1000;
 /// HS256 wants a key at least as long as its hash (RFC 7518, section 3.2).
 const MIN_KEY_BYTES: usize = 32;
 
@@ -63,6 +66,16 @@ pub struct Settings {
     pub password_hash_passes: u32,
     /// `AI_*`: who answers, in the order in which they are asked; nobody means the demo voice.
     pub ai: Vec<ServiceSettings>,
+    /// `AI_CONTEXT_TOKENS`
+    pub context_tokens: usize,
+    /// `AI_PERSONA_FILE`
+    pub persona_file: Option<PathBuf>,
+    /// `AI_TITLES`
+    pub titles: bool,
+    /// `USER_DAILY_TOKENS`, `USER_RUNNING_ANSWERS`
+    pub allowance: Allowance,
+    /// `CARE_RULES_FILE`
+    pub care_rules_file: Option<PathBuf>,
     /// `ALLOWED_ORIGINS`
     pub allowed_origins: Vec<String>,
     /// `RATE_LIMIT_*`
@@ -121,6 +134,16 @@ impl Settings {
             password_hash_memory_kib: from.within("PASSWORD_HASH_MEMORY_KIB", 19_456, 8..=1_048_576)?,
             password_hash_passes: from.within("PASSWORD_HASH_PASSES", 2, 1..=20)?,
             ai: ai::read(from)?,
+            context_tokens: from.within("AI_CONTEXT_TOKENS", 16_000, 500..=10_000_000)?,
+            persona_file: from.text("AI_PERSONA_FILE").map(PathBuf::from),
+            titles: from.parsed("AI_TITLES", true)?,
+            allowance: Allowance {
+                daily_tokens: from.parsed("USER_DAILY_TOKENS", 0)?,
+                // As many as may be asked for in a minute.
+                running_answers: from.parsed("USER_RUNNING_ANSWERS", from.parsed("RATE_LIMIT_CHAT", 30)?)?,
+                answer_tokens: from.parsed("AI_MAX_OUTPUT_TOKENS", USUAL_ANSWER_TOKENS)?,
+            },
+            care_rules_file: from.text("CARE_RULES_FILE").map(PathBuf::from),
             allowed_origins: origins(from, environment)?,
             rates: Rates {
                 auth: from.parsed("RATE_LIMIT_AUTH", 5)?,

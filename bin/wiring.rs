@@ -1,6 +1,8 @@
 //! Which implementation runs: the only place that knows.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -10,8 +12,10 @@ use cura_app::passwords::{HashCost, Passwords};
 use cura_app::session_watch::SessionWatch;
 use cura_app::tokens::{TokenLifetimes, Tokens};
 use cura_app::{App, Parts};
+use cura_domain::care::CareRules;
+use cura_domain::prompt::PERSONA;
 use cura_domain::{Clock, Entropy};
-use cura_jobs::{Concurrency, Jobs};
+use cura_jobs::{Concurrency, Jobs, Manner};
 use cura_live::{Limiter, Live, LiveConfig};
 use cura_providers::ai::Ai;
 use cura_queue::{Workers, WorkersConfig};
@@ -187,17 +191,66 @@ pub fn app(settings: &Settings, pool: PgPool, live: Live, ai: Ai) -> Result<App,
         data_dir: settings.data_dir.clone(),
         ai_probe: AiProbe::default(),
         session_watch: SessionWatch::default(),
+        allowance: settings.allowance,
+        care: Arc::new(care(settings)?),
     }))
 }
 
+/// The rules of care: the operator's, or those Cura comes with.
+///
+/// # Errors
+/// When the operator's cannot be used.
+pub fn care(settings: &Settings) -> Result<CareRules, StartError> {
+    match &settings.care_rules_file {
+        None => Ok(CareRules::built_in()),
+        Some(path) => CareRules::parse(&read_file("CARE_RULES_FILE", path)?)
+            .map_err(|error| wrong("CARE_RULES_FILE", format!("cannot be used: {error}")).into()),
+    }
+}
+
+/// How Cura speaks.
+///
+/// # Errors
+/// When the operator's persona cannot be read.
+pub fn manner(settings: &Settings) -> Result<Manner, StartError> {
+    let persona = match &settings.persona_file {
+        None => PERSONA.to_owned(),
+        Some(path) => read_file("AI_PERSONA_FILE", path)?,
+    };
+    if persona.trim().is_empty() {
+        return Err(wrong("AI_PERSONA_FILE", "is an empty file").into());
+    }
+    Ok(Manner {
+        persona: persona.into(),
+        context_tokens: settings.context_tokens,
+        // A voice that says what it is has no titles to suggest.
+        titles: settings.titles && !settings.ai.is_empty(),
+        running_answers: settings.allowance.running_answers,
+    })
+}
+
+fn read_file(name: &'static str, path: &Path) -> Result<String, StartError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| wrong(name, format!("names a file that cannot be read: {error}")).into())
+}
+
 /// Running workers for the wanted queues.
-pub fn workers(settings: &Settings, pool: &PgPool, live: Live, ai: Ai, wanted: impl Fn(&str) -> bool) -> Workers {
-    let jobs = Jobs::new(pool.clone(), live, ai, clock());
+///
+/// # Errors
+/// When the operator's persona cannot be read.
+pub fn workers(
+    settings: &Settings,
+    pool: &PgPool,
+    live: Live,
+    ai: Ai,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Workers, StartError> {
+    let jobs = Jobs::new(pool.clone(), live, ai, clock(), manner(settings)?);
     let concurrency = Concurrency {
         generate_answer: settings.generate_answer_concurrency,
     };
-    jobs.register(Workers::builder(pool, WorkersConfig::default()), wanted, concurrency)
-        .start()
+    let workers = jobs.register(Workers::builder(pool, WorkersConfig::default()), wanted, concurrency);
+    Ok(workers.start())
 }
 
 /// A socket on the configured address.
@@ -221,6 +274,9 @@ pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), St
 
 /// Serves until `stop`, then lets requests finish for the configured grace.
 pub async fn serve(settings: &Settings, listener: TcpListener, app: App, limiter: &Limiter, stop: CancellationToken) {
+    if !app.care().is_reviewed() {
+        tracing::warn!("what is shown to people in danger was not reviewed by professionals; see CARE_RULES_FILE");
+    }
     let origins = Origins::new(&settings.allowed_origins);
     // Until the last stream has ended.
     let _watching = AbortOnDropHandle::new(TaskTracker::new().spawn(app.clone().keep_watching_sessions()));

@@ -4,23 +4,34 @@
 
 use cura_domain::MessageId;
 use cura_queue::{BuryAnswer, JobError};
-use cura_store::{answers, in_time};
+use cura_store::answers::End;
+use cura_store::{attempts, history, in_time};
 
-use crate::{Parts, not_begun};
+use crate::{Parts, ending, not_begun};
 
 pub(crate) async fn run(parts: &Parts, job: BuryAnswer) -> Result<(), JobError> {
     let id = MessageId(job.message_id);
-    let failed = in_time(async {
-        let mut connection = parts.pool.acquire().await?;
-        answers::fail(&mut connection, id, None, "generation_failed", None, parts.clock.now()).await
+    let buried = in_time(async {
+        let now = parts.clock.now();
+        let mut transaction = parts.pool.begin().await?;
+        let Some((_, conversation)) = history::find_place(&mut transaction, id).await? else {
+            return Ok(None);
+        };
+        attempts::record_lost(&mut transaction, id, parts.ai.provider(), parts.ai.model(), now).await?;
+        let end = End::failed("generation_failed");
+        let written = ending::write(&mut transaction, conversation, id, None, &end, now).await?;
+        if written.is_some() {
+            transaction.commit().await?;
+        }
+        Ok(written)
     });
-    match failed.await.map_err(not_begun)? {
-        Some(fence) => {
+    match buried.await.map_err(not_begun)? {
+        Some(written) => {
             tracing::warn!(message_id = %id, "an answer's job died; the answer was closed as failed");
             // Watchers that miss this find out from Postgres.
-            let _ = parts.live.end(id, fence).await;
+            let _ = parts.live.end(id, written.ended.fence).await;
         }
-        None => tracing::debug!(message_id = %id, "nothing to bury: the answer is final"),
+        None => tracing::debug!(message_id = %id, "nothing to bury: the answer is final or gone"),
     }
     Ok(())
 }

@@ -1,63 +1,63 @@
 //! Generates one answer: takes it, tells the model the conversation, streams what comes, writes the end.
 //!
 //! May run twice, even at once after a network split: each run takes a fence first, and what an older run still writes
-//! changes nothing. A final answer is never taken again, so a second run ends at once.
+//! changes nothing. A final answer is never taken again, so a second run ends at once. A later run goes on where readers
+//! have seen the text end, if the provider can.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use cura_domain::MessageId;
-use cura_domain::message::FinishReason;
-use cura_domain::prompt::{self, PromptMessage};
-use cura_providers::ai::{AiError, AnswerStream, Piece, Prompt};
+use cura_providers::ai::{AiError, AnswerStream, Failure, Piece, Prompt, Speaking};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
-use cura_store::answers::TakenAnswer;
-use cura_store::{answers, in_time, messages};
 use futures_util::future::{Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::writer::{AnswerWriter, Saved};
-use crate::{Parts, not_begun};
+use crate::Parts;
+use crate::taking::{self, Taking, Told};
+use crate::writer::{AnswerWriter, Asked, Saved};
 
-/// How many messages back a prompt can reach; its size in bytes is limited by the domain.
-const HISTORY_MESSAGES: i64 = 200;
+/// The longest a person waits for a provider that will not begin, from the first attempt on.
+pub(crate) const PATIENCE: TimeDelta = TimeDelta::minutes(2);
 /// The longest a person waits for a provider that names the time at which it will work again.
-const MAX_PATIENCE: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The most text written at once.
 const MAX_MERGED_BYTES: usize = 16 * 1024;
 
 pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
     let id = MessageId(job.message_id);
-    let Some((taken, prompt)) = take(parts, id).await? else {
-        tracing::info!(message_id = %id, "nothing to generate: the answer is final or gone");
-        return Ok(());
-    };
-    let estimated_input = prompt.iter().map(|message| message.content.len()).sum();
-    let mut writer = AnswerWriter::new(parts, id, &taken, estimated_input);
-    // Shutting down is no reason to stop: running answers are drained, and given back only at the deadline.
-    let stopped = run.cut();
-    tokio::pin!(stopped);
-    // The provider is asked at once; readers learn meanwhile that a worker has it.
-    let asking = async {
-        let prompt = Prompt {
-            messages: prompt,
-            max_output_tokens: None,
-            written: String::new(),
-        };
-        tokio::join!(parts.ai.ask(prompt), writer.begin()).0
-    };
-    let accepted = tokio::select! {
-        accepted = asking => Ok(accepted),
-        reason = &mut stopped => Err(reason),
-    };
-    let mut pieces = match accepted {
-        Ok(Ok(speaking)) => {
-            writer.spoken_by(speaking.provider, speaking.model);
-            speaking.pieces
+    let (taken, told) = match taking::take(parts, id, &run).await? {
+        Taking::Taken(taken, told) => (taken, told),
+        Taking::Cancelled(taken) => return AnswerWriter::new(parts, id, &taken).cancel(Asked::Nobody).await,
+        Taking::Over => {
+            tracing::info!(message_id = %id, "nothing to generate: the answer is final or gone");
+            return Ok(());
         }
-        Ok(Err(error)) => return give_up_or_retry(writer, &run, error).await,
+    };
+    let mut writer = AnswerWriter::new(parts, id, &taken);
+    let must_stop = run.cut();
+    tokio::pin!(must_stop);
+    // The provider is asked at once; readers learn meanwhile that a worker has it.
+    let asking = async { tokio::join!(ask(parts, told, &writer), writer.begin()) };
+    let asked = tokio::select! {
+        (asked, live_whole) = asking => Ok((asked, live_whole)),
+        reason = &mut must_stop => Err(reason),
+    };
+    let speaking = match asked {
+        Ok((asked, live_whole)) => {
+            writer.begun(live_whole);
+            match asked? {
+                Ok((speaking, tokens, summarize)) => {
+                    writer.answered_by(&speaking, tokens, summarize);
+                    speaking
+                }
+                Err(error) => return give_up_or_retry(writer, &run, error).await,
+            }
+        }
         Err(reason) => return stop(writer, reason).await,
     };
+    let mut pieces = speaking.pieces;
     let mut save = tokio::time::interval(AnswerWriter::SAVE_EVERY);
     save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     save.reset();
@@ -80,7 +80,7 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
                 }
                 continue;
             }
-            reason = &mut stopped => {
+            reason = &mut must_stop => {
                 drop(pieces);
                 return stop(writer, reason).await;
             }
@@ -100,11 +100,32 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
             }
             Some(Some(Err(error))) => return give_up_or_retry(writer, &run, error).await,
             Some(None) => {
-                return Err(JobError::Retry {
-                    after: None,
-                    reason: "the answer broke off".to_owned(),
-                });
+                let broken = AiError::new(Failure::Protocol("an answer without an end"), false);
+                return give_up_or_retry(writer, &run, broken).await;
             }
+        }
+    }
+}
+
+type Answering = (Speaking, usize, Option<MessageId>);
+
+/// Asks the provider; once more with half the past if it was too much.
+async fn ask(parts: &Parts, told: Told, writer: &AnswerWriter<'_>) -> Result<Result<Answering, AiError>, JobError> {
+    let mut budget = parts.manner.context_tokens;
+    loop {
+        let assembled = told.assemble(parts, budget).await?;
+        let prompt = Prompt {
+            messages: assembled.messages,
+            written: writer.text().to_owned(),
+            max_output_tokens: None,
+        };
+        match parts.ai.ask(prompt).await {
+            Ok(speaking) => return Ok(Ok((speaking, assembled.tokens, assembled.summarize))),
+            Err(error) if *error.failure() == Failure::ContextTooLong && budget == parts.manner.context_tokens => {
+                tracing::warn!(message_id = %writer.id(), budget, "the prompt was too long for the model; asking with half of it");
+                budget = assembled.tokens.min(budget) / 2;
+            }
+            Err(error) => return Ok(Err(error)),
         }
     }
 }
@@ -112,8 +133,9 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
 /// Ends a run that was told to stop.
 async fn stop(writer: AnswerWriter<'_>, reason: StopReason) -> Result<(), JobError> {
     match reason {
-        StopReason::Cancelled => writer.complete(FinishReason::Cancelled, None, None).await,
-        StopReason::Lost | StopReason::Handover => Err(JobError::Retry {
+        StopReason::Cancelled => writer.cancel(Asked::Somebody).await,
+        StopReason::Draining | StopReason::Handover => writer.hand_over().await,
+        StopReason::Lost => Err(JobError::Retry {
             after: None,
             reason: "this worker lost its lease".to_owned(),
         }),
@@ -132,30 +154,15 @@ fn take_ready(pieces: &mut AnswerStream, text: &mut String) -> Option<Option<Res
     None
 }
 
-/// Takes the answer, then reads what the model is told: what was said before the question does not change any more.
-async fn take(parts: &Parts, id: MessageId) -> Result<Option<(TakenAnswer, Vec<PromptMessage>)>, JobError> {
-    let taken = in_time(async {
-        let mut connection = parts.pool.acquire().await?;
-        let Some(taken) = answers::take(&mut connection, id, parts.clock.now()).await? else {
-            return Ok(None);
-        };
-        let history =
-            messages::history(&mut connection, taken.conversation_id, taken.question, HISTORY_MESSAGES).await?;
-        Ok(Some((taken, prompt::assemble(history))))
-    });
-    taken.await.map_err(not_begun)
-}
-
 /// The provider failed: another attempt when that makes sense and is left, else the answer is an error.
 async fn give_up_or_retry(writer: AnswerWriter<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
     let reason = error.to_string();
-    let soon = error.retry_after().is_none_or(|after| after <= MAX_PATIENCE);
-    if error.retryable() && soon && run.attempt < run.max_attempts {
+    let wait = error.retry_after().unwrap_or_default();
+    let in_time = wait <= MAX_RETRY_AFTER && writer.age() + TimeDelta::from_std(wait).unwrap_or(PATIENCE) <= PATIENCE;
+    // Somebody who has seen a part of an answer wants its rest, however old it is.
+    if error.retryable() && (in_time || writer.has_written()) && run.attempt < run.max_attempts {
         tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; trying again");
-        return Err(JobError::Retry {
-            after: error.retry_after(),
-            reason,
-        });
+        return writer.try_again(error.retry_after(), reason).await;
     }
     if error.needs_operator() {
         tracing::error!(message_id = %writer.id(), code = error.code(), reason, "the provider will not work for us");

@@ -1,13 +1,18 @@
 //! What workers do: one file a job. A job says why it may run twice.
 
 mod archive;
+mod asking;
 mod bury_answer;
+mod ending;
 mod erase_user;
 mod export_account;
 mod generate_answer;
 mod prune_expired;
 mod purge_conversation;
 mod stop_answers;
+mod summarize_conversation;
+mod taking;
+mod title_conversation;
 mod writer;
 
 use std::sync::Arc;
@@ -18,7 +23,7 @@ use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_queue::{
     BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation, QueueError,
-    Run, WorkersBuilder,
+    Run, SummarizeConversation, TitleConversation, WorkersBuilder,
 };
 use cura_store::{PgPool, StoreError};
 
@@ -31,6 +36,20 @@ struct Parts {
     live: Live,
     ai: Ai,
     clock: Clock,
+    manner: Manner,
+}
+
+/// How Cura speaks.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    /// Who it is: what the model is told first.
+    pub persona: Arc<str>,
+    /// Tokens a prompt may have.
+    pub context_tokens: usize,
+    /// Whether the model is asked for titles.
+    pub titles: bool,
+    /// Answers of a user that may be written at a time; 0 is no limit.
+    pub running_answers: u32,
 }
 
 /// How many jobs of each queue one process runs at a time.
@@ -41,9 +60,11 @@ pub struct Concurrency {
 }
 
 /// Every queue there is, by name.
-pub const QUEUES: [&str; 6] = [
+pub const QUEUES: [&str; 8] = [
     GenerateAnswer::QUEUE,
     BuryAnswer::QUEUE,
+    TitleConversation::QUEUE,
+    SummarizeConversation::QUEUE,
     PurgeConversation::QUEUE,
     EraseUser::QUEUE,
     ExportAccount::QUEUE,
@@ -55,8 +76,14 @@ const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
 
 impl Jobs {
     /// Puts the parts together.
-    pub fn new(pool: PgPool, live: Live, ai: Ai, clock: Clock) -> Self {
-        Self(Arc::new(Parts { pool, live, ai, clock }))
+    pub fn new(pool: PgPool, live: Live, ai: Ai, clock: Clock, manner: Manner) -> Self {
+        Self(Arc::new(Parts {
+            pool,
+            live,
+            ai,
+            clock,
+            manner,
+        }))
     }
 
     /// Adds the handlers of the wanted queues.
@@ -77,6 +104,12 @@ impl Jobs {
         )
         .queue(1, |parts, job: BuryAnswer, _| async move {
             bury_answer::run(&parts, job).await
+        })
+        .queue(4, |parts, job: TitleConversation, _| async move {
+            title_conversation::run(&parts, job).await
+        })
+        .queue(4, |parts, job: SummarizeConversation, _| async move {
+            summarize_conversation::run(&parts, job).await
         })
         .queue(2, |parts, job: PurgeConversation, _| async move {
             purge_conversation::run(&parts, job).await

@@ -1,12 +1,14 @@
 //! Forgets what has had its time: tickets, idempotency keys, ended sessions, archives, old events. And asks again for what
-//! should have been erased or purged by now: whose job died, or was lost with a backup.
+//! should have been erased or purged by now, and closes answers nobody will finish: whose job died, or was lost with a
+//! backup.
 //!
 //! May run twice, even at once: what is gone is gone, and the jobs of one period have one key.
 
 use chrono::TimeDelta;
-use cura_queue::{EraseUser, Job, JobError, PruneExpired, PurgeConversation};
+use cura_domain::MessageId;
+use cura_queue::{BuryAnswer, EraseUser, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation};
 use cura_store::expired::{self, BATCH, Expired};
-use cura_store::in_time;
+use cura_store::{answers, in_time};
 
 use crate::{Parts, not_begun, queue_error};
 
@@ -44,6 +46,28 @@ pub(crate) async fn run(parts: &Parts, job: PruneExpired) -> Result<(), JobError
         let conversation_id = conversation.0;
         ask_again(parts, &PurgeConversation { conversation_id, round }).await?;
     }
+    bury_orphans(parts).await
+}
+
+/// Closes answers that are not final and have no job.
+async fn bury_orphans(parts: &Parts) -> Result<(), JobError> {
+    let since = parts.clock.now() - OVERDUE;
+    let orphans = in_time(async {
+        let mut connection = parts.pool.acquire().await?;
+        let keys: Vec<String> = answers::list_untouched(&mut connection, since)
+            .await?
+            .iter()
+            .map(MessageId::to_string)
+            .collect();
+        let alive = cura_queue::list_alive::<GenerateAnswer>(&mut connection, &keys).await;
+        let alive = alive.map_err(queue_error)?;
+        Ok(keys.into_iter().filter(|key| !alive.contains(key)).collect::<Vec<_>>())
+    });
+    for key in orphans.await.map_err(not_begun)? {
+        if let Ok(message_id) = key.parse() {
+            ask_again(parts, &BuryAnswer { message_id }).await?;
+        }
+    }
     Ok(())
 }
 
@@ -55,9 +79,7 @@ async fn ask_again<J: Job>(parts: &Parts, job: &J) -> Result<(), JobError> {
     );
     let enqueued = in_time(async {
         let mut connection = parts.pool.acquire().await?;
-        cura_queue::enqueue(&mut connection, job, None)
-            .await
-            .map_err(queue_error)
+        cura_queue::enqueue(&mut connection, job).await.map_err(queue_error)
     });
     enqueued.await.map(drop).map_err(not_begun)
 }

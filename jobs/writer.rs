@@ -5,16 +5,19 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::MessageId;
 use cura_domain::message::{FinishReason, Usage};
 use cura_live::AppendError;
-use cura_queue::JobError;
-use cura_store::answers::{Finished, TakenAnswer};
-use cura_store::{StoreError, answers, conversations, in_time, usage};
+use cura_providers::ai::Speaking;
+use cura_queue::{JobError, SummarizeConversation, TitleConversation, Turn};
+use cura_store::answers::{End, TakenAnswer};
+use cura_store::attempts::{Attempt, Outcome};
+use cura_store::{PgConnection, StoreError, answers, attempts, in_time};
 use tokio::time::Instant;
 
-use crate::Parts;
+use crate::ending::{self, WrittenEnd};
+use crate::{Parts, queue_error};
 
 /// How long a finished answer waits for a database that is away before it is generated anew.
 const END_PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +25,8 @@ const END_PATIENCE: Duration = Duration::from_secs(60);
 const END_PAUSE: Duration = Duration::from_millis(500);
 /// The longest answer we keep, in bytes: far beyond any model's output limit.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// How long a better title waits: it must not take the AI service's time from the answers of the first minute.
+const TITLE_PAUSE: Duration = Duration::from_secs(3);
 /// UTF-8 bytes of a token, roughly, when the provider does not count.
 const BYTES_PER_TOKEN: usize = 4;
 
@@ -32,11 +37,26 @@ pub(crate) struct AnswerWriter<'a> {
     text: String,
     saved: usize,
     ttft: Option<TimeDelta>,
-    prompt_bytes: usize,
-    /// Who answers, and with which model; until that is known, who is asked first.
-    voice: (&'static str, String),
+    /// Who answers, once somebody does.
+    voice: Option<Voice>,
     /// Whether `live` holds everything of `text`.
     live_whole: bool,
+}
+
+/// Who answers, and what it was told.
+struct Voice {
+    provider: &'static str,
+    model: String,
+    prompt_tokens: usize,
+    summarize: Option<MessageId>,
+}
+
+/// Whether a provider was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Nobody,
+    /// Perhaps it has charged for the prompt.
+    Somebody,
 }
 
 /// What became of a save.
@@ -49,16 +69,16 @@ impl<'a> AnswerWriter<'a> {
     /// How often the text so far is saved.
     pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-    pub(crate) fn new(parts: &'a Parts, id: MessageId, taken: &'a TakenAnswer, prompt_bytes: usize) -> Self {
+    /// A writer that goes on at the end of the text that was taken.
+    pub(crate) fn new(parts: &'a Parts, id: MessageId, taken: &'a TakenAnswer) -> Self {
         Self {
             parts,
             id,
             taken,
-            text: String::new(),
-            saved: 0,
+            text: taken.text.clone(),
+            saved: taken.text.len(),
             ttft: None,
-            prompt_bytes,
-            voice: (parts.ai.provider(), parts.ai.model().to_owned()),
+            voice: None,
             live_whole: false,
         }
     }
@@ -67,19 +87,44 @@ impl<'a> AnswerWriter<'a> {
         self.id
     }
 
-    /// Notes who answers, which need not be who was asked first.
-    pub(crate) fn spoken_by(&mut self, provider: &'static str, model: String) {
-        self.voice = (provider, model);
+    /// The text so far.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
-    /// Tells readers that this attempt begins.
-    pub(crate) async fn begin(&mut self) {
+    /// Whether there is any text, of this attempt or one before.
+    pub(crate) fn has_written(&self) -> bool {
+        !self.text.is_empty()
+    }
+
+    /// How long ago the first attempt began.
+    pub(crate) fn age(&self) -> TimeDelta {
+        self.parts.clock.now() - self.taken.started_at
+    }
+
+    /// Tells readers that this attempt begins; whether `live` took it.
+    pub(crate) async fn begin(&self) -> bool {
         let begun = self
             .parts
             .live
-            .begin(self.id, self.taken.fence, &self.taken.bases, "")
+            .begin(self.id, self.taken.fence, &self.taken.bases, &self.text)
             .await;
-        self.live_whole = begun.is_ok();
+        begun.is_ok()
+    }
+
+    /// Notes whether `live` has what was written so far.
+    pub(crate) fn begun(&mut self, live_whole: bool) {
+        self.live_whole = live_whole;
+    }
+
+    /// Notes who answers, how many tokens it was told, and up to where the past should be put in short.
+    pub(crate) fn answered_by(&mut self, speaking: &Speaking, prompt_tokens: usize, summarize: Option<MessageId>) {
+        self.voice = Some(Voice {
+            provider: speaking.provider,
+            model: speaking.model.clone(),
+            prompt_tokens,
+            summarize,
+        });
     }
 
     /// Appends a piece.
@@ -150,44 +195,31 @@ impl<'a> AnswerWriter<'a> {
     /// Writes the end, in one transaction, then announces it. Waits out a short absence of the database.
     ///
     /// # Errors
-    /// When the database stays away; the answer is generated anew then.
+    /// When the database stays away; then there is another attempt.
     pub(crate) async fn complete(
-        self,
+        mut self,
         reason: FinishReason,
         usage: Option<Usage>,
         model: Option<String>,
     ) -> Result<(), JobError> {
-        let finished = Finished {
-            text: &self.text,
-            provider: self.voice.0,
-            model: model.as_deref().unwrap_or(&self.voice.1),
-            reason,
-            usage: usage.unwrap_or_else(|| self.estimate()),
-            ttft_ms: self.ttft.map(|ttft| ttft.num_milliseconds()),
+        if let Some((voice, model)) = self.voice.as_mut().zip(model) {
+            voice.model = model;
+        }
+        let usage = usage.or_else(|| self.estimate(Asked::Somebody));
+        let end = End {
+            reason: Some(reason),
+            ..End::CANCELLED
         };
-        let written = self
-            .patiently(|| async {
-                let now = self.parts.clock.now();
-                let mut transaction = self.parts.pool.begin().await?;
-                let conversation =
-                    answers::complete(&mut transaction, self.id, self.taken.fence, &finished, now).await?;
-                if let Some(conversation) = conversation {
-                    conversations::touch(&mut transaction, conversation, 0, None, now).await?;
-                    // Last, because all answers of a user write the same row.
-                    usage::add(
-                        &mut transaction,
-                        self.taken.user_id,
-                        finished.model,
-                        &finished.usage,
-                        now,
-                    )
-                    .await?;
-                    transaction.commit().await?;
-                }
-                Ok(conversation.is_some())
-            })
-            .await?;
-        self.announce_end(written).await
+        self.write_end(end, Outcome::Completed, usage).await
+    }
+
+    /// Ends an answer that somebody wants stopped, with the text that came.
+    ///
+    /// # Errors
+    /// When the database stays away.
+    pub(crate) async fn cancel(self, asked: Asked) -> Result<(), JobError> {
+        let usage = self.estimate(asked);
+        self.write_end(End::CANCELLED, Outcome::Cancelled, usage).await
     }
 
     /// Makes the answer an error, with the text that came.
@@ -195,23 +227,119 @@ impl<'a> AnswerWriter<'a> {
     /// # Errors
     /// When the database stays away.
     pub(crate) async fn fail(self, code: &str) -> Result<(), JobError> {
+        let usage = self.estimate(Asked::Nobody);
+        self.write_end(End::failed(code), Outcome::Failed, usage).await
+    }
+
+    async fn write_end(&self, end: End<'_>, outcome: Outcome, usage: Option<Usage>) -> Result<(), JobError> {
+        let provider = self
+            .voice
+            .as_ref()
+            .map_or(self.parts.ai.provider(), |voice| voice.provider);
+        let model = self.voice.as_ref().map_or(self.parts.ai.model(), |voice| &voice.model);
+        let end = End {
+            text: Some(&self.text),
+            voice: usage.map(|_| (provider, model)),
+            usage,
+            ttft_ms: self.ttft.map(|ttft| ttft.num_milliseconds()),
+            ..end
+        };
         let written = self
             .patiently(|| async {
-                let mut connection = self.parts.pool.acquire().await?;
                 let now = self.parts.clock.now();
-                let failed = answers::fail(
-                    &mut connection,
-                    self.id,
-                    Some(self.taken.fence),
-                    code,
-                    Some(&self.text),
-                    now,
-                )
-                .await?;
-                Ok(failed.is_some())
+                let mut transaction = self.parts.pool.begin().await?;
+                let conversation = self.taken.conversation_id;
+                let fence = Some(self.taken.fence);
+                let Some(written) = ending::write(&mut transaction, conversation, self.id, fence, &end, now).await?
+                else {
+                    return Ok(false);
+                };
+                if outcome == Outcome::Completed {
+                    self.ask_for_more(&mut transaction, &written).await?;
+                }
+                self.record(&mut transaction, outcome, usage, now).await?;
+                transaction.commit().await?;
+                Ok(true)
             })
             .await?;
         self.announce_end(written).await
+    }
+
+    /// Queues what a finished answer makes possible: a better title, and a summary of a past that has grown long.
+    async fn ask_for_more(&self, connection: &mut PgConnection, written: &WrittenEnd) -> Result<(), StoreError> {
+        if written.title_is_cut && self.parts.manner.titles {
+            let job = TitleConversation {
+                conversation_id: self.taken.conversation_id.0,
+            };
+            let turn = Turn {
+                after: TITLE_PAUSE,
+                ..Turn::default()
+            };
+            cura_queue::enqueue_for(connection, &job, turn)
+                .await
+                .map_err(queue_error)?;
+        }
+        if let Some(message) = self.voice.as_ref().and_then(|voice| voice.summarize) {
+            let job = SummarizeConversation { message_id: message.0 };
+            cura_queue::enqueue(connection, &job).await.map_err(queue_error)?;
+        }
+        Ok(())
+    }
+
+    /// Counts this attempt, if it cost anything.
+    async fn record(
+        &self,
+        connection: &mut PgConnection,
+        outcome: Outcome,
+        usage: Option<Usage>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let Some(usage) = usage else {
+            return Ok(());
+        };
+        let attempt = Attempt {
+            message: self.id,
+            user: self.taken.user_id,
+            fence: self.taken.fence,
+            outcome,
+            provider: self
+                .voice
+                .as_ref()
+                .map_or(self.parts.ai.provider(), |voice| voice.provider),
+            model: self.voice.as_ref().map_or(self.parts.ai.model(), |voice| &voice.model),
+            usage,
+        };
+        attempts::record(connection, &attempt, now).await
+    }
+
+    /// Saves what came and asks for another attempt, which goes on from there.
+    pub(crate) async fn try_again(self, after: Option<Duration>, reason: String) -> Result<(), JobError> {
+        self.leave(Outcome::Retried).await;
+        Err(JobError::Retry { after, reason })
+    }
+
+    /// Saves what came and gives the job to another worker, which goes on from there.
+    pub(crate) async fn hand_over(self) -> Result<(), JobError> {
+        self.leave(Outcome::HandedOver).await;
+        Err(JobError::Handover)
+    }
+
+    /// Writes down how far this attempt has come and what it cost. If that fails, the next one goes on from what was saved
+    /// before, or from what `live` has.
+    async fn leave(&self, outcome: Outcome) {
+        let left = in_time(async {
+            let now = self.parts.clock.now();
+            let mut transaction = self.parts.pool.begin().await?;
+            if answers::save_progress(&mut transaction, self.id, self.taken.fence, &self.text, now).await? {
+                self.record(&mut transaction, outcome, self.estimate(Asked::Nobody), now)
+                    .await?;
+                transaction.commit().await?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        if let Err(error) = left.await {
+            tracing::warn!(message_id = %self.id, %error, "an attempt's last words could not be saved");
+        }
     }
 
     async fn announce_end(&self, written: bool) -> Result<(), JobError> {
@@ -266,13 +394,20 @@ impl<'a> AnswerWriter<'a> {
         }
     }
 
-    fn estimate(&self) -> Usage {
-        let tokens = |bytes: usize| i64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(i64::MAX);
-        Usage {
-            input_tokens: tokens(self.prompt_bytes),
-            output_tokens: tokens(self.text.len()),
+    /// What this attempt cost, if it cost anything: the provider has not said.
+    fn estimate(&self, asked: Asked) -> Option<Usage> {
+        let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN);
+        let told = match (&self.voice, asked) {
+            (Some(voice), _) => voice.prompt_tokens,
+            (None, Asked::Somebody) => 0,
+            (None, Asked::Nobody) => return None,
+        };
+        let written = self.text.len() - self.taken.text.len();
+        Some(Usage {
+            input_tokens: i64::try_from(told).unwrap_or(i64::MAX),
+            output_tokens: i64::try_from(tokens(written)).unwrap_or(i64::MAX),
             estimated: true,
-        }
+        })
     }
 }
 

@@ -5,6 +5,7 @@ pub mod client;
 pub mod cura;
 pub mod database;
 pub mod eventually;
+pub mod invariants;
 pub mod program;
 pub mod provider;
 pub mod proxy;

@@ -1,23 +1,23 @@
-//! `/chat`: sending a message, and watching its answer come.
+//! `/chat`: asking for answers.
 
 use std::time::Duration;
 
-use cura_app::chat::{ReadMessageError, SendMessage, SendMessageError, StartedAnswer};
+use cura_app::chat::{Ask, AskError, AskForAnswer, OnBusy, StartedAnswer};
 use cura_app::conversations::Message;
 use cura_app::follow::AnswerEvent;
 use cura_app::{App, Caller};
 use cura_domain::answer::Position;
 use cura_domain::idempotency::IdempotencyKey;
-use cura_domain::message::{MessageText, Role};
+use cura_domain::message::MessageText;
 use cura_domain::{ConversationId, MessageId};
 use poem::http::StatusCode;
 use poem::web::Data;
-use poem_openapi::param::{Header, Path, Query};
+use poem_openapi::param::{Header, Path};
 use poem_openapi::payload::{Json, Response};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::Tag;
-use crate::caller::{SignedIn, Watcher};
+use crate::caller::SignedIn;
 use crate::closing::Closing;
 use crate::events::AckEvent;
 use crate::limits::Turn;
@@ -31,14 +31,24 @@ pub(crate) struct ChatApi;
 
 /// What happens to a message for a conversation in which an answer is being written.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[oai(rename_all = "lowercase")]
-enum OnBusy {
-    /// 409.
+#[oai(rename = "OnBusy", rename_all = "lowercase")]
+enum OnBusyView {
+    /// 409, with the id of the running answer.
     Reject,
-    /// The running answer is stopped. Not available yet.
+    /// The running answer is stopped; what was written of it stays.
     Interrupt,
-    /// It is answered afterwards. Not available yet.
+    /// It is answered afterwards, in order; 409 when twenty wait already.
     Queue,
+}
+
+impl From<OnBusyView> for OnBusy {
+    fn from(view: OnBusyView) -> Self {
+        match view {
+            OnBusyView::Reject => Self::Reject,
+            OnBusyView::Interrupt => Self::Interrupt,
+            OnBusyView::Queue => Self::Queue,
+        }
+    }
 }
 
 /// Sends a message.
@@ -53,7 +63,17 @@ struct SendMessageRequest {
     #[oai(validator(max_items = 0))]
     attachments: Option<Vec<i64>>,
     /// `reject`, unless said otherwise.
-    on_busy: Option<OnBusy>,
+    on_busy: Option<OnBusyView>,
+}
+
+/// Says something anew.
+#[derive(Object)]
+struct EditMessageRequest {
+    /// At most 10,000 characters.
+    #[oai(validator(min_length = 1, max_length = 10000))]
+    content: String,
+    /// `reject`, unless said otherwise.
+    on_busy: Option<OnBusyView>,
 }
 
 /// A stored message and its answer.
@@ -106,23 +126,8 @@ impl ChatApi {
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Sent, Problem> {
-        let send = read(body.0, None, idempotency_key.0)?;
-        let wait = prefer::wait(prefer.0.as_deref());
-        let started = start(&app, turn, caller.0, &send).await?;
-        let location = format!("/chat/messages/{}", started.answer.id);
-        let answer = wait_for(&app, caller.0, started.answer, wait, &closing).await;
-        let done = answer.status != cura_domain::message::MessageStatus::Sending;
-        let body = Json(SentView {
-            conversation_id: started.conversation.0,
-            user_message: started.user_message.into(),
-            assistant_message: answer.into(),
-        });
-        let replayed = started.replayed.then_some(true);
-        Ok(if done {
-            Sent::Answered(body, replayed)
-        } else {
-            Sent::Accepted(body, replayed, location)
-        })
+        let wish = read(body.0, None, idempotency_key.0)?;
+        send(&app, turn, &closing, caller.0, &wish, prefer.0.as_deref()).await
     }
 
     /// Send a message to a new conversation, or the one in the body, and stream the answer
@@ -159,72 +164,78 @@ impl ChatApi {
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<AnswerStream>, Problem> {
-        let send = read(body.0, Some(conversation_id.0), idempotency_key.0)?;
-        stream(&app, turn, &closing, caller.0, send).await
+        let wish = read(body.0, Some(conversation_id.0), idempotency_key.0)?;
+        stream(&app, turn, &closing, caller.0, wish).await
     }
 
-    /// One message; of a running answer, with the text so far
-    #[oai(path = "/messages/:message_id", method = "get", operation_id = "getMessage")]
-    async fn message(
+    /// Answer a question anew
+    ///
+    /// The new answer is a sibling of the old one, with the same `parent_id`.
+    #[oai(
+        path = "/messages/:message_id/regenerate",
+        method = "post",
+        operation_id = "regenerateAnswer"
+    )]
+    async fn regenerate(
         &self,
         caller: SignedIn,
         app: Data<&App>,
-        message_id: Path<i64>,
-    ) -> Result<Json<MessageView>, Problem> {
-        Ok(Json(app.message(caller.0, MessageId(message_id.0)).await?.into()))
-    }
-
-    /// Join or resume the stream of an answer
-    ///
-    /// Works on any server, during and after the generation.
-    #[oai(path = "/messages/:message_id/stream", method = "get", operation_id = "resumeStream")]
-    async fn resume(
-        &self,
-        watcher: Watcher,
-        app: Data<&App>,
+        turn: &Turn,
         closing: Data<&Closing>,
         message_id: Path<i64>,
-        /// The id of the last event that was seen; wins over `after`.
-        #[oai(name = "Last-Event-ID")]
-        last_event_id: Header<Option<String>>,
-        /// The id of the last event that was seen.
-        after: Query<Option<String>>,
-    ) -> Result<AnswerStream, Problem> {
-        let cursor = last_event_id
-            .0
-            .filter(|id| !id.is_empty())
-            .or(after.0.filter(|id| !id.is_empty()));
-        let position = cursor.map_or(Ok(Position::START), |cursor| cursor.parse());
-        let position = position.map_err(|_| {
-            Problem::malformed(
-                "invalid_cursor",
-                "Last-Event-ID or after is not an event id of this stream.",
-            )
-        })?;
-        let caller = watcher.0;
-        let message = app.message(caller, MessageId(message_id.0)).await?;
-        if message.role != Role::Assistant {
-            return Err(Problem::not_found("answer_not_found", "This message is no answer."));
-        }
-        let id = message.id;
-        let follower = app.follow_read(caller, message, position);
-        Ok(AnswerStream::new(
-            id,
-            None,
-            follower,
-            app.open_session_of(caller).await,
-            closing.token(),
-        ))
+        /// `wait=N`: how many seconds to wait for the answer; 60 unless said otherwise, 0 to not wait (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+        /// The client's own name for this request: the same key again attaches to the first one.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
+    ) -> Result<Sent, Problem> {
+        let wish = AskForAnswer {
+            ask: Ask::Regenerate {
+                answer: MessageId(message_id.0),
+            },
+            on_busy: OnBusy::Reject,
+            key: read_key(idempotency_key.0)?,
+        };
+        send(&app, turn, &closing, caller.0, &wish, prefer.0.as_deref()).await
+    }
+
+    /// Say something anew, and have it answered
+    ///
+    /// The new message is a sibling of the old one, with the same `parent_id`; nothing is overwritten.
+    #[oai(path = "/messages/:message_id/edit", method = "post", operation_id = "editMessage")]
+    async fn edit(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        turn: &Turn,
+        closing: Data<&Closing>,
+        message_id: Path<i64>,
+        /// `wait=N`: how many seconds to wait for the answer; 60 unless said otherwise, 0 to not wait (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+        /// The client's own name for this request: the same key again attaches to the first one.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
+        body: JsonBody<EditMessageRequest>,
+    ) -> Result<Sent, Problem> {
+        let mut fields = Fields::default();
+        let text = fields.check("/content", "invalid_content", MessageText::new(body.0.content));
+        let wish = AskForAnswer {
+            ask: Ask::Edit {
+                message: MessageId(message_id.0),
+                text: fields.finish(text)?,
+            },
+            on_busy: body.0.on_busy.map_or(OnBusy::Reject, OnBusy::from),
+            key: read_key(idempotency_key.0)?,
+        };
+        send(&app, turn, &closing, caller.0, &wish, prefer.0.as_deref()).await
     }
 }
 
-/// What the client wants to send, checked.
-fn read(body: SendMessageRequest, path: Option<i64>, key: Option<String>) -> Result<SendMessage, Problem> {
-    let key = key.map(|key| {
-        IdempotencyKey::new(&key)
-            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", error.to_string()))
-    });
-    let key = key.transpose()?;
+/// What the client wants to say, checked.
+fn read(body: SendMessageRequest, path: Option<i64>, key: Option<String>) -> Result<AskForAnswer, Problem> {
+    let key = read_key(key)?;
     let mut fields = Fields::default();
     if matches!((path, body.conversation_id), (Some(path), Some(body)) if path != body) {
         fields.refuse(
@@ -233,25 +244,58 @@ fn read(body: SendMessageRequest, path: Option<i64>, key: Option<String>) -> Res
             "names another conversation than the path",
         );
     }
-    if body.on_busy.is_some_and(|on_busy| on_busy != OnBusy::Reject) {
-        fields.refuse("/on_busy", "not_supported", "is not available yet; `reject` is");
-    }
     let text = fields.check("/content", "invalid_content", MessageText::new(body.content));
-    let text = fields.finish(text)?;
-    Ok(SendMessage {
-        conversation: path.or(body.conversation_id).map(ConversationId),
-        text,
+    Ok(AskForAnswer {
+        ask: Ask::Say {
+            conversation: path.or(body.conversation_id).map(ConversationId),
+            text: fields.finish(text)?,
+        },
+        on_busy: body.on_busy.map_or(OnBusy::Reject, OnBusy::from),
         key,
     })
 }
 
-/// Stores and queues a message. A repetition attaches to the first time, whatever is left of the caller's budget.
-async fn start(app: &App, turn: &Turn, caller: Caller, send: &SendMessage) -> Result<StartedAnswer, Problem> {
-    if let Some(first) = app.find_sent(caller, send).await? {
+fn read_key(key: Option<String>) -> Result<Option<IdempotencyKey>, Problem> {
+    key.map(|key| {
+        IdempotencyKey::new(&key)
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", error.to_string()))
+    })
+    .transpose()
+}
+
+/// Stores and queues what is asked. A repetition attaches to the first time, whatever is left of the caller's budget.
+async fn start(app: &App, turn: &Turn, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, Problem> {
+    if let Some(first) = app.find_asked(caller, wish).await? {
         return Ok(first);
     }
     turn.of_chat(caller).await?;
-    Ok(app.start_answer(caller, send).await?)
+    Ok(app.start_answer(caller, wish).await?)
+}
+
+async fn send(
+    app: &App,
+    turn: &Turn,
+    closing: &Closing,
+    caller: Caller,
+    wish: &AskForAnswer,
+    prefer: Option<&str>,
+) -> Result<Sent, Problem> {
+    let wait = prefer::wait(prefer);
+    let started = start(app, turn, caller, wish).await?;
+    let location = format!("/chat/messages/{}", started.answer.id);
+    let answer = wait_for(app, caller, started.answer, wait, closing).await;
+    let done = answer.status != cura_domain::message::MessageStatus::Sending;
+    let body = Json(SentView {
+        conversation_id: started.conversation.0,
+        user_message: started.user_message.into(),
+        assistant_message: answer.into(),
+    });
+    let replayed = started.replayed.then_some(true);
+    Ok(if done {
+        Sent::Answered(body, replayed)
+    } else {
+        Sent::Accepted(body, replayed, location)
+    })
 }
 
 async fn stream(
@@ -259,9 +303,9 @@ async fn stream(
     turn: &Turn,
     closing: &Closing,
     caller: Caller,
-    send: SendMessage,
+    wish: AskForAnswer,
 ) -> Result<Response<AnswerStream>, Problem> {
-    let started = start(app, turn, caller, &send).await?;
+    let started = start(app, turn, caller, &wish).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
     let (id, session) = (started.answer.id, app.open_session_of(caller).await);
     let follower = app.follow_read(caller, started.answer, Position::START);
@@ -311,33 +355,33 @@ impl From<&StartedAnswer> for AckEvent {
     }
 }
 
-impl From<SendMessageError> for Problem {
-    fn from(error: SendMessageError) -> Self {
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
         match error {
-            SendMessageError::ConversationNotFound => Self::conversation_not_found(),
-            SendMessageError::Busy { running } => {
+            AskError::ConversationNotFound => Self::conversation_not_found(),
+            AskError::MessageNotFound => Self::message_not_found(),
+            AskError::Busy { running } => {
                 let detail = "An answer is being written in this conversation.";
                 Self::new(StatusCode::CONFLICT, "generation_in_progress", detail).with_message(running.0)
             }
-            SendMessageError::KeyReused => Self::new(
+            AskError::QuotaExceeded {
+                limit,
+                resets_at,
+                after,
+            } => {
+                let detail = "The tokens of the day are used up; there are new ones at the time in resets_at.";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", detail).with_quota(limit, resets_at, after)
+            }
+            AskError::KeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another request.",
             ),
-            SendMessageError::Store(error) => error.into(),
-            error @ (SendMessageError::Queue(_) | SendMessageError::JobKnown) => {
+            AskError::Store(error) => error.into(),
+            error @ (AskError::Queue(_) | AskError::JobKnown) => {
                 tracing::error!(%error, "a job could not be enqueued");
                 Self::internal()
             }
-        }
-    }
-}
-
-impl From<ReadMessageError> for Problem {
-    fn from(error: ReadMessageError) -> Self {
-        match error {
-            ReadMessageError::NotFound => Self::not_found("message_not_found", "There is no such message."),
-            ReadMessageError::Store(error) => error.into(),
         }
     }
 }

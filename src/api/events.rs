@@ -7,7 +7,7 @@ use cura_domain::message::MessageStatus;
 use poem_openapi::types::ToJSON;
 use poem_openapi::{Enum, Object, Union};
 
-use crate::messages::MessageView;
+use crate::messages::{MessageView, ResourceView};
 
 /// What happens to an answer. `type` says which event it is.
 #[derive(Union)]
@@ -15,8 +15,12 @@ use crate::messages::MessageView;
 pub(crate) enum EventView {
     #[oai(mapping = "ack")]
     Ack(AckEvent),
+    #[oai(mapping = "queued")]
+    Queued(QueuedEvent),
     #[oai(mapping = "start")]
     Start(StartEvent),
+    #[oai(mapping = "notice")]
+    Notice(NoticeEvent),
     #[oai(mapping = "chunk")]
     Chunk(ChunkEvent),
     #[oai(mapping = "reset")]
@@ -38,6 +42,25 @@ pub(crate) struct AckEvent {
     pub(crate) message_id: i64,
     /// Whether an earlier request with the same idempotency key had stored it.
     pub(crate) replayed: bool,
+}
+
+/// All workers are busy.
+#[derive(Object)]
+pub(crate) struct QueuedEvent {
+    message_id: i64,
+    /// The place among the answers that wait, from 1.
+    position: i64,
+}
+
+/// Help that is shown beside the answer, because the question points to danger. It never replaces or delays the answer.
+#[derive(Object)]
+pub(crate) struct NoticeEvent {
+    message_id: i64,
+    /// What danger: a stable word.
+    kind: String,
+    title: String,
+    text: String,
+    resources: Vec<ResourceView>,
 }
 
 /// A worker has it.
@@ -116,7 +139,9 @@ impl EventView {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Ack(_) => "ack",
+            Self::Queued(_) => "queued",
             Self::Start(_) => "start",
+            Self::Notice(_) => "notice",
             Self::Chunk(_) => "chunk",
             Self::Reset(_) => "reset",
             Self::Complete(_) => "complete",
@@ -134,6 +159,23 @@ impl EventView {
     pub(crate) fn of(answer: MessageId, event: AnswerEvent) -> (Self, String) {
         let message_id = answer.0;
         match event {
+            AnswerEvent::Queued { place, position } => (
+                Self::Queued(QueuedEvent {
+                    message_id,
+                    position: place,
+                }),
+                position.to_string(),
+            ),
+            AnswerEvent::Notice { notice, position } => (
+                Self::Notice(NoticeEvent {
+                    message_id,
+                    kind: notice.kind,
+                    title: notice.title,
+                    text: notice.text,
+                    resources: notice.resources.into_iter().map(ResourceView::from).collect(),
+                }),
+                position.to_string(),
+            ),
             AnswerEvent::Started { attempt, position } => (
                 Self::Start(StartEvent {
                     message_id,

@@ -22,6 +22,12 @@ const TEXT_HEADERS: [&str; 4] = ["authorization", "idempotency-key", "last-event
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest a handler may take, arrival of the body included; every call it makes has a shorter limit of its own.
 const HANDLER_LIMIT: Duration = Duration::from_secs(25);
+/// Where `Prefer: wait` is obeyed.
+const WAITING_ROUTES: [&str; 3] = [
+    "/chat/send",
+    "/chat/messages/{message_id}/regenerate",
+    "/chat/messages/{message_id}/edit",
+];
 /// The longest request id of a caller we keep.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -124,7 +130,7 @@ impl<E: Endpoint<Output = Response>> Front<E> {
         }
         // Waiting for an answer is what one route is for.
         let limit = match route {
-            Some(route) if route.template == "/chat/send" => HANDLER_LIMIT + prefer::MAX_WAIT,
+            Some(route) if WAITING_ROUTES.contains(&route.template.as_str()) => HANDLER_LIMIT + prefer::MAX_WAIT,
             _ => HANDLER_LIMIT,
         };
         let handled = tokio::time::timeout(limit, AssertUnwindSafe(self.inner.call(request)).catch_unwind());

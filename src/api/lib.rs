@@ -3,6 +3,7 @@
 //! Handlers decode, call one use case of `cura_app`, and encode. Whatever goes wrong becomes a [`problem::Problem`],
 //! which the outermost layer renders.
 
+mod answers;
 mod auth;
 mod caller;
 mod chat;
@@ -55,6 +56,7 @@ type Apis = (
     users::UsersApi,
     conversations::ConversationsApi,
     chat::ChatApi,
+    answers::AnswersApi,
     health::HealthApi,
 );
 
@@ -64,6 +66,7 @@ fn service() -> OpenApiService<Apis, ()> {
         users::UsersApi,
         conversations::ConversationsApi,
         chat::ChatApi,
+        answers::AnswersApi,
         health::HealthApi,
     );
     OpenApiService::new(apis, "Cura", env!("CARGO_PKG_VERSION"))

@@ -101,6 +101,7 @@ fn class_of(method: &Method, template: Option<&str>) -> Class {
     match (method.as_str(), template) {
         ("POST", "/auth/register" | "/auth/login" | "/auth/password") | ("DELETE", "/users/me") => Class::Auth,
         ("POST", "/chat/send" | "/chat/stream" | "/chat/stream/{conversation_id}") => Class::Chat,
+        ("POST", "/chat/messages/{message_id}/regenerate" | "/chat/messages/{message_id}/edit") => Class::Chat,
         ("POST", "/uploads/file" | "/users/me/avatar") => Class::Upload,
         (_, path) if path.starts_with("/health") => Class::Free,
         _ => Class::Default,
@@ -183,7 +184,8 @@ impl Turn {
 
     /// Says in an answer what is left.
     pub(crate) fn announce(&self, headers: &mut HeaderMap) {
-        if let Some(verdict) = self.tightest() {
+        // Unless something tighter has been said.
+        if let Some(verdict) = self.tightest().filter(|_| !headers.contains_key(LIMIT)) {
             headers.insert(LIMIT, HeaderValue::from(verdict.limit));
             headers.insert(REMAINING, HeaderValue::from(verdict.remaining));
             headers.insert(RESET, HeaderValue::from(whole_seconds(verdict.reset)));
@@ -213,6 +215,13 @@ impl Turn {
     fn tightest(&self) -> Option<Verdict> {
         *self.0.tightest.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Says that nothing is left of the tokens of a day.
+pub(crate) fn announce_quota(headers: &mut HeaderMap, limit: u64, seconds: HeaderValue) {
+    headers.insert(LIMIT, HeaderValue::from(limit));
+    headers.insert(REMAINING, HeaderValue::from(0));
+    headers.insert(RESET, seconds);
 }
 
 impl<'a> FromRequest<'a> for &'a Turn {

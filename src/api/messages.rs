@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cura_app::conversations::Message;
+use cura_domain::care::{Notice, Resource};
 use cura_domain::message::{FinishReason, MessageStatus, Role};
 use poem_openapi::{Enum, Object};
 
@@ -58,6 +59,38 @@ struct UsageView {
     estimated: bool,
 }
 
+/// Where to find help.
+#[derive(Object)]
+#[oai(rename = "Resource")]
+pub(crate) struct ResourceView {
+    name: String,
+    /// A number to call, or how else to reach them.
+    contact: String,
+    #[oai(skip_serializing_if_is_none)]
+    url: Option<String>,
+}
+
+impl From<Resource> for ResourceView {
+    fn from(resource: Resource) -> Self {
+        Self {
+            name: resource.name,
+            contact: resource.contact,
+            url: resource.url,
+        }
+    }
+}
+
+/// Help that is shown beside an answer, because the question points to danger.
+#[derive(Object)]
+#[oai(rename = "Notice")]
+struct NoticeView {
+    /// What danger: a stable word.
+    kind: String,
+    title: String,
+    text: String,
+    resources: Vec<ResourceView>,
+}
+
 /// How an answer came about; empty for a user's message.
 #[derive(Object)]
 #[oai(rename = "MessageMetadata")]
@@ -77,6 +110,25 @@ struct MetadataView {
     /// With status `error`: a stable word that says why.
     #[oai(skip_serializing_if_is_none)]
     error: Option<String>,
+    /// What is to be shown beside the answer, as the `notice` event says it.
+    #[oai(skip_serializing_if_is_none)]
+    notice: Option<NoticeView>,
+}
+
+/// A notice as it was kept.
+fn read_notice(kept: serde_json::Value) -> Option<NoticeView> {
+    serde_json::from_value::<Notice>(kept).ok().map(NoticeView::from)
+}
+
+impl From<Notice> for NoticeView {
+    fn from(notice: Notice) -> Self {
+        Self {
+            kind: notice.kind,
+            title: notice.title,
+            text: notice.text,
+            resources: notice.resources.into_iter().map(ResourceView::from).collect(),
+        }
+    }
 }
 
 /// A message of either side.
@@ -134,6 +186,7 @@ impl From<Message> for MessageView {
                 ttft_ms: message.ttft_ms,
                 attempts: message.attempt.0.into(),
                 error: message.error_code,
+                notice: message.notice.and_then(read_notice),
             },
             created_at: message.created_at,
         }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use cura_app::StoreError;
 use cura_app::passwords::PasswordError;
 use cura_domain::Entropy;
@@ -20,6 +21,7 @@ use poem_openapi::types::{ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
 
 use crate::front::fresh_request_id;
+use crate::limits;
 
 /// After what time a client should try again when something is away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -48,6 +50,9 @@ pub struct ProblemView {
     /// With `generation_in_progress`: the answer that is being written.
     #[oai(skip_serializing_if_is_none)]
     message_id: Option<i64>,
+    /// With `quota_exceeded`: when there are new tokens.
+    #[oai(skip_serializing_if_is_none)]
+    resets_at: Option<DateTime<Utc>>,
 }
 
 /// One field that is wrong.
@@ -83,6 +88,8 @@ pub struct Problem {
     retry_after: Option<Duration>,
     allow: Option<Box<HeaderValue>>,
     message_id: Option<i64>,
+    /// The tokens of a day, and when there are new ones.
+    quota: Option<(u64, DateTime<Utc>)>,
 }
 
 impl Problem {
@@ -96,6 +103,7 @@ impl Problem {
             retry_after: None,
             allow: None,
             message_id: None,
+            quota: None,
         }
     }
 
@@ -161,6 +169,17 @@ impl Problem {
         self
     }
 
+    /// 404: no such message.
+    pub(crate) fn message_not_found() -> Self {
+        Self::not_found("message_not_found", "There is no such message.")
+    }
+
+    /// Says how many tokens a day has, and when there are new ones.
+    pub(crate) fn with_quota(mut self, limit: u64, resets_at: DateTime<Utc>, after: Duration) -> Self {
+        self.quota = Some((limit, resets_at));
+        self.with_retry_after(after)
+    }
+
     /// Says which methods there are.
     pub fn with_allow(mut self, allow: HeaderValue) -> Self {
         self.allow = Some(Box::new(allow));
@@ -169,7 +188,7 @@ impl Problem {
 
     /// The HTTP answer.
     pub fn render(self, request_id: &str) -> Response {
-        let (status, allow, retry_after) = (self.status, self.allow.clone(), self.retry_after);
+        let (status, allow, retry_after, quota) = (self.status, self.allow.clone(), self.retry_after, self.quota);
         let view = self.view(request_id);
         let mut response = Response::builder()
             .status(status)
@@ -183,7 +202,11 @@ impl Problem {
             headers.insert(header::ALLOW, *allow);
         }
         if let Some(after) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            let seconds = HeaderValue::from(after.as_secs().max(1));
+            if let Some((limit, _)) = quota {
+                limits::announce_quota(headers, limit, seconds.clone());
+            }
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         response
     }
@@ -198,6 +221,7 @@ impl Problem {
             request_id: request_id.to_owned(),
             errors: (!self.errors.is_empty()).then_some(self.errors),
             message_id: self.message_id,
+            resets_at: self.quota.map(|(_, resets_at)| resets_at),
         }
     }
 

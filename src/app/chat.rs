@@ -1,35 +1,82 @@
-//! Sending a message: stored and queued in one transaction, once, however often it is sent.
+//! Asking for an answer: stored and queued in one transaction, once, however often it is asked for.
 
-use chrono::TimeDelta;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cura_domain::answer::Fence;
+use cura_domain::care::Notice;
 use cura_domain::conversation::Title;
 use cura_domain::idempotency::IdempotencyKey;
-use cura_domain::message::MessageText;
+use cura_domain::message::{MessageText, Role};
 use cura_domain::{ConversationId, MessageId};
-use cura_queue::{Enqueued, GenerateAnswer, QueueError};
+use cura_queue::{Enqueued, GenerateAnswer, QueueError, Turn};
 use cura_store::conversations::LockedConversation;
 use cura_store::idempotency::KeyUse;
-use cura_store::messages::Message;
-use cura_store::{PgConnection, StoreError, conversations, idempotency, in_time, messages};
+use cura_store::messages::{Follows, Message, NewAnswer};
+use cura_store::{PgConnection, StoreError, conversations, idempotency, in_time, messages, users};
 use sha2::{Digest, Sha256};
+use sqlx::{Postgres, Transaction};
 use thiserror::Error;
 
+use crate::budget::Budget;
+use crate::stopping::Stopped;
 use crate::{App, Caller, commit, conn, stamp};
 
 /// How long an idempotency key stands for its first use, as the contract says.
 const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
+/// How many answers may wait in one conversation.
+const MAX_WAITING: usize = 20;
+/// When an answer that waits for another one looks again whether its time has come, if nobody told it.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// A message to send.
+/// What an answer is asked for to.
 #[derive(Debug, Clone)]
-pub struct SendMessage {
-    /// Where; `None` opens a new conversation.
-    pub conversation: Option<ConversationId>,
-    /// What.
-    pub text: MessageText,
-    /// The client's own name for this send.
+pub enum Ask {
+    /// Something new.
+    Say {
+        /// Where; `None` opens a new conversation.
+        conversation: Option<ConversationId>,
+        /// What.
+        text: MessageText,
+    },
+    /// Something said before, said anew beside it.
+    Edit {
+        /// What was said before.
+        message: MessageId,
+        /// What is said now.
+        text: MessageText,
+    },
+    /// The same, answered anew beside the first answer.
+    Regenerate {
+        /// The first answer.
+        answer: MessageId,
+    },
+}
+
+/// What happens when an answer is being written in the conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnBusy {
+    /// Nothing is stored.
+    #[default]
+    Reject,
+    /// It is stopped.
+    Interrupt,
+    /// The new one waits for it.
+    Queue,
+}
+
+/// A wish for an answer.
+#[derive(Debug, Clone)]
+pub struct AskForAnswer {
+    /// To what.
+    pub ask: Ask,
+    /// What if another one is being written.
+    pub on_busy: OnBusy,
+    /// The client's own name for this wish.
     pub key: Option<IdempotencyKey>,
 }
 
-/// A message that is stored, and its answer that is queued, running or done.
+/// A question that is stored, and its answer that is queued, running or done.
 #[derive(Debug, Clone)]
 pub struct StartedAnswer {
     /// Where it was said.
@@ -38,24 +85,37 @@ pub struct StartedAnswer {
     pub user_message: Message,
     /// The answer, as it was when this was found out.
     pub answer: Message,
-    /// Whether an earlier send with the same key had done it.
+    /// Whether an earlier wish with the same key had done it.
     pub replayed: bool,
 }
 
-/// Why a message was not sent. Nothing was stored.
+/// Why no answer was asked for. Nothing was stored.
 #[derive(Debug, Error)]
-pub enum SendMessageError {
+pub enum AskError {
     /// The conversation is not there, or not the caller's.
     #[error("no such conversation")]
     ConversationNotFound,
-    /// An answer is being written in this conversation.
+    /// The message is not there, not the caller's, or of the other side.
+    #[error("no such message")]
+    MessageNotFound,
+    /// An answer is being written in this conversation, or too many wait there.
     #[error("an answer is being written")]
     Busy {
         /// That answer.
         running: MessageId,
     },
-    /// The key was used for another message.
-    #[error("the key was used for another message")]
+    /// The caller has used up the tokens of the day.
+    #[error("the tokens of the day are used up")]
+    QuotaExceeded {
+        /// How many a day has.
+        limit: u64,
+        /// When there are new ones.
+        resets_at: DateTime<Utc>,
+        /// How long that is from now.
+        after: Duration,
+    },
+    /// The key was used for something else.
+    #[error("the key was used for something else")]
     KeyReused,
     /// The store failed.
     #[error(transparent)]
@@ -68,7 +128,7 @@ pub enum SendMessageError {
     JobKnown,
 }
 
-impl From<QueueError> for SendMessageError {
+impl From<QueueError> for AskError {
     fn from(error: QueueError) -> Self {
         match error {
             QueueError::Database(error) => Self::Store(error.into()),
@@ -88,17 +148,38 @@ pub enum ReadMessageError {
     Store(#[from] StoreError),
 }
 
+/// Where an answer is to be written, and what is said there.
+struct Place {
+    conversation: ConversationId,
+    /// The answers there that are not final.
+    running: Vec<MessageId>,
+    /// Whether the conversation was there before.
+    known: bool,
+    said: Said,
+}
+
+/// What the answer is to.
+enum Said {
+    New { text: MessageText, follows: Follows },
+    Before(Box<Message>),
+}
+
+impl Said {
+    fn text(&self) -> &str {
+        match self {
+            Self::New { text, .. } => text.as_str(),
+            Self::Before(message) => &message.content,
+        }
+    }
+}
+
 impl App {
-    /// What an earlier send with the same key stored, if there was one.
+    /// What an earlier wish with the same key stored, if there was one.
     ///
     /// # Errors
-    /// [`SendMessageError::KeyReused`] when the key was used for another message.
-    pub async fn find_sent(
-        &self,
-        caller: Caller,
-        send: &SendMessage,
-    ) -> Result<Option<StartedAnswer>, SendMessageError> {
-        let Some(key) = &send.key else {
+    /// [`AskError::KeyReused`] when the key was used for something else.
+    pub async fn find_asked(&self, caller: Caller, wish: &AskForAnswer) -> Result<Option<StartedAnswer>, AskError> {
+        let Some(key) = &wish.key else {
             return Ok(None);
         };
         let not_before = stamp(&self.0.clock) - KEY_LIFETIME;
@@ -107,7 +188,7 @@ impl App {
             match idempotency::find(&mut connection, caller.user, key.as_str(), not_before).await? {
                 None => Ok(None),
                 Some(first) => self
-                    .replay(&mut connection, caller, &request_hash(send), &first)
+                    .replay(&mut connection, caller, &request_hash(wish), &first)
                     .await
                     .map(Some),
             }
@@ -115,59 +196,158 @@ impl App {
         .await
     }
 
-    /// Stores a message and queues its answer. Both are there, or neither.
+    /// Stores what is said and queues its answer. Both are there, or neither.
     ///
     /// # Errors
-    /// [`SendMessageError`]; then nothing was stored.
-    pub async fn start_answer(&self, caller: Caller, send: &SendMessage) -> Result<StartedAnswer, SendMessageError> {
-        in_time(self.store_and_queue(caller, send)).await
+    /// [`AskError`]; then nothing was stored.
+    pub async fn start_answer(&self, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, AskError> {
+        in_time(self.store_and_queue(caller, wish)).await
     }
 
-    async fn store_and_queue(&self, caller: Caller, send: &SendMessage) -> Result<StartedAnswer, SendMessageError> {
+    async fn store_and_queue(&self, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, AskError> {
         let now = stamp(&self.0.clock);
-        let keyed = send.key.as_ref().map(|key| (key.as_str(), request_hash(send)));
+        let keyed = wish.key.as_ref().map(|key| (key.as_str(), request_hash(wish)));
         let mut transaction = self.begin().await?;
         if let Some((key, hash)) = &keyed
             && !idempotency::claim(conn(&mut transaction), caller.user, key, hash, now, now - KEY_LIFETIME).await?
         {
             let first = idempotency::find(conn(&mut transaction), caller.user, key, now - KEY_LIFETIME)
                 .await?
-                .ok_or(SendMessageError::ConversationNotFound)?;
+                .ok_or(AskError::ConversationNotFound)?;
             return self.replay(conn(&mut transaction), caller, hash, &first).await;
         }
-        let text = send.text.as_str();
-        let title = Title::cut(text);
-        let conversation = match send.conversation {
-            Some(id) => match conversations::lock_owned(conn(&mut transaction), caller.user, id).await? {
-                None => return Err(SendMessageError::ConversationNotFound),
-                Some(LockedConversation { running: Some(running) }) => return Err(SendMessageError::Busy { running }),
-                Some(LockedConversation { running: None }) => {
-                    conversations::touch(conn(&mut transaction), id, 2, Some(title.as_str()), now).await?;
-                    id
-                }
-            },
-            None => {
-                let title = Some(title.as_str());
-                conversations::insert(conn(&mut transaction), caller.user, title, "cut", 2, now).await?
-            }
+        let budget = self.budget(conn(&mut transaction), caller, now).await?;
+        let place = self.place(conn(&mut transaction), caller, &wish.ask, now).await?;
+        let stopped = self
+            .make_way(&mut transaction, caller, &place, wish.on_busy, now)
+            .await?;
+        let notice = self.notice(conn(&mut transaction), caller, place.said.text()).await?;
+        let notice = notice.map(|notice| serde_json::json!(notice));
+        let reserved = budget.reserve(conn(&mut transaction), &place).await?;
+        let new = NewAnswer {
+            user: caller.user,
+            conversation: place.conversation,
+            reserved_tokens: reserved,
+            notice: notice.as_ref(),
         };
-        let turn = messages::insert_turn(conn(&mut transaction), caller.user, conversation, text, now).await?;
+        let (user_message, answer) = write(conn(&mut transaction), &new, &place, now).await?;
         if let Some((key, _)) = &keyed {
-            idempotency::bind(conn(&mut transaction), caller.user, key, turn.question, turn.answer).await?;
+            idempotency::bind(conn(&mut transaction), caller.user, key, user_message.id, answer.id).await?;
         }
-        let job = GenerateAnswer {
-            message_id: turn.answer.0,
+        let waits = place.running.len() > stopped.ended.len() || budget.is_full();
+        let turn = Turn {
+            after: if waits { LOOK_AGAIN } else { Duration::ZERO },
+            // Who has asked for little comes before who has asked for much.
+            priority: -budget.running(),
         };
-        if cura_queue::enqueue(conn(&mut transaction), &job, None).await? == Enqueued::Known {
-            return Err(SendMessageError::JobKnown);
+        let job = GenerateAnswer {
+            message_id: answer.id.0,
+        };
+        if cura_queue::enqueue_for(conn(&mut transaction), &job, turn).await? == Enqueued::Known {
+            return Err(AskError::JobKnown);
         }
         commit(transaction).await?;
+        for ended in stopped.ended {
+            // Watchers that miss this find out from Postgres.
+            let _ = self.0.live.end(ended, Fence(u32::MAX)).await;
+        }
         Ok(StartedAnswer {
-            conversation,
-            user_message: Message::just_said(&turn, conversation, text.to_owned(), now),
-            answer: Message::just_asked(&turn, conversation, now),
+            conversation: place.conversation,
+            user_message,
+            answer,
             replayed: false,
         })
+    }
+
+    /// Finds and locks where the answer is to be written; makes the conversation if it is to be a new one.
+    async fn place(
+        &self,
+        connection: &mut PgConnection,
+        caller: Caller,
+        ask: &Ask,
+        now: DateTime<Utc>,
+    ) -> Result<Place, AskError> {
+        let (conversation, said) = match ask {
+            Ask::Say { conversation, text } => {
+                let said = Said::New {
+                    text: text.clone(),
+                    follows: Follows::TheLast,
+                };
+                (*conversation, said)
+            }
+            Ask::Edit { message, text } => {
+                let before = find_of(connection, caller, *message, Role::User).await?;
+                let said = Said::New {
+                    text: text.clone(),
+                    follows: Follows::SameAs(before.id),
+                };
+                (Some(before.conversation_id), said)
+            }
+            Ask::Regenerate { answer } => {
+                let before = find_of(connection, caller, *answer, Role::Assistant).await?;
+                let question = before.parent_id.ok_or(AskError::MessageNotFound)?;
+                let question = find_of(connection, caller, question, Role::User).await?;
+                (Some(question.conversation_id), Said::Before(Box::new(question)))
+            }
+        };
+        let Some(conversation) = conversation else {
+            let title = Title::cut(said.text());
+            let id = conversations::insert(connection, caller.user, Some(title.as_str()), "cut", 2, now).await?;
+            return Ok(Place {
+                conversation: id,
+                running: Vec::new(),
+                known: false,
+                said,
+            });
+        };
+        let LockedConversation { running } = conversations::lock_owned(connection, caller.user, conversation)
+            .await?
+            .ok_or(AskError::ConversationNotFound)?;
+        Ok(Place {
+            conversation,
+            running,
+            known: true,
+            said,
+        })
+    }
+
+    /// Deals with the answers that are in the way.
+    async fn make_way(
+        &self,
+        transaction: &mut Transaction<'static, Postgres>,
+        caller: Caller,
+        place: &Place,
+        on_busy: OnBusy,
+        now: DateTime<Utc>,
+    ) -> Result<Stopped, AskError> {
+        let Some(first) = place.running.first() else {
+            return Ok(Stopped::default());
+        };
+        match on_busy {
+            OnBusy::Queue if place.running.len() < MAX_WAITING => Ok(Stopped::default()),
+            OnBusy::Reject | OnBusy::Queue => Err(AskError::Busy { running: *first }),
+            OnBusy::Interrupt => Ok(self
+                .stop_in(conn(transaction), caller.user, place.conversation, &place.running, now)
+                .await?),
+        }
+    }
+
+    /// What is to be shown beside the answer, if what was said points to danger.
+    async fn notice(
+        &self,
+        connection: &mut PgConnection,
+        caller: Caller,
+        said: &str,
+    ) -> Result<Option<Notice>, StoreError> {
+        if self.0.care.check(said, None, None).is_none() {
+            return Ok(None);
+        }
+        let user = users::find(connection, caller.user).await?;
+        let (language, time_zone) = user
+            .as_ref()
+            .map(|user| (user.language.as_str(), user.timezone.as_str()))
+            .unzip();
+        Ok(self.0.care.check(said, language, time_zone))
     }
 
     /// One message of the caller; of a running answer with the text saved so far.
@@ -189,14 +369,14 @@ impl App {
         caller: Caller,
         hash: &[u8; 32],
         first: &KeyUse,
-    ) -> Result<StartedAnswer, SendMessageError> {
+    ) -> Result<StartedAnswer, AskError> {
         if first.request_hash != hash {
-            return Err(SendMessageError::KeyReused);
+            return Err(AskError::KeyReused);
         }
         let user_message = messages::find_owned(connection, caller.user, first.user_message).await?;
         let answer = messages::find_owned(connection, caller.user, first.answer).await?;
         // Deleted meanwhile, with the conversation.
-        let (user_message, answer) = user_message.zip(answer).ok_or(SendMessageError::ConversationNotFound)?;
+        let (user_message, answer) = user_message.zip(answer).ok_or(AskError::ConversationNotFound)?;
         Ok(StartedAnswer {
             conversation: answer.conversation_id,
             user_message,
@@ -206,10 +386,70 @@ impl App {
     }
 }
 
-/// What makes two sends the same one: where and what.
-fn request_hash(send: &SendMessage) -> [u8; 32] {
+impl Budget {
+    async fn reserve(&self, connection: &mut PgConnection, place: &Place) -> Result<i64, StoreError> {
+        let known = place.known.then_some(place.conversation);
+        self.reservation(connection, known, place.said.text()).await
+    }
+}
+
+/// A message of the caller and of this side.
+async fn find_of(
+    connection: &mut PgConnection,
+    caller: Caller,
+    id: MessageId,
+    role: Role,
+) -> Result<Message, AskError> {
+    let found = messages::find_owned(connection, caller.user, id).await?;
+    found
+        .filter(|message| message.role == role)
+        .ok_or(AskError::MessageNotFound)
+}
+
+/// Writes what is said, if it is new, and the pending answer.
+async fn write(
+    connection: &mut PgConnection,
+    new: &NewAnswer<'_>,
+    place: &Place,
+    now: DateTime<Utc>,
+) -> Result<(Message, Message), StoreError> {
+    let added = if matches!(place.said, Said::New { .. }) { 2 } else { 1 };
+    if place.known {
+        let title = Title::cut(place.said.text());
+        conversations::touch(connection, place.conversation, added, Some(title.as_str()), now).await?;
+    }
+    match &place.said {
+        Said::New { text, follows } => {
+            let turn = messages::insert_turn(connection, new, text.as_str(), *follows, now).await?;
+            let said = Message::just_said(&turn, new, text.as_str().to_owned(), now);
+            Ok((said, Message::just_asked(turn.answer, turn.question, new, now)))
+        }
+        Said::Before(question) => {
+            let answer = messages::insert_answer(connection, new, question.id, now).await?;
+            let asked = Message::just_asked(answer, question.id, new, now);
+            Ok(((**question).clone(), asked))
+        }
+    }
+}
+
+/// What makes two wishes the same one: where and what.
+fn request_hash(wish: &AskForAnswer) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update(send.conversation.map_or(0, |id| id.0).to_be_bytes());
-    hash.update(send.text.as_str().as_bytes());
+    match &wish.ask {
+        // As it was before there was anything else: keys live for a day.
+        Ask::Say { conversation, text } => {
+            hash.update(conversation.map_or(0, |id| id.0).to_be_bytes());
+            hash.update(text.as_str().as_bytes());
+        }
+        Ask::Edit { message, text } => {
+            hash.update(b"edit");
+            hash.update(message.0.to_be_bytes());
+            hash.update(text.as_str().as_bytes());
+        }
+        Ask::Regenerate { answer } => {
+            hash.update(b"regenerate");
+            hash.update(answer.0.to_be_bytes());
+        }
+    }
     hash.finalize().into()
 }

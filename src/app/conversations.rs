@@ -105,7 +105,7 @@ impl App {
             .await?
             .ok_or(ReadConversationError::NotFound)?;
         conversations::delete(conn(&mut transaction), id, now).await?;
-        if let Some(answer) = locked.running {
+        for answer in &locked.running {
             cura_queue::cancel::<GenerateAnswer>(conn(&mut transaction), &answer.to_string())
                 .await
                 .map_err(queue_failed)?;
@@ -116,11 +116,11 @@ impl App {
             conversation_id: id.0,
             round: 0,
         };
-        cura_queue::enqueue(conn(&mut transaction), &job, None)
+        cura_queue::enqueue(conn(&mut transaction), &job)
             .await
             .map_err(queue_failed)?;
         commit(transaction).await?;
-        if let Some(answer) = locked.running {
+        for answer in locked.running {
             // Watchers that miss this find out from Postgres.
             let _ = self.0.live.end(answer, Fence(u32::MAX)).await;
         }

@@ -52,7 +52,7 @@ impl App {
             });
         }
         let export_id = exports::begin(conn(&mut transaction), caller.user, now, now + MAKING).await?;
-        cura_queue::enqueue(conn(&mut transaction), &ExportAccount { export_id }, None)
+        cura_queue::enqueue(conn(&mut transaction), &ExportAccount { export_id })
             .await
             .map_err(crate::queue_failed)?;
         commit(transaction).await?;

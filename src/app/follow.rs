@@ -8,20 +8,38 @@ use std::time::Duration;
 
 use cura_domain::MessageId;
 use cura_domain::answer::{Fence, Position};
+use cura_domain::care::Notice;
 use cura_domain::message::MessageStatus;
 use cura_live::{Follower, Progress};
-use cura_store::in_time;
+use cura_queue::GenerateAnswer;
 use cura_store::messages::{self, Message};
+use cura_store::{StoreError, in_time};
 use tokio::time::Instant;
 
-use crate::{App, Caller};
+use crate::{App, Caller, queue_failed};
 
 /// How long `live` may be silent before Postgres is asked.
 const SILENCE: Duration = Duration::from_secs(3);
+/// The same, before anything was seen.
+const FIRST_SILENCE: Duration = Duration::from_secs(1);
 
 /// What a watcher of an answer sees.
 #[derive(Debug, Clone)]
 pub enum AnswerEvent {
+    /// What is shown beside it, because the question points to danger.
+    Notice {
+        /// What.
+        notice: Notice,
+        /// Where the watcher stands.
+        position: Position,
+    },
+    /// Nobody has had time for it yet.
+    Queued {
+        /// Its place among those that wait, from 1.
+        place: i64,
+        /// Where the watcher stands.
+        position: Position,
+    },
     /// A worker has it.
     Started {
         /// Which attempt this is, from 1.
@@ -69,6 +87,8 @@ pub struct AnswerFollower {
     ready: VecDeque<AnswerEvent>,
     ended: bool,
     ask_at: Instant,
+    /// The place in the queue that was told last.
+    told_place: Option<i64>,
 }
 
 impl App {
@@ -82,13 +102,28 @@ impl App {
             position,
             ready: VecDeque::new(),
             ended: false,
-            ask_at: Instant::now() + SILENCE,
+            // Who has seen nothing yet wants to know soon why.
+            ask_at: Instant::now()
+                + if position == Position::START {
+                    FIRST_SILENCE
+                } else {
+                    SILENCE
+                },
+            told_place: None,
         }
     }
 
     /// Watches a message that was just read: what is missing comes from it at once, and if it is final, so does the end.
     pub fn follow_read(&self, caller: Caller, message: Message, position: Position) -> AnswerFollower {
         let mut follower = self.follow(caller, message.id, position);
+        if position == Position::START
+            && let Some(notice) = message
+                .notice
+                .clone()
+                .and_then(|kept| serde_json::from_value(kept).ok())
+        {
+            follower.ready.push_back(AnswerEvent::Notice { notice, position });
+        }
         if message.status != MessageStatus::Sending {
             follower.end_with(message);
         }
@@ -143,12 +178,26 @@ impl AnswerFollower {
     async fn ask(&mut self) {
         let found = in_time(async {
             let mut connection = self.app.connection().await?;
-            messages::find_owned(&mut connection, self.caller.user, self.answer).await
+            let message = messages::find_owned(&mut connection, self.caller.user, self.answer).await?;
+            let waits = |message: &Message| message.status == MessageStatus::Sending && message.attempt == Fence(0);
+            let place = if message.as_ref().is_some_and(waits) {
+                let place = cura_queue::position::<GenerateAnswer>(&mut connection, &self.answer.to_string()).await;
+                place.map_err(queue_failed)?
+            } else {
+                None
+            };
+            Ok::<_, StoreError>((message, place))
         });
         match found.await {
-            Ok(Some(message)) if message.status == MessageStatus::Sending => self.catch_up(&message),
-            Ok(Some(message)) => self.end_with(message),
-            Ok(None) => {
+            Ok((Some(message), place)) if message.status == MessageStatus::Sending => {
+                if let Some(place) = place.filter(|place| self.told_place.replace(*place) != Some(*place)) {
+                    let position = self.position;
+                    self.ready.push_back(AnswerEvent::Queued { place, position });
+                }
+                self.catch_up(&message);
+            }
+            Ok((Some(message), _)) => self.end_with(message),
+            Ok((None, _)) => {
                 self.ready.push_back(AnswerEvent::Gone {
                     position: self.position,
                 });

@@ -2,6 +2,7 @@
 //! the domain, writes, enqueues, commits; then it announces.
 
 pub mod accounts;
+pub mod budget;
 pub mod chat;
 pub mod conversations;
 pub mod export;
@@ -11,11 +12,14 @@ pub mod passwords;
 pub mod profile;
 pub mod session_watch;
 pub mod sessions;
+mod stopping;
 pub mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use budget::Allowance;
+use cura_domain::care::CareRules;
 use cura_domain::{Clock, Entropy};
 use cura_live::Live;
 use cura_providers::ai::Ai;
@@ -62,6 +66,10 @@ pub struct Parts {
     pub ai_probe: AiProbe,
     /// The sessions with open streams here.
     pub session_watch: SessionWatch,
+    /// What answers may cost.
+    pub allowance: Allowance,
+    /// What is said beside an answer when a question points to danger.
+    pub care: Arc<CareRules>,
 }
 
 impl App {
@@ -73,6 +81,11 @@ impl App {
     /// Randomness fit for secrets.
     pub fn entropy(&self) -> &Entropy {
         &self.0.entropy
+    }
+
+    /// What is said beside an answer when a question points to danger.
+    pub fn care(&self) -> &CareRules {
+        &self.0.care
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {

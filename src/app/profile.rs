@@ -100,7 +100,7 @@ impl App {
             user_id: caller.user.0,
             round: 0,
         };
-        cura_queue::enqueue(conn(&mut transaction), &job, None)
+        cura_queue::enqueue(conn(&mut transaction), &job)
             .await
             .map_err(crate::queue_failed)?;
         commit(transaction).await?;

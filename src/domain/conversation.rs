@@ -102,6 +102,16 @@ impl Title {
         Self(title)
     }
 
+    /// A title a model suggested: its first line, without quotes around it and a full stop behind it, cut like
+    /// [`Self::cut`]; `None` when nothing is left.
+    pub fn suggested(said: &str) -> Option<Self> {
+        let line = said.lines().map(str::trim).find(|line| !line.is_empty())?;
+        let line = line.strip_prefix("Title:").unwrap_or(line);
+        let bare = line.trim_matches(|c: char| c.is_whitespace() || "\"'“”„«»`*#.".contains(c));
+        let title = Self::cut(bare);
+        (!is_blank(&title.0)).then_some(title)
+    }
+
     /// The title.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -111,6 +121,20 @@ impl Title {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suggested_title_is_stripped_of_its_trimmings() {
+        let suggested = |said| Title::suggested(said).map(|title| title.0);
+        assert_eq!(
+            suggested("\n  \"Trouble sleeping.\"\nI hope it helps"),
+            Some("Trouble sleeping".to_owned())
+        );
+        assert_eq!(
+            suggested("Title: **Angst vor Montag**"),
+            Some("Angst vor Montag".to_owned())
+        );
+        assert_eq!(suggested(" \n \"\" "), None);
+    }
 
     #[test]
     fn a_cut_is_one_line_of_whole_words() {

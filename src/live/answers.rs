@@ -65,6 +65,12 @@ impl Answers {
         self.entry(id, |answer| answer.subscribe())
     }
 
+    /// What is known of an answer.
+    pub(crate) fn get(&self, id: MessageId) -> Option<Answer> {
+        let table = self.lock();
+        table.entries.get(&id).map(|entry| entry.answer.borrow().clone())
+    }
+
     pub(crate) fn put(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
         if text.len() > self.config.max_text {
             return Err(AppendError::TooLong);

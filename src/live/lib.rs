@@ -72,6 +72,15 @@ pub enum AppendError {
     Unavailable,
 }
 
+/// What readers of an answer were shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The attempt that wrote last.
+    pub fence: Fence,
+    /// The text.
+    pub text: String,
+}
+
 /// The running answers. Cheap to clone; clones are the same.
 #[derive(Clone)]
 pub struct Live(Kind);
@@ -159,6 +168,21 @@ impl Live {
             }
             Kind::Redis(redis) => redis.forget(id).await,
         }
+    }
+
+    /// What is known of an answer's text, if it has begun and is still kept.
+    ///
+    /// # Errors
+    /// When `live` cannot be reached.
+    pub async fn read(&self, id: MessageId) -> Result<Option<Shown>, LiveUnavailable> {
+        let answer = match &self.0 {
+            Kind::InProcess(answers) => answers.get(id),
+            Kind::Redis(redis) => redis.read(id).await?,
+        };
+        Ok(answer.filter(|answer| answer.fence > Fence(0)).map(|answer| Shown {
+            fence: answer.fence,
+            text: answer.text,
+        }))
     }
 
     /// Reads an answer from `from` on, whether it has begun or not.

@@ -1,6 +1,7 @@
 //! Enqueueing and cancelling, both inside the caller's transaction.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
 use sqlx::{PgConnection, Row};
 
 use crate::{Job, JobId, QueueError};
@@ -34,19 +35,32 @@ pub enum Cancelled {
     TooLate,
 }
 
-/// Enqueues `job`, to run at `at` or at once, if the transaction of `conn` commits. One INSERT; apalis' trigger tells the
-/// workers at COMMIT.
+/// When a job may run, and before which others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Not before this long from now; [`release`] makes it at once.
+    pub after: Duration,
+    /// The higher, the earlier among those that may run; 0 is usual.
+    pub priority: i32,
+}
+
+/// Enqueues `job`, to run at once, if the transaction of `conn` commits. One INSERT; apalis' trigger tells the workers at
+/// COMMIT.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn enqueue<J: Job>(
-    conn: &mut PgConnection,
-    job: &J,
-    at: Option<DateTime<Utc>>,
-) -> Result<Enqueued, QueueError> {
+pub async fn enqueue<J: Job>(conn: &mut PgConnection, job: &J) -> Result<Enqueued, QueueError> {
+    enqueue_for(conn, job, Turn::default()).await
+}
+
+/// Enqueues `job` for its turn, as [`enqueue`] does.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -> Result<Enqueued, QueueError> {
     let row = sqlx::query(
         "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key, metadata)
-         VALUES (apalis.generate_ulid(), $1, $2, 'Pending', 0, $3, COALESCE($4, now()), 0, $5,
+         VALUES (apalis.generate_ulid(), $1, $2, 'Pending', 0, $3, now() + make_interval(secs => $4), $8, $5,
                  CASE WHEN $6::text IS NOT NULL THEN hstore($7, $6) END)
          ON CONFLICT (job_type, idempotency_key) DO NOTHING
          RETURNING id",
@@ -54,16 +68,81 @@ pub async fn enqueue<J: Job>(
     .bind(serde_json::to_vec(job)?)
     .bind(J::QUEUE)
     .bind(i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX))
-    .bind(at)
+    .bind(turn.after.as_secs_f64())
     .bind(job.key())
     .bind(J::ON_DEATH)
     .bind(HEIR)
+    .bind(turn.priority)
     .fetch_optional(conn)
     .await?;
     Ok(match row {
         Some(row) => Enqueued::New(row.try_get(0)?),
         None => Enqueued::Known,
     })
+}
+
+/// Lets waiting jobs of queue `J` with these keys run at once, if the transaction of `conn` commits.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn release<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<(), QueueError> {
+    sqlx::query(
+        "WITH released AS (
+             UPDATE apalis.jobs SET run_at = now()
+             WHERE job_type = $1 AND idempotency_key = ANY($2) AND status = 'Pending' AND run_at > now()
+             RETURNING id
+         )
+         SELECT pg_notify($3, '')::text FROM released LIMIT 1",
+    )
+    .bind(J::QUEUE)
+    .bind(keys)
+    .bind(WAKE_CHANNEL)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The most jobs that are counted before one.
+const MAX_POSITION: i64 = 1000;
+
+/// The place of a job of queue `J` among those that could run if a worker had time for them, from 1, at most 1,001; `None`
+/// when it is running, over, or may not run yet, or when there is no worker.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn position<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Option<i64>, QueueError> {
+    let row = sqlx::query(
+        "SELECT 1 + (SELECT count(*) FROM (
+                         SELECT 1 FROM apalis.jobs o
+                         WHERE o.job_type = j.job_type AND o.status = 'Pending' AND o.run_at <= now()
+                           AND (o.priority > j.priority OR (o.priority = j.priority AND o.run_at < j.run_at))
+                         LIMIT $3) ahead)
+         FROM apalis.jobs j
+         WHERE j.job_type = $1 AND j.idempotency_key = $2 AND j.status = 'Pending' AND j.run_at <= now()
+           AND EXISTS (SELECT 1 FROM apalis.workers WHERE last_seen > now() - interval '5 seconds')",
+    )
+    .bind(J::QUEUE)
+    .bind(key)
+    .bind(MAX_POSITION)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// The keys among these whose job of queue `J` waits or runs.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_alive<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<Vec<String>, QueueError> {
+    let rows = sqlx::query(
+        "SELECT idempotency_key FROM apalis.jobs
+         WHERE job_type = $1 AND idempotency_key = ANY($2) AND status IN ('Pending', 'Running')",
+    )
+    .bind(J::QUEUE)
+    .bind(keys)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
 /// Whether a job of queue `J` with one of these keys is running.

@@ -23,10 +23,15 @@ mod stats;
 mod workers;
 
 pub use config::WorkersConfig;
-pub use enqueue::{Cancelled, Enqueued, cancel, enqueue, is_any_running};
+pub use enqueue::{
+    Cancelled, Enqueued, Turn, cancel, enqueue, enqueue_for, is_any_running, list_alive, position, release,
+};
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId};
-pub use payloads::{BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, PruneExpired, PurgeConversation};
+pub use payloads::{
+    BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, PruneExpired, PurgeConversation, SummarizeConversation,
+    TitleConversation,
+};
 pub use prune::prune;
 pub use run::{Run, StopReason};
 pub use stats::{QueueHealth, QueueStats, health, stats};

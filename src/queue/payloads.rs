@@ -41,6 +41,40 @@ impl Job for BuryAnswer {
     }
 }
 
+/// Find a better title for a conversation than a cut of its first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TitleConversation {
+    /// The conversation.
+    pub conversation_id: i64,
+}
+
+impl Job for TitleConversation {
+    const QUEUE: &'static str = "title-conversation";
+    const MAX_ATTEMPTS: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(2 * 60);
+
+    fn key(&self) -> String {
+        self.conversation_id.to_string()
+    }
+}
+
+/// Put what was said up to and including a message in short, so that a model can be told all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SummarizeConversation {
+    /// The last message of what is put in short.
+    pub message_id: i64,
+}
+
+impl Job for SummarizeConversation {
+    const QUEUE: &'static str = "summarize-conversation";
+    const MAX_ATTEMPTS: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+    fn key(&self) -> String {
+        self.message_id.to_string()
+    }
+}
+
 /// Remove what is left of a deleted conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurgeConversation {

@@ -9,7 +9,9 @@ use crate::JobId;
 pub enum StopReason {
     /// Somebody cancelled the job.
     Cancelled,
-    /// The process is shutting down: give the job back at the next good moment, or finish before the deadline.
+    /// The process is shutting down: there is still time to finish.
+    Draining,
+    /// The process ends in a moment: save what there is and give the job back ([`JobError::Handover`](crate::JobError)).
     Handover,
     /// This instance lost its lease: another one may run the job already, and whatever this run writes is void.
     Lost,
@@ -38,12 +40,11 @@ impl Run {
         }
     }
 
-    /// Waits until the run should stop for another reason than shutting down, which a handler may ignore until the
-    /// deadline.
+    /// Waits until the run must stop: for any reason but that it should finish soon.
     pub async fn cut(&self) -> StopReason {
         let mut stop = self.stop.clone();
         match stop
-            .wait_for(|reason| matches!(reason, Some(StopReason::Cancelled | StopReason::Lost)))
+            .wait_for(|reason| reason.is_some_and(|reason| reason != StopReason::Draining))
             .await
         {
             Ok(reason) => reason.unwrap_or(StopReason::Lost),

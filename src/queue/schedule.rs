@@ -37,5 +37,5 @@ async fn enqueue_present<J: Job>(shared: &Shared, every: Duration, job: fn(i64) 
         .fetch_one(&mut *connection)
         .await?
         .try_get(0)?;
-    enqueue(&mut connection, &job(period), None).await
+    enqueue(&mut connection, &job(period)).await
 }

@@ -71,7 +71,7 @@ impl Shared {
         let reason = if *lease.instance != *instance {
             Some(StopReason::Lost)
         } else if self.draining.is_cancelled() {
-            Some(StopReason::Handover)
+            Some(StopReason::Draining)
         } else {
             None
         };
@@ -108,11 +108,27 @@ impl Shared {
         }
     }
 
-    /// Tells every run that the process is shutting down.
-    pub(crate) fn stop_all_for_handover(&self) {
+    /// Tells every run that is not to stop anyway that the process is shutting down.
+    pub(crate) fn drain_runs(&self) {
+        self.tell_runs(StopReason::Draining, |known| known.is_none());
+    }
+
+    /// Tells every run that is not to stop anyway to give its job back now.
+    pub(crate) fn hand_runs_over(&self) {
+        self.tell_runs(StopReason::Handover, |known| {
+            known.is_none_or(|known| known == StopReason::Draining)
+        });
+    }
+
+    fn tell_runs(&self, reason: StopReason, milder: impl Fn(Option<StopReason>) -> bool) {
         for run in self.lock().runs.values() {
-            run.stop
-                .send_if_modified(|reason| reason.is_none() && reason.replace(StopReason::Handover).is_none());
+            run.stop.send_if_modified(|known| {
+                let tell = milder(*known);
+                if tell {
+                    *known = Some(reason);
+                }
+                tell
+            });
         }
     }
 

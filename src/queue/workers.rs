@@ -22,6 +22,8 @@ use crate::{Job, JobError, QueueError, Run, WorkersConfig, acks, lease, prune};
 
 /// The most jobs claimed for one queue in one statement.
 const CLAIM_BATCH: usize = 32;
+/// How long before the deadline of a shutdown jobs are told to save and give back.
+const HANDOVER: Duration = Duration::from_secs(2);
 /// How long outcomes may take to be written once everything has stopped.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often jobs are looked for that are ours without our knowing.
@@ -359,15 +361,16 @@ impl Workers {
         self.lanes.iter().map(|lane| lane.running.load(Ordering::Acquire)).sum()
     }
 
-    /// Stops claiming, lets running jobs finish until `deadline` from now, gives back what is left so that a peer takes
-    /// it at once, and leaves. The lease is renewed all the while.
+    /// Stops claiming, lets running jobs finish until `deadline` from now, has them save and give back what is left a
+    /// moment earlier so that a peer goes on at once, and leaves. The lease is renewed all the while.
     pub async fn shutdown(self, deadline: Duration) -> Drained {
+        let deadline = Instant::now() + deadline;
         self.shared.draining.cancel();
-        self.shared.stop_all_for_handover();
+        self.shared.drain_runs();
         // The claimer ends by itself, so that a claim under way is not cut in the middle.
         let _ = self.claimer.await;
-        self.shared.stop_all_for_handover();
-        let idle = async {
+        self.shared.drain_runs();
+        let idle = || async {
             while self.lanes.iter().any(|lane| lane.running.load(Ordering::Acquire) > 0) {
                 tokio::select! {
                     () = self.shared.wake.notified() => {}
@@ -376,12 +379,17 @@ impl Workers {
                 }
             }
         };
-        tokio::pin!(idle);
         let mut given_back = 0;
-        if tokio::time::timeout(deadline, &mut idle).await.is_err() {
+        if tokio::time::timeout_at(deadline.checked_sub(HANDOVER).unwrap_or(deadline), idle())
+            .await
+            .is_err()
+        {
             given_back = self.lanes.iter().map(|lane| lane.running.load(Ordering::Acquire)).sum();
+            self.shared.hand_runs_over();
+        }
+        if tokio::time::timeout_at(deadline, idle()).await.is_err() {
             self.shared.cut.cancel();
-            if tokio::time::timeout(FLUSH_TIMEOUT, &mut idle).await.is_err() {
+            if tokio::time::timeout(FLUSH_TIMEOUT, idle()).await.is_err() {
                 tracing::error!("some jobs did not let themselves be given back");
             }
         }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::{Bases, Fence};
-use cura_domain::message::{FinishReason, Usage};
+use cura_domain::message::{FinishReason, MessageStatus, Usage};
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
@@ -22,39 +22,101 @@ pub struct TakenAnswer {
     pub fence: Fence,
     /// Where each attempt began, this one included.
     pub bases: Bases,
+    /// What earlier attempts have saved; this one begins at its end.
+    pub text: String,
+    /// Whether somebody wants it stopped.
+    pub cancelled: bool,
     /// When the question was stored.
     pub created_at: DateTime<Utc>,
+    /// When the first attempt began.
+    pub started_at: DateTime<Utc>,
+    /// What the user is called.
+    pub name: Option<String>,
+    /// The user's IANA time zone.
+    pub timezone: String,
+    /// The user's language tag.
+    pub language: String,
 }
 
-/// Takes a running answer for a new attempt, which writes it anew from its first byte: older attempts can no longer
-/// write. `None` when the answer is final, deleted, or never was.
+/// What came of taking an answer.
+#[derive(Debug, Clone)]
+pub enum Taken {
+    /// It is this attempt's.
+    Yes(Box<TakenAnswer>),
+    /// Others of its conversation or user come first.
+    NotYet,
+    /// It is final, deleted, or never was.
+    Over,
+}
+
+/// Takes a running answer for a new attempt, which goes on where the saved text ends: older attempts can no longer
+/// write. Answers of a conversation begin in their order, and of a user at most `most` at a time (0: any number; takes of
+/// the same instant may exceed it).
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn take(
-    conn: &mut PgConnection,
-    id: MessageId,
-    now: DateTime<Utc>,
-) -> Result<Option<TakenAnswer>, StoreError> {
+pub async fn take(conn: &mut PgConnection, id: MessageId, most: u32, now: DateTime<Utc>) -> Result<Taken, StoreError> {
     let row = sqlx::query!(
         r#"UPDATE messages m
-           SET attempt = attempt + 1, bases = bases || 0::bigint, content = '', updated_at = $2
-           FROM conversations c
+           SET attempt = attempt + 1, bases = bases || octet_length(content)::bigint, updated_at = $2,
+               started_at = COALESCE(started_at, $2)
+           FROM conversations c JOIN users u ON u.id = c.user_id
            WHERE m.id = $1 AND m.status = 'sending' AND c.id = m.conversation_id AND c.deleted_at IS NULL
-           RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.bases, m.created_at"#,
+             AND (m.attempt > 0 OR m.cancel_requested_at IS NOT NULL OR (
+                 NOT EXISTS (SELECT 1 FROM messages e
+                             WHERE e.conversation_id = m.conversation_id AND e.status = 'sending' AND e.id < m.id)
+                 AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
+                                      WHERE r.user_id = m.user_id AND r.status = 'sending' AND r.attempt > 0))))
+           RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.bases, m.content,
+                     m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
+                     m.started_at AS "started_at!", u.name, u.timezone, u.language"#,
         id.0,
         now,
+        i32::try_from(most).unwrap_or(i32::MAX),
     )
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await?;
-    Ok(row.map(|row| TakenAnswer {
+    let Some(row) = row else {
+        let waits = sqlx::query_scalar!(
+            r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+               WHERE m.id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL"#,
+            id.0,
+        )
+        .fetch_optional(conn)
+        .await?;
+        return Ok(if waits.is_some() { Taken::NotYet } else { Taken::Over });
+    };
+    Ok(Taken::Yes(Box::new(TakenAnswer {
         user_id: UserId(row.user_id),
         conversation_id: ConversationId(row.conversation_id),
         question: MessageId(row.parent_id),
         fence: Fence(row.attempt.unsigned_abs()),
         bases: Bases(row.bases.into_iter().map(i64::unsigned_abs).collect()),
+        text: row.content,
+        cancelled: row.cancelled,
         created_at: row.created_at,
-    }))
+        started_at: row.started_at,
+        name: row.name,
+        timezone: row.timezone,
+        language: row.language,
+    })))
+}
+
+/// Begins this attempt elsewhere than at the end of what was saved: at the end of `text`. `false` when the fence is old.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn rebase(conn: &mut PgConnection, id: MessageId, fence: Fence, text: &str) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"UPDATE messages SET content = $3, bases[$2] = octet_length($3)
+           WHERE id = $1 AND attempt = $2 AND status = 'sending'"#,
+        id.0,
+        i32::from(fence),
+        text,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Saves the text so far; `false` when the fence is old.
@@ -80,86 +142,166 @@ pub async fn save_progress(
     Ok(done.rows_affected() == 1)
 }
 
-/// A finished answer.
-#[derive(Debug, Clone)]
-pub struct Finished<'a> {
-    /// The whole text.
-    pub text: &'a str,
-    /// The provider that answered.
-    pub provider: &'a str,
-    /// The model that answered.
-    pub model: &'a str,
-    /// Why it ended.
-    pub reason: FinishReason,
-    /// What it cost.
-    pub usage: Usage,
+/// How an answer ends.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// How it is kept: `sent` or `error`.
+    pub status: MessageStatus,
+    /// Why a sent one ended.
+    pub reason: Option<FinishReason>,
+    /// Why a failed one failed.
+    pub error_code: Option<&'a str>,
+    /// The whole text; `None` leaves what was saved.
+    pub text: Option<&'a str>,
+    /// Who answered, if somebody did: the provider and the model.
+    pub voice: Option<(&'a str, &'a str)>,
+    /// What the last attempt cost, as far as it is not among the attempts that are over.
+    pub usage: Option<Usage>,
     /// From the question stored to the first text, in milliseconds.
     pub ttft_ms: Option<i64>,
 }
 
-/// Makes an answer `sent`; gives its conversation, or `None` when the fence is old.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn complete(
-    conn: &mut PgConnection,
-    id: MessageId,
-    fence: Fence,
-    finished: &Finished<'_>,
-    now: DateTime<Utc>,
-) -> Result<Option<ConversationId>, StoreError> {
-    let conversation = sqlx::query_scalar!(
-        r#"UPDATE messages
-           SET status = 'sent', content = $3, provider = $4, model = $5, finish_reason = $6, input_tokens = $7,
-               output_tokens = $8, usage_estimated = $9, ttft_ms = $10, updated_at = $11,
-               latency_ms = (EXTRACT(EPOCH FROM $11::timestamptz - created_at) * 1000)::bigint
-           WHERE id = $1 AND attempt = $2 AND status = 'sending'
-           RETURNING conversation_id"#,
-        id.0,
-        i32::from(fence),
-        finished.text,
-        finished.provider,
-        finished.model,
-        finished.reason.as_str(),
-        finished.usage.input_tokens,
-        finished.usage.output_tokens,
-        finished.usage.estimated,
-        finished.ttft_ms,
-        now,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(conversation.map(ConversationId))
+impl<'a> End<'a> {
+    /// An answer that somebody stopped; what was saved of it stays.
+    pub const CANCELLED: Self = Self {
+        status: MessageStatus::Sent,
+        reason: Some(FinishReason::Cancelled),
+        error_code: None,
+        text: None,
+        voice: None,
+        usage: None,
+        ttft_ms: None,
+    };
+
+    /// An answer that failed; what was saved of it stays.
+    pub const fn failed(code: &'a str) -> Self {
+        Self {
+            status: MessageStatus::Error,
+            reason: None,
+            error_code: Some(code),
+            ..Self::CANCELLED
+        }
+    }
 }
 
-/// Makes a running answer an `error`, with `text` or what was saved; gives the last attempt's fence, or `None` when the
-/// answer was final already, or `fence` is given and old.
+/// An answer that has just become final.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Where it was said.
+    pub conversation_id: ConversationId,
+    /// The last attempt.
+    pub fence: Fence,
+}
+
+/// Makes a running answer final; its cost is that of all its attempts. `None` when it was final already, or `fence` is
+/// given and old.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn fail(
+pub async fn end(
     conn: &mut PgConnection,
     id: MessageId,
     fence: Option<Fence>,
-    error_code: &str,
-    text: Option<&str>,
+    end: &End<'_>,
     now: DateTime<Utc>,
-) -> Result<Option<Fence>, StoreError> {
-    let attempt = sqlx::query_scalar!(
-        r#"UPDATE messages
-           SET status = 'error', error_code = $3, content = COALESCE($4, content), updated_at = $5,
-               latency_ms = (EXTRACT(EPOCH FROM $5::timestamptz - created_at) * 1000)::bigint
-           WHERE id = $1 AND status = 'sending' AND ($2::integer IS NULL OR attempt = $2)
-           RETURNING attempt"#,
+) -> Result<Option<Ended>, StoreError> {
+    let row = sqlx::query!(
+        r#"UPDATE messages m
+           SET status = $3, finish_reason = $4, error_code = $5, content = COALESCE($6, content),
+               provider = COALESCE($7, m.provider), model = COALESCE($8, m.model),
+               input_tokens = COALESCE($9 + COALESCE(spent.input, 0), spent.input),
+               output_tokens = COALESCE($10 + COALESCE(spent.output, 0), spent.output),
+               usage_estimated = COALESCE($11 OR COALESCE(spent.estimated, false), spent.estimated),
+               ttft_ms = $12, updated_at = $13,
+               latency_ms = (EXTRACT(EPOCH FROM $13::timestamptz - created_at) * 1000)::bigint
+           FROM (SELECT sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output,
+                        bool_or(estimated) AS estimated
+                 FROM answer_attempts WHERE message_id = $1 AND attempt IS DISTINCT FROM $2) spent
+           WHERE m.id = $1 AND m.status = 'sending' AND ($2::integer IS NULL OR m.attempt = $2)
+           RETURNING m.user_id, m.conversation_id, m.attempt"#,
         id.0,
         fence.map(i32::from),
-        error_code,
-        text,
+        end.status.as_str(),
+        end.reason.map(FinishReason::as_str),
+        end.error_code,
+        end.text,
+        end.voice.map(|(provider, _)| provider),
+        end.voice.map(|(_, model)| model),
+        end.usage.map(|usage| usage.input_tokens),
+        end.usage.map(|usage| usage.output_tokens),
+        end.usage.map(|usage| usage.estimated),
+        end.ttft_ms,
         now,
     )
     .fetch_optional(conn)
     .await?;
-    Ok(attempt.map(|attempt| Fence(attempt.unsigned_abs())))
+    Ok(row.map(|row| Ended {
+        user_id: UserId(row.user_id),
+        conversation_id: ConversationId(row.conversation_id),
+        fence: Fence(row.attempt.unsigned_abs()),
+    }))
+}
+
+/// An answer whose row is locked until the end of the transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct LockedAnswer {
+    /// How far it has come.
+    pub status: MessageStatus,
+    /// The attempt that may write; 0 before the first.
+    pub fence: Fence,
+}
+
+/// Locks an answer of `user`, if there is one, and writes down that it is to be stopped, if it is not final.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn request_cancel(
+    conn: &mut PgConnection,
+    user: UserId,
+    id: MessageId,
+    now: DateTime<Utc>,
+) -> Result<Option<LockedAnswer>, StoreError> {
+    let row = sqlx::query!(
+        r#"UPDATE messages m
+           SET cancel_requested_at = CASE WHEN m.status = 'sending' THEN COALESCE(m.cancel_requested_at, $3)
+                                          ELSE m.cancel_requested_at END
+           FROM conversations c
+           WHERE m.id = $1 AND m.user_id = $2 AND m.role = 'assistant' AND c.id = m.conversation_id
+             AND c.deleted_at IS NULL
+           RETURNING m.status, m.attempt"#,
+        id.0,
+        user.0,
+        now,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(LockedAnswer {
+            status: MessageStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("message status"))?,
+            fence: Fence(row.attempt.unsigned_abs()),
+        })
+    })
+    .transpose()
+}
+
+/// The answers of `user` that wait for others of their conversation or user and could begin now, at most 16.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_startable(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
+    let startable = sqlx::query_scalar!(
+        r#"SELECT m.id FROM messages m
+           WHERE m.user_id = $1 AND m.status = 'sending' AND m.attempt = 0
+             AND NOT EXISTS (SELECT 1 FROM messages e
+                             WHERE e.conversation_id = m.conversation_id AND e.status = 'sending' AND e.id < m.id)
+           ORDER BY m.id + 0 LIMIT 16"#,
+        user.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(startable.into_iter().map(MessageId).collect())
 }
 
 /// The answers of `user` that are not final.
@@ -168,13 +310,28 @@ pub async fn fail(
 /// When Postgres fails.
 pub async fn list_running(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
     let running = sqlx::query_scalar!(
-        r#"SELECT m.id FROM conversations c JOIN messages m ON m.conversation_id = c.id AND m.status = 'sending'
-           WHERE c.user_id = $1 AND c.deleted_at IS NULL"#,
+        r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+           WHERE m.user_id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL"#,
         user.0,
     )
     .fetch_all(conn)
     .await?;
     Ok(running.into_iter().map(MessageId).collect())
+}
+
+/// Answers that nobody has touched since `since` and that are not final, at most 100: their job died, or was lost with a
+/// backup.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_untouched(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<Vec<MessageId>, StoreError> {
+    let untouched = sqlx::query_scalar!(
+        "SELECT id FROM messages WHERE status = 'sending' AND updated_at < $1 ORDER BY updated_at LIMIT 100",
+        since,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(untouched.into_iter().map(MessageId).collect())
 }
 
 /// The answers of `user` that changed after `since`: their texts may still be in `live`.
@@ -214,4 +371,32 @@ pub async fn list_recent_deleted(
     .fetch_all(conn)
     .await?;
     Ok(recent.into_iter().map(MessageId).collect())
+}
+
+/// Notes that the turn of an answer has come, though it cannot begin yet; gives since when. `None` when it is to be taken,
+/// whatever it is: final, gone, to be stopped, or not yet at all.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn turn_came(
+    conn: &mut PgConnection,
+    id: MessageId,
+    most: u32,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let since = sqlx::query_scalar!(
+        r#"UPDATE messages m SET started_at = COALESCE(started_at, $2)
+           WHERE m.id = $1 AND m.status = 'sending' AND m.cancel_requested_at IS NULL AND (m.started_at IS NOT NULL OR (
+               NOT EXISTS (SELECT 1 FROM messages e
+                           WHERE e.conversation_id = m.conversation_id AND e.status = 'sending' AND e.id < m.id)
+               AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
+                                    WHERE r.user_id = m.user_id AND r.status = 'sending' AND r.attempt > 0))))
+           RETURNING m.started_at AS "started_at!""#,
+        id.0,
+        now,
+        i32::try_from(most).unwrap_or(i32::MAX),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(since)
 }

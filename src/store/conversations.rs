@@ -86,13 +86,13 @@ pub async fn find_owned(
 }
 
 /// A conversation that is locked until the end of the transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedConversation {
-    /// The answer that is being written in it.
-    pub running: Option<MessageId>,
+    /// The answers in it that are not final, in their order: the first is being written, or about to be.
+    pub running: Vec<MessageId>,
 }
 
-/// Locks a conversation of `user`, if there is one.
+/// Locks a conversation of `user`, if there is one. Whoever locks its messages too does it after this.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -113,13 +113,13 @@ pub async fn lock_owned(
     }
     // A statement of its own: it must see what the transaction we waited for has written.
     let running = sqlx::query_scalar!(
-        "SELECT id FROM messages WHERE conversation_id = $1 AND status = 'sending' LIMIT 1",
+        "SELECT id FROM messages WHERE conversation_id = $1 AND status = 'sending' ORDER BY id",
         id.0,
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
     Ok(Some(LockedConversation {
-        running: running.map(MessageId),
+        running: running.into_iter().map(MessageId).collect(),
     }))
 }
 
@@ -169,6 +169,7 @@ pub async fn count(conn: &mut PgConnection, user: UserId, listed: ConversationSt
 }
 
 /// Notes that `added` messages came at `now`; a conversation without a title gets `title`, a cut of its first message.
+/// Gives whether its title is still such a cut.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -178,20 +179,42 @@ pub async fn touch(
     added: i32,
     title: Option<&str>,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
+) -> Result<bool, StoreError> {
+    let cut = sqlx::query_scalar!(
         r#"UPDATE conversations
            SET message_count = message_count + $2, last_message_at = $4, updated_at = $4,
                title = COALESCE(title, $3), title_source = CASE WHEN title IS NULL AND $3::text IS NOT NULL THEN 'cut' ELSE title_source END
-           WHERE id = $1"#,
+           WHERE id = $1 RETURNING title_source = 'cut' AS "cut!""#,
         id.0,
         added,
         title,
         now,
     )
+    .fetch_optional(conn)
+    .await?;
+    Ok(cut.unwrap_or(false))
+}
+
+/// Replaces a title that is a cut of the first message by a better one; `false` when it is no cut any more.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn improve_title(
+    conn: &mut PgConnection,
+    id: ConversationId,
+    title: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"UPDATE conversations SET title = $2, title_source = 'model', updated_at = $3
+           WHERE id = $1 AND title_source = 'cut' AND deleted_at IS NULL"#,
+        id.0,
+        title,
+        now,
+    )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Changes the title a user chose, the status, or both; `false` when `user` has no such conversation.

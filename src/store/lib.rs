@@ -4,11 +4,13 @@
 //! reached with the user's id in the WHERE, so somebody else's row is the same as no row.
 
 pub mod answers;
+pub mod attempts;
 pub mod conversations;
 pub mod error;
 pub mod events;
 pub mod expired;
 pub mod exports;
+pub mod history;
 pub mod idempotency;
 pub mod messages;
 pub mod personal_data;

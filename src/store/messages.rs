@@ -5,7 +5,6 @@
 use chrono::{DateTime, Utc};
 use cura_domain::answer::{Bases, Fence};
 use cura_domain::message::{FinishReason, MessageStatus, Role, Usage};
-use cura_domain::prompt::PromptMessage;
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
@@ -44,29 +43,32 @@ pub struct Message {
     pub ttft_ms: Option<i64>,
     /// Why the answer failed: a stable machine word.
     pub error_code: Option<String>,
+    /// What is shown beside the answer.
+    pub notice: Option<serde_json::Value>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
 
 impl Message {
     /// A user's message that was just written.
-    pub fn just_said(turn: &WrittenTurn, conversation: ConversationId, content: String, now: DateTime<Utc>) -> Self {
+    pub fn just_said(turn: &WrittenTurn, new: &NewAnswer<'_>, content: String, now: DateTime<Utc>) -> Self {
         Self {
             id: turn.question,
             parent_id: turn.parent,
             role: Role::User,
             content,
             status: MessageStatus::Sent,
-            ..Self::just_asked(turn, conversation, now)
+            notice: None,
+            ..Self::just_asked(turn.answer, turn.question, new, now)
         }
     }
 
     /// An answer that was just queued.
-    pub fn just_asked(turn: &WrittenTurn, conversation: ConversationId, now: DateTime<Utc>) -> Self {
+    pub fn just_asked(answer: MessageId, question: MessageId, new: &NewAnswer<'_>, now: DateTime<Utc>) -> Self {
         Self {
-            id: turn.answer,
-            conversation_id: conversation,
-            parent_id: Some(turn.question),
+            id: answer,
+            conversation_id: new.conversation,
+            parent_id: Some(question),
             role: Role::Assistant,
             content: String::new(),
             status: MessageStatus::Sending,
@@ -79,6 +81,7 @@ impl Message {
             latency_ms: None,
             ttft_ms: None,
             error_code: None,
+            notice: new.notice.cloned(),
             created_at: now,
         }
     }
@@ -104,32 +107,65 @@ pub struct WrittenTurn {
     pub answer: MessageId,
 }
 
+/// An answer that is about to be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct NewAnswer<'a> {
+    /// Who asks.
+    pub user: UserId,
+    /// Where.
+    pub conversation: ConversationId,
+    /// What it may cost.
+    pub reserved_tokens: i64,
+    /// What is shown beside it.
+    pub notice: Option<&'a serde_json::Value>,
+}
+
+/// What a user's new message follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// The last message of the conversation.
+    TheLast,
+    /// What this message of the same conversation follows: it is said anew.
+    SameAs(MessageId),
+}
+
 /// Writes a user's message and its pending answer in one statement.
 ///
 /// # Errors
 /// When Postgres fails.
 pub async fn insert_turn(
     conn: &mut PgConnection,
-    user: UserId,
-    conversation: ConversationId,
+    new: &NewAnswer<'_>,
     content: &str,
+    follows: Follows,
     now: DateTime<Utc>,
 ) -> Result<WrittenTurn, StoreError> {
+    let replaced = match follows {
+        Follows::TheLast => None,
+        Follows::SameAs(message) => Some(message.0),
+    };
     let row = sqlx::query!(
         r#"WITH question AS (
                INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
-               SELECT $1, $2, (SELECT max(id + 0) FROM messages WHERE conversation_id = $1), 'user', $3, 'sent', $4, $4
+               SELECT $1, $2,
+                      CASE WHEN $5::bigint IS NULL THEN (SELECT max(id + 0) FROM messages WHERE conversation_id = $1)
+                           ELSE (SELECT parent_id FROM messages WHERE id = $5) END,
+                      'user', $3, 'sent', $4, $4
                RETURNING id, parent_id
            ), answer AS (
-               INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
-               SELECT $1, $2, id, 'assistant', '', 'sending', $4, $4 FROM question
+               INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at,
+                                     reserved_tokens, notice)
+               SELECT $1, $2, id, 'assistant', '', 'sending', $4, $4, $6, $7 FROM question
                RETURNING id
            )
            SELECT question.parent_id, question.id AS "question!", answer.id AS "answer!" FROM question, answer"#,
-        conversation.0,
-        user.0,
+        new.conversation.0,
+        new.user.0,
         content,
         now,
+        replaced,
+        new.reserved_tokens,
+        new.notice,
     )
     .fetch_one(conn)
     .await?;
@@ -138,6 +174,32 @@ pub async fn insert_turn(
         question: MessageId(row.question),
         answer: MessageId(row.answer),
     })
+}
+
+/// Writes another pending answer to a question that is there.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn insert_answer(
+    conn: &mut PgConnection,
+    new: &NewAnswer<'_>,
+    question: MessageId,
+    now: DateTime<Utc>,
+) -> Result<MessageId, StoreError> {
+    let id = sqlx::query_scalar!(
+        r#"INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at,
+                                 reserved_tokens, notice)
+           VALUES ($1, $2, $3, 'assistant', '', 'sending', $4, $4, $5, $6) RETURNING id"#,
+        new.conversation.0,
+        new.user.0,
+        question.0,
+        now,
+        new.reserved_tokens,
+        new.notice,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(MessageId(id))
 }
 
 /// A message of `user`, unless its conversation was deleted.
@@ -149,7 +211,7 @@ pub async fn find_owned(conn: &mut PgConnection, user: UserId, id: MessageId) ->
         MessageRow,
         r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.bases, m.model,
                   m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.latency_ms,
-                  m.ttft_ms, m.error_code, m.created_at
+                  m.ttft_ms, m.error_code, m.notice, m.created_at
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
            WHERE m.id = $1 AND m.user_id = $2 AND c.deleted_at IS NULL"#,
         id.0,
@@ -158,6 +220,17 @@ pub async fn find_owned(conn: &mut PgConnection, user: UserId, id: MessageId) ->
     .fetch_optional(conn)
     .await?;
     row.map(Message::try_from).transpose()
+}
+
+/// What was saved of a message's text; nothing of one that is not there.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn saved_text(conn: &mut PgConnection, id: MessageId) -> Result<String, StoreError> {
+    let text = sqlx::query_scalar!("SELECT content FROM messages WHERE id = $1", id.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(text.unwrap_or_default())
 }
 
 /// A page of a conversation's messages after `after` in the given order, at most `limit`. The caller has checked
@@ -178,7 +251,7 @@ pub async fn list(
                 MessageRow,
                 r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
                           finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
-                          created_at
+                          notice, created_at
                    FROM messages WHERE conversation_id = $1 AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3"#,
                 conversation.0,
                 after.map_or(i64::MAX, |after| after.0),
@@ -192,7 +265,7 @@ pub async fn list(
                 MessageRow,
                 r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
                           finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
-                          created_at
+                          notice, created_at
                    FROM messages WHERE conversation_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3"#,
                 conversation.0,
                 after.map_or(0, |after| after.0),
@@ -203,36 +276,6 @@ pub async fn list(
         }
     };
     rows.into_iter().map(Message::try_from).collect()
-}
-
-/// What was said before and at `question`, newest first, at most `limit` messages, answers that failed left out.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn history(
-    conn: &mut PgConnection,
-    conversation: ConversationId,
-    question: MessageId,
-    limit: i64,
-) -> Result<Vec<PromptMessage>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT role, content FROM messages
-           WHERE conversation_id = $1 AND id + 0 <= $2 AND status = 'sent' AND content <> ''
-           ORDER BY id + 0 DESC LIMIT $3"#,
-        conversation.0,
-        question.0,
-        limit,
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(PromptMessage {
-                role: role(&row.role)?,
-                content: row.content,
-            })
-        })
-        .collect()
 }
 
 struct MessageRow {
@@ -253,6 +296,7 @@ struct MessageRow {
     latency_ms: Option<i64>,
     ttft_ms: Option<i64>,
     error_code: Option<String>,
+    notice: Option<serde_json::Value>,
     created_at: DateTime<Utc>,
 }
 
@@ -288,11 +332,12 @@ impl TryFrom<MessageRow> for Message {
             latency_ms: row.latency_ms,
             ttft_ms: row.ttft_ms,
             error_code: row.error_code,
+            notice: row.notice,
             created_at: row.created_at,
         })
     }
 }
 
-fn role(word: &str) -> Result<Role, StoreError> {
+pub(crate) fn role(word: &str) -> Result<Role, StoreError> {
     Role::from_word(word).ok_or(StoreError::UnknownWord("role"))
 }

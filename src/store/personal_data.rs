@@ -44,7 +44,7 @@ const TECHNICAL: Export = Export::Nothing {
 };
 
 /// Every table with data of people, in the order in which a user's rows can be removed.
-pub const TABLES: [Table; 12] = [
+pub const TABLES: [Table; 14] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -110,6 +110,26 @@ pub const TABLES: [Table; 12] = [
         export: TECHNICAL,
     },
     Table {
+        name: "answer_attempts",
+        owned: "user_id = $1",
+        order: "ended_at",
+        export: Export::Nothing {
+            reason: "technical: what usage.jsonl is the sum of",
+        },
+    },
+    Table {
+        name: "summaries",
+        owned: "user_id = $1",
+        order: "message_id",
+        export: Export::File {
+            name: "summaries.jsonl",
+            sql: "SELECT s.message_id, json_build_object(
+                      'message_id', s.message_id, 'content', s.content, 'model', s.model, 'created_at', s.created_at)::text
+                  FROM summaries s JOIN messages m ON m.id = s.message_id JOIN conversations c ON c.id = m.conversation_id
+                  WHERE s.user_id = $1 AND c.deleted_at IS NULL AND s.message_id > $2 ORDER BY s.message_id LIMIT $3",
+        },
+    },
+    Table {
         name: "messages",
         owned: "user_id = $1",
         // An answer refers to its question: the newest first.
@@ -120,7 +140,8 @@ pub const TABLES: [Table; 12] = [
                       'id', m.id, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id, 'role', m.role,
                       'content', m.content, 'status', m.status, 'model', m.model, 'provider', m.provider,
                       'finish_reason', m.finish_reason, 'input_tokens', m.input_tokens,
-                      'output_tokens', m.output_tokens, 'error', m.error_code, 'created_at', m.created_at)::text
+                      'output_tokens', m.output_tokens, 'error', m.error_code, 'notice', m.notice,
+                      'created_at', m.created_at)::text
                   FROM messages m JOIN conversations c ON c.id = m.conversation_id
                   WHERE m.user_id = $1 AND c.deleted_at IS NULL AND m.id + 0 > $2 ORDER BY m.id + 0 LIMIT $3",
         },

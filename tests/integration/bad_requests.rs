@@ -29,7 +29,7 @@ async fn operations_with_body(client: &Client) -> Vec<(Method, String)> {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             if operation.get("requestBody").is_some() {
-                let path = path.replace("{conversation_id}", "1");
+                let path = path.replace("{conversation_id}", "1").replace("{message_id}", "1");
                 found.push((method.to_uppercase().parse().unwrap(), path));
             }
         }

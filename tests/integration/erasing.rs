@@ -59,6 +59,9 @@ async fn somebody_with_everything(cura: &Cura, email: &str) -> (Client, UserId) 
     let sent = ann.send(request.json(&json!({ "content": "my secret words" }))).await;
     assert_eq!(sent.status, 200, "{}", sent.body);
     ann.post("/auth/ticket", &Value::Null).await;
+    let summary = "INSERT INTO summaries (message_id, user_id, content, model, created_at)
+         SELECT max(id), user_id, 'my secret past', 'm', now() FROM messages WHERE user_id = (SELECT max(id) FROM users) GROUP BY user_id";
+    sqlx::query(summary).execute(cura.database.pool()).await.unwrap();
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))

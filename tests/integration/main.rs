@@ -4,6 +4,8 @@
 mod accounts;
 mod anthropic;
 mod bad_requests;
+mod branching;
+mod cancelling;
 mod conversations;
 mod erasing;
 mod failover;

@@ -290,7 +290,11 @@ async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
         }
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("AI_CONTINUATION", "off")
+        .start()
+        .await;
     let seen = cura.somebody().await.stream("Hi").await.rest().await;
     let last = seen.last().unwrap();
     assert_eq!(last.name, "complete", "{seen:?}");

@@ -185,7 +185,6 @@ async fn what_is_not_there_yet_is_refused_instead_of_ignored() {
     let somebody = cura.somebody().await;
     for (body, pointer) in [
         (json!({ "content": "Hi", "attachments": [1] }), "/attachments"),
-        (json!({ "content": "Hi", "on_busy": "queue" }), "/on_busy"),
         (json!({ "content": "Hi", "on_busy": "whatever" }), "/on_busy"),
     ] {
         let refused = send(&somebody, &[], &body).await;

@@ -39,6 +39,7 @@ struct Probe {
 #[derive(Clone, Copy)]
 struct Ids {
     conversation: i64,
+    question: i64,
     answer: i64,
     session: i64,
 }
@@ -87,6 +88,18 @@ fn probes() -> Vec<Probe> {
         probe(Method::GET, "/chat/messages/{message_id}/stream", |ids| {
             (format!("/chat/messages/{}/stream?after=1.3", ids.answer), None)
         }),
+        probe(Method::POST, "/chat/messages/{message_id}/cancel", |ids| {
+            (format!("/chat/messages/{}/cancel", ids.answer), None)
+        }),
+        probe(Method::POST, "/chat/messages/{message_id}/regenerate", |ids| {
+            (format!("/chat/messages/{}/regenerate", ids.answer), None)
+        }),
+        probe(Method::POST, "/chat/messages/{message_id}/edit", |ids| {
+            (
+                format!("/chat/messages/{}/edit", ids.question),
+                Some(json!({ "content": "mine" })),
+            )
+        }),
         probe(Method::DELETE, "/auth/sessions/{session_id}", |ids| {
             (format!("/auth/sessions/{}", ids.session), None)
         }),
@@ -103,11 +116,13 @@ async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
     let id = |value: &Value| value.as_i64().unwrap();
     let anns = Ids {
         conversation: id(&sent["conversation_id"]),
+        question: id(&sent["user_message"]["id"]),
         answer: id(&sent["assistant_message"]["id"]),
         session,
     };
     let nobodys = Ids {
         conversation: NOBODYS,
+        question: NOBODYS,
         answer: NOBODYS,
         session: NOBODYS,
     };

@@ -227,7 +227,11 @@ async fn resuming_from_the_start_of_a_new_attempt_still_resets_what_it_rewrote()
         steps
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("AI_CONTINUATION", "off")
+        .start()
+        .await;
     let somebody = cura.somebody().await;
     let seen = somebody.stream("Hi").await.rest().await;
     assert_eq!(

@@ -362,9 +362,7 @@ async fn enqueue_to_start() {
     let mut all = Vec::new();
     for n in 0..520 {
         let mut transaction = database.pool().begin().await.unwrap();
-        let enqueued = cura_queue::enqueue(&mut transaction, &Ping { id: n }, None)
-            .await
-            .unwrap();
+        let enqueued = cura_queue::enqueue(&mut transaction, &Ping { id: n }).await.unwrap();
         assert!(matches!(enqueued, Enqueued::New(_)));
         let begun = Instant::now();
         transaction.commit().await.unwrap();

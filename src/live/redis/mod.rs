@@ -17,11 +17,11 @@ use cura_domain::answer::{Bases, Fence, Position};
 use tokio::sync::Notify;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::answers::Answers;
+use crate::answers::{Answer, Answers};
 use crate::{AppendError, Follower, InvalidUrl, LiveConfig, LiveUnavailable};
 use connection::Connection;
 pub(crate) use limits::RedisLimits;
-use scripts::{Reply, Scripts};
+use scripts::{Reply, Scripts, Whole};
 
 #[derive(Clone)]
 pub(crate) struct RedisLive(Arc<Parts>);
@@ -102,6 +102,15 @@ impl RedisLive {
             delete.arg(&keys[..]).query_async::<()>(connection).await
         });
         deleted.await.map_err(|_| AppendError::Unavailable)
+    }
+
+    pub(crate) async fn read(&self, id: MessageId) -> Result<Option<Answer>, LiveUnavailable> {
+        let call = self.0.scripts.read(id);
+        let read = self
+            .0
+            .connection
+            .call(async |connection| call.invoke_async::<Whole>(connection).await);
+        read.await.map(|whole| whole.0).map_err(|_| LiveUnavailable)
     }
 
     pub(crate) fn follow(&self, id: MessageId, from: Position) -> Follower {

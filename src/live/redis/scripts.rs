@@ -62,6 +62,7 @@ pub(crate) struct Scripts {
     put: Script,
     append: Script,
     end: Script,
+    read: Script,
 }
 
 impl Scripts {
@@ -70,6 +71,7 @@ impl Scripts {
             put: Script::new(PUT),
             append: Script::new(APPEND),
             end: Script::new(END),
+            read: read_script(),
         }
     }
 
@@ -79,6 +81,10 @@ impl Scripts {
 
     pub(crate) fn append(&self, id: MessageId) -> ScriptInvocation<'_> {
         on(&self.append, id)
+    }
+
+    pub(crate) fn read(&self, id: MessageId) -> ScriptInvocation<'_> {
+        on(&self.read, id)
     }
 
     pub(crate) fn end(&self, id: MessageId) -> ScriptInvocation<'_> {

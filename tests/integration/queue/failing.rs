@@ -157,7 +157,7 @@ async fn a_run_that_takes_too_long_is_cut_and_tried_again() {
             async { std::future::pending::<Result<(), JobError>>().await }
         })
         .start();
-    cura_queue::enqueue(&mut database.pool().acquire().await.unwrap(), &Brief { id: 1 }, None)
+    cura_queue::enqueue(&mut database.pool().acquire().await.unwrap(), &Brief { id: 1 })
         .await
         .unwrap();
     let reason = eventually("the job is dead", async || {

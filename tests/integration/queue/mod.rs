@@ -78,9 +78,7 @@ pub fn counting(builder: WorkersBuilder, concurrency: usize, runs: &Runs) -> Wor
 }
 
 pub async fn add(pool: &PgPool, id: i64) -> Enqueued {
-    enqueue(&mut pool.acquire().await.unwrap(), &Task { id }, None)
-        .await
-        .unwrap()
+    enqueue(&mut pool.acquire().await.unwrap(), &Task { id }).await.unwrap()
 }
 
 /// What the row of a task says.

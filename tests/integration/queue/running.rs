@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cura_queue::{Enqueued, JobError, Run, Workers, WorkersConfig, enqueue};
+use cura_queue::{Enqueued, JobError, Run, Turn, Workers, WorkersConfig, enqueue, enqueue_for};
 use cura_tests::{TestDatabase, eventually};
 use tokio::sync::Semaphore;
 
@@ -17,7 +17,7 @@ async fn a_job_that_was_rolled_back_never_was() {
     let runs = Runs::default();
     let workers = counting(workers(&database), 4, &runs);
     let mut transaction = database.pool().begin().await.unwrap();
-    enqueue(&mut transaction, &Task { id: 1 }, None).await.unwrap();
+    enqueue(&mut transaction, &Task { id: 1 }).await.unwrap();
     transaction.rollback().await.unwrap();
     add(database.pool(), 2).await;
     until(database.pool(), "Done", 1).await;
@@ -44,7 +44,11 @@ async fn a_job_starts_at_its_millisecond_and_not_before() {
     let runs = Runs::default();
     let workers = counting(workers(&database), 4, &runs);
     let at = DateTime::<Utc>::from(SystemTime::now()) + TimeDelta::milliseconds(700);
-    enqueue(&mut database.pool().acquire().await.unwrap(), &Task { id: 1 }, Some(at))
+    let turn = Turn {
+        after: Duration::from_millis(700),
+        ..Turn::default()
+    };
+    enqueue_for(&mut database.pool().acquire().await.unwrap(), &Task { id: 1 }, turn)
         .await
         .unwrap();
     runs.reach(1).await;

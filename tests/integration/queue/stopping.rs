@@ -88,7 +88,7 @@ async fn a_job_may_hand_itself_over_when_it_is_told_of_the_shutdown() {
         .queue(4, move |_: Task, run: Run| {
             counted.add();
             async move {
-                assert_eq!(run.stopped().await, StopReason::Handover);
+                assert_eq!(run.stopped().await, StopReason::Draining);
                 Err::<(), _>(JobError::Handover)
             }
         })
@@ -149,7 +149,11 @@ async fn a_frozen_process_that_wakes_up_writes_nothing() {
         )
     })
     .await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("AI_CONTINUATION", "off")
+        .start()
+        .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = stream.until("chunk").await;

@@ -1,0 +1,164 @@
+//! What a run does before it asks anybody: makes sure that its turn has come, takes the answer, finds out where readers have
+//! seen it end, and reads what the model is to be told.
+
+use std::time::Duration;
+
+use cura_domain::MessageId;
+use cura_domain::prompt::{self, Assembled, Person, PromptMessage, Spoken};
+use cura_queue::{JobError, Run};
+use cura_store::answers::{Taken, TakenAnswer};
+use cura_store::{StoreError, answers, attempts, history, in_time};
+
+use crate::generate_answer::PATIENCE;
+use crate::{Parts, not_begun};
+
+/// When an answer looks again whether its turn has come, if nobody tells it.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// UTF-8 bytes of a token, at least, in what people write; what is read of the past goes by it.
+const MAX_BYTES_PER_TOKEN: usize = 8;
+/// UTF-8 bytes of a token, roughly.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// What came of taking an answer.
+pub(crate) enum Taking {
+    /// It is ours, and this is what the model is told.
+    Taken(Box<TakenAnswer>, Told),
+    /// It is ours, and somebody wants it stopped.
+    Cancelled(Box<TakenAnswer>),
+    /// It is final, or gone.
+    Over,
+}
+
+/// What the model is told, before it is cut to what it can take.
+#[derive(Clone)]
+pub(crate) struct Told {
+    system: PromptMessage,
+    newest_first: Vec<Spoken>,
+}
+
+/// Takes the answer.
+///
+/// # Errors
+/// [`JobError::Postpone`] when its turn has not come, or nobody can be asked.
+pub(crate) async fn take(parts: &Parts, id: MessageId, run: &Run) -> Result<Taking, JobError> {
+    if let Some(wait) = parts.ai.closed_for() {
+        wait_for_provider(parts, id, wait).await?;
+    }
+    let taken = in_time(async {
+        let now = parts.clock.now();
+        if run.attempt > 1 {
+            let mut transaction = parts.pool.begin().await?;
+            attempts::record_lost(&mut transaction, id, parts.ai.provider(), parts.ai.model(), now).await?;
+            transaction.commit().await?;
+        }
+        let mut connection = parts.pool.acquire().await?;
+        answers::take(&mut connection, id, parts.manner.running_answers, now).await
+    });
+    let mut taken = match taken.await.map_err(not_begun)? {
+        Taken::Yes(taken) => taken,
+        Taken::Over => return Ok(Taking::Over),
+        Taken::NotYet => {
+            return Err(JobError::Postpone {
+                after: LOOK_AGAIN,
+                reason: "other answers come first".to_owned(),
+            });
+        }
+    };
+    if taken.fence.0 > 1 {
+        find_place(parts, id, &mut taken).await?;
+    }
+    if taken.cancelled {
+        return Ok(Taking::Cancelled(taken));
+    }
+    let told = in_time(read(parts, &taken)).await.map_err(not_begun)?;
+    Ok(Taking::Taken(taken, told))
+}
+
+/// Nobody can be asked for `wait`: that is no attempt, unless the person has waited long enough.
+async fn wait_for_provider(parts: &Parts, id: MessageId, wait: Duration) -> Result<(), JobError> {
+    let now = parts.clock.now();
+    let most = parts.manner.running_answers;
+    let begun = in_time(async { answers::turn_came(&mut *parts.pool.acquire().await?, id, most, now).await });
+    match begun.await.map_err(not_begun)? {
+        Some(begun) if now - begun < PATIENCE => Err(JobError::Postpone {
+            after: wait.max(Duration::from_millis(100)),
+            reason: "the providers are given a rest".to_owned(),
+        }),
+        // Stopped, too old, or not yet: taking it says which.
+        _ => Ok(()),
+    }
+}
+
+/// A later attempt goes on where readers have seen the text end, or begins anew if nobody can go on.
+async fn find_place(parts: &Parts, id: MessageId, taken: &mut TakenAnswer) -> Result<(), JobError> {
+    let saved = std::mem::take(&mut taken.text);
+    let shown = parts.live.read(id).await.ok().flatten();
+    let mut text = match shown {
+        Some(shown) if shown.fence < taken.fence && shown.text.starts_with(&saved) => shown.text,
+        _ => saved.clone(),
+    };
+    if !taken.cancelled && (!parts.ai.can_continue() || text.trim().is_empty()) {
+        text.clear();
+    }
+    if text != saved {
+        let rebased =
+            in_time(async { answers::rebase(&mut *parts.pool.acquire().await?, id, taken.fence, &text).await });
+        if !rebased.await.map_err(not_begun)? {
+            return Err(JobError::Retry {
+                after: None,
+                reason: "a newer attempt has the answer".to_owned(),
+            });
+        }
+        if let Some(base) = taken.bases.0.last_mut() {
+            *base = text.len() as u64;
+        }
+    }
+    taken.text = text;
+    Ok(())
+}
+
+/// What was said before the question does not change any more.
+async fn read(parts: &Parts, taken: &TakenAnswer) -> Result<Told, StoreError> {
+    let mut connection = parts.pool.acquire().await?;
+    let bytes = i64::try_from(parts.manner.context_tokens * MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
+    let past = history::of(&mut connection, taken.conversation_id, taken.question, bytes).await?;
+    let person = Person {
+        name: taken.name.as_deref(),
+        language: &taken.language,
+        time_zone: &taken.timezone,
+        now: parts.clock.now(),
+    };
+    Ok(Told {
+        system: prompt::system(&parts.manner.persona, &person, past.summary.as_deref()),
+        newest_first: past.newest_first,
+    })
+}
+
+impl Told {
+    /// Cuts it to `budget` tokens. Counting many is no work for an async thread, and is not done where it cannot matter.
+    ///
+    /// # Errors
+    /// When the counting thread vanished.
+    pub(crate) async fn assemble(&self, parts: &Parts, budget: usize) -> Result<Assembled, JobError> {
+        let told = self.clone();
+        let bytes: usize = told
+            .newest_first
+            .iter()
+            .map(|spoken| spoken.message.content.len())
+            .sum();
+        // No token has less than a byte.
+        if bytes + told.system.content.len() <= budget / 2 {
+            let estimate = |text: &str| text.len().div_ceil(BYTES_PER_TOKEN);
+            return Ok(prompt::assemble(told.system, told.newest_first, budget, estimate));
+        }
+        let counter = parts.ai.token_counter();
+        tokio::task::spawn_blocking(move || {
+            prompt::assemble(told.system, told.newest_first, budget, |text| counter.count(text))
+        })
+        .await
+        .map_err(|error| JobError::Retry {
+            after: None,
+            reason: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,35 @@
+//! Finds a better title for a conversation than a cut of its first message.
+//!
+//! May run twice: a title that is no cut any more, because a person or an earlier run chose it, is left alone.
+
+use cura_domain::ConversationId;
+use cura_domain::conversation::Title;
+use cura_domain::prompt;
+use cura_queue::{JobError, TitleConversation};
+use cura_store::{conversations, history, in_time};
+
+use crate::{Parts, asking, not_begun};
+
+/// Tokens a title may have, with what a model that reasons thinks before.
+const MAX_TOKENS: u32 = 400;
+
+pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), JobError> {
+    let id = ConversationId(job.conversation_id);
+    let beginning = in_time(async { history::beginning(&mut *parts.pool.acquire().await?, id).await });
+    let Some((question, answer)) = beginning.await.map_err(not_begun)? else {
+        tracing::info!(conversation_id = %id, "nothing to give a title to");
+        return Ok(());
+    };
+    let said = asking::ask(parts, prompt::for_title(&question, &answer), MAX_TOKENS).await?;
+    let Some(title) = Title::suggested(&said.text) else {
+        tracing::info!(conversation_id = %id, "the model's title is none; the cut stays");
+        return Ok(());
+    };
+    let now = parts.clock.now();
+    let improved = in_time(async {
+        conversations::improve_title(&mut *parts.pool.acquire().await?, id, title.as_str(), now).await
+    });
+    let improved = improved.await.map_err(not_begun)?;
+    tracing::debug!(conversation_id = %id, improved, "a title was suggested");
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! `/chat/messages`: reading, watching and stopping what was asked for.
+
+use cura_app::App;
+use cura_app::chat::ReadMessageError;
+use cura_domain::MessageId;
+use cura_domain::answer::Position;
+use cura_domain::message::Role;
+use poem::web::Data;
+use poem_openapi::OpenApi;
+use poem_openapi::param::{Header, Path, Query};
+use poem_openapi::payload::Json;
+
+use crate::Tag;
+use crate::caller::{SignedIn, Watcher};
+use crate::closing::Closing;
+use crate::messages::MessageView;
+use crate::problem::Problem;
+use crate::sse::AnswerStream;
+
+pub(crate) struct AnswersApi;
+
+#[OpenApi(prefix_path = "/chat/messages", tag = "Tag::Chat")]
+impl AnswersApi {
+    /// One message; of a running answer, with the text so far
+    #[oai(path = "/:message_id", method = "get", operation_id = "getMessage")]
+    async fn message(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        message_id: Path<i64>,
+    ) -> Result<Json<MessageView>, Problem> {
+        Ok(Json(app.message(caller.0, MessageId(message_id.0)).await?.into()))
+    }
+
+    /// Join or resume the stream of an answer
+    ///
+    /// Works on any server, during and after the generation.
+    #[oai(path = "/:message_id/stream", method = "get", operation_id = "resumeStream")]
+    async fn resume(
+        &self,
+        watcher: Watcher,
+        app: Data<&App>,
+        closing: Data<&Closing>,
+        message_id: Path<i64>,
+        /// The id of the last event that was seen; wins over `after`.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
+        /// The id of the last event that was seen.
+        after: Query<Option<String>>,
+    ) -> Result<AnswerStream, Problem> {
+        let cursor = last_event_id
+            .0
+            .filter(|id| !id.is_empty())
+            .or(after.0.filter(|id| !id.is_empty()));
+        let position = cursor.map_or(Ok(Position::START), |cursor| cursor.parse());
+        let position = position.map_err(|_| {
+            Problem::malformed(
+                "invalid_cursor",
+                "Last-Event-ID or after is not an event id of this stream.",
+            )
+        })?;
+        let caller = watcher.0;
+        let message = app.message(caller, MessageId(message_id.0)).await?;
+        if message.role != Role::Assistant {
+            return Err(Problem::not_found("answer_not_found", "This message is no answer."));
+        }
+        let id = message.id;
+        let follower = app.follow_read(caller, message, position);
+        Ok(AnswerStream::new(
+            id,
+            None,
+            follower,
+            app.open_session_of(caller).await,
+            closing.token(),
+        ))
+    }
+    /// Stop an answer
+    ///
+    /// A queued one is never begun; of a running one, what was streamed stays. Stopping what is over changes nothing.
+    #[oai(path = "/:message_id/cancel", method = "post", operation_id = "cancelAnswer")]
+    async fn cancel(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        message_id: Path<i64>,
+    ) -> Result<Json<MessageView>, Problem> {
+        Ok(Json(app.cancel_answer(caller.0, MessageId(message_id.0)).await?.into()))
+    }
+}
+
+impl From<ReadMessageError> for Problem {
+    fn from(error: ReadMessageError) -> Self {
+        match error {
+            ReadMessageError::NotFound => Self::message_not_found(),
+            ReadMessageError::Store(error) => error.into(),
+        }
+    }
+}

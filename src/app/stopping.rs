@@ -1,0 +1,181 @@
+//! Stopping an answer: the wish is written down before anybody is told, so that no worker that begins later overlooks it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use cura_domain::answer::{Fence, Position};
+use cura_domain::message::{MessageStatus, Role};
+use cura_domain::{ConversationId, MessageId, UserId};
+use cura_queue::{Cancelled, GenerateAnswer};
+use cura_store::answers::End;
+use cura_store::messages::Message;
+use cura_store::{PgConnection, StoreError, answers, attempts, conversations, in_time, messages};
+
+use crate::chat::ReadMessageError;
+use crate::follow::AnswerEvent;
+use crate::{App, Caller, commit, conn, queue_failed, stamp};
+
+/// How long whoever writes an answer may take to stop by itself.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What stopping did.
+#[derive(Debug, Default)]
+pub(crate) struct Stopped {
+    /// The answers that are final now; the others are told when the transaction commits.
+    pub(crate) ended: Vec<MessageId>,
+}
+
+impl App {
+    /// Stops an answer and gives it as it is then: with the text that was streamed. One that is final is given as it is.
+    ///
+    /// A queued answer never reaches the AI service. A running one is given three seconds to stop by itself; then what was
+    /// streamed becomes its end, and what its worker still writes changes nothing.
+    ///
+    /// # Errors
+    /// [`ReadMessageError::NotFound`] also when it is somebody else's, or no answer.
+    pub async fn cancel_answer(&self, caller: Caller, id: MessageId) -> Result<Message, ReadMessageError> {
+        let message = self.message(caller, id).await?;
+        if message.role != Role::Assistant {
+            return Err(ReadMessageError::NotFound);
+        }
+        if message.status != MessageStatus::Sending {
+            return Ok(message);
+        }
+        if self.stop(caller, &message, false).await? == StopState::Told {
+            let mut follower = self.follow(caller, id, Position::START);
+            let ended = async {
+                while let Some(event) = follower.next().await {
+                    match event {
+                        AnswerEvent::Ended { message, .. } => return Some(*message),
+                        AnswerEvent::Gone { .. } => return None,
+                        _ => {}
+                    }
+                }
+                None
+            };
+            if let Ok(Some(message)) = tokio::time::timeout(PATIENCE, ended).await {
+                return Ok(message);
+            }
+            self.stop(caller, &message, true).await?;
+        }
+        self.message(caller, id).await
+    }
+
+    async fn stop(&self, caller: Caller, message: &Message, by_force: bool) -> Result<StopState, ReadMessageError> {
+        in_time(async {
+            let now = stamp(&self.0.clock);
+            let mut transaction = self.begin().await?;
+            let conversation = message.conversation_id;
+            let locked = conversations::lock_owned(conn(&mut transaction), caller.user, conversation).await?;
+            if locked.is_none() {
+                return Err(ReadMessageError::NotFound);
+            }
+            let state = self
+                .stop_one(conn(&mut transaction), caller.user, message.id, by_force, now)
+                .await?;
+            if state == StopState::Ended {
+                conversations::touch(conn(&mut transaction), conversation, 0, None, now).await?;
+                self.let_others_begin(conn(&mut transaction), caller.user).await?;
+            }
+            commit(transaction).await?;
+            if state == StopState::Ended {
+                // Watchers that miss this find out from Postgres.
+                let _ = self.0.live.end(message.id, Fence(u32::MAX)).await;
+            }
+            Ok(state)
+        })
+        .await
+    }
+
+    /// Stops answers of a conversation that is locked.
+    pub(crate) async fn stop_in(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        conversation: ConversationId,
+        running: &[MessageId],
+        now: DateTime<Utc>,
+    ) -> Result<Stopped, StoreError> {
+        let mut stopped = Stopped::default();
+        for answer in running {
+            if self.stop_one(connection, user, *answer, false, now).await? == StopState::Ended {
+                stopped.ended.push(*answer);
+            }
+        }
+        if !stopped.ended.is_empty() {
+            conversations::touch(connection, conversation, 0, None, now).await?;
+            self.let_others_begin(connection, user).await?;
+        }
+        Ok(stopped)
+    }
+
+    async fn stop_one(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        id: MessageId,
+        by_force: bool,
+        now: DateTime<Utc>,
+    ) -> Result<StopState, StoreError> {
+        let Some(locked) = answers::request_cancel(connection, user, id, now).await? else {
+            return Ok(StopState::Final);
+        };
+        if locked.status != MessageStatus::Sending {
+            return Ok(StopState::Final);
+        }
+        let cancelled = cura_queue::cancel::<GenerateAnswer>(connection, &id.to_string())
+            .await
+            .map_err(queue_failed)?;
+        if cancelled == Cancelled::Signalled && !by_force {
+            return Ok(StopState::Told);
+        }
+        attempts::record_lost(connection, id, self.0.ai.provider(), self.0.ai.model(), now).await?;
+        let streamed = self.streamed(connection, id, locked.fence).await?;
+        let end = End {
+            text: streamed.as_deref(),
+            ..End::CANCELLED
+        };
+        answers::end(connection, id, None, &end, now).await?;
+        Ok(StopState::Ended)
+    }
+
+    /// What watchers were shown beyond what was saved, if anything.
+    async fn streamed(
+        &self,
+        connection: &mut PgConnection,
+        id: MessageId,
+        fence: Fence,
+    ) -> Result<Option<String>, StoreError> {
+        if fence == Fence::default() {
+            return Ok(None);
+        }
+        let shown = self.0.live.read(id).await.ok().flatten();
+        let saved = messages::saved_text(connection, id).await?;
+        Ok(shown
+            .filter(|shown| shown.fence == fence && shown.text.starts_with(&saved))
+            .map(|shown| shown.text))
+    }
+
+    /// Lets answers of `user` begin that waited for one that has just become final.
+    pub(crate) async fn let_others_begin(&self, connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
+        let waiting = answers::list_startable(connection, user).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<String> = waiting.iter().map(MessageId::to_string).collect();
+        cura_queue::release::<GenerateAnswer>(connection, &keys)
+            .await
+            .map_err(queue_failed)
+    }
+}
+
+/// What became of a wish to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StopState {
+    /// It was final before.
+    Final,
+    /// It is final now.
+    Ended,
+    /// Whoever writes it is told at commit.
+    Told,
+}

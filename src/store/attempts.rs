@@ -1,0 +1,129 @@
+//! What attempts at answers cost. An attempt is counted once, in the transaction that writes its row down: by its number,
+//! so that whoever else comes later (a worker that was frozen, a second cancel) changes nothing.
+
+use chrono::{DateTime, Utc};
+use cura_domain::answer::Fence;
+use cura_domain::message::Usage;
+use cura_domain::{MessageId, UserId};
+use sqlx::PgConnection;
+
+use crate::{StoreError, usage};
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It wrote the end.
+    Completed,
+    /// Somebody stopped it.
+    Cancelled,
+    /// It gave up.
+    Failed,
+    /// Another attempt was asked for.
+    Retried,
+    /// Its worker shut down.
+    HandedOver,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+            Self::Retried => "retried",
+            Self::HandedOver => "handed_over",
+        }
+    }
+}
+
+/// An attempt that is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// The answer.
+    pub message: MessageId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which attempt.
+    pub fence: Fence,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Who was asked.
+    pub provider: &'a str,
+    /// Which model.
+    pub model: &'a str,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// Counts an attempt, and an answer more if it `completed` or was cancelled; nothing if it was counted before.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let done = sqlx::query!(
+        r#"INSERT INTO answer_attempts
+               (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING"#,
+        attempt.message.0,
+        i32::from(attempt.fence),
+        attempt.user.0,
+        attempt.outcome.as_str(),
+        attempt.provider,
+        attempt.model,
+        attempt.usage.input_tokens,
+        attempt.usage.output_tokens,
+        attempt.usage.estimated,
+        now,
+    )
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(());
+    }
+    let answers = i32::from(matches!(attempt.outcome, Outcome::Completed | Outcome::Cancelled));
+    usage::add(conn, attempt.user, attempt.model, answers, &attempt.usage, now).await
+}
+
+/// Counts the last attempt at a running answer whose worker vanished, by what it had saved: what was told it, and what it
+/// wrote, at four bytes a token. An attempt that had saved nothing costs nothing.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn record_lost(
+    conn: &mut PgConnection,
+    message: MessageId,
+    provider: &str,
+    model: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let lost = sqlx::query!(
+        r#"INSERT INTO answer_attempts
+               (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
+           SELECT m.id, m.attempt, m.user_id, 'lost', $2, $3,
+                  -- Told: the last of what was said before, as much as a prompt has room for.
+                  (SELECT COALESCE(sum(octet_length(said.content)), 0) / 4 FROM (
+                       SELECT content FROM messages
+                       WHERE conversation_id = m.conversation_id AND id + 0 < m.id AND status = 'sent'
+                       ORDER BY id + 0 DESC LIMIT 20) said),
+                  (octet_length(m.content) - m.bases[m.attempt] + 3) / 4, true, $4
+           FROM messages m
+           WHERE m.id = $1 AND m.status = 'sending' AND m.attempt > 0 AND octet_length(m.content) > m.bases[m.attempt]
+           ON CONFLICT DO NOTHING
+           RETURNING user_id, input_tokens, output_tokens"#,
+        message.0,
+        provider,
+        model,
+        now,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(lost) = lost else {
+        return Ok(());
+    };
+    let cost = Usage {
+        input_tokens: lost.input_tokens,
+        output_tokens: lost.output_tokens,
+        estimated: true,
+    };
+    usage::add(conn, UserId(lost.user_id), model, 0, &cost, now).await
+}

@@ -1,0 +1,133 @@
+//! The past of a message: what was said before it, along its own branch. Regenerated and edited siblings are other pasts.
+
+use chrono::{DateTime, Utc};
+use cura_domain::message::Role;
+use cura_domain::prompt::{PromptMessage, Spoken};
+use cura_domain::{ConversationId, MessageId, UserId};
+use sqlx::PgConnection;
+
+use crate::{StoreError, messages};
+
+/// The most messages of one past that are read.
+const MAX_MESSAGES: i32 = 500;
+
+/// What was said up to a message.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// What was said, newest first, back to what `summary` covers; what failed and what is empty left out.
+    pub newest_first: Vec<Spoken>,
+    /// What was said before, in short.
+    pub summary: Option<String>,
+}
+
+/// The past of `message`, itself included, of about `bytes` UTF-8 bytes and never beyond its conversation.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn of(
+    conn: &mut PgConnection,
+    conversation: ConversationId,
+    message: MessageId,
+    bytes: i64,
+) -> Result<History, StoreError> {
+    let rows = sqlx::query!(
+        r#"WITH RECURSIVE past AS (
+               SELECT m.id, m.parent_id, m.role, m.content, m.status, 1 AS depth,
+                      octet_length(m.content)::bigint AS bytes, NULL::text AS summary
+               FROM messages m WHERE m.id = $1 AND m.conversation_id = $2
+               UNION ALL
+               SELECT m.id, m.parent_id, m.role, m.content, m.status, p.depth + 1,
+                      p.bytes + octet_length(m.content), s.content
+               FROM past p JOIN messages m ON m.id = p.parent_id AND m.conversation_id = $2
+                    LEFT JOIN summaries s ON s.message_id = m.id
+               WHERE p.summary IS NULL AND p.depth < $3 AND p.bytes < $4
+           )
+           SELECT id AS "id!", role AS "role!", content AS "content!", summary FROM past
+           WHERE summary IS NOT NULL OR (status = 'sent' AND content <> '') ORDER BY depth"#,
+        message.0,
+        conversation.0,
+        MAX_MESSAGES,
+        bytes,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut history = History::default();
+    for row in rows {
+        if row.summary.is_some() {
+            history.summary = row.summary;
+            break;
+        }
+        history.newest_first.push(Spoken {
+            id: MessageId(row.id),
+            message: PromptMessage {
+                role: messages::role(&row.role)?,
+                content: row.content,
+            },
+        });
+    }
+    Ok(history)
+}
+
+/// What was said first in a conversation and what was answered to it, if both are there.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn beginning(
+    conn: &mut PgConnection,
+    conversation: ConversationId,
+) -> Result<Option<(String, String)>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT q.content AS question, a.content AS answer
+           FROM messages q JOIN messages a ON a.parent_id = q.id AND a.status = 'sent' AND a.content <> ''
+           WHERE q.conversation_id = $1 AND q.role = $2 ORDER BY q.id + 0, a.id LIMIT 1"#,
+        conversation.0,
+        Role::User.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.question, row.answer)))
+}
+
+/// Whose message this is and where, if it is there.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find_place(
+    conn: &mut PgConnection,
+    message: MessageId,
+) -> Result<Option<(UserId, ConversationId)>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT m.user_id, m.conversation_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+           WHERE m.id = $1 AND c.deleted_at IS NULL"#,
+        message.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (UserId(row.user_id), ConversationId(row.conversation_id))))
+}
+
+/// Keeps what was said up to and including `message`, in short; the first summary of a message stays.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn insert_summary(
+    conn: &mut PgConnection,
+    user: UserId,
+    message: MessageId,
+    content: &str,
+    model: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"INSERT INTO summaries (message_id, user_id, content, model, created_at)
+           SELECT id, $2, $3, $4, $5 FROM messages WHERE id = $1 ON CONFLICT DO NOTHING"#,
+        message.0,
+        user.0,
+        content,
+        model,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Saying and answering anew, and what happens while an answer is being written.
+
+use std::time::Duration;
+
+use cura_tests::provider::{Step, answer, chunk, finish};
+use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// A provider that answers with the number of the request.
+async fn counting(apart: Duration) -> ScriptedProvider {
+    ScriptedProvider::start(move |number, _| answer(&["answer ", &number.to_string()], apart)).await
+}
+
+/// What the model was told in its request with this number, the system message left out.
+fn told(provider: &ScriptedProvider, number: usize) -> Vec<String> {
+    let asked = provider.asked();
+    let messages = asked[number].body["messages"].as_array().unwrap();
+    messages[1..]
+        .iter()
+        .map(|message| message["content"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn say(client: &Client, conversation: &Value, content: &str) -> Value {
+    let body = json!({ "conversation_id": conversation, "content": content });
+    let sent = client.post("/chat/send", &body).await;
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    sent.body
+}
+
+async fn without_waiting(client: &Client, path: &str, body: &Value) -> Reply {
+    let request = client.request(Method::POST, path).header("Prefer", "wait=0");
+    client.send(request.json(body)).await
+}
+
+async fn until_final(client: &Client, answer: &Value) -> Value {
+    let path = format!("/chat/messages/{answer}");
+    eventually("the answer is final", async || {
+        let message = client.get(&path).await.body;
+        (message["status"] != "sending").then_some(message)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_from_the_new_one() {
+    let provider = counting(Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let first = say(&somebody, &Value::Null, "first").await;
+    let path = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);
+    let anew = somebody.post(&path, &json!({})).await;
+    assert_eq!(anew.status, 200, "{}", anew.body);
+    assert_eq!(anew.body["user_message"], first["user_message"]);
+    assert_eq!(anew.body["assistant_message"]["content"], "answer 1");
+    assert_eq!(
+        anew.body["assistant_message"]["parent_id"],
+        first["assistant_message"]["parent_id"]
+    );
+    assert_eq!(told(&provider, 1), ["first"], "the old answer is not told");
+    say(&somebody, &first["conversation_id"], "second").await;
+    assert_eq!(told(&provider, 2), ["first", "answer 1", "second"]);
+    let path = format!("/conversations/{}", first["conversation_id"]);
+    assert_eq!(somebody.get(&path).await.body["message_count"], 5);
+    let listed = somebody.get(&format!("{path}/messages?order=asc")).await.body;
+    let contents: Vec<&Value> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| &m["content"])
+        .collect();
+    assert_eq!(contents, ["first", "answer 0", "answer 1", "second", "answer 2"]);
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
+    let provider = counting(Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let first = say(&somebody, &Value::Null, "first").await;
+    let second = say(&somebody, &first["conversation_id"], "second").await;
+    let path = format!("/chat/messages/{}/edit", second["user_message"]["id"]);
+    let edited = somebody.post(&path, &json!({ "content": "other" })).await;
+    assert_eq!(edited.status, 200, "{}", edited.body);
+    assert_eq!(edited.body["user_message"]["content"], "other");
+    assert_eq!(
+        edited.body["user_message"]["parent_id"],
+        second["user_message"]["parent_id"]
+    );
+    assert_eq!(told(&provider, 2), ["first", "answer 0", "other"]);
+    let old = somebody
+        .get(&format!("/chat/messages/{}", second["user_message"]["id"]))
+        .await;
+    assert_eq!(old.body["content"], "second", "nothing is overwritten");
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn anew_is_once_too() {
+    let provider = counting(Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let first = say(&somebody, &Value::Null, "first").await;
+    let (question, answer) = (&first["user_message"]["id"], &first["assistant_message"]["id"]);
+    for (path, body, other) in [
+        (format!("/chat/messages/{answer}/regenerate"), json!({}), None),
+        (
+            format!("/chat/messages/{question}/edit"),
+            json!({ "content": "x" }),
+            Some(json!({ "content": "y" })),
+        ),
+    ] {
+        let ask = async |body: &Value| {
+            let request = somebody
+                .request(Method::POST, &path)
+                .header("Idempotency-Key", path.replace('/', "."));
+            somebody.send(request.json(body)).await
+        };
+        let replies = futures_util::future::join_all((0..5).map(|_| ask(&body))).await;
+        for reply in &replies {
+            assert_eq!(reply.status, 200, "{}", reply.body);
+            assert_eq!(
+                reply.body["assistant_message"]["id"],
+                replies[0].body["assistant_message"]["id"]
+            );
+        }
+        if let Some(other) = other {
+            assert_eq!(ask(&other).await.code(), "idempotency_key_reused");
+        }
+    }
+    assert_eq!(provider.asked().len(), 3);
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn only_ones_own_words_can_be_said_anew_and_only_answers_given_anew() {
+    let provider = counting(Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let first = say(&somebody, &Value::Null, "first").await;
+    let (question, answer) = (&first["user_message"]["id"], &first["assistant_message"]["id"]);
+    for (path, body) in [
+        (format!("/chat/messages/{answer}/edit"), json!({ "content": "x" })),
+        (format!("/chat/messages/{question}/regenerate"), json!({})),
+    ] {
+        let refused = somebody.post(&path, &body).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.code()),
+            (404, "message_not_found"),
+            "{path}"
+        );
+    }
+    let empty = somebody
+        .post(&format!("/chat/messages/{question}/edit"), &json!({ "content": " " }))
+        .await;
+    assert_eq!(
+        (empty.status.as_u16(), &empty.body["errors"][0]["pointer"]),
+        (422, &json!("/content"))
+    );
+    assert_eq!(provider.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn while_an_answer_is_written_anew_is_a_conflict_that_names_it() {
+    let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("so")), Step::Hang]).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let sent = without_waiting(&somebody, "/chat/send", &json!({ "content": "Hi" }))
+        .await
+        .body;
+    let (question, answer) = (&sent["user_message"]["id"], &sent["assistant_message"]["id"]);
+    for (path, body) in [
+        (format!("/chat/messages/{answer}/regenerate"), json!({})),
+        (format!("/chat/messages/{question}/edit"), json!({ "content": "x" })),
+    ] {
+        let refused = somebody.post(&path, &body).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.code()),
+            (409, "generation_in_progress")
+        );
+        assert_eq!(&refused.body["message_id"], answer);
+    }
+}
+
+#[tokio::test]
+async fn who_interrupts_is_told_what_was_said_until_then() {
+    let provider = ScriptedProvider::start(|number, _| {
+        let mut steps = vec![Step::Head, Step::Write(chunk(&format!("part {number}")))];
+        if number == 0 {
+            steps.push(Step::Hang);
+        } else {
+            steps.extend(finish(1));
+        }
+        steps
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("one").await;
+    let ack = stream.until("chunk").await[0].data.clone();
+    let body = json!({ "conversation_id": ack["conversation_id"], "content": "two", "on_busy": "interrupt" });
+    let sent = somebody.post("/chat/send", &body).await;
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    assert_eq!(sent.body["assistant_message"]["content"], "part 1");
+    let first = until_final(&somebody, &ack["message_id"]).await;
+    assert_eq!(first["metadata"]["finish_reason"], "cancelled");
+    assert_eq!(told(&provider, 1), ["one", "part 0", "two"]);
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn who_queues_is_answered_in_order() {
+    let provider = counting(Duration::from_millis(50)).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
+        .await
+        .body;
+    let mut answers = vec![first["assistant_message"]["id"].clone()];
+    for n in 1..6 {
+        let body = json!({ "conversation_id": first["conversation_id"], "content": n.to_string(), "on_busy": "queue" });
+        let sent = without_waiting(&somebody, "/chat/send", &body).await;
+        assert_eq!(sent.status, 202, "{}", sent.body);
+        answers.push(sent.body["assistant_message"]["id"].clone());
+    }
+    for (n, answer) in answers.iter().enumerate() {
+        assert_eq!(until_final(&somebody, answer).await["content"], format!("answer {n}"));
+    }
+    let expected: Vec<String> = (0..6)
+        .flat_map(|n| [n.to_string(), format!("answer {n}")])
+        .take(11)
+        .collect();
+    assert_eq!(told(&provider, 5), expected);
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails() {
+    let provider = ScriptedProvider::start(|number, _| match number {
+        0 => vec![Step::Hang],
+        1 => cura_tests::provider::refusal("400 Bad Request", "", &json!({ "error": { "message": "no" } })),
+        _ => answer(&["at last"], Duration::ZERO),
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
+        .await
+        .body;
+    let queue = async |content: &str| {
+        let body = json!({ "conversation_id": first["conversation_id"], "content": content, "on_busy": "queue" });
+        without_waiting(&somebody, "/chat/send", &body).await.body["assistant_message"]["id"].clone()
+    };
+    let (second, third) = (queue("1").await, queue("2").await);
+    let fourth = queue("3").await;
+    let cancel = async |answer: &Value| {
+        let stopped = somebody
+            .post(&format!("/chat/messages/{answer}/cancel"), &json!({}))
+            .await;
+        assert_eq!(stopped.status, 200, "{}", stopped.body);
+    };
+    cancel(&third).await;
+    cancel(&first["assistant_message"]["id"]).await;
+    assert_eq!(until_final(&somebody, &second).await["status"], "error");
+    assert_eq!(until_final(&somebody, &fourth).await["content"], "at last");
+    assert_eq!(told(&provider, 2), ["0\n\n1\n\n2\n\n3"], "what failed is never told");
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_queue_has_an_end() {
+    let cura = Cura::builder().workers(0).start().await;
+    let somebody = cura.somebody().await;
+    let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
+        .await
+        .body;
+    let body = json!({ "conversation_id": first["conversation_id"], "content": "more", "on_busy": "queue" });
+    for _ in 1..20 {
+        assert_eq!(without_waiting(&somebody, "/chat/send", &body).await.status, 202);
+    }
+    let refused = without_waiting(&somebody, "/chat/send", &body).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.code()),
+        (409, "generation_in_progress")
+    );
+}

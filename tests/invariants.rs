@@ -1,0 +1,112 @@
+//! What must be true of every database once nothing is going on: each rule is a query that finds what breaks it.
+
+use sqlx::{PgPool, Row};
+
+/// What no crash, outage or race may leave behind. Each query gives one text for each thing that breaks the rule.
+const RULES: [(&str, &str); 12] = [
+    (
+        "no answer is left unfinished",
+        "SELECT id::text FROM messages WHERE status = 'sending'",
+    ),
+    (
+        "every question has an answer",
+        "SELECT q.id::text FROM messages q WHERE q.role = 'user'
+         AND NOT EXISTS (SELECT 1 FROM messages a WHERE a.parent_id = q.id AND a.role = 'assistant')",
+    ),
+    (
+        "every answer has a question of the same conversation and user",
+        "SELECT a.id::text FROM messages a LEFT JOIN messages q ON q.id = a.parent_id
+         WHERE a.role = 'assistant' AND (q.id IS NULL OR q.role <> 'user' OR q.conversation_id <> a.conversation_id
+                                         OR q.user_id <> a.user_id)",
+    ),
+    (
+        "a key stands for one question and its answer",
+        "SELECT k.key FROM idempotency_keys k LEFT JOIN messages a ON a.id = k.answer_id
+         WHERE a.id IS NULL OR a.parent_id <> k.user_message_id",
+    ),
+    (
+        "conversations count their messages",
+        "SELECT c.id::text FROM conversations c
+         WHERE c.message_count <> (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id)",
+    ),
+    (
+        "attempts begin within the text, and there are as many as there are beginnings",
+        "SELECT id::text FROM messages WHERE cardinality(bases) <> attempt
+            OR EXISTS (SELECT 1 FROM unnest(bases) base WHERE base < 0)
+            OR (attempt > 0 AND status = 'sent' AND bases[attempt] > octet_length(content))",
+    ),
+    (
+        "an answer is sent for a reason, or failed with a code",
+        "SELECT id::text FROM messages WHERE role = 'assistant'
+         AND (status = 'sent') <> (finish_reason IS NOT NULL)",
+    ),
+    (
+        "what an answer cost is what its attempts cost",
+        "SELECT m.id::text FROM messages m
+         LEFT JOIN (SELECT message_id, sum(input_tokens) AS input, sum(output_tokens) AS output
+                    FROM answer_attempts GROUP BY message_id) spent ON spent.message_id = m.id
+         WHERE m.role = 'assistant' AND m.status <> 'sending'
+           AND (m.input_tokens IS DISTINCT FROM spent.input OR m.output_tokens IS DISTINCT FROM spent.output)",
+    ),
+    (
+        "what a user used is what their attempts cost",
+        "SELECT used.user_id::text FROM
+            (SELECT user_id, sum(input_tokens) AS input, sum(output_tokens) AS output FROM usage_days GROUP BY user_id) used
+         FULL JOIN
+            (SELECT user_id, sum(input_tokens) AS input, sum(output_tokens) AS output FROM answer_attempts GROUP BY user_id)
+            spent USING (user_id)
+         WHERE used.input IS DISTINCT FROM spent.input OR used.output IS DISTINCT FROM spent.output",
+    ),
+    (
+        "an answer is counted once",
+        "SELECT user_id::text FROM (
+             SELECT u.user_id, sum(u.messages) AS counted,
+                    (SELECT count(DISTINCT a.message_id) FROM answer_attempts a
+                     WHERE a.user_id = u.user_id AND a.outcome IN ('completed', 'cancelled')) AS written
+             FROM usage_days u GROUP BY u.user_id) counts
+         WHERE counted <> written",
+    ),
+    (
+        "every attempt that cost something was one",
+        "SELECT a.message_id::text FROM answer_attempts a JOIN messages m ON m.id = a.message_id
+         WHERE a.attempt < 1 OR a.attempt > m.attempt OR a.user_id <> m.user_id
+            OR a.input_tokens < 0 OR a.output_tokens < 0",
+    ),
+    (
+        "no job of an answer waits or runs",
+        "SELECT idempotency_key FROM apalis.jobs
+         WHERE job_type IN ('generate-answer', 'bury-answer') AND status NOT IN ('Done', 'Killed')",
+    ),
+];
+
+/// Everything that breaks a rule.
+async fn broken(pool: &PgPool) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (rule, query) in RULES {
+        let rows = sqlx::query(query)
+            .fetch_all(pool)
+            .await
+            .expect("a rule that can be read");
+        broken.extend(
+            rows.iter()
+                .map(|row| format!("{rule}: {}", row.get::<Option<String>, _>(0).unwrap_or_default())),
+        );
+    }
+    broken
+}
+
+/// Checks every rule, once what is still being written down is.
+///
+/// # Panics
+/// When a rule stays broken.
+pub async fn check(pool: &PgPool) {
+    let mut found = Vec::new();
+    for _ in 0..100 {
+        found = broken(pool).await;
+        if found.is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("{found:#?}");
+}
