@@ -164,11 +164,8 @@ async fn give_up_or_retry(writer: AnswerWriter<'_>, run: &Run, error: AiError) -
         tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; trying again");
         return writer.try_again(error.retry_after(), reason).await;
     }
-    if error.needs_operator() {
-        tracing::error!(message_id = %writer.id(), code = error.code(), reason, "the provider will not work for us");
-    } else {
-        tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; giving up");
-    }
+    // Operators are told by the provider's gate, once, when they are needed.
+    tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; giving up");
     writer.fail(error.code()).await?;
     Err(JobError::Fail { reason })
 }

@@ -142,26 +142,31 @@ impl Client {
 
     /// Opens a stream.
     pub async fn events(&self, request: RequestBuilder) -> Result<Events, Reply> {
-        let response = request.send().await.expect("an answer");
+        self.try_events(request).await.expect("an answer")
+    }
+
+    /// Opens a stream, if there is a server that answers.
+    pub async fn try_events(&self, request: RequestBuilder) -> Option<Result<Events, Reply>> {
+        let response = request.send().await.ok()?;
         let (status, headers) = (response.status(), response.headers().clone());
         if status != 200 {
-            let body = response.bytes().await.expect("a whole answer");
-            return Err(Reply {
+            let body = response.bytes().await.ok()?;
+            return Some(Err(Reply {
                 status,
                 headers,
                 body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-            });
+            }));
         }
         let body = response
             .bytes_stream()
             .map(|part| part.map(|bytes| bytes.to_vec()))
             .boxed();
-        Ok(Events {
+        Some(Ok(Events {
             body,
             buffer: Vec::new(),
             comments: 0,
             headers,
-        })
+        }))
     }
 
     /// Sends a message and opens the stream of its answer.

@@ -6,8 +6,9 @@ use cura_providers::ai::{Ai, Continuation, DemoConfig, OpenAiConfig};
 use cura_tests::asking::{anthropic, ask, going_on, openai, prompt};
 use cura_tests::provider::anthropic::answer as anthropic_answer;
 use cura_tests::provider::{Asked, answer, chunk, refusal};
-use cura_tests::{ScriptedProvider, Step, eventually};
+use cura_tests::{Cura, ScriptedProvider, Step, eventually};
 use futures_util::StreamExt;
+use reqwest::Method;
 use serde_json::json;
 
 const BY_FALLBACK: (&str, &str) = ("anthropic", "some-claude");
@@ -233,4 +234,28 @@ async fn the_demo_voice_goes_on_with_its_own_words_only() {
         "provider_refused"
     );
     assert_eq!(ai.closed_for(), None);
+}
+
+#[tokio::test]
+async fn a_message_says_which_service_answered_it_and_operators_hear_of_the_other_once() {
+    let first = ScriptedProvider::start(|_, _: &Asked| refusal("401 Unauthorized", "", &json!({}))).await;
+    let fallback = ScriptedProvider::start(|_, _: &Asked| anthropic_answer(&["Here", " I am"], Duration::ZERO)).await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", first.url())
+        .with("AI_FALLBACK_URL", fallback.url())
+        .with("AI_FALLBACK_PROVIDER", "anthropic")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    for _ in 0..2 {
+        let request = somebody.request(Method::POST, "/chat/send");
+        let sent = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+        let message = &sent.body["assistant_message"];
+        assert_eq!(message["content"], "Here I am", "{}", sent.body);
+        assert_eq!(message["metadata"]["provider"], "anthropic");
+        assert_eq!(message["metadata"]["model"], "claude-scripted");
+    }
+    assert_eq!(fallback.asked()[0].body["model"], "claude-sonnet-4-5");
+    let said = cura.said();
+    assert_eq!(said.matches("until somebody repairs it").count(), 1, "{said}");
 }

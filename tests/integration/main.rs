@@ -7,6 +7,7 @@ mod bad_requests;
 mod branching;
 mod cancelling;
 mod conversations;
+mod crashes;
 mod erasing;
 mod failover;
 mod limits;

@@ -31,10 +31,20 @@ impl Link {
         self.gate.as_ref().and_then(|gate| gate.wait(Instant::now()))
     }
 
+    /// Whether waiting does not help, because somebody has to repair something.
+    pub(super) fn is_broken(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.broken().is_some())
+    }
+
     /// Asks and waits for the first piece.
     async fn ask(&self, prompt: &Prompt) -> Result<Speaking, AiError> {
-        let pass = self.gate.as_ref().map(|gate| gate.enter(Instant::now()));
-        let pass = pass.transpose().map_err(closed)?;
+        let enter = |gate: &Gate| {
+            gate.enter(Instant::now()).map_err(|wait| {
+                gate.broken()
+                    .map_or(closed(wait), |failure| AiError::new(failure, true))
+            })
+        };
+        let pass = self.gate.as_ref().map(enter).transpose()?;
         let begun = match self.voice.ask(prompt).await {
             Ok(mut pieces) => match pieces.next().await {
                 Some(first) => first.map(|first| (first, pieces)),

@@ -37,6 +37,8 @@ struct State {
     pause: Option<Duration>,
     /// Whether operators know of this opening.
     alerted: bool,
+    /// What somebody has to repair before it is worth while to wait.
+    broken: Option<Failure>,
     /// The number of the last trial: what older ones have to say is of no interest.
     trials: u64,
 }
@@ -69,6 +71,7 @@ impl Gate {
                 failures: 0,
                 pause: None,
                 alerted: false,
+                broken: None,
                 trials: 0,
             }),
         }))
@@ -99,6 +102,11 @@ impl Gate {
         self.state().wait(now)
     }
 
+    /// Why waiting does not help, while it is open for something that somebody has to repair.
+    pub(super) fn broken(&self) -> Option<Failure> {
+        self.state().broken.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,6 +114,7 @@ impl Gate {
     fn close(&self, state: &mut State) {
         state.phase = Phase::Closed;
         state.alerted = false;
+        state.broken = None;
         tracing::info!(provider = self.0.provider, "the provider works again");
     }
 
@@ -122,6 +131,7 @@ impl Gate {
                 "the provider will not work for us until somebody repairs it"
             );
         }
+        state.broken = error.needs_operator().then(|| error.failure().clone());
         state.phase = Phase::Open { until };
         state.failures = 0;
     }

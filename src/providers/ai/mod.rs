@@ -159,10 +159,18 @@ impl Ai {
         self.links().any(|link| link.voice.can_continue())
     }
 
-    /// How long nobody may be asked, because everybody failed too often; `None` when somebody may be asked now.
+    /// How long nobody may be asked, because everybody failed too often; `None` when somebody may be asked now, or when
+    /// waiting does not help, because somebody has to repair something first: then asking fails at once.
     pub fn closed_for(&self) -> Option<Duration> {
-        let waits: Option<Vec<Duration>> = self.links().map(Link::wait).collect();
-        waits?.into_iter().min()
+        let waits: Option<Vec<(bool, Duration)>> = self
+            .links()
+            .map(|link| link.wait().map(|wait| (link.is_broken(), wait)))
+            .collect();
+        waits?
+            .into_iter()
+            .filter(|(broken, _)| !broken)
+            .map(|(_, wait)| wait)
+            .min()
     }
 
     /// Counts tokens as the first voice does.

@@ -28,7 +28,8 @@ impl Overlap {
         let mut before = None;
         let starts = written.char_indices().filter_map(|(at, first)| {
             let inside_a_word = before.replace(first).is_some_and(char::is_alphanumeric) && first.is_alphanumeric();
-            (at == 0 || (at >= near && !inside_a_word)).then_some(at)
+            let telling = || says_something(written.get(at..).unwrap_or_default());
+            (at == 0 || (at >= near && !inside_a_word && telling())).then_some(at)
         });
         Self::new(written, starts.collect())
     }
@@ -87,6 +88,11 @@ impl Overlap {
     }
 }
 
+/// Whether the same ending twice is no coincidence: a dot or a line break may well follow another one.
+fn says_something(ending: &str) -> bool {
+    ending == " " || ending.len() > 2 || ending.chars().any(char::is_alphanumeric)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -117,6 +123,8 @@ mod tests {
     fn what_merely_looks_alike_is_kept() {
         assert_eq!(after("I am a", " person"), " person");
         assert_eq!(after("Canada", "a land"), "a land");
+        assert_eq!(after("wait.", ".."), "..");
+        assert_eq!(after("a\n", "\nb"), "\nb");
         assert_eq!(after("", "Hello"), "Hello");
         assert_eq!(after("ab ab", "ab abc"), "c", "the longest repetition counts");
     }
@@ -163,7 +171,7 @@ mod tests {
                 (Some(before), Some(first)) => before.is_alphanumeric() && first.is_alphanumeric(),
                 _ => false,
             };
-            text.starts_with(&written[start..]) && !inside
+            text.starts_with(&written[start..]) && !inside && (start == 0 || says_something(&written[start..]))
         };
         let start = (0..written.len())
             .filter(|&at| written.is_char_boundary(at))

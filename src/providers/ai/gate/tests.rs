@@ -124,8 +124,9 @@ fn what_an_operator_must_repair_opens_at_once() {
         Failure::Misconfigured("x"),
     ] {
         let gate = Gate::new("test");
-        gate.enter(now).unwrap().failed(&error(failure), now);
+        gate.enter(now).unwrap().failed(&error(failure.clone()), now);
         assert_eq!(gate.wait(now), Some(REPAIR_PAUSE));
+        assert_eq!(gate.broken(), Some(failure));
     }
 }
 
@@ -156,4 +157,51 @@ fn a_refusal_shows_that_the_service_works() {
     after(&mut now, 5);
     gate.enter(now).unwrap().failed(&error(Failure::ContextTooLong), now);
     assert_eq!(gate.wait(now), None);
+}
+
+/// Keeps how loud each event was.
+#[derive(Clone, Default)]
+struct Loudness(Arc<Mutex<Vec<tracing::Level>>>);
+
+impl tracing::Subscriber for Loudness {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        self.0.lock().unwrap().push(*event.metadata().level());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn an_opening_is_told_once_however_many_trials_fail() {
+    let mut now = Instant::now();
+    let heard = Loudness::default();
+    tracing::subscriber::with_default(heard.clone(), || {
+        let gate = opened(now);
+        for _ in 0..3 {
+            after(&mut now, 60);
+            gate.enter(now).unwrap().failed(&error(Failure::QuotaExhausted), now);
+        }
+        after(&mut now, 60);
+        gate.enter(now).unwrap().succeeded();
+        gate.enter(now).unwrap().succeeded();
+    });
+    let levels = heard.0.lock().unwrap();
+    assert_eq!(
+        *levels,
+        [tracing::Level::WARN, tracing::Level::ERROR, tracing::Level::INFO]
+    );
 }
