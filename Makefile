@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test lint generate check-generated bench coverage
+.PHONY: run test chaos lint generate check-generated bench coverage
 
 run: ## The whole backend, answering, nothing to configure.
 	deploy/install-system-packages postgres
@@ -9,6 +9,11 @@ test: ## Every test, on a private Postgres and Redis.
 	deploy/install-system-packages postgres redis
 	cargo build --workspace --bins
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace; fi
+
+chaos: ## Two hundred kills at random moments: the long form of a test that `make test` runs briefly.
+	deploy/install-system-packages postgres redis
+	cargo build --workspace --bins
+	CURA_CHAOS_ROUNDS=200 cargo nextest run --profile chaos -p cura-tests -E 'test(whatever_is_killed_whenever)'
 
 lint: ## What CI refuses.
 	cargo fmt --all --check

@@ -79,6 +79,11 @@ impl Cura {
         self.servers.push(Server { program, base });
     }
 
+    /// The settings of its processes, with others added.
+    pub fn variables_with(&self, more: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+        self.variables.iter().chain(more).cloned().collect()
+    }
+
     /// Checks that nothing was lost, doubled or left over, once everything has ended.
     pub async fn check_invariants(&self) {
         crate::invariants::check(self.database.pool()).await;

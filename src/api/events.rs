@@ -12,6 +12,10 @@ use crate::messages::{MessageView, ResourceView};
 /// What happens to an answer. `type` says which event it is.
 #[derive(Union)]
 #[oai(rename = "Event", one_of = true, discriminator_name = "type")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event lives as long as it takes to write it"
+)]
 pub(crate) enum EventView {
     #[oai(mapping = "ack")]
     Ack(AckEvent),

@@ -89,7 +89,7 @@ pub struct Problem {
     allow: Option<Box<HeaderValue>>,
     message_id: Option<i64>,
     /// The tokens of a day, and when there are new ones.
-    quota: Option<(u64, DateTime<Utc>)>,
+    quota: Option<Box<(u64, DateTime<Utc>)>>,
 }
 
 impl Problem {
@@ -176,7 +176,7 @@ impl Problem {
 
     /// Says how many tokens a day has, and when there are new ones.
     pub(crate) fn with_quota(mut self, limit: u64, resets_at: DateTime<Utc>, after: Duration) -> Self {
-        self.quota = Some((limit, resets_at));
+        self.quota = Some(Box::new((limit, resets_at)));
         self.with_retry_after(after)
     }
 
@@ -188,7 +188,8 @@ impl Problem {
 
     /// The HTTP answer.
     pub fn render(self, request_id: &str) -> Response {
-        let (status, allow, retry_after, quota) = (self.status, self.allow.clone(), self.retry_after, self.quota);
+        let (status, allow, retry_after) = (self.status, self.allow.clone(), self.retry_after);
+        let tokens = self.quota.as_ref().map(|quota| quota.0);
         let view = self.view(request_id);
         let mut response = Response::builder()
             .status(status)
@@ -203,7 +204,7 @@ impl Problem {
         }
         if let Some(after) = retry_after {
             let seconds = HeaderValue::from(after.as_secs().max(1));
-            if let Some((limit, _)) = quota {
+            if let Some(limit) = tokens {
                 limits::announce_quota(headers, limit, seconds.clone());
             }
             headers.insert(header::RETRY_AFTER, seconds);
@@ -221,7 +222,7 @@ impl Problem {
             request_id: request_id.to_owned(),
             errors: (!self.errors.is_empty()).then_some(self.errors),
             message_id: self.message_id,
-            resets_at: self.quota.map(|(_, resets_at)| resets_at),
+            resets_at: self.quota.map(|quota| quota.1),
         }
     }
 

@@ -139,8 +139,13 @@ where
                     reason: error.to_string(),
                 }),
             };
+            let given_up = matches!(outcome, Err(JobError::Fail { .. }));
             let verdict = Verdict::of(outcome, run.attempt, run.max_attempts, &shared.config);
             match &verdict {
+                // Its handler decided so, and has told whoever has to act.
+                Verdict::Dead { reason } if given_up => {
+                    tracing::warn!(queue = lane.queue, job_id = run.job_id, reason, "a job has given up");
+                }
                 Verdict::Dead { reason } => {
                     tracing::error!(queue = lane.queue, job_id = run.job_id, reason, "a job is dead");
                 }

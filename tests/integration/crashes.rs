@@ -238,6 +238,7 @@ async fn ask_until_answered(cura: &[String], client: &Client, key: &str) -> (Val
 /// for, begins, comes or ends, and is replaced. The last rounds are the proof: exactly one answer to each question.
 #[tokio::test]
 async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
+    #[expect(clippy::disallowed_methods, reason = "`make chaos` says how many")]
     let rounds: usize = std::env::var("CURA_CHAOS_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap());
     let words = words(30);
     let text = words.concat();

@@ -128,6 +128,12 @@ async fn twenty_sends_at_once_with_one_key_are_one_message() {
         1
     );
     assert_eq!(provider.asked().len(), 1);
+    cura.check_invariants().await;
+    let bills = cura
+        .database
+        .count("SELECT sum(messages)::bigint FROM usage_days")
+        .await;
+    assert_eq!(bills, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,313 @@
+//! What answers cost, who may ask for how many, and whose turn it is.
+
+use std::time::Duration;
+
+use cura_tests::provider::{Step, answer, chunk, event};
+use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+async fn without_waiting(client: &Client, content: &str) -> Reply {
+    let request = client.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
+    client.send(request.json(&json!({ "content": content }))).await
+}
+
+async fn until_final(client: &Client, answer: &Value) -> Value {
+    let path = format!("/chat/messages/{answer}");
+    eventually("the answer is final", async || {
+        let message = client.get(&path).await.body;
+        (message["status"] != "sending").then_some(message)
+    })
+    .await
+}
+
+/// Says something and goes on only when the test says so.
+async fn held(release: std::sync::Arc<std::sync::atomic::AtomicBool>) -> ScriptedProvider {
+    ScriptedProvider::start(move |_, _| {
+        let mut steps = vec![Step::Head];
+        let open = release.load(std::sync::atomic::Ordering::SeqCst);
+        if open {
+            return answer(&["ok"], Duration::ZERO);
+        }
+        steps.push(Step::Write(chunk("ok")));
+        steps.push(Step::Hang);
+        steps
+    })
+    .await
+}
+
+/// The tokens and answers of the account, of all days and models.
+async fn used(client: &Client) -> (i64, i64) {
+    let usage = client.get("/users/me/usage").await.body;
+    let sum = |field: &str| {
+        usage["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|day| day[field].as_i64().unwrap())
+            .sum::<i64>()
+    };
+    (sum("input_tokens") + sum("output_tokens"), sum("messages"))
+}
+
+#[tokio::test]
+async fn what_the_provider_says_is_what_is_counted() {
+    let provider = ScriptedProvider::saying(&["a", "b", "c"], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let usage = json!({ "input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "estimated": false });
+    assert_eq!(sent["assistant_message"]["metadata"]["usage"], usage);
+    assert_eq!(used(&somebody).await, (10, 1));
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn every_attempt_is_counted_and_an_estimate_says_so() {
+    let provider = ScriptedProvider::start(|number, _| {
+        if number == 0 {
+            vec![
+                Step::Head,
+                Step::Write(chunk("one two three four ")),
+                Step::Pause(Duration::from_millis(50)),
+                Step::Cut,
+            ]
+        } else {
+            answer(&["one two three four ", "five"], Duration::ZERO)
+        }
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let message = &sent["assistant_message"];
+    assert_eq!(message["content"], "one two three four five");
+    let usage = &message["metadata"]["usage"];
+    assert_eq!(usage["estimated"], true);
+    let attempts = cura
+        .database
+        .count("SELECT count(*) FROM answer_attempts WHERE estimated = (outcome = 'retried')")
+        .await;
+    assert_eq!(attempts, 2);
+    assert_eq!(used(&somebody).await, (usage["total_tokens"].as_i64().unwrap(), 1));
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn who_has_used_up_the_day_is_told_when_there_is_more() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("USER_DAILY_TOKENS", "15")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    for _ in 0..2 {
+        let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+        assert_eq!(sent.status, 200, "as long as anything is left: {}", sent.body);
+    }
+    let refused = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "quota_exceeded"));
+    assert!(
+        refused.body["resets_at"].as_str().unwrap().contains("T00:00:00"),
+        "{}",
+        refused.body
+    );
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=86_400).contains(&seconds));
+    assert_eq!(refused.header("ratelimit-limit"), Some("15"));
+    assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
+    assert_eq!(refused.header("ratelimit-reset"), refused.header("retry-after"));
+    let other = cura.client().register("other@example.com").await;
+    assert_eq!(other.post("/chat/send", &json!({ "content": "Hi" })).await.status, 200);
+    assert_eq!(provider.asked().len(), 3);
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::from_millis(300)).await;
+    let cura = Cura::builder()
+        .servers(2)
+        .with("AI_MODEL_URL", provider.url())
+        .with("USER_DAILY_TOKENS", "100")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let there = somebody.at(&cura.servers[1].base);
+    let sends = (0..20).map(|n| without_waiting(if n % 2 == 0 { &somebody } else { &there }, "Hi"));
+    let replies = futures_util::future::join_all(sends).await;
+    let taken = replies.iter().filter(|reply| reply.status == 202).count();
+    assert_eq!(taken, 1, "the first reserves what is left");
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply.status == 202 || reply.code() == "quota_exceeded")
+    );
+    let first = replies.iter().find(|reply| reply.status == 202).unwrap();
+    until_final(&somebody, &first.body["assistant_message"]["id"]).await;
+    let again = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    assert_eq!(again.status, 200, "what it did not use is there again: {}", again.body);
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
+    let provider = ScriptedProvider::start(|number, _| match number {
+        0 | 1 => vec![Step::Head, Step::Write(chunk(&"words ".repeat(40))), Step::Hang],
+        _ => answer(&["ok"], Duration::ZERO),
+    })
+    .await;
+    let mut cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("AI_CONTINUATION", "off")
+        .with("USER_DAILY_TOKENS", "1000000")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let ack = stream.until("chunk").await[0].data.clone();
+    let stopped = somebody
+        .post(&format!("/chat/messages/{}/cancel", ack["message_id"]), &json!({}))
+        .await
+        .body;
+    assert_eq!(stopped["metadata"]["usage"]["output_tokens"], 60, "four bytes a token");
+    let (first, _) = used(&somebody).await;
+    assert_eq!(first, stopped["metadata"]["usage"]["total_tokens"].as_i64().unwrap());
+    let sent = without_waiting(&somebody, "Ho").await;
+    eventually("its text is saved", async || {
+        let saved = "SELECT count(*) FROM messages WHERE status = 'sending' AND content <> ''";
+        (cura.database.count(saved).await == 1).then_some(())
+    })
+    .await;
+    cura.workers[0].kill();
+    cura.add_worker().await;
+    let done = until_final(&somebody, &sent.body["assistant_message"]["id"]).await;
+    assert_eq!(done["content"], "ok");
+    let lost = "SELECT output_tokens FROM answer_attempts WHERE outcome = 'lost'";
+    assert_eq!(cura.database.count(lost).await, 60);
+    let (both, answers) = used(&somebody).await;
+    assert_eq!(
+        both - first,
+        done["metadata"]["usage"]["total_tokens"].as_i64().unwrap()
+    );
+    assert_eq!(answers, 2);
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn of_one_person_only_so_many_are_written_at_a_time_and_the_rest_wait() {
+    let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let provider = held(std::sync::Arc::clone(&release)).await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("USER_RUNNING_ANSWERS", "2")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let mut answers = Vec::new();
+    for n in 0..5 {
+        answers.push(without_waiting(&somebody, &n.to_string()).await.body["assistant_message"]["id"].clone());
+        if n < 2 {
+            eventually("it is written", async || (provider.asked().len() > n).then_some(())).await;
+        }
+    }
+    let other = cura.client().register("other@example.com").await;
+    without_waiting(&other, "mine").await;
+    eventually("somebody else's is written", async || {
+        (provider.asked().len() == 3).then_some(())
+    })
+    .await;
+    release.store(true, std::sync::atomic::Ordering::SeqCst);
+    for answer in &answers[..2] {
+        somebody
+            .post(&format!("/chat/messages/{answer}/cancel"), &json!({}))
+            .await;
+    }
+    for answer in &answers[2..] {
+        assert_eq!(until_final(&somebody, answer).await["content"], "ok");
+    }
+}
+
+#[tokio::test]
+async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_for_another_ones_heap() {
+    let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let provider = held(std::sync::Arc::clone(&release)).await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1")
+        .start()
+        .await;
+    let (ann, bob) = (
+        cura.client().register("ann@example.com").await,
+        cura.client().register("bob@example.com").await,
+    );
+    let busy = without_waiting(&ann, "busy").await.body["assistant_message"]["id"].clone();
+    eventually("the worker is busy", async || {
+        (provider.asked().len() == 1).then_some(())
+    })
+    .await;
+    for n in 0..5 {
+        without_waiting(&ann, &format!("ann {n}")).await;
+    }
+    let mut bobs = bob.stream("bob").await;
+    let seen = bobs.until("queued").await;
+    assert_eq!(
+        seen.last().unwrap().data["position"],
+        1,
+        "before all that Ann has heaped up"
+    );
+    release.store(true, std::sync::atomic::Ordering::SeqCst);
+    ann.post(&format!("/chat/messages/{busy}/cancel"), &json!({})).await;
+    bobs.until("complete").await;
+    let order: Vec<String> = provider
+        .asked()
+        .iter()
+        .map(|asked| {
+            let messages = asked.body["messages"].as_array().unwrap();
+            messages.last().unwrap()["content"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(order[..2], ["busy", "bob"], "{order:?}");
+    eventually("all are answered", async || {
+        let running = "SELECT count(*) FROM messages WHERE status = 'sending'";
+        (cura.database.count(running).await == 0).then_some(())
+    })
+    .await;
+    let order: Vec<Value> = provider
+        .asked()
+        .iter()
+        .map(|asked| asked.body["messages"].clone())
+        .collect();
+    for (n, told) in order[2..].iter().enumerate() {
+        let last = told.as_array().unwrap().last().unwrap();
+        assert_eq!(last["content"], format!("ann {n}"), "in their order");
+    }
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn without_a_word_on_usage_it_is_estimated() {
+    let provider = ScriptedProvider::start(|_, _| {
+        let stop = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] });
+        vec![
+            Step::Head,
+            Step::Write(chunk("twelve bytes") + &event(&stop) + "data: [DONE]\n\n"),
+            Step::End,
+        ]
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let usage = &sent["assistant_message"]["metadata"]["usage"];
+    assert_eq!(
+        (&usage["estimated"], &usage["output_tokens"]),
+        (&json!(true), &json!(3))
+    );
+    assert!(
+        usage["input_tokens"].as_i64().unwrap() > 50,
+        "the system message counts: {usage}"
+    );
+    cura.check_invariants().await;
+}

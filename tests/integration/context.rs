@@ -1,0 +1,224 @@
+//! What the model is told: who Cura is, with whom it speaks, and as much of this conversation as there is room for.
+
+use std::time::Duration;
+
+use cura_tests::provider::{answer, refusal};
+use cura_tests::{Client, Cura, Program, ScriptedProvider, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// What the model was told in its request with this number.
+fn told(provider: &ScriptedProvider, number: usize) -> Vec<(String, String)> {
+    let asked = provider.asked();
+    asked[number].body["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| {
+            let text = |field: &str| message[field].as_str().unwrap().to_owned();
+            (text("role"), text("content"))
+        })
+        .collect()
+}
+
+async fn say(client: &Client, conversation: &Value, content: &str) -> Value {
+    let body = json!({ "conversation_id": conversation, "content": content });
+    let sent = client.post("/chat/send", &body).await;
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    sent.body
+}
+
+/// A file with this in it, which goes with the test.
+fn file(content: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), content).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn the_model_is_told_who_it_is_and_with_whom_it_speaks() {
+    let provider = ScriptedProvider::saying(&["Servus"], Duration::ZERO).await;
+    let persona = file("You are a lighthouse keeper.\n");
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("AI_PERSONA_FILE", persona.path().to_str().unwrap())
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let profile = json!({ "name": "Ann", "language": "de-AT", "timezone": "Europe/Vienna" });
+    let request = somebody.request(Method::PATCH, "/users/me").json(&profile);
+    assert_eq!(somebody.send(request).await.status, 200);
+    say(&somebody, &Value::Null, "Hi").await;
+    let told = told(&provider, 0);
+    let (role, system) = &told[0];
+    assert_eq!(role, "system");
+    assert!(system.starts_with("You are a lighthouse keeper.\n\n"), "{system}");
+    for known in ["\"Ann\"", "de-AT", "(Europe/Vienna)"] {
+        assert!(system.contains(known), "{known} is not in {system}");
+    }
+    assert_eq!(told[1], ("user".to_owned(), "Hi".to_owned()));
+    assert!(!system.contains("example.com"), "an address is nobody's business");
+}
+
+#[tokio::test]
+async fn another_conversation_and_what_failed_are_never_told() {
+    let provider = ScriptedProvider::start(|number, _| match number {
+        1 => refusal(
+            "400 Bad Request",
+            "",
+            &json!({ "error": { "message": "a secret of the provider" } }),
+        ),
+        _ => answer(&["fine"], Duration::ZERO),
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    say(&somebody, &Value::Null, "elsewhere").await;
+    let failed = say(&somebody, &Value::Null, "first").await;
+    assert_eq!(failed["assistant_message"]["status"], "error");
+    assert!(!failed.to_string().contains("a secret of the provider"));
+    say(&somebody, &failed["conversation_id"], "second").await;
+    let last = told(&provider, 2);
+    assert_eq!(last.len(), 2);
+    assert_eq!(
+        last[1].1, "first\n\nsecond",
+        "what was asked stays, what failed does not"
+    );
+}
+
+#[tokio::test]
+async fn a_past_that_grows_long_is_put_in_short_instead_of_cut() {
+    let summary = "They are called Ann and sleep badly.";
+    let provider = ScriptedProvider::start(move |_, asked| {
+        if asked.body.to_string().contains("Summarise the conversation") {
+            return answer(&[summary], Duration::ZERO);
+        }
+        answer(&[&"so it is. ".repeat(30)], Duration::ZERO)
+    })
+    .await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("AI_MODEL_PROVIDER", "custom")
+        .with("AI_CONTEXT_TOKENS", "1200")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let first = say(
+        &somebody,
+        &Value::Null,
+        &format!("turn 0 {}", "I cannot sleep. ".repeat(30)),
+    )
+    .await;
+    let summaries = "SELECT count(*) FROM summaries";
+    for turn in 1..12 {
+        say(
+            &somebody,
+            &first["conversation_id"],
+            &format!("turn {turn} {}", "I cannot sleep. ".repeat(30)),
+        )
+        .await;
+        if cura
+            .database
+            .count("SELECT count(*) FROM apalis.jobs WHERE job_type = 'summarize-conversation'")
+            .await
+            > 0
+        {
+            break;
+        }
+    }
+    eventually("the past is put in short", async || {
+        (cura.database.count(summaries).await > 0).then_some(())
+    })
+    .await;
+    let asked = provider.asked().len();
+    say(&somebody, &first["conversation_id"], "and now?").await;
+    let last = told(&provider, asked);
+    assert!(last[0].1.ends_with(summary), "{}", last[0].1);
+    let everything = last.iter().map(|(_, content)| content.as_str()).collect::<String>();
+    assert!(
+        !everything.contains("turn 0"),
+        "what was put in short is not told twice"
+    );
+    assert!(last.len() > 2, "the last turns are told in full");
+    assert_eq!(last.last().unwrap().1, "and now?");
+    let (bytes, tokens) = (everything.len(), 1200);
+    assert!(bytes / 4 <= tokens, "{bytes} bytes are no {tokens} tokens");
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_for_the_model_is_halved_once() {
+    let provider = ScriptedProvider::start(|_, asked| {
+        if asked.body.to_string().len() > 8_000 {
+            let error = json!({ "error": { "code": "context_length_exceeded", "message": "too long" } });
+            return refusal("400 Bad Request", "", &error);
+        }
+        answer(&["ok"], Duration::ZERO)
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut conversation = Value::Null;
+    for turn in 0..4 {
+        let sent = say(&somebody, &conversation, &format!("{turn} {}", "word ".repeat(600))).await;
+        assert_eq!(sent["assistant_message"]["content"], "ok", "turn {turn}");
+        conversation = sent["conversation_id"].clone();
+    }
+    let hopeless = say(&somebody, &conversation, &"word ".repeat(1900)).await;
+    assert_eq!(hopeless["assistant_message"]["status"], "error");
+    assert_eq!(hopeless["assistant_message"]["metadata"]["error"], "context_too_long");
+}
+
+#[tokio::test]
+async fn the_model_finds_a_title_and_never_replaces_a_persons() {
+    let provider = ScriptedProvider::start(|_, asked| {
+        if asked.body.to_string().contains("Give the conversation below a title") {
+            answer(&["\"Trouble ", "sleeping.\"\n"], Duration::ZERO)
+        } else {
+            answer(&["That is hard."], Duration::ZERO)
+        }
+    })
+    .await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("AI_TITLES", "true")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let title = async |conversation: &Value| {
+        somebody.get(&format!("/conversations/{conversation}")).await.body["title"].clone()
+    };
+    let first = say(&somebody, &Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
+    assert_eq!(title(&first).await, "I cannot sleep at all", "a cut until then");
+    let mine = say(&somebody, &Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
+    let request = somebody.request(Method::PATCH, &format!("/conversations/{mine}"));
+    somebody.send(request.json(&json!({ "title": "My nights" }))).await;
+    eventually("the model has found a title", async || {
+        (title(&first).await == "Trouble sleeping").then_some(())
+    })
+    .await;
+    eventually("both jobs are done", async || {
+        let done = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'title-conversation' AND status = 'Done'";
+        (cura.database.count(done).await == 2).then_some(())
+    })
+    .await;
+    assert_eq!(title(&mine).await, "My nights");
+    let answers = cura
+        .database
+        .count("SELECT sum(messages)::bigint FROM usage_days")
+        .await;
+    assert_eq!(answers, 2, "titles are Cura's own expense");
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_persona_that_cannot_be_read_stops_the_worker_with_its_name() {
+    let cura = Cura::builder().workers(0).start().await;
+    let variables = [("AI_PERSONA_FILE", "/nowhere/persona.txt".to_owned())];
+    let mut worker = Program::start("cura-worker", &["--wait", "20"], &cura.variables_with(&variables));
+    assert_eq!(worker.ended().await, Some(1));
+    let said = worker.said();
+    assert!(
+        said.contains("AI_PERSONA_FILE names a file that cannot be read"),
+        "{said}"
+    );
+}

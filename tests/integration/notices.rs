@@ -1,0 +1,97 @@
+//! When words point to danger: help is shown beside the answer, at once, and the answer comes as it would have.
+
+use std::time::Duration;
+
+use cura_tests::{Cura, Program, ScriptedProvider};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
+    let provider = ScriptedProvider::saying(&["I am here."], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let profile = json!({ "language": "de", "timezone": "Europe/Vienna" });
+    let request = somebody.request(Method::PATCH, "/users/me").json(&profile);
+    assert_eq!(somebody.send(request).await.status, 200);
+    let seen = somebody.stream("I don’t want to live anymore").await.rest().await;
+    let names: Vec<&str> = seen.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["ack", "notice", "start", "chunk", "complete"]);
+    let notice = &seen[1].data;
+    assert_eq!(notice["kind"], "suicide_or_self_harm");
+    assert_eq!(notice["message_id"], seen[0].data["message_id"]);
+    let contacts: Vec<&str> = notice["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|resource| resource["contact"].as_str().unwrap())
+        .collect();
+    assert!(contacts.iter().any(|contact| contact.contains("142")), "{contacts:?}");
+    assert_eq!(seen[4].data["message"]["content"], "I am here.", "it replaces nothing");
+    let kept = &seen[4].data["message"]["metadata"]["notice"];
+    assert_eq!((&kept["title"], &kept["text"]), (&notice["title"], &notice["text"]));
+    let whole = somebody
+        .resume(seen[0].data["message_id"].as_i64().unwrap(), None)
+        .await
+        .rest()
+        .await;
+    assert_eq!(whole[0].name, "notice", "other devices see it too");
+    let rest = somebody
+        .resume(seen[0].data["message_id"].as_i64().unwrap(), Some(&seen[3].id))
+        .await
+        .rest()
+        .await;
+    assert!(rest.iter().all(|event| event.name != "notice"), "and once only");
+    for process in cura.said().lines() {
+        assert!(!process.contains("live anymore"), "words reached a log: {process}");
+    }
+}
+
+#[tokio::test]
+async fn it_comes_when_nobody_can_answer_and_not_when_there_is_no_danger() {
+    let cura = Cura::builder().workers(0).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("I want to kill myself").await;
+    assert_eq!(stream.next().await.unwrap().name, "ack");
+    assert_eq!(stream.next().await.unwrap().name, "notice");
+    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
+    let sent = somebody
+        .send(request.json(&json!({ "content": "I slept badly" })))
+        .await;
+    assert_eq!(sent.body["assistant_message"]["metadata"]["notice"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_operator_replaces_the_rules_and_a_wrong_file_stops_the_start() {
+    let ours: Value = serde_json::from_str(include_str!("../../src/domain/care.json")).unwrap();
+    let text = ours.to_string();
+    let changed = text.replace("kill myself", "sink my boat");
+    assert_ne!(text, changed);
+    let good = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(good.path(), changed).unwrap();
+    let cura = Cura::builder()
+        .workers(0)
+        .with("CARE_RULES_FILE", good.path().to_str().unwrap())
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
+    let sent = somebody
+        .send(request.json(&json!({ "content": "I will sink my boat" })))
+        .await;
+    assert!(
+        sent.body["assistant_message"]["metadata"]["notice"].is_object(),
+        "{}",
+        sent.body
+    );
+    let bad = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(bad.path(), "{ \"reviewed\": true }").unwrap();
+    let variables = [("CARE_RULES_FILE", bad.path().to_str().unwrap().to_owned())];
+    let mut program = Program::start("cura-server", &["--wait", "20"], &cura.variables_with(&variables));
+    assert_eq!(program.ended().await, Some(1));
+    assert!(
+        program.said().contains("CARE_RULES_FILE cannot be used"),
+        "{}",
+        program.said()
+    );
+}
