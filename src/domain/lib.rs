@@ -5,12 +5,13 @@ pub mod answer;
 pub mod care;
 pub mod clock;
 pub mod conversation;
+pub mod cursor;
 pub mod idempotency;
 pub mod ids;
 pub mod message;
 pub mod profile;
 pub mod prompt;
-mod text;
+pub mod text;
 
 pub use clock::{Clock, Entropy};
 pub use ids::{ConversationId, MessageId, SessionId, UserId};

@@ -95,25 +95,37 @@ pub fn assemble(
     count: impl Fn(&str) -> usize,
 ) -> Assembled {
     let cost = |message: &PromptMessage| count(&message.content) + TOKENS_PER_MESSAGE;
-    let mut tokens = cost(&system);
+    let of_system = cost(&system);
+    let mut tokens = of_system;
     let mut kept: Vec<(Spoken, usize)> = Vec::new();
-    let mut left_out = false;
-    for spoken in newest_first {
+    let mut rest = newest_first.into_iter();
+    let mut left_out = None;
+    for spoken in rest.by_ref() {
         let tokens_of_it = cost(&spoken.message);
         if !kept.is_empty() && tokens + tokens_of_it > budget {
-            left_out = true;
+            left_out = Some(spoken);
             break;
         }
         tokens += tokens_of_it;
         kept.push((spoken, tokens_of_it));
     }
+    let first_left_out = left_out
+        .into_iter()
+        .chain(rest)
+        .find(|spoken| spoken.message.role == Role::Assistant);
     while kept.len() > 1
         && let Some((_, tokens_of_it)) = kept.pop_if(|(oldest, _)| oldest.message.role == Role::Assistant)
     {
         tokens -= tokens_of_it;
     }
-    let full = left_out || tokens * FULL.1 > budget * FULL.0;
-    let summarize = full.then(|| middle(&kept, tokens / 2)).flatten();
+    let summarize = if let Some(left_out) = first_left_out {
+        // What does not fit any more must not be forgotten; more of it, if the rest is long.
+        middle(&kept, (tokens - of_system) / 2).or(Some(left_out.id))
+    } else if tokens * FULL.1 > budget * FULL.0 {
+        middle(&kept, (tokens - of_system) / 2)
+    } else {
+        None
+    };
     let mut messages = Vec::with_capacity(kept.len() + 1);
     messages.push(system);
     messages.extend(kept.into_iter().rev().map(|(spoken, _)| spoken.message));
@@ -124,7 +136,7 @@ pub fn assemble(
     }
 }
 
-/// The newest answer with more than `newer` tokens after it.
+/// The newest answer with at least `newer` tokens after it.
 fn middle(newest_first: &[(Spoken, usize)], newer: usize) -> Option<MessageId> {
     let mut after = 0;
     for (spoken, tokens) in newest_first {
@@ -269,5 +281,16 @@ mod tests {
         assert_eq!(told.messages.len(), 8);
         // Newest first: 7 is the question, 6 an answer …
         assert_eq!(told.summarize, Some(MessageId(2)));
+    }
+
+    #[test]
+    fn what_is_left_out_is_to_be_summarised_though_the_rest_is_short() {
+        let big = "x".repeat(90);
+        let said = [
+            (Role::User, "now"),
+            (Role::Assistant, big.as_str()),
+            (Role::User, "then"),
+        ];
+        assert_eq!(told(60, &said).summarize, Some(MessageId(2)));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
-use crate::enqueue::{HEIR, WAKE_CHANNEL};
+use crate::enqueue::{CANCEL, HEIR, WAKE_CHANNEL};
 use crate::lease::bounded;
 use crate::shared::Shared;
 use crate::{JobError, JobId, QueueError, WorkersConfig};
@@ -122,7 +122,11 @@ async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError
         "WITH settled AS (
              UPDATE apalis.jobs j
              SET status = a.status, attempts = j.attempts - a.refund, last_result = a.result,
-                 run_at = CASE WHEN a.status = 'Pending' THEN now() + make_interval(secs => a.delay) ELSE j.run_at END,
+                 -- What is to be cancelled need not wait, and what was begun already goes first.
+                 run_at = CASE WHEN a.status <> 'Pending' THEN j.run_at
+                               WHEN COALESCE(j.metadata ? $10, false) THEN now()
+                               ELSE now() + make_interval(secs => a.delay) END,
+                 priority = CASE WHEN a.status = 'Pending' AND a.delay = 0 THEN GREATEST(j.priority, 1) ELSE j.priority END,
                  done_at = CASE WHEN a.status = 'Pending' THEN NULL ELSE now() END,
                  lock_by = NULL, lock_at = NULL
              FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::float8[], $6::int[], $7::jsonb[])
@@ -146,6 +150,7 @@ async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError
     .bind(results)
     .bind(HEIR)
     .bind(WAKE_CHANNEL)
+    .bind(CANCEL)
     .execute(conn)
     .await?;
     Ok(())

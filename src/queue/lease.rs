@@ -109,6 +109,8 @@ async fn reap(shared: &Shared) -> Result<(), QueueError> {
              UPDATE apalis.jobs
              SET status = CASE WHEN attempts < max_attempts THEN 'Pending' ELSE 'Killed' END,
                  run_at = CASE WHEN attempts < max_attempts THEN now() ELSE run_at END,
+                 -- Somebody watches what was begun already.
+                 priority = GREATEST(priority, 1),
                  done_at = CASE WHEN attempts < max_attempts THEN NULL ELSE now() END,
                  last_result = '{\"Err\": \"the worker died\"}', lock_by = NULL, lock_at = NULL
              WHERE lock_by IN (SELECT id FROM dead) AND status = 'Running'

@@ -28,6 +28,8 @@ const HANDOVER: Duration = Duration::from_secs(2);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often jobs are looked for that are ours without our knowing.
 const FIND_LOST_EVERY: Duration = Duration::from_secs(5);
+/// How long a job of low priority waits before it has the same as others.
+const STARVING: Duration = Duration::from_secs(15);
 /// Connections of the queue: to listen, claim, acknowledge, renew and prune, and one to spare.
 const CONNECTIONS: u32 = 6;
 
@@ -238,6 +240,7 @@ async fn claim_until_draining(shared: Arc<Shared>, lanes: Arc<[Arc<Lane>]>) {
             let claimed = async {
                 if Instant::now() >= find_lost_at {
                     give_back_lost_claims(&shared).await?;
+                    let_nobody_starve(&shared).await?;
                     find_lost_at = Instant::now() + FIND_LOST_EVERY;
                 }
                 claim(&shared, &lanes).await
@@ -289,6 +292,17 @@ async fn give_back_lost_claims(shared: &Shared) -> Result<(), QueueError> {
         tracing::warn!(jobs = lost, "claims whose answer got lost were given back");
     }
     Ok(())
+}
+
+/// Whoever has waited long enough waits for nobody's priority any more.
+async fn let_nobody_starve(shared: &Shared) -> Result<(), QueueError> {
+    let aged = sqlx::query(
+        "UPDATE apalis.jobs SET priority = 0
+         WHERE status = 'Pending' AND priority < 0 AND run_at < now() - make_interval(secs => $1)",
+    )
+    .bind(STARVING.as_secs_f64())
+    .execute(&shared.pool);
+    bounded(async { Ok(aged.await.map(drop)?) }).await
 }
 
 /// Claims for every lane with free slots, in one statement; whether a lane was filled, so that more may be ready.

@@ -1,5 +1,6 @@
 //! Words as they are compared: what people type in a hurry, on any keyboard, becomes the same text.
 
+use crate::text::stands_alone;
 use std::ops::Range;
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
@@ -123,12 +124,6 @@ fn is_accent(c: char) -> bool {
 
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '-' | '\u{2010}')
-}
-
-/// Scripts that put no spaces between words: each of their letters is one here, or nothing of them would ever be found.
-fn stands_alone(c: char) -> bool {
-    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
-        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 #[cfg(test)]

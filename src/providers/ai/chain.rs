@@ -78,7 +78,12 @@ pub(super) async fn ask<'a>(links: impl Iterator<Item = &'a Link>, prompt: &Prom
         match link.ask(prompt).await {
             Ok(speaking) => return Ok(speaking),
             // The caller shortens the prompt and asks again.
-            Err(error) if matches!(error.failure(), Failure::ContextTooLong) => return Err(error),
+            Err(error)
+                if matches!(error.failure(), Failure::ContextTooLong)
+                    && !worst.as_ref().is_some_and(AiError::retryable) =>
+            {
+                return Err(error);
+            }
             Err(error) => worst = Some(worst.map_or(error.clone(), |worst| more_useful(worst, error))),
         }
     }
@@ -98,13 +103,7 @@ fn more_useful(earlier: AiError, later: AiError) -> AiError {
 
 /// What a gate that lets nobody through means to the caller.
 fn closed(wait: Duration) -> AiError {
-    AiError::new(
-        Failure::Unavailable {
-            status: None,
-            retry_after: Some(wait),
-        },
-        true,
-    )
+    AiError::new(Failure::Resting { wait }, true)
 }
 
 struct Watched {

@@ -26,6 +26,12 @@ pub enum Failure {
         /// How long the provider asked us to wait.
         retry_after: Option<Duration>,
     },
+    /// Nobody was asked: the providers failed too often and are given a rest.
+    #[error("the provider is given a rest")]
+    Resting {
+        /// For how long.
+        wait: Duration,
+    },
     /// The provider took longer than allowed.
     #[error("the provider took more than {limit:?} {waiting}")]
     Timeout {
@@ -107,7 +113,7 @@ impl AiError {
     /// A stable word for clients and metrics.
     pub const fn code(&self) -> &'static str {
         match self.failure {
-            Failure::Unavailable { .. } => "provider_unavailable",
+            Failure::Unavailable { .. } | Failure::Resting { .. } => "provider_unavailable",
             Failure::Timeout { .. } => "provider_timeout",
             Failure::RateLimited { .. } => "provider_rate_limited",
             Failure::QuotaExhausted => "provider_quota_exhausted",
@@ -124,6 +130,7 @@ impl AiError {
         match self.failure {
             // A protocol error is most often a proxy's page or a cut body, which pass.
             Failure::Unavailable { .. }
+            | Failure::Resting { .. }
             | Failure::Timeout { .. }
             | Failure::RateLimited { .. }
             | Failure::Protocol(_) => true,
@@ -139,6 +146,7 @@ impl AiError {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self.failure {
             Failure::Unavailable { retry_after, .. } | Failure::RateLimited { retry_after } => retry_after,
+            Failure::Resting { wait } => Some(wait),
             _ => None,
         }
     }

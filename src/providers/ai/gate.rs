@@ -190,6 +190,8 @@ impl Pass {
                 (true, Some(REPAIR_PAUSE))
             }
             Failure::Unavailable { .. } | Failure::Timeout { .. } | Failure::Protocol(_) => (true, wait),
+            // Said by a gate, never by a provider.
+            Failure::Resting { .. } => (false, None),
             Failure::RateLimited { .. } => (false, wait),
         };
         let gate = self.gate.clone();

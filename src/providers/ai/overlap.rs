@@ -1,5 +1,7 @@
 //! Where a continuation really begins: it may repeat the end of what is written, or start all over again.
 
+use cura_domain::text::stands_alone;
+
 /// How far from the end a repetition is looked for, in bytes; it bounds the cost. A complete restart is always seen.
 const REACH: usize = 2048;
 
@@ -27,7 +29,9 @@ impl Overlap {
         let near = written.len().saturating_sub(REACH);
         let mut before = None;
         let starts = written.char_indices().filter_map(|(at, first)| {
-            let inside_a_word = before.replace(first).is_some_and(char::is_alphanumeric) && first.is_alphanumeric();
+            let inside_a_word = before.replace(first).is_some_and(char::is_alphanumeric)
+                && first.is_alphanumeric()
+                && !stands_alone(first);
             let telling = || says_something(written.get(at..).unwrap_or_default());
             (at == 0 || (at >= near && !inside_a_word && telling())).then_some(at)
         });
@@ -116,6 +120,7 @@ mod tests {
         assert_eq!(after("Hello wo", "Hello world!"), "rld!");
         assert_eq!(after("Hello wo", "rld!"), "rld!");
         assert_eq!(after("Hello ", " world"), "world");
+        assert_eq!(after("我觉得你今天很", "今天很好"), "好");
         assert_eq!(after("Grüße an 👋", "👋 dich"), " dich");
     }
 
@@ -168,7 +173,9 @@ mod tests {
     fn slowly(written: &str, text: &str) -> String {
         let eligible = |&start: &usize| {
             let inside = match (written[..start].chars().next_back(), written[start..].chars().next()) {
-                (Some(before), Some(first)) => before.is_alphanumeric() && first.is_alphanumeric(),
+                (Some(before), Some(first)) => {
+                    before.is_alphanumeric() && first.is_alphanumeric() && !stands_alone(first)
+                }
                 _ => false,
             };
             text.starts_with(&written[start..]) && !inside && (start == 0 || says_something(&written[start..]))

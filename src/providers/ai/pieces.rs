@@ -12,6 +12,10 @@ use super::{AiError, AnswerStream, Failure, Piece, Waiting};
 
 /// The longest answer we take, in bytes of text.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
+/// The longest name of a model that is kept, in bytes.
+const MAX_MODEL_BYTES: usize = 200;
+/// More tokens than any model takes or gives: a count beyond it is nonsense.
+const MAX_TOKENS: i64 = 100_000_000;
 
 /// How long a finished answer waits for its usage and its end marker.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -85,6 +89,11 @@ fn storable(mut text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// Whether a provider's count can be true.
+fn is_credible(usage: &Usage) -> bool {
+    (0..=MAX_TOKENS).contains(&usage.input_tokens) && (0..=MAX_TOKENS).contains(&usage.output_tokens)
+}
+
 impl Answer {
     async fn next(&mut self) -> Result<Piece, Failure> {
         while !self.done {
@@ -92,9 +101,10 @@ impl Answer {
                 break;
             };
             self.done = signal.done;
-            self.usage = signal.usage.or(self.usage);
+            self.usage = signal.usage.filter(is_credible).or(self.usage);
             self.finish = self.finish.or(signal.finish);
-            if let Some(model) = signal.model.and_then(storable) {
+            if let Some(mut model) = signal.model.and_then(storable) {
+                model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
                 self.model = Some(model);
             }
             if let Some(text) = signal.text.and_then(storable) {

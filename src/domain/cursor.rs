@@ -1,0 +1,91 @@
+//! Where one of a user's connections stands: the number of the last event it was told, and how far it has come in each
+//! running answer. As text it is opaque to clients, and fits into a header.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::MessageId;
+use crate::answer::{InvalidCursor, Position};
+
+/// The most running answers a cursor can name; nobody has as many.
+const MAX_RUNNING: usize = 200;
+
+/// A place in everything that happens to a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The number of the last event.
+    pub seq: i64,
+    /// The running answers that were told of, and how far.
+    pub running: BTreeMap<MessageId, Position>,
+}
+
+/// `seq`, then `_id-attempt.offset` for each running answer.
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.seq)?;
+        for (id, position) in &self.running {
+            write!(f, "_{id}-{position}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let number = |digits: &str| {
+            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| digits.parse::<i64>().ok()).flatten().ok_or(InvalidCursor)
+        };
+        let mut parts = text.split('_');
+        let seq = number(parts.next().unwrap_or_default())?;
+        let mut running = BTreeMap::new();
+        for part in parts {
+            let (id, position) = part.split_once('-').ok_or(InvalidCursor)?;
+            if running.len() == MAX_RUNNING {
+                return Err(InvalidCursor);
+            }
+            running.insert(MessageId(number(id)?), position.parse()?);
+        }
+        Ok(Self { seq, running })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Fence;
+
+    #[test]
+    fn a_cursor_round_trips_and_anything_else_is_refused() {
+        let position = Position {
+            attempt: Fence(2),
+            offset: 17,
+        };
+        let cursor = Cursor {
+            seq: 41,
+            running: [(MessageId(7), position), (MessageId(9), Position::START)].into(),
+        };
+        assert_eq!(cursor.to_string(), "41_7-2.17_9-0.0");
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        assert_eq!("0".parse(), Ok(Cursor::default()));
+        let endless = format!("1{}", "_1-0.0".repeat(1)) + &(2..300).map(|n| format!("_{n}-0.0")).collect::<String>();
+        for bad in [
+            "",
+            "-1",
+            "+1",
+            "x",
+            "1_",
+            "1_2",
+            "1_2-",
+            "1_2-3",
+            "1_x-0.0",
+            "99999999999999999999",
+            &endless,
+        ] {
+            assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad}");
+        }
+    }
+}
