@@ -279,9 +279,14 @@ pub async fn serve(settings: &Settings, listener: TcpListener, app: App, limiter
     }
     let origins = Origins::new(&settings.allowed_origins);
     // Until the last stream has ended.
-    let _watching = AbortOnDropHandle::new(TaskTracker::new().spawn(app.clone().keep_watching_sessions()));
+    let tasks = TaskTracker::new();
+    let _watching = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_watching_sessions()));
+    let _looking = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_looking_at_logs()));
     let limits = Limits::new(limiter, settings.rates, settings.trusted_proxies.clone());
-    let api = cura_api::api(app, origins, limits, Closing::new(stop.clone()));
+    let closing = Closing::new(stop.clone());
+    let api = cura_api::api(app, origins, limits, closing.clone());
     let cut = cura_api::serve(listener, api, &entropy(), stop, settings.shutdown_grace).await;
+    // Each says goodbye within seconds.
+    let _ = tokio::time::timeout(settings.shutdown_grace, closing.sockets_closed()).await;
     tracing::info!(cut, "the server has stopped");
 }

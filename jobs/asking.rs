@@ -43,7 +43,7 @@ pub(crate) async fn ask(
             Piece::Text(more) if text.len() + more.len() <= MAX_BYTES => text.push_str(&more),
             Piece::Text(_) => break,
             Piece::Finished { usage, model, .. } => {
-                let tokens = usage.map(|usage| usage.input_tokens + usage.output_tokens);
+                let tokens = usage.map(|usage| usage.input_tokens.saturating_add(usage.output_tokens));
                 tracing::info!(
                     provider = speaking.provider,
                     tokens,

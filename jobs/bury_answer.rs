@@ -3,9 +3,11 @@
 //! May run twice: an answer that is final already is left as it is.
 
 use cura_domain::MessageId;
+use cura_live::Signal;
 use cura_queue::{BuryAnswer, JobError};
 use cura_store::answers::End;
-use cura_store::{attempts, history, in_time};
+use cura_store::events::{self, Event};
+use cura_store::{attempts, conversations, history, in_time, messages};
 
 use crate::{Parts, ending, not_begun};
 
@@ -17,19 +19,31 @@ pub(crate) async fn run(parts: &Parts, job: BuryAnswer) -> Result<(), JobError> 
         let Some((_, conversation)) = history::find_place(&mut transaction, id).await? else {
             return Ok(None);
         };
-        attempts::record_lost(&mut transaction, id, parts.ai.provider(), parts.ai.model(), now).await?;
+        // The conversation first, as everybody locks them: whoever still writes this answer is done, or cannot be.
+        conversations::touch(&mut transaction, conversation, 0, None, now).await?;
+        if let Some(message) = messages::find_running(&mut transaction, id).await? {
+            let voice = (parts.ai.provider(), parts.ai.model());
+            let (attempt, bytes) = (message.attempt, message.content.len());
+            attempts::record_lost(&mut transaction, id, attempt, bytes, voice, now).await?;
+        }
         let end = End::failed("generation_failed");
         let written = ending::write(&mut transaction, conversation, id, None, &end, now).await?;
-        if written.is_some() {
-            transaction.commit().await?;
-        }
-        Ok(written)
+        let Some(written) = written else {
+            return Ok(None);
+        };
+        let ended = [Event::Ended(conversation, id)];
+        let seq = events::append(&mut transaction, written.ended.user_id, &ended, now).await?;
+        transaction.commit().await?;
+        Ok(Some((written, seq)))
     });
     match buried.await.map_err(not_begun)? {
-        Some(written) => {
+        Some((written, seq)) => {
             tracing::warn!(message_id = %id, "an answer's job died; the answer was closed as failed");
             // Watchers that miss this find out from Postgres.
-            let _ = parts.live.end(id, written.ended.fence).await;
+            let _ = tokio::join!(
+                parts.live.end(id, written.ended.fence),
+                parts.live.tell_user(written.ended.user_id, Signal::Logged(seq))
+            );
         }
         None => tracing::debug!(message_id = %id, "nothing to bury: the answer is final or gone"),
     }

@@ -8,7 +8,9 @@ use std::io::{Read, Seek, SeekFrom};
 
 use chrono::TimeDelta;
 use cura_domain::UserId;
+use cura_live::Signal;
 use cura_queue::{ExportAccount, JobError};
+use cura_store::events::Event;
 use cura_store::exports::Archive;
 use cura_store::personal_data::{self, Export, TABLES};
 use cura_store::{StoreError, events, exports, in_time};
@@ -121,8 +123,12 @@ async fn store(parts: &Parts, id: i64, user: UserId, mut archive: Finished) -> R
     let finish = in_time(async {
         exports::finish(&mut transaction, id, &made, expires_at).await?;
         let payload = json!({ "status": "ready", "size": size, "expires_at": expires_at });
-        events::append(&mut transaction, user, "export", &payload, now).await?;
-        Ok(transaction.commit().await?)
+        let seq = events::append(&mut transaction, user, &[Event::Export(payload)], now).await?;
+        transaction.commit().await?;
+        Ok(seq)
     });
-    finish.await.map_err(store_error)
+    let seq = finish.await.map_err(store_error)?;
+    // Connections that miss this find out at their next look at the log.
+    let _ = parts.live.tell_user(user, Signal::Logged(seq)).await;
+    Ok(())
 }

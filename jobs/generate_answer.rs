@@ -20,6 +20,10 @@ use crate::writer::{AnswerWriter, Asked, Saved};
 
 /// The longest a person waits for a provider that will not begin, from the first attempt on.
 pub(crate) const PATIENCE: TimeDelta = TimeDelta::minutes(2);
+/// The longest a half-written answer waits for a provider that is given a rest.
+const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
+/// UTF-8 bytes of a token, roughly.
+const BYTES_PER_TOKEN: usize = 4;
 /// The longest a person waits for a provider that names the time at which it will work again.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The most text written at once.
@@ -27,7 +31,7 @@ const MAX_MERGED_BYTES: usize = 16 * 1024;
 
 pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
     let id = MessageId(job.message_id);
-    let (taken, told) = match taking::take(parts, id, &run).await? {
+    let (taken, told) = match taking::take(parts, id).await? {
         Taking::Taken(taken, told) => (taken, told),
         Taking::Cancelled(taken) => return AnswerWriter::new(parts, id, &taken).cancel(Asked::Nobody).await,
         Taking::Over => {
@@ -113,7 +117,11 @@ type Answering = (Speaking, usize, Option<MessageId>);
 async fn ask(parts: &Parts, told: Told, writer: &AnswerWriter<'_>) -> Result<Result<Answering, AiError>, JobError> {
     let mut budget = parts.manner.context_tokens;
     loop {
-        let assembled = told.assemble(parts, budget).await?;
+        // What is written already is told, too.
+        let room = budget
+            .saturating_sub(writer.text().len() / BYTES_PER_TOKEN)
+            .max(budget / 4);
+        let assembled = told.assemble(parts, room).await?;
         let prompt = Prompt {
             messages: assembled.messages,
             written: writer.text().to_owned(),
@@ -156,11 +164,21 @@ fn take_ready(pieces: &mut AnswerStream, text: &mut String) -> Option<Option<Res
 
 /// The provider failed: another attempt when that makes sense and is left, else the answer is an error.
 async fn give_up_or_retry(writer: AnswerWriter<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
+    if run.stop_reason() == Some(StopReason::Cancelled) {
+        return writer.cancel(Asked::Somebody).await;
+    }
     let reason = error.to_string();
     let wait = error.retry_after().unwrap_or_default();
-    let in_time = wait <= MAX_RETRY_AFTER && writer.age() + TimeDelta::from_std(wait).unwrap_or(PATIENCE) <= PATIENCE;
     // Somebody who has seen a part of an answer wants its rest, however old it is.
-    if error.retryable() && (in_time || writer.has_written()) && run.attempt < run.max_attempts {
+    let young = writer.age() + TimeDelta::from_std(wait).unwrap_or(PATIENCE) <= PATIENCE || writer.has_written();
+    if let Failure::Resting { wait } = *error.failure()
+        && young
+        && writer.age() <= MAX_AGE
+    {
+        // Nobody was asked: that is no attempt.
+        return Err(JobError::Postpone { after: wait, reason });
+    }
+    if error.retryable() && young && wait <= MAX_RETRY_AFTER && run.attempt < run.max_attempts {
         tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; trying again");
         return writer.try_again(error.retry_after(), reason).await;
     }

@@ -52,23 +52,26 @@ pub(crate) async fn run(parts: &Parts, job: PruneExpired) -> Result<(), JobError
 /// Closes answers that are not final and have no job.
 async fn bury_orphans(parts: &Parts) -> Result<(), JobError> {
     let since = parts.clock.now() - OVERDUE;
-    let orphans = in_time(async {
-        let mut connection = parts.pool.acquire().await?;
-        let keys: Vec<String> = answers::list_untouched(&mut connection, since)
-            .await?
-            .iter()
-            .map(MessageId::to_string)
-            .collect();
-        let alive = cura_queue::list_alive::<GenerateAnswer>(&mut connection, &keys).await;
-        let alive = alive.map_err(queue_error)?;
-        Ok(keys.into_iter().filter(|key| !alive.contains(key)).collect::<Vec<_>>())
-    });
-    for key in orphans.await.map_err(not_begun)? {
-        if let Ok(message_id) = key.parse() {
-            ask_again(parts, &BuryAnswer { message_id }).await?;
+    let mut after = MessageId(0);
+    loop {
+        let page = in_time(async {
+            let mut connection = parts.pool.acquire().await?;
+            let untouched = answers::list_untouched(&mut connection, since, after).await?;
+            let keys: Vec<String> = untouched.iter().map(MessageId::to_string).collect();
+            let alive = cura_queue::list_alive::<GenerateAnswer>(&mut connection, &keys).await;
+            Ok((untouched, alive.map_err(queue_error)?))
+        });
+        let (untouched, alive) = page.await.map_err(not_begun)?;
+        let Some(last) = untouched.last() else {
+            return Ok(());
+        };
+        after = *last;
+        for orphan in untouched {
+            if !alive.contains(&orphan.to_string()) {
+                ask_again(parts, &BuryAnswer { message_id: orphan.0 }).await?;
+            }
         }
     }
-    Ok(())
 }
 
 async fn ask_again<J: Job>(parts: &Parts, job: &J) -> Result<(), JobError> {

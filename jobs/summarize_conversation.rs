@@ -43,7 +43,9 @@ pub(crate) async fn run(parts: &Parts, job: SummarizeConversation) -> Result<(),
     for part in parts_of(&said, parts.manner.context_tokens) {
         let told = prompt::for_summary(part, summary.as_deref());
         let mut answered = asking::ask(parts, told, MAX_TOKENS).await?;
-        answered.text.truncate(answered.text.floor_char_boundary(MAX_SUMMARY));
+        // At most about a quarter of a prompt.
+        let longest = MAX_SUMMARY.min(parts.manner.context_tokens);
+        answered.text.truncate(answered.text.floor_char_boundary(longest));
         if answered.text.trim().is_empty() {
             return Err(JobError::Retry {
                 after: None,

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use cura_domain::MessageId;
+use cura_domain::answer::Fence;
 use cura_domain::prompt::{self, Assembled, Person, PromptMessage, Spoken};
-use cura_queue::{JobError, Run};
+use cura_queue::JobError;
 use cura_store::answers::{Taken, TakenAnswer};
 use cura_store::{StoreError, answers, attempts, history, in_time};
 
@@ -40,21 +41,12 @@ pub(crate) struct Told {
 ///
 /// # Errors
 /// [`JobError::Postpone`] when its turn has not come, or nobody can be asked.
-pub(crate) async fn take(parts: &Parts, id: MessageId, run: &Run) -> Result<Taking, JobError> {
+pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobError> {
     if let Some(wait) = parts.ai.closed_for() {
         wait_for_provider(parts, id, wait).await?;
     }
-    let taken = in_time(async {
-        let now = parts.clock.now();
-        if run.attempt > 1 {
-            let mut transaction = parts.pool.begin().await?;
-            attempts::record_lost(&mut transaction, id, parts.ai.provider(), parts.ai.model(), now).await?;
-            transaction.commit().await?;
-        }
-        let mut connection = parts.pool.acquire().await?;
-        answers::take(&mut connection, id, parts.manner.running_answers, now).await
-    });
-    let mut taken = match taken.await.map_err(not_begun)? {
+    let taken = in_time(take_at_its_end(parts, id));
+    let taken = match taken.await.map_err(not_begun)? {
         Taken::Yes(taken) => taken,
         Taken::Over => return Ok(Taking::Over),
         Taken::NotYet => {
@@ -64,9 +56,6 @@ pub(crate) async fn take(parts: &Parts, id: MessageId, run: &Run) -> Result<Taki
             });
         }
     };
-    if taken.fence.0 > 1 {
-        find_place(parts, id, &mut taken).await?;
-    }
     if taken.cancelled {
         return Ok(Taking::Cancelled(taken));
     }
@@ -89,32 +78,39 @@ async fn wait_for_provider(parts: &Parts, id: MessageId, wait: Duration) -> Resu
     }
 }
 
-/// A later attempt goes on where readers have seen the text end, or begins anew if nobody can go on.
-async fn find_place(parts: &Parts, id: MessageId, taken: &mut TakenAnswer) -> Result<(), JobError> {
-    let saved = std::mem::take(&mut taken.text);
-    let shown = parts.live.read(id).await.ok().flatten();
-    let mut text = match shown {
-        Some(shown) if shown.fence < taken.fence && shown.text.starts_with(&saved) => shown.text,
-        _ => saved.clone(),
+/// Takes the answer where readers have seen the text end, or at its beginning if nobody can go on. In one transaction: a
+/// fence that is seen has its place, and the attempt before is counted once the fence keeps it from counting itself.
+async fn take_at_its_end(parts: &Parts, id: MessageId) -> Result<Taken, StoreError> {
+    let now = parts.clock.now();
+    let mut transaction = parts.pool.begin().await?;
+    let taken = answers::take(&mut transaction, id, parts.manner.running_answers, now).await?;
+    let Taken::Yes(mut taken) = taken else {
+        return Ok(taken);
     };
-    if !taken.cancelled && (!parts.ai.can_continue() || text.trim().is_empty()) {
-        text.clear();
-    }
-    if text != saved {
-        let rebased =
-            in_time(async { answers::rebase(&mut *parts.pool.acquire().await?, id, taken.fence, &text).await });
-        if !rebased.await.map_err(not_begun)? {
-            return Err(JobError::Retry {
-                after: None,
-                reason: "a newer attempt has the answer".to_owned(),
-            });
+    if taken.fence.0 > 1 {
+        let saved = std::mem::take(&mut taken.text);
+        // Half a second at most, and only after a crash or a hand-over.
+        let shown = parts.live.read(id).await.ok().flatten();
+        let mut text = match shown {
+            Some(shown) if shown.fence < taken.fence && shown.text.starts_with(&saved) => shown.text,
+            _ => saved.clone(),
+        };
+        let before = Fence(taken.fence.0 - 1);
+        let voice = (parts.ai.provider(), parts.ai.model());
+        attempts::record_lost(&mut transaction, id, before, text.len(), voice, now).await?;
+        if !taken.cancelled && (!parts.ai.can_continue() || text.trim().is_empty()) {
+            text.clear();
         }
-        if let Some(base) = taken.bases.0.last_mut() {
-            *base = text.len() as u64;
+        if text != saved {
+            answers::rebase(&mut transaction, id, taken.fence, &text).await?;
+            if let Some(base) = taken.bases.0.last_mut() {
+                *base = text.len() as u64;
+            }
         }
+        taken.text = text;
     }
-    taken.text = text;
-    Ok(())
+    transaction.commit().await?;
+    Ok(Taken::Yes(taken))
 }
 
 /// What was said before the question does not change any more.

@@ -5,7 +5,9 @@
 use cura_domain::ConversationId;
 use cura_domain::conversation::Title;
 use cura_domain::prompt;
+use cura_live::Signal;
 use cura_queue::{JobError, TitleConversation};
+use cura_store::events::{self, Event};
 use cura_store::{conversations, history, in_time};
 
 use crate::{Parts, asking, not_begun};
@@ -27,9 +29,17 @@ pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), Job
     };
     let now = parts.clock.now();
     let improved = in_time(async {
-        conversations::improve_title(&mut *parts.pool.acquire().await?, id, title.as_str(), now).await
+        let mut transaction = parts.pool.begin().await?;
+        let Some(user) = conversations::improve_title(&mut transaction, id, title.as_str(), now).await? else {
+            return Ok(None);
+        };
+        let seq = events::append(&mut transaction, user, &[Event::Conversation(id)], now).await?;
+        transaction.commit().await?;
+        Ok(Some((user, seq)))
     });
-    let improved = improved.await.map_err(not_begun)?;
-    tracing::debug!(conversation_id = %id, improved, "a title was suggested");
+    if let Some((user, seq)) = improved.await.map_err(not_begun)? {
+        // Connections that miss this find out at their next look at the log.
+        let _ = parts.live.tell_user(user, Signal::Logged(seq)).await;
+    }
     Ok(())
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::MessageId;
 use cura_domain::message::{FinishReason, Usage};
-use cura_live::AppendError;
+use cura_live::{AppendError, Signal};
 use cura_providers::ai::Speaking;
 use cura_queue::{JobError, SummarizeConversation, TitleConversation, Turn};
 use cura_store::answers::{End, TakenAnswer};
 use cura_store::attempts::{Attempt, Outcome};
+use cura_store::events::{self, Event};
 use cura_store::{PgConnection, StoreError, answers, attempts, in_time};
 use tokio::time::Instant;
 
@@ -167,10 +168,12 @@ impl<'a> AnswerWriter<'a> {
         }
         let (pool, now) = (self.parts.pool.clone(), self.parts.clock.now());
         let (id, fence, text) = (self.id, self.taken.fence, self.text.clone());
+        let voice = self.voice.as_ref().map(|voice| (voice.provider, voice.model.clone()));
         Some(async move {
             let written = in_time(async {
                 let mut connection = pool.acquire().await?;
-                answers::save_progress(&mut connection, id, fence, &text, now).await
+                let voice = voice.as_ref().map(|(provider, model)| (*provider, model.as_str()));
+                answers::save_progress(&mut connection, id, fence, &text, voice, now).await
             });
             Saved {
                 written: written.await,
@@ -252,14 +255,16 @@ impl<'a> AnswerWriter<'a> {
                 let fence = Some(self.taken.fence);
                 let Some(written) = ending::write(&mut transaction, conversation, self.id, fence, &end, now).await?
                 else {
-                    return Ok(false);
+                    return Ok(None);
                 };
                 if outcome == Outcome::Completed {
                     self.ask_for_more(&mut transaction, &written).await?;
                 }
                 self.record(&mut transaction, outcome, usage, now).await?;
+                let ended = [Event::Ended(conversation, self.id)];
+                let seq = events::append(&mut transaction, self.taken.user_id, &ended, now).await?;
                 transaction.commit().await?;
-                Ok(true)
+                Ok(Some(seq))
             })
             .await?;
         self.announce_end(written).await
@@ -330,7 +335,8 @@ impl<'a> AnswerWriter<'a> {
         let left = in_time(async {
             let now = self.parts.clock.now();
             let mut transaction = self.parts.pool.begin().await?;
-            if answers::save_progress(&mut transaction, self.id, self.taken.fence, &self.text, now).await? {
+            let voice = self.voice.as_ref().map(|voice| (voice.provider, voice.model.as_str()));
+            if answers::save_progress(&mut transaction, self.id, self.taken.fence, &self.text, voice, now).await? {
                 self.record(&mut transaction, outcome, self.estimate(Asked::Nobody), now)
                     .await?;
                 transaction.commit().await?;
@@ -342,19 +348,22 @@ impl<'a> AnswerWriter<'a> {
         }
     }
 
-    async fn announce_end(&self, written: bool) -> Result<(), JobError> {
-        if !written {
+    async fn announce_end(&self, written: Option<i64>) -> Result<(), JobError> {
+        let Some(seq) = written else {
             tracing::info!(message_id = %self.id, "the end of an old attempt was not written");
             return Ok(());
-        }
+        };
         // Watchers that miss this find out from Postgres.
-        let _ = self.parts.live.end(self.id, self.taken.fence).await;
+        let _ = tokio::join!(
+            self.parts.live.end(self.id, self.taken.fence),
+            self.parts.live.tell_user(self.taken.user_id, Signal::Logged(seq))
+        );
         Ok(())
     }
 
-    async fn patiently<F>(&self, write: impl Fn() -> F) -> Result<bool, JobError>
+    async fn patiently<T, F>(&self, write: impl Fn() -> F) -> Result<T, JobError>
     where
-        F: Future<Output = Result<bool, StoreError>>,
+        F: Future<Output = Result<T, StoreError>>,
     {
         let give_up = Instant::now() + END_PATIENCE;
         let mut said = false;

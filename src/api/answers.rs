@@ -15,7 +15,7 @@ use crate::caller::{SignedIn, Watcher};
 use crate::closing::Closing;
 use crate::messages::MessageView;
 use crate::problem::Problem;
-use crate::sse::AnswerStream;
+use crate::sse::{EventStream, Streaming};
 
 pub(crate) struct AnswersApi;
 
@@ -47,7 +47,7 @@ impl AnswersApi {
         last_event_id: Header<Option<String>>,
         /// The id of the last event that was seen.
         after: Query<Option<String>>,
-    ) -> Result<AnswerStream, Problem> {
+    ) -> Result<EventStream, Problem> {
         let cursor = last_event_id
             .0
             .filter(|id| !id.is_empty())
@@ -64,15 +64,13 @@ impl AnswersApi {
         if message.role != Role::Assistant {
             return Err(Problem::not_found("answer_not_found", "This message is no answer."));
         }
-        let id = message.id;
         let follower = app.follow_read(caller, message, position);
-        Ok(AnswerStream::new(
-            id,
-            None,
-            follower,
-            app.open_session_of(caller).await,
-            closing.token(),
-        ))
+        let streaming = Streaming {
+            session: app.open_session_of(caller).await,
+            closing: closing.token(),
+            entropy: app.entropy(),
+        };
+        Ok(EventStream::of_answer(None, follower, streaming))
     }
     /// Stop an answer
     ///

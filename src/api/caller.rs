@@ -75,17 +75,16 @@ impl<'a> ApiExtractor<'a> for Watcher {
 /// # Errors
 /// As when the request began.
 pub(crate) async fn check_again(request: &Request) -> Result<(), Problem> {
-    let token = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let token = token
-        .and_then(|value| value.split_once(' '))
-        .map(|(_, token)| token.trim());
-    if let (Some(token), Some(app)) = (token, request.data::<App>()) {
+    if let (Some(token), Some(app)) = (bearer_of(request), request.data::<App>()) {
         app.authenticate(token).await?;
     }
     Ok(())
+}
+
+/// The token of the `Authorization` header.
+pub(crate) fn bearer_of(request: &Request) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    value.split_once(' ').map(|(_, token)| token.trim())
 }
 
 async fn use_ticket(request: &Request, ticket: ApiKey) -> Result<Caller> {

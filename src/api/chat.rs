@@ -25,7 +25,7 @@ use crate::messages::MessageView;
 use crate::payload::JsonBody;
 use crate::prefer;
 use crate::problem::{Fields, Problem};
-use crate::sse::AnswerStream;
+use crate::sse::{EventStream, Streaming};
 
 pub(crate) struct ChatApi;
 
@@ -144,7 +144,7 @@ impl ChatApi {
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
-    ) -> Result<Response<AnswerStream>, Problem> {
+    ) -> Result<Response<EventStream>, Problem> {
         stream(&app, turn, &closing, caller.0, read(body.0, None, idempotency_key.0)?).await
     }
 
@@ -163,7 +163,7 @@ impl ChatApi {
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
-    ) -> Result<Response<AnswerStream>, Problem> {
+    ) -> Result<Response<EventStream>, Problem> {
         let wish = read(body.0, Some(conversation_id.0), idempotency_key.0)?;
         stream(&app, turn, &closing, caller.0, wish).await
     }
@@ -304,12 +304,20 @@ async fn stream(
     closing: &Closing,
     caller: Caller,
     wish: AskForAnswer,
-) -> Result<Response<AnswerStream>, Problem> {
+) -> Result<Response<EventStream>, Problem> {
     let started = start(app, turn, caller, &wish).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
-    let (id, session) = (started.answer.id, app.open_session_of(caller).await);
+    let session = app.open_session_of(caller).await;
     let follower = app.follow_read(caller, started.answer, Position::START);
-    let response = Response::new(AnswerStream::new(id, Some(ack), follower, session, closing.token()));
+    let response = Response::new(EventStream::of_answer(
+        Some(ack),
+        follower,
+        Streaming {
+            session,
+            closing: closing.token(),
+            entropy: app.entropy(),
+        },
+    ));
     Ok(if replayed {
         response.header("Idempotent-Replayed", "true")
     } else {
@@ -350,6 +358,7 @@ impl From<&StartedAnswer> for AckEvent {
             conversation_id: started.conversation.0,
             user_message_id: started.user_message.id.0,
             message_id: started.answer.id.0,
+            client_message_id: None,
             replayed: started.replayed,
         }
     }

@@ -58,7 +58,7 @@ enum OrderView {
 /// A conversation.
 #[derive(Object)]
 #[oai(rename = "Conversation")]
-struct ConversationView {
+pub(crate) struct ConversationView {
     id: i64,
     title: Option<String>,
     status: StatusView,

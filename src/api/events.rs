@@ -1,15 +1,18 @@
 //! Events: one schema for every transport.
 
+use chrono::{DateTime, Utc};
 use cura_app::follow::AnswerEvent;
 use cura_app::session_watch::SessionEnd;
+use cura_app::user_feed::{Resync, UserEvent};
 use cura_domain::MessageId;
 use cura_domain::message::MessageStatus;
 use poem_openapi::types::ToJSON;
 use poem_openapi::{Enum, Object, Union};
 
-use crate::messages::{MessageView, ResourceView};
+use crate::conversations::ConversationView;
+use crate::messages::{MessageView, ResourceView, RoleView};
 
-/// What happens to an answer. `type` says which event it is.
+/// Something that happened. `type` says what.
 #[derive(Union)]
 #[oai(rename = "Event", one_of = true, discriminator_name = "type")]
 #[expect(
@@ -33,8 +36,24 @@ pub(crate) enum EventView {
     Complete(CompleteEvent),
     #[oai(mapping = "error")]
     Error(ErrorEvent),
+    #[oai(mapping = "message")]
+    Message(MessageEvent),
+    #[oai(mapping = "conversation")]
+    Conversation(ConversationEvent),
+    #[oai(mapping = "typing")]
+    Typing(TypingEvent),
+    #[oai(mapping = "read")]
+    Read(ReadEvent),
+    #[oai(mapping = "export")]
+    Export(ExportEvent),
+    #[oai(mapping = "resync")]
+    Resync(ResyncEvent),
     #[oai(mapping = "session_ended")]
     SessionEnded(SessionEndedEvent),
+    #[oai(mapping = "pong")]
+    Pong(PongEvent),
+    #[oai(mapping = "auth")]
+    Auth(AuthEvent),
 }
 
 /// Delivery confirmation: stored and queued.
@@ -44,6 +63,9 @@ pub(crate) struct AckEvent {
     pub(crate) user_message_id: i64,
     /// The answer.
     pub(crate) message_id: i64,
+    /// On a socket: the sender's name for it.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) client_message_id: Option<String>,
     /// Whether an earlier request with the same idempotency key had stored it.
     pub(crate) replayed: bool,
 }
@@ -102,13 +124,91 @@ pub(crate) struct CompleteEvent {
 /// The end: the answer failed.
 #[derive(Object)]
 pub(crate) struct ErrorEvent {
-    message_id: Option<i64>,
+    pub(crate) message_id: Option<i64>,
     /// What happened, for programs: a stable word.
-    code: String,
+    pub(crate) code: String,
     /// What happened, for people.
-    detail: String,
+    pub(crate) detail: String,
     /// Whether asking again may help.
-    retryable: bool,
+    pub(crate) retryable: bool,
+    /// On a socket: the message that was refused, by its sender's name.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) client_message_id: Option<String>,
+}
+
+/// A message was said, or an answer asked for: as it was then.
+#[derive(Object)]
+pub(crate) struct MessageEvent {
+    conversation_id: i64,
+    message_id: i64,
+    message: MessageView,
+}
+
+/// A conversation was made, changed or deleted.
+#[derive(Object)]
+pub(crate) struct ConversationEvent {
+    conversation_id: i64,
+    /// Whether it was deleted.
+    deleted: bool,
+    /// The conversation as it is now.
+    #[oai(skip_serializing_if_is_none)]
+    conversation: Option<ConversationView>,
+}
+
+/// Somebody types, or has stopped: the user elsewhere, or Cura.
+#[derive(Object)]
+pub(crate) struct TypingEvent {
+    conversation_id: i64,
+    role: RoleView,
+    is_typing: bool,
+}
+
+/// The user has read as far as this message.
+#[derive(Object)]
+pub(crate) struct ReadEvent {
+    conversation_id: i64,
+    message_id: i64,
+}
+
+/// An archive of everything is ready at `/users/me/export`.
+#[derive(Object)]
+pub(crate) struct ExportEvent {
+    /// `ready`.
+    status: String,
+    /// In bytes.
+    size: Option<i64>,
+    /// Until when it can be fetched.
+    expires_at: Option<String>,
+}
+
+/// Why a cursor is of no use.
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum ResyncReason {
+    /// It is older than seven days.
+    TooOld,
+    /// It is from elsewhere.
+    Unknown,
+}
+
+/// The cursor is of no use: reload by REST, and go on from here.
+#[derive(Object)]
+pub(crate) struct ResyncEvent {
+    reason: ResyncReason,
+}
+
+/// The answer to `ping`, on a socket.
+#[derive(Object)]
+pub(crate) struct PongEvent {
+    /// The server's time.
+    pub(crate) at: DateTime<Utc>,
+}
+
+/// The answer to `auth`, on a socket: the new token is taken.
+#[derive(Object)]
+pub(crate) struct AuthEvent {
+    /// When it expires.
+    pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// Why a session is over.
@@ -119,6 +219,8 @@ enum SessionEndReason {
     SignedOut,
     /// The account was suspended.
     Suspended,
+    /// The access token has expired; with a fresh one, go on where you were.
+    Expired,
 }
 
 /// The end of the connection: do not reconnect with this token.
@@ -133,6 +235,7 @@ impl From<SessionEnd> for SessionEndedEvent {
             reason: match end {
                 SessionEnd::SignedOut => SessionEndReason::SignedOut,
                 SessionEnd::Suspended => SessionEndReason::Suspended,
+                SessionEnd::Expired => SessionEndReason::Expired,
             },
         }
     }
@@ -150,7 +253,15 @@ impl EventView {
             Self::Reset(_) => "reset",
             Self::Complete(_) => "complete",
             Self::Error(_) => "error",
+            Self::Message(_) => "message",
+            Self::Conversation(_) => "conversation",
+            Self::Typing(_) => "typing",
+            Self::Read(_) => "read",
+            Self::Export(_) => "export",
+            Self::Resync(_) => "resync",
             Self::SessionEnded(_) => "session_ended",
+            Self::Pong(_) => "pong",
+            Self::Auth(_) => "auth",
         }
     }
 
@@ -159,80 +270,103 @@ impl EventView {
         self.to_json_string()
     }
 
-    /// What a watcher of `answer` is told, and the cursor after it.
-    pub(crate) fn of(answer: MessageId, event: AnswerEvent) -> (Self, String) {
+    /// What a watcher of `answer` is told.
+    pub(crate) fn of_answer(answer: MessageId, event: AnswerEvent) -> Self {
         let message_id = answer.0;
         match event {
-            AnswerEvent::Queued { place, position } => (
-                Self::Queued(QueuedEvent {
-                    message_id,
-                    position: place,
-                }),
-                position.to_string(),
-            ),
-            AnswerEvent::Notice { notice, position } => (
-                Self::Notice(NoticeEvent {
-                    message_id,
-                    kind: notice.kind,
-                    title: notice.title,
-                    text: notice.text,
-                    resources: notice.resources.into_iter().map(ResourceView::from).collect(),
-                }),
-                position.to_string(),
-            ),
-            AnswerEvent::Started { attempt, position } => (
-                Self::Start(StartEvent {
-                    message_id,
-                    attempt: attempt.0.into(),
-                }),
-                position.to_string(),
-            ),
-            AnswerEvent::Chunk {
-                offset,
+            AnswerEvent::Queued { place, .. } => Self::Queued(QueuedEvent {
+                message_id,
+                position: place,
+            }),
+            AnswerEvent::Notice { notice, .. } => Self::Notice(NoticeEvent {
+                message_id,
+                kind: notice.kind,
+                title: notice.title,
+                text: notice.text,
+                resources: notice.resources.into_iter().map(ResourceView::from).collect(),
+            }),
+            AnswerEvent::Started { attempt, .. } => Self::Start(StartEvent {
+                message_id,
+                attempt: attempt.0.into(),
+            }),
+            AnswerEvent::Chunk { offset, content, .. } => Self::Chunk(ChunkEvent {
+                message_id,
+                offset: signed(offset),
                 content,
-                position,
-            } => (
-                Self::Chunk(ChunkEvent {
-                    message_id,
-                    offset: signed(offset),
-                    content,
-                }),
-                position.to_string(),
-            ),
-            AnswerEvent::Reset { offset, position } => (
-                Self::Reset(ResetEvent {
-                    message_id,
-                    offset: signed(offset),
-                }),
-                position.to_string(),
-            ),
-            AnswerEvent::Gone { position } => (
+            }),
+            AnswerEvent::Reset { offset, .. } => Self::Reset(ResetEvent {
+                message_id,
+                offset: signed(offset),
+            }),
+            AnswerEvent::Gone { .. } => Self::Error(ErrorEvent {
+                message_id: Some(message_id),
+                detail: "This message was deleted.".to_owned(),
+                ..ErrorEvent::new("message_not_found")
+            }),
+            AnswerEvent::Ended { message, .. } if message.status == MessageStatus::Error => {
+                let code = message.error_code.unwrap_or_else(|| "generation_failed".to_owned());
+                let (detail, retryable) = explain(&code);
                 Self::Error(ErrorEvent {
                     message_id: Some(message_id),
-                    code: "message_not_found".to_owned(),
-                    detail: "This message was deleted.".to_owned(),
-                    retryable: false,
-                }),
-                position.to_string(),
-            ),
-            AnswerEvent::Ended { message, position } => {
-                let event = if message.status == MessageStatus::Error {
-                    let code = message.error_code.unwrap_or_else(|| "generation_failed".to_owned());
-                    let (detail, retryable) = explain(&code);
-                    Self::Error(ErrorEvent {
-                        message_id: Some(message_id),
-                        code,
-                        detail: detail.to_owned(),
-                        retryable,
-                    })
-                } else {
-                    Self::Complete(CompleteEvent {
-                        message_id,
-                        message: (*message).into(),
-                    })
-                };
-                (event, position.to_string())
+                    detail: detail.to_owned(),
+                    retryable,
+                    ..ErrorEvent::new(code)
+                })
             }
+            AnswerEvent::Ended { message, .. } => Self::Complete(CompleteEvent {
+                message_id,
+                message: (*message).into(),
+            }),
+        }
+    }
+
+    /// What a connection of a user is told.
+    pub(crate) fn of_user(event: UserEvent) -> Self {
+        match event {
+            UserEvent::Message(message) => Self::Message(MessageEvent {
+                conversation_id: message.conversation_id.0,
+                message_id: message.id.0,
+                message: (*message).into(),
+            }),
+            UserEvent::Answer(answer, event) => Self::of_answer(answer, event),
+            UserEvent::Conversation(id, conversation) => Self::Conversation(ConversationEvent {
+                conversation_id: id.0,
+                deleted: conversation.is_none(),
+                conversation: conversation.map(|conversation| (*conversation).into()),
+            }),
+            UserEvent::Read(conversation, message) => Self::Read(ReadEvent {
+                conversation_id: conversation.0,
+                message_id: message.0,
+            }),
+            UserEvent::Typing(conversation, role, is_typing) => Self::Typing(TypingEvent {
+                conversation_id: conversation.0,
+                role: role.into(),
+                is_typing,
+            }),
+            UserEvent::Export(payload) => Self::Export(ExportEvent {
+                status: payload["status"].as_str().unwrap_or_default().to_owned(),
+                size: payload["size"].as_i64(),
+                expires_at: payload["expires_at"].as_str().map(str::to_owned),
+            }),
+            UserEvent::Resync(reason) => Self::Resync(ResyncEvent {
+                reason: match reason {
+                    Resync::TooOld => ResyncReason::TooOld,
+                    Resync::Unknown => ResyncReason::Unknown,
+                },
+            }),
+        }
+    }
+}
+
+impl ErrorEvent {
+    /// An error of no message, for which trying again does not help.
+    pub(crate) fn new(code: impl Into<String>) -> Self {
+        Self {
+            message_id: None,
+            code: code.into(),
+            detail: String::new(),
+            retryable: false,
+            client_message_id: None,
         }
     }
 }

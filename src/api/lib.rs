@@ -12,6 +12,7 @@ mod closing;
 mod conversations;
 mod cors;
 mod document;
+mod event_stream;
 mod events;
 mod export;
 mod front;
@@ -25,6 +26,7 @@ pub mod payload;
 mod prefer;
 pub mod problem;
 mod serve;
+mod socket;
 mod sse;
 mod users;
 
@@ -57,6 +59,8 @@ type Apis = (
     conversations::ConversationsApi,
     chat::ChatApi,
     answers::AnswersApi,
+    event_stream::EventsApi,
+    socket::SocketApi,
     health::HealthApi,
 );
 
@@ -67,6 +71,8 @@ fn service() -> OpenApiService<Apis, ()> {
         conversations::ConversationsApi,
         chat::ChatApi,
         answers::AnswersApi,
+        event_stream::EventsApi,
+        socket::SocketApi,
         health::HealthApi,
     );
     OpenApiService::new(apis, "Cura", env!("CARGO_PKG_VERSION"))

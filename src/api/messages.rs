@@ -9,10 +9,20 @@ use poem_openapi::{Enum, Object};
 /// Who speaks.
 #[derive(Enum)]
 #[oai(rename = "Role", rename_all = "lowercase")]
-enum RoleView {
+pub(crate) enum RoleView {
     User,
     Assistant,
     System,
+}
+
+impl From<Role> for RoleView {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::User => Self::User,
+            Role::Assistant => Self::Assistant,
+            Role::System => Self::System,
+        }
+    }
 }
 
 /// How far a message has come.
@@ -160,11 +170,7 @@ impl From<Message> for MessageView {
             id: message.id.0,
             conversation_id: message.conversation_id.0,
             parent_id: message.parent_id.map(|id| id.0),
-            role: match message.role {
-                Role::User => RoleView::User,
-                Role::Assistant => RoleView::Assistant,
-                Role::System => RoleView::System,
-            },
+            role: message.role.into(),
             content: message.content,
             status: match message.status {
                 MessageStatus::Sending => StatusView::Sending,

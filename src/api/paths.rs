@@ -19,7 +19,8 @@ pub(crate) struct KnownPath {
 impl KnownPath {
     /// Whether a client that sends this `Accept` can take what the path produces (RFC 9110, section 12.5.1).
     pub(crate) fn is_accepted(&self, accept: &str) -> bool {
-        self.produces.iter().any(|produced| Self::fits(produced, accept))
+        // What produces nothing is taken by everybody.
+        self.produces.is_empty() || self.produces.iter().any(|produced| Self::fits(produced, accept))
     }
 
     fn fits(produced: &str, accept: &str) -> bool {

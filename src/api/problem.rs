@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use cura_app::StoreError;
 use cura_app::passwords::PasswordError;
 use cura_domain::Entropy;
-use poem::error::{MethodNotAllowedError, NotFoundError, ParseQueryError, ResponseError, SizedLimitError};
+use poem::error::{
+    MethodNotAllowedError, NotFoundError, ParseQueryError, ResponseError, SizedLimitError, WebSocketError,
+};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Error, Response};
 use poem_openapi::error::{
@@ -20,6 +22,7 @@ use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registr
 use poem_openapi::types::{ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
 
+use crate::events::ErrorEvent;
 use crate::front::fresh_request_id;
 use crate::limits;
 
@@ -180,6 +183,21 @@ impl Problem {
         self.with_retry_after(after)
     }
 
+    /// Whether it is about who asks.
+    pub(crate) fn is_about_who(&self) -> bool {
+        matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
+    /// The same as an event of a socket.
+    pub(crate) fn into_event(self) -> ErrorEvent {
+        ErrorEvent {
+            message_id: self.message_id,
+            detail: self.detail,
+            retryable: self.retry_after.is_some() || self.status == StatusCode::CONFLICT,
+            ..ErrorEvent::new(self.code)
+        }
+    }
+
     /// Says which methods there are.
     pub fn with_allow(mut self, allow: HeaderValue) -> Self {
         self.allow = Some(Box::new(allow));
@@ -246,6 +264,10 @@ impl Problem {
         }
         if error.is::<NotFoundError>() || error.is::<ParsePathError>() {
             return Self::not_found("not_found", "There is nothing at this address.");
+        }
+        if error.is::<WebSocketError>() {
+            let detail = "This is a WebSocket (RFC 6455): ask for an upgrade.";
+            return Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
         }
         if error.is::<MethodNotAllowedError>() {
             return Self::new(

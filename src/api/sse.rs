@@ -1,11 +1,13 @@
-//! One answer as a stream of server-sent events (WHATWG HTML, section 9.2).
+//! Streams of server-sent events (WHATWG HTML, section 9.2): of one answer, and of everything that happens to a user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cura_app::follow::AnswerFollower;
+use cura_app::follow::{AnswerEvent, AnswerFollower};
 use cura_app::session_watch::OpenSession;
-use cura_domain::MessageId;
+use cura_app::user_feed::UserFeed;
 use cura_domain::answer::Position;
+use cura_domain::{Entropy, MessageId};
 use futures_util::stream;
 use poem::http::header;
 use poem::{Body, IntoResponse, Response};
@@ -23,101 +25,162 @@ const RETRY_LINE: &str = "retry: 2000\n\n";
 /// How often a silent stream shows that it is alive, as the contract says.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_LINE: &str = ": keepalive\n\n";
+/// A closing server's clients come back spread over this time, in milliseconds.
+const COME_BACK_WITHIN: u64 = 3000;
 
-/// The events of one answer. The generation does not notice when it is dropped.
-pub(crate) struct AnswerStream {
-    answer: MessageId,
-    ack: Option<AckEvent>,
-    follower: AnswerFollower,
-    session: OpenSession,
-    closing: CancellationToken,
+/// Where the events of a stream come from.
+enum Source {
+    /// One answer.
+    Answer {
+        answer: MessageId,
+        follower: Box<AnswerFollower>,
+    },
+    /// Everything that happens to a user.
+    User(Box<UserFeed>),
 }
 
-impl AnswerStream {
-    /// What `follower` sees, after `ack`; ends with `session_ended` when the `session` does, and without a last event
-    /// when the server is `closing`, so that the client goes on at another one.
-    pub(crate) fn new(
-        answer: MessageId,
-        ack: Option<AckEvent>,
-        follower: AnswerFollower,
-        session: OpenSession,
-        closing: CancellationToken,
-    ) -> Self {
+/// An event, the cursor after it if it moves it, and whether it is the last.
+struct Frame {
+    event: EventView,
+    cursor: Option<Arc<str>>,
+    last: bool,
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Frame> {
+        match self {
+            Self::Answer { answer, follower } => {
+                let event = follower.next().await?;
+                let last = matches!(event, AnswerEvent::Ended { .. } | AnswerEvent::Gone { .. });
+                let cursor = Some(event.position().to_string().into());
+                let event = EventView::of_answer(*answer, event);
+                Some(Frame { event, cursor, last })
+            }
+            Self::User(feed) => {
+                let told = feed.next().await;
+                Some(Frame {
+                    event: EventView::of_user(told.event),
+                    cursor: told.cursor,
+                    last: false,
+                })
+            }
+        }
+    }
+
+    fn cursor(&self) -> String {
+        match self {
+            Self::Answer { follower, .. } => follower.position().to_string(),
+            Self::User(feed) => feed.cursor(),
+        }
+    }
+}
+
+/// A stream of events. Nothing notices when it is dropped: the client is only a viewer.
+pub(crate) struct EventStream {
+    source: Source,
+    /// What is written first, with its cursor.
+    head: String,
+    session: OpenSession,
+    closing: CancellationToken,
+    /// When the client is to come back if the server closes, in milliseconds.
+    come_back: u64,
+}
+
+/// What every stream depends on.
+pub(crate) struct Streaming<'a> {
+    /// It ends with `session_ended` when this does.
+    pub(crate) session: OpenSession,
+    /// It ends without a last event when the server closes, so that the client goes on at another one.
+    pub(crate) closing: CancellationToken,
+    /// So that clients do not all come back at once.
+    pub(crate) entropy: &'a Entropy,
+}
+
+impl EventStream {
+    /// What `follower` sees of an answer, after `ack`.
+    pub(crate) fn of_answer(ack: Option<AckEvent>, follower: AnswerFollower, streaming: Streaming<'_>) -> Self {
+        let head = ack.map(|ack| frame(&EventView::Ack(ack), Some(&Position::START.to_string())));
+        let source = Source::Answer {
+            answer: follower.answer(),
+            follower: Box::new(follower),
+        };
+        Self::new(source, head.unwrap_or_default(), streaming)
+    }
+
+    /// Everything that `feed` tells.
+    pub(crate) fn of_user(feed: UserFeed, streaming: Streaming<'_>) -> Self {
+        // A cursor from the first moment on: whoever loses the connection before anything happens misses nothing either.
+        let head = format!("id: {}\n\n", feed.cursor());
+        Self::new(Source::User(Box::new(feed)), head, streaming)
+    }
+
+    fn new(source: Source, head: String, streaming: Streaming<'_>) -> Self {
+        let come_back = u64::from(u16::from_ne_bytes(streaming.entropy.bytes())) % COME_BACK_WITHIN + 100;
         Self {
-            answer,
-            ack,
-            follower,
-            session,
-            closing,
+            source,
+            head,
+            session: streaming.session,
+            closing: streaming.closing,
+            come_back,
         }
     }
 }
 
 struct Frames {
-    answer: MessageId,
-    follower: AnswerFollower,
-    session: OpenSession,
-    closing: CancellationToken,
+    stream: EventStream,
     keepalive: Interval,
-    /// Written before anything else: the head of the stream.
-    head: Option<String>,
+    begun: bool,
     ended: bool,
 }
 
 impl Frames {
     async fn next(&mut self) -> Option<String> {
-        if let Some(head) = self.head.take() {
-            return Some(head);
+        if !self.begun {
+            self.begun = true;
+            let head = std::mem::take(&mut self.stream.head);
+            return Some(format!("{RETRY_LINE}{KEEPALIVE_LINE}{head}"));
         }
         if self.ended {
             return None;
         }
+        let stream = &mut self.stream;
         tokio::select! {
             biased;
-            end = self.session.ended() => {
+            end = stream.session.ended() => {
                 self.ended = true;
-                let cursor = self.follower.position().to_string();
-                Some(frame(&EventView::SessionEnded(end.into()), &cursor))
+                Some(frame(&EventView::SessionEnded(end.into()), Some(&stream.source.cursor())))
             }
-            event = self.follower.next() => {
-                let Some(event) = event else {
+            next = stream.source.next() => {
+                let Some(next) = next else {
                     self.ended = true;
                     return None;
                 };
                 self.keepalive.reset();
-                let (event, cursor) = EventView::of(self.answer, event);
-                self.ended = matches!(event, EventView::Complete(_) | EventView::Error(_));
-                Some(frame(&event, &cursor))
+                self.ended = next.last;
+                Some(frame(&next.event, next.cursor.as_deref()))
             }
             _ = self.keepalive.tick() => Some(KEEPALIVE_LINE.to_owned()),
-            () = self.closing.cancelled() => {
+            () = stream.closing.cancelled() => {
                 self.ended = true;
-                None
+                Some(format!("retry: {}\n\n", stream.come_back))
             }
         }
     }
 }
 
-fn frame(event: &EventView, cursor: &str) -> String {
-    format!("event: {}\nid: {cursor}\ndata: {}\n\n", event.name(), event.to_line())
+fn frame(event: &EventView, cursor: Option<&str>) -> String {
+    let id = cursor.map(|cursor| format!("id: {cursor}\n")).unwrap_or_default();
+    format!("event: {}\n{id}data: {}\n\n", event.name(), event.to_line())
 }
 
-impl IntoResponse for AnswerStream {
+impl IntoResponse for EventStream {
     fn into_response(self) -> Response {
-        let mut head = String::from(RETRY_LINE);
-        head.push_str(KEEPALIVE_LINE);
-        if let Some(ack) = self.ack {
-            head.push_str(&frame(&EventView::Ack(ack), &Position::START.to_string()));
-        }
         let mut keepalive = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
         keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let frames = Frames {
-            answer: self.answer,
-            follower: self.follower,
-            session: self.session,
-            closing: self.closing,
+            stream: self,
             keepalive,
-            head: Some(head),
+            begun: false,
             ended: false,
         };
         let body = stream::unfold(frames, |mut frames| async move {
@@ -134,7 +197,7 @@ impl IntoResponse for AnswerStream {
     }
 }
 
-impl Payload for AnswerStream {
+impl Payload for EventStream {
     const CONTENT_TYPE: &'static str = "text/event-stream";
 
     fn schema_ref() -> MetaSchemaRef {
@@ -146,7 +209,7 @@ impl Payload for AnswerStream {
     }
 }
 
-impl ApiResponse for AnswerStream {
+impl ApiResponse for EventStream {
     fn meta() -> MetaResponses {
         let header = |name: &str, description: &str| MetaHeader {
             name: name.to_owned(),

@@ -1,6 +1,6 @@
 //! Accounts: registering, signing in, changing the password, and who makes a request.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::account::{Email, Name, NewPassword};
 use cura_domain::{SessionId, UserId};
 use cura_store::{StoreError, in_time, sessions, users};
@@ -24,6 +24,8 @@ pub struct Caller {
     pub user: UserId,
     /// The session.
     pub session: SessionId,
+    /// When what they showed expires: streams that are open for it end then.
+    pub until: DateTime<Utc>,
 }
 
 /// A signed-in session as the client gets it.
@@ -165,12 +167,12 @@ impl App {
     /// # Errors
     /// [`AuthenticateError`] says whether signing in would help.
     pub async fn authenticate(&self, access_token: &str) -> Result<Caller, AuthenticateError> {
-        let (user, session) = self
+        let caller = self
             .0
             .tokens
             .read_access(access_token, self.0.clock.now())
             .ok_or(AuthenticateError::NotSignedIn)?;
-        in_time(self.admit(Caller { user, session })).await
+        in_time(self.admit(caller)).await
     }
 
     /// Lets a caller in whose session lives, and notes that they were here.

@@ -11,9 +11,10 @@ use cura_domain::message::{MessageText, Role};
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{Enqueued, GenerateAnswer, QueueError, Turn};
 use cura_store::conversations::LockedConversation;
+use cura_store::events::Event;
 use cura_store::idempotency::KeyUse;
 use cura_store::messages::{Follows, Message, NewAnswer};
-use cura_store::{PgConnection, StoreError, conversations, idempotency, in_time, messages, users};
+use cura_store::{PgConnection, StoreError, conversations, events, idempotency, in_time, messages, users};
 use sha2::{Digest, Sha256};
 use sqlx::{Postgres, Transaction};
 use thiserror::Error;
@@ -246,7 +247,17 @@ impl App {
         if cura_queue::enqueue_for(conn(&mut transaction), &job, turn).await? == Enqueued::Known {
             return Err(AskError::JobKnown);
         }
+        let mut happened: Vec<Event> = stopped.events(place.conversation);
+        if !place.known {
+            happened.push(Event::Conversation(place.conversation));
+        }
+        if matches!(place.said, Said::New { .. }) {
+            happened.push(Event::Message(place.conversation, user_message.id));
+        }
+        happened.push(Event::Message(place.conversation, answer.id));
+        let seq = events::append(conn(&mut transaction), caller.user, &happened, now).await?;
         commit(transaction).await?;
+        self.announce(caller.user, seq).await;
         for ended in stopped.ended {
             // Watchers that miss this find out from Postgres.
             let _ = self.0.live.end(ended, Fence(u32::MAX)).await;

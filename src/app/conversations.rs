@@ -4,10 +4,11 @@ use cura_domain::answer::Fence;
 use cura_domain::conversation::{ConversationStatus, Title};
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{GenerateAnswer, PurgeConversation};
-use cura_store::StoreError;
 use cura_store::conversations;
+use cura_store::events::{self, Event};
 use cura_store::exports;
 use cura_store::messages;
+use cura_store::{StoreError, in_time};
 use thiserror::Error;
 
 pub use cura_store::conversations::{Conversation, ListPosition};
@@ -51,7 +52,10 @@ impl App {
         let made = conversations::find_owned(conn(&mut transaction), caller.user, id)
             .await?
             .ok_or(ReadConversationError::NotFound)?;
+        let happened = [Event::Conversation(id)];
+        let seq = events::append(conn(&mut transaction), caller.user, &happened, now).await?;
         commit(transaction).await?;
+        self.announce(caller.user, seq).await;
         Ok(made)
     }
 
@@ -90,7 +94,15 @@ impl App {
         let conversation = conversations::find_owned(conn(&mut transaction), caller.user, id)
             .await?
             .ok_or(ReadConversationError::NotFound)?;
+        let seq = if changed {
+            Some(events::append(conn(&mut transaction), caller.user, &[Event::Conversation(id)], now).await?)
+        } else {
+            None
+        };
         commit(transaction).await?;
+        if let Some(seq) = seq {
+            self.announce(caller.user, seq).await;
+        }
         Ok(conversation)
     }
 
@@ -119,12 +131,35 @@ impl App {
         cura_queue::enqueue(conn(&mut transaction), &job)
             .await
             .map_err(queue_failed)?;
+        let seq = events::append(conn(&mut transaction), caller.user, &[Event::Conversation(id)], now).await?;
         commit(transaction).await?;
+        self.announce(caller.user, seq).await;
         for answer in locked.running {
             // Watchers that miss this find out from Postgres.
             let _ = self.0.live.end(answer, Fence(u32::MAX)).await;
         }
         Ok(())
+    }
+
+    /// Notes that the caller has read a conversation as far as this message, and tells their other devices. What was read
+    /// stays read.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note_read(&self, caller: Caller, id: ConversationId, message: MessageId) -> Result<(), StoreError> {
+        in_time(async {
+            let now = stamp(&self.0.clock);
+            let mut transaction = self.begin().await?;
+            if !conversations::note_read(conn(&mut transaction), caller.user, id, message).await? {
+                return Ok(());
+            }
+            let happened = [Event::Read(id, message)];
+            let seq = events::append(conn(&mut transaction), caller.user, &happened, now).await?;
+            commit(transaction).await?;
+            self.announce(caller.user, seq).await;
+            Ok(())
+        })
+        .await
     }
 
     /// A page of the caller's conversations, newest activity first.

@@ -77,6 +77,21 @@ pub enum AnswerEvent {
     },
 }
 
+impl AnswerEvent {
+    /// Where the watcher stands after it.
+    pub const fn position(&self) -> Position {
+        match self {
+            Self::Notice { position, .. }
+            | Self::Queued { position, .. }
+            | Self::Started { position, .. }
+            | Self::Chunk { position, .. }
+            | Self::Reset { position, .. }
+            | Self::Gone { position }
+            | Self::Ended { position, .. } => *position,
+        }
+    }
+}
+
 /// Watches one answer of one user.
 pub struct AnswerFollower {
     app: App,
@@ -132,6 +147,16 @@ impl App {
 }
 
 impl AnswerFollower {
+    /// Which answer is watched.
+    pub fn answer(&self) -> MessageId {
+        self.answer
+    }
+
+    /// What is known already, without waiting.
+    pub(crate) fn take_ready(&mut self) -> VecDeque<AnswerEvent> {
+        std::mem::take(&mut self.ready)
+    }
+
     /// Where the watcher stands.
     pub fn position(&self) -> Position {
         self.position

@@ -14,14 +14,16 @@ pub mod session_watch;
 pub mod sessions;
 mod stopping;
 pub mod tokens;
+pub mod user_feed;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use budget::Allowance;
+use chrono::{DateTime, Utc};
 use cura_domain::care::CareRules;
-use cura_domain::{Clock, Entropy};
-use cura_live::Live;
+use cura_domain::{Clock, Entropy, UserId};
+use cura_live::{Live, Signal};
 use cura_providers::ai::Ai;
 use cura_queue::QueueError;
 use cura_store::{PgConnection, PgPool};
@@ -78,6 +80,11 @@ impl App {
         Self(Arc::new(parts))
     }
 
+    /// The time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.0.clock.now()
+    }
+
     /// Randomness fit for secrets.
     pub fn entropy(&self) -> &Entropy {
         &self.0.entropy
@@ -86,6 +93,14 @@ impl App {
     /// What is said beside an answer when a question points to danger.
     pub fn care(&self) -> &CareRules {
         &self.0.care
+    }
+
+    /// Tells the connections of `user` that the log has an event with this number. Whoever misses it finds out at the next
+    /// look at the log.
+    async fn announce(&self, user: UserId, seq: i64) {
+        if let Err(error) = self.0.live.tell_user(user, Signal::Logged(seq)).await {
+            tracing::debug!(%error, "an event could not be announced");
+        }
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {

@@ -29,6 +29,8 @@ pub enum SessionEnd {
     SignedOut,
     /// The account was suspended.
     Suspended,
+    /// The access token has expired.
+    Expired,
 }
 
 /// The sessions with open streams on this server.
@@ -40,17 +42,21 @@ struct Watched {
     end: watch::Sender<Option<SessionEnd>>,
 }
 
-/// A stream's view of its session. Dropping it ends the watching.
+/// A stream's view of its session, and of the token it was opened with. Dropping it ends the watching.
 pub struct OpenSession {
     session: SessionId,
     end: watch::Receiver<Option<SessionEnd>>,
+    expires_at: Instant,
     watch: SessionWatch,
 }
 
 impl OpenSession {
-    /// Waits until the session is over.
+    /// Waits until the session is over, or the token has expired.
     pub async fn ended(&mut self) -> SessionEnd {
-        let end = self.end.wait_for(Option::is_some).await.map(|end| *end);
+        let end = tokio::select! {
+            end = self.end.wait_for(Option::is_some) => end.map(|end| *end),
+            () = tokio::time::sleep_until(self.expires_at) => return SessionEnd::Expired,
+        };
         match end {
             Ok(end) => end.unwrap_or(SessionEnd::SignedOut),
             // The table never forgets a session somebody watches.
@@ -74,7 +80,7 @@ impl Drop for OpenSession {
 
 impl SessionWatch {
     /// A view of the caller's session, and whether nobody was watching it yet.
-    fn open(&self, caller: Caller) -> (OpenSession, bool) {
+    fn open(&self, caller: Caller, expires_at: Instant) -> (OpenSession, bool) {
         let mut table = self.lock();
         let first = !table.contains_key(&caller.session);
         let watched = table.entry(caller.session).or_insert_with(|| Watched {
@@ -84,6 +90,7 @@ impl SessionWatch {
         let open = OpenSession {
             session: caller.session,
             end: watched.end.subscribe(),
+            expires_at,
             watch: self.clone(),
         };
         (open, first)
@@ -119,7 +126,8 @@ impl SessionWatch {
 impl App {
     /// Watches the caller's session for as long as the returned value lives.
     pub async fn open_session_of(&self, caller: Caller) -> OpenSession {
-        let (open, first) = self.0.session_watch.open(caller);
+        let left = (caller.until - self.0.clock.now()).to_std().unwrap_or_default();
+        let (open, first) = self.0.session_watch.open(caller, Instant::now() + left);
         if first {
             // It may have ended between its check and this watching; if Postgres does not say now, it does soon.
             self.look_at(&[caller.session.0]).await;

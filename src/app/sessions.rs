@@ -177,7 +177,9 @@ impl App {
             let now = stamp(&self.0.clock);
             let taken = sessions::take_ticket(&mut *self.connection().await?, &Ticket::hash(ticket), now).await?;
             let (user, session) = taken.ok_or(AuthenticateError::NotSignedIn)?;
-            self.admit(Caller { user, session }).await
+            // As if an access token had been made with the ticket.
+            let until = now + self.0.tokens.lifetimes().access;
+            self.admit(Caller { user, session, until }).await
         })
         .await
     }

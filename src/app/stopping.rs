@@ -8,8 +8,9 @@ use cura_domain::message::{MessageStatus, Role};
 use cura_domain::{ConversationId, MessageId, UserId};
 use cura_queue::{Cancelled, GenerateAnswer};
 use cura_store::answers::End;
+use cura_store::events::Event;
 use cura_store::messages::Message;
-use cura_store::{PgConnection, StoreError, answers, attempts, conversations, in_time, messages};
+use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, in_time, messages};
 
 use crate::chat::ReadMessageError;
 use crate::follow::AnswerEvent;
@@ -23,6 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) struct Stopped {
     /// The answers that are final now; the others are told when the transaction commits.
     pub(crate) ended: Vec<MessageId>,
+}
+
+impl Stopped {
+    /// What happened, for the log.
+    pub(crate) fn events(&self, conversation: ConversationId) -> Vec<Event> {
+        self.ended
+            .iter()
+            .map(|ended| Event::Ended(conversation, *ended))
+            .collect()
+    }
 }
 
 impl App {
@@ -77,8 +88,15 @@ impl App {
                 conversations::touch(conn(&mut transaction), conversation, 0, None, now).await?;
                 self.let_others_begin(conn(&mut transaction), caller.user).await?;
             }
+            let seq = if state == StopState::Ended {
+                let ended = [Event::Ended(conversation, message.id)];
+                Some(events::append(conn(&mut transaction), caller.user, &ended, now).await?)
+            } else {
+                None
+            };
             commit(transaction).await?;
-            if state == StopState::Ended {
+            if let Some(seq) = seq {
+                self.announce(caller.user, seq).await;
                 // Watchers that miss this find out from Postgres.
                 let _ = self.0.live.end(message.id, Fence(u32::MAX)).await;
             }
@@ -129,31 +147,28 @@ impl App {
         if cancelled == Cancelled::Signalled && !by_force {
             return Ok(StopState::Told);
         }
-        attempts::record_lost(connection, id, self.0.ai.provider(), self.0.ai.model(), now).await?;
         let streamed = self.streamed(connection, id, locked.fence).await?;
+        let voice = (self.0.ai.provider(), self.0.ai.model());
+        attempts::record_lost(connection, id, locked.fence, streamed.len(), voice, now).await?;
         let end = End {
-            text: streamed.as_deref(),
+            text: Some(&streamed),
             ..End::CANCELLED
         };
         answers::end(connection, id, None, &end, now).await?;
         Ok(StopState::Ended)
     }
 
-    /// What watchers were shown beyond what was saved, if anything.
-    async fn streamed(
-        &self,
-        connection: &mut PgConnection,
-        id: MessageId,
-        fence: Fence,
-    ) -> Result<Option<String>, StoreError> {
+    /// The text watchers were shown: what was saved, and perhaps more.
+    async fn streamed(&self, connection: &mut PgConnection, id: MessageId, fence: Fence) -> Result<String, StoreError> {
         if fence == Fence::default() {
-            return Ok(None);
+            return Ok(String::new());
         }
-        let shown = self.0.live.read(id).await.ok().flatten();
         let saved = messages::saved_text(connection, id).await?;
-        Ok(shown
-            .filter(|shown| shown.fence == fence && shown.text.starts_with(&saved))
-            .map(|shown| shown.text))
+        let shown = self.0.live.read(id).await.ok().flatten();
+        Ok(match shown {
+            Some(shown) if shown.fence == fence && shown.text.starts_with(&saved) => shown.text,
+            _ => saved,
+        })
     }
 
     /// Lets answers of `user` begin that waited for one that has just become final.

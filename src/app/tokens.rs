@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::Caller;
+
 /// Who issues our access tokens, and for whom.
 const ISSUER: &str = "cura";
 const AUDIENCE: &str = "cura-api";
@@ -122,7 +124,7 @@ impl Tokens {
     }
 
     /// Whom an access token names, if it is ours, complete, and has not expired.
-    pub fn read_access(&self, token: &str, now: DateTime<Utc>) -> Option<(UserId, SessionId)> {
+    pub fn read_access(&self, token: &str, now: DateTime<Utc>) -> Option<Caller> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
@@ -132,7 +134,11 @@ impl Tokens {
         let now = now.timestamp();
         let in_time = claims.exp + LEEWAY_SECONDS > now && claims.iat <= now + LEEWAY_SECONDS;
         (in_time && claims.typ == ACCESS).then_some(())?;
-        Some((claims.sub.parse().ok()?, SessionId(claims.sid)))
+        Some(Caller {
+            user: claims.sub.parse().ok()?,
+            session: SessionId(claims.sid),
+            until: DateTime::from_timestamp(claims.exp, 0)?,
+        })
     }
 }
 
@@ -204,7 +210,12 @@ mod tests {
     fn a_token_names_its_user_until_it_expires() {
         let tokens = tokens(b"secret");
         let token = tokens.issue_access(UserId(7), SessionId(9), now(), &entropy()).unwrap();
-        assert_eq!(tokens.read_access(&token, now()), Some((UserId(7), SessionId(9))));
+        let caller = Caller {
+            user: UserId(7),
+            session: SessionId(9),
+            until: now() + TimeDelta::minutes(30),
+        };
+        assert_eq!(tokens.read_access(&token, now()), Some(caller));
         assert_eq!(tokens.read_access(&token, now() + TimeDelta::minutes(31)), None);
         assert_eq!(
             tokens.read_access(&token, now() - TimeDelta::minutes(1)),

@@ -9,16 +9,19 @@ mod answers;
 mod follower;
 mod limits;
 mod redis;
+mod users;
 
 use std::time::Duration;
 
-use cura_domain::MessageId;
 use cura_domain::answer::{Bases, Fence, Position};
+use cura_domain::{MessageId, UserId};
 use thiserror::Error;
 
 use answers::Answers;
 pub use follower::{Follower, Progress};
 pub use limits::{Limit, Limiter, Verdict};
+use users::Users;
+pub use users::{Signal, UserWatch};
 
 /// Limits of `live`.
 #[derive(Debug, Clone, Copy)]
@@ -87,14 +90,14 @@ pub struct Live(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    InProcess(Answers),
+    InProcess(Answers, Users),
     Redis(redis::RedisLive),
 }
 
 impl Live {
     /// Answers that only this process sees.
     pub fn in_process(config: LiveConfig) -> Self {
-        Self(Kind::InProcess(Answers::new(config)))
+        Self(Kind::InProcess(Answers::new(config), Users::default()))
     }
 
     /// Answers that every process on the Redis at `url` sees. Redis may be away: it is connected to as soon as it is
@@ -109,7 +112,7 @@ impl Live {
     /// `in-process` or `redis`.
     pub fn kind(&self) -> &'static str {
         match &self.0 {
-            Kind::InProcess(_) => "in-process",
+            Kind::InProcess(..) => "in-process",
             Kind::Redis(_) => "redis",
         }
     }
@@ -129,7 +132,7 @@ impl Live {
     /// See [`AppendError`].
     pub async fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
         match &self.0 {
-            Kind::InProcess(answers) => answers.append(id, fence, offset, text),
+            Kind::InProcess(answers, _) => answers.append(id, fence, offset, text),
             Kind::Redis(redis) => redis.append(id, fence, offset, text).await,
         }
     }
@@ -148,7 +151,7 @@ impl Live {
     /// See [`AppendError`].
     pub async fn end(&self, id: MessageId, fence: Fence) -> Result<(), AppendError> {
         match &self.0 {
-            Kind::InProcess(answers) => {
+            Kind::InProcess(answers, _) => {
                 answers.end(id, fence);
                 Ok(())
             }
@@ -162,7 +165,7 @@ impl Live {
     /// See [`AppendError`].
     pub async fn forget(&self, id: MessageId) -> Result<(), AppendError> {
         match &self.0 {
-            Kind::InProcess(answers) => {
+            Kind::InProcess(answers, _) => {
                 answers.forget(id);
                 Ok(())
             }
@@ -176,7 +179,7 @@ impl Live {
     /// When `live` cannot be reached.
     pub async fn read(&self, id: MessageId) -> Result<Option<Shown>, LiveUnavailable> {
         let answer = match &self.0 {
-            Kind::InProcess(answers) => answers.get(id),
+            Kind::InProcess(answers, _) => answers.get(id),
             Kind::Redis(redis) => redis.read(id).await?,
         };
         Ok(answer.filter(|answer| answer.fence > Fence(0)).map(|answer| Shown {
@@ -188,8 +191,58 @@ impl Live {
     /// Reads an answer from `from` on, whether it has begun or not.
     pub fn follow(&self, id: MessageId, from: Position) -> Follower {
         match &self.0 {
-            Kind::InProcess(answers) => Follower::new(answers.watch(id), from, None),
+            Kind::InProcess(answers, _) => Follower::new(answers.watch(id), from, None),
             Kind::Redis(redis) => redis.follow(id, from),
+        }
+    }
+
+    /// Listens for what the connections of `user` are told, on every server.
+    pub fn watch_user(&self, user: UserId) -> UserWatch {
+        match &self.0 {
+            Kind::InProcess(_, users) => UserWatch::new(users.watch(user), None),
+            Kind::Redis(redis) => redis.watch_user(user),
+        }
+    }
+
+    /// Tells every connection of `user`. Whoever misses it finds out at the next look at the log.
+    ///
+    /// # Errors
+    /// When `live` cannot be reached.
+    pub async fn tell_user(&self, user: UserId, signal: Signal) -> Result<(), LiveUnavailable> {
+        match &self.0 {
+            Kind::InProcess(_, users) => {
+                users.tell(user, signal);
+                Ok(())
+            }
+            Kind::Redis(redis) => redis.tell_user(user, signal).await,
+        }
+    }
+
+    /// Tells the connections of `user` in this process.
+    pub fn tell_user_here(&self, user: UserId, signal: Signal) {
+        self.users().tell(user, signal);
+    }
+
+    /// The users with connections in this process.
+    pub fn users_here(&self) -> Vec<UserId> {
+        self.users().watched()
+    }
+
+    /// Whether `user` has a connection on any server; of a server that died, for half a minute more.
+    ///
+    /// # Errors
+    /// When `live` cannot be reached.
+    pub async fn is_present(&self, user: UserId) -> Result<bool, LiveUnavailable> {
+        match &self.0 {
+            Kind::InProcess(_, users) => Ok(users.is_watched(user)),
+            Kind::Redis(redis) => redis.is_present(user).await,
+        }
+    }
+
+    fn users(&self) -> &Users {
+        match &self.0 {
+            Kind::InProcess(_, users) => users,
+            Kind::Redis(redis) => redis.users(),
         }
     }
 
@@ -199,14 +252,14 @@ impl Live {
     /// When it does not.
     pub async fn ping(&self) -> Result<(), LiveUnavailable> {
         match &self.0 {
-            Kind::InProcess(_) => Ok(()),
+            Kind::InProcess(..) => Ok(()),
             Kind::Redis(redis) => redis.ping().await,
         }
     }
 
     async fn put(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
         match &self.0 {
-            Kind::InProcess(answers) => answers.put(id, fence, bases, text),
+            Kind::InProcess(answers, _) => answers.put(id, fence, bases, text),
             Kind::Redis(redis) => redis.put(id, fence, bases, text).await,
         }
     }

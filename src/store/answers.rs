@@ -119,7 +119,8 @@ pub async fn rebase(conn: &mut PgConnection, id: MessageId, fence: Fence, text: 
     Ok(done.rows_affected() == 1)
 }
 
-/// Saves the text so far; `false` when the fence is old.
+/// Saves the text so far, and who writes it; `false` when the fence is old, or more was saved before: a late save takes
+/// nothing back.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -128,14 +129,19 @@ pub async fn save_progress(
     id: MessageId,
     fence: Fence,
     text: &str,
+    voice: Option<(&str, &str)>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "UPDATE messages SET content = $3, updated_at = $4 WHERE id = $1 AND attempt = $2 AND status = 'sending'",
+        r#"UPDATE messages
+           SET content = $3, provider = COALESCE($5, provider), model = COALESCE($6, model), updated_at = $4
+           WHERE id = $1 AND attempt = $2 AND status = 'sending' AND octet_length(content) <= octet_length($3)"#,
         id.0,
         i32::from(fence),
         text,
         now,
+        voice.map(|(provider, _)| provider),
+        voice.map(|(_, model)| model),
     )
     .execute(conn)
     .await?;
@@ -319,15 +325,20 @@ pub async fn list_running(conn: &mut PgConnection, user: UserId) -> Result<Vec<M
     Ok(running.into_iter().map(MessageId).collect())
 }
 
-/// Answers that nobody has touched since `since` and that are not final, at most 100: their job died, or was lost with a
-/// backup.
+/// Answers after `after` that nobody has touched since `since` and that are not final, at most 100: their job waits long,
+/// died, or was lost with a backup.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn list_untouched(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<Vec<MessageId>, StoreError> {
+pub async fn list_untouched(
+    conn: &mut PgConnection,
+    since: DateTime<Utc>,
+    after: MessageId,
+) -> Result<Vec<MessageId>, StoreError> {
     let untouched = sqlx::query_scalar!(
-        "SELECT id FROM messages WHERE status = 'sending' AND updated_at < $1 ORDER BY updated_at LIMIT 100",
+        "SELECT id FROM messages WHERE status = 'sending' AND updated_at < $1 AND id > $2 ORDER BY id LIMIT 100",
         since,
+        after.0,
     )
     .fetch_all(conn)
     .await?;

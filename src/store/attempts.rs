@@ -84,33 +84,37 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
     usage::add(conn, attempt.user, attempt.model, answers, &attempt.usage, now).await
 }
 
-/// Counts the last attempt at a running answer whose worker vanished, by what it had saved: what was told it, and what it
-/// wrote, at four bytes a token. An attempt that had saved nothing costs nothing.
+/// Counts an attempt at a running answer whose worker vanished, when the text had `bytes`: what was told it, and what it
+/// wrote, at four bytes a token. One that wrote nothing costs nothing. Whoever calls this keeps the attempt from ending by
+/// itself: by a newer fence, or by the lock of its conversation.
 ///
 /// # Errors
 /// When Postgres fails.
 pub async fn record_lost(
     conn: &mut PgConnection,
     message: MessageId,
-    provider: &str,
-    model: &str,
+    attempt: Fence,
+    bytes: usize,
+    (provider, model): (&str, &str),
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let lost = sqlx::query!(
         r#"INSERT INTO answer_attempts
                (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
-           SELECT m.id, m.attempt, m.user_id, 'lost', $2, $3,
+           SELECT m.id, $2, m.user_id, 'lost', COALESCE(m.provider, $4), COALESCE(m.model, $5),
                   -- Told: the last of what was said before, as much as a prompt has room for.
                   (SELECT COALESCE(sum(octet_length(said.content)), 0) / 4 FROM (
                        SELECT content FROM messages
                        WHERE conversation_id = m.conversation_id AND id + 0 < m.id AND status = 'sent'
                        ORDER BY id + 0 DESC LIMIT 20) said),
-                  (octet_length(m.content) - m.bases[m.attempt] + 3) / 4, true, $4
+                  ($3 - m.bases[$2] + 3) / 4, true, $6
            FROM messages m
-           WHERE m.id = $1 AND m.status = 'sending' AND m.attempt > 0 AND octet_length(m.content) > m.bases[m.attempt]
+           WHERE m.id = $1 AND m.status = 'sending' AND $2 > 0 AND $3 > m.bases[$2]
            ON CONFLICT DO NOTHING
-           RETURNING user_id, input_tokens, output_tokens"#,
+           RETURNING user_id, model, input_tokens, output_tokens"#,
         message.0,
+        i32::from(attempt),
+        i64::try_from(bytes).unwrap_or(i64::MAX),
         provider,
         model,
         now,
@@ -125,5 +129,5 @@ pub async fn record_lost(
         output_tokens: lost.output_tokens,
         estimated: true,
     };
-    usage::add(conn, UserId(lost.user_id), model, 0, &cost, now).await
+    usage::add(conn, UserId(lost.user_id), &lost.model, 0, &cost, now).await
 }

@@ -85,6 +85,53 @@ pub async fn find_owned(
     row.map(Conversation::try_from).transpose()
 }
 
+/// Those of these conversations that are `user`'s.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_owned(
+    conn: &mut PgConnection,
+    user: UserId,
+    ids: &[ConversationId],
+) -> Result<Vec<Conversation>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        ConversationRow,
+        r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
+                  EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.status = 'sending') AS "busy!"
+           FROM conversations c WHERE id = ANY($1) AND user_id = $2 AND deleted_at IS NULL"#,
+        &ids,
+        user.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Conversation::try_from).collect()
+}
+
+/// Notes that the user has read a conversation as far as `message`, one of its own; `false` when that was known, or is not
+/// so.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn note_read(
+    conn: &mut PgConnection,
+    user: UserId,
+    id: ConversationId,
+    message: MessageId,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"UPDATE conversations SET last_read_message_id = $3
+           WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL AND COALESCE(last_read_message_id, 0) < $3
+             AND EXISTS (SELECT 1 FROM messages WHERE id = $3 AND conversation_id = $1)"#,
+        id.0,
+        user.0,
+        message.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// A conversation that is locked until the end of the transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedConversation {
@@ -195,7 +242,8 @@ pub async fn touch(
     Ok(cut.unwrap_or(false))
 }
 
-/// Replaces a title that is a cut of the first message by a better one; `false` when it is no cut any more.
+/// Replaces a title that is a cut of the first message by a better one; gives whose conversation it is, `None` when the
+/// title is no cut any more.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -204,17 +252,17 @@ pub async fn improve_title(
     id: ConversationId,
     title: &str,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
+) -> Result<Option<UserId>, StoreError> {
+    let user = sqlx::query_scalar!(
         r#"UPDATE conversations SET title = $2, title_source = 'model', updated_at = $3
-           WHERE id = $1 AND title_source = 'cut' AND deleted_at IS NULL"#,
+           WHERE id = $1 AND title_source = 'cut' AND deleted_at IS NULL RETURNING user_id"#,
         id.0,
         title,
         now,
     )
-    .execute(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(user.map(UserId))
 }
 
 /// Changes the title a user chose, the status, or both; `false` when `user` has no such conversation.

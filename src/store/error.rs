@@ -49,13 +49,16 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // SQLSTATE classes: 08 connection, 53 resources, 57P operator intervention; 55P03 lock and 57014 statement timeout.
+        // SQLSTATE classes: 08 connection, 53 resources, 57P operator intervention; 55P03 lock and 57014 statement timeout;
+        // 40P01 deadlock and 40001 serialization: the same again succeeds.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("57P")
                 || code == "57014"
                 || code == "55P03"
+                || code == "40P01"
+                || code == "40001"
         }),
         _ => false,
     }

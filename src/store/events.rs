@@ -1,36 +1,192 @@
-//! The user's event log: what happened, in the order in which it became true, numbered without holes.
+//! The user's event log: what happened, in the order in which it became true, numbered without holes. It holds ids; what
+//! they stand for is read when it is told.
 
 use chrono::{DateTime, Utc};
-use cura_domain::UserId;
+use cura_domain::{ConversationId, MessageId, UserId};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// Appends an event, in the transaction that makes it true; gives its number. Whoever appends for the same user waits
-/// until that transaction ends.
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A message was said, or an answer asked for.
+    Message(ConversationId, MessageId),
+    /// An answer became final.
+    Ended(ConversationId, MessageId),
+    /// A conversation was made, changed or deleted.
+    Conversation(ConversationId),
+    /// The user has read as far as this message.
+    Read(ConversationId, MessageId),
+    /// An archive is ready, with what is to be said of it.
+    Export(Value),
+    /// What a later version wrote down.
+    Unknown,
+}
+
+impl Event {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Message(..) => "message",
+            Self::Ended(..) => "ended",
+            Self::Conversation(..) => "conversation",
+            Self::Read(..) => "read",
+            Self::Export(_) => "export",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    fn payload(&self) -> Value {
+        match self {
+            Self::Message(conversation, message)
+            | Self::Ended(conversation, message)
+            | Self::Read(conversation, message) => {
+                json!({ "conversation_id": conversation.0, "message_id": message.0 })
+            }
+            Self::Conversation(conversation) => json!({ "conversation_id": conversation.0 }),
+            Self::Export(payload) => payload.clone(),
+            Self::Unknown => Value::Null,
+        }
+    }
+
+    fn read(kind: &str, payload: Value) -> Self {
+        let conversation = payload["conversation_id"].as_i64().map(ConversationId);
+        let message = payload["message_id"].as_i64().map(MessageId);
+        match (kind, conversation, message) {
+            ("message", Some(conversation), Some(message)) => Self::Message(conversation, message),
+            ("ended", Some(conversation), Some(message)) => Self::Ended(conversation, message),
+            ("conversation", Some(conversation), _) => Self::Conversation(conversation),
+            ("read", Some(conversation), Some(message)) => Self::Read(conversation, message),
+            ("export", ..) => Self::Export(payload),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The conversation it happened in, if it happened in one.
+    pub const fn conversation(&self) -> Option<ConversationId> {
+        match self {
+            Self::Message(conversation, _)
+            | Self::Ended(conversation, _)
+            | Self::Conversation(conversation)
+            | Self::Read(conversation, _) => Some(*conversation),
+            Self::Export(_) | Self::Unknown => None,
+        }
+    }
+}
+
+/// Appends events, in the transaction that makes them true; gives the number of the last one. Whoever appends for the same
+/// user waits until that transaction ends, so this is the last thing a transaction does.
 ///
 /// # Errors
 /// When Postgres fails.
 pub async fn append(
     conn: &mut PgConnection,
     user: UserId,
-    kind: &str,
-    payload: &serde_json::Value,
+    events: &[Event],
     now: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
+    let kinds: Vec<String> = events.iter().map(|event| event.kind().to_owned()).collect();
+    let payloads: Vec<Value> = events.iter().map(Event::payload).collect();
     Ok(sqlx::query_scalar!(
-        r#"WITH next AS (
-               INSERT INTO event_counters AS c (user_id, seq) VALUES ($1, 1)
-               ON CONFLICT (user_id) DO UPDATE SET seq = c.seq + 1
+        r#"WITH last AS (
+               INSERT INTO event_counters AS c (user_id, seq) VALUES ($1, cardinality($2::text[]))
+               ON CONFLICT (user_id) DO UPDATE SET seq = c.seq + cardinality($2::text[])
                RETURNING seq
+           ), logged AS (
+               INSERT INTO events (user_id, seq, kind, payload, created_at)
+               SELECT $1, last.seq - cardinality($2::text[]) + new.number, new.kind, new.payload, $4
+               FROM last, unnest($2::text[], $3::jsonb[]) WITH ORDINALITY AS new (kind, payload, number)
            )
-           INSERT INTO events (user_id, seq, kind, payload, created_at) SELECT $1, seq, $2, $3, $4 FROM next
-           RETURNING seq"#,
+           SELECT seq FROM last"#,
         user.0,
-        kind,
-        payload,
+        &kinds,
+        &payloads,
         now,
     )
     .fetch_one(conn)
     .await?)
+}
+
+/// An event and its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// Its number.
+    pub seq: i64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The events of `user` after number `seq`, in order, at most `limit`.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_after(
+    conn: &mut PgConnection,
+    user: UserId,
+    seq: i64,
+    limit: i64,
+) -> Result<Vec<Logged>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT seq, kind, payload FROM events WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        user.0,
+        seq,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Logged {
+            seq: row.seq,
+            event: Event::read(&row.kind, row.payload),
+        })
+        .collect())
+}
+
+/// How things stand at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The number of the last event; 0 before the first.
+    pub seq: i64,
+    /// The answers that are not final, in their order.
+    pub running: Vec<MessageId>,
+}
+
+/// The last event of `user` and their running answers, of one conversation or of all, as they are at one moment.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn standing(
+    conn: &mut PgConnection,
+    user: UserId,
+    conversation: Option<ConversationId>,
+) -> Result<Standing, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT COALESCE((SELECT seq FROM event_counters WHERE user_id = $1), 0) AS "seq!",
+                  ARRAY(SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                        WHERE m.user_id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL
+                          AND ($2::bigint IS NULL OR m.conversation_id = $2)
+                        ORDER BY m.id + 0) AS "running!""#,
+        user.0,
+        conversation.map(|conversation| conversation.0),
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Standing {
+        seq: row.seq,
+        running: row.running.into_iter().map(MessageId).collect(),
+    })
+}
+
+/// The number of the last event of each of these users; of those who have none, nothing.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn last_of(conn: &mut PgConnection, users: &[UserId]) -> Result<Vec<(UserId, i64)>, StoreError> {
+    let ids: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let rows = sqlx::query!("SELECT user_id, seq FROM event_counters WHERE user_id = ANY($1)", &ids)
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (UserId(row.user_id), row.seq)).collect())
 }

@@ -87,6 +87,26 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The answer as it was when it was asked for.
+    pub fn as_asked(&self) -> Self {
+        Self {
+            content: String::new(),
+            status: MessageStatus::Sending,
+            attempt: Fence::default(),
+            bases: Bases::default(),
+            model: None,
+            provider: None,
+            finish_reason: None,
+            usage: None,
+            latency_ms: None,
+            ttft_ms: None,
+            error_code: None,
+            ..self.clone()
+        }
+    }
+}
+
 /// The order of a list of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -220,6 +240,45 @@ pub async fn find_owned(conn: &mut PgConnection, user: UserId, id: MessageId) ->
     .fetch_optional(conn)
     .await?;
     row.map(Message::try_from).transpose()
+}
+
+/// An answer that is not final.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn find_running(conn: &mut PgConnection, id: MessageId) -> Result<Option<Message>, StoreError> {
+    let row = sqlx::query_as!(
+        MessageRow,
+        r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
+                  finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
+                  notice, created_at
+           FROM messages WHERE id = $1 AND status = 'sending'"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Message::try_from).transpose()
+}
+
+/// Those of these messages that are `user`'s, unless their conversation was deleted.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn list_owned(conn: &mut PgConnection, user: UserId, ids: &[MessageId]) -> Result<Vec<Message>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        MessageRow,
+        r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.bases, m.model,
+                  m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.latency_ms,
+                  m.ttft_ms, m.error_code, m.notice, m.created_at
+           FROM messages m JOIN conversations c ON c.id = m.conversation_id
+           WHERE m.id = ANY($1) AND m.user_id = $2 AND c.deleted_at IS NULL"#,
+        &ids,
+        user.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Message::try_from).collect()
 }
 
 /// What was saved of a message's text; nothing of one that is not there.

@@ -154,6 +154,7 @@ pub const TABLES: [Table; 14] = [
             name: "conversations.jsonl",
             sql: "SELECT id, json_build_object(
                       'id', id, 'title', title, 'status', status, 'message_count', message_count,
+                      'last_read_message_id', last_read_message_id,
                       'created_at', created_at, 'updated_at', updated_at)::text
                   FROM conversations WHERE user_id = $1 AND deleted_at IS NULL AND id + 0 > $2 ORDER BY id + 0 LIMIT $3",
         },
@@ -188,7 +189,7 @@ pub const TABLES: [Table; 14] = [
 pub const IMPERSONAL_TABLES: [&str; 1] = ["_sqlx_migrations"];
 
 /// Where data of people is besides our tables, and when it goes.
-pub const OTHER_STORES: [(&str, &str); 3] = [
+pub const OTHER_STORES: [(&str, &str); 4] = [
     (
         "apalis.jobs",
         "ids only; cancelled at erasure, done jobs are forgotten after a day and dead ones after 30",
@@ -197,6 +198,10 @@ pub const OTHER_STORES: [(&str, &str); 3] = [
         "live (Redis cura:answer:*)",
         "texts of running answers; forgotten when they are deleted or their user is erased, else a minute after their end, \
          half an hour after the last word at the latest",
+    ),
+    (
+        "live (Redis cura:user:*)",
+        "who is connected, by ids; forgotten half a minute after they are gone",
     ),
     (
         "limits (Redis cura:limit:*)",

@@ -20,7 +20,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A pool for `url`; connects when first used, so it can be made while Postgres is down.
 ///
-/// Statements are cut after 10 s, waits for a lock after 5 s, forgotten transactions after 30 s.
+/// Statements are cut after 10 s, waits for a lock after 5 s, forgotten transactions after 5 s: a frozen worker's
+/// locks must not keep anybody waiting.
 ///
 /// # Errors
 /// When `url` is not a Postgres URL.
@@ -28,7 +29,7 @@ pub fn connect_lazy(url: &str, application: &str, max_connections: u32) -> Resul
     let options = PgConnectOptions::from_str(url)?.application_name(application).options([
         ("statement_timeout", "10s"),
         ("lock_timeout", "5s"),
-        ("idle_in_transaction_session_timeout", "30s"),
+        ("idle_in_transaction_session_timeout", "5s"),
         ("timezone", "UTC"),
     ]);
     Ok(PgPoolOptions::new()

@@ -15,8 +15,9 @@ use futures_util::StreamExt;
 use tokio::sync::Notify;
 
 use super::connection::Connection;
-use super::scripts::{self, Whole};
+use super::scripts::{self, Channel, Whole};
 use crate::answers::{Answers, Mirrored};
+use crate::users::{Signal, Users};
 
 /// How many answers are subscribed to or read at once.
 const BATCH: usize = 64;
@@ -29,6 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Feed {
     pub(super) connection: Arc<Connection>,
     pub(super) mirror: Answers,
+    pub(super) users: Users,
     pub(super) changed: Arc<Notify>,
     pub(super) timeout: Duration,
 }
@@ -68,9 +70,15 @@ impl Feed {
                 () = self.changed.notified() => self.resubscribe(&mut sink, &mut subscribed, read).await?,
                 message = messages.next() => {
                     let Some(message) = message else { return Ok(()) };
-                    let Some(id) = scripts::id_of(message.get_channel_name()) else { continue };
-                    if self.apply(id, message.get_payload_bytes()) == Mirrored::Gap {
-                        self.read(read, &[id]).await?;
+                    match Channel::of(message.get_channel_name()) {
+                        Some(Channel::Answer(id)) if self.apply(id, message.get_payload_bytes()) == Mirrored::Gap => {
+                            self.read(read, &[id]).await?;
+                        }
+                        Some(Channel::User(user)) => {
+                            let told = std::str::from_utf8(message.get_payload_bytes()).unwrap_or_default();
+                            self.users.tell(user, Signal::decode(told));
+                        }
+                        Some(Channel::Answer(_)) | None => {}
                     }
                 }
             }
@@ -81,17 +89,27 @@ impl Feed {
     async fn resubscribe(
         &self,
         sink: &mut PubSubSink,
-        subscribed: &mut HashSet<MessageId>,
+        subscribed: &mut HashSet<Channel>,
         read: &Script,
     ) -> Result<(), RedisError> {
-        let watched: HashSet<MessageId> = self.mirror.watched().into_iter().collect();
-        let new: Vec<MessageId> = watched.difference(subscribed).copied().collect();
-        for ids in new.chunks(BATCH) {
-            let channels: Vec<String> = ids.iter().copied().map(scripts::channel).collect();
-            self.bounded(sink.subscribe(channels)).await?;
-            self.read(read, ids).await?;
+        let answers = self.mirror.watched().into_iter().map(Channel::Answer);
+        let users = self.users.watched().into_iter().map(Channel::User);
+        let watched: HashSet<Channel> = answers.chain(users).collect();
+        let new: Vec<Channel> = watched.difference(subscribed).copied().collect();
+        for channels in new.chunks(BATCH) {
+            let names: Vec<String> = channels.iter().copied().map(Channel::name).collect();
+            self.bounded(sink.subscribe(names)).await?;
+            let mut answers = Vec::new();
+            for channel in channels {
+                match channel {
+                    Channel::Answer(id) => answers.push(*id),
+                    // What was said before we listened.
+                    Channel::User(user) => self.users.tell(*user, Signal::Look),
+                }
+            }
+            self.read(read, &answers).await?;
         }
-        let left: Vec<String> = subscribed.difference(&watched).copied().map(scripts::channel).collect();
+        let left: Vec<String> = subscribed.difference(&watched).copied().map(Channel::name).collect();
         for channels in left.chunks(BATCH) {
             self.bounded(sink.unsubscribe(channels.to_vec())).await?;
         }

@@ -6,18 +6,20 @@
 mod connection;
 mod feed;
 mod limits;
+mod presence;
 mod scripts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::ScriptInvocation;
-use cura_domain::MessageId;
 use cura_domain::answer::{Bases, Fence, Position};
+use cura_domain::{MessageId, UserId};
 use tokio::sync::Notify;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::answers::{Answer, Answers};
+use crate::users::{Signal, UserWatch, Users};
 use crate::{AppendError, Follower, InvalidUrl, LiveConfig, LiveUnavailable};
 use connection::Connection;
 pub(crate) use limits::RedisLimits;
@@ -31,17 +33,23 @@ struct Parts {
     connection: Arc<Connection>,
     scripts: Scripts,
     mirror: Answers,
-    /// Tells the feed that the set of watched answers has changed.
+    users: Users,
+    /// Tells the feed that the set of what is watched has changed.
     changed: Arc<Notify>,
+    /// Tells the same of users to who says that they are present.
+    came_or_went: Arc<Notify>,
     _feed: AbortOnDropHandle<()>,
+    _presence: AbortOnDropHandle<()>,
 }
 
 /// Held by a reader; when it goes, the feed looks whether anybody still reads.
-pub(crate) struct Subscription(Arc<Notify>);
+pub(crate) struct Subscription(Vec<Arc<Notify>>);
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.0.notify_one();
+        for watched in &self.0 {
+            watched.notify_one();
+        }
     }
 }
 
@@ -49,21 +57,33 @@ impl RedisLive {
     pub(crate) fn connect(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
         let connection = Arc::new(Connection::new(url, config)?);
         let mirror = Answers::new(config);
-        let changed = Arc::new(Notify::new());
+        let users = Users::default();
+        let (changed, came_or_went) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let feed = feed::Feed {
             connection: Arc::clone(&connection),
             mirror: mirror.clone(),
+            users: users.clone(),
             changed: Arc::clone(&changed),
             timeout: config.timeout,
         };
         let feed = AbortOnDropHandle::new(TaskTracker::new().spawn(feed.run()));
+        let saying = presence::keep_saying(
+            Arc::clone(&connection),
+            users.clone(),
+            Arc::clone(&came_or_went),
+            fresh_identity(),
+        );
+        let presence = AbortOnDropHandle::new(TaskTracker::new().spawn(saying));
         Ok(Self(Arc::new(Parts {
             config,
             connection,
             scripts: Scripts::new(),
             mirror,
+            users,
             changed,
+            came_or_went,
             _feed: feed,
+            _presence: presence,
         })))
     }
 
@@ -116,7 +136,34 @@ impl RedisLive {
     pub(crate) fn follow(&self, id: MessageId, from: Position) -> Follower {
         let answer = self.0.mirror.watch(id);
         self.0.changed.notify_one();
-        Follower::new(answer, from, Some(Subscription(Arc::clone(&self.0.changed))))
+        Follower::new(answer, from, Some(Subscription(vec![Arc::clone(&self.0.changed)])))
+    }
+
+    pub(crate) fn users(&self) -> &Users {
+        &self.0.users
+    }
+
+    pub(crate) fn watch_user(&self, user: UserId) -> UserWatch {
+        let signals = self.0.users.watch(user);
+        let told = [&self.0.changed, &self.0.came_or_went];
+        told.iter().for_each(|watched| watched.notify_one());
+        UserWatch::new(signals, Some(Subscription(told.map(Arc::clone).into())))
+    }
+
+    pub(crate) async fn tell_user(&self, user: UserId, signal: Signal) -> Result<(), LiveUnavailable> {
+        let mut publish = ::redis::cmd("PUBLISH");
+        publish.arg(scripts::user_channel(user)).arg(signal.encode());
+        let published = self
+            .0
+            .connection
+            .call(async |connection| publish.query_async::<i64>(connection).await);
+        published.await.map(|_| ()).map_err(|_| LiveUnavailable)
+    }
+
+    pub(crate) async fn is_present(&self, user: UserId) -> Result<bool, LiveUnavailable> {
+        presence::is_present(&self.0.connection, user)
+            .await
+            .map_err(|_| LiveUnavailable)
     }
 
     pub(crate) async fn ping(&self) -> Result<(), LiveUnavailable> {
@@ -145,4 +192,11 @@ impl RedisLive {
 
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs().max(1)
+}
+
+/// A name no other process has.
+fn fresh_identity() -> String {
+    #[expect(clippy::disallowed_methods, reason = "a name needs no secrecy and no reproduction")]
+    let name: u64 = rand::RngExt::random(&mut rand::rng());
+    format!("{name:016x}")
 }

@@ -4,8 +4,8 @@
 //! Published: `w` (the whole has changed: read it), `a <fence> <offset> <text>`, `e <fence>`.
 
 use ::redis::{FromRedisValue, ParsingError, Script, ScriptInvocation, Value};
-use cura_domain::MessageId;
 use cura_domain::answer::{Bases, Fence};
+use cura_domain::{MessageId, UserId};
 
 use crate::AppendError;
 use crate::answers::Answer;
@@ -111,12 +111,38 @@ pub(crate) fn text_key(id: MessageId) -> String {
     format!("cura:answer:{{{id}}}:text")
 }
 
-pub(crate) fn channel(id: MessageId) -> String {
+fn channel(id: MessageId) -> String {
     format!("cura:answer:{{{id}}}")
 }
 
+/// Where the connections of a user are told.
+pub(crate) fn user_channel(user: UserId) -> String {
+    format!("cura:user:{{{user}}}")
+}
+
+/// What a channel belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Channel {
+    Answer(MessageId),
+    User(UserId),
+}
+
+impl Channel {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Answer(id) => channel(id),
+            Self::User(user) => user_channel(user),
+        }
+    }
+
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        let user = || name.strip_prefix("cura:user:{")?.strip_suffix('}')?.parse().ok();
+        id_of(name).map(Self::Answer).or_else(|| user().map(Self::User))
+    }
+}
+
 /// The answer a channel belongs to.
-pub(crate) fn id_of(channel: &str) -> Option<MessageId> {
+fn id_of(channel: &str) -> Option<MessageId> {
     channel.strip_prefix("cura:answer:{")?.strip_suffix('}')?.parse().ok()
 }
 

@@ -1,0 +1,100 @@
+//! `/chat/ws/{conversation_id}`: one conversation on a WebSocket (RFC 6455). The events are those of `/events`, in the same
+//! order and with the same cursors; a client may also say something.
+//!
+//! One task a socket, which reads no faster than it acts and takes no event before the last one has left: a slow reader
+//! gets fewer, bigger chunks, and costs no memory.
+
+mod command;
+mod flood;
+mod talk;
+
+use cura_app::App;
+use cura_domain::ConversationId;
+use poem::Request;
+use poem::web::Data;
+use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket, WebSocketConfig};
+use poem_openapi::OpenApi;
+use poem_openapi::param::{Path, Query};
+
+use crate::Tag;
+use crate::caller::bearer_of;
+use crate::closing::Closing;
+use crate::event_stream::read_cursor;
+use crate::limits::Turn;
+use crate::problem::Problem;
+use talk::{Opening, Talk};
+
+/// The longest frame and message, in bytes, as the contract says.
+const MAX_FRAME: usize = 64 * 1024;
+/// What is read at once, and kept for it: most sockets are silent most of the time.
+const READ_BUFFER: usize = 2 * 1024;
+/// The most that waits to be written before the writer waits; larger than any event but a whole answer.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+pub(crate) struct SocketApi;
+
+#[OpenApi(tag = "Tag::Chat")]
+impl SocketApi {
+    /// Talk in a conversation, on a WebSocket
+    ///
+    /// Every text frame from the server is an `Event` as JSON; one that moves the cursor carries it as `cursor`, for
+    /// `?after=`. A client sends `{"type": "message", "content", "client_message_id"?, "on_busy"?}`,
+    /// `{"type": "cancel", "message_id"}`, `{"type": "typing", "is_typing"}`, `{"type": "read", "message_id"}`,
+    /// `{"type": "auth", "token"}` with a fresh access token before the old one expires, and `{"type": "ping"}`. Signed in by
+    /// `Authorization`, `?ticket=` or `?token=`. Close codes: 1007 not UTF-8, 1008 too many frames or too slow a reader, 1009
+    /// a frame over 64 KiB, 1012 the server restarts (reconnect), 4401 not signed in (any more), 4404 not your conversation.
+    #[oai(path = "/chat/ws/:conversation_id", method = "get", operation_id = "openSocket")]
+    #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
+    async fn open(
+        &self,
+        app: Data<&App>,
+        turn: &Turn,
+        closing: Data<&Closing>,
+        request: &Request,
+        websocket: WebSocket,
+        conversation_id: Path<i64>,
+        /// A ticket from `/auth/ticket`.
+        ticket: Query<Option<String>>,
+        /// An access token, for clients that can do nothing else.
+        token: Query<Option<String>>,
+        /// The cursor of the last event that was seen.
+        after: Query<Option<String>>,
+    ) -> Result<BoxWebSocketUpgraded, Problem> {
+        let cursor = read_cursor(after.0)?;
+        let bearer = bearer_of(request).map(str::to_owned).or(token.0);
+        let caller = match (bearer, ticket.0) {
+            (Some(token), _) => Some(app.authenticate(&token).await),
+            (None, Some(ticket)) => Some(app.use_ticket(&ticket).await),
+            (None, None) => None,
+        };
+        let opening = match caller.transpose().map_err(Problem::from) {
+            Ok(Some(caller)) => {
+                turn.of_caller(caller).await?;
+                Opening::Signed(caller)
+            }
+            // A browser shows its page no status, so what is wrong is said in the closing.
+            Ok(None) => Opening::Refused(Problem::not_signed_in()),
+            Err(problem) => Opening::Refused(problem),
+        };
+        let talk = Talk {
+            app: app.clone(),
+            turn: turn.clone(),
+            closing: closing.clone(),
+            conversation: ConversationId(conversation_id.0),
+            cursor,
+        };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(WRITE_BUFFER + 4 * 1024 * 1024)
+            .max_frame_size(Some(MAX_FRAME))
+            .max_message_size(Some(MAX_FRAME));
+        let open = closing.open_socket();
+        let upgraded = websocket.config(config).on_upgrade(move |socket| async move {
+            // On the heap: most of a socket's life is waiting.
+            Box::pin(talk.run(socket, opening)).await;
+            drop(open);
+        });
+        Ok(upgraded.boxed())
+    }
+}

@@ -1,0 +1,160 @@
+//! What a client may say on a socket.
+
+use cura_app::chat::{Ask, AskForAnswer, OnBusy};
+use cura_domain::ConversationId;
+use cura_domain::idempotency::IdempotencyKey;
+use cura_domain::message::MessageText;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::events::ErrorEvent;
+
+/// A frame that was understood.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Command {
+    Message(Saying),
+    Cancel { message_id: i64 },
+    Typing { is_typing: bool },
+    Read { message_id: i64 },
+    Auth { token: String },
+    Ping {},
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Saying {
+    content: String,
+    #[serde(default)]
+    pub(super) client_message_id: Option<String>,
+    #[serde(default)]
+    attachments: Vec<i64>,
+    #[serde(default)]
+    on_busy: OnBusyWord,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OnBusyWord {
+    #[default]
+    Reject,
+    Interrupt,
+    Queue,
+}
+
+const KNOWN: [&str; 6] = ["message", "cancel", "typing", "read", "auth", "ping"];
+
+impl Command {
+    /// Reads a frame.
+    pub(super) fn read(frame: &str) -> Result<Self, ErrorEvent> {
+        let refuse = |code: &str, detail: &str| ErrorEvent {
+            detail: detail.to_owned(),
+            ..ErrorEvent::new(code)
+        };
+        let value: Value =
+            serde_json::from_str(frame).map_err(|_| refuse("malformed_frame", "The frame is not a JSON object."))?;
+        let Some(kind) = value.get("type").and_then(Value::as_str) else {
+            return Err(refuse("malformed_frame", "The frame has no `type`."));
+        };
+        if !KNOWN.contains(&kind) {
+            return Err(refuse("unknown_type", "There is no frame of this type."));
+        }
+        let name = value
+            .get("client_message_id")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        // serde's own words may repeat what was sent.
+        serde_json::from_value(value).map_err(|_| ErrorEvent {
+            client_message_id: name,
+            ..refuse("invalid_frame", "A field of the frame is missing or of the wrong type.")
+        })
+    }
+}
+
+impl Saying {
+    /// What is to be answered, checked.
+    pub(super) fn wish(self, conversation: ConversationId) -> Result<AskForAnswer, ErrorEvent> {
+        let refuse = |code: &str, detail: String| ErrorEvent {
+            detail,
+            client_message_id: self.client_message_id.clone(),
+            ..ErrorEvent::new(code)
+        };
+        if !self.attachments.is_empty() {
+            return Err(refuse("not_supported", "Attachments are not available yet.".to_owned()));
+        }
+        let key = self.client_message_id.as_deref().map(IdempotencyKey::new).transpose();
+        let key = key.map_err(|error| refuse("invalid_client_message_id", format!("client_message_id {error}")))?;
+        let text = MessageText::new(self.content.clone())
+            .map_err(|error| refuse("invalid_content", format!("content {error}")))?;
+        Ok(AskForAnswer {
+            ask: Ask::Say {
+                conversation: Some(conversation),
+                text,
+            },
+            on_busy: match self.on_busy {
+                OnBusyWord::Reject => OnBusy::Reject,
+                OnBusyWord::Interrupt => OnBusy::Interrupt,
+                OnBusyWord::Queue => OnBusy::Queue,
+            },
+            key,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_a_word_and_without_its_own() {
+        for (frame, code) in [
+            ("", "malformed_frame"),
+            ("[]", "malformed_frame"),
+            ("{\"type\":1}", "malformed_frame"),
+            ("{\"type\":\"secret\"}", "unknown_type"),
+            ("{\"type\":\"message\"}", "invalid_frame"),
+            ("{\"type\":\"message\",\"content\":[\"secret\"]}", "invalid_frame"),
+            ("{\"type\":\"cancel\",\"message_id\":\"secret\"}", "invalid_frame"),
+            (
+                "{\"type\":\"message\",\"content\":\"x\",\"on_busy\":\"secret\"}",
+                "invalid_frame",
+            ),
+        ] {
+            let refused = Command::read(frame).map(|_| ()).unwrap_err();
+            assert_eq!(refused.code, code, "{frame}");
+            assert!(!refused.detail.contains("secret"), "{}", refused.detail);
+        }
+        assert!(matches!(
+            Command::read("{\"type\":\"ping\",\"more\":1}"),
+            Ok(Command::Ping {})
+        ));
+    }
+
+    #[test]
+    fn a_refused_message_is_named_by_its_sender() {
+        let refused = |frame: &str| match Command::read(frame) {
+            Ok(Command::Message(saying)) => saying.wish(ConversationId(1)).map(|_| ()).unwrap_err(),
+            Ok(_) => unreachable!("a message"),
+            Err(refused) => refused,
+        };
+        for (frame, code) in [
+            (
+                r#"{"type":"message","content":" ","client_message_id":"a"}"#,
+                "invalid_content",
+            ),
+            (
+                r#"{"type":"message","content":1,"client_message_id":"a"}"#,
+                "invalid_frame",
+            ),
+            (
+                r#"{"type":"message","content":"x","attachments":[1],"client_message_id":"a"}"#,
+                "not_supported",
+            ),
+        ] {
+            let refused = refused(frame);
+            assert_eq!(
+                (refused.code.as_str(), refused.client_message_id.as_deref()),
+                (code, Some("a"))
+            );
+        }
+    }
+}

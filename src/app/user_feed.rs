@@ -1,0 +1,498 @@
+//! Everything that happens to a user, on one cursor: what the log says, and the texts of running answers. From any server,
+//! from any place, nothing twice and nothing missing.
+//!
+//! The log is the truth; signals only say that it is worth a look, and every ten seconds it is looked at anyway. The end of
+//! an answer is told when the log tells it, so that a cursor never stands beyond an end its reader has not seen.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cura_domain::answer::{Fence, Position};
+use cura_domain::cursor::Cursor;
+use cura_domain::message::{MessageStatus, Role};
+use cura_domain::{ConversationId, MessageId};
+use cura_live::{Signal, UserWatch};
+use cura_store::conversations::Conversation;
+use cura_store::events::{Event, Logged, Standing};
+use cura_store::messages::Message;
+use cura_store::{StoreError, conversations, events, in_time, messages};
+use futures_util::future::select_all;
+use tokio::time::Instant;
+
+use crate::follow::{AnswerEvent, AnswerFollower};
+use crate::{App, Caller};
+
+/// Events read at once.
+const PAGE: i64 = 50;
+/// How long a log that cannot be read is left alone, at least; connections spread over twice that.
+const PAUSE_MS: u64 = 1000;
+/// How long somebody who types and says nothing more is taken to type.
+const TYPING: Duration = Duration::from_secs(6);
+/// How often the log is looked at although nothing was announced.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Users looked after in one statement.
+const BATCH: usize = 1000;
+
+/// Something a user's connection is told.
+#[derive(Debug, Clone)]
+pub enum UserEvent {
+    /// A message was said, or an answer asked for: as it was then.
+    Message(Box<Message>),
+    /// Something about an answer; its end, too.
+    Answer(MessageId, AnswerEvent),
+    /// A conversation as it is now; `None` when it was deleted.
+    Conversation(ConversationId, Option<Box<Conversation>>),
+    /// The user has read as far as this message.
+    Read(ConversationId, MessageId),
+    /// Somebody types, or has stopped.
+    Typing(ConversationId, Role, bool),
+    /// An archive of everything is ready.
+    Export(serde_json::Value),
+    /// The cursor is of no use: reload, and go on from here.
+    Resync(Resync),
+}
+
+/// Why a cursor is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resync {
+    /// It is older than the log.
+    TooOld,
+    /// It is from elsewhere, or from a future that did not come.
+    Unknown,
+}
+
+/// An event, and the cursor after it if it moves it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What happened.
+    pub event: UserEvent,
+    /// Where the connection stands now.
+    pub cursor: Option<Arc<str>>,
+}
+
+/// One connection's view of everything that happens to its user, or of one conversation.
+pub struct UserFeed {
+    app: App,
+    caller: Caller,
+    only: Option<ConversationId>,
+    signals: UserWatch,
+    /// Our own name among the user's connections.
+    origin: u64,
+    cursor: Cursor,
+    running: Vec<AnswerFollower>,
+    /// Answers that are over, and whose end the log has not told yet.
+    over: Vec<Message>,
+    ready: VecDeque<Told>,
+    look: bool,
+    look_at: Option<Instant>,
+    typing: Vec<(ConversationId, Instant)>,
+}
+
+impl App {
+    /// Everything that happens to the caller from `cursor` on, or from now on; only in one conversation, if one is named,
+    /// which the caller has been found to own.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn user_feed(
+        &self,
+        caller: Caller,
+        only: Option<ConversationId>,
+        cursor: Option<Cursor>,
+    ) -> Result<UserFeed, StoreError> {
+        // Listened to before anything is read, so that what happens in between is not lost.
+        let signals = self.0.live.watch_user(caller.user);
+        let resumed = cursor.is_some();
+        let mut cursor = match cursor {
+            Some(cursor) => cursor,
+            None => standing_cursor(self.standing(caller, only).await?),
+        };
+        let mut feed = UserFeed {
+            app: self.clone(),
+            caller,
+            only,
+            signals,
+            origin: u64::from_ne_bytes(self.0.entropy.bytes()),
+            cursor: Cursor::default(),
+            running: Vec::new(),
+            over: Vec::new(),
+            ready: VecDeque::new(),
+            look: resumed,
+            look_at: None,
+            typing: Vec::new(),
+        };
+        feed.running = feed.followers_of(&mut cursor).await?;
+        feed.cursor = cursor;
+        Ok(feed)
+    }
+
+    async fn standing(&self, caller: Caller, only: Option<ConversationId>) -> Result<Standing, StoreError> {
+        in_time(async { events::standing(&mut *self.connection().await?, caller.user, only).await }).await
+    }
+
+    /// Tells the caller's other connections that they type here, or have stopped.
+    pub async fn tell_typing(&self, caller: Caller, conversation: ConversationId, is_typing: bool, origin: u64) {
+        let signal = Signal::Typing {
+            conversation,
+            is_typing,
+            origin,
+        };
+        if let Err(error) = self.0.live.tell_user(caller.user, signal).await {
+            tracing::debug!(%error, "that somebody types could not be told");
+        }
+    }
+
+    /// Makes every connection look at the log now and then, whoever announced what; runs until dropped. One per server.
+    pub async fn keep_looking_at_logs(self) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            heartbeat.tick().await;
+            for users in self.0.live.users_here().chunks(BATCH) {
+                let last = in_time(async { events::last_of(&mut *self.connection().await?, users).await });
+                match last.await {
+                    Ok(last) => {
+                        for (user, seq) in last {
+                            self.0.live.tell_user_here(user, Signal::Logged(seq));
+                        }
+                    }
+                    Err(error) => tracing::debug!(%error, "looking at the logs failed"),
+                }
+            }
+        }
+    }
+}
+
+fn standing_cursor(standing: Standing) -> Cursor {
+    Cursor {
+        seq: standing.seq,
+        running: standing.running.into_iter().map(|id| (id, Position::START)).collect(),
+    }
+}
+
+impl UserFeed {
+    /// Where the connection stands.
+    pub fn cursor(&self) -> String {
+        self.cursor.to_string()
+    }
+
+    /// This connection's own name: what it says itself, it is not told.
+    pub fn origin(&self) -> u64 {
+        self.origin
+    }
+
+    /// The next event; waits for it. Safe to cancel: nothing is lost.
+    pub async fn next(&mut self) -> Told {
+        loop {
+            if let Some(told) = self.ready.pop_front() {
+                return told;
+            }
+            if self.look {
+                if let Some(at) = self.look_at {
+                    tokio::time::sleep_until(at).await;
+                    self.look_at = None;
+                }
+                if let Err(error) = self.read_log().await {
+                    tracing::debug!(%error, "reading a log failed");
+                    let pause = Duration::from_millis(PAUSE_MS + self.origin % PAUSE_MS);
+                    self.look_at = Some(Instant::now() + pause);
+                }
+                continue;
+            }
+            let typing_ends = self.typing.iter().map(|(_, until)| *until).min();
+            tokio::select! {
+                signal = self.signals.next() => self.hear(signal),
+                (at, event) = next_of(&mut self.running) => self.pass_on(at, event),
+                () = sleep_until(typing_ends) => self.end_typing(),
+            }
+        }
+    }
+
+    fn hear(&mut self, signal: Signal) {
+        match signal {
+            Signal::Logged(seq) => self.look |= seq > self.cursor.seq,
+            Signal::Look => self.look = true,
+            Signal::Typing {
+                conversation,
+                is_typing,
+                origin,
+            } => {
+                if origin == self.origin || self.only.is_some_and(|only| only != conversation) {
+                    return;
+                }
+                self.typing.retain(|(typed, _)| *typed != conversation);
+                if is_typing {
+                    self.typing.push((conversation, Instant::now() + TYPING));
+                }
+                self.tell_passing(UserEvent::Typing(conversation, Role::User, is_typing));
+            }
+        }
+    }
+
+    /// Whoever has not said for a while that they type has stopped.
+    fn end_typing(&mut self) {
+        let now = Instant::now();
+        let (over, still) = self.typing.iter().partition(|(_, until)| *until <= now);
+        self.typing = still;
+        let over: Vec<(ConversationId, Instant)> = over;
+        for (conversation, _) in over {
+            self.tell_passing(UserEvent::Typing(conversation, Role::User, false));
+        }
+    }
+
+    /// Passes on what an answer's follower has seen.
+    fn pass_on(&mut self, at: usize, event: Option<AnswerEvent>) {
+        match event {
+            Some(AnswerEvent::Ended { message, .. }) => {
+                // What is missing of its text was passed on before; the log tells that it is over.
+                self.running.swap_remove(at);
+                self.over.push(*message);
+                self.look = true;
+            }
+            Some(AnswerEvent::Gone { .. }) | None => {
+                let follower = self.running.swap_remove(at);
+                self.cursor.running.remove(&follower.answer());
+                self.look = true;
+            }
+            Some(event) => {
+                let (id, position) = (self.running[at].answer(), event.position());
+                self.tell_answer(id, position, event);
+            }
+        }
+    }
+
+    fn tell_answer(&mut self, id: MessageId, position: Position, event: AnswerEvent) {
+        self.cursor.running.insert(id, position);
+        self.tell(UserEvent::Answer(id, event));
+    }
+
+    /// Follows the answers a cursor names, as far as they are running; what it may not name is struck out.
+    async fn followers_of(&self, cursor: &mut Cursor) -> Result<Vec<AnswerFollower>, StoreError> {
+        if cursor.running.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<MessageId> = cursor.running.keys().copied().collect();
+        let found =
+            in_time(async { messages::list_owned(&mut *self.app.connection().await?, self.caller.user, &ids).await });
+        let found = found.await?;
+        let ours = |message: &Message| {
+            let here = self.only.is_none_or(|only| only == message.conversation_id);
+            message.role == Role::Assistant && here
+        };
+        cursor
+            .running
+            .retain(|id, _| found.iter().any(|message| message.id == *id && ours(message)));
+        let mut followers = Vec::new();
+        for message in found {
+            // One that is over has its end in the log.
+            if let Some(position) = cursor.running.get(&message.id)
+                && message.status == MessageStatus::Sending
+            {
+                followers.push(self.app.follow_read(self.caller, message, *position));
+            }
+        }
+        Ok(followers)
+    }
+
+    /// Reads a page of the log and tells it. Changes nothing unless all of it could be read.
+    async fn read_log(&mut self) -> Result<(), StoreError> {
+        let (user, seq) = (self.caller.user, self.cursor.seq);
+        let page = in_time(async {
+            let mut connection = self.app.connection().await?;
+            let mut rows = events::list_after(&mut connection, user, seq, PAGE).await?;
+            if rows.is_empty() {
+                let standing = events::standing(&mut connection, user, self.only).await?;
+                if standing.seq == seq {
+                    return Ok::<_, StoreError>(Ok((rows, Vec::new(), Vec::new())));
+                }
+                // Written between the two looks, or not there any more.
+                rows = events::list_after(&mut connection, user, seq, PAGE).await?;
+                if rows.is_empty() {
+                    let reason = if standing.seq < seq {
+                        Resync::Unknown
+                    } else {
+                        Resync::TooOld
+                    };
+                    return Ok(Err((reason, standing)));
+                }
+            }
+            if rows.first().is_some_and(|row| row.seq != seq + 1) {
+                return Ok(Err((
+                    Resync::TooOld,
+                    events::standing(&mut connection, user, self.only).await?,
+                )));
+            }
+            rows.iter_mut()
+                .filter(|row| self.only.is_some() && row.event.conversation() != self.only)
+                .for_each(|row| row.event = Event::Unknown);
+            let said: Vec<MessageId> = rows.iter().filter_map(|row| message_of(&row.event)).collect();
+            let changed: Vec<ConversationId> = rows.iter().filter_map(|row| changed_in(&row.event)).collect();
+            let said = if said.is_empty() {
+                Vec::new()
+            } else {
+                messages::list_owned(&mut connection, user, &said).await?
+            };
+            let changed = if changed.is_empty() {
+                Vec::new()
+            } else {
+                conversations::list_owned(&mut connection, user, &changed).await?
+            };
+            Ok(Ok((rows, said, changed)))
+        });
+        match page.await? {
+            Ok((rows, said, changed)) => {
+                self.look = rows.len() == usize::try_from(PAGE).unwrap_or(usize::MAX);
+                for row in rows {
+                    self.tell_row(row, &said, &changed);
+                }
+                if !self.look {
+                    self.tell_what_is_over();
+                }
+            }
+            Err((reason, standing)) => self.resync(reason, standing).await?,
+        }
+        Ok(())
+    }
+
+    fn tell_row(&mut self, row: Logged, said: &[Message], changed: &[Conversation]) {
+        let find = |id: MessageId| said.iter().find(|message| message.id == id).cloned();
+        match row.event {
+            Event::Message(_, id) => {
+                self.cursor.seq = row.seq;
+                // Deleted since, with its conversation: that is told by an event of its own.
+                let Some(message) = find(id) else { return };
+                if message.role == Role::Assistant {
+                    self.cursor.running.insert(id, Position::START);
+                    let asked = message.as_asked();
+                    if message.status == MessageStatus::Sending {
+                        self.running
+                            .push(self.app.follow_read(self.caller, message, Position::START));
+                    }
+                    self.tell(UserEvent::Message(Box::new(asked)));
+                } else {
+                    self.tell(UserEvent::Message(Box::new(message)));
+                }
+            }
+            Event::Ended(_, id) => match find(id) {
+                Some(message) => self.tell_end(message, row.seq),
+                None => {
+                    self.cursor.running.remove(&id);
+                    self.cursor.seq = row.seq;
+                }
+            },
+            Event::Conversation(id) => {
+                self.cursor.seq = row.seq;
+                let found = changed.iter().find(|conversation| conversation.id == id);
+                self.tell(UserEvent::Conversation(id, found.cloned().map(Box::new)));
+            }
+            Event::Read(conversation, message) => {
+                self.cursor.seq = row.seq;
+                self.tell(UserEvent::Read(conversation, message));
+            }
+            Event::Export(payload) => {
+                self.cursor.seq = row.seq;
+                self.tell(UserEvent::Export(payload));
+            }
+            Event::Unknown => self.cursor.seq = row.seq,
+        }
+    }
+
+    /// Tells what is missing of an answer that is over, and then that it is; the log says so at `seq`.
+    fn tell_end(&mut self, message: Message, seq: i64) {
+        let id = message.id;
+        self.over.retain(|over| over.id != id);
+        let position = self.cursor.running.get(&id).copied().unwrap_or(Position::START);
+        // What it had seen and not told yet is seen again.
+        self.running.retain(|follower| follower.answer() != id);
+        let mut follower = self.app.follow_read(self.caller, message, position);
+        for event in follower.take_ready() {
+            match event {
+                AnswerEvent::Ended { .. } => {
+                    self.cursor.seq = seq;
+                    self.cursor.running.remove(&id);
+                    self.tell(UserEvent::Answer(id, event));
+                }
+                event => {
+                    let position = event.position();
+                    self.tell_answer(id, position, event);
+                }
+            }
+        }
+    }
+
+    /// Answers that are over although the log does not tell it: their cursor was made up, or older than the log.
+    fn tell_what_is_over(&mut self) {
+        for message in std::mem::take(&mut self.over) {
+            let seq = self.cursor.seq;
+            self.tell_end(message, seq);
+        }
+    }
+
+    async fn resync(&mut self, reason: Resync, standing: Standing) -> Result<(), StoreError> {
+        let mut cursor = standing_cursor(standing);
+        self.running = self.followers_of(&mut cursor).await?;
+        self.cursor = cursor;
+        self.over.clear();
+        self.look = false;
+        self.tell(UserEvent::Resync(reason));
+        Ok(())
+    }
+
+    fn tell(&mut self, event: UserEvent) {
+        let typing = typing_of(&event);
+        let cursor = Some(self.cursor.to_string().into());
+        self.ready.push_back(Told { event, cursor });
+        if let Some(typing) = typing {
+            self.tell_passing(typing);
+        }
+    }
+
+    /// Tells what moves no cursor.
+    fn tell_passing(&mut self, event: UserEvent) {
+        self.ready.push_back(Told { event, cursor: None });
+    }
+}
+
+/// Cura types while it writes.
+fn typing_of(event: &UserEvent) -> Option<UserEvent> {
+    match event {
+        UserEvent::Answer(_, AnswerEvent::Ended { message, .. }) => {
+            Some(UserEvent::Typing(message.conversation_id, Role::Assistant, false))
+        }
+        UserEvent::Message(message) if message.role == Role::Assistant && message.attempt == Fence(0) => {
+            Some(UserEvent::Typing(message.conversation_id, Role::Assistant, true))
+        }
+        _ => None,
+    }
+}
+
+const fn message_of(event: &Event) -> Option<MessageId> {
+    match event {
+        Event::Message(_, id) | Event::Ended(_, id) => Some(*id),
+        _ => None,
+    }
+}
+
+const fn changed_in(event: &Event) -> Option<ConversationId> {
+    match event {
+        Event::Conversation(id) => Some(*id),
+        _ => None,
+    }
+}
+
+/// What the first of these answers to have something new has, and which it is.
+async fn next_of(running: &mut [AnswerFollower]) -> (usize, Option<AnswerEvent>) {
+    if running.is_empty() {
+        return std::future::pending().await;
+    }
+    let (event, at, _) = select_all(running.iter_mut().map(|follower| Box::pin(follower.next()))).await;
+    (at, event)
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
