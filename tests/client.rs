@@ -94,6 +94,11 @@ impl Client {
         }
     }
 
+    /// `http://127.0.0.1:…`
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// A request, signed if we are signed in.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));

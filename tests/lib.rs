@@ -10,6 +10,7 @@ pub mod program;
 pub mod provider;
 pub mod proxy;
 pub mod redis;
+pub mod socket;
 
 pub use client::{Client, Event, Reply};
 pub use cura::{Cura, CuraBuilder};
@@ -19,3 +20,4 @@ pub use program::Program;
 pub use provider::{ScriptedProvider, Step};
 pub use proxy::Proxy;
 pub use redis::TestRedis;
+pub use socket::Socket;

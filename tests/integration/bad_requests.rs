@@ -109,7 +109,8 @@ async fn routes_that_take_no_body_survive_every_body() {
     let mut people = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            if operation.get("requestBody").is_some() {
+            // A stream without an end has no answer to wait for.
+            if operation.get("requestBody").is_some() || path == "/events" {
                 continue;
             }
             // A person of its own for each: some of these end sessions.
@@ -186,10 +187,9 @@ async fn every_route_that_needs_a_token_says_so_before_anything_else() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             if operation["security"].as_array().is_none_or(Vec::is_empty) {
-                assert!(
-                    path.starts_with("/auth") || path.starts_with("/health"),
-                    "{path} is open"
-                );
+                // A socket says in its closing who is not signed in: a browser shows its page no status.
+                let open = ["/auth", "/health", "/chat/ws"];
+                assert!(open.iter().any(|open| path.starts_with(open)), "{path} is open");
                 continue;
             }
             closed += 1;

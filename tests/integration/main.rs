@@ -25,5 +25,6 @@ mod queue;
 mod sending;
 mod sessions;
 mod silence;
+mod sockets;
 mod strangers;
 mod streaming;

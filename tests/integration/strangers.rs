@@ -163,7 +163,8 @@ async fn every_operation_that_names_something_is_probed() {
         for (method, operation) in item.as_object().unwrap() {
             let schema = &operation["requestBody"]["content"];
             let names_in_body = schema.to_string().contains("SendMessageRequest");
-            if path.contains('{') || names_in_body {
+            // A socket closes with the same code for both: see sockets.rs.
+            if (path.contains('{') || names_in_body) && !path.starts_with("/chat/ws") {
                 named.insert((method.to_uppercase(), path.clone()));
             }
         }
