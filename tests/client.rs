@@ -49,6 +49,8 @@ pub struct Events {
     pub comments: usize,
     /// The headers of the answer.
     pub headers: HeaderMap,
+    /// The id of the last block that had one.
+    pub cursor: Option<String>,
 }
 
 impl Reply {
@@ -171,7 +173,19 @@ impl Client {
             buffer: Vec::new(),
             comments: 0,
             headers,
+            cursor: None,
         }))
+    }
+
+    /// Opens the stream of everything, from `cursor` on.
+    pub async fn watch(&self, cursor: Option<&str>) -> Events {
+        let mut request = self.request(Method::GET, "/events");
+        if let Some(cursor) = cursor {
+            request = request.header("Last-Event-ID", cursor);
+        }
+        self.events(request)
+            .await
+            .unwrap_or_else(|reply| panic!("{} {}", reply.status, reply.body))
     }
 
     /// Sends a message and opens the stream of its answer.
@@ -215,6 +229,9 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let frame = self.next_frame().await?;
+            if let Some(id) = frame.lines().find_map(|line| line.strip_prefix("id: ")) {
+                self.cursor = Some(id.to_owned());
+            }
             let field = |name: &str| {
                 frame
                     .lines()

@@ -11,6 +11,7 @@ pub mod provider;
 pub mod proxy;
 pub mod redis;
 pub mod socket;
+pub mod view;
 
 pub use client::{Client, Event, Reply};
 pub use cura::{Cura, CuraBuilder};
@@ -21,3 +22,4 @@ pub use provider::{ScriptedProvider, Step};
 pub use proxy::Proxy;
 pub use redis::TestRedis;
 pub use socket::Socket;
+pub use view::View;

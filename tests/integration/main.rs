@@ -11,6 +11,7 @@ mod context;
 mod conversations;
 mod crashes;
 mod erasing;
+mod events;
 mod failover;
 mod faults;
 mod limits;

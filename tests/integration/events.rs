@@ -1,0 +1,236 @@
+//! Everything that happens to a person, on one cursor, from any server.
+
+use std::time::{Duration, Instant};
+
+use cura_tests::provider::{Step, answer};
+use cura_tests::{Client, Cura, Event, ScriptedProvider, View, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const TOKENS: [&str; 4] = ["One ", "two ", "three ", "four"];
+
+async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
+    let provider = ScriptedProvider::saying(&TOKENS, apart).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    (cura, provider)
+}
+
+fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.name.as_str()).collect()
+}
+
+async fn without_waiting(client: &Client, body: &Value) -> Value {
+    let request = client.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
+    let sent = client.send(request.json(body)).await;
+    assert_eq!(sent.status, 202, "{}", sent.body);
+    sent.body
+}
+
+#[tokio::test]
+async fn everything_is_told_in_the_order_in_which_it_became_true() {
+    let (cura, _provider) = cura(Duration::from_millis(5)).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.watch(None).await;
+    somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    let mut seen = stream.until("complete").await;
+    seen.retain(|event| !["typing", "chunk"].contains(&event.name.as_str()));
+    assert_eq!(
+        names(&seen),
+        ["conversation", "message", "message", "start", "complete"]
+    );
+    assert_eq!(seen[0].data["conversation"]["title"], "Hi");
+    assert_eq!(seen[1].data["message"]["content"], "Hi");
+    assert!(seen.iter().all(|event| !event.id.is_empty()));
+    let header = |name: &str| stream.headers.get(name).unwrap().to_str().unwrap().to_owned();
+    assert_eq!(header("content-type"), "text/event-stream");
+    assert_eq!(header("cache-control"), "no-cache, no-transform");
+}
+
+#[tokio::test]
+async fn a_phone_that_slept_sends_one_cursor_and_is_right() {
+    let (cura, _provider) = cura(Duration::from_millis(20)).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.watch(None).await;
+    let mut view = View::default();
+    let sent = without_waiting(&somebody, &json!({ "content": "first" })).await;
+    for event in stream.until("chunk").await {
+        view.apply(&event.data);
+    }
+    let cursor = stream.cursor.clone().unwrap();
+    // Asleep, in the middle of a word: an answer ends, another one comes and goes, things are renamed and deleted.
+    drop(stream);
+    let path = format!("/chat/messages/{}", sent["assistant_message"]["id"]);
+    eventually("it is answered", async || {
+        (somebody.get(&path).await.body["status"] == "sent").then_some(())
+    })
+    .await;
+    somebody
+        .post(
+            "/chat/send",
+            &json!({ "content": "second", "conversation_id": sent["conversation_id"] }),
+        )
+        .await;
+    let made = somebody
+        .post("/conversations", &json!({ "title": "gone soon" }))
+        .await
+        .body;
+    somebody
+        .send(somebody.request(Method::DELETE, &format!("/conversations/{}", made["id"])))
+        .await;
+    let request = somebody.request(Method::PATCH, &format!("/conversations/{}", sent["conversation_id"]));
+    somebody.send(request.json(&json!({ "title": "renamed" }))).await;
+    let mut stream = somebody.watch(Some(&cursor)).await;
+    while view.titles.get(&sent["conversation_id"].as_i64().unwrap()) != Some(&Some("renamed".to_owned()))
+        || view.messages.values().filter(|shown| shown.status == "sent").count() < 4
+    {
+        view.apply(&stream.next().await.unwrap().data);
+    }
+    let texts: Vec<&str> = view.messages.values().map(|shown| shown.text.as_str()).collect();
+    assert_eq!(texts, ["first", "One two three four", "second", "One two three four"]);
+    assert_eq!((view.titles.len(), view.resyncs), (1, 0));
+}
+
+#[tokio::test]
+async fn every_event_can_be_the_last_one_somebody_saw() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.watch(None).await;
+    // The first block carries a cursor and no event.
+    let begin = loop {
+        let frame = stream.next_frame().await.unwrap();
+        if let Some(id) = frame.lines().find_map(|line| line.strip_prefix("id: ")) {
+            break id.to_owned();
+        }
+    };
+    somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    let seen = stream.until("complete").await;
+    let mut whole = View::default();
+    seen.iter().for_each(|event| whole.apply(&event.data));
+    let cursors = std::iter::once(begin).chain(seen.iter().map(|event| event.id.clone()));
+    for (at, cursor) in cursors.enumerate().filter(|(_, cursor)| !cursor.is_empty()) {
+        let mut view = View::default();
+        seen[..at].iter().for_each(|event| view.apply(&event.data));
+        let mut stream = somebody.watch(Some(&cursor)).await;
+        while view != whole {
+            view.apply(&stream.next().await.unwrap().data);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_too_old_or_from_elsewhere_is_told_to_reload() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    for n in 0..5 {
+        somebody
+            .post("/conversations", &json!({ "title": n.to_string() }))
+            .await;
+    }
+    sqlx::query("DELETE FROM events WHERE seq <= 3")
+        .execute(cura.database.pool())
+        .await
+        .unwrap();
+    for (cursor, reason) in [("1", "too_old"), ("99", "unknown"), ("9223372036854775807", "unknown")] {
+        let mut stream = somebody.watch(Some(cursor)).await;
+        let resync = stream.next().await.unwrap();
+        assert_eq!(
+            (resync.name.as_str(), &resync.data["reason"]),
+            ("resync", &json!(reason)),
+            "{cursor}"
+        );
+        assert_eq!(resync.id, "5", "and goes on from here");
+        somebody.post("/conversations", &json!({ "title": "more" })).await;
+        assert_eq!(stream.next().await.unwrap().name, "conversation");
+        sqlx::query("DELETE FROM events WHERE seq > 5")
+            .execute(cura.database.pool())
+            .await
+            .unwrap();
+        sqlx::query("UPDATE event_counters SET seq = 5")
+            .execute(cura.database.pool())
+            .await
+            .unwrap();
+    }
+    let mut stream = somebody.watch(Some("3")).await;
+    assert_eq!(stream.next().await.unwrap().id, "4", "what is still there is told");
+    for bad in ["x", "-1", "1_", "1_2-3"] {
+        let request = somebody.request(Method::GET, "/events").header("Last-Event-ID", bad);
+        let refused = somebody.events(request).await.err().unwrap();
+        assert_eq!(
+            (refused.status.as_u16(), refused.code()),
+            (400, "invalid_cursor"),
+            "{bad}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_names_somebody_elses_answer_shows_nothing_of_it() {
+    let provider = ScriptedProvider::start(|_, _| {
+        let mut steps = answer(&["a secret"], Duration::ZERO);
+        steps.truncate(3);
+        steps.push(Step::Hang);
+        steps
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let ann = cura.client().register("ann@example.com").await;
+    let sent = without_waiting(&ann, &json!({ "content": "Hi" })).await;
+    let bob = cura.client().register("bob@example.com").await;
+    let cursor = format!("0_{}-0.0", sent["assistant_message"]["id"]);
+    let mut stream = bob.watch(Some(&cursor)).await;
+    bob.post("/conversations", &json!({ "title": "Bob's" })).await;
+    let first = stream.next().await.unwrap();
+    assert_eq!((first.name.as_str(), first.id.as_str()), ("conversation", "1"));
+}
+
+#[tokio::test]
+async fn what_is_announced_to_nobody_is_found_by_looking() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.watch(None).await;
+    somebody.post("/conversations", &json!({ "title": "announced" })).await;
+    assert_eq!(stream.next().await.unwrap().data["conversation"]["title"], "announced");
+    // Written by somebody who cannot announce.
+    for write in [
+        "UPDATE event_counters SET seq = seq + 1",
+        "INSERT INTO events SELECT user_id, seq, 'conversation', '{\"conversation_id\": 1}', now() FROM event_counters",
+    ] {
+        sqlx::query(write).execute(cura.database.pool()).await.unwrap();
+    }
+    let begun = Instant::now();
+    assert_eq!(stream.next().await.unwrap().id, "2");
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session_and_with_its_token() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.watch(None).await;
+    stream.next_frame().await.unwrap();
+    let begun = Instant::now();
+    somebody.post("/auth/logout-all", &Value::Null).await;
+    let last = stream.rest().await.pop().unwrap();
+    assert_eq!(
+        (last.name.as_str(), &last.data["reason"]),
+        ("session_ended", &json!("signed_out"))
+    );
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let again = somebody
+        .events(somebody.request(Method::GET, "/events"))
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(again.status, 401);
+}
+
+#[tokio::test]
+async fn an_archive_that_is_ready_is_told() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.watch(None).await;
+    assert_eq!(somebody.get("/users/me/export").await.status, 202);
+    let told = stream.until("export").await.pop().unwrap();
+    assert_eq!(told.data["status"], "ready");
+    assert!(told.data["size"].as_i64().unwrap() > 0);
+}
