@@ -23,6 +23,7 @@ mod profile;
 mod programs;
 mod providers;
 mod queue;
+mod resume;
 mod sending;
 mod sessions;
 mod silence;

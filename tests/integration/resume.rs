@@ -1,0 +1,422 @@
+//! A person's view of everything, against a model: whatever happens between a worker, the log, the hints and a reader that
+//! is cut, falls behind or comes back with an old cursor, the view is the database in the end, and no event comes twice.
+
+use std::time::Duration;
+
+use cura_app::chat::{Ask, AskForAnswer, OnBusy};
+use cura_app::follow::AnswerEvent;
+use cura_app::user_feed::{Told, UserEvent, UserFeed};
+use cura_app::{App, Caller};
+use cura_bin::settings::Settings;
+use cura_bin::wiring;
+use cura_domain::answer::{Bases, Fence};
+use cura_domain::conversation::Title;
+use cura_domain::message::{FinishReason, MessageStatus, MessageText, Role, Usage};
+use cura_domain::{ConversationId, MessageId, SessionId, UserId};
+use cura_live::{Live, LiveConfig, Signal};
+use cura_providers::ai::Ai;
+use cura_store::answers::{self, End, Taken};
+use cura_store::{events, messages};
+use cura_tests::{TestDatabase, View};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Somebody asks, here or in a new conversation.
+    Ask { anew: bool },
+    /// The worker of a running answer writes this many letters.
+    Write { which: usize, letters: usize },
+    /// It saves what it has written.
+    Save { which: usize },
+    /// Another worker takes the answer over: where it was, or from its beginning.
+    TakeOver { which: usize, from_the_beginning: bool },
+    /// It becomes final; perhaps nobody is told.
+    End { which: usize, fails: bool, silently: bool },
+    /// `live` forgets a running answer.
+    Forget { which: usize },
+    /// A conversation is renamed.
+    Rename,
+    /// The reader reads this many events.
+    Read { events: usize },
+    /// The reader is cut, and goes on where it was.
+    Cut,
+    /// The reader comes back as it was this many events ago.
+    CutBack { events: usize },
+    /// Hints come that say nothing new.
+    OldHints,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = 0_usize..4;
+    prop_oneof![
+        3 => any::<bool>().prop_map(|anew| Step::Ask { anew }),
+        8 => (which.clone(), 1_usize..9).prop_map(|(which, letters)| Step::Write { which, letters }),
+        3 => which.clone().prop_map(|which| Step::Save { which }),
+        2 => (which.clone(), any::<bool>())
+            .prop_map(|(which, from_the_beginning)| Step::TakeOver { which, from_the_beginning }),
+        3 => (which.clone(), any::<bool>(), any::<bool>())
+            .prop_map(|(which, fails, silently)| Step::End { which, fails, silently }),
+        1 => which.prop_map(|which| Step::Forget { which }),
+        1 => Just(Step::Rename),
+        6 => (1_usize..6).prop_map(|events| Step::Read { events }),
+        2 => Just(Step::Cut),
+        2 => (1_usize..12).prop_map(|events| Step::CutBack { events }),
+        1 => Just(Step::OldHints),
+    ]
+}
+
+/// A running answer as its worker knows it.
+struct Running {
+    id: MessageId,
+    conversation: ConversationId,
+    fence: Fence,
+    bases: Bases,
+    text: String,
+}
+
+struct World {
+    app: App,
+    pool: PgPool,
+    live: Live,
+    caller: Caller,
+    conversation: Option<ConversationId>,
+    running: Vec<Running>,
+    written: usize,
+    feed: UserFeed,
+    view: View,
+    /// Where the reader was after each event that moved its cursor.
+    before: Vec<(String, View)>,
+}
+
+impl World {
+    async fn new(database: &TestDatabase) -> Self {
+        let pool = database.pool().clone();
+        let user: i64 = sqlx::query_scalar(
+            "INSERT INTO users (email, password_hash, created_at, updated_at) VALUES ('a@example.com', 'x', now(), now())
+             RETURNING id",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        let live = Live::in_process(LiveConfig::default());
+        let settings = Settings::from_environment().unwrap();
+        let app = wiring::app(&settings, pool.clone(), live.clone(), Ai::demo()).unwrap();
+        let caller = Caller {
+            user: UserId(user),
+            session: SessionId(1),
+            until: chrono::DateTime::<chrono::Utc>::MAX_UTC,
+        };
+        let feed = app.user_feed(caller, None, None).await.unwrap();
+        let before = vec![(feed.cursor(), View::default())];
+        Self {
+            app,
+            pool,
+            live,
+            caller,
+            conversation: None,
+            running: Vec::new(),
+            written: 0,
+            feed,
+            view: View::default(),
+            before,
+        }
+    }
+
+    async fn does(&mut self, step: Step) {
+        match step {
+            Step::Ask { anew } => self.ask(anew).await,
+            Step::Write { which, letters } => self.write(which, letters).await,
+            Step::Save { which } => {
+                if let Some(at) = self.at(which) {
+                    let answer = &self.running[at];
+                    let mut connection = self.pool.acquire().await.unwrap();
+                    let saved = answers::save_progress(
+                        &mut connection,
+                        answer.id,
+                        answer.fence,
+                        &answer.text,
+                        None,
+                        self.app.now(),
+                    );
+                    assert!(saved.await.unwrap());
+                }
+            }
+            Step::TakeOver {
+                which,
+                from_the_beginning,
+            } => self.take_over(which, from_the_beginning).await,
+            Step::End { which, fails, silently } => self.end(which, fails, silently).await,
+            Step::Forget { which } => {
+                if let Some(at) = self.at(which) {
+                    self.live.forget(self.running[at].id).await.unwrap();
+                }
+            }
+            Step::Rename => {
+                if let Some(conversation) = self.conversation {
+                    self.written += 1;
+                    let title = Title::new(&format!("title {}", self.written)).unwrap();
+                    let changed = self
+                        .app
+                        .update_conversation(self.caller, conversation, Some(&title), None);
+                    changed.await.unwrap();
+                }
+            }
+            Step::Read { events } => {
+                for _ in 0..events {
+                    let soon = tokio::time::timeout(Duration::from_millis(5), self.feed.next());
+                    let Ok(told) = soon.await else { break };
+                    self.sees(told);
+                }
+            }
+            Step::Cut => self.come_back(0).await,
+            Step::CutBack { events } => self.come_back(events).await,
+            Step::OldHints => {
+                for signal in [Signal::Look, Signal::Logged(1), Signal::Logged(0)] {
+                    self.live.tell_user(self.caller.user, signal).await.unwrap();
+                }
+            }
+        }
+    }
+
+    fn at(&self, which: usize) -> Option<usize> {
+        (!self.running.is_empty()).then(|| which % self.running.len())
+    }
+
+    async fn ask(&mut self, anew: bool) {
+        if self.running.len() >= 4 {
+            return;
+        }
+        self.written += 1;
+        let wish = AskForAnswer {
+            ask: Ask::Say {
+                conversation: self.conversation.filter(|_| !anew),
+                text: MessageText::new(format!("question {}", self.written)).unwrap(),
+            },
+            on_busy: OnBusy::Reject,
+            key: None,
+        };
+        if let Ok(started) = self.app.start_answer(self.caller, &wish).await {
+            self.conversation = Some(started.conversation);
+            let mut running = Running {
+                id: started.answer.id,
+                conversation: started.conversation,
+                fence: Fence(0),
+                bases: Bases::default(),
+                text: String::new(),
+            };
+            self.take(&mut running, false).await;
+            self.running.push(running);
+        }
+    }
+
+    /// What `jobs/taking.rs` does.
+    async fn take(&self, running: &mut Running, from_the_beginning: bool) {
+        let mut transaction = self.pool.begin().await.unwrap();
+        let taken = answers::take(&mut transaction, running.id, 0, self.app.now())
+            .await
+            .unwrap();
+        let Taken::Yes(taken) = taken else {
+            panic!("it is running: {taken:?}");
+        };
+        let shown = self.live.read(running.id).await.unwrap();
+        let mut text = match shown {
+            Some(shown) if shown.fence < taken.fence && shown.text.starts_with(&taken.text) => shown.text,
+            _ => taken.text.clone(),
+        };
+        if from_the_beginning {
+            text.clear();
+        }
+        (running.fence, running.bases) = (taken.fence, taken.bases);
+        if text != taken.text {
+            answers::rebase(&mut transaction, running.id, running.fence, &text)
+                .await
+                .unwrap();
+            *running.bases.0.last_mut().unwrap() = text.len() as u64;
+        }
+        transaction.commit().await.unwrap();
+        running.text = text;
+        let begun = self
+            .live
+            .begin(running.id, running.fence, &running.bases, &running.text);
+        begun.await.unwrap();
+    }
+
+    async fn write(&mut self, which: usize, letters: usize) {
+        let Some(at) = self.at(which) else { return };
+        self.written += 1;
+        let piece: String = format!("{:x}ü", self.written).repeat(letters);
+        let answer = &mut self.running[at];
+        let offset = answer.text.len() as u64;
+        answer.text.push_str(&piece);
+        if self.live.append(answer.id, answer.fence, offset, &piece).await.is_err() {
+            let restored = self.live.restore(answer.id, answer.fence, &answer.bases, &answer.text);
+            restored.await.unwrap();
+        }
+    }
+
+    async fn take_over(&mut self, which: usize, from_the_beginning: bool) {
+        let Some(at) = self.at(which) else { return };
+        let mut running = self.running.swap_remove(at);
+        self.take(&mut running, from_the_beginning).await;
+        self.running.push(running);
+    }
+
+    async fn end(&mut self, which: usize, fails: bool, silently: bool) {
+        let Some(at) = self.at(which) else { return };
+        let answer = self.running.swap_remove(at);
+        let end = End {
+            text: Some(&answer.text),
+            voice: Some(("test", "test")),
+            usage: Some(Usage {
+                input_tokens: 1,
+                output_tokens: 1,
+                estimated: false,
+            }),
+            ..if fails {
+                End::failed("generation_failed")
+            } else {
+                End {
+                    reason: Some(FinishReason::Stop),
+                    ..End::CANCELLED
+                }
+            }
+        };
+        let now = self.app.now();
+        let mut transaction = self.pool.begin().await.unwrap();
+        let ended = answers::end(&mut transaction, answer.id, Some(answer.fence), &end, now)
+            .await
+            .unwrap();
+        assert!(ended.is_some());
+        let happened = [events::Event::Ended(answer.conversation, answer.id)];
+        let seq = events::append(&mut transaction, self.caller.user, &happened, now)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        if !silently {
+            self.live.end(answer.id, answer.fence).await.unwrap();
+            self.live
+                .tell_user(self.caller.user, Signal::Logged(seq))
+                .await
+                .unwrap();
+        }
+    }
+
+    fn sees(&mut self, told: Told) {
+        self.view.apply(&as_an_app_gets_it(told.event));
+        if let Some(cursor) = told.cursor {
+            self.before.push((cursor.to_string(), self.view.clone()));
+        }
+    }
+
+    async fn come_back(&mut self, events_ago: usize) {
+        let keep = self.before.len().saturating_sub(events_ago).max(1);
+        self.before.truncate(keep);
+        let (cursor, view) = self.before.last().unwrap().clone();
+        self.view = view;
+        let cursor = Some(cursor.parse().unwrap());
+        self.feed = self.app.user_feed(self.caller, None, cursor).await.unwrap();
+    }
+
+    /// What the database says that an app should show.
+    async fn truth(&self) -> View {
+        let mut truth = View::default();
+        let mut connection = self.pool.acquire().await.unwrap();
+        let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM messages ORDER BY id")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        let ids: Vec<MessageId> = ids.into_iter().map(MessageId).collect();
+        for message in messages::list_owned(&mut connection, self.caller.user, &ids)
+            .await
+            .unwrap()
+        {
+            // Of a running answer, what its worker has written.
+            let running = self.running.iter().find(|running| running.id == message.id);
+            let text = running.map_or(message.content, |running| running.text.clone());
+            let shown = cura_tests::view::Shown {
+                text,
+                status: message.status.as_str().to_owned(),
+            };
+            truth.messages.insert(message.id.0, shown);
+        }
+        let titles: Vec<(i64, Option<String>)> = sqlx::query_as("SELECT id, title FROM conversations")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        truth.titles = titles.into_iter().collect();
+        truth
+    }
+
+    /// Reads until the view is the database.
+    async fn settles(&mut self) {
+        for answer in &self.running {
+            let restored = self.live.restore(answer.id, answer.fence, &answer.bases, &answer.text);
+            restored.await.unwrap();
+        }
+        self.live.tell_user(self.caller.user, Signal::Look).await.unwrap();
+        let truth = self.truth().await;
+        while self.view != truth {
+            let next = tokio::time::timeout(Duration::from_secs(10), self.feed.next()).await;
+            let Ok(told) = next else {
+                panic!("the view stays wrong: {:#?}\nit should be {truth:#?}", self.view);
+            };
+            self.sees(told);
+        }
+        // And nothing more comes.
+        while let Ok(told) = tokio::time::timeout(Duration::from_millis(20), self.feed.next()).await {
+            self.sees(told);
+            assert_eq!(self.view, truth);
+        }
+    }
+}
+
+/// An event as the strict view reads it.
+fn as_an_app_gets_it(event: UserEvent) -> Value {
+    match event {
+        UserEvent::Message(message) => json!({
+            "type": "message", "message_id": message.id.0,
+            "message": { "content": message.content, "status": message.status.as_str() },
+        }),
+        UserEvent::Conversation(id, found) => json!({
+            "type": "conversation", "conversation_id": id.0, "deleted": found.is_none(),
+            "conversation": { "title": found.and_then(|found| found.title) },
+        }),
+        UserEvent::Answer(id, event) => match event {
+            AnswerEvent::Chunk { offset, content, .. } => {
+                json!({ "type": "chunk", "message_id": id.0, "offset": offset, "content": content })
+            }
+            AnswerEvent::Reset { offset, .. } => json!({ "type": "reset", "message_id": id.0, "offset": offset }),
+            AnswerEvent::Ended { message, .. } if message.status == MessageStatus::Error => {
+                json!({ "type": "error", "message_id": id.0 })
+            }
+            AnswerEvent::Ended { message, .. } => {
+                json!({ "type": "complete", "message_id": id.0, "message": { "content": message.content } })
+            }
+            _ => json!({ "type": "start" }),
+        },
+        UserEvent::Typing(_, Role::User | Role::Assistant | Role::System, _) => json!({ "type": "typing" }),
+        UserEvent::Read(..) | UserEvent::Export(_) | UserEvent::Resync(_) => panic!("nobody did that: {event:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_view_is_the_database_and_nothing_comes_twice(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let database = TestDatabase::create().await;
+            let mut world = World::new(&database).await;
+            for step in steps {
+                world.does(step).await;
+            }
+            world.settles().await;
+        });
+    }
+}
