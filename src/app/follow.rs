@@ -189,6 +189,10 @@ impl AnswerFollower {
                         }
                         // The truth is in Postgres; if it cannot be read now, soon.
                         Progress::Ended => self.ask_at = Instant::now(),
+                        Progress::Forgotten => {
+                            self.live = self.app.0.live.follow(self.answer, self.position);
+                            self.ask_at = Instant::now();
+                        }
                     }
                 }
                 () = tokio::time::sleep_until(self.ask_at) => {

@@ -35,6 +35,8 @@ pub enum Progress {
     },
     /// The answer is final: Postgres has it.
     Ended,
+    /// The answer was forgotten: Postgres knows why, and whoever reads on follows it anew.
+    Forgotten,
 }
 
 /// Reads one answer. Dropping it ends the reading.
@@ -58,15 +60,15 @@ impl Follower {
         }
     }
 
-    /// What comes next; waits for it. After [`Progress::Ended`] it waits for ever. Safe to cancel: nothing is lost.
+    /// What comes next; waits for it. After [`Progress::Ended`] it waits for ever, after [`Progress::Forgotten`] there is
+    /// nothing else. Safe to cancel: nothing is lost.
     pub async fn next(&mut self) -> Progress {
         loop {
             if let Some(progress) = self.advance() {
                 return progress;
             }
             if self.answer.changed().await.is_err() {
-                // The table forgot the answer: whoever reads on asks Postgres.
-                std::future::pending::<()>().await;
+                return Progress::Forgotten;
             }
         }
     }

@@ -94,6 +94,7 @@ async fn read(mut follower: Follower, before: &str, position: Position) -> Strin
                 text.push_str(&content);
             }
             Progress::Ended => return text,
+            Progress::Forgotten => panic!("nobody forgot it"),
         }
     }
 }
