@@ -10,10 +10,11 @@ test: ## Every test, on a private Postgres and Redis.
 	cargo build --workspace --bins
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace; fi
 
-chaos: ## Two hundred kills at random moments: the long form of a test that `make test` runs briefly.
+chaos: ## Two hundred kills at random moments, a deploy under a thousand devices: what `make test` runs briefly.
 	deploy/install-system-packages postgres redis
 	cargo build --workspace --bins
 	CURA_CHAOS_ROUNDS=200 cargo nextest run --profile chaos -p cura-tests -E 'test(whatever_is_killed_whenever)'
+	CURA_DEVICES=500 cargo nextest run --profile chaos -p cura-tests -E 'test(through_a_deploy)'
 
 lint: ## What CI refuses.
 	cargo fmt --all --check

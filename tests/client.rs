@@ -225,13 +225,28 @@ impl Events {
         }
     }
 
+    /// Waits until the stream has a cursor, which its first blocks carry; `false` when it ends before.
+    pub async fn begun(&mut self) -> bool {
+        while self.cursor.is_none() {
+            let Some(frame) = self.next_frame().await else {
+                return false;
+            };
+            self.note_cursor(&frame);
+        }
+        true
+    }
+
+    fn note_cursor(&mut self, frame: &str) {
+        if let Some(id) = frame.lines().find_map(|line| line.strip_prefix("id: ")) {
+            self.cursor = Some(id.to_owned());
+        }
+    }
+
     /// The next event; `None` when the stream ends, or breaks.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let frame = self.next_frame().await?;
-            if let Some(id) = frame.lines().find_map(|line| line.strip_prefix("id: ")) {
-                self.cursor = Some(id.to_owned());
-            }
+            self.note_cursor(&frame);
             let field = |name: &str| {
                 frame
                     .lines()

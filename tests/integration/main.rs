@@ -10,6 +10,7 @@ mod cancelling;
 mod context;
 mod conversations;
 mod crashes;
+mod deploys;
 mod erasing;
 mod events;
 mod failover;
