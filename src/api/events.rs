@@ -15,10 +15,6 @@ use crate::messages::{MessageView, ResourceView, RoleView};
 /// Something that happened. `type` says what.
 #[derive(Union)]
 #[oai(rename = "Event", one_of = true, discriminator_name = "type")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an event lives as long as it takes to write it"
-)]
 pub(crate) enum EventView {
     #[oai(mapping = "ack")]
     Ack(AckEvent),

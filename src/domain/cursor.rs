@@ -71,7 +71,9 @@ mod tests {
         assert_eq!(cursor.to_string(), "41_7-2.17_9-0.0");
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         assert_eq!("0".parse(), Ok(Cursor::default()));
-        let endless = format!("1{}", "_1-0.0".repeat(1)) + &(2..300).map(|n| format!("_{n}-0.0")).collect::<String>();
+        let endless: String = std::iter::once("1".to_owned())
+            .chain((1..300).map(|n| format!("_{n}-0.0")))
+            .collect();
         for bad in [
             "",
             "-1",
