@@ -1,32 +1,29 @@
 //! Asking for an answer: stored and queued in one transaction, once, however often it is asked for.
 
+mod place;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::answer::Fence;
 use cura_domain::care::Notice;
-use cura_domain::conversation::Title;
 use cura_domain::idempotency::IdempotencyKey;
-use cura_domain::message::{MessageText, Role};
+use cura_domain::message::MessageText;
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{Enqueued, GenerateAnswer, QueueError, Turn};
-use cura_store::conversations::LockedConversation;
 use cura_store::events::Event;
 use cura_store::idempotency::KeyUse;
-use cura_store::messages::{Follows, Message, NewAnswer};
-use cura_store::{PgConnection, StoreError, conversations, events, idempotency, in_time, messages, users};
+use cura_store::messages::{Message, NewAnswer};
+use cura_store::{PgConnection, StoreError, events, idempotency, in_time, messages, users};
 use sha2::{Digest, Sha256};
-use sqlx::{Postgres, Transaction};
 use thiserror::Error;
 
 use crate::budget::Budget;
-use crate::stopping::Stopped;
 use crate::{App, Caller, commit, conn, stamp};
+use place::{Place, Said};
 
 /// How long an idempotency key stands for its first use, as the contract says.
 const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// How many answers may wait in one conversation.
-const MAX_WAITING: usize = 20;
 /// When an answer that waits for another one looks again whether its time has come, if nobody told it.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -149,31 +146,6 @@ pub enum ReadMessageError {
     Store(#[from] StoreError),
 }
 
-/// Where an answer is to be written, and what is said there.
-struct Place {
-    conversation: ConversationId,
-    /// The answers there that are not final.
-    running: Vec<MessageId>,
-    /// Whether the conversation was there before.
-    known: bool,
-    said: Said,
-}
-
-/// What the answer is to.
-enum Said {
-    New { text: MessageText, follows: Follows },
-    Before(Box<Message>),
-}
-
-impl Said {
-    fn text(&self) -> &str {
-        match self {
-            Self::New { text, .. } => text.as_str(),
-            Self::Before(message) => &message.content,
-        }
-    }
-}
-
 impl App {
     /// What an earlier wish with the same key stored, if there was one.
     ///
@@ -231,7 +203,7 @@ impl App {
             reserved_tokens: reserved,
             notice: notice.as_ref(),
         };
-        let (user_message, answer) = write(conn(&mut transaction), &new, &place, now).await?;
+        let (user_message, answer) = place::write(conn(&mut transaction), &new, &place, now).await?;
         if let Some((key, _)) = &keyed {
             idempotency::bind(conn(&mut transaction), caller.user, key, user_message.id, answer.id).await?;
         }
@@ -268,79 +240,6 @@ impl App {
             answer,
             replayed: false,
         })
-    }
-
-    /// Finds and locks where the answer is to be written; makes the conversation if it is to be a new one.
-    async fn place(
-        &self,
-        connection: &mut PgConnection,
-        caller: Caller,
-        ask: &Ask,
-        now: DateTime<Utc>,
-    ) -> Result<Place, AskError> {
-        let (conversation, said) = match ask {
-            Ask::Say { conversation, text } => {
-                let said = Said::New {
-                    text: text.clone(),
-                    follows: Follows::TheLast,
-                };
-                (*conversation, said)
-            }
-            Ask::Edit { message, text } => {
-                let before = find_of(connection, caller, *message, Role::User).await?;
-                let said = Said::New {
-                    text: text.clone(),
-                    follows: Follows::SameAs(before.id),
-                };
-                (Some(before.conversation_id), said)
-            }
-            Ask::Regenerate { answer } => {
-                let before = find_of(connection, caller, *answer, Role::Assistant).await?;
-                let question = before.parent_id.ok_or(AskError::MessageNotFound)?;
-                let question = find_of(connection, caller, question, Role::User).await?;
-                (Some(question.conversation_id), Said::Before(Box::new(question)))
-            }
-        };
-        let Some(conversation) = conversation else {
-            let title = Title::cut(said.text());
-            let id = conversations::insert(connection, caller.user, Some(title.as_str()), "cut", 2, now).await?;
-            return Ok(Place {
-                conversation: id,
-                running: Vec::new(),
-                known: false,
-                said,
-            });
-        };
-        let LockedConversation { running } = conversations::lock_owned(connection, caller.user, conversation)
-            .await?
-            .ok_or(AskError::ConversationNotFound)?;
-        Ok(Place {
-            conversation,
-            running,
-            known: true,
-            said,
-        })
-    }
-
-    /// Deals with the answers that are in the way.
-    async fn make_way(
-        &self,
-        transaction: &mut Transaction<'static, Postgres>,
-        caller: Caller,
-        place: &Place,
-        on_busy: OnBusy,
-        now: DateTime<Utc>,
-    ) -> Result<Stopped, AskError> {
-        let Some(first) = place.running.first() else {
-            return Ok(Stopped::default());
-        };
-        match on_busy {
-            OnBusy::Queue if place.running.len() < MAX_WAITING => Ok(Stopped::default()),
-            OnBusy::Reject | OnBusy::Queue => Err(AskError::Busy { running: *first }),
-            OnBusy::Interrupt => Ok(self
-                .stop_in(conn(transaction), caller.user, place.conversation, &place.running, now)
-                .await?),
-        }
     }
 
     /// What is to be shown beside the answer, if what was said points to danger.
@@ -401,45 +300,6 @@ impl Budget {
     async fn reserve(&self, connection: &mut PgConnection, place: &Place) -> Result<i64, StoreError> {
         let known = place.known.then_some(place.conversation);
         self.reservation(connection, known, place.said.text()).await
-    }
-}
-
-/// A message of the caller and of this side.
-async fn find_of(
-    connection: &mut PgConnection,
-    caller: Caller,
-    id: MessageId,
-    role: Role,
-) -> Result<Message, AskError> {
-    let found = messages::find_owned(connection, caller.user, id).await?;
-    found
-        .filter(|message| message.role == role)
-        .ok_or(AskError::MessageNotFound)
-}
-
-/// Writes what is said, if it is new, and the pending answer.
-async fn write(
-    connection: &mut PgConnection,
-    new: &NewAnswer<'_>,
-    place: &Place,
-    now: DateTime<Utc>,
-) -> Result<(Message, Message), StoreError> {
-    let added = if matches!(place.said, Said::New { .. }) { 2 } else { 1 };
-    if place.known {
-        let title = Title::cut(place.said.text());
-        conversations::touch(connection, place.conversation, added, Some(title.as_str()), now).await?;
-    }
-    match &place.said {
-        Said::New { text, follows } => {
-            let turn = messages::insert_turn(connection, new, text.as_str(), *follows, now).await?;
-            let said = Message::just_said(&turn, new, text.as_str().to_owned(), now);
-            Ok((said, Message::just_asked(turn.answer, turn.question, new, now)))
-        }
-        Said::Before(question) => {
-            let answer = messages::insert_answer(connection, new, question.id, now).await?;
-            let asked = Message::just_asked(answer, question.id, new, now);
-            Ok(((**question).clone(), asked))
-        }
     }
 }
 

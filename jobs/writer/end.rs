@@ -1,0 +1,238 @@
+//! How an attempt ends: with the answer's end, or by leaving it to another attempt.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use cura_domain::message::{FinishReason, Usage};
+use cura_live::Signal;
+use cura_queue::{JobError, SummarizeConversation, TitleConversation, Turn};
+use cura_store::answers::End;
+use cura_store::attempts::{Attempt, Outcome};
+use cura_store::events::{self, Event};
+use cura_store::{PgConnection, StoreError, answers, attempts, in_time};
+use tokio::time::Instant;
+
+use super::AnswerWriter;
+use crate::ending::{self, WrittenEnd};
+use crate::queue_error;
+
+/// How long a finished answer waits for a database that is away before it is generated anew.
+const END_PATIENCE: Duration = Duration::from_secs(60);
+/// The pause between two tries to write the end.
+const END_PAUSE: Duration = Duration::from_millis(500);
+/// How long a better title waits: it must not take the AI service's time from the answers of the first minute.
+const TITLE_PAUSE: Duration = Duration::from_secs(3);
+/// UTF-8 bytes of a token, roughly, when the provider does not count.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// Whether a provider was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Nobody,
+    /// Perhaps it has charged for the prompt.
+    Somebody,
+}
+
+impl AnswerWriter<'_> {
+    /// Writes the end, in one transaction, then announces it. Waits out a short absence of the database.
+    ///
+    /// # Errors
+    /// When the database stays away; then there is another attempt.
+    pub(crate) async fn complete(
+        mut self,
+        reason: FinishReason,
+        usage: Option<Usage>,
+        model: Option<String>,
+    ) -> Result<(), JobError> {
+        if let Some((voice, model)) = self.voice.as_mut().zip(model) {
+            voice.model = model;
+        }
+        let usage = usage.or_else(|| self.estimate(Asked::Somebody));
+        let end = End {
+            reason: Some(reason),
+            ..End::CANCELLED
+        };
+        self.write_end(end, Outcome::Completed, usage).await
+    }
+
+    /// Ends an answer that somebody wants stopped, with the text that came.
+    ///
+    /// # Errors
+    /// When the database stays away.
+    pub(crate) async fn cancel(self, asked: Asked) -> Result<(), JobError> {
+        let usage = self.estimate(asked);
+        self.write_end(End::CANCELLED, Outcome::Cancelled, usage).await
+    }
+
+    /// Makes the answer an error, with the text that came.
+    ///
+    /// # Errors
+    /// When the database stays away.
+    pub(crate) async fn fail(self, code: &str) -> Result<(), JobError> {
+        let usage = self.estimate(Asked::Nobody);
+        self.write_end(End::failed(code), Outcome::Failed, usage).await
+    }
+
+    async fn write_end(&self, end: End<'_>, outcome: Outcome, usage: Option<Usage>) -> Result<(), JobError> {
+        let provider = self
+            .voice
+            .as_ref()
+            .map_or(self.parts.ai.provider(), |voice| voice.provider);
+        let model = self.voice.as_ref().map_or(self.parts.ai.model(), |voice| &voice.model);
+        let end = End {
+            text: Some(&self.text),
+            voice: usage.map(|_| (provider, model)),
+            usage,
+            ttft_ms: self.ttft.map(|ttft| ttft.num_milliseconds()),
+            ..end
+        };
+        let written = self
+            .patiently(|| async {
+                let now = self.parts.clock.now();
+                let mut transaction = self.parts.pool.begin().await?;
+                let conversation = self.taken.conversation_id;
+                let fence = Some(self.taken.fence);
+                let Some(written) = ending::write(&mut transaction, conversation, self.id, fence, &end, now).await?
+                else {
+                    return Ok(None);
+                };
+                if outcome == Outcome::Completed {
+                    self.ask_for_more(&mut transaction, &written).await?;
+                }
+                self.record(&mut transaction, outcome, usage, now).await?;
+                let ended = [Event::Ended(conversation, self.id)];
+                let seq = events::append(&mut transaction, self.taken.user_id, &ended, now).await?;
+                transaction.commit().await?;
+                Ok(Some(seq))
+            })
+            .await?;
+        self.announce_end(written).await
+    }
+
+    /// Queues what a finished answer makes possible: a better title, and a summary of a past that has grown long.
+    async fn ask_for_more(&self, connection: &mut PgConnection, written: &WrittenEnd) -> Result<(), StoreError> {
+        if written.title_is_cut && self.parts.manner.titles {
+            let job = TitleConversation {
+                conversation_id: self.taken.conversation_id.0,
+            };
+            let turn = Turn {
+                after: TITLE_PAUSE,
+                ..Turn::default()
+            };
+            cura_queue::enqueue_for(connection, &job, turn)
+                .await
+                .map_err(queue_error)?;
+        }
+        if let Some(message) = self.voice.as_ref().and_then(|voice| voice.summarize) {
+            let job = SummarizeConversation { message_id: message.0 };
+            cura_queue::enqueue(connection, &job).await.map_err(queue_error)?;
+        }
+        Ok(())
+    }
+
+    /// Counts this attempt, if it cost anything.
+    async fn record(
+        &self,
+        connection: &mut PgConnection,
+        outcome: Outcome,
+        usage: Option<Usage>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let Some(usage) = usage else {
+            return Ok(());
+        };
+        let attempt = Attempt {
+            message: self.id,
+            user: self.taken.user_id,
+            fence: self.taken.fence,
+            outcome,
+            provider: self
+                .voice
+                .as_ref()
+                .map_or(self.parts.ai.provider(), |voice| voice.provider),
+            model: self.voice.as_ref().map_or(self.parts.ai.model(), |voice| &voice.model),
+            usage,
+        };
+        attempts::record(connection, &attempt, now).await
+    }
+
+    /// Saves what came and asks for another attempt, which goes on from there.
+    pub(crate) async fn try_again(self, after: Option<Duration>, reason: String) -> Result<(), JobError> {
+        self.leave(Outcome::Retried).await;
+        Err(JobError::Retry { after, reason })
+    }
+
+    /// Saves what came and gives the job to another worker, which goes on from there.
+    pub(crate) async fn hand_over(self) -> Result<(), JobError> {
+        self.leave(Outcome::HandedOver).await;
+        Err(JobError::Handover)
+    }
+
+    /// Writes down how far this attempt has come and what it cost. If that fails, the next one goes on from what was saved
+    /// before, or from what `live` has.
+    async fn leave(&self, outcome: Outcome) {
+        let left = in_time(async {
+            let now = self.parts.clock.now();
+            let mut transaction = self.parts.pool.begin().await?;
+            let voice = self.voice.as_ref().map(|voice| (voice.provider, voice.model.as_str()));
+            if answers::save_progress(&mut transaction, self.id, self.taken.fence, &self.text, voice, now).await? {
+                self.record(&mut transaction, outcome, self.estimate(Asked::Nobody), now)
+                    .await?;
+                transaction.commit().await?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        if let Err(error) = left.await {
+            tracing::warn!(message_id = %self.id, %error, "an attempt's last words could not be saved");
+        }
+    }
+
+    async fn announce_end(&self, written: Option<i64>) -> Result<(), JobError> {
+        let Some(seq) = written else {
+            tracing::info!(message_id = %self.id, "the end of an old attempt was not written");
+            return Ok(());
+        };
+        // Watchers that miss this find out from Postgres.
+        let _ = tokio::join!(
+            self.parts.live.end(self.id, self.taken.fence),
+            self.parts.live.tell_user(self.taken.user_id, Signal::Logged(seq))
+        );
+        Ok(())
+    }
+
+    async fn patiently<T, F>(&self, write: impl Fn() -> F) -> Result<T, JobError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let give_up = Instant::now() + END_PATIENCE;
+        let mut said = false;
+        loop {
+            match in_time(write()).await {
+                Ok(written) => return Ok(written),
+                Err(StoreError::Unavailable(error)) if Instant::now() < give_up => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!(message_id = %self.id, %error, "the end of an answer cannot be written yet");
+                    }
+                    tokio::time::sleep(END_PAUSE).await;
+                }
+                Err(error) => return Err(crate::store_error(error)),
+            }
+        }
+    }
+
+    /// What this attempt cost, if it cost anything: the provider has not said.
+    fn estimate(&self, asked: Asked) -> Option<Usage> {
+        let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN);
+        let told = match (&self.voice, asked) {
+            (Some(voice), _) => voice.prompt_tokens,
+            (None, Asked::Somebody) => 0,
+            (None, Asked::Nobody) => return None,
+        };
+        let written = self.text.len() - self.taken.text.len();
+        Some(Usage {
+            input_tokens: i64::try_from(told).unwrap_or(i64::MAX),
+            output_tokens: i64::try_from(tokens(written)).unwrap_or(i64::MAX),
+            estimated: true,
+        })
+    }
+}
