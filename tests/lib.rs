@@ -9,6 +9,7 @@ pub mod invariants;
 pub mod program;
 pub mod provider;
 pub mod proxy;
+pub mod raw_socket;
 pub mod redis;
 pub mod socket;
 pub mod view;

@@ -107,6 +107,12 @@ impl<E: Endpoint<Output = Response>> Front<E> {
             let detail = format!("The header {name} may hold visible ASCII characters only.");
             return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_header", detail));
         }
+        // A word that has no case (RFC 6455, section 4.2.1); poem knows two of its spellings.
+        if let Some(upgrade) = request.headers_mut().get_mut(header::UPGRADE)
+            && upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
+        {
+            *upgrade = HeaderValue::from_static("websocket");
+        }
         // Several headers are one list.
         let lists = request.headers().get_all(header::ACCEPT).iter();
         let accept = lists

@@ -8,9 +8,12 @@ mod command;
 mod flood;
 mod talk;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use cura_app::App;
 use cura_domain::ConversationId;
 use poem::Request;
+use poem::http::{HeaderValue, header};
 use poem::web::Data;
 use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket, WebSocketConfig};
 use poem_openapi::OpenApi;
@@ -60,6 +63,11 @@ impl SocketApi {
         /// The cursor of the last event that was seen.
         after: Query<Option<String>>,
     ) -> Result<BoxWebSocketUpgraded, Problem> {
+        let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+        if !key.is_some_and(is_key) {
+            let detail = "Sec-WebSocket-Key has to be sixteen bytes in base64.";
+            return Err(Problem::malformed("malformed_header", detail));
+        }
         let cursor = read_cursor(after.0)?;
         let bearer = bearer_of(request).map(str::to_owned).or(token.0);
         let caller = match (bearer, ticket.0) {
@@ -97,4 +105,11 @@ impl SocketApi {
         });
         Ok(upgraded.boxed())
     }
+}
+
+/// Whether this proves anything: RFC 6455, section 4.2.1. poem takes whatever it is.
+fn is_key(value: &HeaderValue) -> bool {
+    BASE64_STANDARD
+        .decode(value.as_bytes())
+        .is_ok_and(|key| key.len() == 16)
 }

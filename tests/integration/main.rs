@@ -7,6 +7,7 @@ mod bad_requests;
 mod branching;
 mod budgets;
 mod cancelling;
+mod conformance;
 mod context;
 mod conversations;
 mod crashes;

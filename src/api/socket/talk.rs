@@ -60,9 +60,10 @@ pub(super) enum Opening {
     Refused(Problem),
 }
 
-/// Why a socket ends: a close code and a word, or nothing more to say.
+/// Why a socket ends: a close code and a word, a goodbye of the peer's, or nothing more to say.
 enum End {
     Close(u16, &'static str),
+    Answer,
     Gone,
 }
 
@@ -82,17 +83,22 @@ impl Talk {
                 told.err().unwrap_or(End::Close(code, "not authenticated"))
             }
         };
-        if let End::Close(code, why) = end {
-            let goodbye = async {
-                let close = Message::Close(Some((CloseCode::from(code), why.to_owned())));
-                if socket.send(close).await.is_ok() {
-                    // Until the peer has answered; what it still says does not matter.
-                    while let Some(Ok(_)) = socket.next().await {}
+        let goodbye = async {
+            match end {
+                End::Close(code, why) => {
+                    let close = Message::Close(Some((CloseCode::from(code), why.to_owned())));
+                    if socket.send(close).await.is_ok() {
+                        // Until the peer has answered; what it still says does not matter.
+                        while let Some(Ok(_)) = socket.next().await {}
+                    }
                 }
-            };
-            // A peer that does not answer is left.
-            let _ = timeout(GOODBYE, goodbye).await;
-        }
+                // The library has prepared the answer, and sends it when asked to.
+                End::Answer => drop(socket.flush().await),
+                End::Gone => {}
+            }
+        };
+        // A peer that does not answer, or read, is left.
+        let _ = timeout(GOODBYE, goodbye).await;
     }
 
     async fn talk(&mut self, socket: &mut WebSocketStream, mut caller: Caller) -> End {
@@ -299,17 +305,17 @@ fn hear(frame: Option<std::io::Result<Message>>, flood: &mut Flood) -> Result<Op
         // Read as one that is no JSON.
         Message::Binary(_) => Ok(Some(String::new())),
         Message::Ping(_) | Message::Pong(_) => Ok(None),
-        Message::Close(_) => Err(End::Gone),
+        Message::Close(_) => Err(End::Answer),
     }
 }
 
 /// What is to be said to a peer that broke the protocol. The library gives its reason as a sentence only.
 fn broken(reason: &str) -> End {
-    if reason.contains("too long") || reason.contains("too big") || reason.contains("Space limit") {
+    if reason.starts_with("Space limit exceeded") {
         End::Close(TOO_BIG, "the frame is too large")
-    } else if reason.to_ascii_lowercase().contains("utf-8") || reason.contains("utf8") {
+    } else if reason.starts_with("UTF-8 encoding error") {
         End::Close(NOT_UTF8, "the text is not UTF-8")
-    } else if reason.contains("protocol error") && !reason.contains("without closing handshake") {
+    } else if reason.starts_with("WebSocket protocol error") && !reason.contains("without closing handshake") {
         End::Close(PROTOCOL, "the frame is not of RFC 6455")
     } else {
         End::Gone
