@@ -7,7 +7,7 @@ use cura_live::Signal;
 use cura_queue::{BuryAnswer, JobError};
 use cura_store::answers::End;
 use cura_store::events::{self, Event};
-use cura_store::{attempts, conversations, history, in_time, messages};
+use cura_store::{attempts, conversations, history, in_time, messages, usage};
 
 use crate::{Parts, ending, not_begun};
 
@@ -21,16 +21,22 @@ pub(crate) async fn run(parts: &Parts, job: BuryAnswer) -> Result<(), JobError> 
         };
         // The conversation first, as everybody locks them: whoever still writes this answer is done, or cannot be.
         conversations::touch(&mut transaction, conversation, 0, None, now).await?;
-        if let Some(message) = messages::find_running(&mut transaction, id).await? {
-            let voice = (parts.ai.provider(), parts.ai.model());
-            let (attempt, bytes) = (message.attempt, message.content.len());
-            attempts::record_lost(&mut transaction, id, attempt, bytes, voice, now).await?;
-        }
+        let lost = match messages::find_running(&mut transaction, id).await? {
+            Some(message) => {
+                let voice = (parts.ai.provider(), parts.ai.model());
+                let (attempt, bytes) = (message.attempt, message.content.len());
+                attempts::record_lost(&mut transaction, id, attempt, bytes, voice, now).await?
+            }
+            None => None,
+        };
         let end = End::failed("generation_failed");
         let written = ending::write(&mut transaction, conversation, id, None, &end, now).await?;
         let Some(written) = written else {
             return Ok(None);
         };
+        if let Some(lost) = lost {
+            usage::add(&mut transaction, lost.user, &lost.model, 0, &lost.usage, now).await?;
+        }
         let ended = [Event::Ended(conversation, id)];
         let seq = events::append(&mut transaction, written.ended.user_id, &ended, now).await?;
         transaction.commit().await?;

@@ -8,7 +8,7 @@ use cura_domain::answer::Fence;
 use cura_domain::prompt::{self, Assembled, Person, PromptMessage, Spoken};
 use cura_queue::JobError;
 use cura_store::answers::{Taken, TakenAnswer};
-use cura_store::{StoreError, answers, attempts, history, in_time};
+use cura_store::{StoreError, answers, attempts, history, in_time, usage};
 
 use crate::generate_answer::PATIENCE;
 use crate::{Parts, not_begun};
@@ -97,7 +97,7 @@ async fn take_at_its_end(parts: &Parts, id: MessageId) -> Result<Taken, StoreErr
         };
         let before = Fence(taken.fence.0 - 1);
         let voice = (parts.ai.provider(), parts.ai.model());
-        attempts::record_lost(&mut transaction, id, before, text.len(), voice, now).await?;
+        let lost = attempts::record_lost(&mut transaction, id, before, text.len(), voice, now).await?;
         if !taken.cancelled && (!parts.ai.can_continue() || text.trim().is_empty()) {
             text.clear();
         }
@@ -108,6 +108,9 @@ async fn take_at_its_end(parts: &Parts, id: MessageId) -> Result<Taken, StoreErr
             }
         }
         taken.text = text;
+        if let Some(lost) = lost {
+            usage::add(&mut transaction, lost.user, &lost.model, 0, &lost.usage, now).await?;
+        }
     }
     transaction.commit().await?;
     Ok(Taken::Yes(taken))

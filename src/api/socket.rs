@@ -84,6 +84,9 @@ impl SocketApi {
             Ok(None) => Opening::Refused(Problem::not_signed_in()),
             Err(problem) => Opening::Refused(problem),
         };
+        if matches!(opening, Opening::Refused(_)) {
+            turn.of_address().await?;
+        }
         let talk = Talk {
             app: app.clone(),
             turn: turn.clone(),

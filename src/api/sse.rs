@@ -70,7 +70,7 @@ impl Source {
     fn cursor(&self) -> String {
         match self {
             Self::Answer { follower, .. } => follower.position().to_string(),
-            Self::User(feed) => feed.cursor(),
+            Self::User(feed) => feed.cursor().to_string(),
         }
     }
 }

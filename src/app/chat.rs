@@ -5,7 +5,6 @@ mod place;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cura_domain::answer::Fence;
 use cura_domain::care::Notice;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::MessageText;
@@ -19,6 +18,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::budget::Budget;
+use crate::stopping::Announced;
 use crate::{App, Caller, commit, conn, stamp};
 use place::{Place, Said};
 
@@ -174,10 +174,17 @@ impl App {
     /// # Errors
     /// [`AskError`]; then nothing was stored.
     pub async fn start_answer(&self, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, AskError> {
-        in_time(self.store_and_queue(caller, wish)).await
+        let (started, announced) = in_time(self.store_and_queue(caller, wish)).await?;
+        // After the time for storing: what is stored is stored.
+        self.announce_ended(caller, announced).await;
+        Ok(started)
     }
 
-    async fn store_and_queue(&self, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, AskError> {
+    async fn store_and_queue(
+        &self,
+        caller: Caller,
+        wish: &AskForAnswer,
+    ) -> Result<(StartedAnswer, Announced), AskError> {
         let now = stamp(&self.0.clock);
         let keyed = wish.key.as_ref().map(|key| (key.as_str(), request_hash(wish)));
         let mut transaction = self.begin().await?;
@@ -187,7 +194,8 @@ impl App {
             let first = idempotency::find(conn(&mut transaction), caller.user, key, now - KEY_LIFETIME)
                 .await?
                 .ok_or(AskError::ConversationNotFound)?;
-            return self.replay(conn(&mut transaction), caller, hash, &first).await;
+            let first = self.replay(conn(&mut transaction), caller, hash, &first).await?;
+            return Ok((first, Announced::default()));
         }
         let budget = self.budget(conn(&mut transaction), caller, now).await?;
         let place = self.place(conn(&mut transaction), caller, &wish.ask, now).await?;
@@ -227,19 +235,20 @@ impl App {
             happened.push(Event::Message(place.conversation, user_message.id));
         }
         happened.push(Event::Message(place.conversation, answer.id));
+        stopped.count(conn(&mut transaction), now).await?;
         let seq = events::append(conn(&mut transaction), caller.user, &happened, now).await?;
         commit(transaction).await?;
-        self.announce(caller.user, seq).await;
-        for ended in stopped.ended {
-            // Watchers that miss this find out from Postgres.
-            let _ = self.0.live.end(ended, Fence(u32::MAX)).await;
-        }
-        Ok(StartedAnswer {
+        let announced = Announced {
+            seq: Some(seq),
+            ended: stopped.ended,
+        };
+        let started = StartedAnswer {
             conversation: place.conversation,
             user_message,
             answer,
             replayed: false,
-        })
+        };
+        Ok((started, announced))
     }
 
     /// What is to be shown beside the answer, if what was said points to danger.

@@ -99,6 +99,8 @@ pub struct AnswerFollower {
     answer: MessageId,
     live: Follower,
     position: Position,
+    /// Where the watcher stood after what it was told last: what is ready is not told yet.
+    told: Position,
     ready: VecDeque<AnswerEvent>,
     ended: bool,
     ask_at: Instant,
@@ -115,6 +117,7 @@ impl App {
             answer,
             live: self.0.live.follow(answer, position),
             position,
+            told: position,
             ready: VecDeque::new(),
             ended: false,
             // Who has seen nothing yet wants to know soon why.
@@ -157,13 +160,19 @@ impl AnswerFollower {
         std::mem::take(&mut self.ready)
     }
 
-    /// Where the watcher stands.
+    /// Where the watcher stands: after what it was told last.
     pub fn position(&self) -> Position {
-        self.position
+        self.told
     }
 
     /// The next event; `None` after [`AnswerEvent::Ended`]. Safe to cancel.
     pub async fn next(&mut self) -> Option<AnswerEvent> {
+        let event = self.advance().await?;
+        self.told = event.position();
+        Some(event)
+    }
+
+    async fn advance(&mut self) -> Option<AnswerEvent> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
@@ -196,7 +205,8 @@ impl AnswerFollower {
                     }
                 }
                 () = tokio::time::sleep_until(self.ask_at) => {
-                    self.ask().await;
+                    // On the heap, only while it lasts: many watch, few ask.
+                    Box::pin(self.ask()).await;
                     self.ask_at = Instant::now() + SILENCE;
                 }
             }

@@ -8,9 +8,11 @@ use cura_domain::message::{MessageStatus, Role};
 use cura_domain::{ConversationId, MessageId, UserId};
 use cura_queue::{Cancelled, GenerateAnswer};
 use cura_store::answers::End;
+use cura_store::attempts::Spent;
 use cura_store::events::Event;
 use cura_store::messages::Message;
-use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, in_time, messages};
+use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, in_time, messages, usage};
+use futures_util::future::join_all;
 
 use crate::chat::ReadMessageError;
 use crate::follow::AnswerEvent;
@@ -24,9 +26,31 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) struct Stopped {
     /// The answers that are final now; the others are told when the transaction commits.
     pub(crate) ended: Vec<MessageId>,
+    /// What they cost, to be counted at the end of the transaction.
+    spent: Vec<Spent>,
+}
+
+/// What is to be told once a transaction has committed.
+#[derive(Debug, Default)]
+pub(crate) struct Announced {
+    /// The number of the last event.
+    pub(crate) seq: Option<i64>,
+    /// The answers that became final.
+    pub(crate) ended: Vec<MessageId>,
 }
 
 impl Stopped {
+    /// Counts what the answers cost: after all jobs, because everybody locks these rows in this order.
+    ///
+    /// # Errors
+    /// When Postgres fails.
+    pub(crate) async fn count(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> Result<(), StoreError> {
+        for spent in &self.spent {
+            usage::add(connection, spent.user, &spent.model, 0, &spent.usage, now).await?;
+        }
+        Ok(())
+    }
+
     /// What happened, for the log.
     pub(crate) fn events(&self, conversation: ConversationId) -> Vec<Event> {
         self.ended
@@ -73,36 +97,54 @@ impl App {
     }
 
     async fn stop(&self, caller: Caller, message: &Message, by_force: bool) -> Result<StopState, ReadMessageError> {
-        in_time(async {
-            let now = stamp(&self.0.clock);
-            let mut transaction = self.begin().await?;
-            let conversation = message.conversation_id;
-            let locked = conversations::lock_owned(conn(&mut transaction), caller.user, conversation).await?;
-            if locked.is_none() {
-                return Err(ReadMessageError::NotFound);
-            }
-            let state = self
-                .stop_one(conn(&mut transaction), caller.user, message.id, by_force, now)
-                .await?;
-            if state == StopState::Ended {
-                conversations::touch(conn(&mut transaction), conversation, 0, None, now).await?;
-                self.let_others_begin(conn(&mut transaction), caller.user).await?;
-            }
-            let seq = if state == StopState::Ended {
-                let ended = [Event::Ended(conversation, message.id)];
-                Some(events::append(conn(&mut transaction), caller.user, &ended, now).await?)
-            } else {
-                None
-            };
-            commit(transaction).await?;
-            if let Some(seq) = seq {
+        let (state, announced) = in_time(self.write_stop(caller, message, by_force)).await?;
+        self.announce_ended(caller, announced).await;
+        Ok(state)
+    }
+
+    async fn write_stop(
+        &self,
+        caller: Caller,
+        message: &Message,
+        by_force: bool,
+    ) -> Result<(StopState, Announced), ReadMessageError> {
+        let now = stamp(&self.0.clock);
+        let (user, conversation) = (caller.user, message.conversation_id);
+        let mut transaction = self.begin().await?;
+        let locked = conversations::lock_owned(conn(&mut transaction), user, conversation).await?;
+        if locked.is_none() {
+            return Err(ReadMessageError::NotFound);
+        }
+        let mut stopped = Stopped::default();
+        let connection = conn(&mut transaction);
+        let state = self
+            .stop_one(connection, user, message.id, by_force, &mut stopped, now)
+            .await?;
+        let mut announced = Announced::default();
+        if state == StopState::Ended {
+            conversations::touch(connection, conversation, 0, None, now).await?;
+            self.let_others_begin(connection, user).await?;
+            stopped.count(connection, now).await?;
+            let ended = stopped.events(conversation);
+            announced.seq = Some(events::append(connection, user, &ended, now).await?);
+            announced.ended = stopped.ended;
+        }
+        commit(transaction).await?;
+        Ok((state, announced))
+    }
+
+    /// Tells what has become true. Watchers that miss this find out from Postgres.
+    pub(crate) async fn announce_ended(&self, caller: Caller, announced: Announced) {
+        let ends = announced
+            .ended
+            .iter()
+            .map(|ended| self.0.live.end(*ended, Fence(u32::MAX)));
+        let logged = async {
+            if let Some(seq) = announced.seq {
                 self.announce(caller.user, seq).await;
-                // Watchers that miss this find out from Postgres.
-                let _ = self.0.live.end(message.id, Fence(u32::MAX)).await;
             }
-            Ok(state)
-        })
-        .await
+        };
+        tokio::join!(join_all(ends), logged);
     }
 
     /// Stops answers of a conversation that is locked.
@@ -116,9 +158,8 @@ impl App {
     ) -> Result<Stopped, StoreError> {
         let mut stopped = Stopped::default();
         for answer in running {
-            if self.stop_one(connection, user, *answer, false, now).await? == StopState::Ended {
-                stopped.ended.push(*answer);
-            }
+            self.stop_one(connection, user, *answer, false, &mut stopped, now)
+                .await?;
         }
         if !stopped.ended.is_empty() {
             conversations::touch(connection, conversation, 0, None, now).await?;
@@ -133,6 +174,7 @@ impl App {
         user: UserId,
         id: MessageId,
         by_force: bool,
+        stopped: &mut Stopped,
         now: DateTime<Utc>,
     ) -> Result<StopState, StoreError> {
         let Some(locked) = answers::request_cancel(connection, user, id, now).await? else {
@@ -149,12 +191,14 @@ impl App {
         }
         let streamed = self.streamed(connection, id, locked.fence).await?;
         let voice = (self.0.ai.provider(), self.0.ai.model());
-        attempts::record_lost(connection, id, locked.fence, streamed.len(), voice, now).await?;
+        let lost = attempts::record_lost(connection, id, locked.fence, streamed.len(), voice, now).await?;
         let end = End {
             text: Some(&streamed),
             ..End::CANCELLED
         };
         answers::end(connection, id, None, &end, now).await?;
+        stopped.ended.push(id);
+        stopped.spent.extend(lost);
         Ok(StopState::Ended)
     }
 

@@ -80,6 +80,8 @@ pub struct UserFeed {
     /// Our own name among the user's connections.
     origin: u64,
     cursor: Cursor,
+    /// The cursor after what was told last: what is ready is not told yet.
+    told: Arc<str>,
     running: Vec<AnswerFollower>,
     /// Answers that are over, and whose end the log has not told yet.
     over: Vec<Message>,
@@ -104,9 +106,14 @@ impl App {
         // Listened to before anything is read, so that what happens in between is not lost.
         let signals = self.0.live.watch_user(caller.user);
         let resumed = cursor.is_some();
+        // What is about everything is about one conversation, too; not the other way round.
+        let (foreign, cursor) = match cursor {
+            Some(cursor) if cursor.scope.is_some() && cursor.scope != only => (true, None),
+            cursor => (false, cursor),
+        };
         let mut cursor = match cursor {
-            Some(cursor) => cursor,
-            None => standing_cursor(self.standing(caller, only).await?),
+            Some(cursor) => Cursor { scope: only, ..cursor },
+            None => standing_cursor(only, self.standing(caller, only).await?),
         };
         let mut feed = UserFeed {
             app: self.clone(),
@@ -115,15 +122,20 @@ impl App {
             signals,
             origin: u64::from_ne_bytes(self.0.entropy.bytes()),
             cursor: Cursor::default(),
+            told: Arc::from(""),
             running: Vec::new(),
             over: Vec::new(),
             ready: VecDeque::new(),
-            look: resumed,
+            look: resumed && !foreign,
             look_at: None,
             typing: Vec::new(),
         };
         feed.running = feed.followers_of(&mut cursor).await?;
         feed.cursor = cursor;
+        feed.told = feed.cursor.to_string().into();
+        if foreign {
+            feed.tell(UserEvent::Resync(Resync::Unknown));
+        }
         Ok(feed)
     }
 
@@ -154,7 +166,7 @@ impl App {
                 match last.await {
                     Ok(last) => {
                         for (user, seq) in last {
-                            self.0.live.tell_user_here(user, Signal::Logged(seq));
+                            self.0.live.tell_user_here(user, Signal::Standing(seq));
                         }
                     }
                     Err(error) => tracing::debug!(%error, "looking at the logs failed"),
@@ -164,17 +176,28 @@ impl App {
     }
 }
 
-fn standing_cursor(standing: Standing) -> Cursor {
+fn standing_cursor(scope: Option<ConversationId>, standing: Standing) -> Cursor {
     Cursor {
+        scope,
         seq: standing.seq,
         running: standing.running.into_iter().map(|id| (id, Position::START)).collect(),
     }
 }
 
 impl UserFeed {
-    /// Where the connection stands.
-    pub fn cursor(&self) -> String {
-        self.cursor.to_string()
+    /// Where the connection stands: after what it was told last.
+    pub fn cursor(&self) -> Arc<str> {
+        Arc::clone(&self.told)
+    }
+
+    /// Whether the end of an answer that is final is behind this connection: it will not be told any more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has_told_end(&self, answer: MessageId) -> Result<bool, StoreError> {
+        let ended =
+            in_time(async { events::ended_at(&mut *self.app.connection().await?, self.caller.user, answer).await });
+        Ok(ended.await?.is_none_or(|seq| seq <= self.cursor.seq))
     }
 
     /// This connection's own name: what it says itself, it is not told.
@@ -186,25 +209,27 @@ impl UserFeed {
     pub async fn next(&mut self) -> Told {
         loop {
             if let Some(told) = self.ready.pop_front() {
+                if let Some(cursor) = &told.cursor {
+                    self.told = Arc::clone(cursor);
+                }
                 return told;
             }
-            if self.look {
-                if let Some(at) = self.look_at {
-                    tokio::time::sleep_until(at).await;
-                    self.look_at = None;
-                }
-                if let Err(error) = self.read_log().await {
+            // A log that cannot be read keeps nobody from the texts that come.
+            if self.look && self.look_at.is_none_or(|at| at <= Instant::now()) {
+                self.look_at = None;
+                // On the heap: what reading needs, a connection to which nothing happens need not hold.
+                if let Err(error) = Box::pin(self.read_log()).await {
                     tracing::debug!(%error, "reading a log failed");
                     let pause = Duration::from_millis(PAUSE_MS + self.origin % PAUSE_MS);
                     self.look_at = Some(Instant::now() + pause);
                 }
                 continue;
             }
-            let typing_ends = self.typing.iter().map(|(_, until)| *until).min();
+            let wakes = self.typing.iter().map(|(_, until)| *until).chain(self.look_at).min();
             tokio::select! {
                 signal = self.signals.next() => self.hear(signal),
                 (at, event) = next_of(&mut self.running) => self.pass_on(at, event),
-                () = sleep_until(typing_ends) => self.end_typing(),
+                () = sleep_until(wakes) => self.end_typing(),
             }
         }
     }
@@ -212,6 +237,8 @@ impl UserFeed {
     fn hear(&mut self, signal: Signal) {
         match signal {
             Signal::Logged(seq) => self.look |= seq > self.cursor.seq,
+            // Less than we know: the log was set back.
+            Signal::Standing(seq) => self.look |= seq != self.cursor.seq,
             Signal::Look => self.look = true,
             Signal::Typing {
                 conversation,

@@ -5,24 +5,29 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::MessageId;
 use crate::answer::{InvalidCursor, Position};
+use crate::{ConversationId, MessageId};
 
 /// The most running answers a cursor can name; nobody has as many.
-const MAX_RUNNING: usize = 200;
+const MAX_RUNNING: usize = 2000;
 
 /// A place in everything that happens to a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursor {
+    /// The one conversation it is about; `None` for everything.
+    pub scope: Option<ConversationId>,
     /// The number of the last event.
     pub seq: i64,
     /// The running answers that were told of, and how far.
     pub running: BTreeMap<MessageId, Position>,
 }
 
-/// `seq`, then `_id-attempt.offset` for each running answer.
+/// `c` and the conversation and a dot, if it is about one; `seq`; then `_id-attempt.offset` for each running answer.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scope) = self.scope {
+            write!(f, "c{scope}.")?;
+        }
         write!(f, "{}", self.seq)?;
         for (id, position) in &self.running {
             write!(f, "_{id}-{position}")?;
@@ -39,6 +44,13 @@ impl FromStr for Cursor {
             let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             plain.then(|| digits.parse::<i64>().ok()).flatten().ok_or(InvalidCursor)
         };
+        let (scope, text) = match text.strip_prefix('c') {
+            None => (None, text),
+            Some(scoped) => {
+                let (scope, text) = scoped.split_once('.').ok_or(InvalidCursor)?;
+                (Some(ConversationId(number(scope)?)), text)
+            }
+        };
         let mut parts = text.split('_');
         let seq = number(parts.next().unwrap_or_default())?;
         let mut running = BTreeMap::new();
@@ -49,7 +61,7 @@ impl FromStr for Cursor {
             }
             running.insert(MessageId(number(id)?), position.parse()?);
         }
-        Ok(Self { seq, running })
+        Ok(Self { scope, seq, running })
     }
 }
 
@@ -65,14 +77,21 @@ mod tests {
             offset: 17,
         };
         let cursor = Cursor {
+            scope: None,
             seq: 41,
             running: [(MessageId(7), position), (MessageId(9), Position::START)].into(),
         };
         assert_eq!(cursor.to_string(), "41_7-2.17_9-0.0");
-        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        assert_eq!(cursor.to_string().parse(), Ok(cursor.clone()));
+        let scoped = Cursor {
+            scope: Some(ConversationId(5)),
+            ..cursor
+        };
+        assert_eq!(scoped.to_string(), "c5.41_7-2.17_9-0.0");
+        assert_eq!(scoped.to_string().parse(), Ok(scoped));
         assert_eq!("0".parse(), Ok(Cursor::default()));
         let endless: String = std::iter::once("1".to_owned())
-            .chain((1..300).map(|n| format!("_{n}-0.0")))
+            .chain((1..2100).map(|n| format!("_{n}-0.0")))
             .collect();
         for bad in [
             "",

@@ -26,6 +26,8 @@ pub enum Signal {
         /// The connection that says so, which needs not be told.
         origin: u64,
     },
+    /// The last event of the log has this number, as somebody has just seen. Never published.
+    Standing(i64),
     /// Something may have been missed: look at the log.
     Look,
 }
@@ -40,7 +42,7 @@ impl Signal {
                 is_typing,
                 origin,
             } => format!("t {conversation} {} {origin}", u8::from(is_typing)),
-            Self::Look => "?".to_owned(),
+            Self::Standing(_) | Self::Look => "?".to_owned(),
         }
     }
 

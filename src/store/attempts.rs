@@ -84,8 +84,20 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
     usage::add(conn, attempt.user, attempt.model, answers, &attempt.usage, now).await
 }
 
+/// What is to be added to a user's usage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    /// The user.
+    pub user: UserId,
+    /// The model.
+    pub model: String,
+    /// The tokens.
+    pub usage: Usage,
+}
+
 /// Counts an attempt at a running answer whose worker vanished, when the text had `bytes`: what was told it, and what it
-/// wrote, at four bytes a token. One that wrote nothing costs nothing. Whoever calls this keeps the attempt from ending by
+/// wrote, at four bytes a token. One that wrote nothing costs nothing. Gives what is to be added to the user's usage, as the
+/// last thing but the events in the transaction. Whoever calls this keeps the attempt from ending by
 /// itself: by a newer fence, or by the lock of its conversation.
 ///
 /// # Errors
@@ -97,7 +109,7 @@ pub async fn record_lost(
     bytes: usize,
     (provider, model): (&str, &str),
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<Option<Spent>, StoreError> {
     let lost = sqlx::query!(
         r#"INSERT INTO answer_attempts
                (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
@@ -121,13 +133,13 @@ pub async fn record_lost(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(lost) = lost else {
-        return Ok(());
-    };
-    let cost = Usage {
-        input_tokens: lost.input_tokens,
-        output_tokens: lost.output_tokens,
-        estimated: true,
-    };
-    usage::add(conn, UserId(lost.user_id), &lost.model, 0, &cost, now).await
+    Ok(lost.map(|lost| Spent {
+        user: UserId(lost.user_id),
+        model: lost.model,
+        usage: Usage {
+            input_tokens: lost.input_tokens,
+            output_tokens: lost.output_tokens,
+            estimated: true,
+        },
+    }))
 }

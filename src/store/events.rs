@@ -190,3 +190,18 @@ pub async fn last_of(conn: &mut PgConnection, users: &[UserId]) -> Result<Vec<(U
         .await?;
     Ok(rows.into_iter().map(|row| (UserId(row.user_id), row.seq)).collect())
 }
+
+/// The number of the event that tells the end of an answer of `user`, if the log still has it.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn ended_at(conn: &mut PgConnection, user: UserId, message: MessageId) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT seq FROM events WHERE user_id = $1 AND kind = 'ended' AND payload @> jsonb_build_object('message_id', $2::bigint)
+           ORDER BY seq DESC LIMIT 1"#,
+        user.0,
+        message.0,
+    )
+    .fetch_optional(conn)
+    .await?)
+}

@@ -281,6 +281,26 @@ pub async fn list_owned(conn: &mut PgConnection, user: UserId, ids: &[MessageId]
     rows.into_iter().map(Message::try_from).collect()
 }
 
+/// How long the texts of these messages of `user` are, in UTF-8 bytes.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn sizes(
+    conn: &mut PgConnection,
+    user: UserId,
+    ids: &[MessageId],
+) -> Result<Vec<(MessageId, i64)>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT id, octet_length(content)::bigint AS "bytes!" FROM messages WHERE id = ANY($1) AND user_id = $2"#,
+        &ids,
+        user.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (MessageId(row.id), row.bytes)).collect())
+}
+
 /// What was saved of a message's text; nothing of one that is not there.
 ///
 /// # Errors

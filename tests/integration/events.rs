@@ -220,6 +220,64 @@ async fn a_stream_ends_with_its_session_and_with_its_token() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_session_stands_behind_nothing_that_was_not_told() {
+    let word = "word ".repeat(2000);
+    let provider = ScriptedProvider::saying(&[word.as_str(); 40], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    for _ in 0..8 {
+        assert_eq!(
+            somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status,
+            200
+        );
+    }
+    let mut stream = somebody.watch(Some("0")).await;
+    let mut seen = vec![stream.next().await.unwrap()];
+    // More than the sockets hold waits to be read when the session ends.
+    somebody.post("/auth/logout-all", &Value::Null).await;
+    seen.extend(stream.rest().await);
+    let last = seen.pop().unwrap();
+    assert_eq!(last.name, "session_ended");
+    let before = seen.iter().rev().find(|event| !event.id.is_empty()).unwrap();
+    assert_eq!(last.id, before.id);
+    let login = json!({ "email": "somebody@example.com", "password": "a long password" });
+    let token = cura.client().post("/auth/login", &login).await.body["access_token"].clone();
+    let mut view = View::default();
+    seen.iter().for_each(|event| view.apply(&event.data));
+    let mut stream = somebody.with_token(&token).watch(Some(&last.id)).await;
+    while view.messages.values().filter(|shown| shown.status == "sent").count() < 16 {
+        view.apply(&stream.next().await.unwrap().data);
+    }
+}
+
+#[tokio::test]
+async fn a_log_with_a_hole_or_set_back_is_not_stepped_over() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    for n in 0..6 {
+        somebody
+            .post("/conversations", &json!({ "title": n.to_string() }))
+            .await;
+    }
+    sqlx::query("DELETE FROM events WHERE seq = 4")
+        .execute(cura.database.pool())
+        .await
+        .unwrap();
+    let mut stream = somebody.watch(Some("1")).await;
+    let seen = stream.until("resync").await;
+    assert_eq!(names(&seen), ["conversation", "conversation", "resync"]);
+    // A database that was restored: less has happened than this stream was told.
+    for restore in ["DELETE FROM events WHERE seq > 3", "UPDATE event_counters SET seq = 3"] {
+        sqlx::query(restore).execute(cura.database.pool()).await.unwrap();
+    }
+    let resync = stream.next().await.unwrap();
+    assert_eq!(
+        (resync.name.as_str(), &resync.data["reason"]),
+        ("resync", &json!("unknown"))
+    );
+}
+
+#[tokio::test]
 async fn an_archive_that_is_ready_is_told() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let somebody = cura.somebody().await;

@@ -110,7 +110,7 @@ impl World {
             until: chrono::DateTime::<chrono::Utc>::MAX_UTC,
         };
         let feed = app.user_feed(caller, None, None).await.unwrap();
-        let before = vec![(feed.cursor(), View::default())];
+        let before = vec![(feed.cursor().to_string(), View::default())];
         Self {
             app,
             pool,

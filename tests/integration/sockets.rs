@@ -127,11 +127,82 @@ async fn a_socket_that_was_cut_anywhere_goes_on_with_its_cursor() {
             }
         }
     }
-    // The first connection had no cursor yet when it was cut: the next one began anew, with what was running.
-    let seen: Vec<Value> = seen.into_iter().filter(|event| event["cursor"].is_string()).collect();
     assert_eq!(text_of(&seen, &answer), TEXT);
     assert_eq!(seen.iter().filter(|event| event["type"] == "complete").count(), 1);
     cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_socket_to_which_nothing_has_happened_knows_where_it_stands() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    socket.say(&json!({ "type": "ping" })).await;
+    socket.next().await.unwrap();
+    let cursor = socket.cursor.clone().unwrap();
+    drop(socket);
+    let body = json!({ "content": "Hi", "conversation_id": conversation });
+    let request = somebody
+        .request(Method::POST, "/chat/send")
+        .header("Idempotency-Key", "a");
+    somebody.send(request.json(&body)).await;
+    let mut socket = Socket::of(&somebody, &conversation, Some(&cursor)).await;
+    // Who lost the answer to what they said says it again: its end is told once, after its beginning.
+    socket
+        .say(&json!({ "type": "message", "content": "Hi", "client_message_id": "a" }))
+        .await;
+    let seen = socket.until("complete").await;
+    socket.say(&json!({ "type": "ping" })).await;
+    let rest = socket.until("pong").await;
+    let ends = [&seen[..], &rest[..]].concat();
+    assert_eq!(
+        ends.iter().filter(|event| event["type"] == "complete").count(),
+        1,
+        "{ends:#?}"
+    );
+    assert_eq!(text_of(&seen, &seen.last().unwrap()["message_id"]), TEXT);
+}
+
+#[tokio::test]
+async fn a_cursor_of_one_conversation_is_of_no_use_elsewhere() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let (here, there) = (conversation(&somebody).await, conversation(&somebody).await);
+    let mut socket = Socket::of(&somebody, &here, None).await;
+    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    socket.until("complete").await;
+    let cursor = socket.cursor.clone().unwrap();
+    let mut other = Socket::of(&somebody, &there, Some(&cursor)).await;
+    assert_eq!(other.next().await.unwrap()["type"], "resync");
+    let mut everything = somebody.watch(Some(&cursor)).await;
+    let told = everything.next().await.unwrap();
+    assert_eq!(
+        (told.name.as_str(), &told.data["reason"]),
+        ("resync", &json!("unknown"))
+    );
+    // What is about everything is about one conversation, too.
+    let mut socket = Socket::of(&somebody, &here, Some("0")).await;
+    assert_eq!(text_of(&socket.until("complete").await, &json!(2)), TEXT);
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_keeps_no_server_from_stopping() {
+    let word = "word ".repeat(2000);
+    let provider = ScriptedProvider::saying(&[word.as_str(); 60], Duration::ZERO).await;
+    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    for _ in 0..20 {
+        let body = json!({ "content": "Hi", "conversation_id": conversation });
+        assert_eq!(somebody.post("/chat/send", &body).await.status, 200);
+    }
+    let begun = std::time::Instant::now();
+    cura.servers[0].program.signal("TERM");
+    assert_eq!(cura.servers[0].program.ended().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    socket.closed().await;
 }
 
 #[tokio::test]

@@ -101,17 +101,26 @@ impl Talk {
         let _ = timeout(GOODBYE, goodbye).await;
     }
 
-    async fn talk(&mut self, socket: &mut WebSocketStream, mut caller: Caller) -> End {
+    /// What a socket follows, if the conversation is the caller's.
+    async fn begin(&mut self, caller: Caller) -> Result<(UserFeed, OpenSession), End> {
         match self.app.conversation(caller, self.conversation).await {
             Ok(_) => {}
-            Err(ReadConversationError::NotFound) => return End::Close(NOT_YOURS, "not your conversation"),
-            Err(ReadConversationError::Store(_)) => return End::Close(TRY_LATER, "try again later"),
+            Err(ReadConversationError::NotFound) => return Err(End::Close(NOT_YOURS, "not your conversation")),
+            Err(ReadConversationError::Store(_)) => return Err(End::Close(TRY_LATER, "try again later")),
         }
         let cursor = self.cursor.take();
-        let Ok(mut feed) = self.app.user_feed(caller, Some(self.conversation), cursor).await else {
-            return End::Close(TRY_LATER, "try again later");
+        let Ok(feed) = self.app.user_feed(caller, Some(self.conversation), cursor).await else {
+            return Err(End::Close(TRY_LATER, "try again later"));
         };
-        let mut session = self.app.open_session_of(caller).await;
+        Ok((feed, self.app.open_session_of(caller).await))
+    }
+
+    /// What needs much room for a moment is put on the heap for that moment: most of a socket's life is silence.
+    async fn talk(&mut self, socket: &mut WebSocketStream, mut caller: Caller) -> End {
+        let (mut feed, mut session) = match Box::pin(self.begin(caller)).await {
+            Ok(begun) => begun,
+            Err(end) => return end,
+        };
         let mut flood = Flood::new();
         let mut heard = Instant::now();
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
@@ -122,7 +131,7 @@ impl Talk {
             let mut cancelled: OptionFuture<_> = (!cancelling.is_empty()).then(|| cancelling.next()).into();
             let done = tokio::select! {
                 biased;
-                end = session.ended() => return self.end_of_session(socket, &feed, end).await,
+                end = session.ended() => return Box::pin(self.end_of_session(socket, &feed, end)).await,
                 () = closing.cancelled() => return End::Close(RESTARTING, "the server restarts"),
                 frame = socket.next() => {
                     heard = Instant::now();
@@ -134,7 +143,8 @@ impl Talk {
                     drop(cancelled);
                     match Command::read(&text) {
                         Ok(command) => {
-                            self.act(socket, &mut caller, &mut session, &feed, &mut cancelling, command).await
+                            let act = self.act(socket, &mut caller, &mut session, &feed, &mut cancelling, command);
+                            Box::pin(act).await
                         }
                         Err(refused) => send(socket, &EventView::Error(refused), None).await,
                     }
@@ -143,7 +153,16 @@ impl Talk {
                     Some(failed) => send(socket, &EventView::Error(failed), None).await,
                     None => Ok(()),
                 },
-                told = feed.next() => send(socket, &EventView::of_user(told.event), told.cursor.as_ref()).await,
+                told = feed.next() => {
+                    let event = EventView::of_user(told.event);
+                    // A reader that does not read keeps nobody from ending.
+                    tokio::select! {
+                        biased;
+                        sent = send(socket, &event, told.cursor.as_ref()) => sent,
+                        _ = session.ended() => Err(End::Close(UNAUTHENTICATED, "the session is over")),
+                        () = closing.cancelled() => Err(End::Close(RESTARTING, "the server restarts")),
+                    }
+                }
                 _ = ping.tick() => {
                     if heard.elapsed() >= SILENCE {
                         return End::Gone;
@@ -171,9 +190,10 @@ impl Talk {
         let refused = match command {
             Command::Ping {} => {
                 let at = self.app.now();
-                return send(socket, &EventView::Pong(PongEvent { at }), None).await;
+                // With the cursor: where a socket stands to which nothing has happened yet.
+                return send(socket, &EventView::Pong(PongEvent { at }), Some(&feed.cursor())).await;
             }
-            Command::Message(saying) => return self.say(socket, *caller, saying).await,
+            Command::Message(saying) => return self.say(socket, *caller, feed, saying).await,
             Command::Auth { token } => match self.renew(*caller, &token).await {
                 Ok(renewed) => {
                     *caller = renewed;
@@ -217,7 +237,13 @@ impl Talk {
     }
 
     /// Stores and queues a message, and says so. Its answer comes as everything else does.
-    async fn say(&self, socket: &mut WebSocketStream, caller: Caller, saying: Saying) -> Result<(), End> {
+    async fn say(
+        &self,
+        socket: &mut WebSocketStream,
+        caller: Caller,
+        feed: &UserFeed,
+        saying: Saying,
+    ) -> Result<(), End> {
         let name = saying.client_message_id.clone();
         let wish = match saying.wish(self.conversation) {
             Ok(wish) => wish,
@@ -238,8 +264,8 @@ impl Talk {
             ..AckEvent::from(&started)
         };
         let over = started.replayed && started.answer.status != MessageStatus::Sending;
-        send(socket, &EventView::Ack(ack), None).await?;
-        if over {
+        send(socket, &EventView::Ack(ack), Some(&feed.cursor())).await?;
+        if over && feed.has_told_end(started.answer.id).await.unwrap_or(false) {
             // Its end is behind this socket's cursor: whoever asks again wants to know it.
             let (id, position) = (started.answer.id, cura_domain::answer::Position::START);
             let message: Box<StoredMessage> = Box::new(started.answer);
@@ -268,8 +294,7 @@ impl Talk {
     }
 
     async fn end_of_session(&self, socket: &mut WebSocketStream, feed: &UserFeed, end: SessionEnd) -> End {
-        let cursor: Arc<str> = feed.cursor().into();
-        let told = send(socket, &EventView::SessionEnded(end.into()), Some(&cursor)).await;
+        let told = send(socket, &EventView::SessionEnded(end.into()), Some(&feed.cursor())).await;
         told.err().unwrap_or(End::Close(UNAUTHENTICATED, "the session is over"))
     }
 }

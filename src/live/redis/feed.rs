@@ -21,6 +21,8 @@ use crate::users::{Signal, Users};
 
 /// How many answers are subscribed to or read at once.
 const BATCH: usize = 64;
+/// So many that come anew may each look at the log.
+const FEW: usize = 100;
 /// How often a silent subscription has to show that it lives.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// The first and the longest pause after a lost connection.
@@ -96,6 +98,8 @@ impl Feed {
         let users = self.users.watched().into_iter().map(Channel::User);
         let watched: HashSet<Channel> = answers.chain(users).collect();
         let new: Vec<Channel> = watched.difference(subscribed).copied().collect();
+        // After a lost connection, everybody is new: the next look at all logs, seconds away, is one for a thousand of them.
+        let few = new.len() <= FEW;
         for channels in new.chunks(BATCH) {
             let names: Vec<String> = channels.iter().copied().map(Channel::name).collect();
             self.bounded(sink.subscribe(names)).await?;
@@ -104,7 +108,8 @@ impl Feed {
                 match channel {
                     Channel::Answer(id) => answers.push(*id),
                     // What was said before we listened.
-                    Channel::User(user) => self.users.tell(*user, Signal::Look),
+                    Channel::User(user) if few => self.users.tell(*user, Signal::Look),
+                    Channel::User(_) => {}
                 }
             }
             self.read(read, &answers).await?;

@@ -21,7 +21,9 @@ const BATCH: usize = 200;
 
 /// `KEYS[1]`: a user's servers, by the second until which they hold. `ARGV`: server, seconds.
 const SAY: &str = r"
-redis.call('ZADD', KEYS[1], redis.call('TIME')[1] + ARGV[2], ARGV[1])
+local now = redis.call('TIME')[1]
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 return redis.call('EXPIRE', KEYS[1], ARGV[2])";
 
 const LEAVE: &str = r"
