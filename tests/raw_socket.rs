@@ -101,8 +101,13 @@ impl RawSocket {
 
     /// The socket of a conversation.
     pub async fn of(client: &Client, conversation: &Value) -> Self {
+        Self::open(client, &format!("/chat/ws/{conversation}")).await
+    }
+
+    /// A socket at this path.
+    pub async fn open(client: &Client, path: &str) -> Self {
         let mut socket = Self::connect(client).await;
-        let request = request(client, &format!("/chat/ws/{conversation}"), &[]);
+        let request = request(client, path, &[]);
         socket.send(format!("{request}\r\n").as_bytes()).await;
         let head = socket.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");

@@ -1,0 +1,53 @@
+//! `make bench`: how fast Cura is on this machine, against an AI service with a fixed script. Prints Markdown.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot go on has failed; its output is its result"
+)]
+
+mod answers;
+mod calls;
+mod measure;
+mod queue;
+mod watchers;
+mod watching;
+
+use watching::Kind;
+
+#[tokio::main]
+async fn main() {
+    // `cura-bench streams` runs what has `streams` in its name; without an argument, everything.
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let wants = |name: &str| name.contains(&wanted);
+    println!("| what | target | measured |");
+    println!("| --- | --- | --- |");
+    if wants("first-token") {
+        answers::first_token_across_processes().await;
+        answers::first_token_all_in_one().await;
+    }
+    if wants("streams-200") {
+        answers::many_streams(200).await;
+    }
+    if wants("streams-1000") {
+        answers::many_streams(1000).await;
+    }
+    for kind in [Kind::Events, Kind::Sockets] {
+        if wants(&format!("latency-{}", kind.name())) {
+            watchers::latency(kind).await;
+        }
+        if wants(&format!("idle-{}", kind.name())) {
+            watchers::idle(kind).await;
+        }
+        if wants(&format!("reconnect-{}", kind.name())) {
+            watchers::reconnect(kind).await;
+        }
+    }
+    if wants("calls") {
+        calls::mixed_calls().await;
+        calls::sign_in_times().await;
+    }
+    if wants("queue") {
+        queue::enqueue_to_start().await;
+        queue::idle_worker().await;
+    }
+}
