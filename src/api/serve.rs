@@ -113,10 +113,11 @@ async fn connection(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let request = poem::Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
         let api = Arc::clone(&api);
-        async move {
+        // On the heap while it is handled: hyper keeps room for it as long as the connection lives.
+        Box::pin(async move {
             let response = api.get_response(request).await;
             Ok::<_, std::convert::Infallible>(hyper::Response::from(response))
-        }
+        })
     });
     let mut builder = http1::Builder::new();
     builder
