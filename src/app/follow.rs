@@ -98,9 +98,10 @@ pub struct AnswerFollower {
     caller: Caller,
     answer: MessageId,
     live: Follower,
+    /// How far the watcher has come, with what is ready and not told yet.
+    reached: Position,
+    /// Where the watcher stood after what it was told last.
     position: Position,
-    /// Where the watcher stood after what it was told last: what is ready is not told yet.
-    told: Position,
     ready: VecDeque<AnswerEvent>,
     ended: bool,
     ask_at: Instant,
@@ -116,8 +117,8 @@ impl App {
             caller,
             answer,
             live: self.0.live.follow(answer, position),
+            reached: position,
             position,
-            told: position,
             ready: VecDeque::new(),
             ended: false,
             // Who has seen nothing yet wants to know soon why.
@@ -162,13 +163,13 @@ impl AnswerFollower {
 
     /// Where the watcher stands: after what it was told last.
     pub fn position(&self) -> Position {
-        self.told
+        self.position
     }
 
     /// The next event; `None` after [`AnswerEvent::Ended`]. Safe to cancel.
     pub async fn next(&mut self) -> Option<AnswerEvent> {
         let event = self.advance().await?;
-        self.told = event.position();
+        self.position = event.position();
         Some(event)
     }
 
@@ -185,21 +186,21 @@ impl AnswerFollower {
                     self.ask_at = Instant::now() + SILENCE;
                     match progress {
                         Progress::Started { attempt, position } => {
-                            self.position = position;
+                            self.reached = position;
                             return Some(AnswerEvent::Started { attempt, position });
                         }
                         Progress::Reset { attempt, offset } => {
-                            self.position = Position { attempt, offset };
-                            return Some(AnswerEvent::Reset { offset, position: self.position });
+                            self.reached = Position { attempt, offset };
+                            return Some(AnswerEvent::Reset { offset, position: self.reached });
                         }
                         Progress::Text { offset, content, position } => {
-                            self.position = position;
+                            self.reached = position;
                             return Some(AnswerEvent::Chunk { offset, content, position });
                         }
                         // The truth is in Postgres; if it cannot be read now, soon.
                         Progress::Ended => self.ask_at = Instant::now(),
                         Progress::Forgotten => {
-                            self.live = self.app.0.live.follow(self.answer, self.position);
+                            self.live = self.app.0.live.follow(self.answer, self.reached);
                             self.ask_at = Instant::now();
                         }
                     }
@@ -230,7 +231,7 @@ impl AnswerFollower {
         match found.await {
             Ok((Some(message), place)) if message.status == MessageStatus::Sending => {
                 if let Some(place) = place.filter(|place| self.told_place.replace(*place) != Some(*place)) {
-                    let position = self.position;
+                    let position = self.reached;
                     self.ready.push_back(AnswerEvent::Queued { place, position });
                 }
                 self.catch_up(&message);
@@ -238,7 +239,7 @@ impl AnswerFollower {
             Ok((Some(message), _)) => self.end_with(message),
             Ok((None, _)) => {
                 self.ready.push_back(AnswerEvent::Gone {
-                    position: self.position,
+                    position: self.reached,
                 });
                 self.ended = true;
             }
@@ -248,15 +249,15 @@ impl AnswerFollower {
 
     /// Emits what a saved text has beyond what the watcher has; follows `live` from there.
     fn catch_up(&mut self, message: &Message) {
-        let before = self.position;
+        let before = self.reached;
         if message.attempt < before.attempt
             || (message.attempt == before.attempt && message.content.len() as u64 <= before.offset)
         {
             return;
         }
         self.align(message);
-        if self.position != before {
-            self.live = self.app.0.live.follow(self.answer, self.position);
+        if self.reached != before {
+            self.live = self.app.0.live.follow(self.answer, self.reached);
         }
     }
 
@@ -264,7 +265,7 @@ impl AnswerFollower {
         self.align(&message);
         self.ready.push_back(AnswerEvent::Ended {
             message: Box::new(message),
-            position: self.position,
+            position: self.reached,
         });
         self.ended = true;
     }
@@ -272,24 +273,24 @@ impl AnswerFollower {
     /// Brings the watcher to the end of `message.content`: cuts back what a newer attempt rewrote, adds what is missing.
     fn align(&mut self, message: &Message) {
         let text = &message.content;
-        let keep = usize::try_from(message.bases.keep(self.position))
+        let keep = usize::try_from(message.bases.keep(self.reached))
             .unwrap_or(usize::MAX)
             .min(text.len());
         let keep = text.floor_char_boundary(keep);
-        let attempt = message.attempt.max(self.position.attempt);
-        if attempt > self.position.attempt {
+        let attempt = message.attempt.max(self.reached.attempt);
+        if attempt > self.reached.attempt {
             // Whoever resumes from here before the reset was told has to be told.
-            let position = if (keep as u64) < self.position.offset {
-                self.position
+            let position = if (keep as u64) < self.reached.offset {
+                self.reached
             } else {
                 Position {
                     attempt,
-                    ..self.position
+                    ..self.reached
                 }
             };
             self.ready.push_back(AnswerEvent::Started { attempt, position });
         }
-        if (keep as u64) < self.position.offset {
+        if (keep as u64) < self.reached.offset {
             let position = Position {
                 attempt,
                 offset: keep as u64,
@@ -299,7 +300,7 @@ impl AnswerFollower {
                 position,
             });
         }
-        self.position = Position {
+        self.reached = Position {
             attempt,
             offset: text.len() as u64,
         };
@@ -307,7 +308,7 @@ impl AnswerFollower {
             self.ready.push_back(AnswerEvent::Chunk {
                 offset: keep as u64,
                 content: text[keep..].to_owned(),
-                position: self.position,
+                position: self.reached,
             });
         }
     }
