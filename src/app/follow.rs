@@ -238,9 +238,7 @@ impl AnswerFollower {
             }
             Ok((Some(message), _)) => self.end_with(message),
             Ok((None, _)) => {
-                self.ready.push_back(AnswerEvent::Gone {
-                    position: self.reached,
-                });
+                self.ready.push_back(AnswerEvent::Gone { position: self.reached });
                 self.ended = true;
             }
             Err(error) => tracing::debug!(message_id = %self.answer, %error, "asking for an answer's state failed"),

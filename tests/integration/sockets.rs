@@ -65,10 +65,10 @@ async fn what_is_said_is_confirmed_and_its_answer_comes() {
         (&said[1]["message_id"], &said[1]["message"]["status"]),
         (&ack["message_id"], &json!("sending"))
     );
-    socket.say(&json!({ "type": "ping" })).await;
-    assert!(
-        types(&socket.until("pong").await).contains(&"typing"),
-        "Cura has stopped typing"
+    let typing = socket.until("typing").await.pop().unwrap();
+    assert_eq!(
+        (&typing["role"], &typing["is_typing"]),
+        (&json!("assistant"), &json!(false))
     );
     cura.check_invariants().await;
 }
