@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cura_app::tokens::{TokenLifetimes, Tokens};
+use cura_bin::settings::Settings;
 use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -90,6 +92,7 @@ async fn the_same_name_is_the_same_message_and_its_end_is_told_again() {
         (&again[0]["replayed"], &again[0]["message_id"]),
         (&json!(true), &first[0]["message_id"])
     );
+    assert_eq!(types(&again), ["ack", "complete"]);
     assert_eq!(again.last().unwrap()["message"], first.last().unwrap()["message"]);
     socket
         .say(&json!({ "type": "message", "content": "Ho", "client_message_id": "a" }))
@@ -411,6 +414,39 @@ async fn sessions_that_end_and_tokens_that_expire_end_sockets_and_a_fresh_token_
     assert_eq!(ended.last().unwrap()["reason"], "signed_out");
     assert_eq!(socket.closed().await, 4401);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_comes() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let session = somebody.get("/auth/sessions").await.body["items"][0]["id"]
+        .as_i64()
+        .unwrap();
+    let lifetimes = TokenLifetimes {
+        access: chrono::TimeDelta::seconds(3),
+        refresh: chrono::TimeDelta::days(1),
+    };
+    // Signed as the server would sign it, for a shorter time.
+    let tokens = Tokens::new(Settings::from_environment().unwrap().signing_key(), lifetimes);
+    let (user, session) = (cura_domain::UserId(1), cura_domain::SessionId(session));
+    let now = chrono::DateTime::from(std::time::SystemTime::now());
+    let short = tokens
+        .issue_access(user, session, now, &cura_bin::wiring::entropy())
+        .unwrap();
+    let hasty = somebody.with_token(&json!(short));
+    let mut stream = hasty.watch(None).await;
+    let mut left = Socket::of(&hasty, &conversation, None).await;
+    let mut kept = Socket::of(&hasty, &conversation, None).await;
+    kept.say(&json!({ "type": "auth", "token": somebody.token })).await;
+    assert_eq!(kept.next().await.unwrap()["type"], "auth");
+    let ended = left.until("session_ended").await;
+    assert_eq!(ended.last().unwrap()["reason"], "expired");
+    assert_eq!(left.closed().await, 4401);
+    assert_eq!(stream.rest().await.last().unwrap().data["reason"], "expired");
+    kept.say(&json!({ "type": "ping" })).await;
+    assert_eq!(kept.next().await.unwrap()["type"], "pong");
 }
 
 #[tokio::test]
