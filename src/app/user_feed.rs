@@ -197,7 +197,9 @@ impl UserFeed {
     pub async fn has_told_end(&self, answer: MessageId) -> Result<bool, StoreError> {
         let ended =
             in_time(async { events::ended_at(&mut *self.app.connection().await?, self.caller.user, answer).await });
-        Ok(ended.await?.is_none_or(|seq| seq <= self.cursor.seq))
+        // By what was told, not by what is ready to be.
+        let told = self.told.parse::<Cursor>().map_or(0, |told| told.seq);
+        Ok(ended.await?.is_none_or(|seq| seq <= told))
     }
 
     /// This connection's own name: what it says itself, it is not told.
