@@ -24,6 +24,8 @@ use crate::parser_problems::ProblemWriter;
 
 /// How many connections one server holds; more wait in the operating system's queue.
 const MAX_CONNECTIONS: usize = 10_000;
+/// How many connections may wait there; the system may allow fewer. Whoever does not fit in tries again after a second.
+const QUEUE: i32 = 4096;
 /// How long a client may take to send a request's head, and how long a connection may idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head, in bytes, and the most headers of a request.
@@ -47,6 +49,10 @@ pub async fn serve(
 ) -> usize {
     let api: Arc<dyn DynEndpoint<Output = Response>> = Arc::new(ToDynEndpoint(api));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Listening again only changes the length of the queue, which the library sets to 128: fewer than come back at once.
+    if let Err(error) = rustix::net::listen(&listener, QUEUE) {
+        tracing::warn!(%error, "the queue of connections stays short");
+    }
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     while let Some((socket, peer)) = accept(&listener, &closing).await {

@@ -107,8 +107,13 @@ pub async fn latency(kind: Kind) {
         .start()
         .await;
     let people = people(&cura, ANSWERS).await;
-    // The first answer opens connections to Postgres and to the provider.
-    ask(&people[0]).await;
+    // The first answers open connections to Postgres and to the provider.
+    let first = people.iter().map(|Person(client, conversation)| async move {
+        let mut watching = Watching::open(kind, client, conversation, &Watching::cursor(client).await).await;
+        ask(&Person(client.clone(), conversation.clone())).await;
+        while kind_of(&watching.next().await) != "complete" {}
+    });
+    futures_util::future::join_all(first).await;
     let pids = [cura.servers[0].program.pid(), cura.workers[0].pid(), std::process::id()];
     let begun = Instant::now();
     let before = pids.map(cpu);
