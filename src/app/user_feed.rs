@@ -80,6 +80,8 @@ pub struct UserFeed {
     /// Our own name among the user's connections.
     origin: u64,
     cursor: Cursor,
+    /// The number of the last event before this connection, or before its last resync.
+    began_at: i64,
     /// The cursor after what was told last: what is ready is not told yet.
     told: Arc<str>,
     running: Vec<AnswerFollower>,
@@ -122,6 +124,7 @@ impl App {
             signals,
             origin: u64::from_ne_bytes(self.0.entropy.bytes()),
             cursor: Cursor::default(),
+            began_at: cursor.seq,
             told: Arc::from(""),
             running: Vec::new(),
             over: Vec::new(),
@@ -190,16 +193,14 @@ impl UserFeed {
         Arc::clone(&self.told)
     }
 
-    /// Whether the end of an answer that is final is behind this connection: it will not be told any more.
+    /// Whether the end of an answer that is final lies before this connection's beginning: it was not, and will not be, told.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn has_told_end(&self, answer: MessageId) -> Result<bool, StoreError> {
+    pub async fn began_after_end_of(&self, answer: MessageId) -> Result<bool, StoreError> {
         let ended =
             in_time(async { events::ended_at(&mut *self.app.connection().await?, self.caller.user, answer).await });
-        // By what was told, not by what is ready to be.
-        let told = self.told.parse::<Cursor>().map_or(0, |told| told.seq);
-        Ok(ended.await?.is_none_or(|seq| seq <= told))
+        Ok(ended.await?.is_none_or(|seq| seq <= self.began_at))
     }
 
     /// This connection's own name: what it says itself, it is not told.

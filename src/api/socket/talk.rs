@@ -265,8 +265,8 @@ impl Talk {
         };
         let over = started.replayed && started.answer.status != MessageStatus::Sending;
         send(socket, &EventView::Ack(ack), Some(&feed.cursor())).await?;
-        if over && feed.has_told_end(started.answer.id).await.unwrap_or(false) {
-            // Its end is behind this socket's cursor: whoever asks again wants to know it.
+        if over && feed.began_after_end_of(started.answer.id).await.unwrap_or(false) {
+            // Its end is before this socket's beginning: whoever asks again wants to know it.
             let (id, position) = (started.answer.id, cura_domain::answer::Position::START);
             let message: Box<StoredMessage> = Box::new(started.answer);
             let ended = AnswerEvent::Ended { message, position };

@@ -184,6 +184,7 @@ impl UserFeed {
     async fn resync(&mut self, reason: Resync, standing: Standing) -> Result<(), StoreError> {
         let mut cursor = standing_cursor(self.only, standing);
         self.running = self.followers_of(&mut cursor).await?;
+        self.began_at = cursor.seq;
         self.cursor = cursor;
         self.over.clear();
         self.look = false;
