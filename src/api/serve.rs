@@ -2,6 +2,7 @@
 //! client may take to say what it wants, and how a server goes away.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,11 +60,11 @@ pub async fn serve(
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             break;
         };
-        let connection = connection(socket, peer, Arc::clone(&api), entropy.clone(), closing.clone());
-        let cut = cut.clone();
+        let (api, entropy, closing, cut) = (Arc::clone(&api), entropy.clone(), closing.clone(), cut.clone());
         connections.spawn(async move {
             tokio::select! {
-                () = connection => {}
+                // Made in its place: a future that is moved is kept room for twice.
+                () = connection(socket, peer, api, entropy, closing) => {}
                 () = cut.cancelled() => {}
             }
             drop(place);
@@ -131,10 +132,11 @@ async fn connection(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
-    let served = builder
-        .serve_connection(ProblemWriter::new(TokioIo::new(socket), entropy), service)
-        .with_upgrades();
-    tokio::pin!(served);
+    let mut served = pin!(
+        builder
+            .serve_connection(ProblemWriter::new(TokioIo::new(socket), entropy), service)
+            .with_upgrades()
+    );
     let outcome = tokio::select! {
         outcome = &mut served => outcome,
         () = closing.cancelled() => {
