@@ -29,6 +29,7 @@ mod resume;
 mod sending;
 mod sessions;
 mod silence;
+mod socket_ends;
 mod sockets;
 mod strangers;
 mod streaming;

@@ -1,0 +1,233 @@
+//! How a socket is refused, limited and ended: by who may not, by too much, by its session, its token and its server.
+
+use std::time::Duration;
+
+use cura_app::tokens::{TokenLifetimes, Tokens};
+use cura_bin::settings::Settings;
+use cura_tests::{Cura, ScriptedProvider, Socket};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::sockets::{TEXT, TOKENS, conversation, cura, text_of};
+
+#[tokio::test]
+async fn who_may_not_is_told_by_the_close_code() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let path = format!("/chat/ws/{conversation}");
+    let nobody = cura.client();
+    assert_eq!(Socket::open(&nobody, &path).await.unwrap().closed().await, 4401);
+    for bad in ["?token=garbage", "?ticket=garbage"] {
+        assert_eq!(
+            Socket::open(&nobody, &format!("{path}{bad}"))
+                .await
+                .unwrap()
+                .closed()
+                .await,
+            4401,
+            "{bad}"
+        );
+    }
+    let other = cura.client().register("other@example.com").await;
+    assert_eq!(Socket::of(&other, &conversation, None).await.closed().await, 4404);
+    assert_eq!(Socket::of(&somebody, &json!(999_999), None).await.closed().await, 4404);
+    let ticket = somebody.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
+    let by_ticket = format!("{path}?ticket={}", ticket.as_str().unwrap());
+    let mut socket = Socket::open(&nobody, &by_ticket).await.unwrap();
+    socket.say(&json!({ "type": "ping" })).await;
+    assert_eq!(socket.next().await.unwrap()["type"], "pong");
+    assert_eq!(
+        Socket::open(&nobody, &by_ticket).await.unwrap().closed().await,
+        4401,
+        "it is for once"
+    );
+    let by_token = format!("{path}?token={}", somebody.token.as_ref().unwrap());
+    let mut socket = Socket::open(&nobody, &by_token).await.unwrap();
+    socket.say(&json!({ "type": "ping" })).await;
+    assert_eq!(socket.next().await.unwrap()["type"], "pong");
+    assert!(
+        !cura.said().contains(somebody.token.as_ref().unwrap()),
+        "a token reached a log"
+    );
+    let plain = somebody.get(&path).await;
+    assert_eq!((plain.status.as_u16(), plain.code()), (426, "upgrade_required"));
+    assert!(
+        Socket::open(&somebody, &format!("{path}?after=nonsense"))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn nonsense_is_answered_and_floods_and_heaps_are_closed() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    for (frame, code) in [
+        (Message::text("nonsense"), "malformed_frame"),
+        (Message::text("{\"type\":\"dance\"}"), "unknown_type"),
+        (Message::text("{\"type\":\"message\"}"), "invalid_frame"),
+        (
+            Message::text("{\"type\":\"message\",\"content\":\" \"}"),
+            "invalid_content",
+        ),
+        (Message::binary(vec![1, 2, 3]), "malformed_frame"),
+    ] {
+        socket.send(frame).await;
+        let answer = socket.next().await.unwrap();
+        assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!(code)));
+    }
+    socket.send(Message::text("x".repeat(64 * 1024 + 1))).await;
+    assert_eq!(socket.closed().await, 1009);
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    for _ in 0..200 {
+        socket.say(&json!({ "type": "typing", "is_typing": true })).await;
+    }
+    assert_eq!(socket.closed().await, 1008);
+}
+
+#[tokio::test]
+async fn a_socket_spends_the_same_budget_as_everything_else() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("RATE_LIMIT_CHAT", "2")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    assert_eq!(
+        somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status,
+        200
+    );
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    socket
+        .say(&json!({ "type": "message", "content": "one", "client_message_id": "1" }))
+        .await;
+    socket.until("complete").await;
+    socket
+        .say(&json!({ "type": "message", "content": "two", "client_message_id": "2" }))
+        .await;
+    let refused = socket.until("error").await;
+    let refused = refused.last().unwrap();
+    assert_eq!(
+        (&refused["code"], &refused["client_message_id"]),
+        (&json!("rate_limited"), &json!("2"))
+    );
+    assert_eq!(refused["retryable"], true);
+    socket
+        .say(&json!({ "type": "message", "content": "one", "client_message_id": "1" }))
+        .await;
+    let again = socket.until("ack").await;
+    assert_eq!(again.last().unwrap()["replayed"], true, "a repetition is free");
+    assert_eq!(provider.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn sessions_that_end_and_tokens_that_expire_end_sockets_and_a_fresh_token_keeps_one() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    socket.say(&json!({ "type": "auth", "token": "garbage" })).await;
+    assert_eq!(socket.next().await.unwrap()["code"], "not_authenticated");
+    let other = cura.client().register("other@example.com").await;
+    socket.say(&json!({ "type": "auth", "token": other.token })).await;
+    assert_eq!(
+        socket.next().await.unwrap()["code"],
+        "not_authenticated",
+        "only one's own"
+    );
+    socket.say(&json!({ "type": "auth", "token": somebody.token })).await;
+    let taken = socket.next().await.unwrap();
+    assert_eq!(taken["type"], "auth");
+    assert!(taken["expires_at"].is_string());
+    somebody.post("/auth/logout-all", &Value::Null).await;
+    let begun = std::time::Instant::now();
+    let ended = socket.until("session_ended").await;
+    assert_eq!(ended.last().unwrap()["reason"], "signed_out");
+    assert_eq!(socket.closed().await, 4401);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_comes() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let session = somebody.get("/auth/sessions").await.body["items"][0]["id"]
+        .as_i64()
+        .unwrap();
+    let lifetimes = TokenLifetimes {
+        access: chrono::TimeDelta::seconds(3),
+        refresh: chrono::TimeDelta::days(1),
+    };
+    // Signed as the server would sign it, for a shorter time.
+    let tokens = Tokens::new(Settings::from_environment().unwrap().signing_key(), lifetimes);
+    let (user, session) = (cura_domain::UserId(1), cura_domain::SessionId(session));
+    let now = chrono::DateTime::from(std::time::SystemTime::now());
+    let short = tokens
+        .issue_access(user, session, now, &cura_bin::wiring::entropy())
+        .unwrap();
+    let hasty = somebody.with_token(&json!(short));
+    let mut stream = hasty.watch(None).await;
+    let mut left = Socket::of(&hasty, &conversation, None).await;
+    let mut kept = Socket::of(&hasty, &conversation, None).await;
+    kept.say(&json!({ "type": "auth", "token": somebody.token })).await;
+    assert_eq!(kept.next().await.unwrap()["type"], "auth");
+    let ended = left.until("session_ended").await;
+    assert_eq!(ended.last().unwrap()["reason"], "expired");
+    assert_eq!(left.closed().await, 4401);
+    assert_eq!(stream.rest().await.last().unwrap().data["reason"], "expired");
+    kept.say(&json!({ "type": "ping" })).await;
+    assert_eq!(kept.next().await.unwrap()["type"], "pong");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_so_and_the_other_one_goes_on() {
+    let provider = ScriptedProvider::saying(&TOKENS, Duration::from_millis(300)).await;
+    let mut cura = Cura::builder()
+        .servers(2)
+        .with("AI_MODEL_URL", provider.url())
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let mut seen = socket.until("chunk").await;
+    cura.servers[0].program.signal("TERM");
+    let code = loop {
+        match socket.next().await {
+            Ok(event) => seen.push(event),
+            Err(code) => break code,
+        }
+    };
+    assert_eq!(code, 1012);
+    let there = somebody.at(&cura.servers[1].base);
+    let mut socket = Socket::of(&there, &conversation, socket.cursor.as_deref()).await;
+    seen.extend(socket.until("complete").await);
+    assert_eq!(text_of(&seen, &seen[0]["message_id"]), TEXT);
+    assert_eq!(cura.servers[0].program.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_keeps_no_server_from_stopping() {
+    let word = "word ".repeat(2000);
+    let provider = ScriptedProvider::saying(&[word.as_str(); 60], Duration::ZERO).await;
+    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    for _ in 0..20 {
+        let body = json!({ "content": "Hi", "conversation_id": conversation });
+        assert_eq!(somebody.post("/chat/send", &body).await.status, 200);
+    }
+    let begun = std::time::Instant::now();
+    cura.servers[0].program.signal("TERM");
+    assert_eq!(cura.servers[0].program.ended().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    socket.closed().await;
+}
