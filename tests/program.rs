@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::eventually;
@@ -12,6 +13,7 @@ use crate::eventually;
 pub struct Program {
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
+    listeners: [JoinHandle<()>; 2],
 }
 
 /// Where the program `name` was built.
@@ -52,18 +54,18 @@ impl Program {
             Box::new(child.stdout.take().expect("piped")),
             Box::new(child.stderr.take().expect("piped")),
         ];
-        for output in outputs {
+        let listeners = outputs.map(|output| {
             let said = Arc::clone(&said);
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
                     said.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                 }
-            });
-        }
-        Self { child, said }
+            })
+        });
+        Self { child, said, listeners }
     }
 
-    /// Everything it has said.
+    /// Everything it has said so far; after [`Program::ended`], everything.
     pub fn said(&self) -> String {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
@@ -93,10 +95,13 @@ impl Program {
         self.child.wait().expect("it is gone");
     }
 
-    /// Its exit code, when it ends; `None` when a signal ended it.
+    /// Its exit code, when it has ended and its last word is heard; `None` when a signal ended it.
+    ///
+    /// Programs it started and that still write to its output are waited for.
     pub async fn ended(&mut self) -> Option<i32> {
         loop {
-            if let Some(status) = self.child.try_wait().expect("it is ours") {
+            let heard = self.listeners.iter().all(JoinHandle::is_finished);
+            if let (true, Some(status)) = (heard, self.child.try_wait().expect("it is ours")) {
                 return status.code();
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
