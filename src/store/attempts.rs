@@ -7,7 +7,7 @@ use cura_domain::message::Usage;
 use cura_domain::{MessageId, UserId};
 use sqlx::PgConnection;
 
-use crate::{StoreError, usage};
+use crate::StoreError;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +55,25 @@ pub struct Attempt<'a> {
     pub usage: Usage,
 }
 
-/// Counts an attempt, and an answer more if it `completed` or was cancelled; nothing if it was counted before.
+/// Counts an attempt, and an answer more if it `completed` or was cancelled; nothing if it was counted before. Last in its
+/// transaction but for the events, as [`crate::usage::add`].
 ///
 /// # Errors
 /// When Postgres fails.
 pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let done = sqlx::query!(
-        r#"INSERT INTO answer_attempts
-               (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING"#,
+    let answers = i32::from(matches!(attempt.outcome, Outcome::Completed | Outcome::Cancelled));
+    sqlx::query!(
+        r#"WITH counted AS (
+               INSERT INTO answer_attempts
+                   (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+               RETURNING user_id, model, input_tokens, output_tokens
+           )
+           INSERT INTO usage_days AS u (user_id, day, model, messages, input_tokens, output_tokens)
+           SELECT user_id, $11, model, $12, input_tokens, output_tokens FROM counted
+           ON CONFLICT (user_id, day, model) DO UPDATE
+           SET messages = u.messages + $12, input_tokens = u.input_tokens + EXCLUDED.input_tokens,
+               output_tokens = u.output_tokens + EXCLUDED.output_tokens"#,
         attempt.message.0,
         i32::from(attempt.fence),
         attempt.user.0,
@@ -74,14 +84,12 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
         attempt.usage.output_tokens,
         attempt.usage.estimated,
         now,
+        now.date_naive(),
+        answers,
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    if done.rows_affected() == 0 {
-        return Ok(());
-    }
-    let answers = i32::from(matches!(attempt.outcome, Outcome::Completed | Outcome::Cancelled));
-    usage::add(conn, attempt.user, attempt.model, answers, &attempt.usage, now).await
+    Ok(())
 }
 
 /// What is to be added to a user's usage.
