@@ -34,7 +34,9 @@ pub(crate) async fn write(
     let Some(ended) = answers::end(connection, id, fence, end, now).await? else {
         return Ok(None);
     };
-    let_others_begin(connection, ended.user_id).await?;
+    if ended.others_wait {
+        let_others_begin(connection, ended.user_id).await?;
+    }
     Ok(Some(WrittenEnd { ended, title_is_cut }))
 }
 

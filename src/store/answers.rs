@@ -50,12 +50,49 @@ pub enum Taken {
 }
 
 /// Takes a running answer for a new attempt, which goes on where the saved text ends: older attempts can no longer
-/// write. Answers of a conversation begin in their order, and of a user at most `most` at a time (0: any number; takes of
-/// the same instant may exceed it).
+/// write. Answers of a conversation begin in their order, and of a user at most `most` at a time (0: any number).
 ///
 /// # Errors
 /// When Postgres fails.
 pub async fn take(conn: &mut PgConnection, id: MessageId, most: u32, now: DateTime<Utc>) -> Result<Taken, StoreError> {
+    if let Some(taken) = take_if(conn, id, most, Counted::AllThatAsk, now).await? {
+        return Ok(Taken::Yes(taken));
+    }
+    // Takes of the same instant do not see each other, unless they wait for each other.
+    let waits = sqlx::query_scalar!(
+        r#"WITH waiting AS (
+               SELECT m.id, m.user_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+               WHERE m.id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL
+           )
+           SELECT r.id FROM messages r JOIN waiting ON r.user_id = waiting.user_id AND r.status = 'sending'
+           ORDER BY r.id + 0 FOR NO KEY UPDATE OF r"#,
+        id.0,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if waits.is_empty() {
+        return Ok(Taken::Over);
+    }
+    let taken = take_if(conn, id, most, Counted::AllThatBegan, now).await?;
+    Ok(taken.map_or(Taken::NotYet, Taken::Yes))
+}
+
+/// Which answers of a user count against what may be written at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// Also those that have not begun: if there is room for all, nobody has to be waited for.
+    AllThatAsk,
+    /// Those that have begun, which stays true only as long as all of the user's are locked.
+    AllThatBegan,
+}
+
+async fn take_if(
+    conn: &mut PgConnection,
+    id: MessageId,
+    most: u32,
+    counted: Counted,
+    now: DateTime<Utc>,
+) -> Result<Option<Box<TakenAnswer>>, StoreError> {
     let row = sqlx::query!(
         r#"UPDATE messages m
            SET attempt = attempt + 1, bases = bases || octet_length(content)::bigint, updated_at = $2,
@@ -66,40 +103,34 @@ pub async fn take(conn: &mut PgConnection, id: MessageId, most: u32, now: DateTi
                  NOT EXISTS (SELECT 1 FROM messages e
                              WHERE e.conversation_id = m.conversation_id AND e.status = 'sending' AND e.id < m.id)
                  AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
-                                      WHERE r.user_id = m.user_id AND r.status = 'sending' AND r.attempt > 0))))
+                                      WHERE r.user_id = m.user_id AND r.status = 'sending' AND r.id <> m.id
+                                        AND (r.attempt > 0 OR $4)))))
            RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.bases, m.content,
                      m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
                      m.started_at AS "started_at!", u.name, u.timezone, u.language"#,
         id.0,
         now,
         i32::try_from(most).unwrap_or(i32::MAX),
+        counted == Counted::AllThatAsk,
     )
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    let Some(row) = row else {
-        let waits = sqlx::query_scalar!(
-            r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-               WHERE m.id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL"#,
-            id.0,
-        )
-        .fetch_optional(conn)
-        .await?;
-        return Ok(if waits.is_some() { Taken::NotYet } else { Taken::Over });
-    };
-    Ok(Taken::Yes(Box::new(TakenAnswer {
-        user_id: UserId(row.user_id),
-        conversation_id: ConversationId(row.conversation_id),
-        question: MessageId(row.parent_id),
-        fence: Fence(row.attempt.unsigned_abs()),
-        bases: Bases(row.bases.into_iter().map(i64::unsigned_abs).collect()),
-        text: row.content,
-        cancelled: row.cancelled,
-        created_at: row.created_at,
-        started_at: row.started_at,
-        name: row.name,
-        timezone: row.timezone,
-        language: row.language,
-    })))
+    Ok(row.map(|row| {
+        Box::new(TakenAnswer {
+            user_id: UserId(row.user_id),
+            conversation_id: ConversationId(row.conversation_id),
+            question: MessageId(row.parent_id),
+            fence: Fence(row.attempt.unsigned_abs()),
+            bases: Bases(row.bases.into_iter().map(i64::unsigned_abs).collect()),
+            text: row.content,
+            cancelled: row.cancelled,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            name: row.name,
+            timezone: row.timezone,
+            language: row.language,
+        })
+    }))
 }
 
 /// Begins this attempt elsewhere than at the end of what was saved: at the end of `text`. `false` when the fence is old.
@@ -199,6 +230,8 @@ pub struct Ended {
     pub conversation_id: ConversationId,
     /// The last attempt.
     pub fence: Fence,
+    /// Whether other answers of the user have not begun yet.
+    pub others_wait: bool,
 }
 
 /// Makes a running answer final; its cost is that of all its attempts. `None` when it was final already, or `fence` is
@@ -226,7 +259,9 @@ pub async fn end(
                         bool_or(estimated) AS estimated
                  FROM answer_attempts WHERE message_id = $1 AND attempt IS DISTINCT FROM $2) spent
            WHERE m.id = $1 AND m.status = 'sending' AND ($2::integer IS NULL OR m.attempt = $2)
-           RETURNING m.user_id, m.conversation_id, m.attempt"#,
+           RETURNING m.user_id, m.conversation_id, m.attempt,
+                     EXISTS (SELECT 1 FROM messages w WHERE w.user_id = m.user_id AND w.status = 'sending'
+                               AND w.attempt = 0 AND w.id <> m.id) AS "others_wait!""#,
         id.0,
         fence.map(i32::from),
         end.status.as_str(),
@@ -247,6 +282,7 @@ pub async fn end(
         user_id: UserId(row.user_id),
         conversation_id: ConversationId(row.conversation_id),
         fence: Fence(row.attempt.unsigned_abs()),
+        others_wait: row.others_wait,
     }))
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cura_domain::MessageId;
+use cura_store::answers::{self, Taken};
 use cura_tests::provider::{Step, answer, chunk, event};
 use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
 use reqwest::Method;
@@ -227,6 +229,35 @@ async fn of_one_person_only_so_many_are_written_at_a_time_and_the_rest_wait() {
     for answer in &answers[2..] {
         assert_eq!(until_final(&somebody, answer).await["content"], "ok");
     }
+}
+
+#[tokio::test]
+async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
+    let cura = Cura::builder().workers(0).start().await;
+    let somebody = cura.somebody().await;
+    let mut waiting = Vec::new();
+    for n in 0..4 {
+        let asked = without_waiting(&somebody, &n.to_string()).await;
+        waiting.push(MessageId(asked.body["assistant_message"]["id"].as_i64().unwrap()));
+    }
+    let pool = cura.database.pool();
+    let now = chrono::Utc::now();
+    let take = async |id: MessageId| {
+        let mut transaction = pool.begin().await.unwrap();
+        let taken = answers::take(&mut transaction, id, 2, now).await.unwrap();
+        transaction.commit().await.unwrap();
+        matches!(taken, Taken::Yes(_))
+    };
+    let mut first = pool.begin().await.unwrap();
+    let taken = answers::take(&mut first, waiting[0], 2, now).await.unwrap();
+    assert!(matches!(taken, Taken::Yes(_)));
+    let commit = async {
+        cura.database.until_somebody_waits().await;
+        first.commit().await.unwrap();
+    };
+    let (second, third, fourth, ()) = tokio::join!(take(waiting[1]), take(waiting[2]), take(waiting[3]), commit);
+    let began = [second, third, fourth].into_iter().filter(|began| *began).count();
+    assert_eq!(began, 1, "the first has one of the two places");
 }
 
 #[tokio::test]
