@@ -8,7 +8,8 @@ use cura_domain::answer::Fence;
 use cura_domain::prompt::{self, Assembled, Person, PromptMessage, Spoken};
 use cura_queue::JobError;
 use cura_store::answers::{Taken, TakenAnswer};
-use cura_store::{StoreError, answers, attempts, history, in_time, usage};
+use cura_store::{PgConnection, StoreError, answers, attempts, history, in_time, usage};
+use sqlx::Connection as _;
 
 use crate::generate_answer::PATIENCE;
 use crate::{Parts, not_begun};
@@ -45,22 +46,27 @@ pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobErro
     if let Some(wait) = parts.ai.closed_for() {
         wait_for_provider(parts, id, wait).await?;
     }
-    let taken = in_time(take_at_its_end(parts, id));
-    let taken = match taken.await.map_err(not_begun)? {
-        Taken::Yes(taken) => taken,
-        Taken::Over => return Ok(Taking::Over),
-        Taken::NotYet => {
-            return Err(JobError::Postpone {
-                after: LOOK_AGAIN,
-                reason: "other answers come first".to_owned(),
-            });
-        }
-    };
-    if taken.cancelled {
-        return Ok(Taking::Cancelled(taken));
+    match in_time(take_and_read(parts, id)).await.map_err(not_begun)? {
+        Some(taking) => Ok(taking),
+        None => Err(JobError::Postpone {
+            after: LOOK_AGAIN,
+            reason: "other answers come first".to_owned(),
+        }),
     }
-    let told = in_time(read(parts, &taken)).await.map_err(not_begun)?;
-    Ok(Taking::Taken(taken, told))
+}
+
+/// Takes the answer and reads what is to be told, on one connection; `None` when others come first.
+async fn take_and_read(parts: &Parts, id: MessageId) -> Result<Option<Taking>, StoreError> {
+    let mut connection = parts.pool.acquire().await?;
+    Ok(match take_at_its_end(parts, &mut connection, id).await? {
+        Taken::NotYet => None,
+        Taken::Over => Some(Taking::Over),
+        Taken::Yes(taken) if taken.cancelled => Some(Taking::Cancelled(taken)),
+        Taken::Yes(taken) => {
+            let told = read(parts, &mut connection, &taken).await?;
+            Some(Taking::Taken(taken, told))
+        }
+    })
 }
 
 /// Nobody can be asked for `wait`: that is no attempt, unless the person has waited long enough.
@@ -80,9 +86,9 @@ async fn wait_for_provider(parts: &Parts, id: MessageId, wait: Duration) -> Resu
 
 /// Takes the answer where readers have seen the text end, or at its beginning if nobody can go on. In one transaction: a
 /// fence that is seen has its place, and the attempt before is counted once the fence keeps it from counting itself.
-async fn take_at_its_end(parts: &Parts, id: MessageId) -> Result<Taken, StoreError> {
+async fn take_at_its_end(parts: &Parts, connection: &mut PgConnection, id: MessageId) -> Result<Taken, StoreError> {
     let now = parts.clock.now();
-    let mut transaction = parts.pool.begin().await?;
+    let mut transaction = connection.begin().await?;
     let taken = answers::take(&mut transaction, id, parts.manner.running_answers, now).await?;
     let Taken::Yes(mut taken) = taken else {
         return Ok(taken);
@@ -117,10 +123,9 @@ async fn take_at_its_end(parts: &Parts, id: MessageId) -> Result<Taken, StoreErr
 }
 
 /// What was said before the question does not change any more.
-async fn read(parts: &Parts, taken: &TakenAnswer) -> Result<Told, StoreError> {
-    let mut connection = parts.pool.acquire().await?;
+async fn read(parts: &Parts, connection: &mut PgConnection, taken: &TakenAnswer) -> Result<Told, StoreError> {
     let bytes = i64::try_from(parts.manner.context_tokens * MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
-    let past = history::of(&mut connection, taken.conversation_id, taken.question, bytes).await?;
+    let past = history::of(connection, taken.conversation_id, taken.question, bytes).await?;
     let person = Person {
         name: taken.name.as_deref(),
         language: &taken.language,
