@@ -3,14 +3,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::account::{Email, Name, NewPassword};
 use cura_domain::{SessionId, UserId};
-use cura_store::{StoreError, in_time, sessions, users};
+use cura_store::{PgConnection, StoreError, sessions, users};
 use thiserror::Error;
 
 pub use cura_store::users::User;
 
 use crate::passwords::{Checked, PasswordError};
 use crate::tokens::{RefreshToken, SigningFailed};
-use crate::{App, commit, conn, stamp};
+use crate::{App, stamp};
 
 /// The most places somebody is signed in at; the one used longest ago ends first.
 pub(crate) const MAX_SESSIONS: i64 = 100;
@@ -106,16 +106,13 @@ impl App {
         name: Option<&Name>,
     ) -> Result<SignedIn, SignInError> {
         let hash = self.0.passwords.hash(password.expose()).await?;
-        in_time(async {
-            let now = stamp(&self.0.clock);
-            let mut transaction = self.begin().await?;
+        let now = stamp(&self.0.clock);
+        self.write(async |connection| {
             let name = name.map(Name::as_str);
-            let user = users::insert(conn(&mut transaction), email.as_str(), &hash, name, now)
+            let user = users::insert(connection, email.as_str(), &hash, name, now)
                 .await?
                 .ok_or(SignInError::EmailTaken)?;
-            let signed_in = self.open_session(&mut transaction, user, None).await?;
-            commit(transaction).await?;
-            Ok(signed_in)
+            self.open_session(connection, user, None).await
         })
         .await
     }
@@ -126,7 +123,7 @@ impl App {
     /// [`SignInError::WrongCredentials`], after the same time for an unknown address as for a wrong password;
     /// [`SignInError::Suspended`] only to somebody who knows the password.
     pub async fn login(&self, email: &Email, password: &str, device: Option<&Name>) -> Result<SignedIn, SignInError> {
-        let known = in_time(async { users::find_credentials(&mut *self.connection().await?, email.as_str()).await });
+        let known = self.read(async |connection| users::find_credentials(connection, email.as_str()).await);
         let known = known.await?;
         let stored = known.as_ref().map(|known| known.password_hash.as_str());
         let checked = self.0.passwords.check(password, stored).await?;
@@ -138,11 +135,10 @@ impl App {
         } else {
             None
         };
-        in_time(async {
-            let now = stamp(&self.0.clock);
-            let mut transaction = self.begin().await?;
+        let now = stamp(&self.0.clock);
+        self.write(async |connection| {
             // Checking took its time: the password may be another one by now, or the account gone.
-            let present = users::lock_credentials(conn(&mut transaction), known.id)
+            let present = users::lock_credentials(connection, known.id)
                 .await?
                 .filter(|present| present.password_hash == known.password_hash)
                 .ok_or(SignInError::WrongCredentials)?;
@@ -150,14 +146,12 @@ impl App {
                 return Err(SignInError::Suspended);
             }
             if let Some(new) = rehashed {
-                users::replace_password_hash(conn(&mut transaction), known.id, &known.password_hash, &new, now).await?;
+                users::replace_password_hash(connection, known.id, &known.password_hash, &new, now).await?;
             }
-            let user = users::find(conn(&mut transaction), known.id)
+            let user = users::find(connection, known.id)
                 .await?
                 .ok_or(SignInError::WrongCredentials)?;
-            let signed_in = self.open_session(&mut transaction, user, device).await?;
-            commit(transaction).await?;
-            Ok(signed_in)
+            self.open_session(connection, user, device).await
         })
         .await
     }
@@ -172,13 +166,16 @@ impl App {
             .tokens
             .read_access(access_token, self.0.clock.now())
             .ok_or(AuthenticateError::NotSignedIn)?;
-        in_time(self.admit(caller)).await
+        self.read(async |connection| self.admit(connection, caller).await).await
     }
 
     /// Lets a caller in whose session lives, and notes that they were here.
-    pub(crate) async fn admit(&self, caller: Caller) -> Result<Caller, AuthenticateError> {
-        let mut connection = self.connection().await?;
-        let standing = sessions::standing(&mut connection, caller.session, caller.user)
+    pub(crate) async fn admit(
+        &self,
+        connection: &mut PgConnection,
+        caller: Caller,
+    ) -> Result<Caller, AuthenticateError> {
+        let standing = sessions::standing(connection, caller.session, caller.user)
             .await?
             .ok_or(AuthenticateError::NotSignedIn)?;
         if standing.suspended {
@@ -187,7 +184,7 @@ impl App {
         let now = stamp(&self.0.clock);
         let stale = now - SEEN_GRAIN;
         if standing.last_seen.is_none_or(|seen| seen <= stale) {
-            users::see(&mut connection, caller.user, now, stale).await?;
+            users::see(connection, caller.user, now, stale).await?;
         }
         Ok(caller)
     }
@@ -204,14 +201,12 @@ impl App {
     ) -> Result<(), ChangePasswordError> {
         let stored = self.check_password(caller, current).await?;
         let hash = self.0.passwords.hash(new.expose()).await?;
-        in_time(async {
-            let now = stamp(&self.0.clock);
-            let mut transaction = self.begin().await?;
-            if !users::replace_password_hash(conn(&mut transaction), caller.user, &stored, &hash, now).await? {
+        let now = stamp(&self.0.clock);
+        self.write(async |connection| {
+            if !users::replace_password_hash(connection, caller.user, &stored, &hash, now).await? {
                 return Err(ChangePasswordError::WrongPassword);
             }
-            sessions::end_all(conn(&mut transaction), caller.user, Some(caller.session), now).await?;
-            commit(transaction).await?;
+            sessions::end_all(connection, caller.user, Some(caller.session), now).await?;
             Ok(())
         })
         .await
@@ -219,7 +214,7 @@ impl App {
 
     /// Checks that it is really the caller; gives the stored hash.
     pub(crate) async fn check_password(&self, caller: Caller, password: &str) -> Result<String, ChangePasswordError> {
-        let stored = in_time(async { users::password_hash(&mut *self.connection().await?, caller.user).await });
+        let stored = self.read(async |connection| users::password_hash(connection, caller.user).await);
         let stored = stored.await?;
         match (self.0.passwords.check(password, stored.as_deref()).await?, stored) {
             (Checked::Right { .. }, Some(stored)) => Ok(stored),
@@ -232,12 +227,13 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn profile(&self, caller: Caller) -> Result<Option<User>, StoreError> {
-        users::find(&mut *self.connection().await?, caller.user).await
+        self.read(async |connection| users::find(connection, caller.user).await)
+            .await
     }
 
     async fn open_session(
         &self,
-        transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>,
+        connection: &mut PgConnection,
         user: User,
         device: Option<&Name>,
     ) -> Result<SignedIn, SignInError> {
@@ -245,7 +241,7 @@ impl App {
         let token = self.0.tokens.refresh_token(self.0.entropy.bytes())?;
         let expires_at = now + self.0.tokens.lifetimes().refresh;
         let session = sessions::insert(
-            conn(transaction),
+            connection,
             user.id,
             device.map(Name::as_str),
             &token.kept,
@@ -253,7 +249,7 @@ impl App {
             expires_at,
         )
         .await?;
-        sessions::end_beyond(conn(transaction), user.id, MAX_SESSIONS, now).await?;
+        sessions::end_beyond(connection, user.id, MAX_SESSIONS, now).await?;
         self.signed_in(user, session, token)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveTime, Utc};
 use cura_domain::ConversationId;
+use cura_store::usage::Load;
 use cura_store::{PgConnection, StoreError, usage};
 
 use crate::chat::AskError;
@@ -29,11 +30,22 @@ const SYSTEM_TOKENS: i64 = 250;
 /// What one user has left.
 pub(crate) struct Budget {
     allowance: Allowance,
-    running: i64,
+    load: Load,
 }
 
 impl App {
-    /// What the caller has left. While there is a limit, whoever looks for the same user waits until this transaction ends.
+    /// While there is a limit, makes whoever else looks for what the same user has left wait until this transaction ends.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn lock_budget(&self, connection: &mut PgConnection, caller: Caller) -> Result<(), StoreError> {
+        if self.0.allowance.daily_tokens > 0 {
+            usage::lock(connection, caller.user).await?;
+        }
+        Ok(())
+    }
+
+    /// What the caller has left.
     ///
     /// # Errors
     /// [`AskError::QuotaExceeded`] when nothing is left.
@@ -44,13 +56,9 @@ impl App {
         now: DateTime<Utc>,
     ) -> Result<Budget, AskError> {
         let allowance = self.0.allowance;
-        let limited = allowance.daily_tokens > 0;
-        if limited {
-            usage::lock(connection, caller.user).await?;
-        }
         let load = usage::load(connection, caller.user, now.date_naive()).await?;
         let most = i64::try_from(allowance.daily_tokens).unwrap_or(i64::MAX);
-        if limited && load.used.saturating_add(load.reserved) >= most {
+        if allowance.daily_tokens > 0 && load.used.saturating_add(load.reserved) >= most {
             let resets_at = (now.date_naive() + Days::new(1)).and_time(NaiveTime::MIN).and_utc();
             let after = (resets_at - now).to_std().unwrap_or(Duration::ZERO);
             return Err(AskError::QuotaExceeded {
@@ -59,23 +67,20 @@ impl App {
                 after,
             });
         }
-        Ok(Budget {
-            allowance,
-            running: load.running,
-        })
+        Ok(Budget { allowance, load })
     }
 }
 
 impl Budget {
     /// Answers of the user that are not final.
     pub(crate) fn running(&self) -> i32 {
-        i32::try_from(self.running).unwrap_or(i32::MAX)
+        i32::try_from(self.load.running).unwrap_or(i32::MAX)
     }
 
-    /// Whether as many run as may.
+    /// Whether as many are written as may be.
     pub(crate) fn is_full(&self) -> bool {
         let most = i64::from(self.allowance.running_answers);
-        most > 0 && self.running >= most
+        most > 0 && self.load.written >= most
     }
 
     /// What an answer to `text` will cost, as far as can be said: the prompt is the last one, its answer, and `text`.

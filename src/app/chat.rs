@@ -13,13 +13,12 @@ use cura_queue::{Enqueued, GenerateAnswer, QueueError, Turn};
 use cura_store::events::Event;
 use cura_store::idempotency::KeyUse;
 use cura_store::messages::{Message, NewAnswer};
-use cura_store::{PgConnection, StoreError, events, idempotency, in_time, messages, users};
+use cura_store::{PgConnection, StoreError, events, idempotency, messages, users};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::budget::Budget;
-use crate::stopping::Announced;
-use crate::{App, Caller, commit, conn, stamp};
+use crate::stopping::{Announced, Stopped};
+use crate::{App, Caller, stamp};
 use place::{Place, Said};
 
 /// How long an idempotency key stands for its first use, as the contract says.
@@ -156,12 +155,11 @@ impl App {
             return Ok(None);
         };
         let not_before = stamp(&self.0.clock) - KEY_LIFETIME;
-        in_time(async {
-            let mut connection = self.connection().await?;
-            match idempotency::find(&mut connection, caller.user, key.as_str(), not_before).await? {
+        self.read(async |connection| {
+            match idempotency::find(connection, caller.user, key.as_str(), not_before).await? {
                 None => Ok(None),
                 Some(first) => self
-                    .replay(&mut connection, caller, &request_hash(wish), &first)
+                    .replay(connection, caller, &request_hash(wish), &first)
                     .await
                     .map(Some),
             }
@@ -174,46 +172,65 @@ impl App {
     /// # Errors
     /// [`AskError`]; then nothing was stored.
     pub async fn start_answer(&self, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, AskError> {
-        let (started, announced) = in_time(self.store_and_queue(caller, wish)).await?;
+        let now = stamp(&self.0.clock);
+        let stored = self.write(async |connection| {
+            if let Some(first) = self.claim_key(connection, caller, wish, now).await? {
+                return Ok((first, Announced::default()));
+            }
+            self.store_and_queue(connection, caller, wish, now).await
+        });
+        let (started, announced) = stored.await?;
         // After the time for storing: what is stored is stored.
         self.announce_ended(caller, announced).await;
         Ok(started)
     }
 
-    async fn store_and_queue(
+    /// Makes the wish the owner of its key; when it has one already, what that one stored.
+    async fn claim_key(
         &self,
+        connection: &mut PgConnection,
         caller: Caller,
         wish: &AskForAnswer,
-    ) -> Result<(StartedAnswer, Announced), AskError> {
-        let now = stamp(&self.0.clock);
-        let keyed = wish.key.as_ref().map(|key| (key.as_str(), request_hash(wish)));
-        let mut transaction = self.begin().await?;
-        if let Some((key, hash)) = &keyed
-            && !idempotency::claim(conn(&mut transaction), caller.user, key, hash, now, now - KEY_LIFETIME).await?
-        {
-            let first = idempotency::find(conn(&mut transaction), caller.user, key, now - KEY_LIFETIME)
-                .await?
-                .ok_or(AskError::ConversationNotFound)?;
-            let first = self.replay(conn(&mut transaction), caller, hash, &first).await?;
-            return Ok((first, Announced::default()));
+        now: DateTime<Utc>,
+    ) -> Result<Option<StartedAnswer>, AskError> {
+        let Some(key) = wish.key.as_ref().map(IdempotencyKey::as_str) else {
+            return Ok(None);
+        };
+        let hash = request_hash(wish);
+        let not_before = now - KEY_LIFETIME;
+        if idempotency::claim(connection, caller.user, key, &hash, now, not_before).await? {
+            return Ok(None);
         }
-        let budget = self.budget(conn(&mut transaction), caller, now).await?;
-        let place = self.place(conn(&mut transaction), caller, &wish.ask, now).await?;
-        let stopped = self
-            .make_way(&mut transaction, caller, &place, wish.on_busy, now)
-            .await?;
-        let notice = self.notice(conn(&mut transaction), caller, place.said.text()).await?;
+        let first = idempotency::find(connection, caller.user, key, not_before)
+            .await?
+            .ok_or(AskError::ConversationNotFound)?;
+        self.replay(connection, caller, &hash, &first).await.map(Some)
+    }
+
+    async fn store_and_queue(
+        &self,
+        connection: &mut PgConnection,
+        caller: Caller,
+        wish: &AskForAnswer,
+        now: DateTime<Utc>,
+    ) -> Result<(StartedAnswer, Announced), AskError> {
+        self.lock_budget(connection, caller).await?;
+        let place = self.place(connection, caller, &wish.ask, now).await?;
+        let stopped = self.make_way(connection, caller, &place, wish.on_busy, now).await?;
+        // Of what is left once the way is free.
+        let budget = self.budget(connection, caller, now).await?;
+        let notice = self.notice(connection, caller, place.said.text()).await?;
         let notice = notice.map(|notice| serde_json::json!(notice));
-        let reserved = budget.reserve(conn(&mut transaction), &place).await?;
+        let known = place.known.then_some(place.conversation);
         let new = NewAnswer {
             user: caller.user,
             conversation: place.conversation,
-            reserved_tokens: reserved,
+            reserved_tokens: budget.reservation(connection, known, place.said.text()).await?,
             notice: notice.as_ref(),
         };
-        let (user_message, answer) = place::write(conn(&mut transaction), &new, &place, now).await?;
-        if let Some((key, _)) = &keyed {
-            idempotency::bind(conn(&mut transaction), caller.user, key, user_message.id, answer.id).await?;
+        let (user_message, answer) = place::write(connection, &new, &place, now).await?;
+        if let Some(key) = &wish.key {
+            idempotency::bind(connection, caller.user, key.as_str(), user_message.id, answer.id).await?;
         }
         let waits = place.running.len() > stopped.ended.len() || budget.is_full();
         let turn = Turn {
@@ -224,22 +241,13 @@ impl App {
         let job = GenerateAnswer {
             message_id: answer.id.0,
         };
-        if cura_queue::enqueue_for(conn(&mut transaction), &job, turn).await? == Enqueued::Known {
+        if cura_queue::enqueue_for(connection, &job, turn).await? == Enqueued::Known {
             return Err(AskError::JobKnown);
         }
-        let mut happened: Vec<Event> = stopped.events(place.conversation);
-        if !place.known {
-            happened.push(Event::Conversation(place.conversation));
-        }
-        if matches!(place.said, Said::New { .. }) {
-            happened.push(Event::Message(place.conversation, user_message.id));
-        }
-        happened.push(Event::Message(place.conversation, answer.id));
-        stopped.count(conn(&mut transaction), now).await?;
-        let seq = events::append(conn(&mut transaction), caller.user, &happened, now).await?;
-        commit(transaction).await?;
+        stopped.count(connection, now).await?;
+        let happened = happened(&place, &stopped, user_message.id, answer.id);
         let announced = Announced {
-            seq: Some(seq),
+            seq: Some(events::append(connection, caller.user, &happened, now).await?),
             ended: stopped.ended,
         };
         let started = StartedAnswer {
@@ -274,8 +282,8 @@ impl App {
     /// # Errors
     /// [`ReadMessageError::NotFound`] also when it is somebody else's.
     pub async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, ReadMessageError> {
-        in_time(async {
-            messages::find_owned(&mut *self.connection().await?, caller.user, id)
+        self.read(async |connection| {
+            messages::find_owned(connection, caller.user, id)
                 .await?
                 .ok_or(ReadMessageError::NotFound)
         })
@@ -305,11 +313,17 @@ impl App {
     }
 }
 
-impl Budget {
-    async fn reserve(&self, connection: &mut PgConnection, place: &Place) -> Result<i64, StoreError> {
-        let known = place.known.then_some(place.conversation);
-        self.reservation(connection, known, place.said.text()).await
+/// What asking did, for the log.
+fn happened(place: &Place, stopped: &Stopped, question: MessageId, answer: MessageId) -> Vec<Event> {
+    let mut happened = stopped.events(place.conversation);
+    if !place.known {
+        happened.push(Event::Conversation(place.conversation));
     }
+    if matches!(place.said, Said::New { .. }) {
+        happened.push(Event::Message(place.conversation, question));
+    }
+    happened.push(Event::Message(place.conversation, answer));
+    happened
 }
 
 /// What makes two wishes the same one: where and what.

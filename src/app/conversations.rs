@@ -1,20 +1,19 @@
 //! Conversations: making, listing and reading them. Somebody else's conversation is not there.
 
-use cura_domain::answer::Fence;
 use cura_domain::conversation::{ConversationStatus, Title};
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{GenerateAnswer, PurgeConversation};
+use cura_store::StoreError;
 use cura_store::conversations;
 use cura_store::events::{self, Event};
 use cura_store::exports;
 use cura_store::messages;
-use cura_store::{StoreError, in_time};
 use thiserror::Error;
 
 pub use cura_store::conversations::{Conversation, ListPosition};
 pub use cura_store::messages::{Message, Order};
 
-use crate::{App, Caller, Page, commit, conn, queue_failed, stamp};
+use crate::{App, Caller, Page, queue_failed, stamp};
 
 /// Why a conversation cannot be read.
 #[derive(Debug, Error)]
@@ -38,23 +37,17 @@ impl App {
         title: Option<&Title>,
     ) -> Result<Conversation, ReadConversationError> {
         let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
         let source = if title.is_some() { "user" } else { "none" };
-        let id = conversations::insert(
-            conn(&mut transaction),
-            caller.user,
-            title.map(Title::as_str),
-            source,
-            0,
-            now,
-        )
-        .await?;
-        let made = conversations::find_owned(conn(&mut transaction), caller.user, id)
-            .await?
-            .ok_or(ReadConversationError::NotFound)?;
-        let happened = [Event::Conversation(id)];
-        let seq = events::append(conn(&mut transaction), caller.user, &happened, now).await?;
-        commit(transaction).await?;
+        let made = self.write(async |connection| {
+            let title = title.map(Title::as_str);
+            let id = conversations::insert(connection, caller.user, title, source, 0, now).await?;
+            let made = conversations::find_owned(connection, caller.user, id)
+                .await?
+                .ok_or(ReadConversationError::NotFound)?;
+            let seq = events::append(connection, caller.user, &[Event::Conversation(id)], now).await?;
+            Ok::<_, ReadConversationError>((made, seq))
+        });
+        let (made, seq) = made.await?;
         self.announce(caller.user, seq).await;
         Ok(made)
     }
@@ -68,9 +61,12 @@ impl App {
         caller: Caller,
         id: ConversationId,
     ) -> Result<Conversation, ReadConversationError> {
-        conversations::find_owned(&mut *self.connection().await?, caller.user, id)
-            .await?
-            .ok_or(ReadConversationError::NotFound)
+        self.read(async |connection| {
+            conversations::find_owned(connection, caller.user, id)
+                .await?
+                .ok_or(ReadConversationError::NotFound)
+        })
+        .await
     }
 
     /// Changes a conversation's title, status, or both; gives the new one.
@@ -84,25 +80,23 @@ impl App {
         title: Option<&Title>,
         status: Option<ConversationStatus>,
     ) -> Result<Conversation, ReadConversationError> {
-        let now = stamp(&self.0.clock);
         let title = title.map(Title::as_str);
-        let mut transaction = self.begin().await?;
-        let changed = title.is_some() || status.is_some();
-        if changed && !conversations::update(conn(&mut transaction), caller.user, id, title, status, now).await? {
-            return Err(ReadConversationError::NotFound);
+        if title.is_none() && status.is_none() {
+            return self.conversation(caller, id).await;
         }
-        let conversation = conversations::find_owned(conn(&mut transaction), caller.user, id)
-            .await?
-            .ok_or(ReadConversationError::NotFound)?;
-        let seq = if changed {
-            Some(events::append(conn(&mut transaction), caller.user, &[Event::Conversation(id)], now).await?)
-        } else {
-            None
-        };
-        commit(transaction).await?;
-        if let Some(seq) = seq {
-            self.announce(caller.user, seq).await;
-        }
+        let now = stamp(&self.0.clock);
+        let changed = self.write(async |connection| {
+            if !conversations::update(connection, caller.user, id, title, status, now).await? {
+                return Err(ReadConversationError::NotFound);
+            }
+            let conversation = conversations::find_owned(connection, caller.user, id)
+                .await?
+                .ok_or(ReadConversationError::NotFound)?;
+            let seq = events::append(connection, caller.user, &[Event::Conversation(id)], now).await?;
+            Ok((conversation, seq))
+        });
+        let (conversation, seq) = changed.await?;
+        self.announce(caller.user, seq).await;
         Ok(conversation)
     }
 
@@ -112,32 +106,29 @@ impl App {
     /// [`ReadConversationError::NotFound`] also when it is somebody else's.
     pub async fn delete_conversation(&self, caller: Caller, id: ConversationId) -> Result<(), ReadConversationError> {
         let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        let locked = conversations::lock_owned(conn(&mut transaction), caller.user, id)
-            .await?
-            .ok_or(ReadConversationError::NotFound)?;
-        conversations::delete(conn(&mut transaction), id, now).await?;
-        for answer in &locked.running {
-            cura_queue::cancel::<GenerateAnswer>(conn(&mut transaction), &answer.to_string())
-                .await
-                .map_err(queue_failed)?;
-        }
-        // What is gone from every answer is gone from the archive, too.
-        exports::forget(conn(&mut transaction), caller.user).await?;
-        let job = PurgeConversation {
-            conversation_id: id.0,
-            round: 0,
-        };
-        cura_queue::enqueue(conn(&mut transaction), &job)
-            .await
-            .map_err(queue_failed)?;
-        let seq = events::append(conn(&mut transaction), caller.user, &[Event::Conversation(id)], now).await?;
-        commit(transaction).await?;
+        let deleted = self.write(async |connection| {
+            let locked = conversations::lock_owned(connection, caller.user, id)
+                .await?
+                .ok_or(ReadConversationError::NotFound)?;
+            conversations::delete(connection, id, now).await?;
+            for answer in &locked.running {
+                cura_queue::cancel::<GenerateAnswer>(connection, &answer.to_string())
+                    .await
+                    .map_err(queue_failed)?;
+            }
+            // What is gone from every answer is gone from the archive, too.
+            exports::forget(connection, caller.user).await?;
+            let job = PurgeConversation {
+                conversation_id: id.0,
+                round: 0,
+            };
+            cura_queue::enqueue(connection, &job).await.map_err(queue_failed)?;
+            let seq = events::append(connection, caller.user, &[Event::Conversation(id)], now).await?;
+            Ok::<_, ReadConversationError>((locked.running, seq))
+        });
+        let (running, seq) = deleted.await?;
         self.announce(caller.user, seq).await;
-        for answer in locked.running {
-            // Watchers that miss this find out from Postgres.
-            let _ = self.0.live.end(answer, Fence(u32::MAX)).await;
-        }
+        self.announce_over(&running).await;
         Ok(())
     }
 
@@ -147,19 +138,18 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn note_read(&self, caller: Caller, id: ConversationId, message: MessageId) -> Result<(), StoreError> {
-        in_time(async {
-            let now = stamp(&self.0.clock);
-            let mut transaction = self.begin().await?;
-            if !conversations::note_read(conn(&mut transaction), caller.user, id, message).await? {
-                return Ok(());
+        let now = stamp(&self.0.clock);
+        let noted = self.write(async |connection| {
+            if !conversations::note_read(connection, caller.user, id, message).await? {
+                return Ok(None);
             }
             let happened = [Event::Read(id, message)];
-            let seq = events::append(conn(&mut transaction), caller.user, &happened, now).await?;
-            commit(transaction).await?;
+            events::append(connection, caller.user, &happened, now).await.map(Some)
+        });
+        if let Some(seq) = noted.await? {
             self.announce(caller.user, seq).await;
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
     }
 
     /// A page of the caller's conversations, newest activity first.
@@ -173,13 +163,15 @@ impl App {
         after: Option<ListPosition>,
         limit: u32,
     ) -> Result<Page<Conversation, ListPosition>, StoreError> {
-        let mut connection = self.connection().await?;
-        let items = conversations::list(&mut connection, caller.user, status, after, i64::from(limit) + 1).await?;
-        let total = conversations::count(&mut connection, caller.user, status).await?;
-        Ok(Page::cut(items, limit, total, |last| ListPosition {
-            last_message_at: last.last_message_at,
-            id: last.id,
-        }))
+        self.read(async |connection| {
+            let items = conversations::list(connection, caller.user, status, after, i64::from(limit) + 1).await?;
+            let total = conversations::count(connection, caller.user, status).await?;
+            Ok(Page::cut(items, limit, total, |last| ListPosition {
+                last_message_at: last.last_message_at,
+                id: last.id,
+            }))
+        })
+        .await
     }
 
     /// A page of a conversation's messages.
@@ -194,13 +186,15 @@ impl App {
         after: Option<MessageId>,
         limit: u32,
     ) -> Result<Page<Message, MessageId>, ReadConversationError> {
-        let mut connection = self.connection().await?;
-        let conversation = conversations::find_owned(&mut connection, caller.user, id)
-            .await?
-            .ok_or(ReadConversationError::NotFound)?;
-        let items = messages::list(&mut connection, id, order, after, i64::from(limit) + 1).await?;
-        Ok(Page::cut(items, limit, conversation.message_count.into(), |last| {
-            last.id
-        }))
+        self.read(async |connection| {
+            let conversation = conversations::find_owned(connection, caller.user, id)
+                .await?
+                .ok_or(ReadConversationError::NotFound)?;
+            let items = messages::list(connection, id, order, after, i64::from(limit) + 1).await?;
+            Ok(Page::cut(items, limit, conversation.message_count.into(), |last| {
+                last.id
+            }))
+        })
+        .await
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cura_queue::ExportAccount;
 use cura_store::{StoreError, exports};
 
-use crate::{App, Caller, commit, conn, stamp};
+use crate::{App, Caller, queue_failed, stamp};
 
 /// How long an archive may take; then it is begun anew.
 const MAKING: TimeDelta = TimeDelta::minutes(30);
@@ -37,26 +37,27 @@ impl App {
     /// When the store fails.
     pub async fn export(&self, caller: Caller) -> Result<Export, StoreError> {
         let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        if let Some(export) = exports::find_and_lock(conn(&mut transaction), caller.user).await?
-            && export.expires_at > now
-        {
-            return Ok(match export.ready {
-                None => Export::Making,
-                Some(archive) => Export::Ready(ReadyExport {
-                    id: export.id,
-                    size: archive.size,
-                    sha256: archive.sha256,
-                    created_at: export.created_at,
-                }),
-            });
-        }
-        let export_id = exports::begin(conn(&mut transaction), caller.user, now, now + MAKING).await?;
-        cura_queue::enqueue(conn(&mut transaction), &ExportAccount { export_id })
-            .await
-            .map_err(crate::queue_failed)?;
-        commit(transaction).await?;
-        Ok(Export::Making)
+        self.write(async |connection| {
+            if let Some(export) = exports::find_and_lock(connection, caller.user).await?
+                && export.expires_at > now
+            {
+                return Ok(match export.ready {
+                    None => Export::Making,
+                    Some(archive) => Export::Ready(ReadyExport {
+                        id: export.id,
+                        size: archive.size,
+                        sha256: archive.sha256,
+                        created_at: export.created_at,
+                    }),
+                });
+            }
+            let export_id = exports::begin(connection, caller.user, now, now + MAKING).await?;
+            cura_queue::enqueue(connection, &ExportAccount { export_id })
+                .await
+                .map_err(queue_failed)?;
+            Ok(Export::Making)
+        })
+        .await
     }
 
     /// Throws the caller's archive away; the next one holds what there is then.
@@ -64,7 +65,8 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn forget_export(&self, caller: Caller) -> Result<(), StoreError> {
-        exports::forget(&mut *self.connection().await?, caller.user).await
+        self.read(async |connection| exports::forget(connection, caller.user).await)
+            .await
     }
 
     /// Piece `number` of an archive, from 0; `None` after the last.
@@ -72,6 +74,7 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn export_part(&self, export: &ReadyExport, number: i32) -> Result<Option<Vec<u8>>, StoreError> {
-        cura_store::in_time(async { exports::find_part(&mut *self.connection().await?, export.id, number).await }).await
+        self.read(async |connection| exports::find_part(connection, export.id, number).await)
+            .await
     }
 }

@@ -12,8 +12,9 @@ use cura_domain::care::Notice;
 use cura_domain::message::MessageStatus;
 use cura_live::{Follower, Progress};
 use cura_queue::GenerateAnswer;
+use cura_store::StoreError;
 use cura_store::messages::{self, Message};
-use cura_store::{StoreError, in_time};
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::{App, Caller, queue_failed};
@@ -104,10 +105,16 @@ pub struct AnswerFollower {
     position: Position,
     ready: VecDeque<AnswerEvent>,
     ended: bool,
+    /// When to ask Postgres; what was announced while a question is under way is asked for after it.
     ask_at: Instant,
+    /// A question to Postgres that is under way: a slow one keeps nobody from the text that comes.
+    asking: Option<BoxFuture<'static, Result<Known, StoreError>>>,
     /// The place in the queue that was told last.
     told_place: Option<i64>,
 }
+
+/// What Postgres knows of an answer: the message, and its place in the queue if it waits there.
+type Known = (Option<Message>, Option<i64>);
 
 impl App {
     /// Watches an answer from `position`. The caller has checked that it is the user's.
@@ -128,6 +135,7 @@ impl App {
                 } else {
                     SILENCE
                 },
+            asking: None,
             told_place: None,
         }
     }
@@ -205,30 +213,21 @@ impl AnswerFollower {
                         }
                     }
                 }
-                () = tokio::time::sleep_until(self.ask_at) => {
-                    // On the heap, only while it lasts: many watch, few ask.
-                    Box::pin(self.ask()).await;
+                () = tokio::time::sleep_until(self.ask_at), if self.asking.is_none() => {
+                    self.asking = Some(ask(self.app.clone(), self.caller, self.answer));
                     self.ask_at = Instant::now() + SILENCE;
+                }
+                known = asked(&mut self.asking) => {
+                    self.asking = None;
+                    self.learn(known);
                 }
             }
         }
     }
 
-    /// Asks Postgres what it knows of the answer and goes on from there.
-    async fn ask(&mut self) {
-        let found = in_time(async {
-            let mut connection = self.app.connection().await?;
-            let message = messages::find_owned(&mut connection, self.caller.user, self.answer).await?;
-            let waits = |message: &Message| message.status == MessageStatus::Sending && message.attempt == Fence(0);
-            let place = if message.as_ref().is_some_and(waits) {
-                let place = cura_queue::position::<GenerateAnswer>(&mut connection, &self.answer.to_string()).await;
-                place.map_err(queue_failed)?
-            } else {
-                None
-            };
-            Ok::<_, StoreError>((message, place))
-        });
-        match found.await {
+    /// Goes on from what Postgres knows of the answer.
+    fn learn(&mut self, known: Result<Known, StoreError>) {
+        match known {
             Ok((Some(message), place)) if message.status == MessageStatus::Sending => {
                 if let Some(place) = place.filter(|place| self.told_place.replace(*place) != Some(*place)) {
                     let position = self.reached;
@@ -245,7 +244,7 @@ impl AnswerFollower {
         }
     }
 
-    /// Emits what a saved text has beyond what the watcher has; follows `live` from there.
+    /// Tells what a saved text has beyond what the watcher has; follows `live` from there.
     fn catch_up(&mut self, message: &Message) {
         let before = self.reached;
         if message.attempt < before.attempt
@@ -309,5 +308,31 @@ impl AnswerFollower {
                 position: self.reached,
             });
         }
+    }
+}
+
+/// Asks Postgres what it knows of an answer. On the heap, only while it lasts: many watch, few ask.
+fn ask(app: App, caller: Caller, answer: MessageId) -> BoxFuture<'static, Result<Known, StoreError>> {
+    Box::pin(async move {
+        app.read(async |connection| {
+            let message = messages::find_owned(connection, caller.user, answer).await?;
+            let waits = |message: &Message| message.status == MessageStatus::Sending && message.attempt == Fence(0);
+            let place = if message.as_ref().is_some_and(waits) {
+                let place = cura_queue::position::<GenerateAnswer>(connection, &answer.to_string()).await;
+                place.map_err(queue_failed)?
+            } else {
+                None
+            };
+            Ok((message, place))
+        })
+        .await
+    })
+}
+
+/// What the question says when it is answered; never, if none is under way.
+async fn asked(asking: &mut Option<BoxFuture<'static, Result<Known, StoreError>>>) -> Result<Known, StoreError> {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
     }
 }

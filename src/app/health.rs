@@ -8,7 +8,7 @@ use cura_queue::QueueHealth;
 use cura_store::pool;
 use tokio::time::Instant;
 
-use crate::App;
+use crate::{App, queue_failed};
 
 /// How long one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -65,8 +65,9 @@ impl App {
             probe(pool::ping(&self.0.pool)),
             probe(self.0.live.ping()),
             tokio::time::timeout(PROBE_TIMEOUT, async {
-                let mut connection = self.connection().await.ok()?;
-                cura_queue::health(&mut connection).await.ok()
+                self.read(async |connection| cura_queue::health(connection).await.map_err(queue_failed))
+                    .await
+                    .ok()
             }),
             self.ai(),
         );

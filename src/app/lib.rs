@@ -26,9 +26,7 @@ use cura_domain::{Clock, Entropy, UserId};
 use cura_live::{Live, Signal};
 use cura_providers::ai::Ai;
 use cura_queue::QueueError;
-use cura_store::{PgConnection, PgPool};
-use sqlx::pool::PoolConnection;
-use sqlx::{Postgres, Transaction};
+use cura_store::{PgConnection, PgPool, in_time};
 
 /// Rate limits, counted where the streams are.
 pub mod limits {
@@ -103,17 +101,31 @@ impl App {
         }
     }
 
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        Ok(self.0.pool.acquire().await?)
+    /// What `work` reads, or changes by a single statement; given up when Postgres says nothing for too long.
+    async fn read<T, E: From<StoreError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        in_time(async {
+            let mut connection = self.0.pool.acquire().await.map_err(StoreError::from)?;
+            work(&mut connection).await
+        })
+        .await
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        Ok(self.0.pool.begin().await?)
+    /// What `work` does, in a transaction that is committed unless it fails; given up when Postgres says nothing for too long.
+    async fn write<T, E: From<StoreError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        in_time(async {
+            let mut transaction = self.0.pool.begin().await.map_err(StoreError::from)?;
+            let done = work(&mut transaction).await?;
+            transaction.commit().await.map_err(StoreError::from)?;
+            Ok(done)
+        })
+        .await
     }
-}
-
-async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
-    Ok(transaction.commit().await?)
 }
 
 /// A page of a list and where the next one starts.
@@ -150,9 +162,4 @@ fn queue_failed(error: QueueError) -> StoreError {
 fn stamp(clock: &Clock) -> chrono::DateTime<chrono::Utc> {
     use chrono::SubsecRound;
     clock.now().trunc_subsecs(6)
-}
-
-/// A connection as the store wants it.
-fn conn<'c>(transaction: &'c mut Transaction<'static, Postgres>) -> &'c mut PgConnection {
-    transaction
 }

@@ -3,7 +3,6 @@
 use chrono::NaiveDate;
 use chrono::TimeDelta;
 use cura_domain::account::Name;
-use cura_domain::answer::Fence;
 use cura_domain::profile::{InvalidPreferences, Language, Preferences, TimeZone};
 use cura_queue::{EraseUser, GenerateAnswer};
 use cura_store::{StoreError, answers, sessions, usage, users};
@@ -13,7 +12,7 @@ use thiserror::Error;
 pub use cura_store::usage::UsageDay;
 
 use crate::accounts::{ChangePasswordError, User};
-use crate::{App, Caller, commit, conn, stamp};
+use crate::{App, Caller, queue_failed, stamp};
 
 /// What to change of a profile; what is `None` stays.
 #[derive(Debug, Default)]
@@ -49,25 +48,26 @@ impl App {
     /// [`ChangeProfileError::Preferences`] when the merged preferences break a rule; nothing is changed then.
     pub async fn change_profile(&self, caller: Caller, change: ProfileChange) -> Result<User, ChangeProfileError> {
         let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        let mut user = users::lock(conn(&mut transaction), caller.user)
-            .await?
-            .ok_or(ChangeProfileError::NotSignedIn)?;
-        if let Some(name) = change.name {
-            user.name = name.map(|name| name.as_str().to_owned());
-        }
-        if let Some(timezone) = change.timezone {
-            timezone.as_str().clone_into(&mut user.timezone);
-        }
-        if let Some(language) = change.language {
-            language.as_str().clone_into(&mut user.language);
-        }
-        if let Some(patch) = change.preferences {
-            user.preferences = Preferences::merged(user.preferences, &patch)?.into_value();
-        }
-        users::update_profile(conn(&mut transaction), &user, now).await?;
-        commit(transaction).await?;
-        Ok(user)
+        self.write(async |connection| {
+            let mut user = users::lock(connection, caller.user)
+                .await?
+                .ok_or(ChangeProfileError::NotSignedIn)?;
+            if let Some(name) = change.name {
+                user.name = name.map(|name| name.as_str().to_owned());
+            }
+            if let Some(timezone) = change.timezone {
+                timezone.as_str().clone_into(&mut user.timezone);
+            }
+            if let Some(language) = change.language {
+                language.as_str().clone_into(&mut user.language);
+            }
+            if let Some(patch) = change.preferences {
+                user.preferences = Preferences::merged(user.preferences, &patch)?.into_value();
+            }
+            users::update_profile(connection, &user, now).await?;
+            Ok(user)
+        })
+        .await
     }
 
     /// What the caller used in the last `days` days, today included, by day (UTC) and model, the newest day first.
@@ -77,7 +77,8 @@ impl App {
     pub async fn usage(&self, caller: Caller, days: u32) -> Result<Vec<UsageDay>, StoreError> {
         let today: NaiveDate = self.0.clock.now().date_naive();
         let from = today - TimeDelta::days(i64::from(days) - 1);
-        usage::list(&mut *self.connection().await?, caller.user, from).await
+        self.read(async |connection| usage::list(connection, caller.user, from).await)
+            .await
     }
 
     /// Erases the caller: at once for everybody to see, and to the last row by a job.
@@ -87,28 +88,25 @@ impl App {
     pub async fn erase_account(&self, caller: Caller, password: &str) -> Result<(), ChangePasswordError> {
         self.check_password(caller, password).await?;
         let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        users::begin_erasure(conn(&mut transaction), caller.user, now).await?;
-        sessions::end_all(conn(&mut transaction), caller.user, None, now).await?;
-        let running = answers::list_running(conn(&mut transaction), caller.user).await?;
-        for answer in &running {
-            cura_queue::cancel::<GenerateAnswer>(conn(&mut transaction), &answer.to_string())
-                .await
-                .map_err(crate::queue_failed)?;
-        }
-        let job = EraseUser {
-            user_id: caller.user.0,
-            round: 0,
-        };
-        cura_queue::enqueue(conn(&mut transaction), &job)
-            .await
-            .map_err(crate::queue_failed)?;
-        commit(transaction).await?;
+        let erased = self.write(async |connection| {
+            users::begin_erasure(connection, caller.user, now).await?;
+            sessions::end_all(connection, caller.user, None, now).await?;
+            let running = answers::list_running(connection, caller.user).await?;
+            for answer in &running {
+                cura_queue::cancel::<GenerateAnswer>(connection, &answer.to_string())
+                    .await
+                    .map_err(queue_failed)?;
+            }
+            let job = EraseUser {
+                user_id: caller.user.0,
+                round: 0,
+            };
+            cura_queue::enqueue(connection, &job).await.map_err(queue_failed)?;
+            Ok::<_, StoreError>(running)
+        });
+        let running = erased.await?;
         tracing::info!(user_id = %caller.user, "an account is being erased");
-        for answer in running {
-            // Watchers that miss this find out from Postgres.
-            let _ = self.0.live.end(answer, Fence(u32::MAX)).await;
-        }
+        self.announce_over(&running).await;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cura_domain::{SessionId, UserId};
-use cura_store::{in_time, sessions};
+use cura_store::sessions;
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -170,10 +170,7 @@ impl App {
     }
 
     async fn look_at(&self, watched: &[i64]) {
-        let ended = in_time(async {
-            let mut connection = self.connection().await?;
-            sessions::ended_among(&mut connection, watched).await
-        });
+        let ended = self.read(async |connection| sessions::ended_among(connection, watched).await);
         match ended.await {
             Ok(ended) => {
                 for session in ended {

@@ -9,13 +9,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::SessionId;
 use cura_store::sessions::{LockedSession, TokenHash};
-use cura_store::{StoreError, in_time, sessions, users};
+use cura_store::{PgConnection, StoreError, sessions, users};
 
 pub use cura_store::sessions::Session;
 
 use crate::accounts::{AuthenticateError, MAX_SESSIONS, SignInError, SignedIn};
 use crate::tokens::{RefreshToken, Ticket};
-use crate::{App, Caller, commit, conn, stamp};
+use crate::{App, Caller, stamp};
 
 /// How long a replaced refresh token is forgiven, for an answer that never arrived.
 const GRACE: TimeDelta = TimeDelta::seconds(10);
@@ -59,14 +59,15 @@ impl App {
     /// # Errors
     /// [`SignInError::InvalidToken`]; when the token was a dead one, its session has ended too.
     pub async fn refresh(&self, token: &str) -> Result<SignedIn, SignInError> {
-        in_time(self.exchange(token)).await
+        // A stolen one ends its session, which is to be kept, and is an error all the same.
+        let exchanged = self.write(async |connection| self.exchange(connection, token).await);
+        exchanged.await?.ok_or(SignInError::InvalidToken)
     }
 
-    async fn exchange(&self, token: &str) -> Result<SignedIn, SignInError> {
+    async fn exchange(&self, connection: &mut PgConnection, token: &str) -> Result<Option<SignedIn>, SignInError> {
         let presented = RefreshToken::hash(token);
         let now = stamp(&self.0.clock);
-        let mut transaction = self.begin().await?;
-        let session = sessions::lock_by_token(conn(&mut transaction), &presented)
+        let session = sessions::lock_by_token(connection, &presented)
             .await?
             .ok_or(SignInError::InvalidToken)?;
         if session.ended || session.expires_at <= now {
@@ -79,24 +80,21 @@ impl App {
             Presented::Current => {
                 let next = self.0.tokens.refresh_token(self.0.entropy.bytes())?;
                 let expires_at = now + self.0.tokens.lifetimes().refresh;
-                sessions::rotate(conn(&mut transaction), session.id, &next.kept, now, expires_at).await?;
+                sessions::rotate(connection, session.id, &next.kept, now, expires_at).await?;
                 next
             }
             Presented::Forgiven => self.current_token(&session)?,
             Presented::Stolen => {
-                sessions::end(conn(&mut transaction), session.id, now).await?;
-                commit(transaction).await?;
+                sessions::end(connection, session.id, now).await?;
                 tracing::warn!(user_id = %session.user_id, session_id = %session.id,
-                    "a dead refresh token came back: the session was ended");
-                return Err(SignInError::InvalidToken);
+                    "a dead refresh token came back: the session ends");
+                return Ok(None);
             }
         };
-        let user = users::find(conn(&mut transaction), session.user_id)
+        let user = users::find(connection, session.user_id)
             .await?
             .ok_or(SignInError::InvalidToken)?;
-        let signed_in = self.signed_in(user, session.id, next)?;
-        commit(transaction).await?;
-        Ok(signed_in)
+        self.signed_in(user, session.id, next).map(Some)
     }
 
     /// The token of a session that works, made again. Not when the signing key has changed meanwhile.
@@ -115,13 +113,12 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn logout(&self, token: &str) -> Result<(), StoreError> {
-        in_time(async {
-            let now = stamp(&self.0.clock);
-            let mut transaction = self.begin().await?;
-            if let Some(session) = sessions::lock_by_token(conn(&mut transaction), &RefreshToken::hash(token)).await? {
-                sessions::end(conn(&mut transaction), session.id, now).await?;
+        let now = stamp(&self.0.clock);
+        self.write(async |connection| {
+            if let Some(session) = sessions::lock_by_token(connection, &RefreshToken::hash(token)).await? {
+                sessions::end(connection, session.id, now).await?;
             }
-            commit(transaction).await
+            Ok(())
         })
         .await
     }
@@ -132,7 +129,8 @@ impl App {
     /// When the store fails.
     pub async fn logout_all(&self, caller: Caller) -> Result<(), StoreError> {
         let now = stamp(&self.0.clock);
-        sessions::end_all(&mut *self.connection().await?, caller.user, None, now).await
+        self.read(async |connection| sessions::end_all(connection, caller.user, None, now).await)
+            .await
     }
 
     /// Where the caller is signed in, the last used first.
@@ -141,7 +139,8 @@ impl App {
     /// When the store fails.
     pub async fn sessions(&self, caller: Caller) -> Result<Vec<Session>, StoreError> {
         let now = stamp(&self.0.clock);
-        sessions::list(&mut *self.connection().await?, caller.user, now, MAX_SESSIONS).await
+        self.read(async |connection| sessions::list(connection, caller.user, now, MAX_SESSIONS).await)
+            .await
     }
 
     /// Ends one session of the caller; `false` when there is no such session.
@@ -150,7 +149,8 @@ impl App {
     /// When the store fails.
     pub async fn revoke_session(&self, caller: Caller, session: SessionId) -> Result<bool, StoreError> {
         let now = stamp(&self.0.clock);
-        sessions::end_owned(&mut *self.connection().await?, caller.user, session, now).await
+        self.read(async |connection| sessions::end_owned(connection, caller.user, session, now).await)
+            .await
     }
 
     /// A ticket for the caller's session.
@@ -160,8 +160,10 @@ impl App {
     pub async fn issue_ticket(&self, caller: Caller) -> Result<IssuedTicket, StoreError> {
         let ticket = Ticket::generate(&self.0.entropy);
         let expires_at = stamp(&self.0.clock) + TICKET_LIFETIME;
-        let mut connection = self.connection().await?;
-        sessions::insert_ticket(&mut connection, &ticket.hash, caller.user, caller.session, expires_at).await?;
+        self.read(async |connection| {
+            sessions::insert_ticket(connection, &ticket.hash, caller.user, caller.session, expires_at).await
+        })
+        .await?;
         Ok(IssuedTicket {
             secret: ticket.secret,
             expires_in: TICKET_LIFETIME,
@@ -173,13 +175,13 @@ impl App {
     /// # Errors
     /// [`AuthenticateError`] says whether signing in would help.
     pub async fn use_ticket(&self, ticket: &str) -> Result<Caller, AuthenticateError> {
-        in_time(async {
-            let now = stamp(&self.0.clock);
-            let taken = sessions::take_ticket(&mut *self.connection().await?, &Ticket::hash(ticket), now).await?;
+        let now = stamp(&self.0.clock);
+        self.read(async |connection| {
+            let taken = sessions::take_ticket(connection, &Ticket::hash(ticket), now).await?;
             let (user, session) = taken.ok_or(AuthenticateError::NotSignedIn)?;
             // As if an access token had been made with the ticket.
             let until = now + self.0.tokens.lifetimes().access;
-            self.admit(Caller { user, session, until }).await
+            self.admit(connection, Caller { user, session, until }).await
         })
         .await
     }

@@ -11,12 +11,12 @@ use cura_store::answers::End;
 use cura_store::attempts::Spent;
 use cura_store::events::Event;
 use cura_store::messages::Message;
-use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, in_time, messages, usage};
+use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, messages, usage};
 use futures_util::future::join_all;
 
 use crate::chat::ReadMessageError;
 use crate::follow::AnswerEvent;
-use crate::{App, Caller, commit, conn, queue_failed, stamp};
+use crate::{App, Caller, queue_failed, stamp};
 
 /// How long whoever writes an answer may take to stop by itself.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -97,26 +97,26 @@ impl App {
     }
 
     async fn stop(&self, caller: Caller, message: &Message, by_force: bool) -> Result<StopState, ReadMessageError> {
-        let (state, announced) = in_time(self.write_stop(caller, message, by_force)).await?;
+        let stopped = self.write(async |connection| self.write_stop(connection, caller, message, by_force).await);
+        let (state, announced) = stopped.await?;
         self.announce_ended(caller, announced).await;
         Ok(state)
     }
 
     async fn write_stop(
         &self,
+        connection: &mut PgConnection,
         caller: Caller,
         message: &Message,
         by_force: bool,
     ) -> Result<(StopState, Announced), ReadMessageError> {
         let now = stamp(&self.0.clock);
         let (user, conversation) = (caller.user, message.conversation_id);
-        let mut transaction = self.begin().await?;
-        let locked = conversations::lock_owned(conn(&mut transaction), user, conversation).await?;
+        let locked = conversations::lock_owned(connection, user, conversation).await?;
         if locked.is_none() {
             return Err(ReadMessageError::NotFound);
         }
         let mut stopped = Stopped::default();
-        let connection = conn(&mut transaction);
         let state = self
             .stop_one(connection, user, message.id, by_force, &mut stopped, now)
             .await?;
@@ -129,22 +129,23 @@ impl App {
             announced.seq = Some(events::append(connection, user, &ended, now).await?);
             announced.ended = stopped.ended;
         }
-        commit(transaction).await?;
         Ok((state, announced))
     }
 
     /// Tells what has become true. Watchers that miss this find out from Postgres.
     pub(crate) async fn announce_ended(&self, caller: Caller, announced: Announced) {
-        let ends = announced
-            .ended
-            .iter()
-            .map(|ended| self.0.live.end(*ended, Fence(u32::MAX)));
         let logged = async {
             if let Some(seq) = announced.seq {
                 self.announce(caller.user, seq).await;
             }
         };
-        tokio::join!(join_all(ends), logged);
+        tokio::join!(self.announce_over(&announced.ended), logged);
+    }
+
+    /// Tells the watchers of these answers to ask Postgres: nobody writes them any more.
+    pub(crate) async fn announce_over(&self, answers: &[MessageId]) {
+        // Watchers that miss this find out from Postgres.
+        join_all(answers.iter().map(|answer| self.0.live.end(*answer, Fence::MAX))).await;
     }
 
     /// Stops answers of a conversation that is locked.

@@ -12,18 +12,19 @@ use std::time::Duration;
 
 use cura_domain::answer::{Fence, Position};
 use cura_domain::cursor::Cursor;
-use cura_domain::message::{MessageStatus, Role};
+use cura_domain::message::Role;
 use cura_domain::{ConversationId, MessageId};
 use cura_live::{Signal, UserWatch};
 use cura_store::conversations::Conversation;
 use cura_store::events::Standing;
 use cura_store::messages::Message;
-use cura_store::{StoreError, events, in_time, messages};
-use futures_util::future::select_all;
+use cura_store::{StoreError, events};
+use futures_util::future::{BoxFuture, select_all};
 use tokio::time::Instant;
 
 use crate::follow::{AnswerEvent, AnswerFollower};
 use crate::{App, Caller};
+use log::{Look, Reader};
 
 /// How long a log that cannot be read is left alone, at least; connections spread over twice that.
 const PAUSE_MS: u64 = 1000;
@@ -73,9 +74,9 @@ pub struct Told {
 
 /// One connection's view of everything that happens to its user, or of one conversation.
 pub struct UserFeed {
-    app: App,
-    caller: Caller,
-    only: Option<ConversationId>,
+    log: Reader,
+    /// A look at the log that is under way: a slow one keeps nobody from the texts that come.
+    looking: Option<BoxFuture<'static, Result<Look, StoreError>>>,
     signals: UserWatch,
     /// Our own name among the user's connections.
     origin: u64,
@@ -118,9 +119,12 @@ impl App {
             None => standing_cursor(only, self.standing(caller, only).await?),
         };
         let mut feed = UserFeed {
-            app: self.clone(),
-            caller,
-            only,
+            log: Reader {
+                app: self.clone(),
+                caller,
+                only,
+            },
+            looking: None,
             signals,
             origin: u64::from_ne_bytes(self.0.entropy.bytes()),
             cursor: Cursor::default(),
@@ -133,7 +137,7 @@ impl App {
             look_at: None,
             typing: Vec::new(),
         };
-        feed.running = feed.followers_of(&mut cursor).await?;
+        feed.running = feed.log.followers_of(&mut cursor).await?;
         feed.cursor = cursor;
         feed.told = feed.cursor.to_string().into();
         if foreign {
@@ -143,7 +147,8 @@ impl App {
     }
 
     async fn standing(&self, caller: Caller, only: Option<ConversationId>) -> Result<Standing, StoreError> {
-        in_time(async { events::standing(&mut *self.connection().await?, caller.user, only).await }).await
+        self.read(async |connection| events::standing(connection, caller.user, only).await)
+            .await
     }
 
     /// Tells the caller's other connections that they type here, or have stopped.
@@ -165,7 +170,7 @@ impl App {
         loop {
             heartbeat.tick().await;
             for users in self.0.live.users_here().chunks(BATCH) {
-                let last = in_time(async { events::last_of(&mut *self.connection().await?, users).await });
+                let last = self.read(async |connection| events::last_of(connection, users).await);
                 match last.await {
                     Ok(last) => {
                         for (user, seq) in last {
@@ -197,10 +202,15 @@ impl UserFeed {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn began_after_end_of(&self, answer: MessageId) -> Result<bool, StoreError> {
-        let ended =
-            in_time(async { events::ended_at(&mut *self.app.connection().await?, self.caller.user, answer).await });
-        Ok(ended.await?.is_none_or(|seq| seq <= self.began_at))
+    pub fn began_after_end_of(
+        &self,
+        answer: MessageId,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send + use<> {
+        let (Reader { app, caller, .. }, began_at) = (self.log.clone(), self.began_at);
+        async move {
+            let ended = app.read(async |connection| events::ended_at(connection, caller.user, answer).await);
+            Ok(ended.await?.is_none_or(|seq| seq <= began_at))
+        }
     }
 
     /// This connection's own name: what it says itself, it is not told.
@@ -217,19 +227,25 @@ impl UserFeed {
                 }
                 return told;
             }
-            // A log that cannot be read keeps nobody from the texts that come.
-            if self.look && self.look_at.is_none_or(|at| at <= Instant::now()) {
+            if self.look && self.looking.is_none() && self.look_at.is_none_or(|at| at <= Instant::now()) {
+                self.look = false;
                 self.look_at = None;
-                // On the heap: what reading needs, a connection to which nothing happens need not hold.
-                if let Err(error) = Box::pin(self.read_log()).await {
-                    tracing::debug!(%error, "reading a log failed");
-                    let pause = Duration::from_millis(PAUSE_MS + self.origin % PAUSE_MS);
-                    self.look_at = Some(Instant::now() + pause);
-                }
-                continue;
+                self.looking = Some(self.log.look(self.cursor.seq));
             }
             let wakes = self.typing.iter().map(|(_, until)| *until).chain(self.look_at).min();
             tokio::select! {
+                found = found(&mut self.looking) => {
+                    self.looking = None;
+                    match found {
+                        Ok(look) => self.learn(look),
+                        Err(error) => {
+                            tracing::debug!(%error, "reading a log failed");
+                            let pause = Duration::from_millis(PAUSE_MS + self.origin % PAUSE_MS);
+                            self.look = true;
+                            self.look_at = Some(Instant::now() + pause);
+                        }
+                    }
+                }
                 signal = self.signals.next() => self.hear(signal),
                 (at, event) = next_of(&mut self.running) => self.pass_on(at, event),
                 () = sleep_until(wakes) => self.end_typing(),
@@ -248,7 +264,7 @@ impl UserFeed {
                 is_typing,
                 origin,
             } => {
-                if origin == self.origin || self.only.is_some_and(|only| only != conversation) {
+                if origin == self.origin || self.log.only.is_some_and(|only| only != conversation) {
                     return;
                 }
                 self.typing.retain(|(typed, _)| *typed != conversation);
@@ -297,34 +313,6 @@ impl UserFeed {
         self.tell(UserEvent::Answer(id, event));
     }
 
-    /// Follows the answers a cursor names, as far as they are running; what it may not name is struck out.
-    async fn followers_of(&self, cursor: &mut Cursor) -> Result<Vec<AnswerFollower>, StoreError> {
-        if cursor.running.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<MessageId> = cursor.running.keys().copied().collect();
-        let found =
-            in_time(async { messages::list_owned(&mut *self.app.connection().await?, self.caller.user, &ids).await });
-        let found = found.await?;
-        let ours = |message: &Message| {
-            let here = self.only.is_none_or(|only| only == message.conversation_id);
-            message.role == Role::Assistant && here
-        };
-        cursor
-            .running
-            .retain(|id, _| found.iter().any(|message| message.id == *id && ours(message)));
-        let mut followers = Vec::new();
-        for message in found {
-            // One that is over has its end in the log.
-            if let Some(position) = cursor.running.get(&message.id)
-                && message.status == MessageStatus::Sending
-            {
-                followers.push(self.app.follow_read(self.caller, message, *position));
-            }
-        }
-        Ok(followers)
-    }
-
     fn tell(&mut self, event: UserEvent) {
         let typing = typing_of(&event);
         let cursor = Some(self.cursor.to_string().into());
@@ -350,6 +338,14 @@ fn typing_of(event: &UserEvent) -> Option<UserEvent> {
             Some(UserEvent::Typing(message.conversation_id, Role::Assistant, true))
         }
         _ => None,
+    }
+}
+
+/// What a look has found; never, if none is under way.
+async fn found(looking: &mut Option<BoxFuture<'static, Result<Look, StoreError>>>) -> Result<Look, StoreError> {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
     }
 }
 

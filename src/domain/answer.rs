@@ -15,6 +15,11 @@ use thiserror::Error;
 #[serde(transparent)]
 pub struct Fence(pub u32);
 
+impl Fence {
+    /// Not older than any attempt's.
+    pub const MAX: Self = Self(u32::MAX);
+}
+
 /// As Postgres keeps it. An answer has a handful of attempts, so the number always fits.
 impl From<Fence> for i32 {
     fn from(fence: Fence) -> Self {

@@ -53,22 +53,38 @@ impl Message {
     /// A user's message that was just written.
     pub fn just_said(turn: &WrittenTurn, new: &NewAnswer<'_>, content: String, now: DateTime<Utc>) -> Self {
         Self {
-            id: turn.question,
             parent_id: turn.parent,
             role: Role::User,
             content,
             status: MessageStatus::Sent,
-            notice: None,
-            ..Self::just_asked(turn.answer, turn.question, new, now)
+            ..Self::empty(turn.question, new.conversation, now)
         }
     }
 
     /// An answer that was just queued.
     pub fn just_asked(answer: MessageId, question: MessageId, new: &NewAnswer<'_>, now: DateTime<Utc>) -> Self {
         Self {
-            id: answer,
-            conversation_id: new.conversation,
             parent_id: Some(question),
+            notice: new.notice.cloned(),
+            ..Self::empty(answer, new.conversation, now)
+        }
+    }
+
+    /// The answer as it was when it was asked for.
+    pub fn as_asked(&self) -> Self {
+        Self {
+            parent_id: self.parent_id,
+            notice: self.notice.clone(),
+            ..Self::empty(self.id, self.conversation_id, self.created_at)
+        }
+    }
+
+    /// An answer of which nothing is known yet.
+    fn empty(id: MessageId, conversation: ConversationId, created_at: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            conversation_id: conversation,
+            parent_id: None,
             role: Role::Assistant,
             content: String::new(),
             status: MessageStatus::Sending,
@@ -81,28 +97,8 @@ impl Message {
             latency_ms: None,
             ttft_ms: None,
             error_code: None,
-            notice: new.notice.cloned(),
-            created_at: now,
-        }
-    }
-}
-
-impl Message {
-    /// The answer as it was when it was asked for.
-    pub fn as_asked(&self) -> Self {
-        Self {
-            content: String::new(),
-            status: MessageStatus::Sending,
-            attempt: Fence::default(),
-            bases: Bases::default(),
-            model: None,
-            provider: None,
-            finish_reason: None,
-            usage: None,
-            latency_ms: None,
-            ttft_ms: None,
-            error_code: None,
-            ..self.clone()
+            notice: None,
+            created_at,
         }
     }
 }
@@ -260,45 +256,69 @@ pub async fn find_running(conn: &mut PgConnection, id: MessageId) -> Result<Opti
     row.map(Message::try_from).transpose()
 }
 
-/// Those of these messages that are `user`'s, unless their conversation was deleted.
+/// Those of these messages that are `user`'s, unless their conversation was deleted; without their texts, but for those
+/// `with_text`.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn list_owned(conn: &mut PgConnection, user: UserId, ids: &[MessageId]) -> Result<Vec<Message>, StoreError> {
+pub async fn list_owned(
+    conn: &mut PgConnection,
+    user: UserId,
+    ids: &[MessageId],
+    with_text: &[MessageId],
+) -> Result<Vec<Message>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let with_text: Vec<i64> = with_text.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         MessageRow,
-        r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.bases, m.model,
+        r#"SELECT m.id, m.conversation_id, m.parent_id, m.role,
+                  CASE WHEN m.id = ANY($3) THEN m.content ELSE '' END AS "content!", m.status, m.attempt, m.bases, m.model,
                   m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.latency_ms,
                   m.ttft_ms, m.error_code, m.notice, m.created_at
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
            WHERE m.id = ANY($1) AND m.user_id = $2 AND c.deleted_at IS NULL"#,
         &ids,
         user.0,
+        &with_text,
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(Message::try_from).collect()
 }
 
-/// How long the texts of these messages of `user` are, in UTF-8 bytes.
+/// How long a message's text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextSize {
+    /// The message.
+    pub id: MessageId,
+    /// Whose it is.
+    pub role: Role,
+    /// UTF-8 bytes of its text.
+    pub bytes: i64,
+}
+
+/// How long the texts of these messages of `user` are.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn sizes(
-    conn: &mut PgConnection,
-    user: UserId,
-    ids: &[MessageId],
-) -> Result<Vec<(MessageId, i64)>, StoreError> {
+pub async fn sizes(conn: &mut PgConnection, user: UserId, ids: &[MessageId]) -> Result<Vec<TextSize>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
-        r#"SELECT id, octet_length(content)::bigint AS "bytes!" FROM messages WHERE id = ANY($1) AND user_id = $2"#,
+        r#"SELECT id, role, octet_length(content)::bigint AS "bytes!" FROM messages WHERE id = ANY($1) AND user_id = $2"#,
         &ids,
         user.0,
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (MessageId(row.id), row.bytes)).collect())
+    rows.into_iter()
+        .map(|row| {
+            Ok(TextSize {
+                id: MessageId(row.id),
+                role: role(&row.role)?,
+                bytes: row.bytes,
+            })
+        })
+        .collect()
 }
 
 /// What was saved of a message's text; nothing of one that is not there.

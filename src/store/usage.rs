@@ -72,6 +72,8 @@ pub async fn list(conn: &mut PgConnection, user: UserId, from: NaiveDate) -> Res
 pub struct Load {
     /// Answers that are not final.
     pub running: i64,
+    /// Those of them that have begun.
+    pub written: i64,
     /// Tokens that are reserved for them.
     pub reserved: i64,
     /// Tokens used on the day.
@@ -85,7 +87,8 @@ pub struct Load {
 pub async fn load(conn: &mut PgConnection, user: UserId, day: NaiveDate) -> Result<Load, StoreError> {
     Ok(sqlx::query_as!(
         Load,
-        r#"SELECT count(*) AS "running!", COALESCE(sum(reserved_tokens), 0)::bigint AS "reserved!",
+        r#"SELECT count(*) AS "running!", count(*) FILTER (WHERE attempt > 0) AS "written!",
+                  COALESCE(sum(reserved_tokens), 0)::bigint AS "reserved!",
                   (SELECT COALESCE(sum(input_tokens + output_tokens), 0)::bigint FROM usage_days
                    WHERE user_id = $1 AND day = $2) AS "used!"
            FROM messages WHERE user_id = $1 AND status = 'sending'"#,

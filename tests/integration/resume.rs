@@ -329,7 +329,7 @@ impl World {
             .await
             .unwrap();
         let ids: Vec<MessageId> = ids.into_iter().map(MessageId).collect();
-        for message in messages::list_owned(&mut connection, self.caller.user, &ids)
+        for message in messages::list_owned(&mut connection, self.caller.user, &ids, &ids)
             .await
             .unwrap()
         {

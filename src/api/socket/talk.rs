@@ -131,7 +131,7 @@ impl Talk {
             let mut cancelled: OptionFuture<_> = (!cancelling.is_empty()).then(|| cancelling.next()).into();
             let done = tokio::select! {
                 biased;
-                end = session.ended() => return Box::pin(self.end_of_session(socket, &feed, end)).await,
+                end = session.ended() => return Box::pin(self.end_of_session(socket, &mut feed, end)).await,
                 () = closing.cancelled() => return End::Close(RESTARTING, "the server restarts"),
                 frame = socket.next() => {
                     heard = Instant::now();
@@ -143,7 +143,7 @@ impl Talk {
                     drop(cancelled);
                     match Command::read(&text) {
                         Ok(command) => {
-                            let act = self.act(socket, &mut caller, &mut session, &feed, &mut cancelling, command);
+                            let act = self.act(socket, &mut caller, &mut session, &mut feed, &mut cancelling, command);
                             Box::pin(act).await
                         }
                         Err(refused) => send(socket, &EventView::Error(refused), None).await,
@@ -182,7 +182,7 @@ impl Talk {
         socket: &mut WebSocketStream,
         caller: &mut Caller,
         session: &mut OpenSession,
-        feed: &UserFeed,
+        feed: &mut UserFeed,
         cancelling: &mut FuturesUnordered<Cancelling>,
         command: Command,
     ) -> Result<(), End> {
@@ -241,7 +241,7 @@ impl Talk {
         &self,
         socket: &mut WebSocketStream,
         caller: Caller,
-        feed: &UserFeed,
+        feed: &mut UserFeed,
         saying: Saying,
     ) -> Result<(), End> {
         let name = saying.client_message_id.clone();
@@ -293,7 +293,7 @@ impl Talk {
         }
     }
 
-    async fn end_of_session(&self, socket: &mut WebSocketStream, feed: &UserFeed, end: SessionEnd) -> End {
+    async fn end_of_session(&self, socket: &mut WebSocketStream, feed: &mut UserFeed, end: SessionEnd) -> End {
         let told = send(socket, &EventView::SessionEnded(end.into()), Some(&feed.cursor())).await;
         told.err().unwrap_or(End::Close(UNAUTHENTICATED, "the session is over"))
     }

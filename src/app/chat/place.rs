@@ -7,11 +7,10 @@ use cura_domain::{ConversationId, MessageId};
 use cura_store::conversations::LockedConversation;
 use cura_store::messages::{Follows, Message, NewAnswer};
 use cura_store::{PgConnection, StoreError, conversations, messages};
-use sqlx::{Postgres, Transaction};
 
 use super::{Ask, AskError, OnBusy};
 use crate::stopping::Stopped;
-use crate::{App, Caller, conn};
+use crate::{App, Caller};
 
 /// How many answers may wait in one conversation.
 const MAX_WAITING: usize = 20;
@@ -97,7 +96,7 @@ impl App {
     /// Deals with the answers that are in the way.
     pub(super) async fn make_way(
         &self,
-        transaction: &mut Transaction<'static, Postgres>,
+        connection: &mut PgConnection,
         caller: Caller,
         place: &Place,
         on_busy: OnBusy,
@@ -110,7 +109,7 @@ impl App {
             OnBusy::Queue if place.running.len() < MAX_WAITING => Ok(Stopped::default()),
             OnBusy::Reject | OnBusy::Queue => Err(AskError::Busy { running: *first }),
             OnBusy::Interrupt => Ok(self
-                .stop_in(conn(transaction), caller.user, place.conversation, &place.running, now)
+                .stop_in(connection, caller.user, place.conversation, &place.running, now)
                 .await?),
         }
     }

@@ -1,15 +1,18 @@
 //! Reading the log: what became true, in its order, with what it stands for now.
 
 use cura_domain::answer::Position;
+use cura_domain::cursor::Cursor;
 use cura_domain::message::{MessageStatus, Role};
 use cura_domain::{ConversationId, MessageId};
 use cura_store::conversations::Conversation;
 use cura_store::events::{Event, Logged, Standing};
-use cura_store::messages::Message;
-use cura_store::{StoreError, conversations, events, in_time, messages};
+use cura_store::messages::{Message, TextSize};
+use cura_store::{PgConnection, StoreError, conversations, events, messages};
+use futures_util::future::BoxFuture;
 
 use super::{Resync, UserEvent, UserFeed, standing_cursor};
-use crate::follow::AnswerEvent;
+use crate::follow::{AnswerEvent, AnswerFollower};
+use crate::{App, Caller};
 
 /// Events read at once.
 const PAGE: i64 = 50;
@@ -17,9 +20,26 @@ const PAGE: i64 = 50;
 /// The most text told of one page, in UTF-8 bytes: what a connection that does not read costs.
 const PAGE_BYTES: i64 = 256 * 1024;
 
+/// Whose log is read, and which part of it.
+#[derive(Clone)]
+pub(super) struct Reader {
+    pub(super) app: App,
+    pub(super) caller: Caller,
+    /// Only what happens in this conversation.
+    pub(super) only: Option<ConversationId>,
+}
+
+/// What comes after a cursor.
+pub(super) enum Look {
+    /// A part of the log, and what it speaks of.
+    Page(Page),
+    /// Nobody can say: where to go on instead, and the answers that are running there.
+    Lost(Resync, Cursor, Vec<AnswerFollower>),
+}
+
 /// A part of the log, and what it speaks of.
 #[derive(Default)]
-struct Page {
+pub(super) struct Page {
     rows: Vec<Logged>,
     said: Vec<Message>,
     changed: Vec<Conversation>,
@@ -27,36 +47,69 @@ struct Page {
     more: bool,
 }
 
-impl UserFeed {
-    /// Reads a page of the log and tells it. Changes nothing unless all of it could be read.
-    pub(super) async fn read_log(&mut self) -> Result<(), StoreError> {
-        match in_time(self.page()).await? {
-            Ok(page) => {
-                self.look = page.more;
-                for row in page.rows {
-                    self.tell_row(row, &page.said, &page.changed);
-                }
-                if !self.look {
-                    self.tell_what_is_over();
+impl Reader {
+    /// Looks what comes after event `seq`.
+    pub(super) fn look(&self, seq: i64) -> BoxFuture<'static, Result<Look, StoreError>> {
+        let reader = self.clone();
+        // On the heap: what reading needs, a connection to which nothing happens need not hold.
+        Box::pin(async move {
+            let app = reader.app.clone();
+            match app.read(async |connection| reader.page(connection, seq).await).await? {
+                Ok(page) => Ok(Look::Page(page)),
+                Err((reason, standing)) => {
+                    let mut cursor = standing_cursor(reader.only, standing);
+                    let running = reader.followers_of(&mut cursor).await?;
+                    Ok(Look::Lost(reason, cursor, running))
                 }
             }
-            Err((reason, standing)) => self.resync(reason, standing).await?,
-        }
-        Ok(())
+        })
     }
 
-    /// What comes after the cursor, or why nobody can say.
-    async fn page(&self) -> Result<Result<Page, (Resync, Standing)>, StoreError> {
-        let (user, seq) = (self.caller.user, self.cursor.seq);
-        let mut connection = self.app.connection().await?;
-        let mut rows = events::list_after(&mut connection, user, seq, PAGE).await?;
+    /// Follows the answers a cursor names, as far as they are running; what it may not name is struck out.
+    pub(super) async fn followers_of(&self, cursor: &mut Cursor) -> Result<Vec<AnswerFollower>, StoreError> {
+        if cursor.running.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<MessageId> = cursor.running.keys().copied().collect();
+        let user = self.caller.user;
+        let found = self
+            .app
+            .read(async |connection| messages::list_owned(connection, user, &ids, &[]).await);
+        let found = found.await?;
+        let ours = |message: &Message| {
+            let here = self.only.is_none_or(|only| only == message.conversation_id);
+            message.role == Role::Assistant && here
+        };
+        cursor
+            .running
+            .retain(|id, _| found.iter().any(|message| message.id == *id && ours(message)));
+        let mut followers = Vec::new();
+        for message in found {
+            // One that is over has its end in the log.
+            if let Some(position) = cursor.running.get(&message.id)
+                && message.status == MessageStatus::Sending
+            {
+                followers.push(self.app.follow_read(self.caller, message, *position));
+            }
+        }
+        Ok(followers)
+    }
+
+    /// What comes after event `seq`, or why nobody can say.
+    async fn page(
+        &self,
+        connection: &mut PgConnection,
+        seq: i64,
+    ) -> Result<Result<Page, (Resync, Standing)>, StoreError> {
+        let user = self.caller.user;
+        let mut rows = events::list_after(connection, user, seq, PAGE).await?;
         if rows.is_empty() {
-            let standing = events::standing(&mut connection, user, self.only).await?;
+            let standing = events::standing(connection, user, self.only).await?;
             if standing.seq == seq {
                 return Ok(Ok(Page::default()));
             }
             // Written between the two looks, or not there any more.
-            rows = events::list_after(&mut connection, user, seq, PAGE).await?;
+            rows = events::list_after(connection, user, seq, PAGE).await?;
             if rows.is_empty() {
                 let unknown = standing.seq < seq;
                 let reason = if unknown { Resync::Unknown } else { Resync::TooOld };
@@ -64,7 +117,7 @@ impl UserFeed {
             }
         }
         if rows.first().is_some_and(|row| row.seq != seq + 1) {
-            let standing = events::standing(&mut connection, user, self.only).await?;
+            let standing = events::standing(connection, user, self.only).await?;
             return Ok(Err((Resync::TooOld, standing)));
         }
         // Behind a hole, the next look begins, and finds it.
@@ -74,34 +127,67 @@ impl UserFeed {
             .zip(seq + 1..)
             .take_while(|(row, number)| row.seq == *number);
         let whole = whole.count();
-        let mut more = full || whole < rows.len();
+        let more = full || whole < rows.len();
         rows.truncate(whole);
         rows.iter_mut()
             .filter(|row| self.only.is_some() && row.event.conversation() != self.only)
             .for_each(|row| row.event = Event::Unknown);
-        let said: Vec<MessageId> = rows.iter().filter_map(|row| message_of(&row.event)).collect();
-        if said.len() > 1 {
-            let sizes = messages::sizes(&mut connection, user, &said).await?;
+        self.fill(connection, rows, more).await.map(Ok)
+    }
+
+    /// Reads what these rows speak of, as many as have room.
+    async fn fill(
+        &self,
+        connection: &mut PgConnection,
+        mut rows: Vec<Logged>,
+        mut more: bool,
+    ) -> Result<Page, StoreError> {
+        let user = self.caller.user;
+        let spoken_of: Vec<MessageId> = rows.iter().filter_map(|row| message_of(&row.event)).collect();
+        let mut said = Vec::new();
+        if !spoken_of.is_empty() {
+            let sizes = messages::sizes(connection, user, &spoken_of).await?;
             more |= cut(&mut rows, &sizes);
+            let kept: Vec<MessageId> = rows.iter().filter_map(|row| message_of(&row.event)).collect();
+            let told = rows.iter().filter(|row| text_of(&row.event, &sizes).is_some());
+            let told: Vec<MessageId> = told.filter_map(|row| message_of(&row.event)).collect();
+            said = messages::list_owned(connection, user, &kept, &told).await?;
         }
-        let said: Vec<MessageId> = rows.iter().filter_map(|row| message_of(&row.event)).collect();
-        let changed: Vec<ConversationId> = rows.iter().filter_map(|row| changed_in(&row.event)).collect();
-        let said = if said.is_empty() {
-            Vec::new()
-        } else {
-            messages::list_owned(&mut connection, user, &said).await?
-        };
-        let changed = if changed.is_empty() {
-            Vec::new()
-        } else {
-            conversations::list_owned(&mut connection, user, &changed).await?
-        };
-        Ok(Ok(Page {
+        let ids: Vec<ConversationId> = rows.iter().filter_map(|row| changed_in(&row.event)).collect();
+        let mut changed = Vec::new();
+        if !ids.is_empty() {
+            changed = conversations::list_owned(connection, user, &ids).await?;
+        }
+        Ok(Page {
             rows,
             said,
             changed,
             more,
-        }))
+        })
+    }
+}
+
+impl UserFeed {
+    /// Tells what a look has found.
+    pub(super) fn learn(&mut self, look: Look) {
+        match look {
+            Look::Page(page) => {
+                self.look |= page.more;
+                for row in page.rows {
+                    self.tell_row(row, &page.said, &page.changed);
+                }
+                if !self.look {
+                    self.tell_what_is_over();
+                }
+            }
+            Look::Lost(reason, cursor, running) => {
+                self.running = running;
+                self.began_at = cursor.seq;
+                self.cursor = cursor;
+                self.over.clear();
+                self.tell(UserEvent::Resync(reason));
+            }
+        }
     }
 
     fn tell_row(&mut self, row: Logged, said: &[Message], changed: &[Conversation]) {
@@ -113,12 +199,14 @@ impl UserFeed {
                 let Some(message) = find(id) else { return };
                 if message.role == Role::Assistant {
                     self.cursor.running.insert(id, Position::START);
-                    let asked = message.as_asked();
                     if message.status == MessageStatus::Sending {
-                        self.running
-                            .push(self.app.follow_read(self.caller, message, Position::START));
+                        let follower = self
+                            .log
+                            .app
+                            .follow_read(self.log.caller, message.clone(), Position::START);
+                        self.running.push(follower);
                     }
-                    self.tell(UserEvent::Message(Box::new(asked)));
+                    self.tell(UserEvent::Message(Box::new(message.as_asked())));
                 } else {
                     self.tell(UserEvent::Message(Box::new(message)));
                 }
@@ -155,7 +243,7 @@ impl UserFeed {
         let position = self.cursor.running.get(&id).copied().unwrap_or(Position::START);
         // What it had seen and not told yet is seen again.
         self.running.retain(|follower| follower.answer() != id);
-        let mut follower = self.app.follow_read(self.caller, message, position);
+        let mut follower = self.log.app.follow_read(self.log.caller, message, position);
         for event in follower.take_ready() {
             match event {
                 // It was told with the first of what is known of the answer.
@@ -180,17 +268,6 @@ impl UserFeed {
             self.tell_end(message, seq);
         }
     }
-
-    async fn resync(&mut self, reason: Resync, standing: Standing) -> Result<(), StoreError> {
-        let mut cursor = standing_cursor(self.only, standing);
-        self.running = self.followers_of(&mut cursor).await?;
-        self.began_at = cursor.seq;
-        self.cursor = cursor;
-        self.over.clear();
-        self.look = false;
-        self.tell(UserEvent::Resync(reason));
-        Ok(())
-    }
 }
 
 const fn message_of(event: &Event) -> Option<MessageId> {
@@ -207,20 +284,19 @@ const fn changed_in(event: &Event) -> Option<ConversationId> {
     }
 }
 
+/// How long the text is that is told with an event, in UTF-8 bytes, if one is: an answer that is asked for has none yet.
+fn text_of(event: &Event, sizes: &[TextSize]) -> Option<i64> {
+    let id = message_of(event)?;
+    let size = sizes.iter().find(|size| size.id == id)?;
+    let asked_for = matches!(event, Event::Message(..)) && size.role == Role::Assistant;
+    (!asked_for).then_some(size.bytes)
+}
+
 /// Cuts a page where its texts become too long; whether it did. One row is always left.
-fn cut(rows: &mut Vec<Logged>, sizes: &[(MessageId, i64)]) -> bool {
-    let size = |id| {
-        sizes
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map_or(0, |(_, size)| *size)
-    };
+fn cut(rows: &mut Vec<Logged>, sizes: &[TextSize]) -> bool {
     let mut bytes = 0;
     let fits = rows.iter().take_while(|row| {
-        // A message that is asked for has no text yet.
-        if let Event::Ended(_, id) = row.event {
-            bytes += size(id);
-        }
+        bytes += text_of(&row.event, sizes).unwrap_or(0);
         bytes <= PAGE_BYTES
     });
     let keep = fits.count().max(1);
