@@ -214,8 +214,11 @@ impl AuthApi {
         match app.refresh(&body.0.refresh_token).await {
             Ok(signed_in) => Ok(Json(signed_in.into())),
             Err(error) => {
-                turn.of_address().await?;
-                Err(error.into())
+                let problem = Problem::from(error);
+                if problem.is_clients_fault() {
+                    turn.of_address().await?;
+                }
+                Err(problem)
             }
         }
     }

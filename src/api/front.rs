@@ -79,9 +79,12 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
 impl<E: Endpoint<Output = Response>> Front<E> {
     async fn answer(&self, request: Request, route: Option<&KnownPath>, turn: &Turn) -> Result<Response, Problem> {
         let answered = self.handle(request, route).await;
-        if answered.is_err() && !turn.is_counted() {
-            // Whoever is refused before anything was counted, for a bad token or a bad body, is counted by address.
-            turn.of_address().await?;
+        if let Err(problem) = &answered
+            && problem.is_clients_fault()
+            && !turn.is_counted()
+        {
+            // For a bad token or a bad body. What is our own fault costs nobody anything.
+            turn.of_refused().await?;
         }
         answered
     }

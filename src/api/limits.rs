@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cura_app::Caller;
@@ -78,6 +78,7 @@ impl Limits {
             limits: self.clone(),
             class: class_of(request.method(), template),
             address: self.0.proxies.client(&request.remote_addr().0, request.headers()),
+            caller: OnceLock::new(),
             tightest: Mutex::new(None),
         }))
     }
@@ -116,6 +117,8 @@ struct TurnParts {
     limits: Limits,
     class: Class,
     address: IpAddr,
+    /// Who it turned out to be.
+    caller: OnceLock<Caller>,
     /// Of all budgets looked at, the one with the least left.
     tightest: Mutex<Option<Verdict>>,
 }
@@ -126,6 +129,7 @@ impl Turn {
     /// # Errors
     /// 429 when there is none left.
     pub(crate) async fn of_caller(&self, caller: Caller) -> Result<(), Problem> {
+        self.0.caller.get_or_init(|| caller);
         match self.0.class {
             // The key of a message is looked at first: a repetition is free.
             Class::Chat => Ok(()),
@@ -143,6 +147,23 @@ impl Turn {
     /// 429 when there is none left.
     pub(crate) async fn of_chat(&self, caller: Caller) -> Result<(), Problem> {
         self.spend(Class::Chat, &by_user(caller)).await
+    }
+
+    /// Counts a repetition of what was asked before: it is answered whatever is left.
+    pub(crate) async fn of_repetition(&self, caller: Caller) {
+        let _ = self.spend(Class::Default, &by_user(caller)).await;
+    }
+
+    /// Spends the budget of whoever is refused before anything was counted: the caller's, or, of somebody unknown, that of
+    /// their address.
+    ///
+    /// # Errors
+    /// 429 when there is none left.
+    pub(crate) async fn of_refused(&self) -> Result<(), Problem> {
+        match self.0.caller.get() {
+            Some(caller) => self.spend(self.0.class, &by_user(*caller)).await,
+            None => self.of_address().await,
+        }
     }
 
     /// Spends the budget of the address the request comes from.

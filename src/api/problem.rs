@@ -96,6 +96,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Whether whoever asked could have known better.
+    pub(crate) fn is_clients_fault(&self) -> bool {
+        self.status.is_client_error()
+    }
+
     /// A problem with a status, a stable word, and a sentence for people.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_tests::{Client, Cura, CuraBuilder, Reply, ScriptedProvider, eventually};
+use cura_tests::{Client, Cura, CuraBuilder, Proxy, Reply, ScriptedProvider, TestDatabase, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -206,4 +206,56 @@ async fn guessing_tokens_keeps_nobody_at_the_same_address_from_staying_signed_in
     }
     assert_limited(&refresh(&json!("one more guess")).await);
     assert_eq!(refresh(&ann["refresh_token"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_repetition_and_a_refusal_say_what_is_left_too() {
+    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::builder()
+        .with("AI_MODEL_URL", provider.url())
+        .with("RATE_LIMIT_CHAT", "2")
+        .with("RATE_LIMIT_DEFAULT", "50")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let send = async |key: &str, body: Value| {
+        let request = somebody.request(Method::POST, "/chat/send");
+        somebody.send(request.header("Idempotency-Key", key).json(&body)).await
+    };
+    let hi = json!({ "content": "Hi" });
+    assert_eq!(send("a", hi.clone()).await.header("ratelimit-remaining"), Some("1"));
+    let refused = send("b", json!({ "content": "" })).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.header("ratelimit-limit")),
+        (422, Some("2")),
+        "of the caller, of this route"
+    );
+    assert_limited(&send("c", hi.clone()).await);
+    let again = send("a", hi).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("idempotent-replayed")),
+        (200, Some("true"))
+    );
+    assert_eq!(again.header("ratelimit-limit"), Some("50"));
+}
+
+#[tokio::test]
+async fn what_is_our_own_fault_costs_nobody_anything() {
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let cura = server()
+        .with("RATE_LIMIT_DEFAULT", "3")
+        .start_on(database, |database| wire.url(database))
+        .await;
+    let somebody = cura.somebody().await;
+    wire.cut();
+    for _ in 0..5 {
+        let failed = somebody.get("/users/me").await;
+        assert_eq!(
+            (failed.status.as_u16(), failed.code()),
+            (503, "unavailable"),
+            "{}",
+            failed.body
+        );
+    }
 }
