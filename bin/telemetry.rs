@@ -22,7 +22,9 @@ pub struct Telemetry {
 /// # Errors
 /// When `LOG_LEVEL` or `SENTRY_DSN` cannot be used.
 pub fn start(settings: &Settings) -> Result<Telemetry, SettingError> {
-    let filter = EnvFilter::builder().parse(&settings.log_level).map_err(|_| {
+    // The WebSocket library logs whole frames at its finest level: what people say, and their tokens.
+    let level = format!("{},tungstenite=info,tokio_tungstenite=info", settings.log_level);
+    let filter = EnvFilter::builder().parse(level).map_err(|_| {
         wrong(
             "LOG_LEVEL",
             "must be a level or a filter, like info or info,cura_queue=debug",

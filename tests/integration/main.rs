@@ -18,6 +18,7 @@ mod failover;
 mod faults;
 mod limits;
 mod live;
+mod logs;
 mod notices;
 mod outages;
 mod plans;
