@@ -22,7 +22,7 @@ use crate::closing::Closing;
 use crate::events::AckEvent;
 use crate::limits::Turn;
 use crate::messages::MessageView;
-use crate::payload::JsonBody;
+use crate::payload::{JsonBody, OptionalJsonBody};
 use crate::prefer;
 use crate::problem::{Fields, Problem};
 use crate::sse::{EventStream, Streaming};
@@ -72,6 +72,13 @@ struct EditMessageRequest {
     /// At most 10,000 characters.
     #[oai(validator(min_length = 1, max_length = 10000))]
     content: String,
+    /// `reject`, unless said otherwise.
+    on_busy: Option<OnBusyView>,
+}
+
+/// Wishes for another answer.
+#[derive(Object, Default)]
+struct RegenerateAnswerRequest {
     /// `reject`, unless said otherwise.
     on_busy: Option<OnBusyView>,
 }
@@ -189,12 +196,14 @@ impl ChatApi {
         /// The client's own name for this request: the same key again attaches to the first one.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
+        body: OptionalJsonBody<RegenerateAnswerRequest>,
     ) -> Result<Sent, Problem> {
+        let body = body.0.unwrap_or_default();
         let wish = AskForAnswer {
             ask: Ask::Regenerate {
                 answer: MessageId(message_id.0),
             },
-            on_busy: OnBusy::Reject,
+            on_busy: body.on_busy.map_or(OnBusy::Reject, OnBusy::from),
             key: read_key(idempotency_key.0)?,
         };
         send(&app, turn, &closing, caller.0, &wish, prefer.0.as_deref()).await
@@ -266,6 +275,7 @@ fn read_key(key: Option<String>) -> Result<Option<IdempotencyKey>, Problem> {
 /// Stores and queues what is asked. A repetition attaches to the first time, whatever is left of the caller's budget.
 async fn start(app: &App, turn: &Turn, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, Problem> {
     if let Some(first) = app.find_asked(caller, wish).await? {
+        turn.of_repetition(caller).await;
         return Ok(first);
     }
     turn.of_chat(caller).await?;

@@ -88,22 +88,79 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for JsonBody<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        let content_type = request.content_type().ok_or(ContentTypeError::ExpectContentType)?;
-        if !<poem_openapi::payload::Json<T> as Payload>::check_content_type(content_type) {
-            return Err(ContentTypeError::NotSupported {
-                content_type: String::new(),
-            }
-            .into());
-        }
-        let begun = Instant::now();
-        let bytes = tokio::time::timeout(READ_TIMEOUT, read(body.take()?))
-            .await
-            .map_err(|_| too_slow())??;
-        if begun.elapsed() > PROMPT {
-            caller::check_again(request).await?;
-        }
-        Ok(Self(parse(&bytes)?))
+        check_type(request)?;
+        Ok(Self(parse(&read_in_time(request, body.take()?).await?)?))
     }
+}
+
+/// As [`JsonBody`], of a route that needs no body.
+pub struct OptionalJsonBody<T>(pub Option<T>);
+
+impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for OptionalJsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        None
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        None
+    }
+
+    fn param_raw_type(&self) -> Option<&Self::ParamRawType> {
+        None
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let meta = <JsonBody<T> as ApiExtractor>::request_meta();
+        meta.map(|meta| MetaRequest {
+            required: false,
+            ..meta
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let bytes = read_in_time(request, body.take()?).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        check_type(request)?;
+        Ok(Self(Some(parse(&bytes)?)))
+    }
+}
+
+fn check_type(request: &Request) -> Result<()> {
+    let content_type = request.content_type().ok_or(ContentTypeError::ExpectContentType)?;
+    if <poem_openapi::payload::Json<Value> as Payload>::check_content_type(content_type) {
+        return Ok(());
+    }
+    Err(ContentTypeError::NotSupported {
+        content_type: String::new(),
+    }
+    .into())
+}
+
+/// The body; whoever took long to send it is looked at again.
+async fn read_in_time(request: &Request, body: Body) -> Result<Vec<u8>> {
+    let begun = Instant::now();
+    let bytes = tokio::time::timeout(READ_TIMEOUT, read(body))
+        .await
+        .map_err(|_| too_slow())??;
+    if begun.elapsed() > PROMPT {
+        caller::check_again(request).await?;
+    }
+    Ok(bytes)
 }
 
 /// Reads a body nobody wants, if it is not too large.

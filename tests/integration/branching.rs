@@ -286,3 +286,34 @@ async fn a_queue_has_an_end() {
         (409, "generation_in_progress")
     );
 }
+
+#[tokio::test]
+async fn answering_anew_can_stop_what_runs_or_wait_for_it() {
+    let provider = ScriptedProvider::start(|number, _| match number {
+        0 => answer(&["first"], Duration::ZERO),
+        1 => vec![Step::Head, Step::Write(chunk("running")), Step::Hang],
+        _ => answer(&["anew"], Duration::ZERO),
+    })
+    .await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let first = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let path = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);
+    let mut running = somebody
+        .events(
+            somebody
+                .request(Method::POST, &format!("/chat/stream/{}", first["conversation_id"]))
+                .json(&json!({ "content": "More" })),
+        )
+        .await
+        .unwrap();
+    running.until("chunk").await;
+    assert_eq!(somebody.post(&path, &json!({ "on_busy": "reject" })).await.status, 409);
+    let refused = somebody.post(&path, &json!({ "on_busy": "whatever" })).await;
+    assert_eq!(refused.status, 422);
+    let anew = somebody.post(&path, &json!({ "on_busy": "interrupt" })).await;
+    assert_eq!(anew.body["assistant_message"]["content"], "anew", "{}", anew.body);
+    let stopped = running.rest().await.pop().unwrap();
+    assert_eq!(stopped.data["message"]["metadata"]["finish_reason"], "cancelled");
+    cura.check_invariants().await;
+}
