@@ -45,8 +45,8 @@ fn mark_nullable(schema: &mut Value) {
             continue;
         }
         if let Some(reference) = property.get("$ref").cloned() {
-            // Beside a $ref, OpenAPI 3.0 ignores everything.
-            *property = json!({ "allOf": [{ "$ref": reference }], "nullable": true });
+            // Beside a $ref, OpenAPI 3.0 ignores everything; beside no type, `nullable` means nothing to some validators.
+            *property = json!({ "anyOf": [{ "$ref": reference }, { "enum": [null] }], "nullable": true });
         } else if let Some(property) = property.as_object_mut() {
             property.insert("nullable".to_owned(), Value::Bool(true));
         }

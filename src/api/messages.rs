@@ -76,7 +76,6 @@ pub(crate) struct ResourceView {
     name: String,
     /// A number to call, or how else to reach them.
     contact: String,
-    #[oai(skip_serializing_if_is_none)]
     url: Option<String>,
 }
 
