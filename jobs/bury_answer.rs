@@ -37,7 +37,7 @@ pub(crate) async fn run(parts: &Parts, job: BuryAnswer) -> Result<(), JobError> 
         if let Some(lost) = lost {
             usage::add(&mut transaction, lost.user, &lost.model, 0, &lost.usage, now).await?;
         }
-        let ended = [Event::Ended(conversation, id)];
+        let ended = Event::ends(conversation, &[id]);
         let seq = events::append(&mut transaction, written.ended.user_id, &ended, now).await?;
         transaction.commit().await?;
         Ok(Some((written, seq)))

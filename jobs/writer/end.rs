@@ -100,7 +100,7 @@ impl AnswerWriter<'_> {
                     self.ask_for_more(&mut transaction, &written).await?;
                 }
                 self.record(&mut transaction, outcome, usage, now).await?;
-                let ended = [Event::Ended(conversation, self.id)];
+                let ended = Event::ends(conversation, &[self.id]);
                 let seq = events::append(&mut transaction, self.taken.user_id, &ended, now).await?;
                 transaction.commit().await?;
                 Ok(Some(seq))

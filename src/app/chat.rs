@@ -5,15 +5,17 @@ mod place;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use cura_domain::answer::Fence;
 use cura_domain::care::Notice;
 use cura_domain::idempotency::IdempotencyKey;
-use cura_domain::message::MessageText;
+use cura_domain::message::{MessageStatus, MessageText};
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{Enqueued, GenerateAnswer, QueueError, Turn};
 use cura_store::events::Event;
 use cura_store::idempotency::KeyUse;
 use cura_store::messages::{Message, NewAnswer};
 use cura_store::{PgConnection, StoreError, events, idempotency, messages, users};
+use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -277,17 +279,40 @@ impl App {
         Ok(self.0.care.check(said, language, time_zone))
     }
 
-    /// One message of the caller; of a running answer with the text saved so far.
+    /// One message of the caller; of a running answer with the text that watchers have seen.
     ///
     /// # Errors
     /// [`ReadMessageError::NotFound`] also when it is somebody else's.
     pub async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, ReadMessageError> {
-        self.read(async |connection| {
+        let message = self.read(async |connection| {
             messages::find_owned(connection, caller.user, id)
                 .await?
                 .ok_or(ReadMessageError::NotFound)
-        })
-        .await
+        });
+        let mut message = message.await?;
+        self.fill_in(std::slice::from_mut(&mut message)).await;
+        Ok(message)
+    }
+
+    /// Gives running answers the text that watchers have seen: it is saved once a second only.
+    pub(crate) async fn fill_in(&self, messages: &mut [Message]) {
+        let running = messages
+            .iter_mut()
+            .filter(|message| message.status == MessageStatus::Sending && message.attempt > Fence(0));
+        join_all(running.map(async |message| {
+            let saved = std::mem::take(&mut message.content);
+            message.content = self.shown(message.id, message.attempt, saved).await;
+        }))
+        .await;
+    }
+
+    /// The text watchers were shown by attempt `fence`: what was saved, and perhaps more.
+    pub(crate) async fn shown(&self, answer: MessageId, fence: Fence, saved: String) -> String {
+        // Half a second at most; without it, there is what was saved.
+        match self.0.live.read(answer).await.ok().flatten() {
+            Some(shown) if shown.fence == fence && shown.text.starts_with(&saved) => shown.text,
+            _ => saved,
+        }
     }
 
     async fn replay(
@@ -300,9 +325,10 @@ impl App {
         if first.request_hash != hash {
             return Err(AskError::KeyReused);
         }
-        let user_message = messages::find_owned(connection, caller.user, first.user_message).await?;
-        let answer = messages::find_owned(connection, caller.user, first.answer).await?;
         // Deleted meanwhile, with the conversation.
+        let (question, answer) = first.made.ok_or(AskError::ConversationNotFound)?;
+        let user_message = messages::find_owned(connection, caller.user, question).await?;
+        let answer = messages::find_owned(connection, caller.user, answer).await?;
         let (user_message, answer) = user_message.zip(answer).ok_or(AskError::ConversationNotFound)?;
         Ok(StartedAnswer {
             conversation: answer.conversation_id,
@@ -316,7 +342,7 @@ impl App {
 /// What asking did, for the log.
 fn happened(place: &Place, stopped: &Stopped, question: MessageId, answer: MessageId) -> Vec<Event> {
     let mut happened = stopped.events(place.conversation);
-    if !place.known {
+    if !place.known || place.gets_title {
         happened.push(Event::Conversation(place.conversation));
     }
     if matches!(place.said, Said::New { .. }) {
@@ -326,13 +352,23 @@ fn happened(place: &Place, stopped: &Stopped, question: MessageId, answer: Messa
     happened
 }
 
-/// What makes two wishes the same one: where and what.
+/// What makes two wishes the same one: where, what, and whatever else the client said.
 fn request_hash(wish: &AskForAnswer) -> [u8; 32] {
     let mut hash = Sha256::new();
+    hash.update(match wish.on_busy {
+        OnBusy::Reject => b"reject".as_slice(),
+        OnBusy::Interrupt => b"interrupt",
+        OnBusy::Queue => b"queue",
+    });
     match &wish.ask {
-        // As it was before there was anything else: keys live for a day.
         Ask::Say { conversation, text } => {
-            hash.update(conversation.map_or(0, |id| id.0).to_be_bytes());
+            match conversation {
+                None => hash.update(b"say anew"),
+                Some(conversation) => {
+                    hash.update(b"say");
+                    hash.update(conversation.0.to_be_bytes());
+                }
+            }
             hash.update(text.as_str().as_bytes());
         }
         Ask::Edit { message, text } => {

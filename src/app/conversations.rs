@@ -174,7 +174,7 @@ impl App {
         .await
     }
 
-    /// A page of a conversation's messages.
+    /// A page of a conversation's messages; running answers with the text that watchers have seen.
     ///
     /// # Errors
     /// [`ReadConversationError::NotFound`] also when it is somebody else's.
@@ -186,15 +186,16 @@ impl App {
         after: Option<MessageId>,
         limit: u32,
     ) -> Result<Page<Message, MessageId>, ReadConversationError> {
-        self.read(async |connection| {
+        let page = self.read(async |connection| {
             let conversation = conversations::find_owned(connection, caller.user, id)
                 .await?
                 .ok_or(ReadConversationError::NotFound)?;
             let items = messages::list(connection, id, order, after, i64::from(limit) + 1).await?;
-            Ok(Page::cut(items, limit, conversation.message_count.into(), |last| {
-                last.id
-            }))
-        })
-        .await
+            let total = conversation.message_count.into();
+            Ok::<_, ReadConversationError>(Page::cut(items, limit, total, |last| last.id))
+        });
+        let mut page = page.await?;
+        self.fill_in(&mut page.items).await;
+        Ok(page)
     }
 }

@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use cura_domain::MessageId;
 use cura_domain::answer::{Fence, Position};
 use cura_domain::care::Notice;
 use cura_domain::message::MessageStatus;
+use cura_domain::{ConversationId, MessageId};
 use cura_live::{Follower, Progress};
 use cura_queue::GenerateAnswer;
 use cura_store::StoreError;
@@ -98,6 +98,8 @@ pub struct AnswerFollower {
     app: App,
     caller: Caller,
     answer: MessageId,
+    /// Where it is said, if that is known.
+    conversation: Option<ConversationId>,
     live: Follower,
     /// How far the watcher has come, with what is ready and not told yet.
     reached: Position,
@@ -123,14 +125,15 @@ impl App {
             app: self.clone(),
             caller,
             answer,
-            live: self.0.live.follow(answer, position),
+            conversation: None,
+            live: self.0.live.follow(answer, position.of_text()),
             reached: position,
             position,
             ready: VecDeque::new(),
             ended: false,
             // Who has seen nothing yet wants to know soon why.
             ask_at: Instant::now()
-                + if position == Position::START {
+                + if position.of_text() == Position::START {
                     FIRST_SILENCE
                 } else {
                     SILENCE
@@ -143,13 +146,18 @@ impl App {
     /// Watches a message that was just read: what is missing comes from it at once, and if it is final, so does the end.
     pub fn follow_read(&self, caller: Caller, message: Message, position: Position) -> AnswerFollower {
         let mut follower = self.follow(caller, message.id, position);
+        follower.conversation = Some(message.conversation_id);
         if position == Position::START
             && let Some(notice) = message
                 .notice
                 .clone()
                 .and_then(|kept| serde_json::from_value(kept).ok())
         {
-            follower.ready.push_back(AnswerEvent::Notice { notice, position });
+            follower.reached = Position::NOTICED;
+            follower.ready.push_back(AnswerEvent::Notice {
+                notice,
+                position: follower.reached,
+            });
         }
         if message.status != MessageStatus::Sending {
             follower.end_with(message);
@@ -162,6 +170,11 @@ impl AnswerFollower {
     /// Which answer is watched.
     pub fn answer(&self) -> MessageId {
         self.answer
+    }
+
+    /// Where it is said, if that is known.
+    pub(crate) fn conversation(&self) -> Option<ConversationId> {
+        self.conversation
     }
 
     /// What is known already, without waiting.
@@ -208,7 +221,7 @@ impl AnswerFollower {
                         // The truth is in Postgres; if it cannot be read now, soon.
                         Progress::Ended => self.ask_at = Instant::now(),
                         Progress::Forgotten => {
-                            self.live = self.app.0.live.follow(self.answer, self.reached);
+                            self.live = self.app.0.live.follow(self.answer, self.reached.of_text());
                             self.ask_at = Instant::now();
                         }
                     }
@@ -270,6 +283,9 @@ impl AnswerFollower {
     /// Brings the watcher to the end of `message.content`: cuts back what a newer attempt rewrote, adds what is missing.
     fn align(&mut self, message: &Message) {
         let text = &message.content;
+        // Whoever was only told what is shown beside it stands before the text.
+        let told = self.reached;
+        self.reached = told.of_text();
         let keep = usize::try_from(message.bases.keep(self.reached))
             .unwrap_or(usize::MAX)
             .min(text.len());
@@ -297,9 +313,13 @@ impl AnswerFollower {
                 position,
             });
         }
-        self.reached = Position {
-            attempt,
-            offset: text.len() as u64,
+        self.reached = if attempt == Fence(0) {
+            told
+        } else {
+            Position {
+                attempt,
+                offset: text.len() as u64,
+            }
         };
         if keep < text.len() {
             self.ready.push_back(AnswerEvent::Chunk {

@@ -53,10 +53,10 @@ impl Stopped {
 
     /// What happened, for the log.
     pub(crate) fn events(&self, conversation: ConversationId) -> Vec<Event> {
-        self.ended
-            .iter()
-            .map(|ended| Event::Ended(conversation, *ended))
-            .collect()
+        if self.ended.is_empty() {
+            return Vec::new();
+        }
+        Event::ends(conversation, &self.ended)
     }
 }
 
@@ -203,17 +203,13 @@ impl App {
         Ok(StopState::Ended)
     }
 
-    /// The text watchers were shown: what was saved, and perhaps more.
+    /// The text watchers were shown.
     async fn streamed(&self, connection: &mut PgConnection, id: MessageId, fence: Fence) -> Result<String, StoreError> {
         if fence == Fence::default() {
             return Ok(String::new());
         }
         let saved = messages::saved_text(connection, id).await?;
-        let shown = self.0.live.read(id).await.ok().flatten();
-        Ok(match shown {
-            Some(shown) if shown.fence == fence && shown.text.starts_with(&saved) => shown.text,
-            _ => saved,
-        })
+        Ok(self.shown(id, fence, saved).await)
     }
 
     /// Lets answers of `user` begin that waited for one that has just become final.

@@ -298,13 +298,23 @@ impl UserFeed {
             }
             Some(AnswerEvent::Gone { .. }) | None => {
                 let follower = self.running.swap_remove(at);
-                self.cursor.running.remove(&follower.answer());
+                self.tell_gone(&follower);
                 self.look = true;
             }
             Some(event) => {
                 let (id, position) = (self.running[at].answer(), event.position());
                 self.tell_answer(id, position, event);
             }
+        }
+    }
+
+    /// Tells that an answer was deleted while it was written.
+    fn tell_gone(&mut self, follower: &AnswerFollower) {
+        let (id, position) = (follower.answer(), follower.position());
+        self.cursor.running.remove(&id);
+        self.tell(UserEvent::Answer(id, AnswerEvent::Gone { position }));
+        if let Some(conversation) = follower.conversation() {
+            self.tell_passing(UserEvent::Typing(conversation, Role::Assistant, false));
         }
     }
 

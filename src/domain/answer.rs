@@ -60,6 +60,16 @@ impl Position {
         attempt: Fence(0),
         offset: 0,
     };
+    /// The same, when what is shown beside the answer was told.
+    pub const NOTICED: Self = Self {
+        attempt: Fence(0),
+        offset: 1,
+    };
+
+    /// Where the text begins for whoever has seen nothing of it.
+    pub const fn of_text(self) -> Self {
+        if self.attempt.0 == 0 { Self::START } else { self }
+    }
 }
 
 impl fmt::Display for Position {

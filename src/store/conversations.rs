@@ -137,6 +137,8 @@ pub async fn note_read(
 pub struct LockedConversation {
     /// The answers in it that are not final, in their order: the first is being written, or about to be.
     pub running: Vec<MessageId>,
+    /// Whether it has no title.
+    pub untitled: bool,
 }
 
 /// Locks a conversation of `user`, if there is one. Whoever locks its messages too does it after this.
@@ -149,15 +151,16 @@ pub async fn lock_owned(
     id: ConversationId,
 ) -> Result<Option<LockedConversation>, StoreError> {
     let locked = sqlx::query_scalar!(
-        "SELECT id FROM conversations WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL FOR UPDATE",
+        r#"SELECT title IS NULL AS "untitled!" FROM conversations
+           WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL FOR UPDATE"#,
         id.0,
         user.0,
     )
     .fetch_optional(&mut *conn)
     .await?;
-    if locked.is_none() {
+    let Some(untitled) = locked else {
         return Ok(None);
-    }
+    };
     // A statement of its own: it must see what the transaction we waited for has written.
     let running = sqlx::query_scalar!(
         "SELECT id FROM messages WHERE conversation_id = $1 AND status = 'sending' ORDER BY id",
@@ -167,6 +170,7 @@ pub async fn lock_owned(
     .await?;
     Ok(Some(LockedConversation {
         running: running.into_iter().map(MessageId).collect(),
+        untitled,
     }))
 }
 

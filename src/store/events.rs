@@ -26,6 +26,12 @@ pub enum Event {
 }
 
 impl Event {
+    /// What became true when answers of a conversation became final: they, and what the conversation is like now.
+    pub fn ends(conversation: ConversationId, answers: &[MessageId]) -> Vec<Self> {
+        let ended = answers.iter().map(|answer| Self::Ended(conversation, *answer));
+        ended.chain([Self::Conversation(conversation)]).collect()
+    }
+
     const fn kind(&self) -> &'static str {
         match self {
             Self::Message(..) => "message",

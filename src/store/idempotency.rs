@@ -11,10 +11,8 @@ use crate::StoreError;
 pub struct KeyUse {
     /// SHA-256 of the request.
     pub request_hash: Vec<u8>,
-    /// The user's message it made.
-    pub user_message: MessageId,
-    /// The answer it asked for.
-    pub answer: MessageId,
+    /// The user's message it made, and the answer it asked for; `None` when they were deleted since.
+    pub made: Option<(MessageId, MessageId)>,
 }
 
 /// What a key stands for, if it was used since `not_before`.
@@ -28,9 +26,8 @@ pub async fn find(
     not_before: DateTime<Utc>,
 ) -> Result<Option<KeyUse>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT request_hash, user_message_id AS "user_message_id!", answer_id AS "answer_id!"
-           FROM idempotency_keys
-           WHERE user_id = $1 AND key = $2 AND created_at >= $3 AND answer_id IS NOT NULL"#,
+        r#"SELECT request_hash, user_message_id, answer_id
+           FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND created_at >= $3"#,
         user.0,
         key,
         not_before,
@@ -39,8 +36,7 @@ pub async fn find(
     .await?;
     Ok(row.map(|row| KeyUse {
         request_hash: row.request_hash,
-        user_message: MessageId(row.user_message_id),
-        answer: MessageId(row.answer_id),
+        made: row.user_message_id.map(MessageId).zip(row.answer_id.map(MessageId)),
     }))
 }
 

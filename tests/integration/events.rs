@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cura_tests::provider::{Step, answer};
+use cura_tests::provider::{Step, answer, chunk};
 use cura_tests::{Client, Cura, Event, ScriptedProvider, View, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -286,4 +286,89 @@ async fn an_archive_that_is_ready_is_told() {
     let told = stream.until("export").await.pop().unwrap();
     assert_eq!(told.data["status"], "ready");
     assert!(told.data["size"].as_i64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_conversation_is_told_as_it_is_in_the_end() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let made = somebody.post("/conversations", &json!({})).await.body;
+    let mut stream = somebody.watch(None).await;
+    let said = json!({ "conversation_id": made["id"], "content": "My first words" });
+    somebody.post("/chat/send", &said).await;
+    let mut seen = stream.until("complete").await;
+    seen.extend(stream.until("conversation").await);
+    let told = seen.iter().filter(|event| event.name == "conversation");
+    let told: Vec<&Value> = told.map(|event| &event.data["conversation"]).collect();
+    assert_eq!(told[0]["title"], "My first words", "the title it was given");
+    let now = somebody.get(&format!("/conversations/{}", made["id"])).await.body;
+    assert_eq!(**told.last().unwrap(), now);
+    assert_eq!((&now["busy"], &now["message_count"]), (&json!(false), &json!(2)));
+}
+
+#[tokio::test]
+async fn an_answer_whose_conversation_is_deleted_is_told_to_be_gone() {
+    let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("Hello")), Step::Hang]).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.watch(None).await;
+    let sent = without_waiting(&somebody, &json!({ "content": "Hi" })).await;
+    stream.until("chunk").await;
+    let delete = somebody.request(Method::DELETE, &format!("/conversations/{}", sent["conversation_id"]));
+    assert_eq!(somebody.send(delete).await.status, 204);
+    let mut seen = stream.until("error").await;
+    let gone = seen.pop().unwrap();
+    assert_eq!(
+        (&gone.data["code"], &gone.data["message_id"]),
+        (&json!("message_not_found"), &sent["assistant_message"]["id"])
+    );
+    let still = stream.until("typing").await.pop().unwrap();
+    assert_eq!(still.data["is_typing"], false);
+    let deleted = stream.until("conversation").await.pop().unwrap();
+    assert_eq!(deleted.data["deleted"], true);
+}
+
+#[tokio::test]
+async fn every_event_is_as_the_document_says() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let mut document = somebody.get("/openapi.json").await.body;
+    as_json_schema(&mut document);
+    let schema = json!({ "$ref": "#/components/schemas/Event", "components": document["components"] });
+    let event = jsonschema::validator_for(&schema).unwrap();
+    let mut stream = somebody.watch(None).await;
+    let sent = somebody
+        .post("/chat/send", &json!({ "content": "I want to kill myself" }))
+        .await;
+    let mut seen = stream.until("complete").await;
+    let delete = somebody.request(
+        Method::DELETE,
+        &format!("/conversations/{}", sent.body["conversation_id"]),
+    );
+    somebody.send(delete).await;
+    seen.extend(stream.until("conversation").await);
+    let mut lost = somebody.watch(Some("99")).await;
+    seen.push(lost.next().await.unwrap());
+    somebody.post("/auth/logout-all", &Value::Null).await;
+    seen.extend(lost.rest().await);
+    for told in seen {
+        let wrong: Vec<String> = event.iter_errors(&told.data).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "{}: {wrong:?}", told.data);
+    }
+}
+
+/// OpenAPI 3.0 says `nullable` where JSON Schema has another type.
+fn as_json_schema(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.remove("nullable").is_some()
+                && let Some(kind) = fields.get("type").cloned()
+            {
+                fields.insert("type".to_owned(), json!([kind, "null"]));
+            }
+            fields.values_mut().for_each(as_json_schema);
+        }
+        Value::Array(items) => items.iter_mut().for_each(as_json_schema),
+        _ => {}
+    }
 }

@@ -95,3 +95,47 @@ async fn an_operator_replaces_the_rules_and_a_wrong_file_stops_the_start() {
         program.said()
     );
 }
+
+#[tokio::test]
+async fn whoever_was_away_is_shown_it_and_nobody_is_shown_it_twice() {
+    let provider = ScriptedProvider::saying(&["I am here."], Duration::ZERO).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let mut watching = somebody.watch(None).await;
+    let said = json!({ "content": "I want to kill myself" });
+    somebody.post("/chat/send", &said).await;
+    let seen = watching.until("complete").await;
+    let at = seen.iter().position(|event| event.name == "notice").unwrap();
+    assert_eq!(seen[..at].iter().filter(|event| event.name == "message").count(), 2);
+    let cursors = seen[..seen.len() - 1].iter().map(|event| event.id.as_str());
+    let cursors = std::iter::once("0").chain(cursors);
+    for (after, cursor) in cursors.enumerate().filter(|(_, cursor)| !cursor.is_empty()) {
+        let rest = somebody.watch(Some(cursor)).await.until("complete").await;
+        let notices = rest.iter().filter(|event| event.name == "notice").count();
+        assert_eq!(notices, usize::from(after <= at), "after {after} events, from {cursor}");
+    }
+}
+
+#[tokio::test]
+async fn coming_back_before_the_answer_has_begun_does_not_repeat_it() {
+    let cura = Cura::builder().workers(0).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("I want to kill myself").await;
+    let ack = stream.next().await.unwrap();
+    let notice = stream.next().await.unwrap();
+    assert_ne!(ack.id, notice.id, "it moves the cursor");
+    let answer = ack.data["message_id"].as_i64().unwrap();
+    let again = somebody.resume(answer, Some(&ack.id)).await.next().await.unwrap();
+    assert_eq!(again.name, "notice", "for whoever has not seen it");
+    let mut watching = somebody.watch(None).await;
+    let noticed = watching.until("notice").await.pop().unwrap();
+    let cancel = format!("/chat/messages/{answer}/cancel");
+    let (mut stream, mut watching) = (
+        somebody.resume(answer, Some(&notice.id)).await,
+        somebody.watch(Some(&noticed.id)).await,
+    );
+    somebody.post(&cancel, &json!({})).await;
+    assert_eq!(stream.next().await.unwrap().name, "complete");
+    let rest = watching.until("complete").await;
+    assert!(rest.iter().all(|event| event.name != "notice"));
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cura_tests::client::text_after;
+use cura_tests::provider::{Step, chunk};
 use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -228,4 +229,60 @@ async fn a_message_whose_job_cannot_be_queued_is_not_stored() {
         .await
         .unwrap();
     assert_eq!(messages, 0);
+}
+
+#[tokio::test]
+async fn a_key_outlives_what_was_deleted_and_does_not_bring_it_back() {
+    let (cura, provider) = quick().await;
+    let somebody = cura.somebody().await;
+    let key = [("Idempotency-Key", "deleted")];
+    let first = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    let path = format!("/conversations/{}", first.body["conversation_id"]);
+    let delete = somebody.request(Method::DELETE, &path);
+    assert_eq!(somebody.send(delete).await.status, 204);
+    eventually("nothing is left of it", async || {
+        (cura.database.count("SELECT count(*) FROM messages").await == 0).then_some(())
+    })
+    .await;
+    let again = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    assert_eq!((again.status.as_u16(), again.code()), (404, "conversation_not_found"));
+    let other = send(&somebody, &key, &json!({ "content": "Hello" })).await;
+    assert_eq!((other.status.as_u16(), other.code()), (422, "idempotency_key_reused"));
+    assert_eq!(provider.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn whatever_else_a_client_says_belongs_to_its_key() {
+    let (cura, _provider) = quick().await;
+    let somebody = cura.somebody().await;
+    let key = [("Idempotency-Key", "whole")];
+    let first = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    assert_eq!(first.status, 200);
+    for other in [
+        json!({ "content": "Hi", "on_busy": "interrupt" }),
+        json!({ "content": "Hi", "conversation_id": first.body["conversation_id"] }),
+    ] {
+        let refused = send(&somebody, &key, &other).await;
+        assert_eq!(refused.status, 422, "{other}");
+    }
+    let same = send(&somebody, &key, &json!({ "content": "Hi", "on_busy": "reject" })).await;
+    assert_eq!(same.status, 200, "what is left out is what it stands for");
+}
+
+#[tokio::test]
+async fn a_running_answer_is_read_as_far_as_it_was_shown() {
+    let provider =
+        ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("as far as this")), Step::Hang]).await;
+    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let somebody = cura.somebody().await;
+    let seen = somebody.stream("Hi").await.until("chunk").await;
+    let message = somebody
+        .get(&format!("/chat/messages/{}", seen[0].data["message_id"]))
+        .await;
+    assert_eq!(
+        (&message.body["status"], &message.body["content"]),
+        (&json!("sending"), &json!("as far as this"))
+    );
+    let list = format!("/conversations/{}/messages", seen[0].data["conversation_id"]);
+    assert_eq!(somebody.get(&list).await.body["items"][0]["content"], "as far as this");
 }

@@ -22,6 +22,8 @@ pub(super) struct Place {
     pub(super) running: Vec<MessageId>,
     /// Whether the conversation was there before.
     pub(super) known: bool,
+    /// Whether it has no title yet, and is given one.
+    pub(super) gets_title: bool,
     pub(super) said: Said,
 }
 
@@ -79,16 +81,18 @@ impl App {
                 conversation: id,
                 running: Vec::new(),
                 known: false,
+                gets_title: true,
                 said,
             });
         };
-        let LockedConversation { running } = conversations::lock_owned(connection, caller.user, conversation)
+        let LockedConversation { running, untitled } = conversations::lock_owned(connection, caller.user, conversation)
             .await?
             .ok_or(AskError::ConversationNotFound)?;
         Ok(Place {
             conversation,
             running,
             known: true,
+            gets_title: untitled,
             said,
         })
     }

@@ -221,6 +221,14 @@ impl UserFeed {
             Event::Conversation(id) => {
                 self.cursor.seq = row.seq;
                 let found = changed.iter().find(|conversation| conversation.id == id);
+                if found.is_none() {
+                    let gone = self
+                        .running
+                        .extract_if(.., |follower| follower.conversation() == Some(id));
+                    for follower in gone.collect::<Vec<_>>() {
+                        self.tell_gone(&follower);
+                    }
+                }
                 self.tell(UserEvent::Conversation(id, found.cloned().map(Box::new)));
             }
             Event::Read(conversation, message) => {
@@ -239,15 +247,12 @@ impl UserFeed {
     fn tell_end(&mut self, message: Message, seq: i64) {
         let id = message.id;
         self.over.retain(|over| over.id != id);
-        let known = self.cursor.running.contains_key(&id);
         let position = self.cursor.running.get(&id).copied().unwrap_or(Position::START);
         // What it had seen and not told yet is seen again.
         self.running.retain(|follower| follower.answer() != id);
         let mut follower = self.log.app.follow_read(self.log.caller, message, position);
         for event in follower.take_ready() {
             match event {
-                // It was told with the first of what is known of the answer.
-                AnswerEvent::Notice { .. } if known => {}
                 AnswerEvent::Ended { .. } => {
                     self.cursor.seq = seq;
                     self.cursor.running.remove(&id);
