@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 }
 
 async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result<ExitCode, StartError> {
-    let pool = wiring::pool(settings, "cura-admin")?;
+    let pool = wiring::pool_for_migrations(settings, "cura-admin")?;
     let failed = |error: sqlx::migrate::MigrateError| StartError::Other(format!("migrating failed: {error}"));
     match command {
         Migrate::Up { wait } => {

@@ -113,10 +113,10 @@ fn signing_key(data_dir: &Path) -> Result<Secret, StartError> {
 pub async fn run(settings: Settings) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
     let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
-    let pool = wiring::pool(&settings, "cura-dev")?;
-    migrations::up(&pool)
+    migrations::up(&wiring::pool_for_migrations(&settings, "cura-dev")?)
         .await
         .map_err(|error| StartError::Other(format!("the database cannot be migrated: {error}")))?;
+    let pool = wiring::pool(&settings, "cura-dev")?;
     // With a Redis, several of these can run on one database.
     let (live, limiter) = match settings.redis_url {
         Some(_) => (wiring::redis_live(&settings)?, wiring::redis_limiter(&settings)?),

@@ -61,13 +61,21 @@ pub fn entropy() -> Entropy {
 /// # Errors
 /// When `DATABASE_URL` is missing or wrong.
 pub fn pool(settings: &Settings, program: &str) -> Result<PgPool, StartError> {
-    cura_store::pool::connect_lazy(settings.database_url()?, program, settings.database_pool_size).map_err(|_| {
-        wrong(
-            "DATABASE_URL",
-            "is not a Postgres URL (postgres://user:password@host/database)",
-        )
-        .into()
-    })
+    cura_store::pool::connect_lazy(settings.database_url()?, program, settings.database_pool_size)
+        .map_err(|_| no_postgres_url())
+}
+
+/// A pool for changing the schema.
+///
+/// # Errors
+/// When `DATABASE_URL` is missing or wrong.
+pub fn pool_for_migrations(settings: &Settings, program: &str) -> Result<PgPool, StartError> {
+    cura_store::pool::connect_for_migrations(settings.database_url()?, program).map_err(|_| no_postgres_url())
+}
+
+fn no_postgres_url() -> StartError {
+    let rule = "is not a Postgres URL (postgres://user:password@host/database)";
+    wrong("DATABASE_URL", rule).into()
 }
 
 /// Running answers on the configured Redis.

@@ -19,6 +19,8 @@ use crate::{App, Caller};
 const CHANNEL: &str = "cura_sessions_ended";
 /// How often everything is looked at although nothing was announced: a connection may be dead without saying so.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long the connection that listens has to show that it lives.
+const STILL_THERE_WITHIN: Duration = Duration::from_secs(2);
 /// The pause before a lost connection is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -123,6 +125,15 @@ impl SessionWatch {
     }
 }
 
+/// A connection that was dropped on the way says nothing, and would say nothing for ever.
+async fn still_there(listener: &mut PgListener) -> Result<(), sqlx::Error> {
+    let asked = sqlx::query("SELECT 1").execute(listener);
+    match tokio::time::timeout(STILL_THERE_WITHIN, asked).await {
+        Ok(answer) => answer.map(drop),
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    }
+}
+
 impl App {
     /// Watches the caller's session for as long as the returned value lives.
     pub async fn open_session_of(&self, caller: Caller) -> OpenSession {
@@ -149,6 +160,7 @@ impl App {
         let mut listener = PgListener::connect_with(&self.0.pool).await?;
         listener.listen(CHANNEL).await?;
         loop {
+            still_there(&mut listener).await?;
             // What was announced before we listened, or while the connection was away, is found by looking.
             self.look_at_all_sessions().await;
             let look_at = Instant::now() + LOOK_EVERY;

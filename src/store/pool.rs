@@ -52,6 +52,23 @@ pub fn connect_lazy(url: &str, application: &str, max_connections: u32) -> Resul
         .connect_lazy_with(options))
 }
 
+/// A pool for changing the schema: an index may take its time, and whoever migrates at the same time waits for it.
+///
+/// # Errors
+/// When `url` is not a Postgres URL.
+pub fn connect_for_migrations(url: &str, application: &str) -> Result<PgPool, StoreError> {
+    let options = PgConnectOptions::from_str(url)?.application_name(application).options([
+        ("statement_timeout", "0"),
+        ("lock_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        ("timezone", "UTC"),
+    ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options))
+}
+
 async fn answers(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
         Ok(answer) => answer,

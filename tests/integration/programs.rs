@@ -152,6 +152,24 @@ async fn migrations_go_up_down_and_tell_how_they_stand() {
     }
 }
 
+#[tokio::test]
+async fn a_migration_may_take_its_time() {
+    let database = TestDatabase::empty().await;
+    let pool = cura_store::pool::connect_for_migrations(&database.url(), "test").unwrap();
+    for limit in [
+        "statement_timeout",
+        "lock_timeout",
+        "idle_in_transaction_session_timeout",
+    ] {
+        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(limit)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(value, "0", "{limit}");
+    }
+}
+
 #[test]
 fn secrets_are_random_and_the_document_is_the_committed_one() {
     let secret = || text(&admin(&["secret"], &[]).stdout).trim().to_owned();
