@@ -60,12 +60,10 @@ pub async fn take(conn: &mut PgConnection, id: MessageId, most: u32, now: DateTi
     }
     // Takes of the same instant do not see each other, unless they wait for each other.
     let waits = sqlx::query_scalar!(
-        r#"WITH waiting AS (
-               SELECT m.id, m.user_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-               WHERE m.id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL
-           )
-           SELECT r.id FROM messages r JOIN waiting ON r.user_id = waiting.user_id AND r.status = 'sending'
-           ORDER BY r.id + 0 FOR NO KEY UPDATE OF r"#,
+        r#"SELECT id FROM messages
+           WHERE running AND user_id = (SELECT m.user_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                                        WHERE m.id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL)
+           ORDER BY id + 0 FOR NO KEY UPDATE"#,
         id.0,
     )
     .fetch_all(&mut *conn)
@@ -101,9 +99,10 @@ async fn take_if(
            WHERE m.id = $1 AND m.status = 'sending' AND c.id = m.conversation_id AND c.deleted_at IS NULL
              AND (m.attempt > 0 OR m.cancel_requested_at IS NOT NULL OR (
                  NOT EXISTS (SELECT 1 FROM messages e
-                             WHERE e.conversation_id = m.conversation_id AND e.status = 'sending' AND e.id < m.id)
+                             WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
+                               AND e.id < m.id)
                  AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
-                                      WHERE r.user_id = m.user_id AND r.status = 'sending' AND r.id <> m.id
+                                      WHERE r.user_id = m.user_id AND r.running AND r.id <> m.id
                                         AND (r.attempt > 0 OR $4)))))
            RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.bases, m.content,
                      m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
@@ -260,7 +259,7 @@ pub async fn end(
                  FROM answer_attempts WHERE message_id = $1 AND attempt IS DISTINCT FROM $2) spent
            WHERE m.id = $1 AND m.status = 'sending' AND ($2::integer IS NULL OR m.attempt = $2)
            RETURNING m.user_id, m.conversation_id, m.attempt,
-                     EXISTS (SELECT 1 FROM messages w WHERE w.user_id = m.user_id AND w.status = 'sending'
+                     EXISTS (SELECT 1 FROM messages w WHERE w.user_id = m.user_id AND w.running
                                AND w.attempt = 0 AND w.id <> m.id) AS "others_wait!""#,
         id.0,
         fence.map(i32::from),
@@ -335,9 +334,10 @@ pub async fn request_cancel(
 pub async fn list_startable(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
     let startable = sqlx::query_scalar!(
         r#"SELECT m.id FROM messages m
-           WHERE m.user_id = $1 AND m.status = 'sending' AND m.attempt = 0
+           WHERE m.user_id = $1 AND m.running AND m.attempt = 0
              AND NOT EXISTS (SELECT 1 FROM messages e
-                             WHERE e.conversation_id = m.conversation_id AND e.status = 'sending' AND e.id < m.id)
+                             WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
+                               AND e.id < m.id)
            ORDER BY m.id + 0 LIMIT 16"#,
         user.0,
     )
@@ -353,7 +353,7 @@ pub async fn list_startable(conn: &mut PgConnection, user: UserId) -> Result<Vec
 pub async fn list_running(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
     let running = sqlx::query_scalar!(
         r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-           WHERE m.user_id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL"#,
+           WHERE m.user_id = $1 AND m.running AND c.deleted_at IS NULL"#,
         user.0,
     )
     .fetch_all(conn)
@@ -372,7 +372,7 @@ pub async fn list_untouched(
     after: MessageId,
 ) -> Result<Vec<MessageId>, StoreError> {
     let untouched = sqlx::query_scalar!(
-        "SELECT id FROM messages WHERE status = 'sending' AND updated_at < $1 AND id > $2 ORDER BY id LIMIT 100",
+        "SELECT id FROM messages WHERE running AND updated_at < $1 AND id > $2 ORDER BY id LIMIT 100",
         since,
         after.0,
     )
@@ -435,9 +435,10 @@ pub async fn turn_came(
         r#"UPDATE messages m SET started_at = COALESCE(started_at, $2)
            WHERE m.id = $1 AND m.status = 'sending' AND m.cancel_requested_at IS NULL AND (m.started_at IS NOT NULL OR (
                NOT EXISTS (SELECT 1 FROM messages e
-                           WHERE e.conversation_id = m.conversation_id AND e.status = 'sending' AND e.id < m.id)
+                           WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
+                               AND e.id < m.id)
                AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
-                                    WHERE r.user_id = m.user_id AND r.status = 'sending' AND r.attempt > 0))))
+                                    WHERE r.user_id = m.user_id AND r.running AND r.attempt > 0))))
            RETURNING m.started_at AS "started_at!""#,
         id.0,
         now,

@@ -75,7 +75,8 @@ pub async fn find_owned(
     let row = sqlx::query_as!(
         ConversationRow,
         r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
-                  EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.status = 'sending') AS "busy!"
+                  EXISTS (SELECT 1 FROM messages m
+                          WHERE m.user_id = c.user_id AND m.conversation_id = c.id AND m.running) AS "busy!"
            FROM conversations c WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"#,
         id.0,
         user.0,
@@ -98,7 +99,8 @@ pub async fn list_owned(
     let rows = sqlx::query_as!(
         ConversationRow,
         r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
-                  EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.status = 'sending') AS "busy!"
+                  EXISTS (SELECT 1 FROM messages m
+                          WHERE m.user_id = c.user_id AND m.conversation_id = c.id AND m.running) AS "busy!"
            FROM conversations c WHERE id = ANY($1) AND user_id = $2 AND deleted_at IS NULL"#,
         &ids,
         user.0,
@@ -163,7 +165,8 @@ pub async fn lock_owned(
     };
     // A statement of its own: it must see what the transaction we waited for has written.
     let running = sqlx::query_scalar!(
-        "SELECT id FROM messages WHERE conversation_id = $1 AND status = 'sending' ORDER BY id",
+        "SELECT id FROM messages WHERE user_id = $1 AND conversation_id = $2 AND running ORDER BY id",
+        user.0,
         id.0,
     )
     .fetch_all(conn)
@@ -188,7 +191,8 @@ pub async fn list(
     let rows = sqlx::query_as!(
         ConversationRow,
         r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
-                  EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.status = 'sending') AS "busy!"
+                  EXISTS (SELECT 1 FROM messages m
+                          WHERE m.user_id = c.user_id AND m.conversation_id = c.id AND m.running) AS "busy!"
            FROM conversations c
            WHERE user_id = $1 AND status = $2 AND deleted_at IS NULL
              -- No cursor is a cursor newer than everything: one query, one plan.

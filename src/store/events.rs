@@ -171,7 +171,7 @@ pub async fn standing(
     let row = sqlx::query!(
         r#"SELECT COALESCE((SELECT seq FROM event_counters WHERE user_id = $1), 0) AS "seq!",
                   ARRAY(SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-                        WHERE m.user_id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL
+                        WHERE m.user_id = $1 AND m.running AND c.deleted_at IS NULL
                           AND ($2::bigint IS NULL OR m.conversation_id = $2)
                         ORDER BY m.id + 0) AS "running!""#,
         user.0,

@@ -91,7 +91,7 @@ pub async fn load(conn: &mut PgConnection, user: UserId, day: NaiveDate) -> Resu
                   COALESCE(sum(reserved_tokens), 0)::bigint AS "reserved!",
                   (SELECT COALESCE(sum(input_tokens + output_tokens), 0)::bigint FROM usage_days
                    WHERE user_id = $1 AND day = $2) AS "used!"
-           FROM messages WHERE user_id = $1 AND status = 'sending'"#,
+           FROM messages WHERE user_id = $1 AND running"#,
         user.0,
         day,
     )

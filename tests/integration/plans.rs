@@ -157,3 +157,59 @@ async fn any_page_of_any_list_reads_a_page_of_an_index() {
         counted.text
     );
 }
+
+#[tokio::test]
+async fn a_running_answer_is_found_without_looking_at_all_that_run() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool();
+    for fill in [
+        "INSERT INTO users (email, password_hash, created_at, updated_at)
+         SELECT n || '@example.com', 'x', now(), now() FROM generate_series(1, 1000) n",
+        "INSERT INTO conversations (user_id, message_count, last_message_at, created_at, updated_at)
+         SELECT n, 20, now(), now(), now() FROM generate_series(1, 1000) n",
+        "INSERT INTO messages (conversation_id, user_id, role, content, status, created_at, updated_at)
+         SELECT 1 + n % 1000, 1 + n % 1000, 'assistant', 'some words', 'sent', now(), now()
+         FROM generate_series(1, 20000) n",
+        // What is known of the tables is from a quiet moment.
+        "VACUUM ANALYZE messages, conversations, users",
+        "INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
+         SELECT n, n, n, 'assistant', '', 'sending', now(), now() FROM generate_series(1, 1000) n",
+    ] {
+        sqlx::query(fill).execute(pool).await.unwrap();
+    }
+    let now = "now()::timestamptz";
+    let (take, save, end) = (
+        statement(
+            "UPDATE messages m SET attempt = attempt + 1",
+            &["20500", now, "3", "true"],
+        ),
+        statement(
+            "UPDATE messages SET content = $3, provider",
+            &["20500", "1", "'words'", now, "'openai'::text", "'m'::text"],
+        ),
+        statement(
+            "UPDATE messages m SET status = $3, finish_reason",
+            &[
+                "20500",
+                "1",
+                "'sent'",
+                "'stop'",
+                "NULL::text",
+                "'all'::text",
+                "'openai'::text",
+                "'m'::text",
+                "1::bigint",
+                "1::bigint",
+                "false",
+                "5::bigint",
+                now,
+            ],
+        ),
+    );
+    let waits = statement("SELECT id FROM messages WHERE running AND user_id = (", &["20501"]);
+    let busy = statement("FROM conversations c WHERE id = $1 AND user_id = $2", &["501", "501"]);
+    for statement in [take, waits, save, end, busy] {
+        let found = plan(pool, &statement).await;
+        assert!(found.buffers <= 60, "{} buffers: {}", found.buffers, found.text);
+    }
+}
