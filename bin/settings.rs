@@ -3,9 +3,9 @@
 //! A wrong setting is one line that names it and the cure, never its value.
 
 mod ai;
+mod variables;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use cura_providers::Secret;
 use secrecy::ExposeSecret;
 
 pub use ai::ServiceSettings;
+use variables::Variables;
 
 /// The key of a Cura nobody has configured; refused in production.
 const DEVELOPMENT_KEY: &str = "development-only-key-never-use-it-in-production";
@@ -118,7 +119,7 @@ impl Settings {
         variables.extend(
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
         );
-        Self::read(&Variables(variables))
+        Self::read(&Variables::from(variables))
     }
 
     fn read(from: &Variables) -> Result<Self, SettingError> {
@@ -263,45 +264,6 @@ pub(crate) fn wrong(name: &'static str, problem: impl Into<String>) -> SettingEr
     }
 }
 
-struct Variables(HashMap<String, String>);
-
-impl Variables {
-    /// A set and non-empty variable: `NAME=` in a file means "not set".
-    fn text(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
-    }
-
-    fn secret(&self, name: &str) -> Option<Secret> {
-        self.text(name).map(Secret::from)
-    }
-
-    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &'static str, default: T) -> Result<T, SettingError> {
-        match self.text(name) {
-            None => Ok(default),
-            Some(text) => text
-                .parse()
-                .map_err(|error| wrong(name, format!("cannot be used: {error}"))),
-        }
-    }
-
-    fn within<T>(&self, name: &'static str, default: T, range: std::ops::RangeInclusive<T>) -> Result<T, SettingError>
-    where
-        T: FromStr<Err: fmt::Display> + PartialOrd + fmt::Display,
-    {
-        let value = self.parsed(name, default)?;
-        if range.contains(&value) {
-            return Ok(value);
-        }
-        Err(wrong(
-            name,
-            format!("must be from {} to {}", range.start(), range.end()),
-        ))
-    }
-}
-
 impl FromStr for Environment {
     type Err = &'static str;
 
@@ -347,11 +309,13 @@ fn origins(from: &Variables, environment: Environment) -> Result<Vec<String>, Se
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingError> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Settings::read(&Variables(variables.iter().map(own).collect()))
+        Settings::read(&Variables::from(variables.iter().map(own).collect::<HashMap<_, _>>()))
     }
 
     const PRODUCTION: [(&str, &str); 5] = [
@@ -379,6 +343,31 @@ mod tests {
     #[test]
     fn production_starts_with_what_it_needs() {
         assert!(read(&PRODUCTION).is_ok());
+    }
+
+    #[test]
+    fn every_setting_is_explained_and_reaches_the_containers() {
+        // With everybody who can be asked, so that everything about them is read.
+        let given = ["AI_MODEL_URL", "AI_FALLBACK_URL"].map(|name| (name.to_owned(), "http://127.0.0.1:1".to_owned()));
+        let variables = Variables::from(HashMap::from(given));
+        Settings::read(&variables).unwrap();
+        let listed = |text: &str, sign: char| -> BTreeSet<String> {
+            let names = text.lines().filter_map(|line| line.trim().split_once(sign));
+            let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+            names.map(|(name, _)| name).filter(is_name).map(str::to_owned).collect()
+        };
+        let mut known: BTreeSet<String> = variables.asked().into_iter().collect();
+        // The private Postgres looks for this one itself.
+        known.insert("CURA_PG_BIN".to_owned());
+        assert_eq!(listed(include_str!("../.env.example"), '='), known);
+        // Containers have their own place for data and their own Postgres.
+        let elsewhere = ["DATA_DIR", "CURA_PG_BIN"].map(str::to_owned);
+        let compose = listed(include_str!("../docker-compose.yml"), ':');
+        let missing: Vec<_> = known
+            .difference(&compose)
+            .filter(|name| !elsewhere.contains(name))
+            .collect();
+        assert!(missing.is_empty(), "not in docker-compose.yml: {missing:?}");
     }
 
     #[test]

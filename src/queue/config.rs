@@ -1,4 +1,4 @@
-//! How patient workers are. The defaults are those of STACK.md; tests use shorter ones.
+//! How patient workers are. The defaults are for people who wait; tests use shorter ones.
 
 use std::time::Duration;
 
