@@ -16,7 +16,7 @@ chaos: ## Two hundred kills at random moments, a deploy under a thousand devices
 	CURA_CHAOS_ROUNDS=200 cargo nextest run --profile chaos -p cura-tests -E 'test(whatever_is_killed_whenever)'
 	CURA_DEVICES=500 cargo nextest run --profile chaos -p cura-tests -E 'test(through_a_deploy)'
 
-lint: ## What CI refuses.
+lint: ## What CI refuses, and licences and duplicates of dependencies if cargo-deny is there.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: skipped"; fi

@@ -1,4 +1,4 @@
-//! HTTP, SSE and the OpenAPI document: what clients see of Cura.
+//! HTTP, SSE, WebSocket and the OpenAPI document: what clients see of Cura.
 //!
 //! Handlers decode, call one use case of `cura_app`, and encode. Whatever goes wrong becomes a [`problem::Problem`],
 //! which the outermost layer renders.

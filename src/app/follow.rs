@@ -187,7 +187,7 @@ impl AnswerFollower {
         self.position
     }
 
-    /// The next event; `None` after [`AnswerEvent::Ended`]. Safe to cancel.
+    /// The next event; `None` after [`AnswerEvent::Ended`] or [`AnswerEvent::Gone`]. Safe to cancel: nothing is lost.
     pub async fn next(&mut self) -> Option<AnswerEvent> {
         let event = self.advance().await?;
         self.position = event.position();

@@ -46,7 +46,7 @@ pub struct Health {
     pub live_kind: &'static str,
     /// The queues; `None` when Postgres does not say.
     pub queue: Option<QueueHealth>,
-    /// The AI service, asked at most every 30 s.
+    /// The AI service, asked every 30 s at most, but for those who come at the same moment first.
     pub ai: Probe,
     /// Who is asked first: `demo`, `openai`, `anthropic`, `custom`.
     pub ai_provider: &'static str,

@@ -1,5 +1,12 @@
 //! Where Cura keeps data of people: every table and every other store. Erasure and export go by this list, and a test
 //! fails when a migration adds a table that is not in it.
+//!
+//! Besides our tables, data of people is in
+//! - `apalis.jobs`: ids only; cancelled at erasure, done jobs are forgotten after a day and dead ones after 30;
+//! - Redis, `cura:answer:*`: texts of running answers; forgotten when they are deleted or their user is erased, else a minute
+//!   after their end, half an hour after the last word at the latest;
+//! - Redis, `cura:user:*`: who is connected, by ids; forgotten half a minute after they are gone;
+//! - Redis, `cura:limit:*`: ids, client addresses and hashes of e-mail addresses; forgotten after a minute.
 
 use cura_domain::UserId;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -188,29 +195,8 @@ pub const TABLES: [Table; 14] = [
 /// Tables without data of people.
 pub const IMPERSONAL_TABLES: [&str; 1] = ["_sqlx_migrations"];
 
-/// Where data of people is besides our tables, and when it goes.
-pub const OTHER_STORES: [(&str, &str); 4] = [
-    (
-        "apalis.jobs",
-        "ids only; cancelled at erasure, done jobs are forgotten after a day and dead ones after 30",
-    ),
-    (
-        "live (Redis cura:answer:*)",
-        "texts of running answers; forgotten when they are deleted or their user is erased, else a minute after their end, \
-         half an hour after the last word at the latest",
-    ),
-    (
-        "live (Redis cura:user:*)",
-        "who is connected, by ids; forgotten half a minute after they are gone",
-    ),
-    (
-        "limits (Redis cura:limit:*)",
-        "ids, client addresses and hashes of e-mail addresses; forgotten after a minute",
-    ),
-];
-
 impl Table {
-    /// Removes one batch of a user's rows; gives how many, fewer than 1,000 when nothing is left.
+    /// Removes one batch of a user's rows, 1,000 at most; says whether that was all.
     ///
     /// # Errors
     /// When Postgres fails.
