@@ -127,7 +127,7 @@ impl SessionWatch {
 
 /// A connection that was dropped on the way says nothing, and would say nothing for ever.
 async fn still_there(listener: &mut PgListener) -> Result<(), sqlx::Error> {
-    let asked = sqlx::query("SELECT 1").execute(listener);
+    let asked = sqlx::query("SELECT 'still there'").execute(listener);
     match tokio::time::timeout(STILL_THERE_WITHIN, asked).await {
         Ok(answer) => answer.map(drop),
         Err(_) => Err(sqlx::Error::PoolTimedOut),

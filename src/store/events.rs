@@ -26,10 +26,11 @@ pub enum Event {
 }
 
 impl Event {
-    /// What became true when answers of a conversation became final: they, and what the conversation is like now.
+    /// What became true when answers of a conversation became final: what the conversation is like now, and they. An answer's
+    /// end is the last that is told of it.
     pub fn ends(conversation: ConversationId, answers: &[MessageId]) -> Vec<Self> {
         let ended = answers.iter().map(|answer| Self::Ended(conversation, *answer));
-        ended.chain([Self::Conversation(conversation)]).collect()
+        std::iter::once(Self::Conversation(conversation)).chain(ended).collect()
     }
 
     const fn kind(&self) -> &'static str {

@@ -253,7 +253,7 @@ async fn what_is_our_own_fault_costs_nobody_anything() {
         let failed = somebody.get("/users/me").await;
         assert_eq!(
             (failed.status.as_u16(), failed.code()),
-            (503, "unavailable"),
+            (503, "database_unavailable"),
             "{}",
             failed.body
         );
