@@ -7,8 +7,8 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
+use crate::bounded::bounded;
 use crate::enqueue::{CANCEL, HEIR, WAKE_CHANNEL};
-use crate::lease::bounded;
 use crate::shared::Shared;
 use crate::{JobError, JobId, QueueError, WorkersConfig};
 

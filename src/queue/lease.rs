@@ -3,24 +3,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 
-use crate::enqueue::{CANCEL, CANCEL_CHANNEL, HEIR, WAKE_CHANNEL};
+use crate::bounded::bounded;
+use crate::enqueue::{CANCEL, HEIR, WAKE_CHANNEL};
 use crate::shared::Shared;
 use crate::{QueueError, StopReason};
 
-/// The channel of apalis' insert trigger.
-const INSERT_CHANNEL: &str = "apalis::job::insert";
 /// What marks our rows in apalis' table of workers.
 const STORAGE: &str = "cura";
-/// How long one statement of the lease may take.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before a lost LISTEN connection is tried again.
-const LISTEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Renews until `shared.draining` and every run has ended; the caller aborts it then.
 pub(crate) async fn keep(shared: Arc<Shared>) {
@@ -155,41 +148,4 @@ pub(crate) async fn leave(shared: &Shared) -> Result<(), QueueError> {
         Ok(())
     })
     .await
-}
-
-/// Listens for new and cancelled jobs on one connection; after every reconnect everybody looks for themselves.
-pub(crate) async fn listen(shared: Arc<Shared>) {
-    loop {
-        if let Err(error) = listen_once(&shared).await {
-            tracing::warn!(%error, "listening for jobs was interrupted");
-        }
-        tokio::time::sleep(LISTEN_PAUSE).await;
-    }
-}
-
-async fn listen_once(shared: &Shared) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(&shared.pool).await?;
-    listener
-        .listen_all([INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL])
-        .await?;
-    loop {
-        // What was announced before we listened, or while the connection was away, is found by looking.
-        shared.wake.notify_one();
-        shared.check_lease.notify_one();
-        while let Some(notification) = listener.try_recv().await? {
-            if notification.channel() == CANCEL_CHANNEL {
-                shared.stop_run(notification.payload(), StopReason::Cancelled);
-            } else {
-                shared.wake.notify_one();
-            }
-        }
-    }
-}
-
-/// `work`, unless Postgres says nothing for too long.
-pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
-    match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
-        Ok(done) => done,
-        Err(_) => Err(QueueError::Database(sqlx::Error::PoolTimedOut)),
-    }
 }

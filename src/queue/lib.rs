@@ -9,16 +9,20 @@
 
 mod acks;
 mod backend;
+mod bounded;
+mod claim;
 mod config;
 mod enqueue;
 mod error;
 mod job;
 mod lease;
+mod listen;
 mod payloads;
 mod prune;
 mod run;
 mod schedule;
 mod shared;
+mod shutdown;
 mod stats;
 mod workers;
 
@@ -34,8 +38,9 @@ pub use payloads::{
 };
 pub use prune::prune;
 pub use run::{Run, StopReason};
+pub use shutdown::Drained;
 pub use stats::{QueueHealth, QueueStats, health, stats};
-pub use workers::{Drained, Workers, WorkersBuilder};
+pub use workers::{Workers, WorkersBuilder};
 
 /// The migrations of apalis' schema, which our own (`cura_store::MIGRATOR`) build on.
 pub fn migrator() -> sqlx::migrate::Migrator {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 
-use crate::lease::bounded;
+use crate::bounded::bounded;
 use crate::shared::Shared;
 use crate::{Enqueued, Job, QueueError, enqueue};
 
