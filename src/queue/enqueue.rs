@@ -87,13 +87,19 @@ pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -
 
 /// Lets waiting jobs of queue `J` with these keys run at once, if the transaction of `conn` commits.
 ///
+/// The order among jobs: a transaction first cancels those of the conversation it has locked, then releases others, which
+/// waits for nobody. A job somebody else has locked is being cancelled or released already; if that is rolled back, it
+/// begins when its time comes, as if nobody had released it.
+///
 /// # Errors
 /// When Postgres fails.
 pub async fn release<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<(), QueueError> {
     sqlx::query(
         "WITH released AS (
              UPDATE apalis.jobs SET run_at = now()
-             WHERE job_type = $1 AND idempotency_key = ANY($2) AND status = 'Pending' AND run_at > now()
+             WHERE id = ANY(ARRAY(SELECT id FROM apalis.jobs
+                                  WHERE job_type = $1 AND idempotency_key = ANY($2) AND status = 'Pending' AND run_at > now()
+                                  ORDER BY id FOR UPDATE SKIP LOCKED))
              RETURNING id
          )
          SELECT pg_notify($3, '')::text FROM released LIMIT 1",

@@ -2,6 +2,7 @@
 
 mod failing;
 mod keeping;
+mod locks;
 mod running;
 mod stopping;
 
