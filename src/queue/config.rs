@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct WorkersConfig {
     /// How often ready jobs are looked for when nobody announces any.
     pub poll: Duration,
+    /// How long the connection that listens may hear nothing before it is asked whether it lives.
+    pub check_listening: Duration,
     /// How often an instance renews its lease, whatever its jobs do.
     pub renew: Duration,
     /// How long an instance may be silent before its jobs are given to others.
@@ -25,6 +27,7 @@ impl Default for WorkersConfig {
     fn default() -> Self {
         Self {
             poll: Duration::from_secs(1),
+            check_listening: Duration::from_secs(10),
             renew: Duration::from_millis(500),
             dead_after: Duration::from_secs(2),
             witness: Duration::from_secs(2),

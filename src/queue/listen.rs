@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use sqlx::Executor;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 
-use crate::StopReason;
+use crate::bounded::bounded;
 use crate::enqueue::{CANCEL_CHANNEL, WAKE_CHANNEL};
 use crate::shared::Shared;
+use crate::{QueueError, StopReason};
 
 /// The channel of apalis' insert trigger.
 const INSERT_CHANNEL: &str = "apalis::job::insert";
@@ -24,20 +26,37 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
     }
 }
 
-async fn listen_once(shared: &Shared) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(&shared.pool).await?;
-    listener
-        .listen_all([INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL])
-        .await?;
+async fn listen_once(shared: &Shared) -> Result<(), QueueError> {
+    // A pool of its own: sqlx says goodbye on a connection it drops and keeps its place until there is an answer, which a
+    // silent one never gives.
+    let options = shared.pool.connect_options().as_ref().clone();
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_lazy_with(options.application_name("cura-queue-listener"));
+    let mut listener = bounded(async {
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener
+            .listen_all([INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL])
+            .await?;
+        Ok(listener)
+    })
+    .await?;
     loop {
         // What was announced before we listened, or while the connection was away, is found by looking.
         shared.wake.notify_one();
         shared.check_lease.notify_one();
-        while let Some(notification) = listener.try_recv().await? {
-            if notification.channel() == CANCEL_CHANNEL {
-                shared.stop_run(notification.payload(), StopReason::Cancelled);
-            } else {
-                shared.wake.notify_one();
+        loop {
+            match tokio::time::timeout(shared.config.check_listening, listener.try_recv()).await {
+                Ok(Ok(Some(notification))) if notification.channel() == CANCEL_CHANNEL => {
+                    shared.stop_run(notification.payload(), StopReason::Cancelled);
+                }
+                Ok(Ok(Some(_))) => shared.wake.notify_one(),
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => return Err(error.into()),
+                // A network that has forgotten the connection is as silent as a queue with nothing to do.
+                Err(_) => bounded(async { Ok(listener.execute("SELECT 1").await.map(drop)?) }).await?,
             }
         }
     }

@@ -19,8 +19,8 @@ use crate::schedule::keep_enqueueing;
 use crate::shared::Shared;
 use crate::{Job, JobError, Run, WorkersConfig, acks, lease, listen, prune};
 
-/// Connections of the queue: to listen, claim, acknowledge, renew and prune, and one to spare.
-const CONNECTIONS: u32 = 6;
+/// Connections of the queue: to claim, acknowledge, renew and prune, and one to spare. To listen there is another one.
+const CONNECTIONS: u32 = 5;
 
 type Handler = Arc<dyn Fn(Vec<u8>, Run) -> BoxFuture<'static, Result<(), JobError>> + Send + Sync>;
 

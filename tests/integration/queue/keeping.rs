@@ -201,6 +201,43 @@ async fn workers_can_be_started_while_postgres_is_away() {
     workers.shutdown(Duration::from_secs(5)).await;
 }
 
+/// A firewall that forgets an idle connection says so to nobody.
+#[tokio::test]
+async fn a_listener_whose_connection_fell_silent_listens_on_another_one() {
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let pool = cura_store::pool::connect_lazy(&wire.url(&database), "test", 8).unwrap();
+    let runs = Runs::default();
+    let workers = counting(Workers::builder(&pool, config()), 2, &runs);
+    add(database.pool(), 1).await;
+    until(database.pool(), "Done", 1).await;
+    let listening = async || {
+        let pids: Vec<i32> = sqlx::query_scalar(
+            "SELECT pid FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'cura-queue-listener'",
+        )
+        .fetch_all(database.pool())
+        .await
+        .unwrap();
+        pids
+    };
+    let before = eventually("it listens", async || listening().await.first().copied()).await;
+    wire.fall_silent();
+    let unheard = "SELECT count(*) FROM apalis.workers WHERE last_seen < now() - interval '500 milliseconds'";
+    eventually("nothing comes through", async || {
+        (database.count(unheard).await == 1).then_some(())
+    })
+    .await;
+    wire.restore();
+    eventually("it listens again", async || {
+        listening().await.iter().any(|pid| *pid != before).then_some(())
+    })
+    .await;
+    add(database.pool(), 2).await;
+    until(database.pool(), "Done", 2).await;
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
 #[tokio::test]
 async fn what_is_old_is_forgotten_and_what_is_not_is_kept() {
     let database = TestDatabase::create().await;

@@ -36,6 +36,7 @@ impl Job for Task {
 pub fn config() -> WorkersConfig {
     WorkersConfig {
         poll: Duration::from_millis(200),
+        check_listening: Duration::from_millis(200),
         renew: Duration::from_millis(100),
         dead_after: Duration::from_millis(1000),
         witness: Duration::from_millis(300),

@@ -83,7 +83,7 @@ async fn a_lost_listener_is_replaced_and_covered_by_the_poll() {
     runs.reach(1).await;
     let cut: i64 = sqlx::query_scalar(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-         WHERE datname = current_database() AND query ILIKE '%LISTEN%' AND pid <> pg_backend_pid()",
+         WHERE datname = current_database() AND application_name = 'cura-queue-listener'",
     )
     .fetch_one(database.pool())
     .await
