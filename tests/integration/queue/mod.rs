@@ -3,6 +3,7 @@
 mod failing;
 mod keeping;
 mod locks;
+mod places;
 mod running;
 mod stopping;
 
