@@ -52,22 +52,26 @@ impl Verdict {
                 reason: format!("attempt {attempt} of {max_attempts}: {reason}"),
             },
             Err(JobError::Retry { after, reason }) => Self::Again {
-                after: after.unwrap_or_default().max(backoff(attempt, config)),
+                after: after.unwrap_or_default().max(backoff(attempt, config, jitter())),
                 reason,
             },
         }
     }
 }
 
-/// Exponential, with full jitter: nobody comes back at the same moment.
-fn backoff(attempt: u32, config: &WorkersConfig) -> Duration {
-    let longest = config
+/// A factor for [`backoff`]: full jitter, so that nobody comes back at the same moment.
+fn jitter() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "jitter needs no secrecy and no reproduction")]
+    rand::RngExt::random_range(&mut rand::rng(), 0.0..1.0)
+}
+
+/// This part of the longest wait after an attempt, which doubles with each and has a ceiling.
+fn backoff(attempt: u32, config: &WorkersConfig, factor: f64) -> Duration {
+    config
         .backoff
         .saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)))
-        .min(config.max_backoff);
-    #[expect(clippy::disallowed_methods, reason = "jitter needs no secrecy and no reproduction")]
-    let factor = rand::RngExt::random_range(&mut rand::rng(), 0.0..1.0);
-    longest.mul_f64(factor)
+        .min(config.max_backoff)
+        .mul_f64(factor)
 }
 
 /// Writes outcomes until the channel is closed and empty.
@@ -161,16 +165,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn back_off_doubles_with_jitter_and_has_a_ceiling() {
+    fn back_off_doubles_and_has_a_ceiling() {
+        let config = WorkersConfig {
+            backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(300),
+            ..WorkersConfig::default()
+        };
+        let waits =
+            |factor| [1, 2, 3, 9, 10, 40, u32::MAX].map(|attempt| backoff(attempt, &config, factor).as_millis());
+        assert_eq!(waits(1.0), [1000, 2000, 4000, 256_000, 300_000, 300_000, 300_000]);
+        assert_eq!(waits(0.25), [250, 500, 1000, 64_000, 75_000, 75_000, 75_000]);
+    }
+
+    #[test]
+    fn two_that_fail_together_do_not_come_back_together() {
         let config = WorkersConfig::default();
-        for attempt in 1..40 {
-            let whole = config
-                .backoff
-                .saturating_mul(2u32.saturating_pow(attempt - 1))
-                .min(config.max_backoff);
-            let wait = backoff(attempt, &config);
-            assert!(wait <= whole, "attempt {attempt}: {wait:?} of {whole:?}");
-        }
+        let wait = || {
+            let failed = Err(JobError::Retry {
+                after: None,
+                reason: "x".into(),
+            });
+            match Verdict::of(failed, 3, 9, &config) {
+                Verdict::Again { after, .. } => after,
+                other => panic!("{other:?}"),
+            }
+        };
+        let waits = [wait(), wait()];
+        assert_ne!(waits[0], waits[1]);
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(4)), "{waits:?}");
     }
 
     #[test]
