@@ -132,15 +132,18 @@ where
         let (run, instance) = (task.args.run.clone(), Arc::clone(&task.args.instance));
         let handled = self.inner.call(task);
         Box::pin(async move {
-            let outcome = match handled.await {
-                Ok(Outcome(outcome)) => outcome,
-                Err(error) => Err(JobError::Retry {
-                    after: None,
-                    reason: error.to_string(),
-                }),
+            let decide = |outcome| Verdict::of(outcome, run.attempt, run.max_attempts, &shared.config);
+            let (given_up, verdict) = match handled.await {
+                Ok(Outcome::Ended(outcome)) => (matches!(outcome, Err(JobError::Fail { .. })), decide(outcome)),
+                Ok(Outcome::Undecodable) => {
+                    let reason = "the payload cannot be decoded".to_owned();
+                    (false, Verdict::Dead { reason })
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    (false, decide(Err(JobError::Retry { after: None, reason })))
+                }
             };
-            let given_up = matches!(outcome, Err(JobError::Fail { .. }));
-            let verdict = Verdict::of(outcome, run.attempt, run.max_attempts, &shared.config);
             match &verdict {
                 // Its handler decided so, and has told whoever has to act.
                 Verdict::Dead { reason } if given_up => {
@@ -179,9 +182,14 @@ where
     }
 }
 
-/// What a handler said, wrapped so that apalis takes it for an answer and not for an error of its own.
+/// How a run ended, in a type that apalis takes for an answer and not for an error of its own.
 #[derive(Debug)]
-pub(crate) struct Outcome(pub(crate) Result<(), JobError>);
+pub(crate) enum Outcome {
+    /// What the handler said, or would have if it had been let.
+    Ended(Result<(), JobError>),
+    /// No handler was asked: nobody understands the payload, and nobody was told.
+    Undecodable,
+}
 
 impl IntoResponse for Outcome {
     type Output = Self;

@@ -22,7 +22,8 @@ use crate::{Job, JobError, Run, WorkersConfig, acks, lease, listen, prune};
 /// Connections of the queue: to claim, acknowledge, renew and prune, and one to spare. To listen there is another one.
 const CONNECTIONS: u32 = 5;
 
-type Handler = Arc<dyn Fn(Vec<u8>, Run) -> BoxFuture<'static, Result<(), JobError>> + Send + Sync>;
+/// Runs a job; `None` when its payload cannot be decoded.
+type Handler = Arc<dyn Fn(Vec<u8>, Run) -> Option<BoxFuture<'static, Result<(), JobError>>> + Send + Sync>;
 
 struct Planned {
     queue: &'static str,
@@ -91,13 +92,10 @@ impl WorkersBuilder {
         F: Fn(J, Run) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        let handler: Handler = Arc::new(move |payload, run| match serde_json::from_slice::<J>(&payload) {
-            Ok(job) => handler(job, run).boxed(),
-            // Neither the payload nor serde's message, which may quote it, goes into the reason.
-            Err(_) => futures_util::future::ready(Err(JobError::Fail {
-                reason: "the payload cannot be decoded".to_owned(),
-            }))
-            .boxed(),
+        let handler: Handler = Arc::new(move |payload, run| {
+            // serde's message may quote the payload: nobody is told.
+            let job = serde_json::from_slice::<J>(&payload).ok()?;
+            Some(handler(job, run).boxed())
         });
         self.planned.push(Planned {
             queue: J::QUEUE,
@@ -199,17 +197,23 @@ async fn run_job(
     let run = claimed.run;
     let span = tracing::info_span!("job", queue, job_id = run.job_id, attempt = run.attempt);
     let work = async move {
-        let handled = AssertUnwindSafe(async { handler(claimed.payload, run).await }).catch_unwind();
+        let handled = async {
+            match handler(claimed.payload, run) {
+                Some(work) => Outcome::Ended(work.await),
+                None => Outcome::Undecodable,
+            }
+        };
+        let retry = |reason| Outcome::Ended(Err(JobError::Retry { after: None, reason }));
         tokio::select! {
-            handled = tokio::time::timeout(timeout, handled) => match handled {
+            handled = tokio::time::timeout(timeout, AssertUnwindSafe(handled).catch_unwind()) => match handled {
                 Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => Err(JobError::Retry { after: None, reason: "the run panicked".to_owned() }),
-                Err(_) => Err(JobError::Retry { after: None, reason: format!("the run took more than {timeout:?}") }),
+                Ok(Err(_)) => retry("the run panicked".to_owned()),
+                Err(_) => retry(format!("the run took more than {timeout:?}")),
             },
-            () = shared.cut.cancelled() => Err(JobError::Handover),
+            () = shared.cut.cancelled() => Outcome::Ended(Err(JobError::Handover)),
         }
     };
     // Aborted with the caller: when apalis drops a run, nothing of it goes on.
     let task = AbortOnDropHandle::new(tracker.spawn(work.instrument(span)));
-    Outcome(task.await.unwrap_or(Err(JobError::Handover)))
+    task.await.unwrap_or(Outcome::Ended(Err(JobError::Handover)))
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cura_queue::{Cancelled, Job, JobError, Run, StopReason, cancel};
-use cura_tests::{TestDatabase, eventually};
+use cura_tests::{Cura, TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 
 use super::{Runs, Task, add, counting, row, until, workers};
@@ -186,6 +186,28 @@ async fn a_payload_nobody_understands_is_dead_with_a_reason_and_harms_nobody() {
     let reason = row(database.pool(), 0).await.reason.unwrap();
     assert_eq!(reason, "the payload cannot be decoded");
     workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// A handler that gives up has told somebody; here there was none.
+#[tokio::test]
+async fn an_operator_hears_of_a_payload_nobody_understands() {
+    let cura = Cura::builder().start().await;
+    sqlx::query(
+        "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
+         VALUES ('odd', 'secret words'::bytea, 'title-conversation', 'Pending', 0, 3, now(), 0, '0')",
+    )
+    .execute(cura.database.pool())
+    .await
+    .unwrap();
+    let line = eventually("somebody says so", async || {
+        let said = cura.said();
+        said.lines()
+            .find(|line| line.contains("cannot be decoded"))
+            .map(str::to_owned)
+    })
+    .await;
+    assert!(line.contains("ERROR") && line.contains("odd"), "{line}");
+    assert!(!cura.said().contains("secret words"));
 }
 
 #[tokio::test]
