@@ -1,4 +1,5 @@
-//! Outcomes of runs, written in batches, tried until Postgres has them, and void for a run that was taken away.
+//! Outcomes of runs, written in batches, tried until Postgres has them or refuses them, and void for a run that was taken
+//! away. One that is refused keeps no other waiting.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,6 +58,17 @@ impl Verdict {
             },
         }
     }
+
+    /// The same for the job, with nothing in it that a handler said.
+    fn without_reason(&self) -> Self {
+        let reason = "its reason could not be stored".to_owned();
+        match self {
+            Self::Done => Self::Done,
+            Self::Again { after, .. } => Self::Again { after: *after, reason },
+            Self::Dead { .. } => Self::Dead { reason },
+            Self::GiveBack { after, .. } => Self::GiveBack { after: *after, reason },
+        }
+    }
 }
 
 /// A factor for [`backoff`]: full jitter, so that nobody comes back at the same moment.
@@ -78,29 +90,62 @@ fn backoff(attempt: u32, config: &WorkersConfig, factor: f64) -> Duration {
 pub(crate) async fn write_acks(shared: Arc<Shared>, mut acks: mpsc::Receiver<Ack>) {
     let mut batch = Vec::with_capacity(BATCH);
     while acks.recv_many(&mut batch, BATCH).await > 0 {
-        loop {
-            match write(&shared, &batch).await {
-                Ok(()) => break,
-                Err(error) => {
-                    tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs could not be written yet");
-                    tokio::time::sleep(RETRY_PAUSE).await;
+        match write(&shared, &batch).await {
+            Ok(()) => close_runs(&shared, &batch),
+            Err(error) => {
+                tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs were refused; now one by one");
+                for ack in &batch {
+                    write_one(&shared, ack).await;
                 }
             }
-        }
-        for ack in &batch {
-            shared.close_run(&ack.instance, &ack.job_id, ack.attempt);
         }
         shared.unwritten.fetch_sub(batch.len(), Ordering::AcqRel);
         batch.clear();
     }
 }
 
+fn close_runs(shared: &Shared, written: &[Ack]) {
+    for ack in written {
+        shared.close_run(&ack.instance, &ack.job_id, ack.attempt);
+    }
+}
+
+/// Writes an outcome, if need be without its reason, which may hold what Postgres cannot store. One that is refused even
+/// so is dropped: the job stays ours, and the lease gives it to others when this process has left.
+async fn write_one(shared: &Shared, ack: &Ack) {
+    let alone = std::slice::from_ref(ack);
+    let mut written = write(shared, alone).await;
+    if written.is_err() && ack.verdict != ack.verdict.without_reason() {
+        let plain = Ack {
+            verdict: ack.verdict.without_reason(),
+            ..ack.clone()
+        };
+        written = write(shared, &[plain]).await;
+    }
+    match written {
+        Ok(()) => close_runs(shared, alone),
+        Err(error) => tracing::error!(%error, job_id = ack.job_id, "the outcome of a job was refused and is dropped"),
+    }
+}
+
+/// Writes outcomes, however long Postgres is away.
+///
+/// # Errors
+/// When Postgres refuses them.
 async fn write(shared: &Shared, batch: &[Ack]) -> Result<(), QueueError> {
-    bounded(async {
-        let mut connection = shared.pool.acquire().await?;
-        settle(&mut connection, batch).await
-    })
-    .await
+    loop {
+        let written = bounded(async {
+            let mut connection = shared.pool.acquire().await?;
+            settle(&mut connection, batch).await
+        });
+        match written.await {
+            Err(error) if error.is_unavailable() => {
+                tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs could not be written yet");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// One statement: outcomes, heirs of the dead, and a wake-up for what is ready again.

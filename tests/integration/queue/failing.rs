@@ -104,6 +104,60 @@ async fn a_fatal_failure_is_dead_at_once_with_its_reason() {
     workers.shutdown(Duration::from_secs(5)).await;
 }
 
+/// Postgres stores no NUL, which anything that fails may say.
+#[tokio::test]
+async fn a_reason_that_cannot_be_stored_is_left_out_and_harms_no_neighbour() {
+    let database = TestDatabase::create().await;
+    let workers = workers(&database)
+        .queue(4, |task: Task, _: Run| async move {
+            match task.id {
+                1 => Err(JobError::Fail {
+                    reason: "a \0 from far away".to_owned(),
+                }),
+                _ => Ok(()),
+            }
+        })
+        .start();
+    for id in 1..=5 {
+        add(database.pool(), id).await;
+    }
+    until(database.pool(), "Done", 4).await;
+    until(database.pool(), "Killed", 1).await;
+    let dead = row(database.pool(), 1).await;
+    assert_eq!(dead.reason.as_deref(), Some("its reason could not be stored"));
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_refused_stalls_no_other_and_its_job_goes_to_others() {
+    let database = TestDatabase::create().await;
+    for refuse in [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON apalis.jobs FOR EACH ROW
+         WHEN (NEW.idempotency_key = '1' AND NEW.status = 'Done') EXECUTE FUNCTION refuse()",
+    ] {
+        sqlx::query(refuse).execute(database.pool()).await.unwrap();
+    }
+    let runs = Runs::default();
+    let first = counting(workers(&database), 4, &runs);
+    for id in 1..=5 {
+        add(database.pool(), id).await;
+    }
+    until(database.pool(), "Done", 4).await;
+    add(database.pool(), 6).await;
+    until(database.pool(), "Done", 5).await;
+    assert_eq!(row(database.pool(), 1).await.status, "Running");
+    sqlx::query("DROP TRIGGER refuse ON apalis.jobs")
+        .execute(database.pool())
+        .await
+        .unwrap();
+    first.shutdown(Duration::from_secs(5)).await;
+    let second = counting(workers(&database), 4, &runs);
+    until(database.pool(), "Done", 6).await;
+    assert_eq!((row(database.pool(), 1).await.attempts, runs.count()), (2, 7));
+    second.shutdown(Duration::from_secs(5)).await;
+}
+
 /// The stock backend leaves the row of a panicked run `Running` for ever.
 #[tokio::test]
 async fn a_panic_is_a_failure_like_any_other_and_harms_no_neighbour() {
