@@ -12,8 +12,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tower::{Layer, Service};
 
-use crate::acks::{Ack, Verdict};
+use crate::acks::Ack;
 use crate::shared::Shared;
+use crate::verdict::Verdict;
 use crate::{JobError, Run};
 
 /// A job that is ours to run.

@@ -24,6 +24,7 @@ mod schedule;
 mod shared;
 mod shutdown;
 mod stats;
+mod verdict;
 mod workers;
 
 pub use config::WorkersConfig;

@@ -1,0 +1,113 @@
+//! What a run's outcome means for its job: done, dead, or once more and when.
+
+use std::time::Duration;
+
+use crate::{JobError, WorkersConfig};
+
+/// What becomes of the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done,
+    Again { after: Duration, reason: String },
+    Dead { reason: String },
+    GiveBack { after: Duration, reason: String },
+}
+
+impl Verdict {
+    /// What an outcome means for a job on this attempt.
+    pub(crate) fn of(outcome: Result<(), JobError>, attempt: u32, max_attempts: u32, config: &WorkersConfig) -> Self {
+        match outcome {
+            Ok(()) => Self::Done,
+            Err(JobError::Handover) => Self::GiveBack {
+                after: Duration::ZERO,
+                reason: "handed over".to_owned(),
+            },
+            Err(JobError::Postpone { after, reason }) => Self::GiveBack { after, reason },
+            Err(JobError::Fail { reason }) => Self::Dead { reason },
+            Err(JobError::Retry { reason, .. }) if attempt >= max_attempts => Self::Dead {
+                reason: format!("attempt {attempt} of {max_attempts}: {reason}"),
+            },
+            Err(JobError::Retry { after, reason }) => Self::Again {
+                after: after.unwrap_or_default().max(backoff(attempt, config, jitter())),
+                reason,
+            },
+        }
+    }
+
+    /// The same for the job, with nothing in it that a handler said.
+    pub(crate) fn without_reason(&self) -> Self {
+        let reason = "its reason could not be stored".to_owned();
+        match self {
+            Self::Done => Self::Done,
+            Self::Again { after, .. } => Self::Again { after: *after, reason },
+            Self::Dead { .. } => Self::Dead { reason },
+            Self::GiveBack { after, .. } => Self::GiveBack { after: *after, reason },
+        }
+    }
+}
+
+/// A factor for [`backoff`]: full jitter, so that nobody comes back at the same moment.
+fn jitter() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "jitter needs no secrecy and no reproduction")]
+    rand::RngExt::random_range(&mut rand::rng(), 0.0..1.0)
+}
+
+/// This part of the longest wait after an attempt, which doubles with each and has a ceiling.
+fn backoff(attempt: u32, config: &WorkersConfig, factor: f64) -> Duration {
+    config
+        .backoff
+        .saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)))
+        .min(config.max_backoff)
+        .mul_f64(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_and_has_a_ceiling() {
+        let config = WorkersConfig {
+            backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(300),
+            ..WorkersConfig::default()
+        };
+        let waits =
+            |factor| [1, 2, 3, 9, 10, 40, u32::MAX].map(|attempt| backoff(attempt, &config, factor).as_millis());
+        assert_eq!(waits(1.0), [1000, 2000, 4000, 256_000, 300_000, 300_000, 300_000]);
+        assert_eq!(waits(0.25), [250, 500, 1000, 64_000, 75_000, 75_000, 75_000]);
+    }
+
+    #[test]
+    fn two_that_fail_together_do_not_come_back_together() {
+        let config = WorkersConfig::default();
+        let wait = || {
+            let failed = Err(JobError::Retry {
+                after: None,
+                reason: "x".into(),
+            });
+            match Verdict::of(failed, 3, 9, &config) {
+                Verdict::Again { after, .. } => after,
+                other => panic!("{other:?}"),
+            }
+        };
+        let waits = [wait(), wait()];
+        assert_ne!(waits[0], waits[1]);
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(4)), "{waits:?}");
+    }
+
+    #[test]
+    fn the_last_attempt_is_the_last() {
+        let config = WorkersConfig::default();
+        let retry = || {
+            Err(JobError::Retry {
+                after: Some(Duration::from_secs(7)),
+                reason: "x".into(),
+            })
+        };
+        assert!(matches!(Verdict::of(retry(), 1, 2, &config), Verdict::Again { after, .. } if after.as_secs() == 7));
+        assert!(matches!(Verdict::of(retry(), 2, 2, &config), Verdict::Dead { .. }));
+        let given_back = Verdict::of(Err(JobError::Handover), 2, 2, &config);
+        assert!(matches!(given_back, Verdict::GiveBack { after, .. } if after.is_zero()));
+    }
+}
