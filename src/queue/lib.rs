@@ -37,7 +37,6 @@ pub use payloads::{
     BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, PruneExpired, PurgeConversation, SummarizeConversation,
     TitleConversation,
 };
-pub use prune::prune;
 pub use run::{Run, StopReason};
 pub use shutdown::Drained;
 pub use stats::{QueueHealth, QueueStats, health, stats};

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgConnection;
-
 use crate::QueueError;
+use crate::bounded::bounded;
 use crate::shared::Shared;
 
 /// How long a done job is remembered. Its key keeps the same job from being enqueued again for as long.
@@ -24,8 +23,7 @@ pub(crate) async fn keep_pruning(shared: Arc<Shared>) {
     loop {
         every.tick().await;
         let pruned = async {
-            let mut connection = shared.pool.acquire().await?;
-            while prune(&mut connection).await? == BATCH {}
+            while bounded(prune(&shared)).await? == BATCH {}
             Ok::<_, QueueError>(())
         };
         if let Err(error) = pruned.await {
@@ -34,11 +32,8 @@ pub(crate) async fn keep_pruning(shared: Arc<Shared>) {
     }
 }
 
-/// Forgets one batch; gives how many, fewer than 1,000 when nothing old is left.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn prune(conn: &mut PgConnection) -> Result<u64, QueueError> {
+/// Forgets one batch; gives how many, fewer than [`BATCH`] when nothing old is left.
+async fn prune(shared: &Shared) -> Result<u64, QueueError> {
     let done = sqlx::query(
         "DELETE FROM apalis.jobs WHERE id IN (
              SELECT id FROM apalis.jobs
@@ -49,7 +44,7 @@ pub async fn prune(conn: &mut PgConnection) -> Result<u64, QueueError> {
     .bind(KEEP_DONE.as_secs_f64())
     .bind(KEEP_DEAD.as_secs_f64())
     .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
-    .execute(conn)
+    .execute(&shared.pool)
     .await?;
     Ok(done.rows_affected())
 }
