@@ -30,16 +30,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// Waits until the run should stop; a later, more urgent reason replaces an earlier one.
-    pub async fn stopped(&self) -> StopReason {
-        let mut stop = self.stop.clone();
-        match stop.wait_for(Option::is_some).await {
-            Ok(reason) => reason.unwrap_or(StopReason::Lost),
-            // Nobody supervises this run any more.
-            Err(_) => StopReason::Lost,
-        }
-    }
-
     /// Waits until the run must stop: for any reason but that it should finish soon.
     pub async fn cut(&self) -> StopReason {
         let mut stop = self.stop.clone();

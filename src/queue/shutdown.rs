@@ -20,11 +20,6 @@ pub struct Drained {
 }
 
 impl Workers {
-    /// How many jobs are running.
-    pub fn running(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.running.load(Ordering::Acquire)).sum()
-    }
-
     /// Stops claiming, lets running jobs finish until `deadline` from now, has them save and give back what is left a
     /// moment earlier so that a peer goes on at once, and leaves. The lease is renewed all the while.
     pub async fn shutdown(self, deadline: Duration) -> Drained {

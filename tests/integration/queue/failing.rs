@@ -294,7 +294,7 @@ async fn a_running_job_is_told_that_it_is_cancelled() {
         .queue(4, move |_: Task, run: Run| {
             counted.add();
             async move {
-                assert_eq!(run.stopped().await, StopReason::Cancelled);
+                assert_eq!(run.cut().await, StopReason::Cancelled);
                 Ok::<(), JobError>(())
             }
         })

@@ -7,6 +7,11 @@ use cura_tests::{Cura, ScriptedProvider, Step, TestDatabase, eventually};
 
 use super::{Runs, Task, add, counting, row, until, workers};
 
+/// What a run is told, of whatever urgency.
+async fn told(run: &Run) -> StopReason {
+    eventually("the run is told to stop", async || run.stop_reason()).await
+}
+
 /// The stock backend does not renew while it drains: an eight-second job ran twice on shutdown.
 #[tokio::test]
 async fn a_long_job_finishes_during_a_shutdown_and_runs_once() {
@@ -43,7 +48,7 @@ async fn a_shutdown_with_hundreds_of_jobs_in_flight_ends_and_keeps_every_outcome
             counted.add();
             async move {
                 // All of them end at once.
-                run.stopped().await;
+                told(&run).await;
                 Ok::<(), JobError>(())
             }
         })
@@ -88,7 +93,7 @@ async fn a_job_may_hand_itself_over_when_it_is_told_of_the_shutdown() {
         .queue(4, move |_: Task, run: Run| {
             counted.add();
             async move {
-                assert_eq!(run.stopped().await, StopReason::Draining);
+                assert_eq!(told(&run).await, StopReason::Draining);
                 Err::<(), _>(JobError::Handover)
             }
         })
