@@ -9,7 +9,8 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use crate::bounded::bounded;
-use crate::enqueue::{CANCEL, HEIR, WAKE_CHANNEL};
+use crate::enqueue::{CANCEL, WAKE_CHANNEL};
+use crate::heirs::enqueue_heirs;
 use crate::shared::Shared;
 use crate::verdict::Verdict;
 use crate::{JobId, QueueError};
@@ -111,13 +112,13 @@ async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError
         refunds.push(refund);
         results.push(result);
     }
-    sqlx::query(
+    sqlx::query(concat!(
         "WITH settled AS (
              UPDATE apalis.jobs j
              SET status = a.status, attempts = j.attempts - a.refund, last_result = a.result,
                  -- What is to be cancelled need not wait, and what was begun already goes first.
                  run_at = CASE WHEN a.status <> 'Pending' THEN j.run_at
-                               WHEN COALESCE(j.metadata ? $10, false) THEN now()
+                               WHEN COALESCE(j.metadata ? $9, false) THEN now()
                                ELSE now() + make_interval(secs => a.delay) END,
                  priority = CASE WHEN a.status = 'Pending' AND a.delay = 0 THEN GREATEST(j.priority, 1) ELSE j.priority END,
                  done_at = CASE WHEN a.status = 'Pending' THEN NULL ELSE now() END,
@@ -125,15 +126,14 @@ async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError
              FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::float8[], $6::int[], $7::jsonb[])
                   AS a (id, instance, attempt, status, delay, refund, result)
              WHERE j.id = a.id AND j.lock_by = a.instance AND j.attempts = a.attempt AND j.status = 'Running'
-             RETURNING j.id, j.job, j.status, j.run_at, j.metadata -> $8 AS heir
+             RETURNING j.id, j.job, j.status, j.run_at, j.metadata
          ), heirs AS (
-             INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
-             SELECT apalis.generate_ulid(), job, heir, 'Pending', 0, 25, now(), 0, id
-             FROM settled WHERE status = 'Killed' AND heir IS NOT NULL
-             ON CONFLICT (job_type, idempotency_key) DO NOTHING
+             ",
+        enqueue_heirs!("settled"),
+        "
          )
-         SELECT pg_notify($9, '')::text FROM settled WHERE status = 'Pending' AND run_at <= now() LIMIT 1",
-    )
+         SELECT pg_notify($8, '')::text FROM settled WHERE status = 'Pending' AND run_at <= now() LIMIT 1",
+    ))
     .bind(ids)
     .bind(instances)
     .bind(attempts)
@@ -141,7 +141,6 @@ async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError
     .bind(delays)
     .bind(refunds)
     .bind(results)
-    .bind(HEIR)
     .bind(WAKE_CHANNEL)
     .bind(CANCEL)
     .execute(conn)

@@ -5,14 +5,12 @@ use std::time::Duration;
 use sqlx::{PgConnection, Row};
 use ulid::Ulid;
 
-use crate::{Job, JobId, QueueError};
+use crate::{Job, JobId, QueueError, heirs};
 
 /// The channel on which waiting workers are woken. apalis' insert trigger has its own.
 pub(crate) const WAKE_CHANNEL: &str = "cura_queue_wake";
 /// The channel that names running jobs to be cancelled.
 pub(crate) const CANCEL_CHANNEL: &str = "cura_queue_cancel";
-/// The key in a job's metadata that names the queue of its heir.
-pub(crate) const HEIR: &str = "on_death";
 /// The key in a job's metadata that says somebody wants it cancelled.
 pub(crate) const CANCEL: &str = "cancel";
 
@@ -64,7 +62,7 @@ pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -
     let row = sqlx::query(
         "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key, metadata)
          VALUES ($9, $1, $2, 'Pending', 0, $3, now() + make_interval(secs => $4), $8, $5,
-                 CASE WHEN $6::text IS NOT NULL THEN hstore($7, $6) END)
+                 CASE WHEN $6::text IS NOT NULL THEN hstore(ARRAY[$7, $6, $10, $11]) END)
          ON CONFLICT (job_type, idempotency_key) DO NOTHING
          RETURNING id",
     )
@@ -73,10 +71,12 @@ pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -
     .bind(i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX))
     .bind(turn.after.as_secs_f64())
     .bind(job.key())
-    .bind(J::ON_DEATH)
-    .bind(HEIR)
+    .bind(J::ON_DEATH.map(|heir| heir.queue))
+    .bind(heirs::QUEUE_KEY)
     .bind(turn.priority)
     .bind(&id)
+    .bind(heirs::ATTEMPTS_KEY)
+    .bind(J::ON_DEATH.map(|heir| heir.max_attempts.to_string()))
     .fetch_optional(conn)
     .await?;
     Ok(match row {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::Heir;
+
 /// The id of a job: a ULID.
 pub type JobId = String;
 
@@ -16,8 +18,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     const MAX_ATTEMPTS: u32;
     /// How long one run may take.
     const TIMEOUT: Duration;
-    /// The queue that receives the payload of a dead job, in the statement that makes it dead.
-    const ON_DEATH: Option<&'static str> = None;
+    /// The kind of job that receives the payload of a dead one, in the statement that makes it dead.
+    const ON_DEATH: Option<Heir> = None;
 
     /// What makes two jobs of this queue the same one.
     fn key(&self) -> String;

@@ -8,7 +8,8 @@ use sqlx::Row;
 use tokio::time::Instant;
 
 use crate::bounded::bounded;
-use crate::enqueue::{CANCEL, HEIR, WAKE_CHANNEL};
+use crate::enqueue::{CANCEL, WAKE_CHANNEL};
+use crate::heirs::enqueue_heirs;
 use crate::shared::Shared;
 use crate::{QueueError, StopReason};
 
@@ -93,7 +94,7 @@ async fn beat(shared: &Shared) -> Result<Vec<String>, QueueError> {
 
 /// Gives the jobs of silent instances to others, and makes those dead that have used up their attempts.
 async fn reap(shared: &Shared) -> Result<(), QueueError> {
-    let row = sqlx::query(
+    let row = sqlx::query(concat!(
         "WITH dead AS (
              SELECT id FROM apalis.workers
              WHERE worker_type = $1 AND last_seen < now() - make_interval(secs => $2)
@@ -107,22 +108,20 @@ async fn reap(shared: &Shared) -> Result<(), QueueError> {
                  done_at = CASE WHEN attempts < max_attempts THEN NULL ELSE now() END,
                  last_result = '{\"Err\": \"the worker died\"}', lock_by = NULL, lock_at = NULL
              WHERE lock_by IN (SELECT id FROM dead) AND status = 'Running'
-             RETURNING id, job, status, metadata -> $3 AS heir
+             RETURNING id, job, status, metadata
          ), heirs AS (
-             INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
-             SELECT apalis.generate_ulid(), job, heir, 'Pending', 0, 25, now(), 0, id
-             FROM freed WHERE status = 'Killed' AND heir IS NOT NULL
-             ON CONFLICT (job_type, idempotency_key) DO NOTHING
+             ",
+        enqueue_heirs!("freed"),
+        "
          ), gone AS (
              DELETE FROM apalis.workers WHERE id IN (SELECT id FROM dead)
          ), woken AS (
-             SELECT pg_notify($4, '') FROM freed WHERE status = 'Pending' LIMIT 1
+             SELECT pg_notify($3, '') FROM freed WHERE status = 'Pending' LIMIT 1
          )
          SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM freed), (SELECT count(*) FROM woken)",
-    )
+    ))
     .bind(STORAGE)
     .bind(shared.config.dead_after.as_secs_f64())
-    .bind(HEIR)
     .bind(WAKE_CHANNEL)
     .fetch_one(&shared.pool)
     .await?;

@@ -14,6 +14,7 @@ mod claim;
 mod config;
 mod enqueue;
 mod error;
+mod heirs;
 mod job;
 mod lease;
 mod listen;
@@ -32,6 +33,7 @@ pub use enqueue::{
     Cancelled, Enqueued, Turn, cancel, enqueue, enqueue_for, is_any_running, list_alive, position, release,
 };
 pub use error::QueueError;
+pub use heirs::Heir;
 pub use job::{Job, JobError, JobId};
 pub use payloads::{
     BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, PruneExpired, PurgeConversation, SummarizeConversation,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Job;
+use crate::{Heir, Job};
 
 /// Generate the answer with this id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ impl Job for GenerateAnswer {
     const QUEUE: &'static str = "generate-answer";
     const MAX_ATTEMPTS: u32 = 4;
     const TIMEOUT: Duration = Duration::from_secs(15 * 60);
-    const ON_DEATH: Option<&'static str> = Some(BuryAnswer::QUEUE);
+    const ON_DEATH: Option<Heir> = Some(Heir::of::<BuryAnswer>());
 
     fn key(&self) -> String {
         self.message_id.to_string()

@@ -7,7 +7,7 @@ use cura_queue::{Cancelled, Job, JobError, Run, StopReason, cancel};
 use cura_tests::{Cura, TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 
-use super::{Runs, Task, add, counting, row, until, workers};
+use super::{LastWill, Runs, Task, add, counting, heirs_attempts, row, until, workers};
 
 fn retry(after: Option<Duration>) -> JobError {
     JobError::Retry {
@@ -29,7 +29,7 @@ async fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
             seen.lock().unwrap().push(run.attempt);
             async { Err::<(), _>(retry(None)) }
         })
-        .queue(1, move |_: Heir, _: Run| {
+        .queue(1, move |_: LastWill, _: Run| {
             heard.add();
             async { Ok(()) }
         })
@@ -40,23 +40,8 @@ async fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
     let dead = row(database.pool(), 7).await;
     assert_eq!(dead.reason.as_deref(), Some("attempt 3 of 3: not now"));
     heirs.reach(1).await;
+    assert_eq!(heirs_attempts(database.pool()).await, [LastWill::MAX_ATTEMPTS]);
     workers.shutdown(Duration::from_secs(5)).await;
-}
-
-/// Gets the payload of a dead [`Task`].
-#[derive(Serialize, Deserialize)]
-struct Heir {
-    id: i64,
-}
-
-impl Job for Heir {
-    const QUEUE: &'static str = "test-heir";
-    const MAX_ATTEMPTS: u32 = 3;
-    const TIMEOUT: Duration = Duration::from_secs(20);
-
-    fn key(&self) -> String {
-        self.id.to_string()
-    }
 }
 
 #[tokio::test]

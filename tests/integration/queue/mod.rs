@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cura_queue::{Enqueued, Job, JobError, Run, Workers, WorkersBuilder, WorkersConfig, enqueue};
+use cura_queue::{Enqueued, Heir, Job, JobError, Run, Workers, WorkersBuilder, WorkersConfig, enqueue};
 use cura_tests::{TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -26,11 +26,37 @@ impl Job for Task {
     const QUEUE: &'static str = "test-task";
     const MAX_ATTEMPTS: u32 = 3;
     const TIMEOUT: Duration = Duration::from_secs(20);
-    const ON_DEATH: Option<&'static str> = Some("test-heir");
+    const ON_DEATH: Option<Heir> = Some(Heir::of::<LastWill>());
 
     fn key(&self) -> String {
         self.id.to_string()
     }
+}
+
+/// Gets the payload of a dead [`Task`].
+#[derive(Serialize, Deserialize)]
+pub struct LastWill {
+    pub id: i64,
+}
+
+impl Job for LastWill {
+    const QUEUE: &'static str = "test-heir";
+    const MAX_ATTEMPTS: u32 = 7;
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// How often the heirs there are may be tried.
+pub async fn heirs_attempts(pool: &PgPool) -> Vec<u32> {
+    let attempts = sqlx::query_scalar("SELECT max_attempts FROM apalis.jobs WHERE job_type = $1")
+        .bind(LastWill::QUEUE)
+        .fetch_all(pool)
+        .await
+        .unwrap();
+    attempts.into_iter().map(i32::unsigned_abs).collect()
 }
 
 /// Quick enough for a test, slow enough for a busy machine.
