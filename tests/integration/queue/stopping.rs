@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use cura_queue::{JobError, Run, StopReason};
-use cura_tests::{Cura, ScriptedProvider, Step, TestDatabase, eventually};
+use cura_queue::{JobError, Run, StopReason, Workers};
+use cura_tests::{Cura, Proxy, ScriptedProvider, Step, TestDatabase, eventually};
+use sqlx::postgres::PgPoolOptions;
 
-use super::{Runs, Task, add, counting, row, until, workers};
+use super::{Runs, Task, add, config, counting, row, until, workers};
 
 /// What a run is told, of whatever urgency.
 async fn told(run: &Run) -> StopReason {
@@ -82,6 +83,29 @@ async fn what_does_not_finish_is_given_back_at_once_and_keeps_its_attempt() {
     until(database.pool(), "Done", 1).await;
     assert_eq!(row(database.pool(), 1).await.attempts, 1);
     peer.shutdown(Duration::from_secs(5)).await;
+}
+
+/// An operator's grace is followed by a kill: whatever has to be said is said within it.
+#[tokio::test]
+async fn a_shutdown_fits_its_grace_even_if_postgres_says_nothing_any_more() {
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let pool = PgPoolOptions::new().connect_lazy(&wire.url(&database)).unwrap();
+    let runs = Runs::default();
+    let counted = runs.clone();
+    let stubborn = Workers::builder(&pool, config())
+        .queue(4, move |_: Task, _: Run| {
+            counted.add();
+            async { std::future::pending::<Result<(), JobError>>().await }
+        })
+        .start();
+    add(database.pool(), 1).await;
+    runs.reach(1).await;
+    wire.fall_silent();
+    let begun = Instant::now();
+    assert_eq!(stubborn.shutdown(Duration::from_secs(2)).await.given_back, 1);
+    // Outcomes are given two seconds after a grace as short as this one; the rest is what a busy machine takes.
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
