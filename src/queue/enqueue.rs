@@ -89,7 +89,8 @@ pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -
 ///
 /// The order among jobs: a transaction first cancels those of the conversation it has locked, then releases others, which
 /// waits for nobody. A job somebody else has locked is being cancelled or released already; if that is rolled back, it
-/// begins when its time comes, as if nobody had released it.
+/// begins when its time comes, as if nobody had released it. The queue's own statements that change many jobs have no order;
+/// they give up before a transaction of anybody else's has to.
 ///
 /// # Errors
 /// When Postgres fails.

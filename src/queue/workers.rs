@@ -68,6 +68,9 @@ impl Workers {
                 ("enable_hashjoin", "off"),
                 ("enable_mergejoin", "off"),
                 ("plan_cache_mode", "force_generic_plan"),
+                // Less than Postgres' deadlock_timeout, a second: in a circle of locks with somebody's transaction it is
+                // the statement of the queue that gives up, and is tried again.
+                ("lock_timeout", "500ms"),
             ]);
         let pool = pool
             .options()

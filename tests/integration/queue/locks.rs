@@ -1,12 +1,13 @@
 //! Rows of jobs that several transactions want at once: nobody waits in a circle.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use cura_queue::{Cancelled, Turn, cancel, enqueue_for, release};
-use cura_tests::TestDatabase;
+use cura_tests::{TestDatabase, eventually};
 use sqlx::PgPool;
 
-use super::{Task, row};
+use super::{Runs, Task, add, counting, row, until, workers};
 
 /// A job that would wait for a minute if nobody released it.
 async fn add_waiting(pool: &PgPool, id: i64) {
@@ -43,4 +44,53 @@ async fn two_who_cancel_their_own_job_and_release_the_others_do_not_wait_for_eac
     }
     let ready = "SELECT count(*) FROM apalis.jobs WHERE status = 'Pending' AND run_at <= now()";
     assert_eq!(database.count(ready).await, 1, "the third was released");
+}
+
+/// The queue's own statements lock many rows, in an order nobody chose. In a circle with a person's they are the ones that
+/// give up, and are tried again.
+#[tokio::test]
+async fn in_a_circle_with_a_batch_of_the_queue_a_persons_transaction_wins() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool();
+    sqlx::query(
+        "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
+         VALUES ('silent', 'cura', 'cura', '', now() - interval '1 minute', now())",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    for id in 1..=3 {
+        add(pool, id).await;
+    }
+    sqlx::query("UPDATE apalis.jobs SET status = 'Running', lock_by = 'silent', lock_at = now(), attempts = 1")
+        .execute(pool)
+        .await
+        .unwrap();
+    let (mut first, mut person) = (pool.begin().await.unwrap(), pool.begin().await.unwrap());
+    cancel::<Task>(&mut first, "2").await.unwrap();
+    cancel::<Task>(&mut person, "3").await.unwrap();
+    // It gives the three to others: has the first, waits for the second, and would wait for the third then.
+    let runs = Runs::default();
+    let workers = counting(workers(&database), 4, &runs);
+    database.until_somebody_waits().await;
+    let over = Cell::new(false);
+    let cancelling = async {
+        let cancelled = cancel::<Task>(&mut person, "1").await;
+        over.set(true);
+        cancelled
+    };
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let closing = async {
+        eventually("two wait, or one has given up", async || {
+            (over.get() || database.count(waiting).await == 2).then_some(())
+        })
+        .await;
+        first.rollback().await.unwrap();
+    };
+    let (cancelled, ()) = tokio::join!(cancelling, closing);
+    assert_eq!(cancelled.unwrap(), Cancelled::Signalled);
+    person.commit().await.unwrap();
+    until(pool, "Done", 3).await;
+    workers.shutdown(Duration::from_secs(5)).await;
 }
