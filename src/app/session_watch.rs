@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cura_domain::{SessionId, UserId};
-use cura_store::sessions;
+use cura_store::{pool, sessions};
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -157,8 +157,7 @@ impl App {
     }
 
     async fn listen_for_ended_sessions(&self) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(&self.0.pool).await?;
-        listener.listen(CHANNEL).await?;
+        let mut listener = pool::listen(&self.0.pool, CHANNEL).await?;
         loop {
             still_there(&mut listener).await?;
             // What was announced before we listened, or while the connection was away, is found by looking.
