@@ -241,7 +241,7 @@ async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
         waiting.push(MessageId(asked.body["assistant_message"]["id"].as_i64().unwrap()));
     }
     let pool = cura.database.pool();
-    let now = cura_bin::wiring::clock().now();
+    let now = chrono::DateTime::from(std::time::SystemTime::now());
     let take = async |id: MessageId| {
         let mut transaction = pool.begin().await.unwrap();
         let taken = answers::take(&mut transaction, id, 2, now).await.unwrap();
