@@ -6,6 +6,7 @@ pub mod cura;
 pub mod database;
 pub mod eventually;
 pub mod invariants;
+pub mod problems;
 pub mod program;
 pub mod provider;
 pub mod proxy;

@@ -3,14 +3,16 @@
 
 mod accounts;
 mod anthropic;
-mod bad_requests;
+mod bodies;
 mod branching;
+mod browsers;
 mod budgets;
 mod cancelling;
 mod conformance;
 mod context;
 mod conversations;
 mod crashes;
+mod cursors_and_keys;
 mod deploys;
 mod erasing;
 mod events;
@@ -24,6 +26,7 @@ mod outages;
 mod plans;
 mod profile;
 mod programs;
+mod protocol;
 mod providers;
 mod queue;
 mod resume;

@@ -425,3 +425,29 @@ async fn many_answers_that_end_while_they_are_being_saved_all_end() {
         assert_eq!(seen.last().unwrap().name, "complete");
     }
 }
+
+#[tokio::test]
+async fn a_server_without_descriptors_waits_for_better_times() {
+    let cura = Cura::builder().workers(0).start().await;
+    let pid = rustix::process::Pid::from_raw(cura.servers[0].program.pid().cast_signed()).unwrap();
+    let few = rustix::process::Rlimit {
+        current: Some(40),
+        maximum: Some(40),
+    };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, few).unwrap();
+    let address = cura.servers[0].base.trim_start_matches("http://").to_owned();
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        sockets.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    cura.servers[0].program.says("no connection can be accepted").await;
+    drop(sockets);
+    eventually("it accepts again", async || {
+        let client = cura.client();
+        let asked = client.request(Method::GET, "/health/live").send().await;
+        asked.is_ok_and(|response| response.status() == 200).then_some(())
+    })
+    .await;
+    let complaints = cura.said().matches("no connection can be accepted").count();
+    assert!(complaints < 100, "it loops: {complaints}");
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
 use cura_tests::{Client, Cura, Program, TestDatabase, TestRedis, eventually, program};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn admin(arguments: &[&str], variables: &[(&str, String)]) -> Output {
     let mut command = Command::new(program::path("cura-admin"));
@@ -290,4 +290,28 @@ async fn logs_are_json_outside_development() {
         line["span"]["request_id"].is_string() || line["request_id"].is_string(),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
+    let cura = Cura::start().await;
+    let somebody = cura.client().register("private@example.com").await;
+    somebody
+        .post("/chat/send", &json!({ "content": "my secret words" }))
+        .await;
+    somebody.get("/conversations?cursor=my-secret-cursor").await;
+    somebody
+        .get(&format!("/users/me?token={}", somebody.token.as_ref().unwrap()))
+        .await;
+    let said = cura.said();
+    assert!(said.contains("/chat/send"), "the access log is there: {said}");
+    for secret in [
+        "private@example.com",
+        "my secret words",
+        "my-secret-cursor",
+        somebody.token.as_ref().unwrap(),
+        "a long password",
+    ] {
+        assert!(!said.contains(secret), "{secret} is in the logs");
+    }
 }

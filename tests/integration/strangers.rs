@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cura_tests::problems::assert_problem;
 use cura_tests::{Client, Cura, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -206,4 +207,28 @@ async fn a_cursor_of_somebody_else_shows_only_ones_own() {
     let (anns, bobs) = (key(&ann).await, key(&bob).await);
     assert_ne!(anns.body["conversation_id"], bobs.body["conversation_id"]);
     assert!(bobs.header("idempotent-replayed").is_none());
+}
+
+#[tokio::test]
+async fn every_route_that_needs_a_token_says_so_before_anything_else() {
+    let cura = Cura::builder().workers(0).start().await;
+    let document = cura.client().get("/openapi.json").await.body;
+    let mut closed = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["security"].as_array().is_none_or(Vec::is_empty) {
+                // A socket says in its closing who is not signed in: a browser shows its page no status.
+                let open = ["/auth", "/health", "/chat/ws"];
+                assert!(open.iter().any(|open| path.starts_with(open)), "{path} is open");
+                continue;
+            }
+            closed += 1;
+            let path = path.replace("{conversation_id}", "1").replace("{message_id}", "1");
+            let request = cura.client().request(method.to_uppercase().parse().unwrap(), &path);
+            let reply = cura.client().send(request.body("garbage")).await;
+            assert_problem(&reply, 401, &path);
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+    assert!(closed >= 9, "{closed}");
 }

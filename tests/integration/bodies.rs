@@ -1,0 +1,161 @@
+//! Whatever body is sent, the answer is a problem that says what is wrong, and nothing breaks.
+
+use cura_tests::problems::assert_problem;
+use cura_tests::{Client, Cura};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+async fn server() -> Cura {
+    Cura::builder().workers(0).start().await
+}
+
+/// Every operation of the document that takes a body.
+async fn operations_with_body(client: &Client) -> Vec<(Method, String)> {
+    let document = client.get("/openapi.json").await.body;
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation.get("requestBody").is_some() {
+                let path = path.replace("{conversation_id}", "1").replace("{message_id}", "1");
+                found.push((method.to_uppercase().parse().unwrap(), path));
+            }
+        }
+    }
+    assert!(found.len() >= 8, "{found:?}");
+    found
+}
+
+#[tokio::test]
+async fn every_route_refuses_every_kind_of_bad_body() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let bodies: [(&str, Vec<u8>, u16); 11] = [
+        ("empty", vec![], 400),
+        ("malformed", b"{\"content\": ".to_vec(), 400),
+        ("not UTF-8", vec![b'"', 0xff, 0xfe, b'"'], 400),
+        ("deep", deep.into_bytes(), 400),
+        ("a lone surrogate", br#"{"content":"\ud800"}"#.to_vec(), 400),
+        (
+            "huge",
+            format!("{{\"content\":\"{}\"}}", "x".repeat(11 * 1024 * 1024)).into_bytes(),
+            413,
+        ),
+        (
+            "NUL",
+            br#"{"content":"\u0000","title":"\u0000","email":"\u0000","name":"\u0000","password":"\u0000"}"#.to_vec(),
+            422,
+        ),
+        ("a list", b"[]".to_vec(), 422),
+        ("a number", b"7".to_vec(), 422),
+        ("null", b"null".to_vec(), 422),
+        (
+            "wrong-typed",
+            json!({ "content": 1, "title": 1, "email": 1, "password": 1, "refresh_token": 1 })
+                .to_string()
+                .into_bytes(),
+            422,
+        ),
+    ];
+    for (method, path) in operations_with_body(&cura.client()).await {
+        for (what, body, status) in &bodies {
+            let request = somebody
+                .request(method.clone(), &path)
+                .header("content-type", "application/json");
+            let reply = somebody.send(request.body(body.clone())).await;
+            assert_problem(&reply, *status, &format!("{method} {path} with {what} body"));
+        }
+        let request = somebody
+            .request(method.clone(), &path)
+            .header("content-type", "text/plain")
+            .body("hello");
+        assert_problem(&somebody.send(request).await, 415, &format!("{method} {path} as text"));
+        let request = somebody.request(method.clone(), &path).body("{}");
+        assert_problem(
+            &somebody.send(request).await,
+            415,
+            &format!("{method} {path} without a type"),
+        );
+        let request = somebody
+            .request(method.clone(), &path)
+            .header("content-type", "application/json");
+        let request = request.header("content-encoding", "gzip").body("{}");
+        assert_problem(
+            &somebody.send(request).await,
+            415,
+            &format!("{method} {path} compressed"),
+        );
+    }
+    assert_eq!(somebody.get("/health/ready").await.status, 200, "it lives");
+}
+
+#[tokio::test]
+async fn routes_that_take_no_body_survive_every_body() {
+    let cura = server().await;
+    let document = cura.client().get("/openapi.json").await.body;
+    let mut people = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            // A stream without an end has no answer to wait for.
+            if operation.get("requestBody").is_some() || path == "/events" {
+                continue;
+            }
+            // A person of its own for each: some of these end sessions.
+            people += 1;
+            let somebody = cura.client().register(&format!("person{people}@example.com")).await;
+            let path = path
+                .split('/')
+                .map(|part| if part.starts_with('{') { "7" } else { part })
+                .collect::<Vec<_>>()
+                .join("/");
+            let send = async |body: Vec<u8>| {
+                let request = somebody.request(method.to_uppercase().parse().unwrap(), &path);
+                somebody
+                    .send(request.header("content-type", "application/json").body(body))
+                    .await
+            };
+            let what = format!("{method} {path}");
+            assert_problem(&send(vec![b'x'; 11 * 1024 * 1024]).await, 413, &what);
+            for body in ["null", "[]", "{\"a\": ", "\0"] {
+                let status = send(body.into()).await.status;
+                assert!(status.is_success() || status.is_client_error(), "{what}: {status}");
+            }
+        }
+    }
+    assert_eq!(cura.client().get("/health/ready").await.status, 200, "it lives");
+}
+
+#[tokio::test]
+async fn a_huge_body_without_a_length_is_cut_off() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    let endless = futures_util::stream::iter((0..1024).map(|_| Ok::<_, std::io::Error>(vec![b' '; 16 * 1024])));
+    let request = somebody
+        .request(Method::POST, "/conversations")
+        .header("content-type", "application/json");
+    // The server may answer, or close, before the client has said everything.
+    if let Ok(response) = request.body(reqwest::Body::wrap_stream(endless)).send().await {
+        assert_eq!(response.status(), 413);
+    }
+    assert_eq!(somebody.get("/health/live").await.status, 200);
+}
+
+#[tokio::test]
+async fn texts_have_their_limits_and_emojis_count_once() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    let send = async |content: Value| {
+        let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
+        somebody.send(request.json(&json!({ "content": content }))).await
+    };
+    assert_eq!(send(json!("👋".repeat(10_000))).await.status, 202);
+    for bad in [
+        json!("👋".repeat(10_001)),
+        json!(""),
+        json!(" \n\t "),
+        json!("nul \u{0}"),
+        json!(null),
+    ] {
+        assert_problem(&send(bad.clone()).await, 422, "content");
+    }
+}

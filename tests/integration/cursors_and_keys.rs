@@ -1,0 +1,48 @@
+//! Cursors and idempotency keys that nobody was given, or nobody may make up, are refused before anything happens.
+
+use cura_tests::Cura;
+use cura_tests::problems::assert_problem;
+use reqwest::Method;
+use serde_json::json;
+
+async fn server() -> Cura {
+    Cura::builder().workers(0).start().await
+}
+
+#[tokio::test]
+async fn a_cursor_nobody_was_given_is_refused() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    // c-8000000000000000000.1, c.1, m1 (of another list), and no base64 at all.
+    for bad in ["Yy04MDAwMDAwMDAwMDAwMDAwMDAwLjE", "Yy4x", "bTE", "%2F%2F", "Y"] {
+        assert_problem(&somebody.get(&format!("/conversations?cursor={bad}")).await, 400, bad);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_cursor_is_refused_before_the_stream_opens() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    let sent = somebody
+        .request(Method::POST, "/chat/send")
+        .header("Prefer", "wait=0")
+        .json(&json!({ "content": "Hi" }));
+    let answer = somebody.send(sent).await.body["assistant_message"]["id"].clone();
+    for bad in ["x", "1.-1", "1.2.3", "99999999999.0"] {
+        let path = format!("/chat/messages/{answer}/stream?after={bad}");
+        assert_problem(&somebody.get(&path).await, 400, bad);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_idempotency_key_is_refused() {
+    let cura = server().await;
+    let somebody = cura.somebody().await;
+    for bad in ["", "with space", &"x".repeat(300)] {
+        let request = somebody
+            .request(Method::POST, "/chat/send")
+            .header("Idempotency-Key", bad);
+        let reply = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+        assert_problem(&reply, 400, bad);
+    }
+}
