@@ -6,6 +6,7 @@ pub mod cura;
 pub mod database;
 pub mod eventually;
 pub mod invariants;
+pub mod operations;
 pub mod problems;
 pub mod program;
 pub mod provider;

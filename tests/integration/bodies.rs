@@ -1,28 +1,13 @@
 //! Whatever body is sent, the answer is a problem that says what is wrong, and nothing breaks.
 
+use cura_tests::Cura;
+use cura_tests::operations::{Operation, operations};
 use cura_tests::problems::assert_problem;
-use cura_tests::{Client, Cura};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 async fn server() -> Cura {
     Cura::builder().workers(0).start().await
-}
-
-/// Every operation of the document that takes a body.
-async fn operations_with_body(client: &Client) -> Vec<(Method, String)> {
-    let document = client.get("/openapi.json").await.body;
-    let mut found = Vec::new();
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            if operation.get("requestBody").is_some() {
-                let path = path.replace("{conversation_id}", "1").replace("{message_id}", "1");
-                found.push((method.to_uppercase().parse().unwrap(), path));
-            }
-        }
-    }
-    assert!(found.len() >= 8, "{found:?}");
-    found
 }
 
 #[tokio::test]
@@ -57,34 +42,25 @@ async fn every_route_refuses_every_kind_of_bad_body() {
             422,
         ),
     ];
-    for (method, path) in operations_with_body(&cura.client()).await {
+    let mut operations = operations(&cura).await;
+    operations.retain(Operation::takes_body);
+    assert!(operations.len() >= 8, "{operations:?}");
+    for operation in operations {
+        let path = operation.path("1");
+        let name = format!("{} {path}", operation.method);
+        let request = || somebody.request(operation.method.clone(), &path);
+        let as_json = || request().header("content-type", "application/json");
         for (what, body, status) in &bodies {
-            let request = somebody
-                .request(method.clone(), &path)
-                .header("content-type", "application/json");
-            let reply = somebody.send(request.body(body.clone())).await;
-            assert_problem(&reply, *status, &format!("{method} {path} with {what} body"));
+            let reply = somebody.send(as_json().body(body.clone())).await;
+            assert_problem(&reply, *status, &format!("{name} with {what} body"));
         }
-        let request = somebody
-            .request(method.clone(), &path)
-            .header("content-type", "text/plain")
-            .body("hello");
-        assert_problem(&somebody.send(request).await, 415, &format!("{method} {path} as text"));
-        let request = somebody.request(method.clone(), &path).body("{}");
-        assert_problem(
-            &somebody.send(request).await,
-            415,
-            &format!("{method} {path} without a type"),
-        );
-        let request = somebody
-            .request(method.clone(), &path)
-            .header("content-type", "application/json");
-        let request = request.header("content-encoding", "gzip").body("{}");
-        assert_problem(
-            &somebody.send(request).await,
-            415,
-            &format!("{method} {path} compressed"),
-        );
+        for (what, untyped) in [
+            ("as text", request().header("content-type", "text/plain").body("hello")),
+            ("without a type", request().body("{}")),
+            ("compressed", as_json().header("content-encoding", "gzip").body("{}")),
+        ] {
+            assert_problem(&somebody.send(untyped).await, 415, &format!("{name} {what}"));
+        }
     }
     assert_eq!(somebody.get("/health/ready").await.status, 200, "it lives");
 }
@@ -92,34 +68,27 @@ async fn every_route_refuses_every_kind_of_bad_body() {
 #[tokio::test]
 async fn routes_that_take_no_body_survive_every_body() {
     let cura = server().await;
-    let document = cura.client().get("/openapi.json").await.body;
     let mut people = 0;
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            // A stream without an end has no answer to wait for.
-            if operation.get("requestBody").is_some() || path == "/events" {
-                continue;
-            }
-            // A person of its own for each: some of these end sessions.
-            people += 1;
-            let somebody = cura.client().register(&format!("person{people}@example.com")).await;
-            let path = path
-                .split('/')
-                .map(|part| if part.starts_with('{') { "7" } else { part })
-                .collect::<Vec<_>>()
-                .join("/");
-            let send = async |body: Vec<u8>| {
-                let request = somebody.request(method.to_uppercase().parse().unwrap(), &path);
-                somebody
-                    .send(request.header("content-type", "application/json").body(body))
-                    .await
-            };
-            let what = format!("{method} {path}");
-            assert_problem(&send(vec![b'x'; 11 * 1024 * 1024]).await, 413, &what);
-            for body in ["null", "[]", "{\"a\": ", "\0"] {
-                let status = send(body.into()).await.status;
-                assert!(status.is_success() || status.is_client_error(), "{what}: {status}");
-            }
+    for operation in operations(&cura).await {
+        // A stream without an end has no answer to wait for.
+        if operation.takes_body() || operation.template == "/events" {
+            continue;
+        }
+        // A person of its own for each: some of these end sessions.
+        people += 1;
+        let somebody = cura.client().register(&format!("person{people}@example.com")).await;
+        let path = operation.path("7");
+        let send = async |body: Vec<u8>| {
+            let request = somebody.request(operation.method.clone(), &path);
+            somebody
+                .send(request.header("content-type", "application/json").body(body))
+                .await
+        };
+        let what = format!("{} {path}", operation.method);
+        assert_problem(&send(vec![b'x'; 11 * 1024 * 1024]).await, 413, &what);
+        for body in ["null", "[]", "{\"a\": ", "\0"] {
+            let status = send(body.into()).await.status;
+            assert!(status.is_success() || status.is_client_error(), "{what}: {status}");
         }
     }
     assert_eq!(cura.client().get("/health/ready").await.status, 200, "it lives");

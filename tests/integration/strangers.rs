@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cura_tests::operations::operations;
 use cura_tests::problems::assert_problem;
 use cura_tests::{Client, Cura, ScriptedProvider};
 use reqwest::Method;
@@ -158,16 +159,14 @@ async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
 #[tokio::test]
 async fn every_operation_that_names_something_is_probed() {
     let cura = Cura::builder().workers(0).start().await;
-    let document = cura.client().get("/openapi.json").await.body;
     let mut named = BTreeSet::new();
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            let schema = &operation["requestBody"]["content"];
-            let names_in_body = schema.to_string().contains("SendMessageRequest");
-            // A socket closes with the same code for both: see sockets.rs.
-            if (path.contains('{') || names_in_body) && !path.starts_with("/chat/ws") {
-                named.insert((method.to_uppercase(), path.clone()));
-            }
+    for operation in operations(&cura).await {
+        let schema = &operation.described["requestBody"]["content"];
+        let names_in_body = schema.to_string().contains("SendMessageRequest");
+        let template = operation.template;
+        // A socket closes with the same code for both: see sockets.rs.
+        if (template.contains('{') || names_in_body) && !template.starts_with("/chat/ws") {
+            named.insert((operation.method.to_string(), template));
         }
     }
     let probed: BTreeSet<(String, String)> = probes()
@@ -212,23 +211,20 @@ async fn a_cursor_of_somebody_else_shows_only_ones_own() {
 #[tokio::test]
 async fn every_route_that_needs_a_token_says_so_before_anything_else() {
     let cura = Cura::builder().workers(0).start().await;
-    let document = cura.client().get("/openapi.json").await.body;
     let mut closed = 0;
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            if operation["security"].as_array().is_none_or(Vec::is_empty) {
-                // A socket says in its closing who is not signed in: a browser shows its page no status.
-                let open = ["/auth", "/health", "/chat/ws"];
-                assert!(open.iter().any(|open| path.starts_with(open)), "{path} is open");
-                continue;
-            }
-            closed += 1;
-            let path = path.replace("{conversation_id}", "1").replace("{message_id}", "1");
-            let request = cura.client().request(method.to_uppercase().parse().unwrap(), &path);
-            let reply = cura.client().send(request.body("garbage")).await;
-            assert_problem(&reply, 401, &path);
-            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+    for operation in operations(&cura).await {
+        let path = operation.path("1");
+        if operation.is_open() {
+            // A socket says in its closing who is not signed in: a browser shows its page no status.
+            let open = ["/auth", "/health", "/chat/ws"];
+            assert!(open.iter().any(|open| path.starts_with(open)), "{path} is open");
+            continue;
         }
+        closed += 1;
+        let request = cura.client().request(operation.method, &path);
+        let reply = cura.client().send(request.body("garbage")).await;
+        assert_problem(&reply, 401, &path);
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     }
     assert!(closed >= 9, "{closed}");
 }
