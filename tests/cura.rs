@@ -1,6 +1,6 @@
 //! A whole Cura: database, Redis, servers, workers, each a real process.
 
-use crate::{Client, Program, TestDatabase, TestRedis};
+use crate::{Client, Program, Proxy, ScriptedProvider, TestDatabase, TestRedis};
 
 /// How a Cura is to be.
 #[derive(Default)]
@@ -44,6 +44,16 @@ impl Cura {
     /// One server and one worker that answer with the demo voice.
     pub async fn start() -> Self {
         Self::builder().start().await
+    }
+
+    /// One server and one worker that answer with what this provider says.
+    pub async fn answering(provider: &ScriptedProvider) -> Self {
+        Self::builder().answering(provider).start().await
+    }
+
+    /// One server and nobody who answers.
+    pub async fn without_workers() -> Self {
+        Self::builder().workers(0).start().await
     }
 
     /// Nobody in particular, at the first server.
@@ -112,6 +122,11 @@ impl CuraBuilder {
         self
     }
 
+    /// It answers with what this provider says, not with the demo voice.
+    pub fn answering(self, provider: &ScriptedProvider) -> Self {
+        self.with("AI_MODEL_URL", provider.url())
+    }
+
     /// A setting.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.variables.push((name, value.into()));
@@ -124,8 +139,16 @@ impl CuraBuilder {
         self.start_on(database, |database| database.url()).await
     }
 
+    /// Starts it with a wire to Postgres that can be cut.
+    pub async fn start_behind_wire(self) -> (Cura, Proxy) {
+        let database = TestDatabase::create().await;
+        let wire = Proxy::to_postgres(&database).await;
+        let cura = self.start_on(database, |database| wire.url(database)).await;
+        (cura, wire)
+    }
+
     /// Starts it on this database, reached by this URL.
-    pub async fn start_on(self, database: TestDatabase, url: impl FnOnce(&TestDatabase) -> String) -> Cura {
+    async fn start_on(self, database: TestDatabase, url: impl FnOnce(&TestDatabase) -> String) -> Cura {
         let redis = TestRedis::start();
         let mut variables = vec![
             ("DATABASE_URL", url(&database)),

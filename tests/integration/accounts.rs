@@ -3,13 +3,9 @@
 use cura_tests::{Client, Cura};
 use serde_json::json;
 
-async fn server() -> Cura {
-    Cura::builder().workers(0).start().await
-}
-
 #[tokio::test]
 async fn an_account_is_made_and_signed_in() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let body = json!({ "email": "Ann@Example.com", "password": "a long password", "name": " Ann " });
     let made = cura.client().post("/auth/register", &body).await;
     assert_eq!(made.status, 201, "{}", made.body);
@@ -27,7 +23,7 @@ async fn an_account_is_made_and_signed_in() {
 
 #[tokio::test]
 async fn an_address_is_taken_once_whatever_its_case() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let body = json!({ "email": "ANN@example.com", "password": "another password" });
     let again = cura.client().post("/auth/register", &body).await;
@@ -36,7 +32,7 @@ async fn an_address_is_taken_once_whatever_its_case() {
 
 #[tokio::test]
 async fn every_wrong_field_is_named_at_once_and_no_value_is_repeated() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let body = json!({ "email": "nobody", "password": "hunter2" });
     let refused = cura.client().post("/auth/register", &body).await;
     assert_eq!(refused.status, 422);
@@ -56,7 +52,7 @@ async fn every_wrong_field_is_named_at_once_and_no_value_is_repeated() {
 
 #[tokio::test]
 async fn fields_only_cura_sets_are_refused() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let body = json!({ "email": "a@example.com", "password": "a long password", "is_admin": true, "id": 1 });
     let refused = cura.client().post("/auth/register", &body).await;
     assert_eq!(refused.status, 422);
@@ -65,7 +61,7 @@ async fn fields_only_cura_sets_are_refused() {
 
 #[tokio::test]
 async fn signing_in_needs_the_right_password_and_does_not_say_who_exists() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let login = async |email: &str, password: &str| {
         cura.client()
@@ -82,7 +78,7 @@ async fn signing_in_needs_the_right_password_and_does_not_say_who_exists() {
 
 #[tokio::test]
 async fn refreshing_rotates_and_a_dead_token_ends_the_session() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let client = cura.client();
     let made = client
         .post(
@@ -115,7 +111,7 @@ async fn refreshing_rotates_and_a_dead_token_ends_the_session() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_refresh_is_forgiven_for_a_moment() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let client = cura.client();
     let made = client
         .post(
@@ -138,7 +134,7 @@ async fn a_lost_answer_to_a_refresh_is_forgiven_for_a_moment() {
 
 #[tokio::test]
 async fn signing_out_ends_the_session_and_can_be_repeated() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let client = cura.client();
     let made = client
         .post(
@@ -163,7 +159,7 @@ async fn signing_out_ends_the_session_and_can_be_repeated() {
 
 #[tokio::test]
 async fn tokens_that_are_not_ours_are_refused() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let token = cura.somebody().await.token.unwrap();
     let parts: Vec<&str> = token.split('.').collect();
     // {"alg":"none","typ":"JWT"}
@@ -182,7 +178,7 @@ async fn tokens_that_are_not_ours_are_refused() {
 
 #[tokio::test]
 async fn an_old_hash_is_made_anew_when_its_cost_was_raised() {
-    let mut cura = server().await;
+    let mut cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let hash = async || {
         sqlx::query_scalar::<_, String>("SELECT password_hash FROM users")

@@ -6,13 +6,9 @@ use cura_tests::problems::assert_problem;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-async fn server() -> Cura {
-    Cura::builder().workers(0).start().await
-}
-
 #[tokio::test]
 async fn every_route_refuses_every_kind_of_bad_body() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     let bodies: [(&str, Vec<u8>, u16); 11] = [
@@ -67,7 +63,7 @@ async fn every_route_refuses_every_kind_of_bad_body() {
 
 #[tokio::test]
 async fn routes_that_take_no_body_survive_every_body() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let mut people = 0;
     for operation in operations(&cura).await {
         // A stream without an end has no answer to wait for.
@@ -96,7 +92,7 @@ async fn routes_that_take_no_body_survive_every_body() {
 
 #[tokio::test]
 async fn a_huge_body_without_a_length_is_cut_off() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let endless = futures_util::stream::iter((0..1024).map(|_| Ok::<_, std::io::Error>(vec![b' '; 16 * 1024])));
     let request = somebody
@@ -111,7 +107,7 @@ async fn a_huge_body_without_a_length_is_cut_off() {
 
 #[tokio::test]
 async fn texts_have_their_limits_and_emojis_count_once() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let send = async |content: Value| {
         let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");

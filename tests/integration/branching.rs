@@ -46,7 +46,7 @@ async fn until_final(client: &Client, answer: &Value) -> Value {
 #[tokio::test]
 async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_from_the_new_one() {
     let provider = counting(Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let first = say(&somebody, &Value::Null, "first").await;
     let path = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);
@@ -77,7 +77,7 @@ async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_f
 #[tokio::test]
 async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
     let provider = counting(Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let first = say(&somebody, &Value::Null, "first").await;
     let second = say(&somebody, &first["conversation_id"], "second").await;
@@ -100,7 +100,7 @@ async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
 #[tokio::test]
 async fn anew_is_once_too() {
     let provider = counting(Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let first = say(&somebody, &Value::Null, "first").await;
     let (question, answer) = (&first["user_message"]["id"], &first["assistant_message"]["id"]);
@@ -137,7 +137,7 @@ async fn anew_is_once_too() {
 #[tokio::test]
 async fn only_ones_own_words_can_be_said_anew_and_only_answers_given_anew() {
     let provider = counting(Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let first = say(&somebody, &Value::Null, "first").await;
     let (question, answer) = (&first["user_message"]["id"], &first["assistant_message"]["id"]);
@@ -165,7 +165,7 @@ async fn only_ones_own_words_can_be_said_anew_and_only_answers_given_anew() {
 #[tokio::test]
 async fn while_an_answer_is_written_anew_is_a_conflict_that_names_it() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("so")), Step::Hang]).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let sent = without_waiting(&somebody, "/chat/send", &json!({ "content": "Hi" }))
         .await
@@ -196,7 +196,7 @@ async fn who_interrupts_is_told_what_was_said_until_then() {
         steps
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("one").await;
     let ack = stream.until("chunk").await[0].data.clone();
@@ -213,7 +213,7 @@ async fn who_interrupts_is_told_what_was_said_until_then() {
 #[tokio::test]
 async fn who_queues_is_answered_in_order() {
     let provider = counting(Duration::from_millis(50)).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
         .await
@@ -244,7 +244,7 @@ async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails()
         _ => answer(&["at last"], Duration::ZERO),
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
         .await
@@ -271,7 +271,7 @@ async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails()
 
 #[tokio::test]
 async fn a_queue_has_an_end() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
         .await
@@ -295,7 +295,7 @@ async fn answering_anew_can_stop_what_runs_or_wait_for_it() {
         _ => answer(&["anew"], Duration::ZERO),
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let first = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let path = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);

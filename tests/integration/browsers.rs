@@ -4,10 +4,6 @@ use cura_tests::Cura;
 use cura_tests::problems::assert_problem;
 use reqwest::Method;
 
-async fn server() -> Cura {
-    Cura::builder().workers(0).start().await
-}
-
 #[tokio::test]
 async fn only_listed_origins_may_call_from_a_page() {
     let cura = Cura::builder()
@@ -70,7 +66,7 @@ async fn only_listed_origins_may_call_from_a_page() {
 
 #[tokio::test]
 async fn the_document_and_its_pages_are_served_and_ask_nobody_else() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let document = cura.client().get("/openapi.json").await;
     assert_eq!(document.status, 200);
     assert_eq!(document.body["openapi"], "3.0.0");
@@ -103,7 +99,7 @@ async fn the_document_and_its_pages_are_served_and_ask_nobody_else() {
 
 #[tokio::test]
 async fn answers_are_not_cached_sniffed_or_framed() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let reply = cura.client().get("/health/live").await;
     for (name, value) in [
         ("cache-control", "no-store"),

@@ -55,7 +55,7 @@ async fn used(client: &Client) -> (i64, i64) {
 #[tokio::test]
 async fn what_the_provider_says_is_what_is_counted() {
     let provider = ScriptedProvider::saying(&["a", "b", "c"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let usage = json!({ "input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "estimated": false });
@@ -79,7 +79,7 @@ async fn every_attempt_is_counted_and_an_estimate_says_so() {
         }
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let message = &sent["assistant_message"];
@@ -99,7 +99,7 @@ async fn every_attempt_is_counted_and_an_estimate_says_so() {
 async fn who_has_used_up_the_day_is_told_when_there_is_more() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("USER_DAILY_TOKENS", "15")
         .start()
         .await;
@@ -131,7 +131,7 @@ async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::from_millis(300)).await;
     let cura = Cura::builder()
         .servers(2)
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("USER_DAILY_TOKENS", "100")
         .start()
         .await;
@@ -161,7 +161,7 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
     })
     .await;
     let mut cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("AI_CONTINUATION", "off")
         .with("USER_DAILY_TOKENS", "1000000")
         .start()
@@ -202,7 +202,7 @@ async fn of_one_person_only_so_many_are_written_at_a_time_and_the_rest_wait() {
     let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let provider = held(std::sync::Arc::clone(&release)).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("USER_RUNNING_ANSWERS", "2")
         .start()
         .await;
@@ -233,7 +233,7 @@ async fn of_one_person_only_so_many_are_written_at_a_time_and_the_rest_wait() {
 
 #[tokio::test]
 async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let mut waiting = Vec::new();
     for n in 0..4 {
@@ -265,7 +265,7 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
     let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let provider = held(std::sync::Arc::clone(&release)).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1")
         .start()
         .await;
@@ -328,7 +328,7 @@ async fn without_a_word_on_usage_it_is_estimated() {
         ]
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let usage = &sent["assistant_message"]["metadata"]["usage"];

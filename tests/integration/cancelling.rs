@@ -35,7 +35,7 @@ async fn without_waiting(client: &Client, body: &Value) -> Reply {
 #[tokio::test]
 async fn a_running_answer_stops_within_a_second_and_keeps_what_was_streamed() {
     let provider = stalling().await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = stream.until("start").await;
@@ -65,11 +65,7 @@ async fn a_running_answer_stops_within_a_second_and_keeps_what_was_streamed() {
 #[tokio::test]
 async fn a_queued_answer_that_is_stopped_never_reaches_the_provider() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let mut cura = Cura::builder()
-        .workers(0)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let sent = without_waiting(&somebody, &json!({ "content": "Hi" })).await;
     let mut stream = somebody
@@ -100,7 +96,7 @@ async fn a_queued_answer_that_is_stopped_never_reaches_the_provider() {
 #[tokio::test]
 async fn an_answer_the_provider_has_not_begun_stops_too() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let sent = without_waiting(&somebody, &json!({ "content": "Hi" })).await;
     eventually("the provider is asked", async || {
@@ -121,7 +117,7 @@ async fn an_answer_the_provider_has_not_begun_stops_too() {
 #[tokio::test]
 async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
     let provider = stalling().await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = stream.until("start").await;
@@ -150,7 +146,7 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
 #[tokio::test]
 async fn twenty_that_stop_at_once_are_told_the_same() {
     let provider = stalling().await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let answer = stream.until("chunk").await[0].data["message_id"].clone();
@@ -169,7 +165,7 @@ async fn twenty_that_stop_at_once_are_told_the_same() {
 #[tokio::test]
 async fn only_answers_of_ones_own_can_be_stopped() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let question = cancel(&somebody, &sent["user_message"]["id"]).await;

@@ -20,7 +20,7 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
-        let cura = Cura::builder().workers(0).start().await;
+        let cura = Cura::without_workers().await;
         let somebody = cura.somebody().await;
         let conversation = somebody.post("/conversations", &json!({})).await.body["id"].clone();
         Self {

@@ -40,7 +40,7 @@ async fn the_model_is_told_who_it_is_and_with_whom_it_speaks() {
     let provider = ScriptedProvider::saying(&["Servus"], Duration::ZERO).await;
     let persona = file("You are a lighthouse keeper.\n");
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("AI_PERSONA_FILE", persona.path().to_str().unwrap())
         .start()
         .await;
@@ -71,7 +71,7 @@ async fn another_conversation_and_what_failed_are_never_told() {
         _ => answer(&["fine"], Duration::ZERO),
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     say(&somebody, &Value::Null, "elsewhere").await;
     let failed = say(&somebody, &Value::Null, "first").await;
@@ -97,7 +97,7 @@ async fn a_past_that_grows_long_is_put_in_short_instead_of_cut() {
     })
     .await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("AI_MODEL_PROVIDER", "custom")
         .with("AI_CONTEXT_TOKENS", "1200")
         .start()
@@ -155,7 +155,7 @@ async fn a_prompt_that_is_too_long_for_the_model_is_halved_once() {
         answer(&["ok"], Duration::ZERO)
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut conversation = Value::Null;
     for turn in 0..4 {
@@ -179,7 +179,7 @@ async fn the_model_finds_a_title_and_never_replaces_a_persons() {
     })
     .await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("AI_TITLES", "true")
         .start()
         .await;
@@ -212,7 +212,7 @@ async fn the_model_finds_a_title_and_never_replaces_a_persons() {
 
 #[tokio::test]
 async fn a_persona_that_cannot_be_read_stops_the_worker_with_its_name() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let variables = [("AI_PERSONA_FILE", "/nowhere/persona.txt".to_owned())];
     let mut worker = Program::start("cura-worker", &["--wait", "20"], &cura.variables_with(&variables));
     assert_eq!(worker.ended().await, Some(1));

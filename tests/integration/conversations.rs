@@ -7,10 +7,6 @@ use cura_tests::{Client, Cura, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-async fn server() -> Cura {
-    Cura::builder().workers(0).start().await
-}
-
 async fn ids_page_by_page(client: &Client, first: &str) -> (Vec<i64>, usize) {
     let (mut ids, mut pages, mut path) = (Vec::new(), 0, first.to_owned());
     loop {
@@ -38,7 +34,7 @@ async fn ids_page_by_page(client: &Client, first: &str) -> (Vec<i64>, usize) {
 
 #[tokio::test]
 async fn a_conversation_is_made_and_read() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let made = somebody.post("/conversations", &json!({ "title": " Sleep " })).await;
     assert_eq!(made.status, 201);
@@ -55,7 +51,7 @@ async fn a_conversation_is_made_and_read() {
 
 #[tokio::test]
 async fn pages_cover_every_conversation_once_newest_first() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let mut made = Vec::new();
     for _ in 0..7 {
@@ -82,7 +78,7 @@ async fn pages_cover_every_conversation_once_newest_first() {
 
 #[tokio::test]
 async fn messages_are_paged_in_both_orders_and_title_the_conversation() {
-    let mut cura = server().await;
+    let mut cura = Cura::without_workers().await;
     cura.add_worker().await;
     let somebody = cura.somebody().await;
     let conversation = somebody.post("/conversations", &json!({})).await.body["id"]
@@ -107,7 +103,7 @@ async fn messages_are_paged_in_both_orders_and_title_the_conversation() {
 
 #[tokio::test]
 async fn limits_and_cursors_that_make_no_sense_are_refused() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     for (query, status) in [
         ("limit=0", 422),
@@ -139,7 +135,7 @@ async fn patch(client: &Client, id: &Value, body: Value) -> cura_tests::Reply {
 
 #[tokio::test]
 async fn a_conversation_is_renamed_put_aside_and_taken_back() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let id = ann.post("/conversations", &json!({ "title": "Old" })).await.body["id"].clone();
     let renamed = patch(&ann, &id, json!({ "title": " New " })).await;
@@ -173,7 +169,7 @@ async fn a_conversation_is_renamed_put_aside_and_taken_back() {
 
 #[tokio::test]
 async fn a_title_somebody_chose_stays_and_a_missing_one_is_cut_from_the_first_message() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let title_after = async |created: Value| {
         let id = ann.post("/conversations", &created).await.body["id"].clone();
@@ -189,11 +185,7 @@ async fn a_title_somebody_chose_stays_and_a_missing_one_is_cut_from_the_first_me
 #[tokio::test]
 async fn a_deleted_conversation_is_gone_from_every_answer_and_then_from_the_database() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let mut cura = Cura::builder()
-        .workers(0)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
     let ann = cura.somebody().await;
     let request = ann
         .request(Method::POST, "/chat/send")
@@ -241,7 +233,7 @@ async fn a_deleted_conversation_is_gone_from_every_answer_and_then_from_the_data
 async fn deleting_stops_the_answer_that_is_being_written() {
     let provider =
         ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am going to")), Step::Hang]).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let ann = cura.somebody().await;
     let mut stream = ann.stream("Hi").await;
     let seen = stream.until("chunk").await;
@@ -257,7 +249,7 @@ async fn deleting_stops_the_answer_that_is_being_written() {
 #[tokio::test]
 async fn deleting_does_not_wait_for_a_provider_that_has_said_nothing_yet() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let ann = cura.somebody().await;
     let seen = ann.stream("Hi").await.until("start").await;
     eventually("it is asked", async || (provider.asked().len() == 1).then_some(())).await;
@@ -272,7 +264,7 @@ async fn deleting_does_not_wait_for_a_provider_that_has_said_nothing_yet() {
 
 #[tokio::test]
 async fn a_conversation_of_ten_thousand_messages_is_purged() {
-    let mut cura = server().await;
+    let mut cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let id = ann.post("/conversations", &json!({})).await.body["id"]
         .as_i64()

@@ -33,7 +33,7 @@ fn names(events: &[Event]) -> Vec<&str> {
 async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
     let words = words(60);
     let provider = slow(&words, Duration::from_millis(20)).await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -63,7 +63,7 @@ async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
     let words = words(150);
     let provider = slow(&words, Duration::from_millis(40)).await;
     let mut cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("SHUTDOWN_GRACE_SECONDS", "2")
         .start()
         .await;
@@ -95,7 +95,7 @@ async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
 async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
     let words = words(80);
     let provider = slow(&words, Duration::from_millis(30)).await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -124,7 +124,7 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
         }
     })
     .await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut poisoned = somebody.stream("poison").await;
     let mut seen = Vec::new();
@@ -166,7 +166,7 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
 
 #[tokio::test]
 async fn an_answer_that_lost_its_job_is_closed() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
     let sent = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
@@ -251,12 +251,7 @@ async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
         steps
     })
     .await;
-    let mut cura = Cura::builder()
-        .servers(2)
-        .workers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().servers(2).workers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     for round in 0..rounds {

@@ -5,13 +5,9 @@ use cura_tests::problems::assert_problem;
 use reqwest::Method;
 use serde_json::json;
 
-async fn server() -> Cura {
-    Cura::builder().workers(0).start().await
-}
-
 #[tokio::test]
 async fn a_cursor_nobody_was_given_is_refused() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     // c-8000000000000000000.1, c.1, m1 (of another list), and no base64 at all.
     for bad in ["Yy04MDAwMDAwMDAwMDAwMDAwMDAwLjE", "Yy4x", "bTE", "%2F%2F", "Y"] {
@@ -21,7 +17,7 @@ async fn a_cursor_nobody_was_given_is_refused() {
 
 #[tokio::test]
 async fn a_bad_cursor_is_refused_before_the_stream_opens() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let sent = somebody
         .request(Method::POST, "/chat/send")
@@ -36,7 +32,7 @@ async fn a_bad_cursor_is_refused_before_the_stream_opens() {
 
 #[tokio::test]
 async fn a_bad_idempotency_key_is_refused() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     for bad in ["", "with space", &"x".repeat(300)] {
         let request = somebody

@@ -155,12 +155,7 @@ async fn through_a_deploy_and_a_lost_redis_every_device_shows_the_same() {
     let words: Vec<String> = (0..40).map(|n| format!("word{n} ")).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let provider = ScriptedProvider::saying(&words, Duration::from_millis(15)).await;
-    let mut cura = Cura::builder()
-        .servers(2)
-        .workers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().servers(2).workers(2).answering(&provider).start().await;
     let servers: Servers = Arc::new(Mutex::new(
         cura.servers.iter().map(|server| server.base.clone()).collect(),
     ));

@@ -115,7 +115,7 @@ async fn every_table_is_known_to_hold_data_of_people_or_not() {
 #[tokio::test]
 async fn an_erased_account_leaves_nothing_behind() {
     let provider = ScriptedProvider::saying(&["my secret answer"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let (ann, id) = somebody_with_everything(&cura, "ann@example.com").await;
     let (bob, bobs_id) = somebody_with_everything(&cura, "bob@example.com").await;
     let before = rows(&cura, id).await;
@@ -156,7 +156,7 @@ async fn an_erased_account_leaves_nothing_behind() {
 async fn erasing_stops_what_is_running_and_ends_what_is_open() {
     let provider =
         ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am going to")), Step::Hang]).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let ann = cura.client().register("ann@example.com").await;
     let mut stream = ann.stream("Hi").await;
     stream.until("chunk").await;
@@ -176,7 +176,7 @@ async fn erasing_stops_what_is_running_and_ends_what_is_open() {
 #[tokio::test]
 async fn an_archive_holds_everything_and_says_so_itself() {
     let provider = ScriptedProvider::saying(&["Hello ", "wörld"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let (ann, id) = somebody_with_everything(&cura, "ann@example.com").await;
     somebody_with_everything(&cura, "bob@example.com").await;
     // The one made above is old; what was said since is in the next one.
@@ -268,7 +268,7 @@ async fn a_large_archive_comes_in_pieces_and_two_requests_make_one() {
 
 #[tokio::test]
 async fn what_has_had_its_time_is_forgotten_once_a_period_by_whoever_comes_first() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     ann.post("/auth/ticket", &Value::Null).await;
     let request = ann
@@ -325,11 +325,7 @@ async fn no_word_stays_in_redis_when_somebody_is_erased_in_the_middle_of_answers
         )
     })
     .await;
-    let cura = Cura::builder()
-        .workers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let cura = Cura::builder().workers(2).answering(&provider).start().await;
     let ann = cura.client().register("ann@example.com").await;
     let mut streams = Vec::new();
     for _ in 0..6 {
@@ -348,7 +344,7 @@ async fn no_word_stays_in_redis_when_somebody_is_erased_in_the_middle_of_answers
 
 #[tokio::test]
 async fn a_row_that_is_written_while_its_user_is_erased_goes_too() {
-    let mut cura = Cura::builder().workers(0).start().await;
+    let mut cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;
     assert_eq!(erase(&ann, PASSWORD).await.status, 204);
     let mut other = cura.database.pool().begin().await.unwrap();
@@ -367,7 +363,7 @@ async fn a_row_that_is_written_while_its_user_is_erased_goes_too() {
 
 #[tokio::test]
 async fn an_erasure_or_a_purge_whose_job_was_lost_is_asked_for_again() {
-    let mut cura = Cura::builder().workers(0).start().await;
+    let mut cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;
     let bob = cura.client().register("bob@example.com").await;
     let conversation = bob.post("/conversations", &json!({})).await.body["id"].clone();
@@ -397,7 +393,7 @@ async fn an_erasure_or_a_purge_whose_job_was_lost_is_asked_for_again() {
 #[tokio::test]
 async fn a_deleted_conversation_is_in_no_archive_and_an_archive_can_be_thrown_away() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let ann = cura.somebody().await;
     let secret = ann
         .post("/chat/send", &json!({ "content": "a secret thing" }))

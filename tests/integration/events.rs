@@ -11,7 +11,7 @@ const TOKENS: [&str; 4] = ["One ", "two ", "three ", "four"];
 
 async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
     let provider = ScriptedProvider::saying(&TOKENS, apart).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     (cura, provider)
 }
 
@@ -174,7 +174,7 @@ async fn a_cursor_that_names_somebody_elses_answer_shows_nothing_of_it() {
         steps
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let ann = cura.client().register("ann@example.com").await;
     let sent = without_waiting(&ann, &json!({ "content": "Hi" })).await;
     let bob = cura.client().register("bob@example.com").await;
@@ -230,7 +230,7 @@ async fn a_stream_ends_with_its_session_and_with_its_token() {
 async fn the_end_of_a_session_stands_behind_nothing_that_was_not_told() {
     let word = "word ".repeat(2000);
     let provider = ScriptedProvider::saying(&[word.as_str(); 40], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     for _ in 0..8 {
         assert_eq!(
@@ -315,7 +315,7 @@ async fn a_conversation_is_told_as_it_is_in_the_end() {
 #[tokio::test]
 async fn an_answer_whose_conversation_is_deleted_is_told_to_be_gone() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("Hello")), Step::Hang]).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.watch(None).await;
     let sent = without_waiting(&somebody, &json!({ "content": "Hi" })).await;

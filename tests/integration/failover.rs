@@ -241,7 +241,7 @@ async fn a_message_says_which_service_answered_it_and_operators_hear_of_the_othe
     let first = ScriptedProvider::start(|_, _: &Asked| refusal("401 Unauthorized", "", &json!({}))).await;
     let fallback = ScriptedProvider::start(|_, _: &Asked| anthropic_answer(&["Here", " I am"], Duration::ZERO)).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", first.url())
+        .answering(&first)
         .with("AI_FALLBACK_URL", fallback.url())
         .with("AI_FALLBACK_PROVIDER", "anthropic")
         .start()

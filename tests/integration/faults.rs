@@ -23,7 +23,7 @@ async fn after(first: Vec<Step>) -> (Value, String, usize) {
 
 async fn outcome(provider: ScriptedProvider, settings: &[(&'static str, &str)]) -> (Value, String, usize) {
     let mut builder = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("AI_FIRST_BYTE_TIMEOUT_SECONDS", "1")
         .with("AI_IDLE_TIMEOUT_SECONDS", "1");
     for (name, value) in settings {
@@ -188,7 +188,7 @@ async fn another_service_answers_unnoticed_and_is_named() {
 #[tokio::test]
 async fn a_key_that_is_refused_is_an_alert_once_and_errors_at_once() {
     let provider = ScriptedProvider::start(|_, _| refusal("401 Unauthorized", "", &json!({}))).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     for _ in 0..5 {
         let begun = Instant::now();

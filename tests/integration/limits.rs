@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_tests::{Client, Cura, CuraBuilder, Proxy, Reply, ScriptedProvider, TestDatabase, eventually};
+use cura_tests::{Client, Cura, CuraBuilder, Reply, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ async fn whoever_tries_tokens_is_counted_by_address() {
 async fn asking_for_answers_has_a_budget_of_its_own_and_repeating_is_free() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("RATE_LIMIT_CHAT", "2")
         .start()
         .await;
@@ -212,7 +212,7 @@ async fn guessing_tokens_keeps_nobody_at_the_same_address_from_staying_signed_in
 async fn a_repetition_and_a_refusal_say_what_is_left_too() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("RATE_LIMIT_CHAT", "2")
         .with("RATE_LIMIT_DEFAULT", "50")
         .start()
@@ -241,12 +241,7 @@ async fn a_repetition_and_a_refusal_say_what_is_left_too() {
 
 #[tokio::test]
 async fn what_is_our_own_fault_costs_nobody_anything() {
-    let database = TestDatabase::create().await;
-    let wire = Proxy::to_postgres(&database).await;
-    let cura = server()
-        .with("RATE_LIMIT_DEFAULT", "3")
-        .start_on(database, |database| wire.url(database))
-        .await;
+    let (cura, wire) = server().with("RATE_LIMIT_DEFAULT", "3").start_behind_wire().await;
     let somebody = cura.somebody().await;
     wire.cut();
     for _ in 0..5 {

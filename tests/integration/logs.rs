@@ -9,7 +9,7 @@ use serde_json::json;
 async fn no_words_and_no_tokens_of_a_socket_reach_a_log() {
     let provider = ScriptedProvider::saying(&["an answer of mine"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("LOG_LEVEL", "trace")
         .start()
         .await;

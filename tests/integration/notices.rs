@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
     let provider = ScriptedProvider::saying(&["I am here."], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let profile = json!({ "language": "de", "timezone": "Europe/Vienna" });
     let request = somebody.request(Method::PATCH, "/users/me").json(&profile);
@@ -49,7 +49,7 @@ async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
 
 #[tokio::test]
 async fn it_comes_when_nobody_can_answer_and_not_when_there_is_no_danger() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("I want to kill myself").await;
     assert_eq!(stream.next().await.unwrap().name, "ack");
@@ -99,7 +99,7 @@ async fn an_operator_replaces_the_rules_and_a_wrong_file_stops_the_start() {
 #[tokio::test]
 async fn whoever_was_away_is_shown_it_and_nobody_is_shown_it_twice() {
     let provider = ScriptedProvider::saying(&["I am here."], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut watching = somebody.watch(None).await;
     let said = json!({ "content": "I want to kill myself" });
@@ -118,7 +118,7 @@ async fn whoever_was_away_is_shown_it_and_nobody_is_shown_it_twice() {
 
 #[tokio::test]
 async fn coming_back_before_the_answer_has_begun_does_not_repeat_it() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("I want to kill myself").await;
     let ack = stream.next().await.unwrap();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
 use cura_tests::provider::{Step, answer, chunk, finish, refusal};
-use cura_tests::{Cura, Program, Proxy, ScriptedProvider, TestDatabase, eventually};
+use cura_tests::{Cura, Program, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::json;
 
@@ -20,11 +20,7 @@ fn steps(words: &[String], apart: Duration) -> Vec<Step> {
 #[tokio::test]
 async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_starts() {
     let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::ZERO).await;
-    let mut cura = Cura::builder()
-        .workers(0)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     assert_eq!(stream.next().await.unwrap().name, "ack");
@@ -58,11 +54,7 @@ async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
     let text = words.concat();
     let script = words.clone();
     let provider = ScriptedProvider::start(move |_, _| steps(&script, Duration::from_millis(20))).await;
-    let mut cura = Cura::builder()
-        .workers(1)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -98,11 +90,7 @@ async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
     let words = words();
     let text = words.concat();
     let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(10))).await;
-    let mut cura = Cura::builder()
-        .servers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().servers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -126,11 +114,7 @@ async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_
     let words = words();
     let text = words.concat();
     let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(10))).await;
-    let mut cura = Cura::builder()
-        .servers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().servers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = vec![stream.next().await.unwrap(), stream.next().await.unwrap()];
@@ -157,7 +141,7 @@ async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
     let text = words.concat();
     let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
     let mut cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("SHUTDOWN_GRACE_SECONDS", "0")
         .start()
         .await;
@@ -180,7 +164,7 @@ async fn redis_killed_in_the_middle_costs_no_word() {
     let words = words();
     let text = words.concat();
     let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -198,7 +182,7 @@ async fn redis_killed_in_the_middle_costs_no_word() {
 #[tokio::test]
 async fn without_redis_the_answer_still_comes() {
     let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::from_millis(50)).await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     cura.redis.kill();
     let seen = somebody.stream("Hi").await.rest().await;
@@ -208,7 +192,7 @@ async fn without_redis_the_answer_still_comes() {
 
 /// The code of the `error` event somebody gets from this provider, and how often it was asked.
 async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) -> (String, bool, usize) {
-    let mut builder = Cura::builder().with("AI_MODEL_URL", provider.url());
+    let mut builder = Cura::builder().answering(&provider);
     for (name, value) in settings {
         builder = builder.with(name, *value);
     }
@@ -291,7 +275,7 @@ async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
     })
     .await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("AI_CONTINUATION", "off")
         .start()
         .await;
@@ -305,10 +289,7 @@ async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
 #[tokio::test]
 async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_recovers_by_itself() {
     let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::ZERO).await;
-    let database = TestDatabase::create().await;
-    let wire = Proxy::to_postgres(&database).await;
-    let builder = Cura::builder().with("AI_MODEL_URL", provider.url());
-    let cura = builder.start_on(database, |database| wire.url(database)).await;
+    let (cura, wire) = Cura::builder().answering(&provider).start_behind_wire().await;
     let somebody = cura.somebody().await;
     assert_eq!(
         somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status,
@@ -355,10 +336,7 @@ async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
     let words = words();
     let text = words.concat();
     let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
-    let database = TestDatabase::create().await;
-    let wire = Proxy::to_postgres(&database).await;
-    let builder = Cura::builder().with("AI_MODEL_URL", provider.url());
-    let cura = builder.start_on(database, |database| wire.url(database)).await;
+    let (cura, wire) = Cura::builder().answering(&provider).start_behind_wire().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = Vec::new();
@@ -379,11 +357,7 @@ async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
 #[tokio::test]
 async fn answers_survive_workers_that_are_killed_one_after_the_other() {
     let provider = ScriptedProvider::start(|_, _| steps(&words(), Duration::from_millis(8))).await;
-    let mut cura = Cura::builder()
-        .workers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().workers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let streams = (0..8).map(|n| {
         let somebody = somebody.clone();
@@ -412,7 +386,7 @@ async fn many_answers_that_end_while_they_are_being_saved_all_end() {
     // They last a second, after which the text so far is saved; and there are few connections.
     let provider = ScriptedProvider::start(|_, _| steps(&words()[..50], Duration::from_millis(20))).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("DATABASE_POOL_SIZE", "2")
         .start()
         .await;
@@ -428,7 +402,7 @@ async fn many_answers_that_end_while_they_are_being_saved_all_end() {
 
 #[tokio::test]
 async fn a_server_without_descriptors_waits_for_better_times() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let pid = rustix::process::Pid::from_raw(cura.servers[0].program.pid().cast_signed()).unwrap();
     let few = rustix::process::Rlimit {
         current: Some(40),

@@ -11,13 +11,9 @@ async fn patch(client: &Client, body: Value) -> Reply {
         .await
 }
 
-async fn server() -> Cura {
-    Cura::builder().workers(0).start().await
-}
-
 #[tokio::test]
 async fn only_what_is_said_changes() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let changed = patch(
         &ann,
@@ -41,7 +37,7 @@ async fn only_what_is_said_changes() {
 
 #[tokio::test]
 async fn preferences_are_merged_and_bounded() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let merge = async |preferences: Value| patch(&ann, json!({ "preferences": preferences })).await;
     merge(json!({ "theme": "dark", "notifications": { "push": false }, "mine": { "a": 1 } })).await;
@@ -75,7 +71,7 @@ async fn preferences_are_merged_and_bounded() {
 
 #[tokio::test]
 async fn two_devices_that_change_preferences_at_once_both_succeed() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let changes = (0..20).map(|n| {
         let ann = ann.clone();
@@ -100,7 +96,7 @@ async fn two_devices_that_change_preferences_at_once_both_succeed() {
 
 #[tokio::test]
 async fn unknown_zones_languages_and_what_only_cura_sets_are_named_all_at_once() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let refused = patch(
         &ann,
@@ -139,7 +135,7 @@ async fn unknown_zones_languages_and_what_only_cura_sets_are_named_all_at_once()
 
 #[tokio::test]
 async fn last_seen_moves_once_a_minute() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let seen = async || ann.get("/users/me").await.body["last_seen"].clone();
     let first = seen().await;
@@ -155,7 +151,7 @@ async fn last_seen_moves_once_a_minute() {
 #[tokio::test]
 async fn usage_is_counted_by_day_and_model_and_outlives_what_it_was_counted_from() {
     let provider = ScriptedProvider::saying(&["Hello", " there"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let ann = cura.somebody().await;
     let mut conversation = Value::Null;
     for _ in 0..2 {

@@ -110,7 +110,7 @@ async fn two_of_dev_on_one_folder_need_a_redis_to_meet() {
 #[tokio::test]
 async fn a_second_signal_forces_the_end() {
     let provider = cura_tests::ScriptedProvider::start(|_, _| vec![cura_tests::Step::Hang]).await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::answering(&provider).await;
     cura.somebody().await.stream("Hi").await.until("start").await;
     cura.workers[0].signal("TERM");
     cura.workers[0].says("a second signal forces it").await;
@@ -260,7 +260,7 @@ async fn a_database_without_migrations_or_a_redis_that_is_away_is_named() {
 
 #[tokio::test]
 async fn a_taken_port_is_named() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let port = cura.servers[0].base.rsplit(':').next().unwrap().to_owned();
     let variables = [
         ("DATABASE_URL", cura.database.url()),

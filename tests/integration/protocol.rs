@@ -5,13 +5,9 @@ use cura_tests::problems::assert_problem;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-async fn server() -> Cura {
-    Cura::builder().workers(0).start().await
-}
-
 #[tokio::test]
 async fn wrong_addresses_and_methods_are_problems_too() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     for path in [
         "/nope",
@@ -36,7 +32,7 @@ async fn wrong_addresses_and_methods_are_problems_too() {
 
 #[tokio::test]
 async fn the_pages_of_the_document_say_which_methods_they_have() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     for path in ["/openapi.json", "/docs/", "/redoc"] {
         let reply = cura.client().post(path, &json!({})).await;
         assert_problem(&reply, 405, path);
@@ -46,7 +42,7 @@ async fn the_pages_of_the_document_say_which_methods_they_have() {
 
 #[tokio::test]
 async fn what_nobody_accepts_is_not_produced() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     for (path, accept) in [
         ("/conversations", "text/event-stream"),
@@ -62,7 +58,7 @@ async fn what_nobody_accepts_is_not_produced() {
 
 #[tokio::test]
 async fn several_accept_headers_are_one_list_and_an_empty_one_is_none() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let request = somebody.request(Method::GET, "/users/me");
     let both = request
@@ -87,7 +83,7 @@ async fn raw(cura: &Cura, bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn what_is_no_http_is_a_problem_too() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let many = (0..150).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
     let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(66_000));
     for (bytes, status) in [
@@ -121,7 +117,7 @@ async fn what_is_no_http_is_a_problem_too() {
 
 #[tokio::test]
 async fn a_callers_request_id_is_kept_when_it_is_sensible() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let send = async |id: &str| {
         let request = cura
             .client()

@@ -18,7 +18,7 @@ async fn send(client: &Client, headers: &[(&str, &str)], body: &Value) -> Reply 
 
 async fn quick() -> (Cura, ScriptedProvider) {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     (cura, provider)
 }
 
@@ -43,7 +43,7 @@ async fn sending_gives_the_finished_answer() {
 #[tokio::test]
 async fn who_does_not_want_to_wait_gets_202_and_an_address() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::from_millis(300)).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let sent = send(&somebody, &[("Prefer", "wait=0")], &json!({ "content": "Hi" })).await;
     assert_eq!(sent.status, 202);
@@ -140,7 +140,7 @@ async fn twenty_sends_at_once_with_one_key_are_one_message() {
 #[tokio::test]
 async fn a_second_message_while_an_answer_runs_is_a_conflict() {
     let provider = ScriptedProvider::saying(&["a", "b"], Duration::from_millis(400)).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let first = send(&somebody, &[("Prefer", "wait=0")], &json!({ "content": "Hi" })).await;
     let conversation = first.body["conversation_id"].clone();
@@ -203,7 +203,7 @@ async fn what_is_not_there_yet_is_refused_instead_of_ignored() {
 
 #[tokio::test]
 async fn a_key_that_cannot_be_read_is_refused_instead_of_ignored() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     let key = reqwest::header::HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
     let request = somebody
@@ -215,7 +215,7 @@ async fn a_key_that_cannot_be_read_is_refused_instead_of_ignored() {
 
 #[tokio::test]
 async fn a_message_whose_job_cannot_be_queued_is_not_stored() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
     // A job of a message of another time: the database was set back, and ids are given out anew.
     let old =
@@ -273,7 +273,7 @@ async fn whatever_else_a_client_says_belongs_to_its_key() {
 async fn a_running_answer_is_read_as_far_as_it_was_shown() {
     let provider =
         ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("as far as this")), Step::Hang]).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let seen = somebody.stream("Hi").await.until("chunk").await;
     let message = somebody

@@ -9,10 +9,6 @@ use serde_json::{Value, json};
 
 const PASSWORD: &str = "a long password";
 
-async fn server() -> Cura {
-    Cura::builder().workers(0).start().await
-}
-
 /// Signs in; gives the client and the refresh token.
 async fn sign_in(client: &Client, email: &str, device: &str) -> (Client, Value) {
     let login = json!({ "email": email, "password": PASSWORD, "device_name": device });
@@ -30,7 +26,7 @@ async fn refresh(client: &Client, token: &Value) -> cura_tests::Reply {
 
 #[tokio::test]
 async fn twenty_refreshes_at_once_are_one_branch() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let (_, token) = sign_in(&cura.client(), "ann@example.com", "phone").await;
     let client = cura.client();
@@ -60,7 +56,7 @@ async fn twenty_refreshes_at_once_are_one_branch() {
 
 #[tokio::test]
 async fn a_replaced_token_that_comes_back_late_ends_the_session() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let (ann, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
     assert_eq!(refresh(&ann, &first).await.status, 200);
@@ -74,7 +70,7 @@ async fn a_replaced_token_that_comes_back_late_ends_the_session() {
 
 #[tokio::test]
 async fn the_signed_in_places_are_listed_and_each_can_be_signed_out() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let (phone, _) = sign_in(&cura.client(), "ann@example.com", "phone").await;
     let (laptop, _) = sign_in(&cura.client(), "ann@example.com", "laptop").await;
@@ -104,7 +100,7 @@ async fn the_signed_in_places_are_listed_and_each_can_be_signed_out() {
 
 #[tokio::test]
 async fn signing_out_everywhere_leaves_nobody_signed_in() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let first = cura.client().register("ann@example.com").await;
     let (second, token) = sign_in(&cura.client(), "ann@example.com", "phone").await;
     let bob = cura.client().register("bob@example.com").await;
@@ -118,7 +114,7 @@ async fn signing_out_everywhere_leaves_nobody_signed_in() {
 
 #[tokio::test]
 async fn changing_the_password_ends_every_other_session() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let first = cura.client().register("ann@example.com").await;
     let (second, token) = sign_in(&cura.client(), "ann@example.com", "phone").await;
     let change = async |current: &str, new: &str| {
@@ -146,7 +142,7 @@ async fn changing_the_password_ends_every_other_session() {
 #[tokio::test]
 async fn a_ticket_opens_one_stream_of_its_session_once() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let ann = cura.somebody().await;
     let sent = ann.post("/chat/send", &json!({ "content": "Hi" })).await;
     let answer = &sent.body["assistant_message"]["id"];
@@ -176,7 +172,7 @@ async fn a_ticket_opens_one_stream_of_its_session_once() {
 
 #[tokio::test]
 async fn a_ticket_expires_and_dies_with_its_session() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let use_one = async |ticket: &Value| {
         let path = format!("/chat/messages/1/stream?ticket={}", ticket.as_str().unwrap());
@@ -221,7 +217,7 @@ async fn whoever_is_signed_out_sees_open_streams_end_at_once_on_every_server() {
 
 #[tokio::test]
 async fn a_suspended_account_is_shut_out_at_once_and_let_in_again_when_restored() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;
     let suspend = async |at: &'static str| {
         sqlx::query(at).execute(cura.database.pool()).await.unwrap();
@@ -248,7 +244,7 @@ async fn a_suspended_account_is_shut_out_at_once_and_let_in_again_when_restored(
 
 #[tokio::test]
 async fn streams_end_also_when_the_announcement_was_missed() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let mut stream = ann.stream("Hi").await;
     assert_eq!(stream.next().await.unwrap().name, "ack");
@@ -293,7 +289,7 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let cura = runtime.block_on(server());
+    let cura = runtime.block_on(Cura::without_workers());
     let client = cura.client();
     let moves = proptest::collection::vec(
         prop_oneof![6 => (0..4_usize).prop_map(Move::Present), 1 => Just(Move::Wait)],
@@ -371,7 +367,7 @@ async fn login_during(cura: &Cura, change: &'static str) -> cura_tests::Reply {
 
 #[tokio::test]
 async fn a_login_that_began_before_the_password_was_changed_does_not_outlive_it() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let reply = login_during(
         &cura,
@@ -383,7 +379,7 @@ async fn a_login_that_began_before_the_password_was_changed_does_not_outlive_it(
 
 #[tokio::test]
 async fn a_login_that_began_before_the_account_was_erased_or_suspended_does_not_outlive_it() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let reply = login_during(&cura, "UPDATE users SET suspended_at = now()").await;
     assert_eq!((reply.status.as_u16(), reply.code()), (403, "account_suspended"));
@@ -397,7 +393,7 @@ async fn a_login_that_began_before_the_account_was_erased_or_suspended_does_not_
 
 #[tokio::test]
 async fn a_stream_opened_while_the_session_ends_ends_too() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let conversation = ann.post("/conversations", &json!({})).await.body["id"].clone();
     // The stream is let in, and then has to wait for its conversation.
@@ -424,7 +420,7 @@ async fn a_stream_opened_while_the_session_ends_ends_too() {
 #[tokio::test]
 async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwhile() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.somebody().await;
     let address = cura.servers[0].base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -462,7 +458,7 @@ async fn whoever_resumes_with_a_token_learns_what_is_wrong_with_it() {
 
 #[tokio::test]
 async fn the_place_used_longest_ago_makes_room_for_the_hundred_and_first() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;
     let fill = "INSERT INTO sessions (user_id, current_token, created_at, last_used_at, expires_at)
                 SELECT 1, decode(md5(n::text), 'hex'), now(), now() - n * interval '1 minute', now() + interval '1 day'
@@ -483,7 +479,7 @@ async fn the_place_used_longest_ago_makes_room_for_the_hundred_and_first() {
 
 #[tokio::test]
 async fn a_password_is_the_same_on_every_system() {
-    let cura = server().await;
+    let cura = Cura::without_workers().await;
     let body = json!({ "email": "ann@example.com", "password": "sch\u{f6}nes wetter" });
     assert_eq!(cura.client().post("/auth/register", &body).await.status, 201);
     let body = json!({ "email": "ann@example.com", "password": "scho\u{308}nes wetter" });

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
 use cura_tests::provider::{Step, answer};
-use cura_tests::{Cura, Proxy, ScriptedProvider, TestDatabase, TestRedis, eventually};
+use cura_tests::{Cura, Proxy, ScriptedProvider, TestRedis, eventually};
 use reqwest::Method;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn words() -> Vec<Step> {
 #[tokio::test]
 async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let send = async || somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
     // Fill the pools.
@@ -40,10 +40,7 @@ async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
 #[tokio::test]
 async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
     let provider = ScriptedProvider::start(|_, _| words()).await;
-    let database = TestDatabase::create().await;
-    let wire = Proxy::to_postgres(&database).await;
-    let builder = Cura::builder().with("AI_MODEL_URL", provider.url());
-    let cura = builder.start_on(database, |database| wire.url(database)).await;
+    let (cura, wire) = Cura::builder().answering(&provider).start_behind_wire().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = stream.until("chunk").await;
@@ -101,7 +98,7 @@ async fn a_redis_that_says_nothing_is_left_and_found_again() {
     let redis = TestRedis::start();
     let wire = Proxy::to_port(redis.port()).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("REDIS_URL", format!("redis://127.0.0.1:{}", wire.port()))
         .start()
         .await;

@@ -92,7 +92,7 @@ async fn nonsense_is_answered_and_floods_and_heaps_are_closed() {
 async fn a_socket_spends_the_same_budget_as_everything_else() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("RATE_LIMIT_CHAT", "2")
         .start()
         .await;
@@ -188,11 +188,7 @@ async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_co
 #[tokio::test]
 async fn a_server_that_stops_says_so_and_the_other_one_goes_on() {
     let provider = ScriptedProvider::saying(&TOKENS, Duration::from_millis(300)).await;
-    let mut cura = Cura::builder()
-        .servers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let mut cura = Cura::builder().servers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let conversation = conversation(&somebody).await;
     let mut socket = Socket::of(&somebody, &conversation, None).await;
@@ -217,7 +213,7 @@ async fn a_server_that_stops_says_so_and_the_other_one_goes_on() {
 async fn a_reader_that_does_not_read_keeps_no_server_from_stopping() {
     let word = "word ".repeat(2000);
     let provider = ScriptedProvider::saying(&[word.as_str(); 60], Duration::ZERO).await;
-    let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let conversation = conversation(&somebody).await;
     let mut socket = Socket::of(&somebody, &conversation, None).await;

@@ -11,7 +11,7 @@ pub(crate) const TEXT: &str = "One two three four";
 
 pub(crate) async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
     let provider = ScriptedProvider::saying(&TOKENS, apart).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     (cura, provider)
 }
 
@@ -214,11 +214,7 @@ async fn an_answer_is_stopped_and_what_is_not_of_here_is_not() {
 #[tokio::test]
 async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::builder()
-        .servers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let cura = Cura::builder().servers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let conversation = conversation(&somebody).await;
     let there = somebody.at(&cura.servers[1].base);

@@ -111,7 +111,7 @@ fn probes() -> Vec<Probe> {
 #[tokio::test]
 async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
     let provider = ScriptedProvider::saying(&["Hello", " there"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let ann = cura.client().register("ann@example.com").await;
     let sent = ann.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let session = ann.get("/auth/sessions").await.body["items"][0]["id"].as_i64().unwrap();
@@ -158,7 +158,7 @@ async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
 
 #[tokio::test]
 async fn every_operation_that_names_something_is_probed() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let mut named = BTreeSet::new();
     for operation in operations(&cura).await {
         let schema = &operation.described["requestBody"]["content"];
@@ -178,7 +178,7 @@ async fn every_operation_that_names_something_is_probed() {
 
 #[tokio::test]
 async fn a_cursor_of_somebody_else_shows_only_ones_own() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;
     let bob = cura.client().register("bob@example.com").await;
     for _ in 0..3 {
@@ -210,7 +210,7 @@ async fn a_cursor_of_somebody_else_shows_only_ones_own() {
 
 #[tokio::test]
 async fn every_route_that_needs_a_token_says_so_before_anything_else() {
-    let cura = Cura::builder().workers(0).start().await;
+    let cura = Cura::without_workers().await;
     let mut closed = 0;
     for operation in operations(&cura).await {
         let path = operation.path("1");

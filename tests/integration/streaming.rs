@@ -13,7 +13,7 @@ const TEXT: &str = "Hello wörld 👋 and good night";
 
 async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
     let provider = ScriptedProvider::saying(&TOKENS, apart).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     (cura, provider)
 }
 
@@ -111,11 +111,7 @@ async fn after_in_the_query_is_for_clients_without_headers_and_the_header_wins()
 #[tokio::test]
 async fn two_readers_on_two_servers_see_the_same_answer() {
     let provider = ScriptedProvider::saying(&TOKENS, Duration::from_millis(20)).await;
-    let cura = Cura::builder()
-        .servers(2)
-        .with("AI_MODEL_URL", provider.url())
-        .start()
-        .await;
+    let cura = Cura::builder().servers(2).answering(&provider).start().await;
     let first = cura.somebody().await;
     let second = first.at(&cura.servers[1].base);
     let mut here = first.stream("Hi").await;
@@ -148,7 +144,7 @@ async fn a_reader_that_stalls_gets_everything_in_fewer_chunks() {
     let tokens: Vec<String> = (0..400).map(|n| format!("{n}-{} ", "x".repeat(2500))).collect();
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let provider = ScriptedProvider::saying(&tokens, Duration::from_millis(1)).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let answer = stream.next().await.unwrap().data["message_id"].as_i64().unwrap();
@@ -183,7 +179,7 @@ async fn what_the_provider_splits_inside_a_character_arrives_whole() {
         steps
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let seen = cura.somebody().await.stream("Hi").await.rest().await;
     assert_eq!(text_after("", &seen), "wörld 👋");
 }
@@ -196,7 +192,7 @@ async fn the_model_is_given_the_conversation_so_far() {
         steps
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let seen = somebody.stream("first").await.rest().await;
     let conversation = seen[0].data["conversation_id"].as_i64().unwrap();
@@ -228,7 +224,7 @@ async fn resuming_from_the_start_of_a_new_attempt_still_resets_what_it_rewrote()
     })
     .await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("AI_CONTINUATION", "off")
         .start()
         .await;
@@ -257,7 +253,7 @@ async fn an_answer_that_takes_long_to_begin_begins_once() {
         steps
     })
     .await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let seen = cura.somebody().await.stream("Hi").await.rest().await;
     assert_eq!(names(&seen), ["ack", "start", "chunk", "complete"]);
 }
@@ -265,7 +261,7 @@ async fn an_answer_that_takes_long_to_begin_begins_once() {
 #[tokio::test]
 async fn what_cannot_be_stored_does_not_spoil_an_answer() {
     let provider = ScriptedProvider::saying(&["Hel\u{0}lo", "\u{0}", " there"], Duration::ZERO).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let seen = cura.somebody().await.stream("Hi").await.rest().await;
     assert_eq!(seen.last().unwrap().name, "complete");
     assert_eq!(text_after("", &seen), "Hello there");

@@ -55,7 +55,7 @@ async fn first_tokens(client: &Client) -> Vec<Duration> {
 
 pub async fn first_token_across_processes() {
     let provider = provider(3, TOKEN_EVERY).await;
-    let cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
+    let cura = Cura::answering(&provider).await;
     let all = first_tokens(&cura.somebody().await).await;
     let measured = format!("{} (p99 {})", ms(at(&all, 50)), ms(at(&all, 99)));
     row(
@@ -95,7 +95,7 @@ pub async fn many_streams(streams: usize) {
     let count = 100;
     let provider = provider(count, TOKEN_EVERY).await;
     let mut builder = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info");
     builder = builder
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1100")

@@ -15,7 +15,7 @@ pub async fn mixed_calls() {
     const CALLS: u32 = 10_000;
     let provider = provider(1, TOKEN_EVERY).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
         .with("DATABASE_POOL_SIZE", "10")
         .start()

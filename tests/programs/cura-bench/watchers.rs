@@ -100,7 +100,7 @@ pub async fn idle(kind: Kind) {
 pub async fn latency(kind: Kind) {
     let provider = provider(TOKENS, TOKEN_EVERY).await;
     let cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "300")
         .with("DATABASE_POOL_SIZE", "10")
@@ -177,7 +177,7 @@ pub async fn reconnect(kind: Kind) {
     raise_file_limit();
     let provider = provider(20, Duration::from_millis(1)).await;
     let mut cura = Cura::builder()
-        .with("AI_MODEL_URL", provider.url())
+        .answering(&provider)
         .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
         .with("DATABASE_POOL_SIZE", "10")
         .start()
