@@ -6,7 +6,9 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-pub use self::events::{Event, Events, text_after};
+use crate::eventually;
+
+pub use self::events::{Event, Events, names, text_after};
 
 mod events;
 
@@ -114,6 +116,43 @@ impl Client {
     /// POST.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Says something in this conversation, or in a new one for null, and gives what is known when it is answered.
+    pub async fn say(&self, conversation: &Value, content: &str) -> Value {
+        let body = json!({ "conversation_id": conversation, "content": content });
+        let sent = self.post("/chat/send", &body).await;
+        assert_eq!(sent.status, 200, "{}", sent.body);
+        sent.body
+    }
+
+    /// Sends a message that is taken, and does not wait for its answer.
+    pub async fn send_without_waiting(&self, body: &Value) -> Reply {
+        let sent = self.try_send_without_waiting(body).await;
+        assert_eq!(sent.status, 202, "{}", sent.body);
+        sent
+    }
+
+    /// Sends a message that may be refused, and does not wait for its answer.
+    pub async fn try_send_without_waiting(&self, body: &Value) -> Reply {
+        let request = self.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
+        self.send(request.json(body)).await
+    }
+
+    /// The message of this id, once it is sent or has failed.
+    pub async fn until_final(&self, answer: &Value) -> Value {
+        let path = format!("/chat/messages/{answer}");
+        eventually("the answer is final", async || {
+            let message = self.get(&path).await.body;
+            assert!(message["status"].is_string(), "{message}");
+            (message["status"] != "sending").then_some(message)
+        })
+        .await
+    }
+
+    /// Stops an answer.
+    pub async fn cancel(&self, answer: &Value) -> Reply {
+        self.post(&format!("/chat/messages/{answer}/cancel"), &json!({})).await
     }
 
     /// Makes an account and signs in.

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::eventually;
+
 /// One thing the service does on a connection, in order.
 #[derive(Debug, Clone)]
 pub enum Step {
@@ -75,7 +77,7 @@ impl ScriptedProvider {
     }
 
     /// Always the same answer: these tokens, this far apart.
-    pub async fn saying(tokens: &[&str], apart: Duration) -> Self {
+    pub async fn saying(tokens: &[impl AsRef<str>], apart: Duration) -> Self {
         let steps = answer(tokens, apart);
         Self::start(move |_, _| steps.clone()).await
     }
@@ -90,6 +92,22 @@ impl ScriptedProvider {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until it was asked so many times.
+    pub async fn until_asked(&self, times: usize) {
+        eventually(&format!("the provider is asked {times} times"), async || {
+            (self.asked().len() == times).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until nobody holds a connection to it.
+    pub async fn until_left_alone(&self) {
+        eventually("the provider is left alone", async || {
+            (self.open_connections() == 0).then_some(())
+        })
+        .await;
+    }
+
     /// How many connections are open.
     pub fn open_connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
@@ -102,11 +120,16 @@ pub fn now() -> Duration {
     BEGUN.elapsed()
 }
 
+/// So many different words, each with its space.
+pub fn words(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("word{n} ")).collect()
+}
+
 /// The steps of a good answer.
-pub fn answer(tokens: &[&str], apart: Duration) -> Vec<Step> {
+pub fn answer(tokens: &[impl AsRef<str>], apart: Duration) -> Vec<Step> {
     let mut steps = vec![Step::Head];
     for token in tokens {
-        steps.push(Step::Write(chunk(token)));
+        steps.push(Step::Write(chunk(token.as_ref())));
         steps.push(Step::Pause(apart));
     }
     steps.extend(finish(tokens.len()));

@@ -108,6 +108,26 @@ impl Events {
         panic!("the stream ended without {name}: {seen:?}");
     }
 
+    /// The next `count` events.
+    pub async fn take(&mut self, count: usize) -> Vec<Event> {
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            let next = self.next().await;
+            seen.push(next.unwrap_or_else(|| panic!("the stream ended after {seen:?}")));
+        }
+        seen
+    }
+
+    /// Events up to and including the one that completes this text, which nothing was seen of before.
+    pub async fn until_text(&mut self, text: &str) -> Vec<Event> {
+        let mut seen = Vec::new();
+        while text_after("", &seen) != text {
+            let next = self.next().await;
+            seen.push(next.unwrap_or_else(|| panic!("the stream ended before {text:?}: {seen:?}")));
+        }
+        seen
+    }
+
     /// Every event to the end of the stream.
     pub async fn rest(&mut self) -> Vec<Event> {
         let mut seen = Vec::new();
@@ -116,6 +136,11 @@ impl Events {
         }
         seen
     }
+}
+
+/// What these events are called.
+pub fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.name.as_str()).collect()
 }
 
 /// The text a reader has after these events, having `text` before; checks that no byte is missing or repeated.

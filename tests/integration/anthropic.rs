@@ -9,7 +9,7 @@ use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, Prompt};
 use cura_tests::asking::{KEY, anthropic, ask, going_on, prompt};
 use cura_tests::provider::anthropic::{answer, begin, delta, error, event, finish};
 use cura_tests::provider::{Asked, refusal};
-use cura_tests::{ScriptedProvider, Step, eventually};
+use cura_tests::{ScriptedProvider, Step};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -345,10 +345,7 @@ async fn a_dropped_stream_closes_the_connection() {
     pieces.next().await.unwrap().unwrap();
     assert_eq!(provider.open_connections(), 1);
     drop(pieces);
-    eventually("the provider is hung up on", async || {
-        (provider.open_connections() == 0).then_some(())
-    })
-    .await;
+    provider.until_left_alone().await;
 }
 
 #[tokio::test]

@@ -109,10 +109,7 @@ async fn a_huge_body_without_a_length_is_cut_off() {
 async fn texts_have_their_limits_and_emojis_count_once() {
     let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
-    let send = async |content: Value| {
-        let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
-        somebody.send(request.json(&json!({ "content": content }))).await
-    };
+    let send = async |content: Value| somebody.try_send_without_waiting(&json!({ "content": content })).await;
     assert_eq!(send(json!("👋".repeat(10_000))).await.status, 202);
     for bad in [
         json!("👋".repeat(10_001)),

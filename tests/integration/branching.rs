@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_tests::provider::{Step, answer, chunk, finish};
-use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
+use cura_tests::{Cura, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -22,33 +22,12 @@ fn told(provider: &ScriptedProvider, number: usize) -> Vec<String> {
         .collect()
 }
 
-async fn say(client: &Client, conversation: &Value, content: &str) -> Value {
-    let body = json!({ "conversation_id": conversation, "content": content });
-    let sent = client.post("/chat/send", &body).await;
-    assert_eq!(sent.status, 200, "{}", sent.body);
-    sent.body
-}
-
-async fn without_waiting(client: &Client, path: &str, body: &Value) -> Reply {
-    let request = client.request(Method::POST, path).header("Prefer", "wait=0");
-    client.send(request.json(body)).await
-}
-
-async fn until_final(client: &Client, answer: &Value) -> Value {
-    let path = format!("/chat/messages/{answer}");
-    eventually("the answer is final", async || {
-        let message = client.get(&path).await.body;
-        (message["status"] != "sending").then_some(message)
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_from_the_new_one() {
     let provider = counting(Duration::ZERO).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let first = say(&somebody, &Value::Null, "first").await;
+    let first = somebody.say(&Value::Null, "first").await;
     let path = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);
     let anew = somebody.post(&path, &json!({})).await;
     assert_eq!(anew.status, 200, "{}", anew.body);
@@ -59,7 +38,7 @@ async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_f
         first["assistant_message"]["parent_id"]
     );
     assert_eq!(told(&provider, 1), ["first"], "the old answer is not told");
-    say(&somebody, &first["conversation_id"], "second").await;
+    somebody.say(&first["conversation_id"], "second").await;
     assert_eq!(told(&provider, 2), ["first", "answer 1", "second"]);
     let path = format!("/conversations/{}", first["conversation_id"]);
     assert_eq!(somebody.get(&path).await.body["message_count"], 5);
@@ -79,8 +58,8 @@ async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
     let provider = counting(Duration::ZERO).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let first = say(&somebody, &Value::Null, "first").await;
-    let second = say(&somebody, &first["conversation_id"], "second").await;
+    let first = somebody.say(&Value::Null, "first").await;
+    let second = somebody.say(&first["conversation_id"], "second").await;
     let path = format!("/chat/messages/{}/edit", second["user_message"]["id"]);
     let edited = somebody.post(&path, &json!({ "content": "other" })).await;
     assert_eq!(edited.status, 200, "{}", edited.body);
@@ -102,7 +81,7 @@ async fn anew_is_once_too() {
     let provider = counting(Duration::ZERO).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let first = say(&somebody, &Value::Null, "first").await;
+    let first = somebody.say(&Value::Null, "first").await;
     let (question, answer) = (&first["user_message"]["id"], &first["assistant_message"]["id"]);
     for (path, body, other) in [
         (format!("/chat/messages/{answer}/regenerate"), json!({}), None),
@@ -139,7 +118,7 @@ async fn only_ones_own_words_can_be_said_anew_and_only_answers_given_anew() {
     let provider = counting(Duration::ZERO).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let first = say(&somebody, &Value::Null, "first").await;
+    let first = somebody.say(&Value::Null, "first").await;
     let (question, answer) = (&first["user_message"]["id"], &first["assistant_message"]["id"]);
     for (path, body) in [
         (format!("/chat/messages/{answer}/edit"), json!({ "content": "x" })),
@@ -167,9 +146,7 @@ async fn while_an_answer_is_written_anew_is_a_conflict_that_names_it() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("so")), Step::Hang]).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let sent = without_waiting(&somebody, "/chat/send", &json!({ "content": "Hi" }))
-        .await
-        .body;
+    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await.body;
     let (question, answer) = (&sent["user_message"]["id"], &sent["assistant_message"]["id"]);
     for (path, body) in [
         (format!("/chat/messages/{answer}/regenerate"), json!({})),
@@ -204,7 +181,7 @@ async fn who_interrupts_is_told_what_was_said_until_then() {
     let sent = somebody.post("/chat/send", &body).await;
     assert_eq!(sent.status, 200, "{}", sent.body);
     assert_eq!(sent.body["assistant_message"]["content"], "part 1");
-    let first = until_final(&somebody, &ack["message_id"]).await;
+    let first = somebody.until_final(&ack["message_id"]).await;
     assert_eq!(first["metadata"]["finish_reason"], "cancelled");
     assert_eq!(told(&provider, 1), ["one", "part 0", "two"]);
     cura.check_invariants().await;
@@ -215,18 +192,15 @@ async fn who_queues_is_answered_in_order() {
     let provider = counting(Duration::from_millis(50)).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
-        .await
-        .body;
+    let first = somebody.send_without_waiting(&json!({ "content": "0" })).await.body;
     let mut answers = vec![first["assistant_message"]["id"].clone()];
     for n in 1..6 {
         let body = json!({ "conversation_id": first["conversation_id"], "content": n.to_string(), "on_busy": "queue" });
-        let sent = without_waiting(&somebody, "/chat/send", &body).await;
-        assert_eq!(sent.status, 202, "{}", sent.body);
+        let sent = somebody.send_without_waiting(&body).await;
         answers.push(sent.body["assistant_message"]["id"].clone());
     }
     for (n, answer) in answers.iter().enumerate() {
-        assert_eq!(until_final(&somebody, answer).await["content"], format!("answer {n}"));
+        assert_eq!(somebody.until_final(answer).await["content"], format!("answer {n}"));
     }
     let expected: Vec<String> = (0..6)
         .flat_map(|n| [n.to_string(), format!("answer {n}")])
@@ -246,25 +220,21 @@ async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails()
     .await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
-        .await
-        .body;
+    let first = somebody.send_without_waiting(&json!({ "content": "0" })).await.body;
     let queue = async |content: &str| {
         let body = json!({ "conversation_id": first["conversation_id"], "content": content, "on_busy": "queue" });
-        without_waiting(&somebody, "/chat/send", &body).await.body["assistant_message"]["id"].clone()
+        somebody.send_without_waiting(&body).await.body["assistant_message"]["id"].clone()
     };
     let (second, third) = (queue("1").await, queue("2").await);
     let fourth = queue("3").await;
     let cancel = async |answer: &Value| {
-        let stopped = somebody
-            .post(&format!("/chat/messages/{answer}/cancel"), &json!({}))
-            .await;
+        let stopped = somebody.cancel(answer).await;
         assert_eq!(stopped.status, 200, "{}", stopped.body);
     };
     cancel(&third).await;
     cancel(&first["assistant_message"]["id"]).await;
-    assert_eq!(until_final(&somebody, &second).await["status"], "error");
-    assert_eq!(until_final(&somebody, &fourth).await["content"], "at last");
+    assert_eq!(somebody.until_final(&second).await["status"], "error");
+    assert_eq!(somebody.until_final(&fourth).await["content"], "at last");
     assert_eq!(told(&provider, 2), ["0\n\n1\n\n2\n\n3"], "what failed is never told");
     cura.check_invariants().await;
 }
@@ -273,14 +243,12 @@ async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails()
 async fn a_queue_has_an_end() {
     let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
-    let first = without_waiting(&somebody, "/chat/send", &json!({ "content": "0" }))
-        .await
-        .body;
+    let first = somebody.send_without_waiting(&json!({ "content": "0" })).await.body;
     let body = json!({ "conversation_id": first["conversation_id"], "content": "more", "on_busy": "queue" });
     for _ in 1..20 {
-        assert_eq!(without_waiting(&somebody, "/chat/send", &body).await.status, 202);
+        somebody.send_without_waiting(&body).await;
     }
-    let refused = without_waiting(&somebody, "/chat/send", &body).await;
+    let refused = somebody.try_send_without_waiting(&body).await;
     assert_eq!(
         (refused.status.as_u16(), refused.code()),
         (409, "generation_in_progress")

@@ -5,22 +5,13 @@ use std::time::Duration;
 use cura_domain::MessageId;
 use cura_store::answers::{self, Taken};
 use cura_tests::provider::{Step, answer, chunk, event};
-use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
-use reqwest::Method;
+use cura_tests::{Client, Cura, ScriptedProvider, eventually};
 use serde_json::{Value, json};
 
-async fn without_waiting(client: &Client, content: &str) -> Reply {
-    let request = client.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
-    client.send(request.json(&json!({ "content": content }))).await
-}
-
-async fn until_final(client: &Client, answer: &Value) -> Value {
-    let path = format!("/chat/messages/{answer}");
-    eventually("the answer is final", async || {
-        let message = client.get(&path).await.body;
-        (message["status"] != "sending").then_some(message)
-    })
-    .await
+/// Asks, and gives the id of the answer, which is not waited for.
+async fn ask(client: &Client, content: &str) -> Value {
+    let sent = client.send_without_waiting(&json!({ "content": content })).await;
+    sent.body["assistant_message"]["id"].clone()
 }
 
 /// Says something and goes on only when the test says so.
@@ -137,7 +128,8 @@ async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
         .await;
     let somebody = cura.somebody().await;
     let there = somebody.at(&cura.servers[1].base);
-    let sends = (0..20).map(|n| without_waiting(if n % 2 == 0 { &somebody } else { &there }, "Hi"));
+    let hi = json!({ "content": "Hi" });
+    let sends = (0..20).map(|n| [&somebody, &there][n % 2].try_send_without_waiting(&hi));
     let replies = futures_util::future::join_all(sends).await;
     let taken = replies.iter().filter(|reply| reply.status == 202).count();
     assert_eq!(taken, 1, "the first reserves what is left");
@@ -147,7 +139,7 @@ async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
             .all(|reply| reply.status == 202 || reply.code() == "quota_exceeded")
     );
     let first = replies.iter().find(|reply| reply.status == 202).unwrap();
-    until_final(&somebody, &first.body["assistant_message"]["id"]).await;
+    somebody.until_final(&first.body["assistant_message"]["id"]).await;
     let again = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
     assert_eq!(again.status, 200, "what it did not use is there again: {}", again.body);
     cura.check_invariants().await;
@@ -169,14 +161,11 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let ack = stream.until("chunk").await[0].data.clone();
-    let stopped = somebody
-        .post(&format!("/chat/messages/{}/cancel", ack["message_id"]), &json!({}))
-        .await
-        .body;
+    let stopped = somebody.cancel(&ack["message_id"]).await.body;
     assert_eq!(stopped["metadata"]["usage"]["output_tokens"], 60, "four bytes a token");
     let (first, _) = used(&somebody).await;
     assert_eq!(first, stopped["metadata"]["usage"]["total_tokens"].as_i64().unwrap());
-    let sent = without_waiting(&somebody, "Ho").await;
+    let again = ask(&somebody, "Ho").await;
     eventually("its text is saved", async || {
         let saved = "SELECT count(*) FROM messages WHERE status = 'sending' AND content <> ''";
         (cura.database.count(saved).await == 1).then_some(())
@@ -184,7 +173,7 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
     .await;
     cura.workers[0].kill();
     cura.add_worker().await;
-    let done = until_final(&somebody, &sent.body["assistant_message"]["id"]).await;
+    let done = somebody.until_final(&again).await;
     assert_eq!(done["content"], "ok");
     let lost = "SELECT output_tokens FROM answer_attempts WHERE outcome = 'lost'";
     assert_eq!(cura.database.count(lost).await, 60);
@@ -209,25 +198,20 @@ async fn of_one_person_only_so_many_are_written_at_a_time_and_the_rest_wait() {
     let somebody = cura.somebody().await;
     let mut answers = Vec::new();
     for n in 0..5 {
-        answers.push(without_waiting(&somebody, &n.to_string()).await.body["assistant_message"]["id"].clone());
+        answers.push(ask(&somebody, &n.to_string()).await);
         if n < 2 {
             eventually("it is written", async || (provider.asked().len() > n).then_some(())).await;
         }
     }
     let other = cura.client().register("other@example.com").await;
-    without_waiting(&other, "mine").await;
-    eventually("somebody else's is written", async || {
-        (provider.asked().len() == 3).then_some(())
-    })
-    .await;
+    ask(&other, "mine").await;
+    provider.until_asked(3).await;
     release.store(true, std::sync::atomic::Ordering::SeqCst);
     for answer in &answers[..2] {
-        somebody
-            .post(&format!("/chat/messages/{answer}/cancel"), &json!({}))
-            .await;
+        somebody.cancel(answer).await;
     }
     for answer in &answers[2..] {
-        assert_eq!(until_final(&somebody, answer).await["content"], "ok");
+        assert_eq!(somebody.until_final(answer).await["content"], "ok");
     }
 }
 
@@ -237,8 +221,8 @@ async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
     let somebody = cura.somebody().await;
     let mut waiting = Vec::new();
     for n in 0..4 {
-        let asked = without_waiting(&somebody, &n.to_string()).await;
-        waiting.push(MessageId(asked.body["assistant_message"]["id"].as_i64().unwrap()));
+        let answer = ask(&somebody, &n.to_string()).await;
+        waiting.push(MessageId(answer.as_i64().unwrap()));
     }
     let pool = cura.database.pool();
     let now = chrono::DateTime::from(std::time::SystemTime::now());
@@ -273,13 +257,10 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
         cura.client().register("ann@example.com").await,
         cura.client().register("bob@example.com").await,
     );
-    let busy = without_waiting(&ann, "busy").await.body["assistant_message"]["id"].clone();
-    eventually("the worker is busy", async || {
-        (provider.asked().len() == 1).then_some(())
-    })
-    .await;
+    let busy = ask(&ann, "busy").await;
+    provider.until_asked(1).await;
     for n in 0..5 {
-        without_waiting(&ann, &format!("ann {n}")).await;
+        ask(&ann, &format!("ann {n}")).await;
     }
     let mut bobs = bob.stream("bob").await;
     let seen = bobs.until("queued").await;
@@ -289,7 +270,7 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
         "before all that Ann has heaped up"
     );
     release.store(true, std::sync::atomic::Ordering::SeqCst);
-    ann.post(&format!("/chat/messages/{busy}/cancel"), &json!({})).await;
+    ann.cancel(&busy).await;
     bobs.until("complete").await;
     let order: Vec<String> = provider
         .asked()

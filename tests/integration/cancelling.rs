@@ -4,15 +4,8 @@ use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
 use cura_tests::provider::{Step, chunk};
-use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
-use reqwest::Method;
-use serde_json::{Value, json};
-
-async fn cancel(client: &Client, answer: &Value) -> Reply {
-    client
-        .post(&format!("/chat/messages/{answer}/cancel"), &json!({}))
-        .await
-}
+use cura_tests::{Cura, ScriptedProvider};
+use serde_json::json;
 
 /// A provider that says three words and then nothing until it is let go.
 async fn stalling() -> ScriptedProvider {
@@ -25,39 +18,26 @@ async fn stalling() -> ScriptedProvider {
     .await
 }
 
-async fn without_waiting(client: &Client, body: &Value) -> Reply {
-    let request = client.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
-    let reply = client.send(request.json(body)).await;
-    assert_eq!(reply.status, 202, "{}", reply.body);
-    reply
-}
-
 #[tokio::test]
 async fn a_running_answer_stops_within_a_second_and_keeps_what_was_streamed() {
     let provider = stalling().await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = stream.until("start").await;
+    let seen = stream.until_text("One two three").await;
     let answer = seen[0].data["message_id"].clone();
-    while text_after("", &seen) != "One two three" {
-        seen.push(stream.next().await.unwrap());
-    }
     let begun = Instant::now();
-    let stopped = cancel(&somebody, &answer).await;
+    let stopped = somebody.cancel(&answer).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!(stopped.status, 200, "{}", stopped.body);
     assert_eq!(stopped.body["status"], "sent");
     assert_eq!(stopped.body["content"], "One two three");
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
     assert_eq!(stopped.body["metadata"]["usage"]["estimated"], true);
-    eventually("the provider's connection is closed", async || {
-        (provider.open_connections() == 0).then_some(())
-    })
-    .await;
+    provider.until_left_alone().await;
     let end = stream.rest().await.pop().unwrap();
     assert_eq!((end.name.as_str(), &end.data["message"]), ("complete", &stopped.body));
-    let again = cancel(&somebody, &answer).await;
+    let again = somebody.cancel(&answer).await;
     assert_eq!((again.status.as_u16(), &again.body), (200, &stopped.body));
     cura.check_invariants().await;
 }
@@ -67,21 +47,18 @@ async fn a_queued_answer_that_is_stopped_never_reaches_the_provider() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
     let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
     let somebody = cura.somebody().await;
-    let sent = without_waiting(&somebody, &json!({ "content": "Hi" })).await;
+    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
     let mut stream = somebody
         .resume(sent.body["assistant_message"]["id"].as_i64().unwrap(), None)
         .await;
-    let stopped = cancel(&somebody, &sent.body["assistant_message"]["id"]).await;
+    let stopped = somebody.cancel(&sent.body["assistant_message"]["id"]).await;
     assert_eq!((stopped.status.as_u16(), &stopped.body["content"]), (200, &json!("")));
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
     assert_eq!(stream.rest().await.last().unwrap().name, "complete");
-    let other = without_waiting(&somebody, &json!({ "content": "Ho" })).await;
+    let other = somebody.send_without_waiting(&json!({ "content": "Ho" })).await;
     cura.add_worker().await;
-    let path = other.header("location").unwrap().to_owned();
-    eventually("the other one is answered", async || {
-        (somebody.get(&path).await.body["status"] == "sent").then_some(())
-    })
-    .await;
+    let answered = somebody.until_final(&other.body["assistant_message"]["id"]).await;
+    assert_eq!(answered["status"], "sent");
     assert_eq!(provider.asked().len(), 1);
     let message = provider.asked()[0].body["messages"]
         .as_array()
@@ -98,19 +75,13 @@ async fn an_answer_the_provider_has_not_begun_stops_too() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let sent = without_waiting(&somebody, &json!({ "content": "Hi" })).await;
-    eventually("the provider is asked", async || {
-        (provider.asked().len() == 1).then_some(())
-    })
-    .await;
+    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
+    provider.until_asked(1).await;
     let begun = Instant::now();
-    let stopped = cancel(&somebody, &sent.body["assistant_message"]["id"]).await;
+    let stopped = somebody.cancel(&sent.body["assistant_message"]["id"]).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
-    eventually("the provider's connection is closed", async || {
-        (provider.open_connections() == 0).then_some(())
-    })
-    .await;
+    provider.until_left_alone().await;
     cura.check_invariants().await;
 }
 
@@ -120,14 +91,11 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = stream.until("start").await;
+    let mut seen = stream.until_text("One two three").await;
     let answer = seen[0].data["message_id"].clone();
-    while text_after("", &seen) != "One two three" {
-        seen.push(stream.next().await.unwrap());
-    }
     cura.workers[0].signal("STOP");
     let begun = Instant::now();
-    let stopped = cancel(&somebody, &answer).await;
+    let stopped = somebody.cancel(&answer).await;
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     assert_eq!(stopped.status, 200);
     assert_eq!(stopped.body["content"], "One two three");
@@ -150,7 +118,7 @@ async fn twenty_that_stop_at_once_are_told_the_same() {
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let answer = stream.until("chunk").await[0].data["message_id"].clone();
-    let replies = futures_util::future::join_all((0..20).map(|_| cancel(&somebody, &answer))).await;
+    let replies = futures_util::future::join_all((0..20).map(|_| somebody.cancel(&answer))).await;
     for reply in &replies {
         assert_eq!((reply.status.as_u16(), &reply.body), (200, &replies[0].body));
     }
@@ -168,11 +136,11 @@ async fn only_answers_of_ones_own_can_be_stopped() {
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
-    let question = cancel(&somebody, &sent["user_message"]["id"]).await;
+    let question = somebody.cancel(&sent["user_message"]["id"]).await;
     assert_eq!((question.status.as_u16(), question.code()), (404, "message_not_found"));
-    let done = cancel(&somebody, &sent["assistant_message"]["id"]).await;
+    let done = somebody.cancel(&sent["assistant_message"]["id"]).await;
     assert_eq!((done.status.as_u16(), &done.body), (200, &sent["assistant_message"]));
     let other = cura.client().register("other@example.com").await;
-    let theirs = cancel(&other, &sent["assistant_message"]["id"]).await;
+    let theirs = other.cancel(&sent["assistant_message"]["id"]).await;
     assert_eq!((theirs.status.as_u16(), theirs.code()), (404, "message_not_found"));
 }

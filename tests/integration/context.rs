@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_tests::provider::{answer, refusal};
-use cura_tests::{Client, Cura, Program, ScriptedProvider, eventually};
+use cura_tests::{Cura, Program, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -19,13 +19,6 @@ fn told(provider: &ScriptedProvider, number: usize) -> Vec<(String, String)> {
             (text("role"), text("content"))
         })
         .collect()
-}
-
-async fn say(client: &Client, conversation: &Value, content: &str) -> Value {
-    let body = json!({ "conversation_id": conversation, "content": content });
-    let sent = client.post("/chat/send", &body).await;
-    assert_eq!(sent.status, 200, "{}", sent.body);
-    sent.body
 }
 
 /// A file with this in it, which goes with the test.
@@ -48,7 +41,7 @@ async fn the_model_is_told_who_it_is_and_with_whom_it_speaks() {
     let profile = json!({ "name": "Ann", "language": "de-AT", "timezone": "Europe/Vienna" });
     let request = somebody.request(Method::PATCH, "/users/me").json(&profile);
     assert_eq!(somebody.send(request).await.status, 200);
-    say(&somebody, &Value::Null, "Hi").await;
+    somebody.say(&Value::Null, "Hi").await;
     let told = told(&provider, 0);
     let (role, system) = &told[0];
     assert_eq!(role, "system");
@@ -73,11 +66,11 @@ async fn another_conversation_and_what_failed_are_never_told() {
     .await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    say(&somebody, &Value::Null, "elsewhere").await;
-    let failed = say(&somebody, &Value::Null, "first").await;
+    somebody.say(&Value::Null, "elsewhere").await;
+    let failed = somebody.say(&Value::Null, "first").await;
     assert_eq!(failed["assistant_message"]["status"], "error");
     assert!(!failed.to_string().contains("a secret of the provider"));
-    say(&somebody, &failed["conversation_id"], "second").await;
+    somebody.say(&failed["conversation_id"], "second").await;
     let last = told(&provider, 2);
     assert_eq!(last.len(), 2);
     assert_eq!(
@@ -103,20 +96,17 @@ async fn a_past_that_grows_long_is_put_in_short_instead_of_cut() {
         .start()
         .await;
     let somebody = cura.somebody().await;
-    let first = say(
-        &somebody,
-        &Value::Null,
-        &format!("turn 0 {}", "I cannot sleep. ".repeat(30)),
-    )
-    .await;
+    let first = somebody
+        .say(&Value::Null, &format!("turn 0 {}", "I cannot sleep. ".repeat(30)))
+        .await;
     let summaries = "SELECT count(*) FROM summaries";
     for turn in 1..12 {
-        say(
-            &somebody,
-            &first["conversation_id"],
-            &format!("turn {turn} {}", "I cannot sleep. ".repeat(30)),
-        )
-        .await;
+        somebody
+            .say(
+                &first["conversation_id"],
+                &format!("turn {turn} {}", "I cannot sleep. ".repeat(30)),
+            )
+            .await;
         if cura
             .database
             .count("SELECT count(*) FROM apalis.jobs WHERE job_type = 'summarize-conversation'")
@@ -131,7 +121,7 @@ async fn a_past_that_grows_long_is_put_in_short_instead_of_cut() {
     })
     .await;
     let asked = provider.asked().len();
-    say(&somebody, &first["conversation_id"], "and now?").await;
+    somebody.say(&first["conversation_id"], "and now?").await;
     let last = told(&provider, asked);
     assert!(last[0].1.ends_with(summary), "{}", last[0].1);
     let everything = last.iter().map(|(_, content)| content.as_str()).collect::<String>();
@@ -159,11 +149,13 @@ async fn a_prompt_that_is_too_long_for_the_model_is_halved_once() {
     let somebody = cura.somebody().await;
     let mut conversation = Value::Null;
     for turn in 0..4 {
-        let sent = say(&somebody, &conversation, &format!("{turn} {}", "word ".repeat(600))).await;
+        let sent = somebody
+            .say(&conversation, &format!("{turn} {}", "word ".repeat(600)))
+            .await;
         assert_eq!(sent["assistant_message"]["content"], "ok", "turn {turn}");
         conversation = sent["conversation_id"].clone();
     }
-    let hopeless = say(&somebody, &conversation, &"word ".repeat(1900)).await;
+    let hopeless = somebody.say(&conversation, &"word ".repeat(1900)).await;
     assert_eq!(hopeless["assistant_message"]["status"], "error");
     assert_eq!(hopeless["assistant_message"]["metadata"]["error"], "context_too_long");
 }
@@ -187,9 +179,9 @@ async fn the_model_finds_a_title_and_never_replaces_a_persons() {
     let title = async |conversation: &Value| {
         somebody.get(&format!("/conversations/{conversation}")).await.body["title"].clone()
     };
-    let first = say(&somebody, &Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
+    let first = somebody.say(&Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
     assert_eq!(title(&first).await, "I cannot sleep at all", "a cut until then");
-    let mine = say(&somebody, &Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
+    let mine = somebody.say(&Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
     let request = somebody.request(Method::PATCH, &format!("/conversations/{mine}"));
     somebody.send(request.json(&json!({ "title": "My nights" }))).await;
     eventually("the model has found a title", async || {

@@ -173,9 +173,8 @@ async fn a_title_somebody_chose_stays_and_a_missing_one_is_cut_from_the_first_me
     let ann = cura.somebody().await;
     let title_after = async |created: Value| {
         let id = ann.post("/conversations", &created).await.body["id"].clone();
-        let request = ann.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
-        ann.send(request.json(&json!({ "conversation_id": id, "content": "I cannot sleep" })))
-            .await;
+        let said = json!({ "conversation_id": id, "content": "I cannot sleep" });
+        ann.send_without_waiting(&said).await;
         ann.get(&format!("/conversations/{id}")).await.body["title"].clone()
     };
     assert_eq!(title_after(json!({})).await, "I cannot sleep");
@@ -240,10 +239,7 @@ async fn deleting_stops_the_answer_that_is_being_written() {
     let path = format!("/conversations/{}", seen[0].data["conversation_id"]);
     assert_eq!(ann.send(ann.request(Method::DELETE, &path)).await.status, 204);
     assert_eq!(stream.rest().await.pop().unwrap().name, "error");
-    eventually("the provider is left alone", async || {
-        (provider.open_connections() == 0).then_some(())
-    })
-    .await;
+    provider.until_left_alone().await;
 }
 
 #[tokio::test]
@@ -252,14 +248,11 @@ async fn deleting_does_not_wait_for_a_provider_that_has_said_nothing_yet() {
     let cura = Cura::answering(&provider).await;
     let ann = cura.somebody().await;
     let seen = ann.stream("Hi").await.until("start").await;
-    eventually("it is asked", async || (provider.asked().len() == 1).then_some(())).await;
+    provider.until_asked(1).await;
     let path = format!("/conversations/{}", seen[0].data["conversation_id"]);
     assert_eq!(ann.send(ann.request(Method::DELETE, &path)).await.status, 204);
     // Sooner than the minute its first byte may take.
-    eventually("the provider is left alone", async || {
-        (provider.open_connections() == 0).then_some(())
-    })
-    .await;
+    provider.until_left_alone().await;
 }
 
 #[tokio::test]

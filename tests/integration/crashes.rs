@@ -3,41 +3,21 @@
 
 use std::time::{Duration, Instant};
 
-use cura_tests::client::{Events, text_after};
-use cura_tests::provider::{Step, answer, chunk, finish};
-use cura_tests::{Client, Cura, Event, ScriptedProvider, eventually};
+use cura_tests::client::{names, text_after};
+use cura_tests::provider::{Step, answer, chunk, finish, words};
+use cura_tests::{Client, Cura, Event, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-fn words(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("word{n} ")).collect()
-}
-
-/// A provider that always says the same, and knows nothing of going on with an answer: asked to, it begins again.
-async fn slow(words: &[String], apart: Duration) -> ScriptedProvider {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    ScriptedProvider::saying(&words, apart).await
-}
-
-async fn read_until(stream: &mut Events, seen: &mut Vec<Event>, count: usize) {
-    while seen.len() < count {
-        seen.push(stream.next().await.expect("more"));
-    }
-}
-
-fn names(events: &[Event]) -> Vec<&str> {
-    events.iter().map(|event| event.name.as_str()).collect()
-}
 
 #[tokio::test]
 async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
     let words = words(60);
-    let provider = slow(&words, Duration::from_millis(20)).await;
+    // It knows nothing of going on with an answer: asked to, it begins again.
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(20)).await;
     let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = Vec::new();
-    read_until(&mut stream, &mut seen, 20).await;
+    let mut seen = stream.take(20).await;
     cura.add_worker().await;
     cura.workers[0].kill();
     let killed = Instant::now();
@@ -61,7 +41,7 @@ async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
 #[tokio::test]
 async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
     let words = words(150);
-    let provider = slow(&words, Duration::from_millis(40)).await;
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(40)).await;
     let mut cura = Cura::builder()
         .answering(&provider)
         .with("SHUTDOWN_GRACE_SECONDS", "2")
@@ -69,8 +49,7 @@ async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
         .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = Vec::new();
-    read_until(&mut stream, &mut seen, 10).await;
+    let mut seen = stream.take(10).await;
     cura.add_worker().await;
     cura.workers[0].signal("TERM");
     assert_eq!(cura.workers[0].ended().await, Some(0));
@@ -94,12 +73,11 @@ async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
 #[tokio::test]
 async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
     let words = words(80);
-    let provider = slow(&words, Duration::from_millis(30)).await;
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(30)).await;
     let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = Vec::new();
-    read_until(&mut stream, &mut seen, 20).await;
+    let mut seen = stream.take(20).await;
     cura.workers[0].signal("STOP");
     cura.add_worker().await;
     seen.extend(stream.until("start").await);
@@ -168,8 +146,7 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
 async fn an_answer_that_lost_its_job_is_closed() {
     let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
-    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
-    let sent = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
     for lost in [
         "DELETE FROM apalis.jobs WHERE job_type = 'generate-answer'",
         "UPDATE messages SET updated_at = now() - interval '1 hour'",
@@ -178,11 +155,8 @@ async fn an_answer_that_lost_its_job_is_closed() {
     }
     let mut cura = cura;
     cura.add_worker().await;
-    let path = sent.header("location").unwrap().to_owned();
-    eventually("it is closed", async || {
-        (somebody.get(&path).await.body["status"] == "error").then_some(())
-    })
-    .await;
+    let closed = somebody.until_final(&sent.body["assistant_message"]["id"]).await;
+    assert_eq!(closed["status"], "error");
     cura.check_invariants().await;
 }
 

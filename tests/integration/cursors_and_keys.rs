@@ -19,11 +19,8 @@ async fn a_cursor_nobody_was_given_is_refused() {
 async fn a_bad_cursor_is_refused_before_the_stream_opens() {
     let cura = Cura::without_workers().await;
     let somebody = cura.somebody().await;
-    let sent = somebody
-        .request(Method::POST, "/chat/send")
-        .header("Prefer", "wait=0")
-        .json(&json!({ "content": "Hi" }));
-    let answer = somebody.send(sent).await.body["assistant_message"]["id"].clone();
+    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await.body;
+    let answer = &sent["assistant_message"]["id"];
     for bad in ["x", "1.-1", "1.2.3", "99999999999.0"] {
         let path = format!("/chat/messages/{answer}/stream?after={bad}");
         assert_problem(&somebody.get(&path).await, 400, bad);

@@ -152,9 +152,7 @@ async fn truth_of(cura: &Cura, user: i64) -> View {
 async fn through_a_deploy_and_a_lost_redis_every_device_shows_the_same() {
     #[expect(clippy::disallowed_methods, reason = "`make chaos` says how many")]
     let devices: usize = std::env::var("CURA_DEVICES").map_or(20, |devices| devices.parse().unwrap());
-    let words: Vec<String> = (0..40).map(|n| format!("word{n} ")).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let provider = ScriptedProvider::saying(&words, Duration::from_millis(15)).await;
+    let provider = ScriptedProvider::saying(&cura_tests::provider::words(40), Duration::from_millis(15)).await;
     let mut cura = Cura::builder().servers(2).workers(2).answering(&provider).start().await;
     let servers: Servers = Arc::new(Mutex::new(
         cura.servers.iter().map(|server| server.base.clone()).collect(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cura_domain::UserId;
 use cura_store::personal_data::{Export, IMPERSONAL_TABLES, TABLES};
-use cura_tests::provider::{Step, chunk};
+use cura_tests::provider::{Step, chunk, words};
 use cura_tests::{Client, Cura, Reply, ScriptedProvider, TestDatabase, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -163,10 +163,7 @@ async fn erasing_stops_what_is_running_and_ends_what_is_open() {
     assert_eq!(erase(&ann, PASSWORD).await.status, 204);
     let last = stream.rest().await.pop().unwrap();
     assert_eq!(last.name, "session_ended");
-    eventually("the provider is left alone", async || {
-        (provider.open_connections() == 0).then_some(())
-    })
-    .await;
+    provider.until_left_alone().await;
     eventually("the user is gone", async || {
         (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
     })
@@ -317,14 +314,7 @@ async fn texts(cura: &Cura) -> Vec<String> {
 
 #[tokio::test]
 async fn no_word_stays_in_redis_when_somebody_is_erased_in_the_middle_of_answers() {
-    let provider = ScriptedProvider::start(|_, _| {
-        let words: Vec<String> = (0..500).map(|n| format!("word{n} ")).collect();
-        cura_tests::provider::answer(
-            &words.iter().map(String::as_str).collect::<Vec<_>>(),
-            Duration::from_millis(10),
-        )
-    })
-    .await;
+    let provider = ScriptedProvider::saying(&words(500), Duration::from_millis(10)).await;
     let cura = Cura::builder().workers(2).answering(&provider).start().await;
     let ann = cura.client().register("ann@example.com").await;
     let mut streams = Vec::new();

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use cura_tests::client::names;
 use cura_tests::provider::{Step, answer, chunk};
-use cura_tests::{Client, Cura, Event, ScriptedProvider, View, eventually};
+use cura_tests::{Cura, ScriptedProvider, View};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -13,17 +14,6 @@ async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
     let provider = ScriptedProvider::saying(&TOKENS, apart).await;
     let cura = Cura::answering(&provider).await;
     (cura, provider)
-}
-
-fn names(events: &[Event]) -> Vec<&str> {
-    events.iter().map(|event| event.name.as_str()).collect()
-}
-
-async fn without_waiting(client: &Client, body: &Value) -> Value {
-    let request = client.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
-    let sent = client.send(request.json(body)).await;
-    assert_eq!(sent.status, 202, "{}", sent.body);
-    sent.body
 }
 
 #[tokio::test]
@@ -59,18 +49,15 @@ async fn a_phone_that_slept_sends_one_cursor_and_is_right() {
     let somebody = cura.somebody().await;
     let mut stream = somebody.watch(None).await;
     let mut view = View::default();
-    let sent = without_waiting(&somebody, &json!({ "content": "first" })).await;
+    let sent = somebody.send_without_waiting(&json!({ "content": "first" })).await.body;
     for event in stream.until("chunk").await {
         view.apply(&event.data);
     }
     let cursor = stream.cursor.clone().unwrap();
     // Asleep, in the middle of a word: an answer ends, another one comes and goes, things are renamed and deleted.
     drop(stream);
-    let path = format!("/chat/messages/{}", sent["assistant_message"]["id"]);
-    eventually("it is answered", async || {
-        (somebody.get(&path).await.body["status"] == "sent").then_some(())
-    })
-    .await;
+    let answered = somebody.until_final(&sent["assistant_message"]["id"]).await;
+    assert_eq!(answered["status"], "sent");
     somebody
         .post(
             "/chat/send",
@@ -176,7 +163,7 @@ async fn a_cursor_that_names_somebody_elses_answer_shows_nothing_of_it() {
     .await;
     let cura = Cura::answering(&provider).await;
     let ann = cura.client().register("ann@example.com").await;
-    let sent = without_waiting(&ann, &json!({ "content": "Hi" })).await;
+    let sent = ann.send_without_waiting(&json!({ "content": "Hi" })).await.body;
     let bob = cura.client().register("bob@example.com").await;
     let cursor = format!("0_{}-0.0", sent["assistant_message"]["id"]);
     let mut stream = bob.watch(Some(&cursor)).await;
@@ -318,7 +305,7 @@ async fn an_answer_whose_conversation_is_deleted_is_told_to_be_gone() {
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.watch(None).await;
-    let sent = without_waiting(&somebody, &json!({ "content": "Hi" })).await;
+    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await.body;
     stream.until("chunk").await;
     let delete = somebody.request(Method::DELETE, &format!("/conversations/{}", sent["conversation_id"]));
     assert_eq!(somebody.send(delete).await.status, 204);

@@ -171,20 +171,14 @@ async fn giving_up_closes_the_connection_to_whoever_is_asked() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Hang]).await;
     let gave_up = tokio::time::timeout(Duration::from_millis(200), ai.ask(prompt())).await;
     assert!(gave_up.is_err());
-    eventually("the first is hung up on", async || {
-        (first.open_connections() == 0).then_some(())
-    })
-    .await;
+    first.until_left_alone().await;
     assert!(fallback.asked().is_empty());
     let (first, _fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Hang]).await;
     let mut pieces = ai.ask(prompt()).await.unwrap().pieces;
     pieces.next().await.unwrap().unwrap();
     assert_eq!(first.open_connections(), 1);
     drop(pieces);
-    eventually("the first is hung up on", async || {
-        (first.open_connections() == 0).then_some(())
-    })
-    .await;
+    first.until_left_alone().await;
 }
 
 #[tokio::test]

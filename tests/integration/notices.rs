@@ -54,9 +54,8 @@ async fn it_comes_when_nobody_can_answer_and_not_when_there_is_no_danger() {
     let mut stream = somebody.stream("I want to kill myself").await;
     assert_eq!(stream.next().await.unwrap().name, "ack");
     assert_eq!(stream.next().await.unwrap().name, "notice");
-    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
     let sent = somebody
-        .send(request.json(&json!({ "content": "I slept badly" })))
+        .send_without_waiting(&json!({ "content": "I slept badly" }))
         .await;
     assert_eq!(sent.body["assistant_message"]["metadata"]["notice"], Value::Null);
 }
@@ -75,9 +74,8 @@ async fn an_operator_replaces_the_rules_and_a_wrong_file_stops_the_start() {
         .start()
         .await;
     let somebody = cura.somebody().await;
-    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
     let sent = somebody
-        .send(request.json(&json!({ "content": "I will sink my boat" })))
+        .send_without_waiting(&json!({ "content": "I will sink my boat" }))
         .await;
     assert!(
         sent.body["assistant_message"]["metadata"]["notice"].is_object(),
@@ -129,12 +127,11 @@ async fn coming_back_before_the_answer_has_begun_does_not_repeat_it() {
     assert_eq!(again.name, "notice", "for whoever has not seen it");
     let mut watching = somebody.watch(None).await;
     let noticed = watching.until("notice").await.pop().unwrap();
-    let cancel = format!("/chat/messages/{answer}/cancel");
     let (mut stream, mut watching) = (
         somebody.resume(answer, Some(&notice.id)).await,
         somebody.watch(Some(&noticed.id)).await,
     );
-    somebody.post(&cancel, &json!({})).await;
+    somebody.cancel(&ack.data["message_id"]).await;
     assert_eq!(stream.next().await.unwrap().name, "complete");
     let rest = watching.until("complete").await;
     assert!(rest.iter().all(|event| event.name != "notice"));

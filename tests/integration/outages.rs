@@ -3,19 +3,10 @@
 use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
-use cura_tests::provider::{Step, answer, chunk, finish, refusal};
+use cura_tests::provider::{Step, chunk, finish, refusal, words};
 use cura_tests::{Cura, Program, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::json;
-
-/// A hundred different words.
-fn words() -> Vec<String> {
-    (0..100).map(|n| format!("word{n} ")).collect()
-}
-
-fn steps(words: &[String], apart: Duration) -> Vec<Step> {
-    answer(&words.iter().map(String::as_str).collect::<Vec<_>>(), apart)
-}
 
 #[tokio::test]
 async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_starts() {
@@ -50,17 +41,13 @@ async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_st
 
 #[tokio::test]
 async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
-    let words = words();
+    let words = words(100);
     let text = words.concat();
-    let script = words.clone();
-    let provider = ScriptedProvider::start(move |_, _| steps(&script, Duration::from_millis(20))).await;
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(20)).await;
     let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = Vec::new();
-    while seen.len() < 30 {
-        seen.push(stream.next().await.unwrap());
-    }
+    let mut seen = stream.take(30).await;
     cura.add_worker().await;
     cura.workers[0].kill();
     let killed = Instant::now();
@@ -87,16 +74,13 @@ async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
 
 #[tokio::test]
 async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
-    let words = words();
+    let words = words(100);
     let text = words.concat();
-    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(10))).await;
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(10)).await;
     let mut cura = Cura::builder().servers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = Vec::new();
-    while seen.len() < 30 {
-        seen.push(stream.next().await.unwrap());
-    }
+    let mut seen = stream.take(30).await;
     cura.servers[0].program.kill();
     seen.extend(stream.rest().await);
     let (answer, cursor) = (
@@ -111,9 +95,9 @@ async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
 
 #[tokio::test]
 async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_on() {
-    let words = words();
+    let words = words(100);
     let text = words.concat();
-    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(10))).await;
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(10)).await;
     let mut cura = Cura::builder().servers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
@@ -137,9 +121,9 @@ async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_
 
 #[tokio::test]
 async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
-    let words = words();
+    let words = words(100);
     let text = words.concat();
-    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(20)).await;
     let mut cura = Cura::builder()
         .answering(&provider)
         .with("SHUTDOWN_GRACE_SECONDS", "0")
@@ -147,10 +131,7 @@ async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
         .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = Vec::new();
-    while seen.len() < 20 {
-        seen.push(stream.next().await.unwrap());
-    }
+    let mut seen = stream.take(20).await;
     cura.add_worker().await;
     cura.workers[0].signal("TERM");
     assert_eq!(cura.workers[0].ended().await, Some(0));
@@ -161,16 +142,13 @@ async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
 
 #[tokio::test]
 async fn redis_killed_in_the_middle_costs_no_word() {
-    let words = words();
+    let words = words(100);
     let text = words.concat();
-    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(20)).await;
     let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = Vec::new();
-    while seen.len() < 20 {
-        seen.push(stream.next().await.unwrap());
-    }
+    let mut seen = stream.take(20).await;
     cura.redis.kill();
     assert_eq!(somebody.get("/health").await.body["status"], "degraded");
     cura.redis.restart();
@@ -333,20 +311,15 @@ async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_reco
 
 #[tokio::test]
 async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
-    let words = words();
+    let words = words(100);
     let text = words.concat();
-    let provider = ScriptedProvider::start(move |_, _| steps(&words, Duration::from_millis(20))).await;
+    let provider = ScriptedProvider::saying(&words, Duration::from_millis(20)).await;
     let (cura, wire) = Cura::builder().answering(&provider).start_behind_wire().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = Vec::new();
-    while seen.len() < 20 {
-        seen.push(stream.next().await.unwrap());
-    }
+    let mut seen = stream.take(20).await;
     wire.cut();
-    while seen.len() < 60 {
-        seen.push(stream.next().await.unwrap());
-    }
+    seen.extend(stream.take(40).await);
     wire.restore();
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), text);
@@ -356,7 +329,7 @@ async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
 
 #[tokio::test]
 async fn answers_survive_workers_that_are_killed_one_after_the_other() {
-    let provider = ScriptedProvider::start(|_, _| steps(&words(), Duration::from_millis(8))).await;
+    let provider = ScriptedProvider::saying(&words(100), Duration::from_millis(8)).await;
     let mut cura = Cura::builder().workers(2).answering(&provider).start().await;
     let somebody = cura.somebody().await;
     let streams = (0..8).map(|n| {
@@ -376,7 +349,7 @@ async fn answers_survive_workers_that_are_killed_one_after_the_other() {
         cura.add_worker().await;
     }
     for seen in all.await {
-        assert_eq!(text_after("", &seen), words().concat());
+        assert_eq!(text_after("", &seen), words(100).concat());
         assert_eq!(seen.iter().filter(|event| event.name == "complete").count(), 1);
     }
 }
@@ -384,7 +357,7 @@ async fn answers_survive_workers_that_are_killed_one_after_the_other() {
 #[tokio::test]
 async fn many_answers_that_end_while_they_are_being_saved_all_end() {
     // They last a second, after which the text so far is saved; and there are few connections.
-    let provider = ScriptedProvider::start(|_, _| steps(&words()[..50], Duration::from_millis(20))).await;
+    let provider = ScriptedProvider::saying(&words(50), Duration::from_millis(20)).await;
     let cura = Cura::builder()
         .answering(&provider)
         .with("DATABASE_POOL_SIZE", "2")

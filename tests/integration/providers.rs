@@ -7,7 +7,7 @@ use cura_providers::Secret;
 use cura_providers::ai::{Ai, AiError, OpenAiConfig};
 use cura_tests::asking::{self, Heard, KEY, openai as config, prompt};
 use cura_tests::provider::{Asked, answer, chunk, event, refusal};
-use cura_tests::{ScriptedProvider, Step, eventually};
+use cura_tests::{ScriptedProvider, Step};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -350,10 +350,7 @@ async fn a_dropped_stream_closes_the_connection() {
     stream.next().await.unwrap().unwrap();
     assert_eq!(provider.open_connections(), 1);
     drop(stream);
-    eventually("the provider is hung up on", async || {
-        (provider.open_connections() == 0).then_some(())
-    })
-    .await;
+    provider.until_left_alone().await;
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ async fn a_second_message_while_an_answer_runs_is_a_conflict() {
     let provider = ScriptedProvider::saying(&["a", "b"], Duration::from_millis(400)).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
-    let first = send(&somebody, &[("Prefer", "wait=0")], &json!({ "content": "Hi" })).await;
+    let first = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
     let conversation = first.body["conversation_id"].clone();
     let second = send(
         &somebody,

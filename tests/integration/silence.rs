@@ -3,18 +3,9 @@
 use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
-use cura_tests::provider::{Step, answer};
+use cura_tests::provider::words;
 use cura_tests::{Cura, Proxy, ScriptedProvider, TestRedis, eventually};
-use reqwest::Method;
 use serde_json::json;
-
-fn words() -> Vec<Step> {
-    let words: Vec<String> = (0..400).map(|n| format!("word{n} ")).collect();
-    answer(
-        &words.iter().map(String::as_str).collect::<Vec<_>>(),
-        Duration::from_millis(20),
-    )
-}
 
 #[tokio::test]
 async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
@@ -39,7 +30,7 @@ async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
 
 #[tokio::test]
 async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
-    let provider = ScriptedProvider::start(|_, _| words()).await;
+    let provider = ScriptedProvider::saying(&words(400), Duration::from_millis(20)).await;
     let (cura, wire) = Cura::builder().answering(&provider).start_behind_wire().await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
@@ -83,8 +74,7 @@ async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
     let last = seen.last().unwrap();
     assert_eq!(last.name, "complete");
     assert_eq!(last.data["message"]["content"], text_after("", &seen));
-    let request = somebody.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
-    let sent = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
     let path = sent.header("location").unwrap().to_owned();
     eventually("the worker works again", async || {
         (somebody.get(&path).await.body["metadata"]["attempts"].as_i64() >= Some(1)).then_some(())
@@ -94,7 +84,7 @@ async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
 
 #[tokio::test]
 async fn a_redis_that_says_nothing_is_left_and_found_again() {
-    let provider = ScriptedProvider::start(|_, _| words()).await;
+    let provider = ScriptedProvider::saying(&words(400), Duration::from_millis(20)).await;
     let redis = TestRedis::start();
     let wire = Proxy::to_port(redis.port()).await;
     let cura = Cura::builder()

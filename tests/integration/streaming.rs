@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use cura_tests::client::text_after;
+use cura_tests::client::{names, text_after};
 use cura_tests::provider::{Step, answer, chunk, finish};
-use cura_tests::{Cura, Event, ScriptedProvider, eventually};
+use cura_tests::{Cura, Event, ScriptedProvider};
 use reqwest::Method;
 use serde_json::json;
 
@@ -15,10 +15,6 @@ async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
     let provider = ScriptedProvider::saying(&TOKENS, apart).await;
     let cura = Cura::answering(&provider).await;
     (cura, provider)
-}
-
-fn names(events: &[Event]) -> Vec<&str> {
-    events.iter().map(|event| event.name.as_str()).collect()
 }
 
 fn answer_of(events: &[Event]) -> i64 {
@@ -128,32 +124,22 @@ async fn closing_the_connection_does_not_stop_the_answer() {
     let (cura, _provider) = cura(Duration::from_millis(30)).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let answer = stream.next().await.unwrap().data["message_id"].as_i64().unwrap();
+    let answer = stream.next().await.unwrap().data["message_id"].clone();
     drop(stream);
-    let path = format!("/chat/messages/{answer}");
-    let done = eventually("the answer is sent", async || {
-        let message = somebody.get(&path).await.body;
-        (message["status"] == "sent").then_some(message)
-    })
-    .await;
-    assert_eq!(done["content"], TEXT);
+    let done = somebody.until_final(&answer).await;
+    assert_eq!((&done["status"], &done["content"]), (&json!("sent"), &json!(TEXT)));
 }
 
 #[tokio::test]
 async fn a_reader_that_stalls_gets_everything_in_fewer_chunks() {
     let tokens: Vec<String> = (0..400).map(|n| format!("{n}-{} ", "x".repeat(2500))).collect();
-    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let provider = ScriptedProvider::saying(&tokens, Duration::from_millis(1)).await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let answer = stream.next().await.unwrap().data["message_id"].as_i64().unwrap();
+    let answer = stream.next().await.unwrap().data["message_id"].clone();
     // Read nothing until the answer is done: what does not fit into the sockets has to wait somewhere.
-    let path = format!("/chat/messages/{answer}");
-    eventually("the answer is sent", async || {
-        (somebody.get(&path).await.body["status"] == "sent").then_some(())
-    })
-    .await;
+    assert_eq!(somebody.until_final(&answer).await["status"], "sent");
     let seen = stream.rest().await;
     assert_eq!(text_after("", &seen), tokens.concat());
     let chunks = seen.iter().filter(|event| event.name == "chunk").count();
