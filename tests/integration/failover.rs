@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cura_domain::message::FinishReason;
 use cura_providers::ai::{Ai, Continuation, DemoConfig, OpenAiConfig};
 use cura_tests::asking::{anthropic, ask, going_on, openai, prompt};
 use cura_tests::provider::anthropic::answer as anthropic_answer;
@@ -212,6 +213,16 @@ async fn who_cannot_go_on_is_passed_over() {
     assert_eq!(ask(&ai, going_on("I say: ")).await.by.unwrap().0, "anthropic");
     assert!(first.asked().is_empty());
     assert!(!off(&first.url()).can_continue());
+}
+
+#[tokio::test]
+async fn the_demo_voice_says_that_it_is_one() {
+    let heard = ask(&Ai::demo(), prompt()).await;
+    let text = heard.text;
+    assert!(text.contains("demo") && text.contains("AI_MODEL_URL"), "{text}");
+    assert_eq!(heard.end.unwrap().0, FinishReason::Stop);
+    assert_eq!(Ai::demo().provider(), "demo");
+    Ai::demo().probe().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,262 @@
+//! One suite for every dialect of AI services: whatever they call it on the wire, Cura hears the same.
+
+use std::time::{Duration, Instant};
+
+use cura_providers::Secret;
+use cura_providers::ai::{Ai, AiError};
+use cura_tests::asking::{KEY, ask, prompt};
+use cura_tests::provider::{Asked, refusal};
+use cura_tests::{ScriptedProvider, Step, redis};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::{anthropic, openai};
+
+/// What a service calls things.
+pub(crate) struct Dialect {
+    /// A voice that asks the service at this address, with this key if it needs one.
+    pub(crate) voice: fn(&str, Option<Secret>) -> Result<Ai, AiError>,
+    /// The settings of a voice whose key is [`KEY`], as a log would show them.
+    pub(crate) settings: fn() -> String,
+    /// A good answer of these texts.
+    pub(crate) answer: fn(&[&str]) -> Vec<Step>,
+    /// What comes before the first text.
+    pub(crate) begin: fn() -> Vec<Step>,
+    /// A piece of text.
+    pub(crate) piece: fn(&str) -> String,
+    /// What keeps a connection open and is no answer.
+    pub(crate) ping: fn() -> String,
+    /// Errors within an answer, and the code of each.
+    pub(crate) errors: fn() -> Vec<(String, &'static str)>,
+    /// What nobody can make sense of.
+    pub(crate) junk: &'static [&'static str],
+    /// The beginning of an event that has no end.
+    pub(crate) endless: &'static str,
+    /// Refusals, and what each means.
+    pub(crate) refusals: fn() -> Vec<Refusal>,
+}
+
+/// A refusal on the wire, and what it means.
+pub(crate) struct Refusal {
+    status: &'static str,
+    body: Value,
+    code: &'static str,
+    retryable: bool,
+    after: Option<u64>,
+}
+
+impl Refusal {
+    /// There is no use in coming back.
+    pub(crate) fn lasting(status: &'static str, body: Value, code: &'static str) -> Self {
+        Self {
+            status,
+            body,
+            code,
+            retryable: false,
+            after: None,
+        }
+    }
+
+    /// It passes, after so many seconds if the service says when.
+    pub(crate) fn passing(status: &'static str, after: Option<u64>, body: Value, code: &'static str) -> Self {
+        Self {
+            status,
+            body,
+            code,
+            retryable: true,
+            after,
+        }
+    }
+}
+
+/// Makes a test of each case for each dialect.
+macro_rules! both {
+    ($($case:ident),+ $(,)?) => {
+        mod in_openais {
+            $(#[tokio::test] async fn $case() { super::$case(super::openai::DIALECT).await; })+
+        }
+        mod in_anthropics {
+            $(#[tokio::test] async fn $case() { super::$case(super::anthropic::DIALECT).await; })+
+        }
+    };
+}
+
+both!(
+    refusals_say_whether_to_come_back_and_when,
+    a_redirect_is_not_followed,
+    an_error_within_an_answer_keeps_its_text,
+    a_body_that_ends_too_early_is_a_failure_and_keeps_its_text,
+    who_is_not_there_or_goes_without_a_word_may_be_asked_again,
+    what_is_no_answer_is_a_protocol_error,
+    an_event_of_ten_megabytes_does_not_fill_the_memory,
+    who_hangs_is_given_up_in_time,
+    a_dropped_stream_closes_the_connection,
+    a_gateway_that_holds_the_key_is_sent_none,
+    the_key_is_never_shown,
+);
+
+impl Dialect {
+    async fn scripted(&self, steps: Vec<Step>) -> (ScriptedProvider, Ai) {
+        let provider = ScriptedProvider::start(move |_, _: &Asked| steps.clone()).await;
+        let ai = (self.voice)(&provider.url(), Some(Secret::from(KEY))).unwrap();
+        (provider, ai)
+    }
+
+    /// The text until a failure, and the failure.
+    async fn fails(&self, steps: Vec<Step>) -> (String, AiError) {
+        let (_provider, ai) = self.scripted(steps).await;
+        let heard = ask(&ai, prompt()).await;
+        let error = heard.end.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(KEY));
+        (heard.text, error)
+    }
+
+    /// The beginning of an answer, "I am ", and then `more`.
+    fn after_words(&self, more: Vec<Step>) -> Vec<Step> {
+        let mut steps = (self.begin)();
+        steps.push(Step::Write((self.piece)("I am ")));
+        steps.extend(more);
+        steps
+    }
+}
+
+async fn refusals_say_whether_to_come_back_and_when(dialect: Dialect) {
+    for told in (dialect.refusals)() {
+        let headers = told.after.map(|seconds| format!("Retry-After: {seconds}\r\n"));
+        let steps = refusal(told.status, &headers.unwrap_or_default(), &told.body);
+        let (_, error) = dialect.fails(steps).await;
+        let what = format!("{} {}", told.status, told.body);
+        assert_eq!((error.code(), error.retryable()), (told.code, told.retryable), "{what}");
+        assert_eq!(error.retry_after(), told.after.map(Duration::from_secs), "{what}");
+        assert!(error.before_first_byte(), "{what}");
+    }
+}
+
+async fn a_redirect_is_not_followed(dialect: Dialect) {
+    let (elsewhere, _) = dialect.scripted((dialect.answer)(&["x"])).await;
+    for status in ["302 Found", "307 Temporary Redirect"] {
+        let location = format!("Location: {}/v1/messages\r\n", elsewhere.url());
+        let (_, error) = dialect.fails(refusal(status, &location, &json!({}))).await;
+        assert_eq!(
+            (error.code(), error.retryable(), error.retry_after()),
+            ("provider_misconfigured", false, None),
+            "{status}"
+        );
+        assert!(elsewhere.asked().is_empty(), "the key went elsewhere");
+    }
+}
+
+async fn an_error_within_an_answer_keeps_its_text(dialect: Dialect) {
+    for (event, code) in (dialect.errors)() {
+        let steps = dialect.after_words(vec![Step::Write(event.clone()), Step::End]);
+        let (text, error) = dialect.fails(steps).await;
+        assert_eq!((text.as_str(), error.code()), ("I am ", code), "{event}");
+    }
+}
+
+async fn a_body_that_ends_too_early_is_a_failure_and_keeps_its_text(dialect: Dialect) {
+    for end in [
+        vec![Step::Cut],
+        vec![Step::End],
+        vec![Step::Raw(b"ff\r\nhalf a chunk".to_vec()), Step::Cut],
+    ] {
+        let (text, error) = dialect.fails(dialect.after_words(end.clone())).await;
+        assert_eq!(
+            (text.as_str(), error.code(), error.retryable()),
+            ("I am ", "provider_unavailable", true),
+            "{end:?}"
+        );
+    }
+}
+
+async fn who_is_not_there_or_goes_without_a_word_may_be_asked_again(dialect: Dialect) {
+    let (_, error) = dialect.fails(vec![Step::Cut]).await;
+    assert_eq!(
+        (error.code(), error.retryable(), error.before_first_byte()),
+        ("provider_unavailable", true, true)
+    );
+    let nobody = format!("http://127.0.0.1:{}", redis::free_port());
+    let gone = (dialect.voice)(&nobody, None).unwrap();
+    let error = ask(&gone, prompt()).await.end.unwrap_err();
+    assert_eq!(
+        (error.code(), error.before_first_byte()),
+        ("provider_unavailable", true)
+    );
+    gone.probe().await.unwrap_err();
+}
+
+async fn what_is_no_answer_is_a_protocol_error(dialect: Dialect) {
+    for junk in dialect.junk {
+        let rubbish = vec![Step::Write((*junk).to_owned()), Step::End];
+        let at_once = [(dialect.begin)(), rubbish.clone()].concat();
+        for (steps, text) in [(at_once, ""), (dialect.after_words(rubbish), "I am ")] {
+            let (heard, error) = dialect.fails(steps).await;
+            assert_eq!((&*heard, error.code()), (text, "provider_protocol"), "{junk}");
+        }
+    }
+    let page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>no</html>".to_vec();
+    assert_eq!(dialect.fails(vec![Step::Raw(page)]).await.1.code(), "provider_protocol");
+}
+
+async fn an_event_of_ten_megabytes_does_not_fill_the_memory(dialect: Dialect) {
+    let mut more = vec![Step::Write(dialect.endless.to_owned())];
+    more.extend((0..640).map(|_| Step::Write("x".repeat(16 * 1024))));
+    more.push(Step::Hang);
+    let (text, error) = dialect.fails(dialect.after_words(more)).await;
+    assert_eq!((text.as_str(), error.code()), ("I am ", "provider_protocol"));
+}
+
+async fn who_hangs_is_given_up_in_time(dialect: Dialect) {
+    let mut pings = Vec::new();
+    for _ in 0..30 {
+        pings.push(Step::Write((dialect.ping)()));
+        pings.push(Step::Pause(Duration::from_millis(100)));
+    }
+    pings.push(Step::Hang);
+    for (steps, text) in [
+        (vec![Step::Hang], ""),
+        (vec![Step::Head, Step::Hang], ""),
+        (dialect.after_words(vec![Step::Hang]), "I am "),
+        (dialect.after_words(pings), "I am "),
+    ] {
+        let begun = Instant::now();
+        let (heard, error) = dialect.fails(steps).await;
+        assert_eq!(
+            (&*heard, error.code(), error.retryable()),
+            (text, "provider_timeout", true)
+        );
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+}
+
+async fn a_dropped_stream_closes_the_connection(dialect: Dialect) {
+    let more = (0..10_000).flat_map(|_| {
+        [
+            Step::Write((dialect.piece)("still ")),
+            Step::Pause(Duration::from_millis(2)),
+        ]
+    });
+    let (provider, ai) = dialect.scripted(dialect.after_words(more.collect())).await;
+    let mut pieces = ai.ask(prompt()).await.unwrap().pieces;
+    pieces.next().await.unwrap().unwrap();
+    assert_eq!(provider.open_connections(), 1);
+    drop(pieces);
+    provider.until_left_alone().await;
+}
+
+async fn a_gateway_that_holds_the_key_is_sent_none(dialect: Dialect) {
+    let (provider, _) = dialect.scripted((dialect.answer)(&["x"])).await;
+    let ai = (dialect.voice)(&provider.url(), None).unwrap();
+    ask(&ai, prompt()).await.end.unwrap();
+    let head = provider.asked()[0].head.to_ascii_lowercase();
+    assert!(!head.contains("authorization") && !head.contains("x-api-key"), "{head}");
+    ai.probe().await.unwrap();
+}
+
+async fn the_key_is_never_shown(dialect: Dialect) {
+    let voice = |key: &str| (dialect.voice)("http://127.0.0.1:1", Some(Secret::from(key)));
+    let ai = voice(KEY).unwrap();
+    assert!(!format!("{} {ai:?}", (dialect.settings)()).contains(KEY));
+    let error = voice("sk\nbroken").unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("broken"));
+}

@@ -1,0 +1,190 @@
+//! OpenAI's dialect, as it is really spoken.
+
+use std::time::Duration;
+
+use cura_domain::message::{FinishReason, Usage};
+use cura_providers::ai::{Ai, AiError, OpenAiConfig};
+use cura_tests::asking::{self, Heard, KEY, openai as config, prompt};
+use cura_tests::provider::{Asked, answer, chunk, event};
+use cura_tests::{ScriptedProvider, Step};
+use serde_json::json;
+
+use crate::dialects::{Dialect, Refusal};
+
+/// What OpenAI, and those who speak like it, call things; see dialects.rs for what is true of all.
+pub(crate) const DIALECT: Dialect = Dialect {
+    voice: |url, api_key| Ai::openai(OpenAiConfig { api_key, ..config(url) }),
+    settings: || format!("{:?}", config("http://127.0.0.1:1")),
+    answer: |texts| answer(texts, Duration::ZERO),
+    begin: || vec![Step::Head],
+    piece: chunk,
+    ping: || ": still thinking\n\n".to_owned(),
+    errors: || {
+        let overloaded = json!({ "error": { "message": "overloaded", "type": "rate_limit_error" } });
+        vec![(event(&overloaded), "provider_rate_limited")]
+    },
+    junk: &["data: not json\n\n", "data: {\"choices\": 7}\n\n"],
+    endless: "data: {\"choices\": [{\"delta\": {\"content\": \"",
+    refusals,
+};
+
+fn refusals() -> Vec<Refusal> {
+    let error = |code| json!({ "error": { "message": format!("no, because of {KEY}"), "type": code, "code": code } });
+    let (lasting, passing) = (Refusal::lasting, Refusal::passing);
+    vec![
+        lasting("401 Unauthorized", error("invalid_api_key"), "provider_unauthorized"),
+        lasting("403 Forbidden", json!({}), "provider_unauthorized"),
+        lasting("404 Not Found", json!("no such model"), "provider_refused"),
+        lasting(
+            "429 Too Many Requests",
+            error("insufficient_quota"),
+            "provider_quota_exhausted",
+        ),
+        lasting("400 Bad Request", error("context_length_exceeded"), "context_too_long"),
+        lasting("400 Bad Request", error("invalid_request_error"), "provider_refused"),
+        passing(
+            "429 Too Many Requests",
+            Some(7),
+            error("rate_limit_exceeded"),
+            "provider_rate_limited",
+        ),
+        passing("500 Internal Server Error", None, json!({}), "provider_unavailable"),
+        passing("503 Service Unavailable", Some(2), json!({}), "provider_unavailable"),
+    ]
+}
+
+/// The text, and how it ended.
+async fn ask(ai: &Ai) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
+    let Heard { text, end, .. } = asking::ask(ai, prompt()).await;
+    (text, end)
+}
+
+async fn scripted(steps: Vec<Step>) -> (ScriptedProvider, Ai) {
+    let provider = ScriptedProvider::start(move |_, _: &Asked| steps.clone()).await;
+    let ai = Ai::openai(config(&provider.url())).unwrap();
+    (provider, ai)
+}
+
+/// A body in these TCP writes.
+fn writes(parts: Vec<Vec<u8>>) -> Vec<Step> {
+    let mut steps = vec![Step::Head];
+    for part in parts {
+        let mut framed = format!("{:x}\r\n", part.len()).into_bytes();
+        framed.extend(part);
+        framed.extend(b"\r\n");
+        steps.push(Step::Raw(framed));
+    }
+    steps.push(Step::End);
+    steps
+}
+
+/// The whole body of a good answer.
+fn body(tokens: &[&str]) -> String {
+    let texts = answer(tokens, Duration::ZERO)
+        .into_iter()
+        .filter_map(|step| match step {
+            Step::Write(text) => Some(text),
+            _ => None,
+        });
+    texts.collect()
+}
+
+#[tokio::test]
+async fn a_good_answer_has_its_text_reason_usage_and_model() {
+    let (provider, ai) = scripted(answer(&["Hel", "lo", " 👋"], Duration::from_millis(1))).await;
+    let (text, end) = ask(&ai).await;
+    assert_eq!(text, "Hello 👋");
+    let (reason, usage, model) = end.unwrap();
+    assert_eq!(reason, FinishReason::Stop);
+    assert_eq!(
+        usage,
+        Some(Usage {
+            input_tokens: 7,
+            output_tokens: 3,
+            estimated: false
+        })
+    );
+    assert_eq!(model.as_deref(), Some("scripted"));
+    let asked = &provider.asked()[0];
+    assert!(asked.head.starts_with("POST /v1/chat/completions "), "{}", asked.head);
+    assert!(asked.head.contains(&format!("Bearer {KEY}")));
+    assert_eq!(asked.body["model"], "some-model");
+    assert_eq!(asked.body["stream"], true);
+    assert_eq!(asked.body["stream_options"], json!({ "include_usage": true }));
+    assert_eq!(asked.body["messages"], json!([{ "role": "user", "content": "Hi" }]));
+}
+
+#[tokio::test]
+async fn the_base_url_is_what_the_path_is_added_to() {
+    let provider = ScriptedProvider::saying(&["x"], Duration::ZERO).await;
+    for (suffix, path) in [
+        ("", "/v1/chat/completions"),
+        ("/", "/v1/chat/completions"),
+        ("/v1", "/v1/chat/completions"),
+        ("/api/openai/", "/api/openai/chat/completions"),
+    ] {
+        let ai = Ai::openai(config(&format!("{}{suffix}", provider.url()))).unwrap();
+        ask(&ai).await.1.unwrap();
+        let head = provider.asked().last().unwrap().head.clone();
+        assert!(head.starts_with(&format!("POST {path} ")), "{suffix}: {head}");
+    }
+    for bad in ["", "not a url", "ftp://host", "http://"] {
+        assert_eq!(
+            Ai::openai(config(bad)).unwrap_err().code(),
+            "provider_misconfigured",
+            "{bad}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn how_the_bytes_are_cut_changes_nothing() {
+    let whole = body(&["wörld", " 👋", " ok"]).into_bytes();
+    let one_by_one: Vec<Vec<u8>> = whole.iter().map(|byte| vec![*byte]).collect();
+    let by_seven: Vec<Vec<u8>> = whole.chunks(7).map(<[u8]>::to_vec).collect();
+    let with_crlf = String::from_utf8(whole.clone())
+        .unwrap()
+        .replace('\n', "\r\n")
+        .into_bytes();
+    let with_comments = format!(
+        ": hello\n\n: still there\n\nevent: message\nid: 1\n{}",
+        body(&["wörld", " 👋", " ok"])
+    )
+    .into_bytes();
+    for parts in [one_by_one, by_seven, vec![whole], vec![with_crlf], vec![with_comments]] {
+        let (_provider, ai) = scripted(writes(parts)).await;
+        let (text, end) = ask(&ai).await;
+        assert_eq!(text, "wörld 👋 ok");
+        end.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn dialects_differ_and_are_understood() {
+    let finish_reason =
+        |reason: &str| event(&json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] }));
+    let bare = event(&json!({ "choices": [{ "index": 0, "delta": { "content": "x" } }] }));
+    // No role chunk, no usage, no model, no [DONE]: the reason is enough.
+    let (_provider, ai) = scripted(vec![
+        Step::Head,
+        Step::Write(bare.clone()),
+        Step::Write(finish_reason("stop")),
+        Step::End,
+    ])
+    .await;
+    let (text, end) = ask(&ai).await;
+    assert_eq!((text.as_str(), end.unwrap()), ("x", (FinishReason::Stop, None, None)));
+    for (word, reason) in [
+        ("length", FinishReason::Length),
+        ("content_filter", FinishReason::ContentFilter),
+    ] {
+        let (_provider, ai) = scripted(vec![
+            Step::Head,
+            Step::Write(bare.clone()),
+            Step::Write(finish_reason(word)),
+            Step::End,
+        ])
+        .await;
+        assert_eq!(ask(&ai).await.1.unwrap().0, reason);
+    }
+}
