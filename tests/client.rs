@@ -104,8 +104,15 @@ impl Client {
 
     /// Sends a request.
     pub async fn send(&self, request: RequestBuilder) -> Reply {
-        let response = request.send().await.expect("an answer");
-        Reply::of(response).await.expect("a whole answer")
+        self.try_send(request).await.expect("a whole answer")
+    }
+
+    /// Sends a request that may be cut off.
+    ///
+    /// # Errors
+    /// When there is no answer, or no whole one.
+    pub async fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Reply> {
+        Reply::of(request.send().await?).await
     }
 
     /// GET.
