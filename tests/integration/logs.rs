@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use cura_tests::provider::{answer, refusal};
 use cura_tests::{Cura, ScriptedProvider, Socket};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn no_words_and_no_tokens_of_a_socket_reach_a_log() {
@@ -27,5 +28,42 @@ async fn no_words_and_no_tokens_of_a_socket_reach_a_log() {
     assert!(said.contains("TRACE"), "it says everything else");
     for secret in ["of mine", somebody.token.as_ref().unwrap(), "a_friend"] {
         assert!(!said.contains(secret), "{secret} reached a log");
+    }
+}
+
+#[tokio::test]
+async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
+    // A provider that repeats what it was told, where a worker has something to log.
+    let provider = ScriptedProvider::start(|number, _| match number {
+        0 => refusal("500 Oh", "", &json!({ "error": { "message": "my secret words" } })),
+        _ => answer(&["a secret answer"], Duration::ZERO),
+    })
+    .await;
+    let cura = Cura::builder()
+        .answering(&provider)
+        .with("LOG_LEVEL", "trace")
+        .start()
+        .await;
+    let somebody = cura.client().register("private@example.com").await;
+    let sent = somebody.say(&Value::Null, "my secret words").await;
+    assert_eq!(sent["assistant_message"]["content"], "a secret answer");
+    somebody.get("/conversations?cursor=my-secret-cursor").await;
+    somebody
+        .get(&format!("/users/me?token={}", somebody.token.as_ref().unwrap()))
+        .await;
+    let said = cura.said();
+    assert!(said.contains("/chat/send"), "the access log is there: {said}");
+    let workers = cura.workers[0].said();
+    let of_the_job = |line: &str| line.contains("job{queue=\"generate-answer\"") && line.contains("trying again");
+    assert!(workers.lines().any(of_the_job), "the worker's log is there: {workers}");
+    for secret in [
+        "private@example.com",
+        "my secret words",
+        "a secret answer",
+        "my-secret-cursor",
+        somebody.token.as_ref().unwrap(),
+        "a long password",
+    ] {
+        assert!(!said.contains(secret), "{secret} is in the logs");
     }
 }
