@@ -37,6 +37,7 @@ async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_st
         (somebody.get(&path).await.body["content"] == "Here I am").then_some(())
     })
     .await;
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -70,6 +71,7 @@ async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
     assert_eq!(last.name, "complete");
     assert_eq!(last.data["message"]["content"], text);
     assert_eq!(last.data["message"]["metadata"]["attempts"], 2);
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -91,6 +93,7 @@ async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
     seen.extend(there.rest().await);
     assert_eq!(text_after("", &seen), text);
     assert_eq!(provider.asked().len(), 1, "the generation went on by itself");
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -117,6 +120,7 @@ async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_
             .await,
     );
     assert_eq!(text_after("", &seen), text);
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -138,6 +142,7 @@ async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), text);
     assert_eq!(seen.last().unwrap().name, "complete");
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -155,6 +160,7 @@ async fn redis_killed_in_the_middle_costs_no_word() {
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), text);
     assert_eq!(seen.last().unwrap().data["message"]["content"], text);
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -166,6 +172,7 @@ async fn without_redis_the_answer_still_comes() {
     let seen = somebody.stream("Hi").await.rest().await;
     assert_eq!(text_after("", &seen), "Here I am");
     assert_eq!(seen.last().unwrap().name, "complete");
+    cura.check_invariants().await;
 }
 
 /// The code of the `error` event somebody gets from this provider, and how often it was asked.
@@ -192,6 +199,7 @@ async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) ->
         .await
         .body;
     assert_eq!(conversation["busy"], false, "one can go on");
+    cura.check_invariants().await;
     (
         last.data["code"].as_str().unwrap().to_owned(),
         last.data["retryable"].as_bool().unwrap(),
@@ -262,6 +270,7 @@ async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
     assert_eq!(last.name, "complete", "{seen:?}");
     assert_eq!(text_after("", &seen), last.data["message"]["content"].as_str().unwrap());
     assert_eq!(text_after("", &seen), "All is well");
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -307,6 +316,7 @@ async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_reco
         .await
         .unwrap();
     assert_eq!(messages, 4, "what was refused was not stored");
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -325,6 +335,7 @@ async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
     assert_eq!(text_after("", &seen), text);
     assert_eq!(seen.last().unwrap().name, "complete");
     assert_eq!(provider.asked().len(), 1, "it was not generated twice");
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -352,6 +363,7 @@ async fn answers_survive_workers_that_are_killed_one_after_the_other() {
         assert_eq!(text_after("", &seen), words(100).concat());
         assert_eq!(seen.iter().filter(|event| event.name == "complete").count(), 1);
     }
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -371,6 +383,7 @@ async fn many_answers_that_end_while_they_are_being_saved_all_end() {
     for seen in futures_util::future::join_all(streams).await {
         assert_eq!(seen.last().unwrap().name, "complete");
     }
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
