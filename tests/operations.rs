@@ -49,6 +49,11 @@ impl Operation {
         self.described.get("requestBody").is_some()
     }
 
+    /// Whether it cannot do without one.
+    pub fn needs_body(&self) -> bool {
+        self.described["requestBody"]["required"] == true
+    }
+
     /// Whether nobody in particular may ask.
     pub fn is_open(&self) -> bool {
         self.described["security"].as_array().is_none_or(Vec::is_empty)
