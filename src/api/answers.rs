@@ -13,6 +13,7 @@ use poem_openapi::payload::Json;
 use crate::Tag;
 use crate::caller::{SignedIn, Watcher};
 use crate::closing::Closing;
+use crate::event_stream::read_cursor;
 use crate::messages::MessageView;
 use crate::problem::Problem;
 use crate::sse::{EventStream, Streaming};
@@ -48,17 +49,8 @@ impl AnswersApi {
         /// The id of the last event that was seen.
         after: Query<Option<String>>,
     ) -> Result<EventStream, Problem> {
-        let cursor = last_event_id
-            .0
-            .filter(|id| !id.is_empty())
-            .or(after.0.filter(|id| !id.is_empty()));
-        let position = cursor.map_or(Ok(Position::START), |cursor| cursor.parse());
-        let position = position.map_err(|_| {
-            Problem::malformed(
-                "invalid_cursor",
-                "Last-Event-ID or after is not an event id of this stream.",
-            )
-        })?;
+        let cursor = read_cursor(last_event_id.0.filter(|id| !id.is_empty()).or(after.0))?;
+        let position = cursor.unwrap_or(Position::START);
         let caller = watcher.0;
         let message = app.message(caller, MessageId(message_id.0)).await?;
         if message.role != Role::Assistant {
@@ -72,6 +64,7 @@ impl AnswersApi {
         };
         Ok(EventStream::of_answer(None, follower, streaming))
     }
+
     /// Stop an answer
     ///
     /// A queued one is never begun; of a running one, what was streamed stays. Stopping what is over changes nothing.

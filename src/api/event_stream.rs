@@ -1,7 +1,8 @@
 //! `/events`: everything that happens to the caller, on one cursor.
 
+use std::str::FromStr;
+
 use cura_app::App;
-use cura_domain::cursor::Cursor;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Query};
@@ -46,7 +47,7 @@ impl EventsApi {
 }
 
 /// A cursor as a client sends it; an empty one is none.
-pub(crate) fn read_cursor(text: Option<String>) -> Result<Option<Cursor>, Problem> {
+pub(crate) fn read_cursor<C: FromStr>(text: Option<String>) -> Result<Option<C>, Problem> {
     let cursor = text.filter(|text| !text.is_empty()).map(|text| text.parse());
     cursor.transpose().map_err(|_| {
         Problem::malformed(
