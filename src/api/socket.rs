@@ -4,8 +4,11 @@
 //! One task a socket, which reads no faster than it acts and takes no event before the last one has left: a slow reader
 //! gets fewer, bigger chunks, and costs no memory.
 
+mod asking;
 mod command;
+mod conversing;
 mod flood;
+mod frames;
 mod talk;
 
 use base64::Engine;

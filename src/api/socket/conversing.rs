@@ -1,0 +1,207 @@
+//! A conversation on a socket: what is heard is done in order, what is told is sent when the last has left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cura_app::Caller;
+use cura_app::conversations::Message as StoredMessage;
+use cura_app::follow::AnswerEvent;
+use cura_app::session_watch::{OpenSession, SessionEnd};
+use cura_app::user_feed::UserFeed;
+use cura_domain::MessageId;
+use cura_domain::answer::Position;
+use cura_domain::message::MessageStatus;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use poem::web::websocket::{Message, WebSocketStream};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::command::{Command, Saying};
+use super::flood::Flood;
+use super::frames::hear;
+use super::talk::{End, Talk, UNAUTHENTICATED, send, send_frame};
+use crate::events::{AckEvent, AuthEvent, ErrorEvent, EventView, PongEvent};
+
+/// How often the server asks whether anybody is there, as the contract says.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// After what silence a peer is gone, as the contract says.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Cancellations that may be under way at a time.
+const MAX_CANCELLATIONS: usize = 8;
+
+const RESTARTING: u16 = 1012;
+
+type Cancelling = BoxFuture<'static, Option<ErrorEvent>>;
+
+/// Somebody in their conversation.
+pub(super) struct Conversing<'a> {
+    talk: &'a Talk,
+    socket: &'a mut WebSocketStream,
+    caller: Caller,
+    session: OpenSession,
+    feed: UserFeed,
+    closing: CancellationToken,
+    cancelling: FuturesUnordered<Cancelling>,
+}
+
+impl<'a> Conversing<'a> {
+    pub(super) fn new(
+        talk: &'a Talk,
+        socket: &'a mut WebSocketStream,
+        caller: Caller,
+        session: OpenSession,
+        feed: UserFeed,
+    ) -> Self {
+        Self {
+            talk,
+            socket,
+            caller,
+            session,
+            feed,
+            closing: talk.closing.token(),
+            cancelling: FuturesUnordered::new(),
+        }
+    }
+
+    /// What needs much room for a moment is put on the heap for that moment: most of a socket's life is silence.
+    pub(super) async fn run(mut self) -> End {
+        let mut flood = Flood::new();
+        let mut heard = Instant::now();
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let done = tokio::select! {
+                biased;
+                end = self.session.ended() => return Box::pin(self.end_of_session(end)).await,
+                () = self.closing.cancelled() => return End::Close(RESTARTING, "the server restarts"),
+                frame = self.socket.next() => {
+                    heard = Instant::now();
+                    match hear(frame, &mut flood) {
+                        Ok(Some(text)) => match Command::read(&text) {
+                            Ok(command) => Box::pin(self.act(command)).await,
+                            Err(refused) => self.tell(&EventView::Error(refused), None).await,
+                        },
+                        Ok(None) => Ok(()),
+                        Err(end) => Err(end),
+                    }
+                }
+                Some(failed) = self.cancelling.next(), if !self.cancelling.is_empty() => match failed {
+                    Some(failed) => self.tell(&EventView::Error(failed), None).await,
+                    None => Ok(()),
+                },
+                told = self.feed.next() => {
+                    let event = EventView::of_user(told.event);
+                    // A reader that does not read keeps nobody from ending.
+                    tokio::select! {
+                        biased;
+                        sent = send(self.socket, &event, told.cursor.as_ref()) => sent,
+                        _ = self.session.ended() => Err(End::Close(UNAUTHENTICATED, "the session is over")),
+                        () = self.closing.cancelled() => Err(End::Close(RESTARTING, "the server restarts")),
+                    }
+                }
+                _ = ping.tick() => {
+                    if heard.elapsed() >= SILENCE {
+                        return End::Gone;
+                    }
+                    send_frame(self.socket, Message::Ping(Vec::new())).await
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    /// Does what a client asks for.
+    async fn act(&mut self, command: Command) -> Result<(), End> {
+        // One answer for what may be asked for at any time.
+        let refused = match command {
+            Command::Ping {} => {
+                let at = self.talk.app.now();
+                // With the cursor: where a socket stands to which nothing has happened yet.
+                let cursor = self.feed.cursor();
+                return self.tell(&EventView::Pong(PongEvent { at }), Some(&cursor)).await;
+            }
+            Command::Message(saying) => return self.say(saying).await,
+            Command::Auth { token } => match self.talk.renew(self.caller, &token).await {
+                Ok((renewed, session)) => {
+                    (self.caller, self.session) = (renewed, session);
+                    let expires_at = renewed.until;
+                    return self.tell(&EventView::Auth(AuthEvent { expires_at }), None).await;
+                }
+                Err(problem) => problem.into_event(),
+            },
+            Command::Typing { is_typing } => {
+                let (talk, origin) = (self.talk, self.feed.origin());
+                talk.app
+                    .tell_typing(self.caller, talk.conversation, is_typing, origin)
+                    .await;
+                return Ok(());
+            }
+            Command::Read { message_id } => match self.talk.note_read(self.caller, MessageId(message_id)).await {
+                Ok(()) => return Ok(()),
+                Err(problem) => problem.into_event(),
+            },
+            Command::Cancel { .. } if self.cancelling.len() >= MAX_CANCELLATIONS => ErrorEvent {
+                detail: "Too many cancellations at once.".to_owned(),
+                retryable: true,
+                ..ErrorEvent::new("rate_limited")
+            },
+            Command::Cancel { message_id } => match self.talk.turn.of_caller(self.caller).await {
+                Err(problem) => problem.into_event(),
+                Ok(()) => {
+                    let cancelling = self.talk.clone().cancel(self.caller, MessageId(message_id));
+                    self.cancelling.push(cancelling.boxed());
+                    return Ok(());
+                }
+            },
+        };
+        self.tell(&EventView::Error(refused), None).await
+    }
+
+    /// Stores and queues a message, and says so. Its answer comes as everything else does.
+    async fn say(&mut self, saying: Saying) -> Result<(), End> {
+        let name = saying.client_message_id.clone();
+        let wish = match saying.wish(self.talk.conversation) {
+            Ok(wish) => wish,
+            Err(refused) => return self.tell(&EventView::Error(refused), None).await,
+        };
+        let started = match self.talk.start(self.caller, &wish).await {
+            Ok(started) => started,
+            Err(problem) => {
+                let refused = ErrorEvent {
+                    client_message_id: name,
+                    ..problem.into_event()
+                };
+                return self.tell(&EventView::Error(refused), None).await;
+            }
+        };
+        let ack = AckEvent {
+            client_message_id: name,
+            ..AckEvent::from(&started)
+        };
+        let over = started.replayed && started.answer.status != MessageStatus::Sending;
+        let cursor = self.feed.cursor();
+        self.tell(&EventView::Ack(ack), Some(&cursor)).await?;
+        if over && self.feed.began_after_end_of(started.answer.id).await.unwrap_or(false) {
+            // Its end is before this socket's beginning: whoever asks again wants to know it.
+            let (id, position) = (started.answer.id, Position::START);
+            let message: Box<StoredMessage> = Box::new(started.answer);
+            let ended = AnswerEvent::Ended { message, position };
+            self.tell(&EventView::of_answer(id, ended), None).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_of_session(&mut self, end: SessionEnd) -> End {
+        let cursor = self.feed.cursor();
+        let told = self.tell(&EventView::SessionEnded(end.into()), Some(&cursor)).await;
+        told.err().unwrap_or(End::Close(UNAUTHENTICATED, "the session is over"))
+    }
+
+    async fn tell(&mut self, event: &EventView, cursor: Option<&Arc<str>>) -> Result<(), End> {
+        send(self.socket, event, cursor).await
+    }
+}
