@@ -280,7 +280,7 @@ pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), St
     Ok((listener, address))
 }
 
-/// Serves until `stop`, then lets requests finish for the configured grace.
+/// Serves until `stop`, then lets requests finish and sockets say goodbye, both within the configured grace.
 pub async fn serve(settings: &Settings, listener: TcpListener, app: App, limiter: &Limiter, stop: CancellationToken) {
     if !app.care().is_reviewed() {
         tracing::warn!("what is shown to people in danger was not reviewed by professionals; see CARE_RULES_FILE");
@@ -293,8 +293,15 @@ pub async fn serve(settings: &Settings, listener: TcpListener, app: App, limiter
     let limits = Limits::new(limiter, settings.rates, settings.trusted_proxies.clone());
     let closing = Closing::new(stop.clone());
     let api = cura_api::api(app, origins, limits, closing.clone());
-    let cut = cura_api::serve(listener, api, &entropy(), stop, settings.shutdown_grace).await;
-    // Each says goodbye within seconds.
-    let _ = tokio::time::timeout(settings.shutdown_grace, closing.sockets_closed()).await;
+    let grace = settings.shutdown_grace;
+    let entropy = entropy();
+    let serving = cura_api::serve(listener, api, &entropy, stop.clone(), grace);
+    let until = async {
+        stop.cancelled().await;
+        Instant::now() + grace
+    };
+    let (cut, until) = tokio::join!(serving, until);
+    // They have been saying goodbye since then; the last request may have opened one more.
+    let _ = tokio::time::timeout_at(until, closing.sockets_closed()).await;
     tracing::info!(cut, "the server has stopped");
 }
