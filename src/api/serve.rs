@@ -2,6 +2,7 @@
 //! client may take to say what it wants, and how a server goes away.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +40,13 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// How long to wait when the process has no file descriptor left.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
 
+/// One of the [`MAX_CONNECTIONS`], until the last who holds it has gone. Every request carries it: HTTP lets go of a connection
+/// that becomes a socket, and whoever goes on with it takes its place along.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
 /// Serves `api` until `closing` is cancelled; then lets requests finish for at most `drain`, and gives back how many
 /// connections had to be cut.
 pub async fn serve(
@@ -48,26 +56,33 @@ pub async fn serve(
     closing: CancellationToken,
     drain: Duration,
 ) -> usize {
-    let api: Arc<dyn DynEndpoint<Output = Response>> = Arc::new(ToDynEndpoint(api));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    serve_in(&places, listener, api, entropy, closing, drain).await
+}
+
+async fn serve_in(
+    places: &Arc<Semaphore>,
+    listener: TcpListener,
+    api: impl Endpoint<Output = Response> + 'static,
+    entropy: &Entropy,
+    closing: CancellationToken,
+    drain: Duration,
+) -> usize {
+    let api: Arc<dyn DynEndpoint<Output = Response>> = Arc::new(ToDynEndpoint(api));
     // Listening again only changes the length of the queue, which the library sets to 128: fewer than come back at once.
     if let Err(error) = rustix::net::listen(&listener, QUEUE) {
         tracing::warn!(%error, "the queue of connections stays short");
     }
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
-    while let Some((socket, peer)) = accept(&listener, &closing).await {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            break;
-        };
+    while let Some((socket, peer, place)) = next(&listener, places, &closing).await {
         let (api, entropy, closing, cut) = (Arc::clone(&api), entropy.clone(), closing.clone(), cut.clone());
         connections.spawn(async move {
             tokio::select! {
                 // Made in its place: a future that is moved is kept room for twice.
-                () = connection(socket, peer, api, entropy, closing) => {}
+                () = connection(socket, peer, place, api, entropy, closing) => {}
                 () = cut.cancelled() => {}
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -81,15 +96,31 @@ pub async fn serve(
     0
 }
 
-/// The next connection; `None` when the server closes.
-async fn accept(listener: &TcpListener, closing: &CancellationToken) -> Option<(TcpStream, std::net::SocketAddr)> {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = closing.cancelled() => return None,
+/// The next connection and its place; `None` when the server closes, also while every place is taken.
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    closing: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr, Place)> {
+    let next = async {
+        // Whoever finds no place waits in the operating system's queue.
+        let permit = Arc::clone(places).acquire_owned().await.ok()?;
+        let (socket, peer) = accept(listener).await;
+        let place = Place {
+            _permit: Arc::new(permit),
         };
-        match accepted {
-            Ok(accepted) => return Some(accepted),
+        Some((socket, peer, place))
+    };
+    tokio::select! {
+        next = next => next,
+        () = closing.cancelled() => None,
+    }
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted");
@@ -106,7 +137,8 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 async fn connection(
     socket: TcpStream,
-    peer: std::net::SocketAddr,
+    peer: SocketAddr,
+    place: Place,
     api: Arc<dyn DynEndpoint<Output = Response>>,
     entropy: Entropy,
     closing: CancellationToken,
@@ -118,7 +150,8 @@ async fn connection(
     let local = LocalAddr(socket.local_addr().unwrap_or(peer).into());
     let remote = RemoteAddr(peer.into());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let request = poem::Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+        let mut request = poem::Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+        request.set_data(place.clone());
         let api = Arc::clone(&api);
         // On the heap while it is handled: hyper keeps room for it as long as the connection lives.
         Box::pin(async move {
@@ -157,4 +190,83 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepidle(socket, Duration::from_secs(30))?;
     sockopt::set_tcp_user_timeout(socket, PEER_GONE_MS)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::endpoint::make_sync;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Longer than anything should take.
+    const LIMIT: Duration = Duration::from_secs(10);
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+    /// A server with one place. Its endpoint gives away the place of each request. It closes when `visit` is over, whose
+    /// outcome is kept until then.
+    async fn with_one_place<T>(
+        visit: impl AsyncFnOnce(SocketAddr, &Arc<Semaphore>, mpsc::UnboundedReceiver<Place>) -> T,
+    ) {
+        let places = Arc::new(Semaphore::new(1));
+        let (give, given) = mpsc::unbounded_channel();
+        let api = make_sync(move |request| {
+            let place = request.data::<Place>().cloned();
+            give.send(place.expect("every request carries it")).expect("a test");
+            Response::default()
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let closing = CancellationToken::new();
+        let entropy = Entropy::new(|buffer| buffer.fill(7));
+        let serving = serve_in(&places, listener, api, &entropy, closing.clone(), Duration::ZERO);
+        let visiting = async {
+            let kept = visit(address, &places, given).await;
+            closing.cancel();
+            kept
+        };
+        let both = async { tokio::join!(serving, visiting) };
+        timeout(LIMIT, both).await.expect("it closes");
+    }
+
+    async fn ask(address: SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.expect("a server");
+        client.write_all(REQUEST).await.expect("a connection");
+        client
+    }
+
+    async fn is_answered(mut client: TcpStream) -> bool {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("an end");
+        answer.starts_with("HTTP/1.1 200 ")
+    }
+
+    #[tokio::test]
+    async fn a_place_is_taken_until_whoever_took_it_along_lets_go() {
+        with_one_place(async |address, places, mut given| {
+            let first = ask(address).await;
+            let place = given.recv().await.expect("a request");
+            assert!(is_answered(first).await);
+            assert_eq!(places.available_permits(), 0, "HTTP has let go of it, and nobody else");
+            let second = ask(address).await;
+            drop(place);
+            assert!(is_answered(second).await);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_places_are_all_taken_closes_as_any_other() {
+        with_one_place(async |address, _, mut given| {
+            let first = ask(address).await;
+            let place = given.recv().await.expect("a request");
+            let second = ask(address).await;
+            // Long enough for the server to turn to it.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            (place, first, second)
+        })
+        .await;
+    }
 }
