@@ -28,6 +28,7 @@ use crate::closing::Closing;
 use crate::event_stream::read_cursor;
 use crate::limits::Turn;
 use crate::problem::Problem;
+use crate::serve::Place;
 use talk::{Opening, Talk};
 
 /// The longest frame and message, in bytes, as the contract says.
@@ -103,11 +104,11 @@ impl SocketApi {
             .max_write_buffer_size(WRITE_BUFFER + 4 * 1024 * 1024)
             .max_frame_size(Some(MAX_FRAME))
             .max_message_size(Some(MAX_FRAME));
-        let open = closing.open_socket();
+        let held = (closing.open_socket(), request.data::<Place>().cloned());
         let upgraded = websocket.config(config).on_upgrade(move |socket| async move {
             // On the heap: most of a socket's life is waiting.
             Box::pin(talk.run(socket, opening)).await;
-            drop(open);
+            drop(held);
         });
         Ok(upgraded.boxed())
     }
