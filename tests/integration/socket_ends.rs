@@ -1,11 +1,14 @@
 //! How a socket is refused, limited and ended: by who may not, by too much, by its session, its token and its server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cura_app::tokens::{TokenLifetimes, Tokens};
 use cura_bin::settings::Settings;
-use cura_tests::{Cura, ScriptedProvider, Socket};
+use cura_tests::raw_socket::{self, FIN, PONG};
+use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::sockets::{TEXT, TOKENS, conversation, cura, text_of};
@@ -145,7 +148,7 @@ async fn sessions_that_end_and_tokens_that_expire_end_sockets_and_a_fresh_token_
     assert_eq!(taken["type"], "auth");
     assert!(taken["expires_at"].is_string());
     somebody.post("/auth/logout-all", &Value::Null).await;
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let ended = socket.until("session_ended").await;
     assert_eq!(ended.last().unwrap()["reason"], "signed_out");
     assert_eq!(socket.closed().await, 4401);
@@ -221,9 +224,47 @@ async fn a_reader_that_does_not_read_keeps_no_server_from_stopping() {
         let body = json!({ "content": "Hi", "conversation_id": conversation });
         assert_eq!(somebody.post("/chat/send", &body).await.status, 200);
     }
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     cura.servers[0].program.signal("TERM");
     assert_eq!(cura.servers[0].program.ended().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     socket.closed().await;
+}
+
+/// A socket of `conversation` whose client takes little into its hands at once.
+async fn small_socket(client: &Client, conversation: &Value) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = client.base().trim_start_matches("http://").parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let request = raw_socket::request(client, &format!("/chat/ws/{conversation}"), &[]);
+    stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_what_it_asks_for_is_let_go_with_its_session() {
+    let word = "word ".repeat(3000);
+    let provider = ScriptedProvider::saying(&[word.as_str(); 60], Duration::ZERO).await;
+    let cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let frame = json!({ "type": "message", "content": "Hi", "client_message_id": "a" });
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    socket.say(&frame).await;
+    socket.until("complete").await;
+    // Whoever says it again is told its end again: nearly a megabyte each time.
+    let mut stream = small_socket(&somebody, &conversation).await;
+    let again = raw_socket::text(&frame.to_string());
+    stream.write_all(&again.repeat(20)).await.unwrap();
+    stream.read_exact(&mut [0; 2000]).await.unwrap();
+    somebody.post("/auth/logout-all", &Value::Null).await;
+    let begun = Instant::now();
+    let pong = raw_socket::frame(FIN | PONG, b"");
+    eventually("the server lets go", async || {
+        let gone = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
+        stream.try_write(&pong).is_err_and(gone).then_some(())
+    })
+    .await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

@@ -6,32 +6,34 @@ use std::time::Duration;
 use cura_app::Caller;
 use cura_app::conversations::Message as StoredMessage;
 use cura_app::follow::AnswerEvent;
-use cura_app::session_watch::{OpenSession, SessionEnd};
+use cura_app::session_watch::OpenSession;
 use cura_app::user_feed::UserFeed;
 use cura_domain::MessageId;
 use cura_domain::answer::Position;
 use cura_domain::message::MessageStatus;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use poem::web::websocket::{Message, WebSocketStream};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, Saying};
 use super::flood::Flood;
-use super::frames::hear;
-use super::talk::{End, Talk, UNAUTHENTICATED, send, send_frame};
+use super::frames::{frame_of, hear};
+use super::talk::{End, Talk};
 use crate::events::{AckEvent, AuthEvent, ErrorEvent, EventView, PongEvent};
 
 /// How often the server asks whether anybody is there, as the contract says.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// After what silence a peer is gone, as the contract says.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long one frame may take to leave.
+const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// Cancellations that may be under way at a time.
 const MAX_CANCELLATIONS: usize = 8;
 
-const RESTARTING: u16 = 1012;
+const POLICY: u16 = 1008;
 
 type Cancelling = BoxFuture<'static, Option<ErrorEvent>>;
 
@@ -74,8 +76,8 @@ impl<'a> Conversing<'a> {
         loop {
             let done = tokio::select! {
                 biased;
-                end = self.session.ended() => return Box::pin(self.end_of_session(end)).await,
-                () = self.closing.cancelled() => return End::Close(RESTARTING, "the server restarts"),
+                end = self.session.ended() => return End::SessionOver(end, self.feed.cursor()),
+                () = self.closing.cancelled() => return End::RESTART,
                 frame = self.socket.next() => {
                     heard = Instant::now();
                     match hear(frame, &mut flood) {
@@ -92,20 +94,14 @@ impl<'a> Conversing<'a> {
                     None => Ok(()),
                 },
                 told = self.feed.next() => {
-                    let event = EventView::of_user(told.event);
-                    // A reader that does not read keeps nobody from ending.
-                    tokio::select! {
-                        biased;
-                        sent = send(self.socket, &event, told.cursor.as_ref()) => sent,
-                        _ = self.session.ended() => Err(End::Close(UNAUTHENTICATED, "the session is over")),
-                        () = self.closing.cancelled() => Err(End::Close(RESTARTING, "the server restarts")),
-                    }
+                    let frame = frame_of(&EventView::of_user(told.event), told.cursor.as_ref());
+                    self.send(frame).await
                 }
                 _ = ping.tick() => {
                     if heard.elapsed() >= SILENCE {
                         return End::Gone;
                     }
-                    send_frame(self.socket, Message::Ping(Vec::new())).await
+                    self.send(Message::Ping(Vec::new())).await
                 }
             };
             if let Err(end) = done {
@@ -195,13 +191,22 @@ impl<'a> Conversing<'a> {
         Ok(())
     }
 
-    async fn end_of_session(&mut self, end: SessionEnd) -> End {
-        let cursor = self.feed.cursor();
-        let told = self.tell(&EventView::SessionEnded(end.into()), Some(&cursor)).await;
-        told.err().unwrap_or(End::Close(UNAUTHENTICATED, "the session is over"))
+    async fn tell(&mut self, event: &EventView, cursor: Option<&Arc<str>>) -> Result<(), End> {
+        self.send(frame_of(event, cursor)).await
     }
 
-    async fn tell(&mut self, event: &EventView, cursor: Option<&Arc<str>>) -> Result<(), End> {
-        send(self.socket, event, cursor).await
+    /// Sends a frame. A reader that does not read keeps nobody from ending: neither the session nor the server.
+    async fn send(&mut self, frame: Message) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            sent = timeout(SEND_WITHIN, self.socket.send(frame)) => match sent {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(End::Gone),
+                Err(_) => Err(End::Close(POLICY, "too slow a reader")),
+            },
+            // The frame waits in the socket since it was looked at first; the last word comes behind it.
+            end = self.session.ended() => Err(End::SessionOver(end, self.feed.cursor())),
+            () = self.closing.cancelled() => Err(End::RESTART),
+        }
     }
 }

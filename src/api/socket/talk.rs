@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cura_app::conversations::ReadConversationError;
-use cura_app::session_watch::OpenSession;
+use cura_app::session_watch::{OpenSession, SessionEnd};
 use cura_app::user_feed::UserFeed;
 use cura_app::{App, Caller};
 use cura_domain::ConversationId;
@@ -20,15 +20,14 @@ use crate::events::EventView;
 use crate::limits::Turn;
 use crate::problem::Problem;
 
-/// How long one frame may take to leave.
-const SEND_WITHIN: Duration = Duration::from_secs(30);
-/// How long a peer may take to answer a goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a goodbye may take, the peer's answer included. A session's end is noticed within the other of the two seconds
+/// that the contract gives.
+const GOODBYE: Duration = Duration::from_secs(1);
 
-pub(super) const UNAUTHENTICATED: u16 = 4401;
+const UNAUTHENTICATED: u16 = 4401;
 const NOT_YOURS: u16 = 4404;
+const RESTARTING: u16 = 1012;
 const TRY_LATER: u16 = 1013;
-const POLICY: u16 = 1008;
 
 /// What a socket needs. Cheap to clone.
 #[derive(Clone)]
@@ -46,11 +45,23 @@ pub(super) enum Opening {
     Refused(Problem),
 }
 
-/// Why a socket ends: a close code and a word, a goodbye of the peer's, or nothing more to say.
+/// Why a socket ends.
 pub(super) enum End {
+    /// Nobody may talk here; the problem says why.
+    Refused(Problem),
+    /// The session is over, at this cursor.
+    SessionOver(SessionEnd, Arc<str>),
+    /// With a close code and a word.
     Close(u16, &'static str),
+    /// The peer has said goodbye.
     Answer,
+    /// There is nobody to say anything to.
     Gone,
+}
+
+impl End {
+    /// The server stops.
+    pub(super) const RESTART: Self = Self::Close(RESTARTING, "the server restarts");
 }
 
 impl Talk {
@@ -64,32 +75,10 @@ impl Talk {
                 }
                 Err(end) => end,
             },
-            Opening::Refused(problem) => {
-                let code = if problem.is_about_who() {
-                    UNAUTHENTICATED
-                } else {
-                    TRY_LATER
-                };
-                let told = send(&mut socket, &EventView::Error(problem.into_event()), None).await;
-                told.err().unwrap_or(End::Close(code, "not authenticated"))
-            }
-        };
-        let goodbye = async {
-            match end {
-                End::Close(code, why) => {
-                    let close = Message::Close(Some((CloseCode::from(code), why.to_owned())));
-                    if socket.send(close).await.is_ok() {
-                        // Until the peer has answered; what it still says does not matter.
-                        while let Some(Ok(_)) = socket.next().await {}
-                    }
-                }
-                // The library has prepared the answer, and sends it when asked to.
-                End::Answer => drop(socket.flush().await),
-                End::Gone => {}
-            }
+            Opening::Refused(problem) => End::Refused(problem),
         };
         // A peer that does not answer, or read, is left.
-        let _ = timeout(GOODBYE, goodbye).await;
+        let _ = timeout(GOODBYE, say_goodbye(&mut socket, end)).await;
     }
 
     /// What a socket follows, if the conversation is the caller's.
@@ -107,18 +96,36 @@ impl Talk {
     }
 }
 
-pub(super) async fn send(
-    socket: &mut WebSocketStream,
-    event: &EventView,
-    cursor: Option<&Arc<str>>,
-) -> Result<(), End> {
-    send_frame(socket, frame_of(event, cursor)).await
-}
-
-pub(super) async fn send_frame(socket: &mut WebSocketStream, frame: Message) -> Result<(), End> {
-    match timeout(SEND_WITHIN, socket.send(frame)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Gone),
-        Err(_) => Err(End::Close(POLICY, "too slow a reader")),
+async fn say_goodbye(socket: &mut WebSocketStream, end: End) {
+    let (last, code, why) = match end {
+        End::Refused(problem) => {
+            let code = if problem.is_about_who() {
+                UNAUTHENTICATED
+            } else {
+                TRY_LATER
+            };
+            let refused = EventView::Error(problem.into_event());
+            (Some(frame_of(&refused, None)), code, "not authenticated")
+        }
+        End::SessionOver(end, cursor) => {
+            let over = EventView::SessionEnded(end.into());
+            (
+                Some(frame_of(&over, Some(&cursor))),
+                UNAUTHENTICATED,
+                "the session is over",
+            )
+        }
+        End::Close(code, why) => (None, code, why),
+        // The library has prepared the answer, and sends it when asked to.
+        End::Answer => return drop(socket.flush().await),
+        End::Gone => return,
+    };
+    let close = Message::Close(Some((CloseCode::from(code), why.to_owned())));
+    for frame in last.into_iter().chain([close]) {
+        if socket.send(frame).await.is_err() {
+            return;
+        }
     }
+    // Until the peer has answered; what it still says does not matter.
+    while let Some(Ok(_)) = socket.next().await {}
 }
