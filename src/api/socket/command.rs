@@ -21,25 +21,25 @@ pub(super) enum Command {
     Ping {},
 }
 
+/// What is not needed may also be null.
 #[derive(Debug, Deserialize)]
 pub(super) struct Saying {
     content: String,
-    #[serde(default)]
-    pub(super) client_message_id: Option<String>,
-    #[serde(default)]
-    attachments: Vec<i64>,
-    #[serde(default)]
-    on_busy: OnBusyWord,
+    client_message_id: Option<String>,
+    attachments: Option<Vec<i64>>,
+    on_busy: Option<OnBusyWord>,
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum OnBusyWord {
-    #[default]
     Reject,
     Interrupt,
     Queue,
 }
+
+/// The longest name of a message that is repeated in a refusal, in bytes: that of a valid one.
+const MAX_NAME: usize = 255;
 
 const KNOWN: [&str; 6] = ["message", "cancel", "typing", "read", "auth", "ping"];
 
@@ -58,10 +58,7 @@ impl Command {
         if !KNOWN.contains(&kind) {
             return Err(refuse("unknown_type", "There is no frame of this type."));
         }
-        let name = value
-            .get("client_message_id")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
+        let name = value.get("client_message_id").and_then(Value::as_str).and_then(short);
         // serde's own words may repeat what was sent.
         serde_json::from_value(value).map_err(|_| ErrorEvent {
             client_message_id: name,
@@ -70,15 +67,25 @@ impl Command {
     }
 }
 
+/// A name that may be repeated: whoever sends a long one is not sent as much back.
+fn short(name: &str) -> Option<String> {
+    (name.len() <= MAX_NAME).then(|| name.to_owned())
+}
+
 impl Saying {
+    /// The sender's name for it.
+    pub(super) fn name(&self) -> Option<String> {
+        self.client_message_id.as_deref().and_then(short)
+    }
+
     /// What is to be answered, checked.
     pub(super) fn wish(self, conversation: ConversationId) -> Result<AskForAnswer, ErrorEvent> {
         let refuse = |code: &str, detail: String| ErrorEvent {
             detail,
-            client_message_id: self.client_message_id.clone(),
+            client_message_id: self.name(),
             ..ErrorEvent::new(code)
         };
-        if !self.attachments.is_empty() {
+        if self.attachments.as_ref().is_some_and(|files| !files.is_empty()) {
             return Err(refuse("not_supported", "Attachments are not available yet.".to_owned()));
         }
         let key = self.client_message_id.as_deref().map(IdempotencyKey::new).transpose();
@@ -91,9 +98,9 @@ impl Saying {
                 text,
             },
             on_busy: match self.on_busy {
-                OnBusyWord::Reject => OnBusy::Reject,
-                OnBusyWord::Interrupt => OnBusy::Interrupt,
-                OnBusyWord::Queue => OnBusy::Queue,
+                None | Some(OnBusyWord::Reject) => OnBusy::Reject,
+                Some(OnBusyWord::Interrupt) => OnBusy::Interrupt,
+                Some(OnBusyWord::Queue) => OnBusy::Queue,
             },
             key,
         })
@@ -129,13 +136,39 @@ mod tests {
         ));
     }
 
+    fn wish(frame: &str) -> Result<AskForAnswer, ErrorEvent> {
+        match Command::read(frame)? {
+            Command::Message(saying) => saying.wish(ConversationId(1)),
+            _ => unreachable!("a message"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_needed_may_be_null() {
+        let frame = r#"{"type":"message","content":"x","client_message_id":null,"attachments":null,"on_busy":null}"#;
+        let wish = wish(frame).map_err(|refused| refused.code).unwrap();
+        assert_eq!((wish.key, wish.on_busy), (None, OnBusy::Reject));
+    }
+
+    #[test]
+    fn a_name_longer_than_any_valid_one_is_not_repeated() {
+        let named = |length: usize, content: &str| {
+            let name = "x".repeat(length);
+            format!(r#"{{"type":"message","content":{content},"client_message_id":"{name}"}}"#)
+        };
+        assert!(wish(&named(MAX_NAME, r#""x""#)).is_ok());
+        for (length, content, code) in [
+            (MAX_NAME + 1, r#""x""#, "invalid_client_message_id"),
+            (MAX_NAME + 1, "1", "invalid_frame"),
+        ] {
+            let refused = wish(&named(length, content)).map(|_| ()).unwrap_err();
+            assert_eq!((refused.code.as_str(), refused.client_message_id), (code, None));
+        }
+    }
+
     #[test]
     fn a_refused_message_is_named_by_its_sender() {
-        let refused = |frame: &str| match Command::read(frame) {
-            Ok(Command::Message(saying)) => saying.wish(ConversationId(1)).map(|_| ()).unwrap_err(),
-            Ok(_) => unreachable!("a message"),
-            Err(refused) => refused,
-        };
+        let refused = |frame: &str| wish(frame).map(|_| ()).unwrap_err();
         for (frame, code) in [
             (
                 r#"{"type":"message","content":" ","client_message_id":"a"}"#,

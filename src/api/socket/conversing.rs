@@ -159,7 +159,7 @@ impl<'a> Conversing<'a> {
 
     /// Stores and queues a message, and says so. Its answer comes as everything else does.
     async fn say(&mut self, saying: Saying) -> Result<(), End> {
-        let name = saying.client_message_id.clone();
+        let name = saying.name();
         let wish = match saying.wish(self.talk.conversation) {
             Ok(wish) => wish,
             Err(refused) => return self.tell(&EventView::Error(refused), None).await,
