@@ -117,7 +117,7 @@ pub(crate) struct CompleteEvent {
     message: MessageView,
 }
 
-/// The end: the answer failed.
+/// The end: the answer failed. Without `message_id`, on a socket: what was asked for is refused, and no answer ends.
 #[derive(Object)]
 pub(crate) struct ErrorEvent {
     pub(crate) message_id: Option<i64>,
@@ -130,6 +130,9 @@ pub(crate) struct ErrorEvent {
     /// On a socket: the message that was refused, by its sender's name.
     #[oai(skip_serializing_if_is_none)]
     pub(crate) client_message_id: Option<String>,
+    /// On a socket, with `generation_in_progress`: the answer that is being written, and goes on.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) running_message_id: Option<i64>,
 }
 
 /// A message was said, or an answer asked for: as it was then.
@@ -363,6 +366,7 @@ impl ErrorEvent {
             detail: String::new(),
             retryable: false,
             client_message_id: None,
+            running_message_id: None,
         }
     }
 }

@@ -193,10 +193,10 @@ impl Problem {
         matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     }
 
-    /// The same as an event of a socket.
+    /// The same as an event of a socket. There, `message_id` would say that the answer has ended.
     pub(crate) fn into_event(self) -> ErrorEvent {
         ErrorEvent {
-            message_id: self.message_id,
+            running_message_id: self.message_id,
             detail: self.detail,
             retryable: self.retry_after.is_some() || self.status == StatusCode::CONFLICT,
             ..ErrorEvent::new(self.code)

@@ -212,6 +212,33 @@ async fn an_answer_is_stopped_and_what_is_not_of_here_is_not() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_refused_because_an_answer_runs_does_not_end_that_answer() {
+    let (cura, _provider) = cura(Duration::from_millis(300)).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let mut seen = socket.until("start").await;
+    let answer = seen[0]["message_id"].clone();
+    socket
+        .say(&json!({ "type": "message", "content": "Ho", "client_message_id": "b" }))
+        .await;
+    seen.extend(socket.until("error").await);
+    let refused = seen.pop().unwrap();
+    assert_eq!(
+        (&refused["code"], &refused["client_message_id"]),
+        (&json!("generation_in_progress"), &json!("b"))
+    );
+    assert_eq!(
+        (&refused["message_id"], &refused["running_message_id"]),
+        (&Value::Null, &answer),
+        "an error of a message is its end"
+    );
+    seen.extend(socket.until("complete").await);
+    assert_eq!(text_of(&seen, &answer), TEXT);
+}
+
+#[tokio::test]
 async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder().servers(2).answering(&provider).start().await;
