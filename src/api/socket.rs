@@ -9,6 +9,7 @@ mod command;
 mod conversing;
 mod flood;
 mod frames;
+mod pulse;
 mod talk;
 
 use base64::Engine;

@@ -15,19 +15,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use poem::web::websocket::{Message, WebSocketStream};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, Saying};
 use super::flood::Flood;
 use super::frames::{frame_of, hear};
+use super::pulse::{Beat, Pulse};
 use super::talk::{End, Talk};
 use crate::events::{AckEvent, AuthEvent, ErrorEvent, EventView, PongEvent};
 
-/// How often the server asks whether anybody is there, as the contract says.
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// After what silence a peer is gone, as the contract says.
-const SILENCE: Duration = Duration::from_secs(60);
 /// How long one frame may take to leave.
 const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// Cancellations that may be under way at a time.
@@ -70,16 +67,14 @@ impl<'a> Conversing<'a> {
     /// What needs much room for a moment is put on the heap for that moment: most of a socket's life is silence.
     pub(super) async fn run(mut self) -> End {
         let mut flood = Flood::new();
-        let mut heard = Instant::now();
-        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = Pulse::new();
         loop {
             let done = tokio::select! {
                 biased;
                 end = self.session.ended() => return End::SessionOver(end, self.feed.cursor()),
                 () = self.closing.cancelled() => return End::RESTART,
                 frame = self.socket.next() => {
-                    heard = Instant::now();
+                    pulse.hear();
                     match hear(frame, &mut flood) {
                         Ok(Some(text)) => match Command::read(&text) {
                             Ok(command) => Box::pin(self.act(command)).await,
@@ -97,12 +92,10 @@ impl<'a> Conversing<'a> {
                     let frame = frame_of(&EventView::of_user(told.event), told.cursor.as_ref());
                     self.send(frame).await
                 }
-                _ = ping.tick() => {
-                    if heard.elapsed() >= SILENCE {
-                        return End::Gone;
-                    }
-                    self.send(Message::Ping(Vec::new())).await
-                }
+                beat = pulse.next() => match beat {
+                    Beat::Ask => self.send(Message::Ping(Vec::new())).await,
+                    Beat::Gone => Err(End::Gone),
+                },
             };
             if let Err(end) = done {
                 return end;
