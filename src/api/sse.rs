@@ -22,7 +22,7 @@ use crate::events::{AckEvent, EventView};
 
 /// How long a client waits before it reconnects, as the contract says.
 const RETRY_LINE: &str = "retry: 2000\n\n";
-/// How often a silent stream shows that it is alive, as the contract says.
+/// How often a stream shows that it is alive, whatever else it says, as the contract says.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_LINE: &str = ": keepalive\n\n";
 /// A closing server's clients come back spread over this time, in milliseconds.
@@ -150,16 +150,15 @@ impl Frames {
                 self.ended = true;
                 Some(frame(&EventView::SessionEnded(end.into()), Some(&stream.source.cursor())))
             }
+            _ = self.keepalive.tick() => Some(KEEPALIVE_LINE.to_owned()),
             next = stream.source.next() => {
                 let Some(next) = next else {
                     self.ended = true;
                     return None;
                 };
-                self.keepalive.reset();
                 self.ended = next.last;
                 Some(frame(&next.event, next.cursor.as_deref()))
             }
-            _ = self.keepalive.tick() => Some(KEEPALIVE_LINE.to_owned()),
             () = stream.closing.cancelled() => {
                 self.ended = true;
                 Some(format!("retry: {}\n\n", stream.come_back))
