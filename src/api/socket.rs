@@ -15,16 +15,18 @@ mod talk;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use cura_app::App;
+use cura_app::conversations::ReadConversationError;
 use cura_domain::ConversationId;
 use poem::Request;
 use poem::http::{HeaderValue, header};
 use poem::web::Data;
+use poem::web::headers::authorization::Bearer;
+use poem::web::headers::{Authorization, HeaderMapExt};
 use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket, WebSocketConfig};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
 use crate::Tag;
-use crate::caller::bearer_of;
 use crate::closing::Closing;
 use crate::event_stream::read_cursor;
 use crate::limits::Turn;
@@ -50,7 +52,8 @@ impl SocketApi {
     /// `{"type": "cancel", "message_id"}`, `{"type": "typing", "is_typing"}`, `{"type": "read", "message_id"}`,
     /// `{"type": "auth", "token"}` with a fresh access token before the old one expires, and `{"type": "ping"}`. Signed in by
     /// `Authorization`, `?ticket=` or `?token=`. Close codes: 1007 not UTF-8, 1008 too many frames or too slow a reader, 1009
-    /// a frame over 64 KiB, 1012 the server restarts (reconnect), 4401 not signed in (any more), 4404 not your conversation.
+    /// a frame over 64 KiB, 1012 the server restarts (reconnect), 1013 try again later, 4401 not signed in (any more), 4404
+    /// not your conversation.
     #[oai(path = "/chat/ws/:conversation_id", method = "get", operation_id = "openSocket")]
     #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn open(
@@ -74,30 +77,37 @@ impl SocketApi {
             return Err(Problem::malformed("malformed_header", detail));
         }
         let cursor = read_cursor(after.0)?;
-        let bearer = bearer_of(request).map(str::to_owned).or(token.0);
+        let bearer = request.headers().typed_get::<Authorization<Bearer>>();
+        let bearer = bearer.map(|bearer| bearer.token().to_owned()).or(token.0);
         let caller = match (bearer, ticket.0) {
             (Some(token), _) => Some(app.authenticate(&token).await),
             (None, Some(ticket)) => Some(app.use_ticket(&ticket).await),
             (None, None) => None,
         };
+        let conversation = ConversationId(conversation_id.0);
+        // A browser shows its page no status: that one may not talk here is said in the closing. Everything else that can be
+        // known before there is a socket is a status.
         let opening = match caller.transpose().map_err(Problem::from) {
             Ok(Some(caller)) => {
                 turn.of_caller(caller).await?;
-                Opening::Signed(caller)
+                match app.conversation(caller, conversation).await {
+                    Ok(_) => Opening::Admitted(caller),
+                    Err(ReadConversationError::NotFound) => Opening::NotYours,
+                    Err(error @ ReadConversationError::Store(_)) => return Err(error.into()),
+                }
             }
-            // A browser shows its page no status, so what is wrong is said in the closing.
-            Ok(None) => Opening::Refused(Problem::not_signed_in()),
-            Err(problem) => Opening::Refused(problem),
+            Ok(None) => Opening::NotSignedIn(Problem::not_signed_in()),
+            Err(problem) if problem.is_about_who() => Opening::NotSignedIn(problem),
+            Err(problem) => return Err(problem),
         };
-        if matches!(opening, Opening::Refused(_)) {
+        if matches!(opening, Opening::NotSignedIn(_)) {
             turn.of_address().await?;
         }
         let talk = Talk {
             app: app.clone(),
             turn: turn.clone(),
             closing: closing.clone(),
-            conversation: ConversationId(conversation_id.0),
-            cursor,
+            conversation,
         };
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -108,7 +118,7 @@ impl SocketApi {
         let held = (closing.open_socket(), request.data::<Place>().cloned());
         let upgraded = websocket.config(config).on_upgrade(move |socket| async move {
             // On the heap: most of a socket's life is waiting.
-            Box::pin(talk.run(socket, opening)).await;
+            Box::pin(talk.run(socket, opening, cursor)).await;
             drop(held);
         });
         Ok(upgraded.boxed())

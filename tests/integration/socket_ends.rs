@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use cura_app::tokens::{TokenLifetimes, Tokens};
 use cura_bin::settings::Settings;
-use cura_tests::raw_socket::{self, FIN, PONG};
+use cura_tests::raw_socket::{self, FIN, PONG, RawSocket};
 use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::sockets::{TEXT, TOKENS, conversation, cura, text_of};
 
@@ -53,6 +53,12 @@ async fn who_may_not_is_told_by_the_close_code() {
         !cura.said().contains(somebody.token.as_ref().unwrap()),
         "a token reached a log"
     );
+    let basic = format!("Basic {}", somebody.token.as_ref().unwrap());
+    let request = raw_socket::request(&somebody, &path, &[("Authorization", Some(&basic))]);
+    let mut socket = RawSocket::connect(&somebody).await;
+    socket.send(format!("{request}\r\n").as_bytes()).await;
+    assert!(socket.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(socket.close_code().await, Some(4401), "a token is a bearer's");
     let plain = somebody.get(&path).await;
     assert_eq!((plain.status.as_u16(), plain.code()), (426, "upgrade_required"));
     assert!(
@@ -60,6 +66,21 @@ async fn who_may_not_is_told_by_the_close_code() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn without_a_database_nobody_is_given_a_socket_that_ends_at_once() {
+    let (cura, wire) = Cura::builder().workers(0).start_behind_wire().await;
+    let somebody = cura.somebody().await;
+    let path = format!("/chat/ws/{}", conversation(&somebody).await);
+    wire.cut();
+    match Socket::open(&somebody, &path).await.err() {
+        Some(Error::Http(refused)) => {
+            assert_eq!(refused.status().as_u16(), 503);
+            assert!(refused.headers().contains_key("retry-after"), "{refused:?}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cura_app::conversations::ReadConversationError;
 use cura_app::session_watch::{OpenSession, SessionEnd};
 use cura_app::user_feed::UserFeed;
 use cura_app::{App, Caller};
@@ -36,19 +35,22 @@ pub(super) struct Talk {
     pub(super) turn: Turn,
     pub(super) closing: Closing,
     pub(super) conversation: ConversationId,
-    pub(super) cursor: Option<Cursor>,
 }
 
 /// Whether somebody may talk.
 pub(super) enum Opening {
-    Signed(Caller),
-    Refused(Problem),
+    /// In their conversation.
+    Admitted(Caller),
+    /// It is not their conversation.
+    NotYours,
+    /// Nobody knows who it is; the problem says why.
+    NotSignedIn(Problem),
 }
 
 /// Why a socket ends.
 pub(super) enum End {
-    /// Nobody may talk here; the problem says why.
-    Refused(Problem),
+    /// Nobody knows who it is; the problem says why.
+    NotSignedIn(Problem),
     /// The session is over, at this cursor.
     SessionOver(SessionEnd, Arc<str>),
     /// With a close code and a word.
@@ -65,47 +67,36 @@ impl End {
 }
 
 impl Talk {
-    pub(super) async fn run(mut self, mut socket: WebSocketStream, opening: Opening) {
+    pub(super) async fn run(self, mut socket: WebSocketStream, opening: Opening, cursor: Option<Cursor>) {
         let end = match opening {
             // What needs much room for a moment is put on the heap for that moment.
-            Opening::Signed(caller) => match Box::pin(self.begin(caller)).await {
+            Opening::Admitted(caller) => match Box::pin(self.begin(caller, cursor)).await {
                 Ok((feed, session)) => {
                     let conversing = Conversing::new(&self, &mut socket, caller, session, feed);
                     conversing.run().await
                 }
                 Err(end) => end,
             },
-            Opening::Refused(problem) => End::Refused(problem),
+            Opening::NotYours => End::Close(NOT_YOURS, "not your conversation"),
+            Opening::NotSignedIn(problem) => End::NotSignedIn(problem),
         };
         // A peer that does not answer, or read, is left.
         let _ = timeout(GOODBYE, say_goodbye(&mut socket, end)).await;
     }
 
-    /// What a socket follows, if the conversation is the caller's.
-    async fn begin(&mut self, caller: Caller) -> Result<(UserFeed, OpenSession), End> {
-        match self.app.conversation(caller, self.conversation).await {
-            Ok(_) => {}
-            Err(ReadConversationError::NotFound) => return Err(End::Close(NOT_YOURS, "not your conversation")),
-            Err(ReadConversationError::Store(_)) => return Err(End::Close(TRY_LATER, "try again later")),
-        }
-        let cursor = self.cursor.take();
-        let Ok(feed) = self.app.user_feed(caller, Some(self.conversation), cursor).await else {
-            return Err(End::Close(TRY_LATER, "try again later"));
-        };
+    /// What a socket follows.
+    async fn begin(&self, caller: Caller, cursor: Option<Cursor>) -> Result<(UserFeed, OpenSession), End> {
+        let feed = self.app.user_feed(caller, Some(self.conversation), cursor).await;
+        let feed = feed.map_err(|_| End::Close(TRY_LATER, "try again later"))?;
         Ok((feed, self.app.open_session_of(caller).await))
     }
 }
 
 async fn say_goodbye(socket: &mut WebSocketStream, end: End) {
     let (last, code, why) = match end {
-        End::Refused(problem) => {
-            let code = if problem.is_about_who() {
-                UNAUTHENTICATED
-            } else {
-                TRY_LATER
-            };
+        End::NotSignedIn(problem) => {
             let refused = EventView::Error(problem.into_event());
-            (Some(frame_of(&refused, None)), code, "not authenticated")
+            (Some(frame_of(&refused, None)), UNAUTHENTICATED, "not authenticated")
         }
         End::SessionOver(end, cursor) => {
             let over = EventView::SessionEnded(end.into());
