@@ -38,8 +38,11 @@ use talk::{Opening, Talk};
 const MAX_FRAME: usize = 64 * 1024;
 /// What is read at once, and kept for it: most sockets are silent most of the time.
 const READ_BUFFER: usize = 2 * 1024;
-/// The most that waits to be written before the writer waits; larger than any event but a whole answer.
-const WRITE_BUFFER: usize = 16 * 1024;
+/// The longest text of an event, in bytes: that of an answer, which `jobs` lets grow no longer.
+const MAX_TEXT: usize = 1024 * 1024;
+/// The most that waits for the network, in bytes; what does not fit in ends the socket, so every event has to. One is the
+/// longest text, of characters that JSON writes in six bytes each, and what surrounds it; a goodbye comes behind it.
+const MAX_UNWRITTEN: usize = 6 * MAX_TEXT + 256 * 1024;
 
 pub(crate) struct SocketApi;
 
@@ -111,8 +114,9 @@ impl SocketApi {
         };
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
+            // Written at once.
             .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_BUFFER + 4 * 1024 * 1024)
+            .max_write_buffer_size(MAX_UNWRITTEN)
             .max_frame_size(Some(MAX_FRAME))
             .max_message_size(Some(MAX_FRAME));
         let held = (closing.open_socket(), request.data::<Place>().cloned());

@@ -187,6 +187,23 @@ async fn a_cursor_of_one_conversation_is_of_no_use_elsewhere() {
 }
 
 #[tokio::test]
+async fn the_longest_answer_is_told_however_long_it_is_as_json() {
+    // Six bytes each, as JSON.
+    let piece = "\u{1}".repeat(16 * 1024);
+    let provider = ScriptedProvider::saying(&[piece.as_str(); 64], Duration::ZERO).await;
+    let cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let body = json!({ "content": "Hi", "conversation_id": conversation });
+    assert_eq!(somebody.post("/chat/send", &body).await.status, 200);
+    let mut socket = Socket::of(&somebody, &conversation, Some("0")).await;
+    let seen = socket.until("complete").await;
+    let content = seen.last().unwrap()["message"]["content"].as_str().unwrap();
+    assert_eq!(content.len(), 1024 * 1024);
+    assert!(text_of(&seen, &json!(2)) == content);
+}
+
+#[tokio::test]
 async fn an_answer_is_stopped_and_what_is_not_of_here_is_not() {
     let (cura, _provider) = cura(Duration::from_millis(500)).await;
     let somebody = cura.somebody().await;
