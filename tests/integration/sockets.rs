@@ -256,6 +256,47 @@ async fn a_message_that_is_refused_because_an_answer_runs_does_not_end_that_answ
 }
 
 #[tokio::test]
+async fn whoever_cancels_what_ended_before_they_came_is_told_its_end() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let conversation = conversation(&somebody).await;
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let end = socket.until("complete").await.pop().unwrap();
+    let cancel = json!({ "type": "cancel", "message_id": end["message_id"] });
+    // Here it was told.
+    socket.say(&cancel).await;
+    socket.say(&json!({ "type": "cancel", "message_id": 999_999 })).await;
+    let rest = socket.until("error").await;
+    assert!(rest.iter().all(|event| event["type"] != "complete"), "{rest:#?}");
+    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    for _ in 0..2 {
+        socket.say(&cancel).await;
+        let told = socket.until("complete").await.pop().unwrap();
+        assert_eq!(told["message"], end["message"]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_here_cannot_be_read() {
+    let (cura, _provider) = cura(Duration::ZERO).await;
+    let somebody = cura.somebody().await;
+    let (here, there) = (conversation(&somebody).await, conversation(&somebody).await);
+    let mut socket = Socket::of(&somebody, &there, None).await;
+    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let elsewhere = socket.until("complete").await[0]["message_id"].clone();
+    let mut socket = Socket::of(&somebody, &here, None).await;
+    for message in [json!(999_999), elsewhere] {
+        socket.say(&json!({ "type": "read", "message_id": message })).await;
+        let refused = socket.next().await.unwrap();
+        assert_eq!(
+            (&refused["code"], &refused["message_id"]),
+            (&json!("message_not_found"), &message)
+        );
+    }
+}
+
+#[tokio::test]
 async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
     let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder().servers(2).answering(&provider).start().await;

@@ -4,12 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cura_app::Caller;
-use cura_app::conversations::Message as StoredMessage;
-use cura_app::follow::AnswerEvent;
 use cura_app::session_watch::OpenSession;
 use cura_app::user_feed::UserFeed;
 use cura_domain::MessageId;
-use cura_domain::answer::Position;
 use cura_domain::message::MessageStatus;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -18,6 +15,7 @@ use poem::web::websocket::{Message, WebSocketStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::end_of;
 use super::command::{Command, Saying};
 use super::flood::Flood;
 use super::frames::{frame_of, hear};
@@ -32,7 +30,7 @@ const MAX_CANCELLATIONS: usize = 8;
 
 const POLICY: u16 = 1008;
 
-type Cancelling = BoxFuture<'static, Option<ErrorEvent>>;
+type Cancelling = BoxFuture<'static, Option<EventView>>;
 
 /// Somebody in their conversation.
 pub(super) struct Conversing<'a> {
@@ -84,8 +82,8 @@ impl<'a> Conversing<'a> {
                         Err(end) => Err(end),
                     }
                 }
-                Some(failed) = self.cancelling.next(), if !self.cancelling.is_empty() => match failed {
-                    Some(failed) => self.tell(&EventView::Error(failed), None).await,
+                Some(said) = self.cancelling.next(), if !self.cancelling.is_empty() => match said {
+                    Some(said) => self.tell(&said, None).await,
                     None => Ok(()),
                 },
                 told = self.feed.next() => {
@@ -131,7 +129,7 @@ impl<'a> Conversing<'a> {
             }
             Command::Read { message_id } => match self.talk.note_read(self.caller, MessageId(message_id)).await {
                 Ok(()) => return Ok(()),
-                Err(problem) => problem.into_event(),
+                Err(refused) => refused,
             },
             Command::Cancel { .. } if self.cancelling.len() >= MAX_CANCELLATIONS => ErrorEvent {
                 detail: "Too many cancellations at once.".to_owned(),
@@ -141,7 +139,9 @@ impl<'a> Conversing<'a> {
             Command::Cancel { message_id } => match self.talk.turn.of_caller(self.caller).await {
                 Err(problem) => problem.into_event(),
                 Ok(()) => {
-                    let cancelling = self.talk.clone().cancel(self.caller, MessageId(message_id));
+                    let message = MessageId(message_id);
+                    let is_before_us = self.feed.began_after_end_of(message);
+                    let cancelling = self.talk.clone().cancel(self.caller, message, is_before_us);
                     self.cancelling.push(cancelling.boxed());
                     return Ok(());
                 }
@@ -176,10 +176,7 @@ impl<'a> Conversing<'a> {
         self.tell(&EventView::Ack(ack), Some(&cursor)).await?;
         if over && self.feed.began_after_end_of(started.answer.id).await.unwrap_or(false) {
             // Its end is before this socket's beginning: whoever asks again wants to know it.
-            let (id, position) = (started.answer.id, Position::START);
-            let message: Box<StoredMessage> = Box::new(started.answer);
-            let ended = AnswerEvent::Ended { message, position };
-            self.tell(&EventView::of_answer(id, ended), None).await?;
+            self.tell(&end_of(started.answer), None).await?;
         }
         Ok(())
     }
