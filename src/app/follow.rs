@@ -166,6 +166,14 @@ impl App {
     }
 }
 
+impl App {
+    /// Everything that was told of an answer that is final, once more.
+    pub fn retell(&self, caller: Caller, answer: Message) -> impl Iterator<Item = AnswerEvent> + Send + use<> {
+        let mut follower = self.follow_read(caller, answer, Position::START);
+        follower.take_ready().into_iter()
+    }
+}
+
 impl AnswerFollower {
     /// Which answer is watched.
     pub fn answer(&self) -> MessageId {

@@ -6,6 +6,7 @@ use cura_app::tokens::{TokenLifetimes, Tokens};
 use cura_bin::settings::Settings;
 use cura_tests::raw_socket::{self, FIN, PONG, RawSocket};
 use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -288,4 +289,16 @@ async fn a_reader_that_does_not_read_what_it_asks_for_is_let_go_with_its_session
     })
     .await;
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_socket_of_a_conversation_that_is_deleted_says_so_and_ends() {
+    let cura = Cura::without_workers().await;
+    let somebody = cura.somebody().await;
+    let made = somebody.post("/conversations", &json!({})).await.body;
+    let mut socket = Socket::of(&somebody, &made["id"], None).await;
+    let delete = somebody.request(Method::DELETE, &format!("/conversations/{}", made["id"]));
+    assert_eq!(somebody.send(delete).await.status, 204);
+    assert_eq!(socket.until("conversation").await.pop().unwrap()["deleted"], true);
+    assert_eq!(socket.closed().await, 4404);
 }

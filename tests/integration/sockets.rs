@@ -73,7 +73,7 @@ async fn what_is_said_is_confirmed_and_its_answer_comes() {
 }
 
 #[tokio::test]
-async fn the_same_name_is_the_same_message_and_its_end_is_told_again() {
+async fn the_same_name_is_the_same_message_and_its_answer_is_told_again() {
     let (cura, provider) = cura(Duration::ZERO).await;
     let somebody = cura.somebody().await;
     let conversation = conversation(&somebody).await;
@@ -89,7 +89,8 @@ async fn the_same_name_is_the_same_message_and_its_end_is_told_again() {
         (&again[0]["replayed"], &again[0]["message_id"]),
         (&json!(true), &first[0]["message_id"])
     );
-    assert_eq!(types(&again), ["ack", "complete"]);
+    assert_eq!(types(&again), ["ack", "start", "chunk", "complete"]);
+    assert_eq!(text_of(&again, &again[0]["message_id"]), TEXT);
     assert_eq!(again.last().unwrap()["message"], first.last().unwrap()["message"]);
     socket
         .say(&json!({ "type": "message", "content": "Ho", "client_message_id": "a" }))

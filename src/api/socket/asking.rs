@@ -17,6 +17,7 @@ impl Talk {
     /// Asks for an answer, once however often it is said.
     pub(super) async fn start(&self, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, Problem> {
         if let Some(first) = self.app.find_asked(caller, wish).await? {
+            self.turn.of_repetition(caller).await;
             return Ok(first);
         }
         self.turn.of_chat(caller).await?;
@@ -74,7 +75,7 @@ impl Talk {
 }
 
 /// The end of an answer that is final, told once more.
-pub(super) fn end_of(answer: Message) -> EventView {
+fn end_of(answer: Message) -> EventView {
     let (id, position) = (answer.id, Position::START);
     let message = Box::new(answer);
     EventView::of_answer(id, AnswerEvent::Ended { message, position })

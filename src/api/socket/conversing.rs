@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cura_app::Caller;
 use cura_app::session_watch::OpenSession;
-use cura_app::user_feed::UserFeed;
+use cura_app::user_feed::{UserEvent, UserFeed};
 use cura_domain::MessageId;
 use cura_domain::message::MessageStatus;
 use futures_util::future::BoxFuture;
@@ -15,7 +15,6 @@ use poem::web::websocket::{Message, WebSocketStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::end_of;
 use super::command::{Command, Saying};
 use super::flood::Flood;
 use super::frames::{frame_of, hear};
@@ -87,8 +86,12 @@ impl<'a> Conversing<'a> {
                     None => Ok(()),
                 },
                 told = self.feed.next() => {
+                    let is_gone = matches!(told.event, UserEvent::Conversation(_, None));
                     let frame = frame_of(&EventView::of_user(told.event), told.cursor.as_ref());
-                    self.send(frame).await
+                    match self.send(frame).await {
+                        Ok(()) if is_gone => Err(End::NOT_YOURS),
+                        sent => sent,
+                    }
                 }
                 beat = pulse.next() => match beat {
                     Beat::Ask => self.send(Message::Ping(Vec::new())).await,
@@ -175,8 +178,11 @@ impl<'a> Conversing<'a> {
         let cursor = self.feed.cursor();
         self.tell(&EventView::Ack(ack), Some(&cursor)).await?;
         if over && self.feed.began_after_end_of(started.answer.id).await.unwrap_or(false) {
-            // Its end is before this socket's beginning: whoever asks again wants to know it.
-            self.tell(&end_of(started.answer), None).await?;
+            // It lies before this socket's beginning: whoever asks again wants to know it.
+            let id = started.answer.id;
+            for event in self.talk.app.retell(self.caller, started.answer) {
+                self.tell(&EventView::of_answer(id, event), None).await?;
+            }
         }
         Ok(())
     }

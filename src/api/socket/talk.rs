@@ -64,6 +64,8 @@ pub(super) enum End {
 impl End {
     /// The server stops.
     pub(super) const RESTART: Self = Self::Close(RESTARTING, "the server restarts");
+    /// The conversation is somebody else's, or gone.
+    pub(super) const NOT_YOURS: Self = Self::Close(NOT_YOURS, "not your conversation");
 }
 
 impl Talk {
@@ -77,7 +79,7 @@ impl Talk {
                 }
                 Err(end) => end,
             },
-            Opening::NotYours => End::Close(NOT_YOURS, "not your conversation"),
+            Opening::NotYours => End::NOT_YOURS,
             Opening::NotSignedIn(problem) => End::NotSignedIn(problem),
         };
         // A peer that does not answer, or read, is left.
