@@ -55,7 +55,7 @@ impl SocketApi {
     /// `{"type": "cancel", "message_id"}`, `{"type": "typing", "is_typing"}`, `{"type": "read", "message_id"}`,
     /// `{"type": "auth", "token"}` with a fresh access token before the old one expires, and `{"type": "ping"}`. Whoever cancels
     /// an answer that had ended before the socket began, or says its message again, is told its end. Signed in by
-    /// `Authorization`, `?ticket=` or `?token=`. Close codes: 1007 not UTF-8, 1008 too many frames or too slow a reader, 1009
+    /// `Authorization`, `?ticket=` or `?token=`. Close codes: 1002 not RFC 6455, 1007 not UTF-8, 1008 too many frames or too slow a reader, 1009
     /// a frame over 64 KiB, 1012 the server restarts (reconnect), 1013 try again later, 4401 not signed in (any more), 4404
     /// not your conversation.
     #[oai(path = "/chat/ws/:conversation_id", method = "get", operation_id = "openSocket")]
