@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_domain::MessageId;
+use cura_domain::{MessageId, tokens};
 use cura_providers::ai::{AiError, AnswerStream, Failure, Piece, Prompt, Speaking};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
 use futures_util::future::{Fuse, FusedFuture};
@@ -22,8 +22,6 @@ use crate::writer::{AnswerWriter, Asked, Saved};
 pub(crate) const PATIENCE: TimeDelta = TimeDelta::minutes(2);
 /// The longest a half-written answer waits for a provider that is given a rest.
 const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
-/// UTF-8 bytes of a token, roughly.
-const BYTES_PER_TOKEN: usize = 4;
 /// The longest a person waits for a provider that names the time at which it will work again.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The most text written at once.
@@ -119,7 +117,7 @@ async fn ask(parts: &Parts, told: Told, writer: &AnswerWriter<'_>) -> Result<Res
     loop {
         // What is written already is told, too.
         let room = budget
-            .saturating_sub(writer.text().len() / BYTES_PER_TOKEN)
+            .saturating_sub(tokens::estimate(writer.text().len()))
             .max(budget / 4);
         let assembled = told.assemble(parts, room).await?;
         let prompt = Prompt {

@@ -5,6 +5,7 @@
 
 use cura_domain::MessageId;
 use cura_domain::prompt::{self, PromptMessage};
+use cura_domain::tokens::FEW_BYTES_PER_TOKEN;
 use cura_queue::{JobError, SummarizeConversation};
 use cura_store::{history, in_time};
 
@@ -65,14 +66,14 @@ pub(crate) async fn run(parts: &Parts, job: SummarizeConversation) -> Result<(),
     kept.await.map_err(not_begun)
 }
 
-/// `said` in parts of at most about `tokens` tokens, three bytes each to be on the safe side, at least one message each.
+/// `said` in parts of at most about `tokens` tokens, counted cautiously, at least one message each.
 fn parts_of(said: &[PromptMessage], tokens: usize) -> impl Iterator<Item = &[PromptMessage]> {
     let mut rest = said;
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = rest.iter().take_while(|message| {
             bytes += message.content.len();
-            bytes <= tokens * 3
+            bytes <= tokens * FEW_BYTES_PER_TOKEN
         });
         let (part, others) = rest.split_at(fits.count().max(1).min(rest.len()));
         rest = others;

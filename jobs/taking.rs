@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use cura_domain::MessageId;
 use cura_domain::answer::Fence;
 use cura_domain::prompt::{self, Assembled, Person, PromptMessage, Spoken};
+use cura_domain::{MessageId, tokens};
 use cura_queue::JobError;
 use cura_store::answers::{Taken, TakenAnswer};
 use cura_store::{PgConnection, StoreError, answers, attempts, history, in_time, usage};
@@ -16,10 +16,6 @@ use crate::{Parts, not_begun};
 
 /// When an answer looks again whether its turn has come, if nobody tells it.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// UTF-8 bytes of a token, at least, in what people write; what is read of the past goes by it.
-const MAX_BYTES_PER_TOKEN: usize = 8;
-/// UTF-8 bytes of a token, roughly.
-const BYTES_PER_TOKEN: usize = 4;
 
 /// What came of taking an answer.
 pub(crate) enum Taking {
@@ -124,7 +120,7 @@ async fn take_at_its_end(parts: &Parts, connection: &mut PgConnection, id: Messa
 
 /// What was said before the question does not change any more.
 async fn read(parts: &Parts, connection: &mut PgConnection, taken: &TakenAnswer) -> Result<Told, StoreError> {
-    let bytes = i64::try_from(parts.manner.context_tokens * MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(parts.manner.context_tokens * tokens::MANY_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
     let past = history::of(connection, taken.conversation_id, taken.question, bytes).await?;
     let person = Person {
         name: taken.name.as_deref(),
@@ -152,7 +148,7 @@ impl Told {
             .sum();
         // No token has less than a byte.
         if bytes + told.system.content.len() <= budget / 2 {
-            let estimate = |text: &str| text.len().div_ceil(BYTES_PER_TOKEN);
+            let estimate = |text: &str| tokens::estimate(text.len());
             return Ok(prompt::assemble(told.system, told.newest_first, budget, estimate));
         }
         let counter = parts.ai.token_counter();

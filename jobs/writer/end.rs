@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use cura_domain::message::{FinishReason, Usage};
+use cura_domain::tokens;
 use cura_live::Signal;
 use cura_queue::{JobError, SummarizeConversation, TitleConversation, Turn};
 use cura_store::answers::End;
@@ -22,8 +23,6 @@ const END_PATIENCE: Duration = Duration::from_secs(60);
 const END_PAUSE: Duration = Duration::from_millis(500);
 /// How long a better title waits: it must not take the AI service's time from the answers of the first minute.
 const TITLE_PAUSE: Duration = Duration::from_secs(3);
-/// UTF-8 bytes of a token, roughly, when the provider does not count.
-const BYTES_PER_TOKEN: usize = 4;
 
 /// Whether a provider was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +221,6 @@ impl AnswerWriter<'_> {
 
     /// What this attempt cost, if it cost anything: the provider has not said.
     fn estimate(&self, asked: Asked) -> Option<Usage> {
-        let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN);
         let told = match (&self.voice, asked) {
             (Some(voice), _) => voice.prompt_tokens,
             (None, Asked::Somebody) => 0,
@@ -231,7 +229,7 @@ impl AnswerWriter<'_> {
         let written = self.text.len() - self.taken.text.len();
         Some(Usage {
             input_tokens: i64::try_from(told).unwrap_or(i64::MAX),
-            output_tokens: i64::try_from(tokens(written)).unwrap_or(i64::MAX),
+            output_tokens: i64::try_from(tokens::estimate(written)).unwrap_or(i64::MAX),
             estimated: true,
         })
     }

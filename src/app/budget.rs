@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveTime, Utc};
-use cura_domain::ConversationId;
+use cura_domain::{ConversationId, tokens};
 use cura_store::usage::Load;
 use cura_store::{PgConnection, StoreError, usage};
 
@@ -22,8 +22,6 @@ pub struct Allowance {
     pub answer_tokens: u32,
 }
 
-/// UTF-8 bytes of a token, roughly.
-const BYTES_PER_TOKEN: usize = 4;
 /// What a prompt costs before anything is said: who Cura is, and with whom it speaks.
 const SYSTEM_TOKENS: i64 = 250;
 
@@ -100,7 +98,7 @@ impl Budget {
             Some(conversation) => usage::last_cost(connection, conversation).await?,
             None => None,
         };
-        let said = i64::try_from(text.len().div_ceil(BYTES_PER_TOKEN)).unwrap_or(i64::MAX);
+        let said = i64::try_from(tokens::estimate(text.len())).unwrap_or(i64::MAX);
         Ok(before.unwrap_or(SYSTEM_TOKENS) + said + i64::from(self.allowance.answer_tokens))
     }
 }

@@ -12,6 +12,7 @@ pub mod message;
 pub mod profile;
 pub mod prompt;
 pub mod text;
+pub mod tokens;
 
 pub use clock::{Clock, Entropy};
 pub use ids::{ConversationId, MessageId, SessionId, UserId};

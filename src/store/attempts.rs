@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use cura_domain::answer::Fence;
 use cura_domain::message::Usage;
+use cura_domain::tokens::BYTES_PER_TOKEN;
 use cura_domain::{MessageId, UserId};
 use sqlx::PgConnection;
 
@@ -104,7 +105,7 @@ pub struct Spent {
 }
 
 /// Counts an attempt at a running answer whose worker vanished, when the text had `bytes`: what was told it, and what it
-/// wrote, at four bytes a token. One that wrote nothing costs nothing. Gives what is to be added to the user's usage, as the
+/// wrote, at [`BYTES_PER_TOKEN`]. One that wrote nothing costs nothing. Gives what is to be added to the user's usage, as the
 /// last thing but the events in the transaction. Whoever calls this keeps the attempt from ending by
 /// itself: by a newer fence, or by the lock of its conversation.
 ///
@@ -123,11 +124,11 @@ pub async fn record_lost(
                (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
            SELECT m.id, $2, m.user_id, 'lost', COALESCE(m.provider, $4), COALESCE(m.model, $5),
                   -- Told: the last of what was said before, as much as a prompt has room for.
-                  (SELECT COALESCE(sum(octet_length(said.content)), 0) / 4 FROM (
+                  (SELECT COALESCE(sum(octet_length(said.content)), 0) / $7::bigint FROM (
                        SELECT content FROM messages
                        WHERE conversation_id = m.conversation_id AND id + 0 < m.id AND status = 'sent'
                        ORDER BY id + 0 DESC LIMIT 20) said),
-                  ($3 - m.bases[$2] + 3) / 4, true, $6
+                  ($3 - m.bases[$2] + $7 - 1) / $7, true, $6
            FROM messages m
            WHERE m.id = $1 AND m.status = 'sending' AND $2 > 0 AND $3 > m.bases[$2]
            ON CONFLICT DO NOTHING
@@ -138,6 +139,7 @@ pub async fn record_lost(
         provider,
         model,
         now,
+        i64::try_from(BYTES_PER_TOKEN).unwrap_or(i64::MAX),
     )
     .fetch_optional(&mut *conn)
     .await?;

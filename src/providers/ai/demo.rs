@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Role, Usage};
+use cura_domain::tokens;
 use futures_util::stream;
 
 use super::{AiError, AnswerStream, Failure, Piece, Prompt};
@@ -58,17 +59,14 @@ impl Demo {
         } else {
             FinishReason::Stop
         };
-        let said: usize = words.iter().take(limit).map(|word| word.chars().count()).sum();
-        let asked = prompt
-            .messages
-            .iter()
-            .map(|message| message.content.chars().count())
-            .sum();
+        let said: usize = words.iter().take(limit).map(String::len).sum();
+        let asked = prompt.messages.iter().map(|message| message.content.len()).sum();
+        let estimate = |bytes| i64::try_from(tokens::estimate(bytes)).unwrap_or(i64::MAX);
         let end = Piece::Finished {
             reason,
             usage: Some(Usage {
-                input_tokens: tokens(asked),
-                output_tokens: tokens(said),
+                input_tokens: estimate(asked),
+                output_tokens: estimate(said),
                 estimated: true,
             }),
             model: Some(MODEL.to_owned()),
@@ -86,11 +84,6 @@ impl Demo {
             },
         )))
     }
-}
-
-/// The usual rule of thumb: four characters a token, at least one when there is any text.
-fn tokens(chars: usize) -> i64 {
-    i64::try_from(chars.div_ceil(4)).unwrap_or(i64::MAX)
 }
 
 fn answer(prompt: &Prompt) -> String {

@@ -1,5 +1,6 @@
 //! How many tokens a text is, before anybody is asked.
 
+use cura_domain::tokens;
 use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
 use tiktoken_rs::{CoreBPE, cl100k_base_singleton, o200k_base_singleton};
 
@@ -83,7 +84,7 @@ fn estimate(text: &str) -> usize {
     let words = text.split_whitespace().count();
     // From CJK radicals on, a character is about a token.
     let characters = text.chars().filter(|&letter| letter >= '\u{2e80}').count();
-    text.len().div_ceil(4).max(words).max(characters)
+    tokens::estimate(text.len()).max(words).max(characters)
 }
 
 #[cfg(test)]
