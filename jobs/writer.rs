@@ -27,6 +27,7 @@ pub(crate) struct AnswerWriter<'a> {
     taken: &'a TakenAnswer,
     text: String,
     saved: usize,
+    /// From the question stored to this attempt's first text.
     ttft: Option<TimeDelta>,
     /// Who answers, once somebody does.
     voice: Option<Voice>,
@@ -151,17 +152,22 @@ impl<'a> AnswerWriter<'a> {
         let (pool, now) = (self.parts.pool.clone(), self.parts.clock.now());
         let (id, fence, text) = (self.id, self.taken.fence, self.text.clone());
         let voice = self.voice.as_ref().map(|voice| (voice.provider, voice.model.clone()));
+        let ttft_ms = self.ttft_ms();
         Some(async move {
             let written = in_time(async {
                 let mut connection = pool.acquire().await?;
                 let voice = voice.as_ref().map(|(provider, model)| (*provider, model.as_str()));
-                answers::save_progress(&mut connection, id, fence, &text, voice, now).await
+                answers::save_progress(&mut connection, id, fence, &text, voice, ttft_ms, now).await
             });
             Saved {
                 written: written.await,
                 bytes: text.len(),
             }
         })
+    }
+
+    fn ttft_ms(&self) -> Option<i64> {
+        self.ttft.map(|ttft| ttft.num_milliseconds())
     }
 
     /// Notes what became of a save. A database that is away is no error: there is another second.

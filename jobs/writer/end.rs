@@ -82,7 +82,7 @@ impl AnswerWriter<'_> {
             text: Some(&self.text),
             voice: usage.map(|_| (provider, model)),
             usage,
-            ttft_ms: self.ttft.map(|ttft| ttft.num_milliseconds()),
+            ttft_ms: self.ttft_ms(),
             ..end
         };
         let written = self
@@ -174,7 +174,8 @@ impl AnswerWriter<'_> {
             let now = self.parts.clock.now();
             let mut transaction = self.parts.pool.begin().await?;
             let voice = self.voice.as_ref().map(|voice| (voice.provider, voice.model.as_str()));
-            if answers::save_progress(&mut transaction, self.id, self.taken.fence, &self.text, voice, now).await? {
+            let (fence, ttft_ms) = (self.taken.fence, self.ttft_ms());
+            if answers::save_progress(&mut transaction, self.id, fence, &self.text, voice, ttft_ms, now).await? {
                 self.record(&mut transaction, outcome, self.estimate(Asked::Nobody), now)
                     .await?;
                 transaction.commit().await?;

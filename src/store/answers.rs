@@ -149,8 +149,8 @@ pub async fn rebase(conn: &mut PgConnection, id: MessageId, fence: Fence, text: 
     Ok(done.rows_affected() == 1)
 }
 
-/// Saves the text so far, and who writes it; `false` when the fence is old, or more was saved before: a late save takes
-/// nothing back.
+/// Saves the text so far, who writes it, and how long its first word took, of which the first one ever stays; `false` when
+/// the fence is old, or more was saved before: a late save takes nothing back.
 ///
 /// # Errors
 /// When Postgres fails.
@@ -160,11 +160,13 @@ pub async fn save_progress(
     fence: Fence,
     text: &str,
     voice: Option<(&str, &str)>,
+    ttft_ms: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         r#"UPDATE messages
-           SET content = $3, provider = COALESCE($5, provider), model = COALESCE($6, model), updated_at = $4
+           SET content = $3, provider = COALESCE($5, provider), model = COALESCE($6, model),
+               ttft_ms = COALESCE(ttft_ms, $7), updated_at = $4
            WHERE id = $1 AND attempt = $2 AND status = 'sending' AND octet_length(content) <= octet_length($3)"#,
         id.0,
         i32::from(fence),
@@ -172,6 +174,7 @@ pub async fn save_progress(
         now,
         voice.map(|(provider, _)| provider),
         voice.map(|(_, model)| model),
+        ttft_ms,
     )
     .execute(conn)
     .await?;
@@ -193,7 +196,7 @@ pub struct End<'a> {
     pub voice: Option<(&'a str, &'a str)>,
     /// What the last attempt cost, as far as it is not among the attempts that are over.
     pub usage: Option<Usage>,
-    /// From the question stored to the first text, in milliseconds.
+    /// From the question stored to the first text, in milliseconds, if no attempt before has saved it.
     pub ttft_ms: Option<i64>,
 }
 
@@ -252,7 +255,7 @@ pub async fn end(
                input_tokens = COALESCE($9 + COALESCE(spent.input, 0), spent.input),
                output_tokens = COALESCE($10 + COALESCE(spent.output, 0), spent.output),
                usage_estimated = COALESCE($11 OR COALESCE(spent.estimated, false), spent.estimated),
-               ttft_ms = $12, updated_at = $13,
+               ttft_ms = COALESCE(m.ttft_ms, $12), updated_at = $13,
                latency_ms = (EXTRACT(EPOCH FROM $13::timestamptz - created_at) * 1000)::bigint
            FROM (SELECT sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output,
                         bool_or(estimated) AS estimated

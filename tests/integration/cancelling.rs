@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
 use cura_tests::provider::{Step, chunk};
-use cura_tests::{Cura, ScriptedProvider};
+use cura_tests::{Cura, ScriptedProvider, eventually};
 use serde_json::json;
 
 /// A provider that says three words and then nothing until it is let go.
@@ -93,6 +93,11 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
     let mut stream = somebody.stream("Hi").await;
     let mut seen = stream.until_text("One two three").await;
     let answer = seen[0].data["message_id"].clone();
+    eventually("it is saved", async || {
+        let saved = "SELECT count(*) FROM messages WHERE status = 'sending' AND content <> ''";
+        (cura.database.count(saved).await == 1).then_some(())
+    })
+    .await;
     cura.workers[0].signal("STOP");
     let begun = Instant::now();
     let stopped = somebody.cancel(&answer).await;
@@ -103,6 +108,11 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
     cura.workers[0].signal("CONT");
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), "One two three");
+    assert!(
+        stopped.body["metadata"]["ttft_ms"].is_i64(),
+        "it was saved before: {}",
+        stopped.body
+    );
     cura.check_invariants().await;
     assert_eq!(
         somebody.get(&format!("/chat/messages/{answer}")).await.body,

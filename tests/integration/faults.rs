@@ -110,6 +110,28 @@ async fn an_answer_that_stalls_breaks_off_or_turns_into_rubbish_goes_on_where_it
 }
 
 #[tokio::test]
+async fn the_first_word_is_the_first_attempts_whoever_goes_on() {
+    let pause = Duration::from_millis(700);
+    let provider = ScriptedProvider::start(move |number, _| {
+        let mut steps = if number == 0 {
+            cut_after(&["All ", "is "])
+        } else {
+            vec![Step::Head, Step::Pause(pause)]
+        };
+        match number {
+            0 => steps.push(Step::Cut),
+            _ => steps.extend(answer(&["All ", "is ", "well"], Duration::ZERO).split_off(1)),
+        }
+        steps
+    })
+    .await;
+    let (message, text, asked) = outcome(provider, &[]).await;
+    assert_eq!((text.as_str(), asked), ("All is well", 2));
+    let time = |field: &str| message["metadata"][field].as_i64().unwrap();
+    assert!(time("ttft_ms") + 700 <= time("latency_ms"), "{message}");
+}
+
+#[tokio::test]
 async fn a_line_without_an_end_is_not_kept_in_memory() {
     let mut first = cut_after(&["All "]);
     first.push(Step::Write(format!("data: {}", "x".repeat(10 * 1024 * 1024))));

@@ -185,7 +185,7 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
         ),
         statement(
             "UPDATE messages SET content = $3, provider",
-            &["20500", "1", "'words'", now, "'openai'::text", "'m'::text"],
+            &["20500", "1", "'words'", now, "'openai'::text", "'m'::text", "5::bigint"],
         ),
         statement(
             "UPDATE messages m SET status = $3, finish_reason",

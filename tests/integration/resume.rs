@@ -139,6 +139,7 @@ impl World {
                         answer.fence,
                         &answer.text,
                         None,
+                        None,
                         self.app.now(),
                     );
                     assert!(saved.await.unwrap());
