@@ -54,7 +54,16 @@ fn refusals() -> Vec<Refusal> {
             error("authentication_error", KEY),
             "provider_unauthorized",
         ),
-        lasting("403 Forbidden", error("permission_error", ""), "provider_unauthorized"),
+        lasting(
+            "403 Forbidden",
+            error("permission_error", "Your API key does not have permission."),
+            "provider_unauthorized",
+        ),
+        lasting(
+            "403 Forbidden",
+            error("permission_error", "Request blocked."),
+            "provider_refused",
+        ),
         lasting("402 Payment Required", json!({}), "provider_quota_exhausted"),
         lasting(
             "400 Bad Request",

@@ -208,6 +208,31 @@ async fn another_service_answers_unnoticed_and_is_named() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_forbidden_is_refused_and_nobody_elses() {
+    let provider = ScriptedProvider::start(|_, asked| {
+        if asked.body["messages"].to_string().contains("flag me") {
+            let flagged = json!({ "error": { "code": 403, "message": "Your input was flagged" } });
+            return refusal("403 Forbidden", "", &flagged);
+        }
+        answer(&["All ", "is ", "well"], Duration::ZERO)
+    })
+    .await;
+    let cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    let sent = somebody.post("/chat/send", &json!({ "content": "flag me" })).await.body;
+    assert_eq!(sent["assistant_message"]["metadata"]["error"], "provider_refused");
+    let other = cura.client().register("other@example.com").await;
+    let sent = other.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    assert_eq!(sent["assistant_message"]["content"], "All is well", "{sent}");
+    assert!(
+        !cura.said().contains("ERROR"),
+        "nobody has to do anything: {}",
+        cura.said()
+    );
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_refused_is_an_alert_once_and_errors_at_once() {
     let provider = ScriptedProvider::start(|_, _| refusal("401 Unauthorized", "", &json!({}))).await;
     let cura = Cura::answering(&provider).await;

@@ -33,7 +33,8 @@ fn refusals() -> Vec<Refusal> {
     let (lasting, passing) = (Refusal::lasting, Refusal::passing);
     vec![
         lasting("401 Unauthorized", error("invalid_api_key"), "provider_unauthorized"),
-        lasting("403 Forbidden", json!({}), "provider_unauthorized"),
+        lasting("403 Forbidden", error("missing_scope"), "provider_unauthorized"),
+        lasting("403 Forbidden", json!({}), "provider_refused"),
         lasting("404 Not Found", json!("no such model"), "provider_refused"),
         lasting(
             "429 Too Many Requests",

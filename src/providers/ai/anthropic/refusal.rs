@@ -17,11 +17,13 @@ pub(super) fn judge(refusal: &Refusal) -> Failure {
         return Failure::ContextTooLong;
     }
     match (refusal.status, &*kind) {
-        (Some(401 | 403), _) | (None, "authentication_error" | "permission_error") => refusal.unauthorized(),
+        (Some(401), _) | (_, "authentication_error") => refusal.unauthorized(),
+        // Gateways give the same name to what they say of one message (OpenRouter's guardrails).
+        (_, "permission_error") if says(&["api key"]) => refusal.unauthorized(),
         (Some(429), _) | (None, "rate_limit_error") => refusal.rate_limited(),
         // 529: everybody's requests are too many, not ours.
         (Some(408 | 409 | 425 | 500..), _) => refusal.unavailable(),
-        (Some(_), _) | (None, "invalid_request_error" | "not_found_error") => refusal.refused(),
+        (Some(_), _) | (None, "invalid_request_error" | "not_found_error" | "permission_error") => refusal.refused(),
         // `overloaded_error`, `api_error`, `timeout_error`, and what may be added one day.
         (None, _) => refusal.unavailable(),
     }
@@ -52,6 +54,30 @@ mod tests {
         ] {
             let error = json!({ "type": "invalid_request_error", "message": message });
             assert_eq!(judge(&Refusal::with(400, error)), failure, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_403_means_the_key_only_if_it_says_so() {
+        let unauthorized = Failure::Unauthorized { status: Some(403) };
+        let refused = Failure::Refused { status: Some(403) };
+        for (kind, message, failure) in [
+            (
+                "permission_error",
+                "Your API key does not have permission to use the specified resource.",
+                &unauthorized,
+            ),
+            ("authentication_error", "", &unauthorized),
+            (
+                "permission_error",
+                "Request blocked: prompt injection patterns detected",
+                &refused,
+            ),
+            ("forbidden", "Request not allowed", &refused),
+            ("", "", &refused),
+        ] {
+            let error = json!({ "type": kind, "message": message });
+            assert_eq!(&judge(&Refusal::with(403, error)), failure, "{kind}: {message}");
         }
     }
 
