@@ -83,6 +83,7 @@ macro_rules! both {
 
 both!(
     refusals_say_whether_to_come_back_and_when,
+    when_to_come_back_may_be_a_date,
     a_redirect_is_not_followed,
     an_error_within_an_answer_keeps_its_text,
     a_body_that_ends_too_early_is_a_failure_and_keeps_its_text,
@@ -130,6 +131,12 @@ async fn refusals_say_whether_to_come_back_and_when(dialect: Dialect) {
         assert_eq!(error.retry_after(), told.after.map(Duration::from_secs), "{what}");
         assert!(error.before_first_byte(), "{what}");
     }
+}
+
+async fn when_to_come_back_may_be_a_date(dialect: Dialect) {
+    let dates = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:49:57 GMT\r\n";
+    let (_, error) = dialect.fails(refusal("429 Too Many", dates, &json!({}))).await;
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(20)));
 }
 
 async fn a_redirect_is_not_followed(dialect: Dialect) {

@@ -1,9 +1,9 @@
 //! Errors a provider sends instead of an answer, before a dialect judges them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use super::Failure;
@@ -30,8 +30,7 @@ impl Refusal {
         if (300..400).contains(&status) {
             return Err(Failure::Misconfigured("the provider redirects; set its final address"));
         }
-        let header = response.headers().get(RETRY_AFTER);
-        let retry_after = header.and_then(|value| value.to_str().ok()).and_then(seconds);
+        let retry_after = wanted_wait(response.headers(), SystemTime::now());
         let mut body = Vec::new();
         let mut parts = response.bytes_stream();
         while let Some(Ok(part)) = parts.next().await {
@@ -102,24 +101,56 @@ impl Refusal {
     }
 }
 
-/// `Retry-After` in seconds. Its other form, a date, would need a clock, and no AI provider sends it.
-fn seconds(value: &str) -> Option<Duration> {
-    let seconds = value.trim().parse::<f64>().ok()?;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .map(|wait| wait.min(MAX_RETRY_AFTER))
+/// What `Retry-After` asks for: seconds, or until a date, by the server's own clock if it tells the time. A date that has passed
+/// is no wait.
+fn wanted_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let date = |text| httpdate::parse_http_date(text).ok();
+    let wanted = text(RETRY_AFTER)?;
+    let wait = match wanted.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+        Err(_) => {
+            let now = text(DATE).and_then(date).unwrap_or(now);
+            date(wanted)?.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const NOW: Duration = Duration::from_secs(784_111_777);
+
+    fn waits(wanted: &str, date: Option<&str>) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, wanted.parse().unwrap());
+        if let Some(date) = date {
+            headers.insert(DATE, date.parse().unwrap());
+        }
+        wanted_wait(&headers, SystemTime::UNIX_EPOCH + NOW)
+    }
+
     #[test]
     fn a_wait_is_bounded_and_nonsense_ignored() {
-        assert_eq!(seconds("1.5"), Some(Duration::from_millis(1500)));
-        assert_eq!(seconds("1e9"), Some(MAX_RETRY_AFTER));
-        for value in ["-1", "soon", "NaN", "inf"] {
-            assert_eq!(seconds(value), None, "{value}");
+        assert_eq!(waits("1.5", None), Some(Duration::from_millis(1500)));
+        assert_eq!(waits("1e9", None), Some(MAX_RETRY_AFTER));
+        for value in ["-1", "soon", "NaN", "inf", "Sun, 06 Nov 1994 26:00:00 GMT"] {
+            assert_eq!(waits(value, None), None, "{value}");
         }
+        assert_eq!(wanted_wait(&HeaderMap::new(), SystemTime::UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn a_date_is_awaited_by_the_servers_clock_if_it_tells_the_time() {
+        let wanted = "Sun, 06 Nov 1994 08:50:07 GMT";
+        assert_eq!(waits(wanted, None), Some(Duration::from_secs(30)));
+        let its_clock_is_slow = Some("Sun, 06 Nov 1994 08:40:00 GMT");
+        assert_eq!(waits(wanted, its_clock_is_slow), Some(Duration::from_secs(607)));
+        assert_eq!(waits(wanted, Some("nonsense")), Some(Duration::from_secs(30)));
+        assert_eq!(waits("Sun, 06 Nov 1994 08:00:00 GMT", None), Some(Duration::ZERO));
+        assert_eq!(waits("Mon, 07 Nov 1994 08:00:00 GMT", None), Some(MAX_RETRY_AFTER));
     }
 }
