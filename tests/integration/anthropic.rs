@@ -200,6 +200,21 @@ async fn every_reason_to_stop_is_understood() {
 }
 
 #[tokio::test]
+async fn nonsense_about_the_cost_spoils_no_answer() {
+    for usage in [
+        json!({ "output_tokens": 2.5 }),
+        json!({ "output_tokens": "2" }),
+        json!("free of charge"),
+    ] {
+        let end = json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": usage });
+        let more = event(&end) + &event(&json!({ "type": "message_stop" }));
+        let (_provider, ai) = scripted(after_words(vec![Step::Write(more), Step::End])).await;
+        let heard = ask(&ai, prompt()).await;
+        assert_eq!((heard.text.as_str(), heard.end.unwrap().0), ("I am ", FinishReason::Stop), "{usage}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_for_reading_is_left_out() {
     let block_delta = |delta: Value| {
         Step::Write(event(

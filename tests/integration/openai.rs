@@ -189,3 +189,27 @@ async fn dialects_differ_and_are_understood() {
         assert_eq!(ask(&ai).await.1.unwrap().0, reason);
     }
 }
+
+#[tokio::test]
+async fn nonsense_about_the_cost_spoils_no_answer() {
+    for usage in [
+        json!({ "prompt_tokens": 3.5, "completion_tokens": 2 }),
+        json!({ "prompt_tokens": "3", "completion_tokens": 2 }),
+        json!({ "prompt_tokens": -3, "completion_tokens": 2 }),
+        json!({ "prompt_tokens": 3, "completion_tokens": 1e12 }),
+        json!({ "prompt_tokens": 3 }),
+        json!("free of charge"),
+        json!([7]),
+    ] {
+        let stop = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }], "usage": usage });
+        let steps = vec![
+            Step::Head,
+            Step::Write(chunk("x") + &event(&stop) + "data: [DONE]\n\n"),
+            Step::End,
+        ];
+        let (_provider, ai) = scripted(steps).await;
+        let (text, end) = ask(&ai).await;
+        let (reason, told, _) = end.unwrap();
+        assert_eq!((&*text, reason, told), ("x", FinishReason::Stop, None), "{usage}");
+    }
+}

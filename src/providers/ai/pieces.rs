@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Usage};
 use futures_util::stream::{self, Stream, StreamExt};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::config::Timeouts;
@@ -89,9 +90,10 @@ fn storable(mut text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Whether a provider's count can be true.
-fn is_credible(usage: &Usage) -> bool {
-    (0..=MAX_TOKENS).contains(&usage.input_tokens) && (0..=MAX_TOKENS).contains(&usage.output_tokens)
+/// A number of tokens in what a provider says of them; `None` when there is none that can be read and be true.
+pub(super) fn count(usage: &Value, key: &str) -> Option<i64> {
+    let count = usage.get(key).and_then(Value::as_i64);
+    count.filter(|count| (0..=MAX_TOKENS).contains(count))
 }
 
 impl Answer {
@@ -101,7 +103,7 @@ impl Answer {
                 break;
             };
             self.done = signal.done;
-            self.usage = signal.usage.filter(is_credible).or(self.usage);
+            self.usage = signal.usage.or(self.usage);
             self.finish = self.finish.or(signal.finish);
             if let Some(mut model) = signal.model.and_then(storable) {
                 model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));

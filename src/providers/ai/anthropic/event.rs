@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::super::Failure;
-use super::super::pieces::Signal;
+use super::super::pieces::{Signal, count};
 use super::super::refusal::Refusal;
 use super::refusal;
 
@@ -24,8 +24,9 @@ struct MessageStart {
 struct Start {
     #[serde(default)]
     model: Option<String>,
+    /// Looked at only for its counts, here and below: nonsense in it spoils no answer.
     #[serde(default)]
-    usage: Option<Tokens>,
+    usage: Value,
 }
 
 #[derive(Deserialize)]
@@ -45,25 +46,13 @@ struct MessageDelta {
     #[serde(default)]
     delta: Option<End>,
     #[serde(default)]
-    usage: Option<Tokens>,
+    usage: Value,
 }
 
 #[derive(Deserialize)]
 struct End {
     #[serde(default)]
     stop_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Tokens {
-    #[serde(default)]
-    input_tokens: Option<i64>,
-    #[serde(default)]
-    cache_creation_input_tokens: Option<i64>,
-    #[serde(default)]
-    cache_read_input_tokens: Option<i64>,
-    #[serde(default)]
-    output_tokens: Option<i64>,
 }
 
 /// Reads the events of one answer: what a prompt cost comes at its beginning, what the answer cost at its end.
@@ -80,7 +69,7 @@ impl Reader {
             "message_start" => {
                 let start = parse::<MessageStart>(event)?.message;
                 signal.model = start.model;
-                signal.usage = start.usage.and_then(|tokens| self.usage(&tokens));
+                signal.usage = self.usage(&start.usage);
             }
             "content_block_delta" => {
                 let delta = parse::<BlockDelta>(event)?.delta;
@@ -90,7 +79,7 @@ impl Reader {
             "message_delta" => {
                 let delta = parse::<MessageDelta>(event)?;
                 signal.finish = delta.delta.and_then(|end| end.stop_reason).as_deref().map(finish);
-                signal.usage = delta.usage.and_then(|tokens| self.usage(&tokens));
+                signal.usage = self.usage(&delta.usage);
             }
             "message_stop" => signal.done = true,
             "content_block_start" | "content_block_stop" => {}
@@ -104,16 +93,15 @@ impl Reader {
         Ok(Some(signal))
     }
 
-    fn usage(&mut self, tokens: &Tokens) -> Option<Usage> {
-        let credible = |count: Option<i64>| count.filter(|&count| count >= 0);
-        let cached = [tokens.cache_creation_input_tokens, tokens.cache_read_input_tokens];
-        let input = credible(tokens.input_tokens)
-            .map(|input| cached.into_iter().filter_map(credible).fold(input, i64::saturating_add));
+    fn usage(&mut self, usage: &Value) -> Option<Usage> {
+        let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
+        let cached: i64 = cached.iter().filter_map(|key| count(usage, key)).sum();
+        let input = count(usage, "input_tokens").map(|input| input + cached);
         // The end may repeat what the beginning said, or say it only then.
         self.input_tokens = self.input_tokens.max(input);
         Some(Usage {
             input_tokens: self.input_tokens?,
-            output_tokens: credible(tokens.output_tokens)?,
+            output_tokens: count(usage, "output_tokens")?,
             estimated: false,
         })
     }

@@ -2,9 +2,10 @@
 
 use cura_domain::message::{FinishReason, Usage};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::super::Prompt;
-use super::super::pieces::Signal;
+use super::super::pieces::{Signal, count};
 use super::super::turns::Turn;
 use super::config::Settings;
 
@@ -56,12 +57,13 @@ impl<'a> Request<'a> {
 pub(super) struct Chunk {
     #[serde(default)]
     choices: Option<Vec<Choice>>,
+    /// Looked at only for its counts: nonsense in it spoils no answer.
     #[serde(default)]
-    usage: Option<Tokens>,
+    usage: Value,
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
-    pub(super) error: Option<serde_json::Value>,
+    pub(super) error: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -79,14 +81,6 @@ struct Delta {
     /// What OpenAI sends instead of content when the model declines; it is meant to be shown.
     #[serde(default)]
     refusal: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Tokens {
-    #[serde(default)]
-    prompt_tokens: Option<i64>,
-    #[serde(default)]
-    completion_tokens: Option<i64>,
 }
 
 impl Chunk {
@@ -120,12 +114,9 @@ impl Chunk {
 
     /// What the answer cost, if this says so credibly.
     fn usage(&self) -> Option<Usage> {
-        let tokens = self.usage.as_ref()?;
-        let input_tokens = tokens.prompt_tokens.filter(|&count| count >= 0)?;
-        let output_tokens = tokens.completion_tokens.filter(|&count| count >= 0)?;
         Some(Usage {
-            input_tokens,
-            output_tokens,
+            input_tokens: count(&self.usage, "prompt_tokens")?,
+            output_tokens: count(&self.usage, "completion_tokens")?,
             estimated: false,
         })
     }
