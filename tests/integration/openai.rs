@@ -5,7 +5,7 @@ use std::time::Duration;
 use cura_domain::message::{FinishReason, Usage};
 use cura_providers::ai::{Ai, AiError, OpenAiConfig};
 use cura_tests::asking::{self, Heard, KEY, openai as config, prompt};
-use cura_tests::provider::{Asked, answer, chunk, event};
+use cura_tests::provider::{Asked, answer, chunk, event, finish};
 use cura_tests::{ScriptedProvider, Step};
 use serde_json::json;
 
@@ -187,6 +187,32 @@ async fn dialects_differ_and_are_understood() {
         ])
         .await;
         assert_eq!(ask(&ai).await.1.unwrap().0, reason);
+    }
+}
+
+/// Pieces of text, each as the inside of a JSON string.
+fn raw_chunks(texts: &[&str]) -> Vec<Step> {
+    let piece = |text: &&str| {
+        Step::Write(format!(
+            "data: {{\"choices\": [{{\"index\": 0, \"delta\": {{\"content\": \"{text}\"}}}}]}}\n\n"
+        ))
+    };
+    let mut steps = vec![Step::Head];
+    steps.extend(texts.iter().map(piece));
+    steps.extend(finish(0));
+    steps
+}
+
+#[tokio::test]
+async fn a_character_in_two_pieces_is_put_together() {
+    for (pieces, whole) in [
+        ([r"Hi \ud83d", r"\udc4b!"], "Hi 👋!"),
+        ([r"Hi \ud83d", "you"], "Hi \u{fffd}you"),
+        ([r"Hi \udc4b", r"\ud83d"], "Hi \u{fffd}"),
+    ] {
+        let (_provider, ai) = scripted(raw_chunks(&pieces)).await;
+        let (text, end) = ask(&ai).await;
+        assert_eq!((&*text, end.unwrap().0), (whole, FinishReason::Stop), "{pieces:?}");
     }
 }
 

@@ -12,6 +12,7 @@ mod demo;
 mod error;
 mod events;
 mod gate;
+mod halves;
 mod http;
 mod openai;
 mod overlap;

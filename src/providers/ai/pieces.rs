@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::config::Timeouts;
+use super::halves::{Joiner, RawText};
 use super::{AiError, AnswerStream, Failure, Piece, Waiting};
 
 /// The longest answer we take, in bytes of text.
@@ -25,7 +26,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     /// More of the text.
-    pub(super) text: Option<String>,
+    pub(super) text: Option<RawText>,
     /// Why the text has ended.
     pub(super) finish: Option<FinishReason>,
     /// What the answer has cost until now.
@@ -45,6 +46,7 @@ struct Answer {
     timeouts: Timeouts,
     first_event_seen: bool,
     text_bytes: usize,
+    joiner: Joiner,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     model: Option<String>,
@@ -60,6 +62,7 @@ pub(super) fn answer(signals: Signals, timeouts: Timeouts, began: Instant) -> An
         timeouts,
         first_event_seen: false,
         text_bytes: 0,
+        joiner: Joiner::default(),
         finish: None,
         usage: None,
         model: None,
@@ -109,7 +112,7 @@ impl Answer {
                 model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
                 self.model = Some(model);
             }
-            if let Some(text) = signal.text.and_then(storable) {
+            if let Some(text) = signal.text.map(|text| self.joiner.push(text)).and_then(storable) {
                 if self.text_bytes + text.len() > MAX_TEXT_BYTES {
                     return Err(Failure::Protocol("an answer longer than our limit"));
                 }

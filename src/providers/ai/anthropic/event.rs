@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::super::Failure;
+use super::super::halves::RawText;
 use super::super::pieces::{Signal, count};
 use super::super::refusal::Refusal;
 use super::refusal;
@@ -38,7 +39,7 @@ struct BlockDelta {
 struct Delta {
     r#type: String,
     #[serde(default)]
-    text: Option<String>,
+    text: Option<RawText>,
 }
 
 #[derive(Deserialize)]

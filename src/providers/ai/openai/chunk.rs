@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::Prompt;
+use super::super::halves::RawText;
 use super::super::pieces::{Signal, count};
 use super::super::turns::Turn;
 use super::config::Settings;
@@ -77,10 +78,10 @@ struct Choice {
 #[derive(Deserialize)]
 struct Delta {
     #[serde(default)]
-    content: Option<String>,
+    content: Option<RawText>,
     /// What OpenAI sends instead of content when the model declines; it is meant to be shown.
     #[serde(default)]
-    refusal: Option<String>,
+    refusal: Option<RawText>,
 }
 
 impl Chunk {
@@ -95,7 +96,7 @@ impl Chunk {
         }
     }
 
-    fn take_text(&mut self) -> Option<String> {
+    fn take_text(&mut self) -> Option<RawText> {
         let delta = self.choices.as_mut()?.first_mut()?.delta.as_mut()?;
         let content = delta.content.take().filter(|content| !content.is_empty());
         content.or_else(|| delta.refusal.take())
