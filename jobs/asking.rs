@@ -1,7 +1,7 @@
 //! A short question of Cura's own to the model: asked whole, answered whole. Its cost is Cura's, not the user's.
 
 use cura_domain::prompt::PromptMessage;
-use cura_providers::ai::{AiError, Piece, Prompt};
+use cura_providers::ai::{AiError, Asker, Piece, Prompt};
 use cura_queue::JobError;
 use futures_util::StreamExt;
 
@@ -22,10 +22,11 @@ pub(crate) struct Answered {
 /// [`JobError::Postpone`] while the providers are given a rest; else whatever the provider's failure means.
 pub(crate) async fn ask(
     parts: &Parts,
+    asker: Asker,
     messages: Vec<PromptMessage>,
     max_output_tokens: u32,
 ) -> Result<Answered, JobError> {
-    if let Some(after) = parts.ai.closed_for() {
+    if let Some(after) = parts.ai.closed_for(asker) {
         return Err(JobError::Postpone {
             after: after.max(std::time::Duration::from_secs(1)),
             reason: "the providers are given a rest".to_owned(),
@@ -36,7 +37,7 @@ pub(crate) async fn ask(
         written: String::new(),
         max_output_tokens: Some(max_output_tokens),
     };
-    let mut speaking = parts.ai.ask(prompt).await.map_err(failed)?;
+    let mut speaking = parts.ai.ask(asker, prompt).await.map_err(failed)?;
     let mut text = String::new();
     while let Some(piece) = speaking.pieces.next().await {
         match piece.map_err(failed)? {

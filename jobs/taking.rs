@@ -6,6 +6,7 @@ use std::time::Duration;
 use cura_domain::answer::Fence;
 use cura_domain::prompt::{self, Assembled, Person, PromptMessage, Spoken};
 use cura_domain::{MessageId, tokens};
+use cura_providers::ai::Asker;
 use cura_queue::JobError;
 use cura_store::answers::{Taken, TakenAnswer};
 use cura_store::{PgConnection, StoreError, answers, attempts, history, in_time, usage};
@@ -39,7 +40,7 @@ pub(crate) struct Told {
 /// # Errors
 /// [`JobError::Postpone`] when its turn has not come, or nobody can be asked.
 pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobError> {
-    if let Some(wait) = parts.ai.closed_for() {
+    if let Some(wait) = parts.ai.closed_for(Asker::Answer(id)) {
         wait_for_provider(parts, id, wait).await?;
     }
     match in_time(take_and_read(parts, id)).await.map_err(not_begun)? {

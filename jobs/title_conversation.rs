@@ -6,6 +6,7 @@ use cura_domain::ConversationId;
 use cura_domain::conversation::Title;
 use cura_domain::prompt;
 use cura_live::Signal;
+use cura_providers::ai::Asker;
 use cura_queue::{JobError, TitleConversation};
 use cura_store::events::{self, Event};
 use cura_store::{conversations, history, in_time};
@@ -22,7 +23,13 @@ pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), Job
         tracing::info!(conversation_id = %id, "nothing to give a title to");
         return Ok(());
     };
-    let said = asking::ask(parts, prompt::for_title(&question, &answer), MAX_TOKENS).await?;
+    let said = asking::ask(
+        parts,
+        Asker::Title(id),
+        prompt::for_title(&question, &answer),
+        MAX_TOKENS,
+    )
+    .await?;
     let Some(title) = Title::suggested(&said.text) else {
         tracing::info!(conversation_id = %id, "the model's title is none; the cut stays");
         return Ok(());

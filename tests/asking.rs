@@ -1,12 +1,14 @@
 //! Asking an `Ai` directly, with short waits, and hearing the whole answer.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use cura_domain::MessageId;
 use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::prompt::PromptMessage;
 use cura_providers::Secret;
 use cura_providers::ai::{
-    Ai, AiError, AnswerStream, AnthropicConfig, Continuation, OpenAiConfig, Piece, Prompt, Timeouts,
+    Ai, AiError, AnswerStream, AnthropicConfig, Asker, Continuation, OpenAiConfig, Piece, Prompt, Timeouts,
 };
 use futures_util::StreamExt;
 
@@ -74,9 +76,15 @@ pub fn going_on(written: &str) -> Prompt {
     }
 }
 
-/// Asks and hears everything.
+/// Somebody who has not asked before.
+pub fn somebody() -> Asker {
+    static SEEN: AtomicI64 = AtomicI64::new(0);
+    Asker::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Asks as somebody who has not asked before, and hears everything.
 pub async fn ask(ai: &Ai, prompt: Prompt) -> Heard {
-    match ai.ask(prompt).await {
+    match ai.ask(somebody(), prompt).await {
         Ok(speaking) => {
             let (text, end) = hear(speaking.pieces).await;
             let by = Some((speaking.provider, speaking.model));

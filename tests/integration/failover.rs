@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_domain::message::FinishReason;
 use cura_providers::ai::{Ai, Continuation, DemoConfig, OpenAiConfig};
-use cura_tests::asking::{anthropic, ask, going_on, openai, prompt};
+use cura_tests::asking::{anthropic, ask, going_on, openai, prompt, somebody};
 use cura_tests::provider::anthropic::answer as anthropic_answer;
 use cura_tests::provider::{Asked, answer, chunk, refusal};
 use cura_tests::{Cura, ScriptedProvider, Step, eventually};
@@ -129,21 +129,21 @@ async fn who_fails_five_times_is_left_alone_and_then_tried_again() {
     .await;
     let ai = Ai::openai(openai(&provider.url())).unwrap();
     for _ in 0..5 {
-        assert_eq!(ai.closed_for(), None);
+        assert_eq!(ai.closed_for(somebody()), None);
         ask(&ai, prompt()).await.end.unwrap_err();
     }
-    let wait = ai.closed_for().unwrap();
+    let wait = ai.closed_for(somebody()).unwrap();
     assert!(wait <= Duration::from_secs(5), "{wait:?}");
     let error = ask(&ai, prompt()).await.end.unwrap_err();
     assert_eq!(error.code(), "provider_unavailable");
     assert!(error.retry_after().unwrap() <= wait);
     assert_eq!(provider.asked().len(), 5, "it was not left alone");
     eventually("somebody may try again", async || {
-        ai.clone().closed_for().is_none().then_some(())
+        ai.clone().closed_for(somebody()).is_none().then_some(())
     })
     .await;
     assert_eq!(ask(&ai, prompt()).await.text, "back");
-    assert_eq!(ai.closed_for(), None);
+    assert_eq!(ai.closed_for(somebody()), None);
     assert_eq!(provider.asked().len(), 6);
 }
 
@@ -154,7 +154,7 @@ async fn while_one_is_left_alone_the_other_answers_at_once() {
         assert_eq!(ask(&ai, prompt()).await.text, "Here I am");
     }
     assert_eq!((first.asked().len(), fallback.asked().len()), (1, 3));
-    assert_eq!(ai.closed_for(), None, "the fallback may be asked");
+    assert_eq!(ai.closed_for(somebody()), None, "the fallback may be asked");
 }
 
 #[tokio::test]
@@ -170,12 +170,12 @@ async fn who_breaks_off_in_the_middle_again_and_again_is_left_alone_too() {
 #[tokio::test]
 async fn giving_up_closes_the_connection_to_whoever_is_asked() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Hang]).await;
-    let gave_up = tokio::time::timeout(Duration::from_millis(200), ai.ask(prompt())).await;
+    let gave_up = tokio::time::timeout(Duration::from_millis(200), ai.ask(somebody(), prompt())).await;
     assert!(gave_up.is_err());
     first.until_left_alone().await;
     assert!(fallback.asked().is_empty());
     let (first, _fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Hang]).await;
-    let mut pieces = ai.ask(prompt()).await.unwrap().pieces;
+    let mut pieces = ai.ask(somebody(), prompt()).await.unwrap().pieces;
     pieces.next().await.unwrap().unwrap();
     assert_eq!(first.open_connections(), 1);
     drop(pieces);
@@ -238,7 +238,7 @@ async fn the_demo_voice_goes_on_with_its_own_words_only() {
         ask(&ai, going_on("Something else")).await.end.unwrap_err().code(),
         "provider_refused"
     );
-    assert_eq!(ai.closed_for(), None);
+    assert_eq!(ai.closed_for(somebody()), None);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
 use cura_tests::provider::{Step, answer, chunk, event, refusal};
-use cura_tests::{Cura, ScriptedProvider};
+use cura_tests::{Cura, ScriptedProvider, eventually};
 use serde_json::{Value, json};
 
 /// What becomes of a question when the service does this the first time, and then what it should.
@@ -205,6 +205,41 @@ async fn another_service_answers_unnoticed_and_is_named() {
     );
     assert_eq!(second.asked()[0].body["model"], "second");
     assert_eq!(message["metadata"]["usage"]["estimated"], false);
+}
+
+#[tokio::test]
+async fn messages_that_always_fail_hold_nobody_else_up() {
+    let provider = ScriptedProvider::start(|_, asked| {
+        if asked.body["messages"].to_string().contains("poison") {
+            return vec![Step::Head, Step::Write("data: rubbish\n\n".to_owned()), Step::End];
+        }
+        answer(&["All ", "is ", "well"], Duration::ZERO)
+    })
+    .await;
+    let cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    let poison = async |n: usize| {
+        let poisoned = cura.client().register(&format!("poison{n}@example.com")).await;
+        let sent = poisoned.post("/chat/send", &json!({ "content": "poison" })).await;
+        assert_eq!(sent.body["assistant_message"]["metadata"]["error"], "provider_protocol");
+    };
+    let healthy = async {
+        for failed in [6, 9] {
+            eventually("they failed more often than opens the gate", async || {
+                let asked = provider.asked().into_iter();
+                let poison = asked.filter(|asked| asked.body["messages"].to_string().contains("poison"));
+                (poison.count() >= failed).then_some(())
+            })
+            .await;
+            let begun = Instant::now();
+            let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+            assert_eq!(sent["assistant_message"]["content"], "All is well", "{sent}");
+            assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        }
+    };
+    tokio::join!(poison(0), poison(1), poison(2), healthy);
+    assert!(!cura.said().contains("left alone"), "{}", cura.said());
+    cura.check_invariants().await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::gate::{Gate, Pass};
 use super::voice::Voice;
-use super::{AiError, AnswerStream, Failure, Piece, Prompt, Speaking};
+use super::{AiError, AnswerStream, Asker, Failure, Piece, Prompt, Speaking};
 
 /// A voice and its gate; the demo voice has none.
 #[derive(Clone, Debug)]
@@ -26,9 +26,9 @@ impl Link {
         Self { voice, gate }
     }
 
-    /// How long this voice may not be asked; `None` when it may.
-    pub(super) fn wait(&self) -> Option<Duration> {
-        self.gate.as_ref().and_then(|gate| gate.wait(Instant::now()))
+    /// How long `asker` may not ask this voice; `None` when it may.
+    pub(super) fn wait(&self, asker: Asker) -> Option<Duration> {
+        self.gate.as_ref().and_then(|gate| gate.wait(asker, Instant::now()))
     }
 
     /// Whether waiting does not help, because somebody has to repair something.
@@ -37,9 +37,9 @@ impl Link {
     }
 
     /// Asks and waits for the first piece.
-    async fn ask(&self, prompt: &Prompt) -> Result<Speaking, AiError> {
+    async fn ask(&self, asker: Asker, prompt: &Prompt) -> Result<Speaking, AiError> {
         let enter = |gate: &Gate| {
-            gate.enter(Instant::now()).map_err(|wait| {
+            gate.enter(asker, Instant::now()).map_err(|wait| {
                 gate.broken()
                     .map_or(closed(wait), |failure| AiError::new(failure, true))
             })
@@ -69,13 +69,17 @@ impl Link {
 }
 
 /// The first voice that begins to answer. Nothing that failed before can be seen by readers.
-pub(super) async fn ask<'a>(links: impl Iterator<Item = &'a Link>, prompt: &Prompt) -> Result<Speaking, AiError> {
+pub(super) async fn ask<'a>(
+    links: impl Iterator<Item = &'a Link>,
+    asker: Asker,
+    prompt: &Prompt,
+) -> Result<Speaking, AiError> {
     let mut worst: Option<AiError> = None;
     for link in links {
         if !prompt.written.is_empty() && !link.voice.can_continue() {
             continue;
         }
-        match link.ask(prompt).await {
+        match link.ask(asker, prompt).await {
             Ok(speaking) => return Ok(speaking),
             // The caller shortens the prompt and asks again.
             Err(error)
@@ -144,6 +148,8 @@ fn watched(first: Piece, pieces: AnswerStream, mut pass: Option<Pass>) -> Answer
 
 #[cfg(test)]
 mod tests {
+    use cura_domain::MessageId;
+
     use super::*;
 
     fn limited(seconds: Option<u64>) -> AiError {
@@ -169,7 +175,9 @@ mod tests {
             max_output_tokens: None,
             written: "x".to_owned(),
         };
-        let error = ask(std::iter::empty(), &prompt).await.unwrap_err();
+        let error = ask(std::iter::empty(), Asker::Answer(MessageId(1)), &prompt)
+            .await
+            .unwrap_err();
         assert_eq!(error.failure(), &Failure::Refused { status: None });
     }
 }

@@ -1,14 +1,23 @@
 //! The gate before a provider: a circuit breaker. Who fails again and again is left alone for a while, then tried once.
+//!
+//! A provider can also fail for one message alone, whoever asks however often. So the gate counts *askers*, not calls: it opens
+//! when five have failed since a whole answer came, and each counts once. Then there are two waits. Whoever has not failed
+//! here may try when the pause is over; those that have, too, but their failing says nothing new: it makes only them wait
+//! longer, and whoever has not failed may try beside them. So a few messages that always fail hold others up once, for the
+//! first pause at most, and a provider that is down for everybody is left alone as long as ever.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AiError, Failure};
+use super::{AiError, Asker, Failure};
 
-/// Failures in a row that open the gate.
-const PATIENCE: u32 = 5;
+/// Askers that have failed in a row and open the gate.
+const PATIENCE: usize = 5;
+/// Askers that are remembered to have failed; more than can wait for one trial in two minutes.
+const MEMORY: usize = 64;
 /// How long it is open at first; it doubles with every trial that fails.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// How long it is open at most.
@@ -31,10 +40,12 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// Failures in a row.
-    failures: u32,
+    /// Who has failed since a whole answer came, the last one last.
+    failed: VecDeque<Asker>,
     /// The last pause; `None` once a whole answer has come since.
     pause: Option<Duration>,
+    /// The same for those that have failed; not shorter.
+    longer: Option<Duration>,
     /// Whether operators know of this opening.
     alerted: bool,
     /// What somebody has to repair before it is worth while to wait.
@@ -48,10 +59,14 @@ enum Phase {
     Closed,
     Open {
         until: Instant,
+        /// The same for those that have failed; not earlier.
+        again: Instant,
     },
     /// One call is under way to see whether the provider works again.
     Trying {
         since: Instant,
+        /// Whether it is of one that has failed: then one that has not may try beside it.
+        again: bool,
     },
 }
 
@@ -59,6 +74,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Gate,
+    asker: Asker,
     trial: Option<u64>,
 }
 
@@ -68,8 +84,9 @@ impl Gate {
             provider,
             state: Mutex::new(State {
                 phase: Phase::Closed,
-                failures: 0,
+                failed: VecDeque::new(),
                 pause: None,
+                longer: None,
                 alerted: false,
                 broken: None,
                 trials: 0,
@@ -78,28 +95,30 @@ impl Gate {
     }
 
     /// A pass, or how long to wait for one.
-    pub(super) fn enter(&self, now: Instant) -> Result<Pass, Duration> {
+    pub(super) fn enter(&self, asker: Asker, now: Instant) -> Result<Pass, Duration> {
         let mut state = self.state();
-        if let Some(wait) = state.wait(now) {
+        if let Some(wait) = state.wait(asker, now) {
             return Err(wait);
         }
         let trial = match state.phase {
             Phase::Closed => None,
             Phase::Open { .. } | Phase::Trying { .. } => {
-                state.phase = Phase::Trying { since: now };
+                let again = state.has_failed(asker);
+                state.phase = Phase::Trying { since: now, again };
                 state.trials += 1;
                 Some(state.trials)
             }
         };
         Ok(Pass {
             gate: self.clone(),
+            asker,
             trial,
         })
     }
 
-    /// How long nobody gets a pass; `None` when somebody would now.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
-        self.state().wait(now)
+    /// How long `asker` gets no pass; `None` when it would now.
+    pub(super) fn wait(&self, asker: Asker, now: Instant) -> Option<Duration> {
+        self.state().wait(asker, now)
     }
 
     /// Why waiting does not help, while it is open for something that somebody has to repair.
@@ -132,36 +151,68 @@ impl Gate {
             );
         }
         state.broken = error.needs_operator().then(|| error.failure().clone());
-        state.phase = Phase::Open { until };
-        state.failures = 0;
+        state.phase = Phase::Open { until, again: until };
     }
 }
 
 impl State {
-    fn wait(&self, now: Instant) -> Option<Duration> {
+    fn wait(&self, asker: Asker, now: Instant) -> Option<Duration> {
+        let failed = self.has_failed(asker);
         match self.phase {
             Phase::Closed => None,
-            Phase::Open { until } => Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero()),
+            Phase::Open { until, again } => {
+                let until = if failed { again } else { until };
+                Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+            }
+            Phase::Trying { again: true, .. } if !failed => None,
             Phase::Trying { .. } => Some(TRIAL_PAUSE),
         }
     }
 
+    fn has_failed(&self, asker: Asker) -> bool {
+        self.failed.contains(&asker)
+    }
+
+    /// Remembers that `asker` has failed; whether that is new.
+    fn note_failed(&mut self, asker: Asker) -> bool {
+        if self.has_failed(asker) {
+            return false;
+        }
+        if self.failed.len() == MEMORY {
+            self.failed.pop_front();
+        }
+        self.failed.push_back(asker);
+        true
+    }
+
     /// The pause after a failure that opens the gate by itself.
-    fn longer_pause(&mut self) -> Duration {
-        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+    fn next_pause(&mut self) -> Duration {
+        let pause = doubled(self.pause);
         self.pause = Some(pause);
+        self.longer = self.longer.max(self.pause);
+        pause
+    }
+
+    /// The pause for those that have failed, after one of them failed again.
+    fn next_longer(&mut self) -> Duration {
+        let pause = doubled(self.longer);
+        self.longer = Some(pause);
         pause
     }
 }
 
+fn doubled(pause: Option<Duration>) -> Duration {
+    pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE))
+}
+
 impl Pass {
-    /// The answer has begun. A trial closes the gate, on probation: a whole answer has to follow.
+    /// The answer has begun. A trial closes the gate, on probation: a whole answer has to follow, or the next one that fails
+    /// for the first time opens it again.
     pub(super) fn begun(&mut self) {
         let gate = self.gate.clone();
         let mut state = gate.state();
         if self.is_current_trial(&state) {
             self.trial = None;
-            state.failures = PATIENCE - 1;
             gate.close(&mut state);
         }
     }
@@ -173,8 +224,8 @@ impl Pass {
         let mut state = gate.state();
         // An answer that began before the gate opened says nothing about now.
         if state.phase == Phase::Closed {
-            state.failures = 0;
-            state.pause = None;
+            state.failed.clear();
+            (state.pause, state.longer) = (None, None);
         }
     }
 
@@ -197,16 +248,24 @@ impl Pass {
         let gate = self.gate.clone();
         let mut state = gate.state();
         let trial = self.is_current_trial(&state);
+        let news = counts && state.note_failed(self.asker);
         if !trial && state.phase != Phase::Closed {
             return;
         }
         self.trial = None;
-        state.failures += u32::from(counts);
-        if let Some(pause) = at_once {
-            gate.open(&mut state, now + pause, error);
-        } else if trial || state.failures >= PATIENCE {
-            let pause = state.longer_pause();
-            gate.open(&mut state, now + pause, error);
+        match (state.phase, at_once) {
+            (_, Some(pause)) => gate.open(&mut state, now + pause, error),
+            (Phase::Trying { since, again: true }, None) => {
+                let again = now + state.next_longer();
+                state.phase = Phase::Open { until: since, again };
+            }
+            (phase, None) => {
+                let enough = news && state.failed.len() >= PATIENCE;
+                if enough || phase != Phase::Closed {
+                    let until = now + state.next_pause();
+                    gate.open(&mut state, until, error);
+                }
+            }
         }
     }
 
@@ -221,10 +280,13 @@ impl Drop for Pass {
             return;
         }
         let mut state = self.gate.state();
-        if let Phase::Trying { since } = state.phase
+        if let Phase::Trying { since, .. } = state.phase
             && self.is_current_trial(&state)
         {
-            state.phase = Phase::Open { until: since };
+            state.phase = Phase::Open {
+                until: since,
+                again: since,
+            };
         }
     }
 }

@@ -104,7 +104,10 @@ mod tests {
     fn a_character_in_two_halves_is_one_wherever_it_is_cut() {
         assert_eq!(joined(&[r"Hi \ud83d\udc4b!"]), ["Hi 👋!"]);
         assert_eq!(joined(&[r"Hi \ud83d", r"\udc4b!"]), ["Hi ", "👋!"]);
-        assert_eq!(joined(&[r"\ud83d", "", r"\udc4b\ud83d", r"\udc4b"]), ["", "", "👋", "👋"]);
+        assert_eq!(
+            joined(&[r"\ud83d", "", r"\udc4b\ud83d", r"\udc4b"]),
+            ["", "", "👋", "👋"]
+        );
         assert_eq!(joined(&["wörld 👋", ""]), ["wörld 👋", ""]);
     }
 

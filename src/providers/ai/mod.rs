@@ -5,6 +5,7 @@
 //! what it needs to know. No prompt, answer or key reaches a log.
 
 mod anthropic;
+mod call;
 mod chain;
 mod config;
 mod continuing;
@@ -31,6 +32,7 @@ use cura_domain::prompt::PromptMessage;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 pub use anthropic::AnthropicConfig;
+pub use call::Asker;
 use chain::Link;
 pub use config::{Continuation, Timeouts};
 pub use demo::DemoConfig;
@@ -160,12 +162,12 @@ impl Ai {
         self.links().any(|link| link.voice.can_continue())
     }
 
-    /// How long nobody may be asked, because everybody failed too often; `None` when somebody may be asked now, or when
+    /// How long `asker` may ask nobody, because everybody failed too often; `None` when somebody may be asked now, or when
     /// waiting does not help, because somebody has to repair something first: then asking fails at once.
-    pub fn closed_for(&self) -> Option<Duration> {
+    pub fn closed_for(&self, asker: Asker) -> Option<Duration> {
         let waits: Option<Vec<(bool, Duration)>> = self
             .links()
-            .map(|link| link.wait().map(|wait| (link.is_broken(), wait)))
+            .map(|link| link.wait(asker).map(|wait| (link.is_broken(), wait)))
             .collect();
         waits?
             .into_iter()
@@ -189,8 +191,8 @@ impl Ai {
     /// # Errors
     /// When all failed: the failure that may pass soonest, else the first voice's. [`Failure::ContextTooLong`] at once:
     /// the prompt has to become shorter. [`Failure::Refused`] when nobody can go on with what is written.
-    pub async fn ask(&self, prompt: Prompt) -> Result<Speaking, AiError> {
-        chain::ask(self.links(), &prompt).await
+    pub async fn ask(&self, asker: Asker, prompt: Prompt) -> Result<Speaking, AiError> {
+        chain::ask(self.links(), asker, &prompt).await
     }
 
     /// Whether anybody can be reached and knows our key, within 3 seconds and without cost. Any answer counts as

@@ -1,6 +1,21 @@
 //! When the gate opens, for how long, and who closes it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use cura_domain::MessageId;
+
 use super::*;
+
+/// Somebody who has not asked before.
+fn new() -> Asker {
+    static SEEN: AtomicI64 = AtomicI64::new(1_000);
+    Asker::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Always the same one.
+fn answer(id: i64) -> Asker {
+    Asker::Answer(MessageId(id))
+}
 
 fn error(failure: Failure) -> AiError {
     AiError::new(failure, true)
@@ -16,7 +31,7 @@ fn down() -> AiError {
 fn opened(now: Instant) -> Gate {
     let gate = Gate::new("test");
     for _ in 0..PATIENCE {
-        gate.enter(now).unwrap().failed(&down(), now);
+        gate.enter(new(), now).unwrap().failed(&down(), now);
     }
     gate
 }
@@ -27,17 +42,17 @@ fn after(now: &mut Instant, seconds: u64) {
 }
 
 #[test]
-fn five_failures_in_a_row_open_it_and_a_success_between_starts_anew() {
+fn five_that_fail_in_a_row_open_it_and_a_success_between_starts_anew() {
     let now = Instant::now();
     let gate = Gate::new("test");
     for _ in 0..2 {
         for _ in 0..PATIENCE - 1 {
-            gate.enter(now).unwrap().failed(&down(), now);
+            gate.enter(new(), now).unwrap().failed(&down(), now);
         }
-        gate.enter(now).unwrap().succeeded();
+        gate.enter(new(), now).unwrap().succeeded();
     }
-    assert_eq!(gate.wait(now), None);
-    assert_eq!(opened(now).enter(now).unwrap_err(), FIRST_PAUSE);
+    assert_eq!(gate.wait(new(), now), None);
+    assert_eq!(opened(now).enter(new(), now).unwrap_err(), FIRST_PAUSE);
 }
 
 #[test]
@@ -45,11 +60,11 @@ fn failures_within_answers_count_though_they_began() {
     let now = Instant::now();
     let gate = Gate::new("test");
     for _ in 0..PATIENCE {
-        let mut pass = gate.enter(now).unwrap();
+        let mut pass = gate.enter(new(), now).unwrap();
         pass.begun();
         pass.failed(&error(Failure::Protocol("x")), now);
     }
-    assert_eq!(gate.wait(now), Some(FIRST_PAUSE));
+    assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE));
 }
 
 #[test]
@@ -57,13 +72,13 @@ fn one_trial_is_let_through_and_its_success_closes() {
     let mut now = Instant::now();
     let gate = opened(now);
     after(&mut now, 5);
-    assert_eq!(gate.wait(now), None);
-    let trial = gate.enter(now).unwrap();
-    assert_eq!(gate.enter(now).unwrap_err(), TRIAL_PAUSE);
+    assert_eq!(gate.wait(new(), now), None);
+    let trial = gate.enter(new(), now).unwrap();
+    assert_eq!(gate.enter(new(), now).unwrap_err(), TRIAL_PAUSE);
     trial.succeeded();
-    assert_eq!(gate.wait(now), None);
-    gate.enter(now).unwrap().failed(&down(), now);
-    assert_eq!(gate.wait(now), None, "it counts from nought again");
+    assert_eq!(gate.wait(new(), now), None);
+    gate.enter(new(), now).unwrap().failed(&down(), now);
+    assert_eq!(gate.wait(new(), now), None, "it counts from nought again");
 }
 
 #[test]
@@ -71,9 +86,9 @@ fn failing_trials_double_the_pause_up_to_a_minute() {
     let mut now = Instant::now();
     let gate = opened(now);
     for pause in [5, 10, 20, 40, 60, 60] {
-        assert_eq!(gate.wait(now), Some(Duration::from_secs(pause)));
+        assert_eq!(gate.wait(new(), now), Some(Duration::from_secs(pause)));
         after(&mut now, pause);
-        gate.enter(now).unwrap().failed(&down(), now);
+        gate.enter(new(), now).unwrap().failed(&down(), now);
     }
 }
 
@@ -82,11 +97,11 @@ fn an_answer_that_has_begun_closes_on_probation() {
     let mut now = Instant::now();
     let gate = opened(now);
     after(&mut now, 5);
-    let mut trial = gate.enter(now).unwrap();
+    let mut trial = gate.enter(new(), now).unwrap();
     trial.begun();
-    assert!(gate.enter(now).is_ok());
+    assert!(gate.enter(new(), now).is_ok());
     trial.failed(&down(), now);
-    assert_eq!(gate.wait(now), Some(FIRST_PAUSE * 2));
+    assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE * 2));
 }
 
 #[test]
@@ -94,25 +109,25 @@ fn a_dropped_trial_frees_its_place() {
     let mut now = Instant::now();
     let gate = opened(now);
     after(&mut now, 5);
-    drop(gate.enter(now).unwrap());
-    assert!(gate.enter(now).is_ok());
+    drop(gate.enter(new(), now).unwrap());
+    assert!(gate.enter(new(), now).is_ok());
 }
 
 #[test]
 fn who_began_before_it_opened_has_no_say() {
     let mut now = Instant::now();
     let gate = Gate::new("test");
-    let (early, earlier) = (gate.enter(now).unwrap(), gate.enter(now).unwrap());
+    let (early, earlier) = (gate.enter(new(), now).unwrap(), gate.enter(new(), now).unwrap());
     for _ in 0..PATIENCE {
-        gate.enter(now).unwrap().failed(&down(), now);
+        gate.enter(new(), now).unwrap().failed(&down(), now);
     }
     early.succeeded();
-    assert!(gate.wait(now).is_some());
+    assert!(gate.wait(new(), now).is_some());
     after(&mut now, 5);
-    let trial = gate.enter(now).unwrap();
+    let trial = gate.enter(new(), now).unwrap();
     earlier.failed(&down(), now);
     trial.succeeded();
-    assert_eq!(gate.wait(now), None);
+    assert_eq!(gate.wait(new(), now), None);
 }
 
 #[test]
@@ -124,8 +139,8 @@ fn what_an_operator_must_repair_opens_at_once() {
         Failure::Misconfigured("x"),
     ] {
         let gate = Gate::new("test");
-        gate.enter(now).unwrap().failed(&error(failure.clone()), now);
-        assert_eq!(gate.wait(now), Some(REPAIR_PAUSE));
+        gate.enter(new(), now).unwrap().failed(&error(failure.clone()), now);
+        assert_eq!(gate.wait(new(), now), Some(REPAIR_PAUSE));
         assert_eq!(gate.broken(), Some(failure));
     }
 }
@@ -136,18 +151,22 @@ fn a_wanted_wait_is_kept_up_to_a_minute() {
     for (asked, kept) in [(7, 7), (3600, 60)] {
         let gate = Gate::new("test");
         let retry_after = Some(Duration::from_secs(asked));
-        gate.enter(now)
+        gate.enter(new(), now)
             .unwrap()
             .failed(&error(Failure::RateLimited { retry_after }), now);
-        assert_eq!(gate.wait(now), Some(Duration::from_secs(kept)));
+        assert_eq!(gate.wait(new(), now), Some(Duration::from_secs(kept)));
     }
     let gate = Gate::new("test");
     for _ in 0..2 * PATIENCE {
-        gate.enter(now)
+        gate.enter(new(), now)
             .unwrap()
             .failed(&error(Failure::RateLimited { retry_after: None }), now);
     }
-    assert_eq!(gate.wait(now), None, "how long is not known, so the next call asks");
+    assert_eq!(
+        gate.wait(new(), now),
+        None,
+        "how long is not known, so the next call asks"
+    );
 }
 
 #[test]
@@ -155,8 +174,76 @@ fn a_refusal_shows_that_the_service_works() {
     let mut now = Instant::now();
     let gate = opened(now);
     after(&mut now, 5);
-    gate.enter(now).unwrap().failed(&error(Failure::ContextTooLong), now);
-    assert_eq!(gate.wait(now), None);
+    gate.enter(new(), now)
+        .unwrap()
+        .failed(&error(Failure::ContextTooLong), now);
+    assert_eq!(gate.wait(new(), now), None);
+}
+
+#[test]
+fn one_that_fails_again_and_again_counts_once() {
+    let now = Instant::now();
+    let gate = Gate::new("test");
+    for _ in 0..4 * PATIENCE {
+        for poison in 0..3 {
+            gate.enter(answer(poison), now).unwrap().failed(&down(), now);
+        }
+    }
+    assert_eq!(gate.wait(new(), now), None);
+    for _ in 0..PATIENCE - 3 {
+        gate.enter(new(), now).unwrap().failed(&down(), now);
+    }
+    assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE), "others failed, too");
+}
+
+#[test]
+fn those_that_failed_make_only_themselves_wait_longer() {
+    let mut now = Instant::now();
+    let gate = Gate::new("test");
+    let ids = 0..5;
+    for id in ids.clone() {
+        gate.enter(answer(id), now).unwrap().failed(&down(), now);
+    }
+    after(&mut now, 5);
+    gate.enter(answer(0), now).unwrap().failed(&down(), now);
+    assert_eq!(gate.wait(new(), now), None, "who has not failed may try at once");
+    for id in ids.clone() {
+        assert_eq!(gate.wait(answer(id), now), Some(FIRST_PAUSE * 2));
+    }
+    after(&mut now, 10);
+    let again = gate.enter(answer(1), now).unwrap();
+    assert_eq!(gate.wait(answer(2), now), Some(TRIAL_PAUSE));
+    let mut beside = gate.enter(new(), now).unwrap();
+    assert_eq!(gate.wait(new(), now), Some(TRIAL_PAUSE));
+    again.failed(&down(), now);
+    beside.begun();
+    for id in ids {
+        gate.enter(answer(id), now).unwrap().failed(&down(), now);
+    }
+    assert_eq!(gate.wait(new(), now), None, "what fails again is no news");
+    gate.enter(new(), now).unwrap().failed(&down(), now);
+    assert_eq!(
+        gate.wait(new(), now),
+        Some(FIRST_PAUSE * 2),
+        "on probation one more is enough"
+    );
+}
+
+#[test]
+fn when_nobody_new_asks_those_that_failed_find_out_that_it_works_again() {
+    let mut now = Instant::now();
+    let gate = Gate::new("test");
+    for id in 0..5 {
+        gate.enter(answer(id), now).unwrap().failed(&down(), now);
+    }
+    for pause in [5, 10, 20, 40, 60, 60] {
+        assert_eq!(gate.wait(answer(0), now), Some(Duration::from_secs(pause)));
+        after(&mut now, pause);
+        gate.enter(answer(0), now).unwrap().failed(&down(), now);
+    }
+    after(&mut now, 60);
+    gate.enter(answer(0), now).unwrap().succeeded();
+    assert_eq!(gate.wait(answer(1), now), None);
 }
 
 /// Keeps how loud each event was.
@@ -193,11 +280,13 @@ fn an_opening_is_told_once_however_many_trials_fail() {
         let gate = opened(now);
         for _ in 0..3 {
             after(&mut now, 60);
-            gate.enter(now).unwrap().failed(&error(Failure::QuotaExhausted), now);
+            gate.enter(new(), now)
+                .unwrap()
+                .failed(&error(Failure::QuotaExhausted), now);
         }
         after(&mut now, 60);
-        gate.enter(now).unwrap().succeeded();
-        gate.enter(now).unwrap().succeeded();
+        gate.enter(new(), now).unwrap().succeeded();
+        gate.enter(new(), now).unwrap().succeeded();
     });
     let levels = heard.0.lock().unwrap();
     assert_eq!(
