@@ -12,8 +12,8 @@ use cura_domain::message::MessageStatus;
 use cura_domain::{ConversationId, MessageId};
 use cura_live::{Follower, Progress};
 use cura_queue::GenerateAnswer;
-use cura_store::StoreError;
 use cura_store::messages::{self, Message};
+use cura_store::{StoreError, answers};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -345,7 +345,9 @@ fn ask(app: App, caller: Caller, answer: MessageId) -> BoxFuture<'static, Result
         app.read(async |connection| {
             let message = messages::find_owned(connection, caller.user, answer).await?;
             let waits = |message: &Message| message.status == MessageStatus::Sending && message.attempt == Fence(0);
-            let place = if message.as_ref().is_some_and(waits) {
+            // A worker has had time for who has had its turn: then it is the provider that rests.
+            let place = if message.as_ref().is_some_and(waits) && !answers::has_had_its_turn(connection, answer).await?
+            {
                 let place = cura_queue::position::<GenerateAnswer>(connection, &answer.to_string()).await;
                 place.map_err(queue_failed)?
             } else {

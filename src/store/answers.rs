@@ -451,3 +451,17 @@ pub async fn turn_came(
     .await?;
     Ok(since)
 }
+
+/// Whether the turn of an answer has come, whether it could begin then or not.
+///
+/// # Errors
+/// When Postgres fails.
+pub async fn has_had_its_turn(conn: &mut PgConnection, id: MessageId) -> Result<bool, StoreError> {
+    let came = sqlx::query_scalar!(
+        r#"SELECT started_at IS NOT NULL AS "came!" FROM messages WHERE id = $1"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(came.unwrap_or(false))
+}

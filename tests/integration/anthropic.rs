@@ -210,7 +210,11 @@ async fn nonsense_about_the_cost_spoils_no_answer() {
         let more = event(&end) + &event(&json!({ "type": "message_stop" }));
         let (_provider, ai) = scripted(after_words(vec![Step::Write(more), Step::End])).await;
         let heard = ask(&ai, prompt()).await;
-        assert_eq!((heard.text.as_str(), heard.end.unwrap().0), ("I am ", FinishReason::Stop), "{usage}");
+        assert_eq!(
+            (heard.text.as_str(), heard.end.unwrap().0),
+            ("I am ", FinishReason::Stop),
+            "{usage}"
+        );
     }
 }
 

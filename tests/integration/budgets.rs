@@ -299,6 +299,40 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
 }
 
 #[tokio::test]
+async fn an_answer_that_a_worker_had_time_for_is_not_called_queued() {
+    let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let provider = held(std::sync::Arc::clone(&release)).await;
+    let cura = Cura::builder()
+        .answering(&provider)
+        .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1")
+        .start()
+        .await;
+    let (ann, bob, eve) = (
+        cura.client().register("ann@example.com").await,
+        cura.client().register("bob@example.com").await,
+        cura.client().register("eve@example.com").await,
+    );
+    let busy = ask(&ann, "busy").await;
+    eventually("the worker is busy", async || {
+        (provider.asked().len() == 1).then_some(())
+    })
+    .await;
+    let postponed = ask(&eve, "postponed").await;
+    let note = "UPDATE messages SET started_at = now() WHERE id = $1";
+    let noted = sqlx::query(note).bind(postponed.as_i64()).execute(cura.database.pool());
+    assert_eq!(noted.await.unwrap().rows_affected(), 1);
+    let mut of_postponed = eve.resume(postponed.as_i64().unwrap(), None).await;
+    let mut of_waiting = bob.stream("waiting").await;
+    of_waiting.until("queued").await;
+    release.store(true, std::sync::atomic::Ordering::SeqCst);
+    ann.cancel(&busy).await;
+    let seen = of_postponed.until("complete").await;
+    assert!(seen.iter().all(|event| event.name != "queued"), "{seen:?}");
+    of_waiting.until("complete").await;
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
 async fn without_a_word_on_usage_it_is_estimated() {
     let provider = ScriptedProvider::start(|_, _| {
         let stop = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] });
