@@ -1,7 +1,7 @@
 //! A short question of Cura's own to the model: asked whole, answered whole. Its cost is Cura's, not the user's.
 
 use cura_domain::prompt::PromptMessage;
-use cura_providers::ai::{AiError, Asker, Piece, Prompt};
+use cura_providers::ai::{AiError, Asker, Call, Piece, Prompt};
 use cura_queue::JobError;
 use futures_util::StreamExt;
 
@@ -37,7 +37,7 @@ pub(crate) async fn ask(
         written: String::new(),
         max_output_tokens: Some(max_output_tokens),
     };
-    let mut speaking = parts.ai.ask(asker, prompt).await.map_err(failed)?;
+    let mut speaking = parts.ai.ask(&Call::new(asker), prompt).await.map_err(failed)?;
     let mut text = String::new();
     while let Some(piece) = speaking.pieces.next().await {
         match piece.map_err(failed)? {

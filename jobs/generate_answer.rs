@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use cura_domain::{MessageId, tokens};
-use cura_providers::ai::{AiError, AnswerStream, Asker, Failure, Piece, Prompt, Speaking};
+use cura_providers::ai::{AiError, AnswerStream, Asker, Call, Failure, Piece, Prompt, Speaking};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
 use futures_util::future::{Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
@@ -125,7 +125,7 @@ async fn ask(parts: &Parts, told: Told, writer: &AnswerWriter<'_>) -> Result<Res
             written: writer.text().to_owned(),
             max_output_tokens: None,
         };
-        match parts.ai.ask(Asker::Answer(writer.id()), prompt).await {
+        match parts.ai.ask(&Call::new(Asker::Answer(writer.id())), prompt).await {
             Ok(speaking) => return Ok(Ok((speaking, assembled.tokens, assembled.summarize))),
             Err(error) if *error.failure() == Failure::ContextTooLong && budget == parts.manner.context_tokens => {
                 tracing::warn!(message_id = %writer.id(), budget, "the prompt was too long for the model; asking with half of it");

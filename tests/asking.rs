@@ -8,7 +8,7 @@ use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::prompt::PromptMessage;
 use cura_providers::Secret;
 use cura_providers::ai::{
-    Ai, AiError, AnswerStream, AnthropicConfig, Asker, Continuation, OpenAiConfig, Piece, Prompt, Timeouts,
+    Ai, AiError, AnswerStream, AnthropicConfig, Asker, Call, Continuation, OpenAiConfig, Piece, Prompt, Timeouts,
 };
 use futures_util::StreamExt;
 
@@ -84,7 +84,7 @@ pub fn somebody() -> Asker {
 
 /// Asks as somebody who has not asked before, and hears everything.
 pub async fn ask(ai: &Ai, prompt: Prompt) -> Heard {
-    match ai.ask(somebody(), prompt).await {
+    match ai.ask(&Call::new(somebody()), prompt).await {
         Ok(speaking) => {
             let (text, end) = hear(speaking.pieces).await;
             let by = Some((speaking.provider, speaking.model));

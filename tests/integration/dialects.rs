@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cura_providers::Secret;
-use cura_providers::ai::{Ai, AiError};
+use cura_providers::ai::{Ai, AiError, Call};
 use cura_tests::asking::{KEY, ask, prompt, somebody};
 use cura_tests::provider::{Asked, refusal};
 use cura_tests::{ScriptedProvider, Step, redis};
@@ -244,7 +244,7 @@ async fn a_dropped_stream_closes_the_connection(dialect: Dialect) {
         ]
     });
     let (provider, ai) = dialect.scripted(dialect.after_words(more.collect())).await;
-    let mut pieces = ai.ask(somebody(), prompt()).await.unwrap().pieces;
+    let mut pieces = ai.ask(&Call::new(somebody()), prompt()).await.unwrap().pieces;
     pieces.next().await.unwrap().unwrap();
     assert_eq!(provider.open_connections(), 1);
     drop(pieces);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_domain::message::FinishReason;
-use cura_providers::ai::{Ai, Continuation, DemoConfig, OpenAiConfig};
+use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig};
 use cura_tests::asking::{anthropic, ask, going_on, openai, prompt, somebody};
 use cura_tests::provider::anthropic::answer as anthropic_answer;
 use cura_tests::provider::{Asked, answer, chunk, refusal};
@@ -170,12 +170,12 @@ async fn who_breaks_off_in_the_middle_again_and_again_is_left_alone_too() {
 #[tokio::test]
 async fn giving_up_closes_the_connection_to_whoever_is_asked() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Hang]).await;
-    let gave_up = tokio::time::timeout(Duration::from_millis(200), ai.ask(somebody(), prompt())).await;
+    let gave_up = tokio::time::timeout(Duration::from_millis(200), ai.ask(&Call::new(somebody()), prompt())).await;
     assert!(gave_up.is_err());
     first.until_left_alone().await;
     assert!(fallback.asked().is_empty());
     let (first, _fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Hang]).await;
-    let mut pieces = ai.ask(somebody(), prompt()).await.unwrap().pieces;
+    let mut pieces = ai.ask(&Call::new(somebody()), prompt()).await.unwrap().pieces;
     pieces.next().await.unwrap().unwrap();
     assert_eq!(first.open_connections(), 1);
     drop(pieces);

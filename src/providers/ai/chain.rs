@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::gate::{Gate, Pass};
 use super::voice::Voice;
-use super::{AiError, AnswerStream, Asker, Failure, Piece, Prompt, Speaking};
+use super::{AiError, AnswerStream, Asker, Call, Failure, Piece, Prompt, Speaking};
 
 /// A voice and its gate; the demo voice has none.
 #[derive(Clone, Debug)]
@@ -37,19 +37,22 @@ impl Link {
     }
 
     /// Asks and waits for the first piece.
-    async fn ask(&self, asker: Asker, prompt: &Prompt) -> Result<Speaking, AiError> {
+    async fn ask(&self, call: &Call, prompt: &Prompt) -> Result<Speaking, AiError> {
         let enter = |gate: &Gate| {
-            gate.enter(asker, Instant::now()).map_err(|wait| {
+            gate.enter(call.asker(), Instant::now()).map_err(|wait| {
                 gate.broken()
                     .map_or(closed(wait), |failure| AiError::new(failure, true))
             })
         };
         let pass = self.gate.as_ref().map(enter).transpose()?;
-        let begun = match self.voice.ask(prompt).await {
-            Ok(mut pieces) => match pieces.next().await {
-                Some(first) => first.map(|first| (first, pieces)),
-                None => Err(AiError::new(Failure::Protocol("an answer without an end"), true)),
-            },
+        let begun = match self.voice.ask(call, prompt).await {
+            Ok(mut pieces) => {
+                call.accept(self.voice.provider(), self.voice.model());
+                match pieces.next().await {
+                    Some(first) => first.map(|first| (first, pieces)),
+                    None => Err(AiError::new(Failure::Protocol("an answer without an end"), true)),
+                }
+            }
             Err(error) => Err(error),
         };
         match begun {
@@ -71,7 +74,7 @@ impl Link {
 /// The first voice that begins to answer. Nothing that failed before can be seen by readers.
 pub(super) async fn ask<'a>(
     links: impl Iterator<Item = &'a Link>,
-    asker: Asker,
+    call: &Call,
     prompt: &Prompt,
 ) -> Result<Speaking, AiError> {
     let mut worst: Option<AiError> = None;
@@ -79,7 +82,7 @@ pub(super) async fn ask<'a>(
         if !prompt.written.is_empty() && !link.voice.can_continue() {
             continue;
         }
-        match link.ask(asker, prompt).await {
+        match link.ask(call, prompt).await {
             Ok(speaking) => return Ok(speaking),
             // The caller shortens the prompt and asks again.
             Err(error)
@@ -175,7 +178,7 @@ mod tests {
             max_output_tokens: None,
             written: "x".to_owned(),
         };
-        let error = ask(std::iter::empty(), Asker::Answer(MessageId(1)), &prompt)
+        let error = ask(std::iter::empty(), &Call::new(Asker::Answer(MessageId(1))), &prompt)
             .await
             .unwrap_err();
         assert_eq!(error.failure(), &Failure::Refused { status: None });

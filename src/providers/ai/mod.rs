@@ -32,7 +32,7 @@ use cura_domain::prompt::PromptMessage;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 pub use anthropic::AnthropicConfig;
-pub use call::Asker;
+pub use call::{Accepted, Asker, Call};
 use chain::Link;
 pub use config::{Continuation, Timeouts};
 pub use demo::DemoConfig;
@@ -186,13 +186,13 @@ impl Ai {
 
     /// Asks one after the other until somebody begins to answer, and resolves with the first piece at hand, so an error
     /// here means that nobody has seen anything of an answer. Dropping the stream, or this future, closes the provider's
-    /// connection.
+    /// connection; `call` tells then what is known of the cost.
     ///
     /// # Errors
     /// When all failed: the failure that may pass soonest, else the first voice's. [`Failure::ContextTooLong`] at once:
     /// the prompt has to become shorter. [`Failure::Refused`] when nobody can go on with what is written.
-    pub async fn ask(&self, asker: Asker, prompt: Prompt) -> Result<Speaking, AiError> {
-        chain::ask(self.links(), asker, &prompt).await
+    pub async fn ask(&self, call: &Call, prompt: Prompt) -> Result<Speaking, AiError> {
+        chain::ask(self.links(), call, &prompt).await
     }
 
     /// Whether anybody can be reached and knows our key, within 3 seconds and without cost. Any answer counts as

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::config::Timeouts;
 use super::halves::{Joiner, RawText};
-use super::{AiError, AnswerStream, Failure, Piece, Waiting};
+use super::{AiError, AnswerStream, Call, Failure, Piece, Waiting};
 
 /// The longest answer we take, in bytes of text.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
@@ -29,8 +29,10 @@ pub(super) struct Signal {
     pub(super) text: Option<RawText>,
     /// Why the text has ended.
     pub(super) finish: Option<FinishReason>,
-    /// What the answer has cost until now.
-    pub(super) usage: Option<Usage>,
+    /// Tokens of the prompt.
+    pub(super) input_tokens: Option<i64>,
+    /// Tokens of the answer until now.
+    pub(super) output_tokens: Option<i64>,
     /// Which model answers.
     pub(super) model: Option<String>,
     /// Whether this is the proper end. A stream that ends without it was cut.
@@ -44,27 +46,31 @@ struct Answer {
     signals: Signals,
     began: Instant,
     timeouts: Timeouts,
+    call: Call,
     first_event_seen: bool,
     text_bytes: usize,
     joiner: Joiner,
     finish: Option<FinishReason>,
-    usage: Option<Usage>,
+    input_tokens: Option<i64>,
+    output_tokens: Option<i64>,
     model: Option<String>,
     done: bool,
     over: bool,
 }
 
-/// The pieces of an answer whose request was made at `began`.
-pub(super) fn answer(signals: Signals, timeouts: Timeouts, began: Instant) -> AnswerStream {
+/// The pieces of an answer whose request was made at `began`; what is stated of it goes to `call`, too.
+pub(super) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call: Call) -> AnswerStream {
     let answer = Answer {
         signals,
         began,
         timeouts,
+        call,
         first_event_seen: false,
         text_bytes: 0,
         joiner: Joiner::default(),
         finish: None,
-        usage: None,
+        input_tokens: None,
+        output_tokens: None,
         model: None,
         done: false,
         over: false,
@@ -106,12 +112,16 @@ impl Answer {
                 break;
             };
             self.done = signal.done;
-            self.usage = signal.usage.or(self.usage);
+            // The end may repeat what the beginning said of the prompt, or say it only then.
+            self.input_tokens = self.input_tokens.max(signal.input_tokens);
+            self.output_tokens = signal.output_tokens.or(self.output_tokens);
             self.finish = self.finish.or(signal.finish);
             if let Some(mut model) = signal.model.and_then(storable) {
                 model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
                 self.model = Some(model);
             }
+            self.call
+                .state(self.model.as_deref(), self.input_tokens, self.output_tokens);
             if let Some(text) = signal.text.map(|text| self.joiner.push(text)).and_then(storable) {
                 if self.text_bytes + text.len() > MAX_TEXT_BYTES {
                     return Err(Failure::Protocol("an answer longer than our limit"));
@@ -172,8 +182,17 @@ impl Answer {
         };
         Ok(Piece::Finished {
             reason,
-            usage: self.usage,
+            usage: self.usage(),
             model: self.model.take(),
+        })
+    }
+
+    /// What the answer cost, if both halves of it were stated.
+    fn usage(&self) -> Option<Usage> {
+        Some(Usage {
+            input_tokens: self.input_tokens?,
+            output_tokens: self.output_tokens?,
+            estimated: false,
         })
     }
 }

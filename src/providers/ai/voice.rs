@@ -3,7 +3,7 @@
 use super::config::Continuation;
 use super::overlap::Overlap;
 use super::turns::Way;
-use super::{AiError, AnswerStream, Failure, Prompt, anthropic, continuing, demo, openai};
+use super::{AiError, AnswerStream, Call, Failure, Prompt, anthropic, continuing, demo, openai};
 
 /// A connected AI. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
@@ -44,35 +44,35 @@ impl Voice {
     }
 
     /// Resolves when the provider has accepted the request (a 2xx status line). The pieces are only what comes after
-    /// `prompt.written`.
-    pub(super) async fn ask(&self, prompt: &Prompt) -> Result<AnswerStream, AiError> {
+    /// `prompt.written`; what is stated beside them goes to `call`.
+    pub(super) async fn ask(&self, call: &Call, prompt: &Prompt) -> Result<AnswerStream, AiError> {
         let written = &prompt.written;
         if written.is_empty() || matches!(self, Self::Demo(_)) {
-            return self.once(prompt, Way::Begin).await;
+            return self.once(call, prompt, Way::Begin).await;
         }
         if written.trim().is_empty() {
             // Nothing a model could go on with, but what it says may begin with it.
-            let pieces = self.once(prompt, Way::Begin).await?;
+            let pieces = self.once(call, prompt, Way::Begin).await?;
             return Ok(continuing::cut(pieces, Overlap::prefilled(written)));
         }
         match self.continuation() {
             Continuation::Off => return Err(AiError::new(Failure::Refused { status: None }, true)),
             Continuation::Prompt => {}
-            Continuation::Prefill => match self.once(prompt, Way::Prefill).await {
+            Continuation::Prefill => match self.once(call, prompt, Way::Prefill).await {
                 Ok(pieces) => return Ok(continuing::cut(pieces, Overlap::prefilled(written))),
                 // Not every model lets words be put into its mouth (newer Claude models do not): ask it to go on.
                 Err(error) if is_bad_request(&error) => {}
                 Err(error) => return Err(error),
             },
         }
-        let pieces = self.once(prompt, Way::Prompt).await?;
+        let pieces = self.once(call, prompt, Way::Prompt).await?;
         Ok(continuing::cut(pieces, Overlap::of(written)))
     }
 
-    async fn once(&self, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+    async fn once(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
         match self {
-            Self::OpenAi(openai) => openai.stream(prompt, way).await,
-            Self::Anthropic(anthropic) => anthropic.stream(prompt, way).await,
+            Self::OpenAi(openai) => openai.stream(call, prompt, way).await,
+            Self::Anthropic(anthropic) => anthropic.stream(call, prompt, way).await,
             Self::Demo(demo) => demo.stream(prompt),
         }
     }

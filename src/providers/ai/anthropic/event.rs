@@ -1,6 +1,6 @@
 //! The events of an answer, and what they say.
 
-use cura_domain::message::{FinishReason, Usage};
+use cura_domain::message::FinishReason;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -56,56 +56,45 @@ struct End {
     stop_reason: Option<String>,
 }
 
-/// Reads the events of one answer: what a prompt cost comes at its beginning, what the answer cost at its end.
-#[derive(Default)]
-pub(super) struct Reader {
-    input_tokens: Option<i64>,
+/// What an event says; `None` when it says nothing, not even that the model is at work. What a prompt cost comes at the
+/// beginning of an answer, what the answer cost at its end.
+pub(super) fn read(event: &str) -> Result<Option<Signal>, Failure> {
+    let mut signal = Signal::default();
+    match &*parse::<Kind>(event)?.r#type {
+        "message_start" => {
+            let start = parse::<MessageStart>(event)?.message;
+            signal.model = start.model;
+            // Of the answer, it states a beginning.
+            signal.input_tokens = input_tokens(&start.usage);
+        }
+        "content_block_delta" => {
+            let delta = parse::<BlockDelta>(event)?.delta;
+            // Others are thoughts, signatures and arguments of tools: work, but nothing to read.
+            signal.text = delta.text.filter(|_| delta.r#type == "text_delta");
+        }
+        "message_delta" => {
+            let delta = parse::<MessageDelta>(event)?;
+            signal.finish = delta.delta.and_then(|end| end.stop_reason).as_deref().map(finish);
+            signal.input_tokens = input_tokens(&delta.usage);
+            signal.output_tokens = count(&delta.usage, "output_tokens");
+        }
+        "message_stop" => signal.done = true,
+        "content_block_start" | "content_block_stop" => {}
+        "error" => {
+            let error = parse::<Value>(event)?.get_mut("error").map(Value::take);
+            return Err(refusal::judge(&Refusal::within(error.unwrap_or_default())));
+        }
+        // `ping`, and what the interface may add one day.
+        _ => return Ok(None),
+    }
+    Ok(Some(signal))
 }
 
-impl Reader {
-    /// What an event says; `None` when it says nothing, not even that the model is at work.
-    pub(super) fn read(&mut self, event: &str) -> Result<Option<Signal>, Failure> {
-        let mut signal = Signal::default();
-        match &*parse::<Kind>(event)?.r#type {
-            "message_start" => {
-                let start = parse::<MessageStart>(event)?.message;
-                signal.model = start.model;
-                signal.usage = self.usage(&start.usage);
-            }
-            "content_block_delta" => {
-                let delta = parse::<BlockDelta>(event)?.delta;
-                // Others are thoughts, signatures and arguments of tools: work, but nothing to read.
-                signal.text = delta.text.filter(|_| delta.r#type == "text_delta");
-            }
-            "message_delta" => {
-                let delta = parse::<MessageDelta>(event)?;
-                signal.finish = delta.delta.and_then(|end| end.stop_reason).as_deref().map(finish);
-                signal.usage = self.usage(&delta.usage);
-            }
-            "message_stop" => signal.done = true,
-            "content_block_start" | "content_block_stop" => {}
-            "error" => {
-                let error = parse::<Value>(event)?.get_mut("error").map(Value::take);
-                return Err(refusal::judge(&Refusal::within(error.unwrap_or_default())));
-            }
-            // `ping`, and what the interface may add one day.
-            _ => return Ok(None),
-        }
-        Ok(Some(signal))
-    }
-
-    fn usage(&mut self, usage: &Value) -> Option<Usage> {
-        let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
-        let cached: i64 = cached.iter().filter_map(|key| count(usage, key)).sum();
-        let input = count(usage, "input_tokens").map(|input| input + cached);
-        // The end may repeat what the beginning said, or say it only then.
-        self.input_tokens = self.input_tokens.max(input);
-        Some(Usage {
-            input_tokens: self.input_tokens?,
-            output_tokens: count(usage, "output_tokens")?,
-            estimated: false,
-        })
-    }
+/// Tokens of the prompt, from a cache or not.
+fn input_tokens(usage: &Value) -> Option<i64> {
+    let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
+    let cached: i64 = cached.iter().filter_map(|key| count(usage, key)).sum();
+    count(usage, "input_tokens").map(|input| input + cached)
 }
 
 fn parse<T: DeserializeOwned>(event: &str) -> Result<T, Failure> {

@@ -16,10 +16,9 @@ use super::http::{self, Body};
 use super::pieces::{self, Signals};
 use super::refusal::Refusal;
 use super::turns::{Way, turns};
-use super::{AiError, AnswerStream, Failure, Prompt};
+use super::{AiError, AnswerStream, Call, Failure, Prompt};
 pub use config::AnthropicConfig;
 use config::Settings;
-use event::Reader;
 use request::Request;
 
 pub(super) const PROVIDER: &str = "anthropic";
@@ -47,7 +46,7 @@ impl Anthropic {
         self.settings.continuation
     }
 
-    pub(super) async fn stream(&self, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+    pub(super) async fn stream(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
         let began = Instant::now();
         let timeouts = self.settings.timeouts;
         let turns = turns(prompt, way);
@@ -66,7 +65,7 @@ impl Anthropic {
             Ok(Body::new(response))
         })
         .await?;
-        Ok(pieces::answer(signals(body), timeouts, began))
+        Ok(pieces::answer(signals(body), timeouts, began, call.clone()))
     }
 
     pub(super) async fn probe(&self) -> Result<(), AiError> {
@@ -78,22 +77,19 @@ impl Anthropic {
 
 /// What the events of `body` say; read one at a time, as they are wanted.
 fn signals(body: Body) -> Signals {
-    Box::pin(stream::unfold(
-        (body, Reader::default()),
-        |(mut body, mut reader)| async move {
-            loop {
-                let signal = match body.next().await {
-                    Ok(Some(event)) => reader.read(&event),
-                    Ok(None) => return None,
-                    Err(failure) => Err::<_, Failure>(failure),
-                };
-                // An event that says nothing is no progress: whoever waits goes on waiting.
-                if let Some(signal) = signal.transpose() {
-                    return Some((signal, (body, reader)));
-                }
+    Box::pin(stream::unfold(body, |mut body| async move {
+        loop {
+            let signal = match body.next().await {
+                Ok(Some(event)) => event::read(&event),
+                Ok(None) => return None,
+                Err(failure) => Err::<_, Failure>(failure),
+            };
+            // An event that says nothing is no progress: whoever waits goes on waiting.
+            if let Some(signal) = signal.transpose() {
+                return Some((signal, body));
             }
-        },
-    ))
+        }
+    }))
 }
 
 impl fmt::Debug for Anthropic {

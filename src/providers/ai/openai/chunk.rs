@@ -1,6 +1,6 @@
 //! The dialect on the wire, as lenient as the servers that claim to speak it.
 
-use cura_domain::message::{FinishReason, Usage};
+use cura_domain::message::FinishReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -89,7 +89,8 @@ impl Chunk {
     pub(super) fn into_signal(mut self) -> Signal {
         Signal {
             finish: self.finish(),
-            usage: self.usage(),
+            input_tokens: count(&self.usage, "prompt_tokens"),
+            output_tokens: count(&self.usage, "completion_tokens"),
             text: self.take_text(),
             model: self.model,
             done: false,
@@ -111,14 +112,5 @@ impl Chunk {
             // `stop`, and what servers made up for it (`eos`, `end_turn`): the model was done.
             _ => Some(FinishReason::Stop),
         }
-    }
-
-    /// What the answer cost, if this says so credibly.
-    fn usage(&self) -> Option<Usage> {
-        Some(Usage {
-            input_tokens: count(&self.usage, "prompt_tokens")?,
-            output_tokens: count(&self.usage, "completion_tokens")?,
-            estimated: false,
-        })
     }
 }

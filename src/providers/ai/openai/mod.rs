@@ -22,7 +22,7 @@ use super::config::Continuation;
 use super::pieces::{self, Signal, Signals};
 use super::refusal::Refusal;
 use super::turns::{Way, turns};
-use super::{AiError, AnswerStream, Failure, Prompt, http};
+use super::{AiError, AnswerStream, Call, Failure, Prompt, http};
 use chunk::{Chunk, Request};
 pub use config::OpenAiConfig;
 use config::Settings;
@@ -59,7 +59,7 @@ impl OpenAi {
         self.settings.is_official()
     }
 
-    pub(super) async fn stream(&self, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+    pub(super) async fn stream(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
         let began = Instant::now();
         let guard = Arc::new(Guard::new());
         let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
@@ -73,7 +73,7 @@ impl OpenAi {
             accepted.map_err(|error| self.failure(error))
         })
         .await?;
-        Ok(pieces::answer(signals(chunks, guard), timeouts, began))
+        Ok(pieces::answer(signals(chunks, guard), timeouts, began, call.clone()))
     }
 
     pub(super) async fn probe(&self) -> Result<(), AiError> {
