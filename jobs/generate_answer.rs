@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use cura_domain::{MessageId, tokens};
-use cura_providers::ai::{AiError, AnswerStream, Asker, Call, Failure, Piece, Prompt, Speaking};
+use cura_providers::ai::{AiError, AnswerStream, Call, Failure, Piece, Prompt, Speaking};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
 use futures_util::future::{Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
@@ -16,7 +16,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::Parts;
 use crate::taking::{self, Taking, Told};
-use crate::writer::{AnswerWriter, Asked, Saved};
+use crate::writer::{AnswerWriter, Saved};
 
 /// The longest a person waits for a provider that will not begin, from the first attempt on.
 pub(crate) const PATIENCE: TimeDelta = TimeDelta::minutes(2);
@@ -31,7 +31,7 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     let id = MessageId(job.message_id);
     let (taken, told) = match taking::take(parts, id).await? {
         Taking::Taken(taken, told) => (taken, told),
-        Taking::Cancelled(taken) => return AnswerWriter::new(parts, id, &taken).cancel(Asked::Nobody).await,
+        Taking::Cancelled(taken) => return AnswerWriter::new(parts, id, &taken).cancel().await,
         Taking::Over => {
             tracing::info!(message_id = %id, "nothing to generate: the answer is final or gone");
             return Ok(());
@@ -40,26 +40,16 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     let mut writer = AnswerWriter::new(parts, id, &taken);
     let must_stop = run.cut();
     tokio::pin!(must_stop);
-    // The provider is asked at once; readers learn meanwhile that a worker has it.
-    let asking = async { tokio::join!(ask(parts, told, &writer), writer.begin()) };
     let asked = tokio::select! {
-        (asked, live_whole) = asking => Ok((asked, live_whole)),
+        asked = ask(parts, &told, &mut writer) => Ok(asked),
         reason = &mut must_stop => Err(reason),
     };
-    let speaking = match asked {
-        Ok((asked, live_whole)) => {
-            writer.begun(live_whole);
-            match asked? {
-                Ok((speaking, tokens, summarize)) => {
-                    writer.answered_by(&speaking, tokens, summarize);
-                    speaking
-                }
-                Err(error) => return give_up_or_retry(writer, &run, error).await,
-            }
-        }
+    let mut pieces = match asked {
+        Ok(Ok(Ok(speaking))) => speaking.pieces,
+        Ok(Ok(Err(error))) => return give_up_or_retry(writer, &run, error).await,
+        Ok(Err(error)) => return Err(error),
         Err(reason) => return stop(writer, reason).await,
     };
-    let mut pieces = speaking.pieces;
     let mut save = tokio::time::interval(AnswerWriter::SAVE_EVERY);
     save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     save.reset();
@@ -97,8 +87,8 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
         };
         match end {
             None | Some(Some(Ok(Piece::Text(_)))) => {}
-            Some(Some(Ok(Piece::Finished { reason, usage, model }))) => {
-                return writer.complete(reason, usage, model).await;
+            Some(Some(Ok(Piece::Finished { reason, usage, .. }))) => {
+                return writer.complete(reason, usage).await;
             }
             Some(Some(Err(error))) => return give_up_or_retry(writer, &run, error).await,
             Some(None) => {
@@ -109,37 +99,46 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
     }
 }
 
-type Answering = (Speaking, usize, Option<MessageId>);
-
 /// Asks the provider; once more with half the past if it was too much.
-async fn ask(parts: &Parts, told: Told, writer: &AnswerWriter<'_>) -> Result<Result<Answering, AiError>, JobError> {
-    let mut budget = parts.manner.context_tokens;
-    loop {
-        // What is written already is told, too.
-        let room = budget
-            .saturating_sub(tokens::estimate(writer.text().len()))
-            .max(budget / 4);
-        let assembled = told.assemble(parts, room).await?;
-        let prompt = Prompt {
-            messages: assembled.messages,
-            written: writer.text().to_owned(),
-            max_output_tokens: None,
-        };
-        match parts.ai.ask(&Call::new(Asker::Answer(writer.id())), prompt).await {
-            Ok(speaking) => return Ok(Ok((speaking, assembled.tokens, assembled.summarize))),
-            Err(error) if *error.failure() == Failure::ContextTooLong && budget == parts.manner.context_tokens => {
-                tracing::warn!(message_id = %writer.id(), budget, "the prompt was too long for the model; asking with half of it");
-                budget = assembled.tokens.min(budget) / 2;
-            }
-            Err(error) => return Ok(Err(error)),
+async fn ask(parts: &Parts, told: &Told, writer: &mut AnswerWriter<'_>) -> Result<Result<Speaking, AiError>, JobError> {
+    let budget = parts.manner.context_tokens;
+    let (call, prompt, tokens) = put_together(parts, told, writer, budget).await?;
+    // The provider is asked at once; readers learn meanwhile that a worker has it.
+    let (asked, ()) = tokio::join!(parts.ai.ask(&call, prompt), writer.begin());
+    match asked {
+        Err(error) if *error.failure() == Failure::ContextTooLong => {
+            tracing::warn!(message_id = %writer.id(), budget, "the prompt was too long for the model; asking with half of it");
+            let (call, prompt, _) = put_together(parts, told, writer, tokens.min(budget) / 2).await?;
+            Ok(parts.ai.ask(&call, prompt).await)
         }
+        asked => Ok(asked),
     }
+}
+
+/// A prompt of at most `budget` tokens, and its tokens; the writer knows what is asked before anybody is.
+async fn put_together(
+    parts: &Parts,
+    told: &Told,
+    writer: &mut AnswerWriter<'_>,
+    budget: usize,
+) -> Result<(Call, Prompt, usize), JobError> {
+    // What is written already is told, too.
+    let written = tokens::estimate(writer.text().len());
+    let room = budget.saturating_sub(written).max(budget / 4);
+    let assembled = told.assemble(parts, room).await?;
+    let call = writer.ask(assembled.tokens + written, assembled.summarize);
+    let prompt = Prompt {
+        messages: assembled.messages,
+        written: writer.text().to_owned(),
+        max_output_tokens: None,
+    };
+    Ok((call, prompt, assembled.tokens))
 }
 
 /// Ends a run that was told to stop.
 async fn stop(writer: AnswerWriter<'_>, reason: StopReason) -> Result<(), JobError> {
     match reason {
-        StopReason::Cancelled => writer.cancel(Asked::Somebody).await,
+        StopReason::Cancelled => writer.cancel().await,
         StopReason::Draining | StopReason::Handover => writer.hand_over().await,
         StopReason::Lost => Err(JobError::Retry {
             after: None,
@@ -161,9 +160,10 @@ fn take_ready(pieces: &mut AnswerStream, text: &mut String) -> Option<Option<Res
 }
 
 /// The provider failed: another attempt when that makes sense and is left, else the answer is an error.
-async fn give_up_or_retry(writer: AnswerWriter<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
+async fn give_up_or_retry(mut writer: AnswerWriter<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
+    writer.failed();
     if run.stop_reason() == Some(StopReason::Cancelled) {
-        return writer.cancel(Asked::Somebody).await;
+        return writer.cancel().await;
     }
     let reason = error.to_string();
     let wait = error.retry_after().unwrap_or_default();
@@ -173,8 +173,8 @@ async fn give_up_or_retry(writer: AnswerWriter<'_>, run: &Run, error: AiError) -
         && young
         && writer.age() <= MAX_AGE
     {
-        // Nobody was asked: that is no attempt.
-        return Err(JobError::Postpone { after: wait, reason });
+        // Whoever could help was not asked: that is no attempt.
+        return writer.postpone(wait, reason).await;
     }
     if error.retryable() && young && wait <= MAX_RETRY_AFTER && run.attempt < run.max_attempts {
         tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; trying again");

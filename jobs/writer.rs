@@ -10,13 +10,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use cura_domain::MessageId;
 use cura_live::AppendError;
-use cura_providers::ai::Speaking;
+use cura_providers::ai::{Asker, Call};
 use cura_queue::JobError;
 use cura_store::answers::TakenAnswer;
 use cura_store::{StoreError, answers, in_time};
 
 use crate::Parts;
-pub(crate) use end::Asked;
 
 /// The longest answer we keep, in bytes: far beyond any model's output limit.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -29,17 +28,17 @@ pub(crate) struct AnswerWriter<'a> {
     saved: usize,
     /// From the question stored to this attempt's first text.
     ttft: Option<TimeDelta>,
-    /// Who answers, once somebody does.
-    voice: Option<Voice>,
+    /// What is asked, once it is; until the provider fails without having accepted it.
+    asked: Option<Asked>,
     /// Whether `live` holds everything of `text`.
     live_whole: bool,
 }
 
-/// Who answers, and what it was told.
-struct Voice {
-    provider: &'static str,
-    model: String,
+/// What is asked.
+struct Asked {
+    call: Call,
     prompt_tokens: usize,
+    /// Up to where the past should be put in short.
     summarize: Option<MessageId>,
 }
 
@@ -62,7 +61,7 @@ impl<'a> AnswerWriter<'a> {
             text: taken.text.clone(),
             saved: taken.text.len(),
             ttft: None,
-            voice: None,
+            asked: None,
             live_whole: false,
         }
     }
@@ -86,29 +85,37 @@ impl<'a> AnswerWriter<'a> {
         self.parts.clock.now() - self.taken.started_at
     }
 
-    /// Tells readers that this attempt begins; whether `live` took it.
-    pub(crate) async fn begin(&self) -> bool {
+    /// Tells readers that this attempt begins.
+    pub(crate) async fn begin(&mut self) {
         let begun = self
             .parts
             .live
             .begin(self.id, self.taken.fence, &self.taken.bases, &self.text)
             .await;
-        begun.is_ok()
+        self.live_whole = begun.is_ok();
     }
 
-    /// Notes whether `live` has what was written so far.
-    pub(crate) fn begun(&mut self, live_whole: bool) {
-        self.live_whole = live_whole;
-    }
-
-    /// Notes who answers, how many tokens it was told, and up to where the past should be put in short.
-    pub(crate) fn answered_by(&mut self, speaking: &Speaking, prompt_tokens: usize, summarize: Option<MessageId>) {
-        self.voice = Some(Voice {
-            provider: speaking.provider,
-            model: speaking.model.clone(),
+    /// The call that is about to be made, with a prompt of so many tokens: from now on the attempt has a cost, whoever ends
+    /// it.
+    pub(crate) fn ask(&mut self, prompt_tokens: usize, summarize: Option<MessageId>) -> Call {
+        let call = Call::new(Asker::Answer(self.id));
+        self.asked = Some(Asked {
+            call: call.clone(),
             prompt_tokens,
             summarize,
         });
+        call
+    }
+
+    /// Notes that the provider failed: who did not even accept the request charges nothing for it.
+    pub(crate) fn failed(&mut self) {
+        self.asked.take_if(|asked| asked.call.accepted().is_none());
+    }
+
+    /// Who answers, once somebody does: the provider and the model.
+    fn voice(&self) -> Option<(&'static str, String)> {
+        let accepted = self.asked.as_ref()?.call.accepted()?;
+        Some((accepted.provider, accepted.model))
     }
 
     /// Appends a piece.
@@ -151,7 +158,7 @@ impl<'a> AnswerWriter<'a> {
         }
         let (pool, now) = (self.parts.pool.clone(), self.parts.clock.now());
         let (id, fence, text) = (self.id, self.taken.fence, self.text.clone());
-        let voice = self.voice.as_ref().map(|voice| (voice.provider, voice.model.clone()));
+        let voice = self.voice();
         let ttft_ms = self.ttft_ms();
         Some(async move {
             let written = in_time(async {

@@ -24,29 +24,13 @@ const END_PAUSE: Duration = Duration::from_millis(500);
 /// How long a better title waits: it must not take the AI service's time from the answers of the first minute.
 const TITLE_PAUSE: Duration = Duration::from_secs(3);
 
-/// Whether a provider was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    Nobody,
-    /// Perhaps it has charged for the prompt.
-    Somebody,
-}
-
 impl AnswerWriter<'_> {
     /// Writes the end, in one transaction, then announces it. Waits out a short absence of the database.
     ///
     /// # Errors
     /// When the database stays away; then there is another attempt.
-    pub(crate) async fn complete(
-        mut self,
-        reason: FinishReason,
-        usage: Option<Usage>,
-        model: Option<String>,
-    ) -> Result<(), JobError> {
-        if let Some((voice, model)) = self.voice.as_mut().zip(model) {
-            voice.model = model;
-        }
-        let usage = usage.or_else(|| self.estimate(Asked::Somebody));
+    pub(crate) async fn complete(self, reason: FinishReason, usage: Option<Usage>) -> Result<(), JobError> {
+        let usage = usage.or_else(|| self.estimate());
         let end = End {
             reason: Some(reason),
             ..End::CANCELLED
@@ -58,8 +42,8 @@ impl AnswerWriter<'_> {
     ///
     /// # Errors
     /// When the database stays away.
-    pub(crate) async fn cancel(self, asked: Asked) -> Result<(), JobError> {
-        let usage = self.estimate(asked);
+    pub(crate) async fn cancel(self) -> Result<(), JobError> {
+        let usage = self.estimate();
         self.write_end(End::CANCELLED, Outcome::Cancelled, usage).await
     }
 
@@ -68,19 +52,15 @@ impl AnswerWriter<'_> {
     /// # Errors
     /// When the database stays away.
     pub(crate) async fn fail(self, code: &str) -> Result<(), JobError> {
-        let usage = self.estimate(Asked::Nobody);
+        let usage = self.estimate();
         self.write_end(End::failed(code), Outcome::Failed, usage).await
     }
 
     async fn write_end(&self, end: End<'_>, outcome: Outcome, usage: Option<Usage>) -> Result<(), JobError> {
-        let provider = self
-            .voice
-            .as_ref()
-            .map_or(self.parts.ai.provider(), |voice| voice.provider);
-        let model = self.voice.as_ref().map_or(self.parts.ai.model(), |voice| &voice.model);
+        let (provider, model) = self.voice_or_first();
         let end = End {
             text: Some(&self.text),
-            voice: usage.map(|_| (provider, model)),
+            voice: usage.map(|_| (provider, &*model)),
             usage,
             ttft_ms: self.ttft_ms(),
             ..end
@@ -122,7 +102,7 @@ impl AnswerWriter<'_> {
                 .await
                 .map_err(queue_error)?;
         }
-        if let Some(message) = self.voice.as_ref().and_then(|voice| voice.summarize) {
+        if let Some(message) = self.asked.as_ref().and_then(|asked| asked.summarize) {
             let job = SummarizeConversation { message_id: message.0 };
             cura_queue::enqueue(connection, &job).await.map_err(queue_error)?;
         }
@@ -140,16 +120,14 @@ impl AnswerWriter<'_> {
         let Some(usage) = usage else {
             return Ok(());
         };
+        let (provider, model) = self.voice_or_first();
         let attempt = Attempt {
             message: self.id,
             user: self.taken.user_id,
             fence: self.taken.fence,
             outcome,
-            provider: self
-                .voice
-                .as_ref()
-                .map_or(self.parts.ai.provider(), |voice| voice.provider),
-            model: self.voice.as_ref().map_or(self.parts.ai.model(), |voice| &voice.model),
+            provider,
+            model: &model,
             usage,
         };
         attempts::record(connection, &attempt, now).await
@@ -159,6 +137,14 @@ impl AnswerWriter<'_> {
     pub(crate) async fn try_again(self, after: Option<Duration>, reason: String) -> Result<(), JobError> {
         self.leave(Outcome::Retried).await;
         Err(JobError::Retry { after, reason })
+    }
+
+    /// Gives the job back until somebody may be asked. If another took the request and failed, that is counted.
+    pub(crate) async fn postpone(self, after: Duration, reason: String) -> Result<(), JobError> {
+        if self.asked.is_some() {
+            self.leave(Outcome::Retried).await;
+        }
+        Err(JobError::Postpone { after, reason })
     }
 
     /// Saves what came and gives the job to another worker, which goes on from there.
@@ -173,11 +159,11 @@ impl AnswerWriter<'_> {
         let left = in_time(async {
             let now = self.parts.clock.now();
             let mut transaction = self.parts.pool.begin().await?;
-            let voice = self.voice.as_ref().map(|voice| (voice.provider, voice.model.as_str()));
+            let voice = self.voice();
+            let voice = voice.as_ref().map(|(provider, model)| (*provider, model.as_str()));
             let (fence, ttft_ms) = (self.taken.fence, self.ttft_ms());
             if answers::save_progress(&mut transaction, self.id, fence, &self.text, voice, ttft_ms, now).await? {
-                self.record(&mut transaction, outcome, self.estimate(Asked::Nobody), now)
-                    .await?;
+                self.record(&mut transaction, outcome, self.estimate(), now).await?;
                 transaction.commit().await?;
             }
             Ok::<_, StoreError>(())
@@ -220,17 +206,26 @@ impl AnswerWriter<'_> {
         }
     }
 
-    /// What this attempt cost, if it cost anything: the provider has not said.
-    fn estimate(&self, asked: Asked) -> Option<Usage> {
-        let told = match (&self.voice, asked) {
-            (Some(voice), _) => voice.prompt_tokens,
-            (None, Asked::Somebody) => 0,
-            (None, Asked::Nobody) => return None,
-        };
-        let written = self.text.len() - self.taken.text.len();
+    /// Who answers; who is asked first, while nobody does.
+    fn voice_or_first(&self) -> (&'static str, String) {
+        let first = || (self.parts.ai.provider(), self.parts.ai.model().to_owned());
+        self.voice().unwrap_or_else(first)
+    }
+
+    /// What this attempt cost, if it cost anything: what the provider stated before it was cut short, else what it was told;
+    /// and what it wrote.
+    fn estimate(&self) -> Option<Usage> {
+        let asked = self.asked.as_ref()?;
+        let (told, said) = asked
+            .call
+            .accepted()
+            .map_or((None, None), |accepted| (accepted.input_tokens, accepted.output_tokens));
+        let count = |tokens: usize| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let written = tokens::estimate(self.text.len() - self.taken.text.len());
         Some(Usage {
-            input_tokens: i64::try_from(told).unwrap_or(i64::MAX),
-            output_tokens: i64::try_from(tokens::estimate(written)).unwrap_or(i64::MAX),
+            input_tokens: told.unwrap_or(count(asked.prompt_tokens)),
+            // What was stated of it may be of some time ago, or of thoughts that nobody saw.
+            output_tokens: said.unwrap_or_default().max(count(written)),
             estimated: true,
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_domain::MessageId;
 use cura_store::answers::{self, Taken};
-use cura_tests::provider::{Step, answer, chunk, event};
+use cura_tests::provider::{Step, answer, anthropic, chunk, event, refusal};
 use cura_tests::{Client, Cura, ScriptedProvider, eventually};
 use serde_json::{Value, json};
 
@@ -183,6 +183,75 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
         done["metadata"]["usage"]["total_tokens"].as_i64().unwrap()
     );
     assert_eq!(answers, 2);
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn who_stops_an_answer_before_its_first_word_has_asked_for_it_all_the_same() {
+    for steps in [vec![Step::Hang], vec![Step::Head, Step::Hang]] {
+        let provider = ScriptedProvider::start(move |_, _| steps.clone()).await;
+        let cura = Cura::answering(&provider).await;
+        let somebody = cura.somebody().await;
+        let answer = ask(&somebody, &"word ".repeat(400)).await;
+        eventually("the provider is asked", async || {
+            (provider.asked().len() == 1).then_some(())
+        })
+        .await;
+        let stopped = somebody.cancel(&answer).await.body;
+        let usage = &stopped["metadata"]["usage"];
+        assert_eq!(
+            (&usage["output_tokens"], &usage["estimated"]),
+            (&json!(0), &json!(true))
+        );
+        assert!(usage["input_tokens"].as_i64().unwrap() > 500, "{usage}");
+        assert_eq!(used(&somebody).await, (usage["total_tokens"].as_i64().unwrap(), 1));
+        cura.check_invariants().await;
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_costs_something_once_the_provider_took_it_and_nothing_when_it_refused() {
+    let refused = refusal("503 Service Unavailable", "", &json!({}));
+    for (steps, counted) in [(vec![Step::Head, Step::Cut], 4), (refused, 0)] {
+        let provider = ScriptedProvider::start(move |_, _| steps.clone()).await;
+        let cura = Cura::answering(&provider).await;
+        let somebody = cura.somebody().await;
+        let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+        let message = &sent["assistant_message"];
+        assert_eq!(message["metadata"]["error"], "provider_unavailable", "{message}");
+        assert_eq!(provider.asked().len(), 4);
+        let attempts = "SELECT count(*) FROM answer_attempts WHERE input_tokens > 50 AND output_tokens = 0";
+        assert_eq!(cura.database.count(attempts).await, counted);
+        let (tokens, answers) = used(&somebody).await;
+        assert_eq!((tokens > 4 * 50, answers), (counted == 4, 0), "{tokens}");
+        cura.check_invariants().await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_provider_stated_counts_also_when_its_answer_is_cut_short() {
+    let provider = ScriptedProvider::start(|_, _| {
+        let mut steps = anthropic::begin();
+        steps.push(Step::Write(anthropic::delta("twelve bytes")));
+        steps.push(Step::Hang);
+        steps
+    })
+    .await;
+    let cura = Cura::builder()
+        .answering(&provider)
+        .with("AI_MODEL_PROVIDER", "anthropic")
+        .start()
+        .await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let ack = stream.until("chunk").await[0].data.clone();
+    let stopped = somebody.cancel(&ack["message_id"]).await.body;
+    let usage = json!({ "input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "estimated": true });
+    assert_eq!(
+        stopped["metadata"]["usage"], usage,
+        "the prompt is stated, the rest is not"
+    );
+    assert_eq!(stopped["metadata"]["model"], "claude-scripted");
     cura.check_invariants().await;
 }
 
