@@ -26,7 +26,7 @@ pub(crate) async fn ask(
     messages: Vec<PromptMessage>,
     max_output_tokens: u32,
 ) -> Result<Answered, JobError> {
-    if let Some(after) = parts.ai.closed_for(asker) {
+    if let Err(after) = parts.ai.admit(asker) {
         return Err(JobError::Postpone {
             after: after.max(std::time::Duration::from_secs(1)),
             reason: "the providers are given a rest".to_owned(),

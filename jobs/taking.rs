@@ -40,7 +40,7 @@ pub(crate) struct Told {
 /// # Errors
 /// [`JobError::Postpone`] when its turn has not come, or nobody can be asked.
 pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobError> {
-    if let Some(wait) = parts.ai.closed_for(Asker::Answer(id)) {
+    if let Err(wait) = parts.ai.admit(Asker::Answer(id)) {
         wait_for_provider(parts, id, wait).await?;
     }
     match in_time(take_and_read(parts, id)).await.map_err(not_begun)? {

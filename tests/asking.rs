@@ -84,7 +84,12 @@ pub fn somebody() -> Asker {
 
 /// Asks as somebody who has not asked before, and hears everything.
 pub async fn ask(ai: &Ai, prompt: Prompt) -> Heard {
-    match ai.ask(&Call::new(somebody()), prompt).await {
+    ask_as(somebody(), ai, prompt).await
+}
+
+/// Asks and hears everything.
+pub async fn ask_as(asker: Asker, ai: &Ai, prompt: Prompt) -> Heard {
+    match ai.ask(&Call::new(asker), prompt).await {
         Ok(speaking) => {
             let (text, end) = hear(speaking.pieces).await;
             let by = Some((speaking.provider, speaking.model));

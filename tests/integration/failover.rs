@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_domain::message::FinishReason;
 use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig};
-use cura_tests::asking::{anthropic, ask, going_on, openai, prompt, somebody};
+use cura_tests::asking::{anthropic, ask, ask_as, going_on, openai, prompt, somebody};
 use cura_tests::provider::anthropic::answer as anthropic_answer;
 use cura_tests::provider::{Asked, answer, chunk, refusal};
 use cura_tests::{Cura, ScriptedProvider, Step, eventually};
@@ -129,21 +129,20 @@ async fn who_fails_five_times_is_left_alone_and_then_tried_again() {
     .await;
     let ai = Ai::openai(openai(&provider.url())).unwrap();
     for _ in 0..5 {
-        assert_eq!(ai.closed_for(somebody()), None);
+        assert_eq!(ai.admit(somebody()), Ok(()));
         ask(&ai, prompt()).await.end.unwrap_err();
     }
-    let wait = ai.closed_for(somebody()).unwrap();
+    let wait = ai.admit(somebody()).unwrap_err();
     assert!(wait <= Duration::from_secs(5), "{wait:?}");
     let error = ask(&ai, prompt()).await.end.unwrap_err();
     assert_eq!(error.code(), "provider_unavailable");
     assert!(error.retry_after().unwrap() <= wait);
     assert_eq!(provider.asked().len(), 5, "it was not left alone");
-    eventually("somebody may try again", async || {
-        ai.clone().closed_for(somebody()).is_none().then_some(())
-    })
-    .await;
-    assert_eq!(ask(&ai, prompt()).await.text, "back");
-    assert_eq!(ai.closed_for(somebody()), None);
+    let (one, other) = (somebody(), somebody());
+    eventually("somebody may try again", async || ai.clone().admit(one).ok()).await;
+    assert!(ai.admit(other).is_err(), "one is enough to find out");
+    assert_eq!(ask_as(one, &ai, prompt()).await.text, "back");
+    assert_eq!(ai.admit(somebody()), Ok(()));
     assert_eq!(provider.asked().len(), 6);
 }
 
@@ -154,7 +153,7 @@ async fn while_one_is_left_alone_the_other_answers_at_once() {
         assert_eq!(ask(&ai, prompt()).await.text, "Here I am");
     }
     assert_eq!((first.asked().len(), fallback.asked().len()), (1, 3));
-    assert_eq!(ai.closed_for(somebody()), None, "the fallback may be asked");
+    assert_eq!(ai.admit(somebody()), Ok(()), "the fallback may be asked");
 }
 
 #[tokio::test]
@@ -238,7 +237,7 @@ async fn the_demo_voice_goes_on_with_its_own_words_only() {
         ask(&ai, going_on("Something else")).await.end.unwrap_err().code(),
         "provider_refused"
     );
-    assert_eq!(ai.closed_for(somebody()), None);
+    assert_eq!(ai.admit(somebody()), Ok(()));
 }
 
 #[tokio::test]

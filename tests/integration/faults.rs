@@ -1,6 +1,8 @@
 //! Everything an AI service can do wrong, seen by a person: a word that is right, or an error that says so, and never a
 //! message that stays unfinished.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
@@ -239,6 +241,49 @@ async fn messages_that_always_fail_hold_nobody_else_up() {
     };
     tokio::join!(poison(0), poison(1), poison(2), healthy);
     assert!(!cura.said().contains("left alone"), "{}", cura.said());
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_provider_is_no_attempt_also_when_it_comes_back() {
+    let works = Arc::new(AtomicBool::new(false));
+    let provider = {
+        let works = Arc::clone(&works);
+        ScriptedProvider::start(move |_, _| {
+            if !works.load(Ordering::SeqCst) {
+                return refusal("500 Internal Server Error", "", &json!({}));
+            }
+            let mut steps = vec![Step::Head, Step::Pause(Duration::from_millis(300))];
+            steps.extend(answer(&["All ", "is ", "well"], Duration::ZERO).split_off(1));
+            steps
+        })
+        .await
+    };
+    let cura = Cura::builder()
+        .answering(&provider)
+        .with("USER_RUNNING_ANSWERS", "0")
+        .start()
+        .await;
+    let mut asking = Vec::new();
+    for n in 0..12 {
+        if n == 5 {
+            eventually("the provider is left alone", async || {
+                cura.said().contains("left alone").then_some(())
+            })
+            .await;
+            works.store(true, Ordering::SeqCst);
+        }
+        let somebody = cura.client().register(&format!("somebody{n}@example.com")).await;
+        let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
+        asking.push((somebody, sent.body["assistant_message"]["id"].clone()));
+    }
+    for (n, (somebody, answer)) in asking.iter().enumerate() {
+        let message = somebody.until_final(answer).await;
+        assert_eq!(message["content"], "All is well");
+        if n >= 5 {
+            assert_eq!(message["metadata"]["attempts"], 1, "it was asked for once: {message}");
+        }
+    }
     cura.check_invariants().await;
 }
 

@@ -26,9 +26,11 @@ impl Link {
         Self { voice, gate }
     }
 
-    /// How long `asker` may not ask this voice; `None` when it may.
-    pub(super) fn wait(&self, asker: Asker) -> Option<Duration> {
-        self.gate.as_ref().and_then(|gate| gate.wait(asker, Instant::now()))
+    /// Whether `asker` may ask this voice, or how long it has to wait.
+    pub(super) fn admit(&self, asker: Asker) -> Result<(), Duration> {
+        self.gate
+            .as_ref()
+            .map_or(Ok(()), |gate| gate.admit(asker, Instant::now()))
     }
 
     /// Whether waiting does not help, because somebody has to repair something.

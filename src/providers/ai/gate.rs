@@ -26,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const REPAIR_PAUSE: Duration = Duration::from_secs(30);
 /// When to come back while somebody else tries.
 const TRIAL_PAUSE: Duration = Duration::from_secs(1);
+/// How long the place of a trial is kept for who was admitted: most come within milliseconds, some never.
+const KEPT: Duration = Duration::from_millis(250);
 
 /// One provider's gate. Clones are the same gate. Closed means that calls flow, as with an electric circuit.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ struct State {
     alerted: bool,
     /// What somebody has to repair before it is worth while to wait.
     broken: Option<Failure>,
+    /// For whom the place of the next trial is kept, and until when.
+    kept: Option<(Asker, Instant)>,
     /// The number of the last trial: what older ones have to say is of no interest.
     trials: u64,
 }
@@ -89,6 +93,7 @@ impl Gate {
                 longer: None,
                 alerted: false,
                 broken: None,
+                kept: None,
                 trials: 0,
             }),
         }))
@@ -106,6 +111,7 @@ impl Gate {
                 let again = state.has_failed(asker);
                 state.phase = Phase::Trying { since: now, again };
                 state.trials += 1;
+                state.kept = None;
                 Some(state.trials)
             }
         };
@@ -116,9 +122,17 @@ impl Gate {
         })
     }
 
-    /// How long `asker` gets no pass; `None` when it would now.
-    pub(super) fn wait(&self, asker: Asker, now: Instant) -> Option<Duration> {
-        self.state().wait(asker, now)
+    /// Whether `asker` would get a pass now, or how long it has to wait. The place of a trial is kept for it for a moment, so
+    /// that of many who come back at once only one begins what would lead to nothing.
+    pub(super) fn admit(&self, asker: Asker, now: Instant) -> Result<(), Duration> {
+        let mut state = self.state();
+        if let Some(wait) = state.wait(asker, now) {
+            return Err(wait);
+        }
+        if state.phase != Phase::Closed {
+            state.kept = Some((asker, now + KEPT));
+        }
+        Ok(())
     }
 
     /// Why waiting does not help, while it is open for something that somebody has to repair.
@@ -158,15 +172,21 @@ impl Gate {
 impl State {
     fn wait(&self, asker: Asker, now: Instant) -> Option<Duration> {
         let failed = self.has_failed(asker);
-        match self.phase {
-            Phase::Closed => None,
+        let wait = match self.phase {
+            Phase::Closed => return None,
             Phase::Open { until, again } => {
                 let until = if failed { again } else { until };
-                Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+                until.saturating_duration_since(now)
             }
-            Phase::Trying { again: true, .. } if !failed => None,
-            Phase::Trying { .. } => Some(TRIAL_PAUSE),
+            Phase::Trying { again: true, .. } if !failed => Duration::ZERO,
+            Phase::Trying { .. } => TRIAL_PAUSE,
+        };
+        let is_kept =
+            |(other, until): (Asker, Instant)| other != asker && now < until && (failed || !self.has_failed(other));
+        if wait.is_zero() && self.kept.is_some_and(is_kept) {
+            return Some(TRIAL_PAUSE);
         }
+        Some(wait).filter(|wait| !wait.is_zero())
     }
 
     fn has_failed(&self, asker: Asker) -> bool {

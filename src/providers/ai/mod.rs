@@ -162,18 +162,23 @@ impl Ai {
         self.links().any(|link| link.voice.can_continue())
     }
 
-    /// How long `asker` may ask nobody, because everybody failed too often; `None` when somebody may be asked now, or when
-    /// waiting does not help, because somebody has to repair something first: then asking fails at once.
-    pub fn closed_for(&self, asker: Asker) -> Option<Duration> {
-        let waits: Option<Vec<(bool, Duration)>> = self
-            .links()
-            .map(|link| link.wait(asker).map(|wait| (link.is_broken(), wait)))
-            .collect();
-        waits?
-            .into_iter()
-            .filter(|(broken, _)| !broken)
-            .map(|(_, wait)| wait)
-            .min()
+    /// Whether `asker` may ask somebody now, or how long it has to wait because everybody failed too often. Nobody waits when
+    /// that does not help, because somebody has to repair something first: then asking fails at once.
+    ///
+    /// To be asked before whatever is done only to ask: who is admitted has a moment to do it.
+    ///
+    /// # Errors
+    /// The wait.
+    pub fn admit(&self, asker: Asker) -> Result<(), Duration> {
+        let mut shortest: Option<Duration> = None;
+        for link in self.links() {
+            match link.admit(asker) {
+                Ok(()) => return Ok(()),
+                Err(_) if link.is_broken() => {}
+                Err(wait) => shortest = Some(shortest.map_or(wait, |shortest| shortest.min(wait))),
+            }
+        }
+        shortest.map_or(Ok(()), Err)
     }
 
     /// Counts tokens as the first voice does.

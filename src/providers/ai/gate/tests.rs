@@ -6,6 +6,13 @@ use cura_domain::MessageId;
 
 use super::*;
 
+impl Gate {
+    /// How long `asker` gets no pass; `None` when it would now.
+    fn wait(&self, asker: Asker, now: Instant) -> Option<Duration> {
+        self.state().wait(asker, now)
+    }
+}
+
 /// Somebody who has not asked before.
 fn new() -> Asker {
     static SEEN: AtomicI64 = AtomicI64::new(1_000);
@@ -227,6 +234,26 @@ fn those_that_failed_make_only_themselves_wait_longer() {
         Some(FIRST_PAUSE * 2),
         "on probation one more is enough"
     );
+}
+
+#[test]
+fn of_many_that_come_back_at_once_one_is_admitted() {
+    let mut now = Instant::now();
+    let gate = Gate::new("test");
+    for id in 0..5 {
+        gate.enter(answer(id), now).unwrap().failed(&down(), now);
+    }
+    assert_eq!(gate.admit(new(), now), Err(FIRST_PAUSE));
+    after(&mut now, 5);
+    assert_eq!(gate.admit(answer(0), now), Ok(()));
+    assert_eq!(gate.admit(answer(1), now), Err(TRIAL_PAUSE));
+    let (first, second) = (new(), new());
+    assert_eq!(gate.admit(first, now), Ok(()), "who has failed keeps nobody else away");
+    assert_eq!(gate.admit(second, now), Err(TRIAL_PAUSE));
+    assert_eq!(gate.admit(answer(0), now), Err(TRIAL_PAUSE));
+    assert!(gate.enter(second, now).is_err() && gate.enter(first, now).is_ok());
+    after(&mut now, 1);
+    assert_eq!(gate.admit(second, now), Ok(()), "whoever was admitted is gone");
 }
 
 #[test]
