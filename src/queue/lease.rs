@@ -11,45 +11,70 @@ use crate::bounded::bounded;
 use crate::enqueue::{CANCEL, WAKE_CHANNEL};
 use crate::heirs::enqueue_heirs;
 use crate::shared::Shared;
-use crate::{QueueError, StopReason};
+use crate::{QueueError, StopReason, WorkersConfig};
 
 /// What marks our rows in apalis' table of workers.
 const STORAGE: &str = "cura";
+
+/// How long this instance has seen Postgres without a gap, and so may say who fell silent.
+struct Watch {
+    /// The last answer.
+    seen: Instant,
+    /// The first answer since the last gap.
+    unbroken: Option<Instant>,
+}
+
+impl Watch {
+    fn begin(now: Instant) -> Self {
+        Self {
+            seen: now,
+            unbroken: None,
+        }
+    }
+
+    /// Postgres answers at `now`; whether that makes us a witness.
+    fn answered(&mut self, now: Instant, config: &WorkersConfig) -> bool {
+        // A process that was frozen has not been watching either, even if its queries worked: they may have been under way
+        // all the while. The others may have been frozen with it.
+        if now.duration_since(self.seen) > config.dead_after {
+            self.unbroken = None;
+        }
+        self.seen = now;
+        let since = *self.unbroken.get_or_insert(now);
+        now.duration_since(since) >= config.witness
+    }
+
+    /// Postgres does not answer.
+    fn interrupted(&mut self) {
+        self.unbroken = None;
+    }
+}
 
 /// Renews until `shared.draining` and every run has ended; the caller aborts it then.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut renew = tokio::time::interval(shared.config.renew);
     renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut seen = Instant::now();
-    // Since when Postgres has been seen without a gap.
-    let mut unbroken: Option<Instant> = None;
+    let mut watch = Watch::begin(Instant::now());
     loop {
         tokio::select! {
             _ = renew.tick() => {}
             () = shared.check_lease.notified() => {}
         }
-        let asked = Instant::now();
         match bounded(beat(&shared)).await {
             Ok(cancelled) => {
                 for job_id in cancelled {
                     shared.stop_run(&job_id, StopReason::Cancelled);
                 }
-                // A process that was frozen has not been watching either, even if its queries worked.
-                if asked.duration_since(seen) > shared.config.dead_after {
-                    unbroken = None;
-                }
-                seen = Instant::now();
-                let since = *unbroken.get_or_insert(seen);
-                if seen.duration_since(since) >= shared.config.witness
+                if watch.answered(Instant::now(), &shared.config)
                     && let Err(error) = bounded(reap(&shared)).await
                 {
                     tracing::warn!(%error, "looking for dead workers failed");
                 }
             }
             Err(error) => {
-                unbroken = None;
+                watch.interrupted();
                 tracing::warn!(%error, "renewing the worker's lease failed");
-                if seen.elapsed() > shared.config.isolation && shared.leased.load(Ordering::Acquire) {
+                if watch.seen.elapsed() > shared.config.isolation && shared.leased.load(Ordering::Acquire) {
                     tracing::error!("Postgres has been away for too long: running jobs are given up");
                     shared.lose_lease();
                 }
@@ -147,4 +172,41 @@ pub(crate) async fn leave(shared: &Shared) -> Result<(), QueueError> {
         Ok(())
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_who_has_watched_without_a_gap_is_a_witness() {
+        let config = WorkersConfig::default();
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let mut watch = Watch::begin(begun);
+        assert!(!watch.answered(at(100), &config));
+        assert!(!watch.answered(at(2000), &config));
+        assert!(watch.answered(at(2100), &config));
+        watch.interrupted();
+        assert!(!watch.answered(at(2600), &config));
+        assert!(!watch.answered(at(4500), &config));
+        assert!(watch.answered(at(4600), &config));
+    }
+
+    /// The machine pauses while an answer is on its way: it comes, late, and everybody else looks dead.
+    #[test]
+    fn who_was_frozen_between_two_answers_is_no_witness() {
+        let config = WorkersConfig::default();
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let mut watch = Watch::begin(begun);
+        for ms in [0, 1000, 2000] {
+            watch.answered(at(ms), &config);
+        }
+        assert!(!watch.answered(at(4001), &config));
+        assert!(!watch.answered(at(6000), &config));
+        assert!(watch.answered(at(6001), &config));
+    }
 }
