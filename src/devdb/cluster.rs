@@ -24,7 +24,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// The cluster in `folder`, made when it is not there.
-    pub(crate) fn open(folder: Folder) -> Result<Self, DevDbError> {
+    pub(crate) fn open(folder: Folder, profile: Profile) -> Result<Self, DevDbError> {
         let binaries = Binaries::find(&folder.data())?;
         let user = ServerUser::to_become()?;
         let sockets = socket_folder(&folder, user.as_ref())?;
@@ -35,7 +35,7 @@ impl Cluster {
             sockets,
         };
         if !cluster.folder.data().join("PG_VERSION").exists() {
-            cluster.make()?;
+            cluster.make(profile)?;
         }
         Ok(cluster)
     }
@@ -46,7 +46,7 @@ impl Cluster {
     }
 
     /// `initdb` and the database `cura`, in a folder that gets its name when all is there.
-    fn make(&self) -> Result<(), DevDbError> {
+    fn make(&self, profile: Profile) -> Result<(), DevDbError> {
         let (new, data) = (self.folder.new_data(), self.folder.data());
         for leftover in [&new, &data] {
             if leftover.exists() {
@@ -61,6 +61,9 @@ impl Cluster {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ]);
+        if profile == Profile::Throwaway {
+            initdb.arg("--no-sync");
+        }
         let made = initdb.stdin(Stdio::null()).status().map_err(io("initdb"))?;
         if !made.success() {
             return Err(self.failed("initdb"));

@@ -59,7 +59,7 @@ fn hold(folder: &Folder) -> Result<Option<Held>, DevDbError> {
 fn tend(folder: &Folder, profile: Profile) -> Result<(), DevDbError> {
     // The log of the last run is enough.
     let _ = File::create(folder.server_log());
-    let cluster = Cluster::open(folder.clone())?;
+    let cluster = Cluster::open(folder.clone(), profile)?;
     let linger = match profile {
         Profile::Durable => DURABLE_LINGER,
         Profile::Throwaway => THROWAWAY_LINGER,
