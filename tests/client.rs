@@ -12,7 +12,7 @@ pub use self::events::{Event, Events, names, text_after};
 
 mod events;
 
-/// Longer than anything should take.
+/// Longer than anybody should say nothing; a stream as a whole may take as long as it likes.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Somebody at one server, signed in or not.
@@ -61,8 +61,8 @@ impl Client {
     /// Nobody in particular, at the server at `base`.
     pub fn new(base: &str) -> Self {
         let http = reqwest::Client::builder()
-            .timeout(LIMIT)
             .connect_timeout(LIMIT)
+            .read_timeout(LIMIT)
             .build()
             .expect("a client");
         Self {
