@@ -1,9 +1,18 @@
 //! A real Redis of its own for a test.
 
+use std::hash::{BuildHasher, RandomState};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// Where ports are drawn from: the system gives none of these to those who want any, so while a Redis is dead its port is
+/// given to nobody.
+const PORTS: Range<u16> = 10_000..32_768;
+/// The longest a start may take, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A Redis that keeps nothing and is gone when this is.
 pub struct TestRedis {
@@ -53,7 +62,16 @@ impl TestRedis {
     /// Starts it again, on the same port, with nothing in it.
     pub fn restart(&mut self) {
         self.kill();
-        assert!(self.launch(), "Redis does not start again");
+        let until = Instant::now() + LIMIT;
+        loop {
+            // The port may be somebody's for a moment.
+            let last = Instant::now() >= until;
+            if self.launch() {
+                return;
+            }
+            assert!(!last, "Redis does not start again");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn launch(&mut self) -> bool {
@@ -75,12 +93,13 @@ impl TestRedis {
             .spawn()
             .expect("redis-server is installed; `make test` installs it");
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + LIMIT;
         while Instant::now() < until {
             if matches!(server.try_wait(), Ok(Some(_))) {
                 return false;
             }
-            if TcpStream::connect(address).is_ok() {
+            // Somebody else's may be there while ours finds out that it cannot be.
+            if process_at(address).is_ok_and(|process| process == Some(server.id())) {
                 self.server = Some(server);
                 return true;
             }
@@ -101,8 +120,25 @@ impl Drop for TestRedis {
 
 /// A port nobody uses at this moment.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    let size = u64::from(PORTS.end - PORTS.start);
+    for _ in 0..1000 {
+        let drawn = RandomState::new().hash_one(std::process::id()) % size;
+        let port = PORTS.start + u16::try_from(drawn).expect("below the size");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
+}
+
+/// The number of the process of the Redis at `address`.
+fn process_at(address: SocketAddr) -> std::io::Result<Option<u32>> {
+    let mut redis = TcpStream::connect(address)?;
+    redis.set_read_timeout(Some(Duration::from_secs(5)))?;
+    redis.write_all(b"INFO server\r\nQUIT\r\n")?;
+    let mut said = String::new();
+    redis.read_to_string(&mut said)?;
+    Ok(said
+        .lines()
+        .find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok()))
 }
