@@ -170,17 +170,20 @@ async fn the_model_finds_a_title_and_never_replaces_a_persons() {
         }
     })
     .await;
-    let cura = Cura::builder()
+    let mut cura = Cura::builder()
         .answering(&provider)
         .with("AI_TITLES", "true")
+        .workers(0)
         .start()
         .await;
     let somebody = cura.somebody().await;
     let title = async |conversation: &Value| {
         somebody.get(&format!("/conversations/{conversation}")).await.body["title"].clone()
     };
-    let first = somebody.say(&Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
+    let said = json!({ "content": "I cannot sleep at all" });
+    let first = somebody.send_without_waiting(&said).await.body["conversation_id"].clone();
     assert_eq!(title(&first).await, "I cannot sleep at all", "a cut until then");
+    cura.add_worker().await;
     let mine = somebody.say(&Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
     let request = somebody.request(Method::PATCH, &format!("/conversations/{mine}"));
     somebody.send(request.json(&json!({ "title": "My nights" }))).await;
