@@ -60,7 +60,7 @@ async fn busy_workers_keep_their_jobs() {
                 runs.add();
                 async {
                     // Three times as long as a lease lives.
-                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    tokio::time::sleep(Duration::from_secs(6)).await;
                     Ok::<(), JobError>(())
                 }
             })

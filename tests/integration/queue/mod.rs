@@ -65,8 +65,9 @@ pub fn config() -> WorkersConfig {
         poll: Duration::from_millis(200),
         check_listening: Duration::from_millis(200),
         renew: Duration::from_millis(100),
-        dead_after: Duration::from_millis(1000),
-        witness: Duration::from_millis(300),
+        // Whoever comes back first after an outage waits this long for the others.
+        dead_after: Duration::from_secs(2),
+        witness: Duration::from_secs(2),
         isolation: Duration::from_secs(15),
         backoff: Duration::from_millis(50),
         max_backoff: Duration::from_secs(5),

@@ -23,7 +23,8 @@ async fn a_long_job_finishes_during_a_shutdown_and_runs_once() {
         .queue(4, move |_: Task, _: Run| {
             counted.add();
             async {
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                // Three times as long as a lease lives.
+                tokio::time::sleep(Duration::from_secs(6)).await;
                 Ok::<(), JobError>(())
             }
         })
@@ -31,7 +32,7 @@ async fn a_long_job_finishes_during_a_shutdown_and_runs_once() {
     add(database.pool(), 1).await;
     runs.reach(1).await;
     let peer = counting(workers(&database), 4, &runs);
-    let drained = draining.shutdown(Duration::from_secs(10)).await;
+    let drained = draining.shutdown(Duration::from_secs(30)).await;
     assert_eq!(drained.given_back, 0);
     assert_eq!(row(database.pool(), 1).await.status, "Done");
     assert_eq!(runs.count(), 1);
