@@ -98,15 +98,15 @@ async fn who_was_declared_dead_gives_up_its_jobs_and_comes_back_as_somebody_else
     add(database.pool(), 1).await;
     runs.reach(1).await;
     let before = row(database.pool(), 1).await.lock_by;
-    // As a peer that saw it silent for too long would.
-    sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL")
-        .execute(database.pool())
-        .await
-        .unwrap();
-    sqlx::query("DELETE FROM apalis.workers")
-        .execute(database.pool())
-        .await
-        .unwrap();
+    // As a peer that saw it silent for too long would: both at once, or the job is claimed again in between.
+    let mut peer = database.pool().begin().await.unwrap();
+    for taken in [
+        "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL",
+        "DELETE FROM apalis.workers",
+    ] {
+        sqlx::query(taken).execute(&mut *peer).await.unwrap();
+    }
+    peer.commit().await.unwrap();
     lost.reach(1).await;
     until(database.pool(), "Done", 1).await;
     assert_eq!(runs.count(), 2, "the outcome of the first run was void");
