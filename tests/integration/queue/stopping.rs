@@ -166,13 +166,15 @@ async fn the_jobs_of_a_killed_process_are_finished_within_seconds() {
     let killed = Instant::now();
     cura.add_worker().await;
     stream.until("complete").await;
-    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
 }
 
 #[tokio::test]
 async fn a_frozen_process_that_wakes_up_writes_nothing() {
     let provider = ScriptedProvider::start(|number, _| {
-        let words: Vec<String> = (0..60).map(|n| format!("{number}:{n} ")).collect();
+        // The first answer is still being said when its worker wakes up.
+        let count = if number == 0 { 1000 } else { 60 };
+        let words: Vec<String> = (0..count).map(|n| format!("{number}:{n} ")).collect();
         cura_tests::provider::answer(
             &words.iter().map(String::as_str).collect::<Vec<_>>(),
             Duration::from_millis(30),
