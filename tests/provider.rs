@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::eventually;
 
@@ -27,10 +28,28 @@ pub enum Step {
     Pause(Duration),
     /// Nothing, until the client goes.
     Hang,
+    /// Nothing, until the test opens the gate, or the client goes.
+    Wait(Gate),
     /// The proper end of the body.
     End,
     /// The end of the connection, whatever was promised.
     Cut,
+}
+
+/// What keeps a service from going on until the test has seen or done what has to be before.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    /// Lets everybody through, from now on.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn opened(&self) {
+        // It cannot be closed: we hold it.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
 }
 
 /// A request as it arrived.
@@ -79,6 +98,14 @@ impl ScriptedProvider {
     /// Always the same answer: these tokens, this far apart.
     pub async fn saying(tokens: &[impl AsRef<str>], apart: Duration) -> Self {
         let steps = answer(tokens, apart);
+        Self::start(move |_, _| steps.clone()).await
+    }
+
+    /// Always the same answer: these tokens, this far apart, the last one not before the gate is open.
+    pub async fn holding(tokens: &[impl AsRef<str>], apart: Duration, gate: &Gate) -> Self {
+        let mut steps = answer(tokens, apart);
+        // The head comes first, and each token has a pause after it.
+        steps.insert(2 * tokens.len() - 1, Step::Wait(gate.clone()));
         Self::start(move |_, _| steps.clone()).await
     }
 
@@ -221,6 +248,13 @@ async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Asked>>) -
                     // Until the client goes.
                     let _ = socket.read(&mut [0; 1]).await;
                     return Ok(());
+                }
+                Step::Wait(gate) => {
+                    let mut gone = [0; 1];
+                    tokio::select! {
+                        () = gate.opened() => {}
+                        _ = socket.read(&mut gone) => return Ok(()),
+                    }
                 }
                 Step::End => socket.write_all(b"0\r\n\r\n").await?,
                 Step::Cut => return Ok(()),

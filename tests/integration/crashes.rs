@@ -4,22 +4,26 @@
 use std::time::{Duration, Instant};
 
 use cura_tests::client::{names, text_after};
-use cura_tests::provider::{Step, answer, chunk, finish, words};
+use cura_tests::provider::{Gate, Step, answer, chunk, finish, words};
 use cura_tests::{Client, Cura, Event, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
+
+use crate::outages::until_word;
 
 #[tokio::test]
 async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
     let words = words(60);
     // It knows nothing of going on with an answer: asked to, it begins again.
-    let provider = ScriptedProvider::saying(&words, Duration::from_millis(20)).await;
+    let gate = Gate::default();
+    let provider = ScriptedProvider::holding(&words, Duration::from_millis(20), &gate).await;
     let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = stream.take(20).await;
+    let mut seen = until_word(&mut stream, &words[18]).await;
     cura.add_worker().await;
     cura.workers[0].kill();
+    gate.open();
     let killed = Instant::now();
     seen.extend(stream.until("start").await);
     assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
@@ -41,7 +45,8 @@ async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
 #[tokio::test]
 async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
     let words = words(150);
-    let provider = ScriptedProvider::saying(&words, Duration::from_millis(40)).await;
+    let gate = Gate::default();
+    let provider = ScriptedProvider::holding(&words, Duration::from_millis(40), &gate).await;
     let mut cura = Cura::builder()
         .answering(&provider)
         .with("SHUTDOWN_GRACE_SECONDS", "2")
@@ -49,10 +54,11 @@ async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
         .await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = stream.take(10).await;
+    let mut seen = until_word(&mut stream, &words[8]).await;
     cura.add_worker().await;
     cura.workers[0].signal("TERM");
     assert_eq!(cura.workers[0].ended().await, Some(0));
+    gate.open();
     seen.extend(stream.rest().await);
     assert!(!names(&seen).contains(&"reset"), "{:?}", names(&seen));
     assert_eq!(text_after("", &seen), words.concat());
@@ -73,15 +79,17 @@ async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
 #[tokio::test]
 async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
     let words = words(80);
-    let provider = ScriptedProvider::saying(&words, Duration::from_millis(30)).await;
+    let gate = Gate::default();
+    let provider = ScriptedProvider::holding(&words, Duration::from_millis(30), &gate).await;
     let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = stream.take(20).await;
+    let mut seen = until_word(&mut stream, &words[18]).await;
     cura.workers[0].signal("STOP");
     cura.add_worker().await;
     seen.extend(stream.until("start").await);
     cura.workers[0].signal("CONT");
+    gate.open();
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), words.concat());
     cura.check_invariants().await;
