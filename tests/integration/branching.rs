@@ -232,6 +232,8 @@ async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails()
         assert_eq!(stopped.status, 200, "{}", stopped.body);
     };
     cancel(&third).await;
+    // One that has not begun would leave its refusal to the next.
+    provider.until_asked(1).await;
     cancel(&first["assistant_message"]["id"]).await;
     assert_eq!(somebody.until_final(&second).await["status"], "error");
     assert_eq!(somebody.until_final(&fourth).await["content"], "at last");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_domain::MessageId;
 use cura_store::answers::{self, Taken};
-use cura_tests::provider::{Step, answer, anthropic, chunk, event, refusal};
+use cura_tests::provider::{Gate, Step, answer, anthropic, chunk, event, refusal};
 use cura_tests::{Client, Cura, ScriptedProvider, eventually};
 use serde_json::{Value, json};
 
@@ -119,7 +119,9 @@ async fn who_has_used_up_the_day_is_told_when_there_is_more() {
 
 #[tokio::test]
 async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::from_millis(300)).await;
+    // Final, an answer has nothing reserved any more, and another one may be asked for.
+    let gate = Gate::default();
+    let provider = ScriptedProvider::holding(&["Hello"], Duration::ZERO, &gate).await;
     let cura = Cura::builder()
         .servers(2)
         .answering(&provider)
@@ -138,6 +140,7 @@ async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
             .iter()
             .all(|reply| reply.status == 202 || reply.code() == "quota_exceeded")
     );
+    gate.open();
     let first = replies.iter().find(|reply| reply.status == 202).unwrap();
     somebody.until_final(&first.body["assistant_message"]["id"]).await;
     let again = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;

@@ -14,7 +14,9 @@ async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
     let profile = json!({ "language": "de", "timezone": "Europe/Vienna" });
     let request = somebody.request(Method::PATCH, "/users/me").json(&profile);
     assert_eq!(somebody.send(request).await.status, 200);
-    let seen = somebody.stream("I don’t want to live anymore").await.rest().await;
+    let mut seen = somebody.stream("I don’t want to live anymore").await.rest().await;
+    // On a busy machine it may have to wait for its worker.
+    seen.retain(|event| event.name != "queued");
     let names: Vec<&str> = seen.iter().map(|event| event.name.as_str()).collect();
     assert_eq!(names, ["ack", "notice", "start", "chunk", "complete"]);
     let notice = &seen[1].data;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_tests::client::{names, text_after};
-use cura_tests::provider::{Step, answer, chunk, finish};
+use cura_tests::provider::{Gate, Step, answer, chunk, finish};
 use cura_tests::{Cura, Event, ScriptedProvider};
 use reqwest::Method;
 use serde_json::json;
@@ -21,13 +21,20 @@ fn answer_of(events: &[Event]) -> i64 {
     events[0].data["message_id"].as_i64().unwrap()
 }
 
+/// What these events are called; on a busy machine an answer may wait for its worker, and whoever asked is told so.
+fn names_without_queued(events: &[Event]) -> Vec<&str> {
+    let mut names = names(events);
+    names.retain(|name| *name != "queued");
+    names
+}
+
 #[tokio::test]
 async fn an_answer_streams_from_ack_to_complete() {
     let (cura, provider) = cura(Duration::from_millis(5)).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let seen = stream.rest().await;
-    let names = names(&seen);
+    let names = names_without_queued(&seen);
     assert_eq!(&names[..2], ["ack", "start"]);
     assert_eq!(*names.last().unwrap(), "complete");
     assert!(
@@ -199,10 +206,12 @@ async fn the_model_is_given_the_conversation_so_far() {
 
 #[tokio::test]
 async fn resuming_from_the_start_of_a_new_attempt_still_resets_what_it_rewrote() {
-    let provider = ScriptedProvider::start(|number, _| {
+    let gate = Gate::default();
+    let first = gate.clone();
+    let provider = ScriptedProvider::start(move |number, _| {
         let mut steps = vec![Step::Head, Step::Write(chunk(&format!("attempt {number} says this")))];
         if number == 0 {
-            steps.extend([Step::Pause(Duration::from_millis(100)), Step::Cut]);
+            steps.extend([Step::Wait(first.clone()), Step::Cut]);
         } else {
             steps.extend(finish(1));
         }
@@ -215,9 +224,12 @@ async fn resuming_from_the_start_of_a_new_attempt_still_resets_what_it_rewrote()
         .start()
         .await;
     let somebody = cura.somebody().await;
-    let seen = somebody.stream("Hi").await.rest().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = stream.until("chunk").await;
+    gate.open();
+    seen.extend(stream.rest().await);
     assert_eq!(
-        names(&seen),
+        names_without_queued(&seen),
         ["ack", "start", "chunk", "start", "reset", "chunk", "complete"]
     );
     for (at, event) in seen.iter().enumerate() {
@@ -241,7 +253,7 @@ async fn an_answer_that_takes_long_to_begin_begins_once() {
     .await;
     let cura = Cura::answering(&provider).await;
     let seen = cura.somebody().await.stream("Hi").await.rest().await;
-    assert_eq!(names(&seen), ["ack", "start", "chunk", "complete"]);
+    assert_eq!(names_without_queued(&seen), ["ack", "start", "chunk", "complete"]);
 }
 
 #[tokio::test]
