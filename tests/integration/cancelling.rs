@@ -7,6 +7,16 @@ use cura_tests::provider::{Step, chunk};
 use cura_tests::{Cura, ScriptedProvider, eventually};
 use serde_json::json;
 
+/// That one attempt was ended by its own worker, and not by the server that waited for it in vain.
+async fn check_that_the_worker_stopped(cura: &Cura) {
+    for (attempts, count) in [
+        ("SELECT count(*) FROM answer_attempts WHERE outcome = 'cancelled'", 1),
+        ("SELECT count(*) FROM answer_attempts", 1),
+    ] {
+        assert_eq!(cura.database.count(attempts).await, count, "{attempts}");
+    }
+}
+
 /// A provider that says three words and then nothing until it is let go.
 async fn stalling() -> ScriptedProvider {
     ScriptedProvider::start(|_, _| {
@@ -19,16 +29,15 @@ async fn stalling() -> ScriptedProvider {
 }
 
 #[tokio::test]
-async fn a_running_answer_stops_within_a_second_and_keeps_what_was_streamed() {
+async fn a_running_answer_is_stopped_by_its_worker_and_keeps_what_was_streamed() {
     let provider = stalling().await;
     let cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
     let seen = stream.until_text("One two three").await;
     let answer = seen[0].data["message_id"].clone();
-    let begun = Instant::now();
     let stopped = somebody.cancel(&answer).await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    check_that_the_worker_stopped(&cura).await;
     assert_eq!(stopped.status, 200, "{}", stopped.body);
     assert_eq!(stopped.body["status"], "sent");
     assert_eq!(stopped.body["content"], "One two three");
@@ -77,9 +86,8 @@ async fn an_answer_the_provider_has_not_begun_stops_too() {
     let somebody = cura.somebody().await;
     let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
     provider.until_asked(1).await;
-    let begun = Instant::now();
     let stopped = somebody.cancel(&sent.body["assistant_message"]["id"]).await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    check_that_the_worker_stopped(&cura).await;
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
     provider.until_left_alone().await;
     cura.check_invariants().await;
@@ -101,7 +109,7 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
     cura.workers[0].signal("STOP");
     let begun = Instant::now();
     let stopped = somebody.cancel(&answer).await;
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(stopped.status, 200);
     assert_eq!(stopped.body["content"], "One two three");
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");

@@ -23,7 +23,7 @@ async fn everything_is_told_in_the_order_in_which_it_became_true() {
     let mut stream = somebody.watch(None).await;
     somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
     let mut seen = stream.until("complete").await;
-    seen.retain(|event| !["typing", "chunk"].contains(&event.name.as_str()));
+    seen.retain(|event| !["typing", "chunk", "queued"].contains(&event.name.as_str()));
     assert_eq!(
         names(&seen),
         [
@@ -188,7 +188,7 @@ async fn what_is_announced_to_nobody_is_found_by_looking() {
     }
     let begun = Instant::now();
     assert_eq!(stream.next().await.unwrap().id, "2");
-    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -204,7 +204,8 @@ async fn a_stream_ends_with_its_session_and_with_its_token() {
         (last.name.as_str(), &last.data["reason"]),
         ("session_ended", &json!("signed_out"))
     );
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // Whoever was not told would look after ten seconds.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let again = somebody
         .events(somebody.request(Method::GET, "/events"))
         .await

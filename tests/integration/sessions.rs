@@ -191,6 +191,9 @@ async fn a_ticket_expires_and_dies_with_its_session() {
     assert_eq!(use_one(&ticket).await, 401);
 }
 
+/// Sooner than whoever missed the announcement would look at its sessions, every ten seconds.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
 /// Opens a stream that does not end by itself, does `work`, and says how the stream ended.
 async fn end_of_stream_after(cura: &Cura, ann: &Client, work: impl AsyncFnOnce()) -> Value {
     let mut stream = ann.stream("Hi").await;
@@ -198,7 +201,7 @@ async fn end_of_stream_after(cura: &Cura, ann: &Client, work: impl AsyncFnOnce()
     work().await;
     let begun = Instant::now();
     let last = stream.rest().await.pop().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < AT_ONCE, "after {:?}", begun.elapsed());
     assert_eq!(last.name, "session_ended", "{}", cura.said());
     last.data
 }
@@ -260,7 +263,7 @@ async fn streams_end_also_when_the_announcement_was_missed() {
     ann.post("/auth/logout-all", &Value::Null).await;
     let begun = Instant::now();
     assert_eq!(stream.rest().await.pop().unwrap().name, "session_ended");
-    assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < AT_ONCE, "after {:?}", begun.elapsed());
 }
 
 /// What somebody with some of the tokens of a session does next.
@@ -414,7 +417,7 @@ async fn a_stream_opened_while_the_session_ends_ends_too() {
     let begun = Instant::now();
     let last = stream.ok().unwrap().rest().await.pop().unwrap();
     assert_eq!(last.name, "session_ended");
-    assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < AT_ONCE, "after {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -430,8 +433,8 @@ async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwh
         ann.token.as_ref().unwrap()
     );
     socket.write_all(head.as_bytes()).await.unwrap();
-    // Longer than a body is believed to be prompt.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    // Longer than a body is believed to be prompt, also when the head takes its time.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     ann.post("/auth/logout-all", &Value::Null).await;
     socket.write_all(b"}").await.unwrap();
     let mut said = String::new();
