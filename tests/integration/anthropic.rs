@@ -15,9 +15,10 @@ use crate::dialects::{Dialect, Refusal};
 
 /// What Anthropic calls things; see dialects.rs for what is true of all.
 pub(crate) const DIALECT: Dialect = Dialect {
-    voice: |url, api_key| {
+    voice: |url, api_key, timeouts| {
         Ai::anthropic(AnthropicConfig {
             api_key,
+            timeouts,
             ..anthropic(url)
         })
     },

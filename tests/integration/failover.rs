@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cura_domain::message::FinishReason;
-use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig};
-use cura_tests::asking::{anthropic, ask, ask_as, going_on, openai, prompt, somebody};
+use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig, Timeouts};
+use cura_tests::asking::{IMPATIENT, TIMEOUTS, anthropic, ask, ask_as, going_on, openai, prompt, somebody};
 use cura_tests::provider::anthropic::answer as anthropic_answer;
 use cura_tests::provider::{Asked, answer, chunk, refusal};
 use cura_tests::{Cura, ScriptedProvider, Step, eventually};
@@ -16,9 +16,23 @@ const BY_FALLBACK: (&str, &str) = ("anthropic", "some-claude");
 
 /// A first voice that does this, and a fallback that says "Here I am".
 async fn pair(steps: Vec<Step>) -> (ScriptedProvider, ScriptedProvider, Ai) {
+    pair_with(steps, TIMEOUTS).await
+}
+
+/// The same, and the first voice, if it hangs, is not waited for long.
+async fn impatient_pair(steps: Vec<Step>) -> (ScriptedProvider, ScriptedProvider, Ai) {
+    let hangs = matches!(steps.last(), Some(Step::Hang));
+    pair_with(steps, if hangs { IMPATIENT } else { TIMEOUTS }).await
+}
+
+async fn pair_with(steps: Vec<Step>, timeouts: Timeouts) -> (ScriptedProvider, ScriptedProvider, Ai) {
     let first = ScriptedProvider::start(move |_, _: &Asked| steps.clone()).await;
     let fallback = ScriptedProvider::start(|_, _: &Asked| anthropic_answer(&["Here", " I am"], Duration::ZERO)).await;
-    let ai = Ai::openai(openai(&first.url()))
+    let config = OpenAiConfig {
+        timeouts,
+        ..openai(&first.url())
+    };
+    let ai = Ai::openai(config)
         .unwrap()
         .or(Ai::anthropic(anthropic(&fallback.url())).unwrap());
     (first, fallback, ai)
@@ -42,7 +56,7 @@ async fn whatever_fails_before_the_first_word_is_not_noticed() {
         vec![Step::Head, Step::Write("data: junk\n\n".to_owned()), Step::Hang],
         vec![Step::Hang],
     ] {
-        let (first, fallback, ai) = pair(steps.clone()).await;
+        let (first, fallback, ai) = impatient_pair(steps.clone()).await;
         assert_eq!((ai.provider(), ai.model()), ("custom", "some-model"));
         let heard = ask(&ai, prompt()).await;
         heard.end.unwrap();
@@ -68,7 +82,7 @@ async fn a_connection_that_is_refused_is_not_noticed() {
 #[tokio::test]
 async fn after_the_first_word_nobody_else_is_asked() {
     for end in [Step::Cut, Step::Hang] {
-        let (_first, fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), end]).await;
+        let (_first, fallback, ai) = impatient_pair(vec![Step::Head, Step::Write(chunk("I am ")), end]).await;
         let heard = ask(&ai, prompt()).await;
         assert_eq!((heard.text.as_str(), heard.by.unwrap().0), ("I am ", "custom"));
         assert!(!heard.end.unwrap_err().before_first_byte());
@@ -260,6 +274,7 @@ async fn a_message_says_which_service_answered_it_and_operators_hear_of_the_othe
         assert_eq!(message["metadata"]["model"], "claude-scripted");
     }
     assert_eq!(fallback.asked()[0].body["model"], "claude-sonnet-4-5");
+    cura.workers[0].says("until somebody repairs it").await;
     let said = cura.said();
     assert_eq!(said.matches("until somebody repairs it").count(), 1, "{said}");
 }

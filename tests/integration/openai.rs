@@ -13,7 +13,13 @@ use crate::dialects::{Dialect, Refusal};
 
 /// What OpenAI, and those who speak like it, call things; see dialects.rs for what is true of all.
 pub(crate) const DIALECT: Dialect = Dialect {
-    voice: |url, api_key| Ai::openai(OpenAiConfig { api_key, ..config(url) }),
+    voice: |url, api_key, timeouts| {
+        Ai::openai(OpenAiConfig {
+            api_key,
+            timeouts,
+            ..config(url)
+        })
+    },
     settings: || format!("{:?}", config("http://127.0.0.1:1")),
     answer: |texts| answer(texts, Duration::ZERO),
     begin: || vec![Step::Head],
