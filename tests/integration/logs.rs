@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_tests::provider::{answer, refusal};
-use cura_tests::{Cura, ScriptedProvider, Socket};
+use cura_tests::{Cura, ScriptedProvider, Socket, eventually};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -24,6 +24,10 @@ async fn no_words_and_no_tokens_of_a_socket_reach_a_log() {
         .say(&json!({ "type": "message", "content": "a question of mine" }))
         .await;
     socket.until("complete").await;
+    // What is logged last is read last.
+    cura.client().get("/health/live").await;
+    cura.servers[0].program.says("/health/live").await;
+    cura.workers[0].says("TRACE").await;
     let said = cura.said();
     assert!(said.contains("TRACE"), "it says everything else");
     for secret in ["of mine", somebody.token.as_ref().unwrap(), "a_friend"] {
@@ -51,11 +55,16 @@ async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
     somebody
         .get(&format!("/users/me?token={}", somebody.token.as_ref().unwrap()))
         .await;
+    // What is logged last is read last.
+    cura.client().get("/health/live").await;
+    cura.servers[0].program.says("/health/live").await;
+    let of_the_job = |line: &str| line.contains("job{queue=\"generate-answer\"") && line.contains("trying again");
+    eventually("the worker's log is there", async || {
+        cura.workers[0].said().lines().any(of_the_job).then_some(())
+    })
+    .await;
     let said = cura.said();
     assert!(said.contains("/chat/send"), "the access log is there: {said}");
-    let workers = cura.workers[0].said();
-    let of_the_job = |line: &str| line.contains("job{queue=\"generate-answer\"") && line.contains("trying again");
-    assert!(workers.lines().any(of_the_job), "the worker's log is there: {workers}");
     for secret in [
         "private@example.com",
         "my secret words",

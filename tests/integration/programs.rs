@@ -63,11 +63,11 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
         assert!(first.says(promised).await.len() < 500);
     }
     let somebody = Client::new(&base).register("dev@example.com").await;
-    let health = somebody.get("/health").await.body;
-    assert_eq!(
-        (&health["status"], &health["ai_service"]["provider"]),
-        (&"healthy".into(), &"demo".into())
-    );
+    eventually("it is healthy, with the demo's voice", async || {
+        let health = somebody.get("/health").await.body;
+        (health["status"] == "healthy" && health["ai_service"]["provider"] == "demo").then_some(())
+    })
+    .await;
     let seen = somebody.stream("Hello").await.rest().await;
     let answer = text_after("", &seen);
     assert!(answer.contains("demo"), "it says that it is a demo: {answer}");
@@ -194,11 +194,15 @@ async fn refuses(program: &str, variables: &[(&str, String)]) -> String {
     let begun = Instant::now();
     let mut program = Program::start(program, &[], variables);
     let code = program.ended().await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
+    // A database is waited for three seconds; whoever tried again and again would not end at all.
+    assert!(begun.elapsed() < Duration::from_secs(20), "after {:?}", begun.elapsed());
     assert_eq!(code, Some(1));
     let said = program.said();
-    assert!(said.lines().count() == 1 && said.contains("error: "), "{said}");
-    said
+    // On a busy machine a connection that was long in coming is warned of.
+    let slow = |line: &&str| line.contains("time to acquire exceeded slow threshold");
+    let lines: Vec<&str> = said.lines().filter(|line| !slow(line)).collect();
+    assert!(lines.len() == 1 && lines[0].contains("error: "), "{said}");
+    lines[0].to_owned()
 }
 
 #[tokio::test]
@@ -279,6 +283,8 @@ async fn logs_are_json_outside_development() {
         .start()
         .await;
     cura.client().get("/health/live").await;
+    // The answer may be here before the line is read.
+    cura.servers[0].program.says("/health/live").await;
     let said = cura.said();
     let access = said.lines().find(|line| line.contains("/health/live")).unwrap();
     let line: Value = serde_json::from_str(access).unwrap();
