@@ -3,11 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cura_tests::Cura;
 use cura_tests::operations::{Operation, operations};
 use cura_tests::problems::assert_problem;
+use cura_tests::{Client, Cura, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
+
+/// On a busy machine it is not ready at every moment.
+async fn check_that_it_lives(client: &Client) {
+    eventually("it lives and is ready", async || {
+        (client.get("/health/ready").await.status == 200).then_some(())
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn every_route_refuses_every_kind_of_bad_body() {
@@ -64,7 +72,7 @@ async fn every_route_refuses_every_kind_of_bad_body() {
             assert_problem(&somebody.send(untyped).await, 415, &format!("{name} {what}"));
         }
     }
-    assert_eq!(somebody.get("/health/ready").await.status, 200, "it lives");
+    check_that_it_lives(&somebody).await;
 }
 
 #[tokio::test]
@@ -93,7 +101,7 @@ async fn routes_that_take_no_body_survive_every_body() {
             assert!(status.is_success() || status.is_client_error(), "{what}: {status}");
         }
     }
-    assert_eq!(cura.client().get("/health/ready").await.status, 200, "it lives");
+    check_that_it_lives(&cura.client()).await;
 }
 
 #[tokio::test]
