@@ -1,4 +1,4 @@
-//! The end of an answer, in one transaction: the answer, its conversation, what it cost, and whoever waited for it.
+//! The end of an answer: the answer, its conversation, and whoever waited for it. What it cost and the events come after.
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::Fence;
