@@ -26,7 +26,7 @@ async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
     gate.open();
     let killed = Instant::now();
     seen.extend(stream.until("start").await);
-    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
     seen.extend(stream.rest().await);
     assert!(!names(&seen).contains(&"reset"), "{:?}", names(&seen));
     assert_eq!(text_after("", &seen), words.concat());
@@ -130,7 +130,7 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
         let begun = Instant::now();
         let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
         assert_eq!(sent.body["assistant_message"]["content"], "fine");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     }
     seen.extend(poisoned.rest().await);
     let last = seen.last().unwrap();

@@ -32,7 +32,7 @@ async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_st
         .json(&json!({ "content": "Ho" }));
     let sent = somebody.send(request).await;
     assert_eq!(sent.status, 202);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     // Ten seconds apart: one from the start, and at least one more.
     let mut keepalives = stream.comments;
     while keepalives < 2 {
@@ -74,7 +74,7 @@ async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
     };
     assert_eq!(again.data["attempt"], 2);
     assert!(
-        killed.elapsed() < Duration::from_secs(5),
+        killed.elapsed() < Duration::from_secs(20),
         "noticed after {:?}",
         killed.elapsed()
     );
