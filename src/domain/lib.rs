@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod idempotency;
 pub mod ids;
 pub mod message;
+pub mod model;
 pub mod profile;
 pub mod prompt;
 pub mod text;
@@ -16,3 +17,4 @@ pub mod tokens;
 
 pub use clock::{Clock, Entropy};
 pub use ids::{ConversationId, MessageId, SessionId, UserId};
+pub use model::ModelRef;
