@@ -55,7 +55,7 @@ impl Call {
         self.lock().clone()
     }
 
-    pub(super) fn accept(&self, provider: &'static str, model: &str) {
+    pub(crate) fn accept(&self, provider: &'static str, model: &str) {
         *self.lock() = Some(Accepted {
             provider,
             model: model.to_owned(),
@@ -65,7 +65,7 @@ impl Call {
     }
 
     /// Notes what was stated, as far as it was.
-    pub(super) fn state(&self, model: Option<&str>, input_tokens: Option<i64>, output_tokens: Option<i64>) {
+    pub(crate) fn state(&self, model: Option<&str>, input_tokens: Option<i64>, output_tokens: Option<i64>) {
         if let Some(accepted) = self.lock().as_mut() {
             if let Some(model) = model.filter(|model| *model != accepted.model) {
                 accepted.model = model.to_owned();

@@ -9,10 +9,10 @@ use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::tokens;
 use futures_util::stream;
 
-use super::{AiError, AnswerStream, Failure, Piece, Prompt};
+use crate::ai::{AiError, AnswerStream, Failure, Piece, Prompt};
 
-pub(super) const PROVIDER: &str = "demo";
-pub(super) const MODEL: &str = "cura-demo";
+pub(crate) const PROVIDER: &str = "demo";
+pub(crate) const MODEL: &str = "cura-demo";
 
 /// Words of the user's message that are repeated back.
 const QUOTED_CHARS: usize = 60;
@@ -34,16 +34,16 @@ impl Default for DemoConfig {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Demo {
+pub(crate) struct Demo {
     config: DemoConfig,
 }
 
 impl Demo {
-    pub(super) const fn new(config: DemoConfig) -> Self {
+    pub(crate) const fn new(config: DemoConfig) -> Self {
         Self { config }
     }
 
-    pub(super) fn stream(self, prompt: &Prompt) -> Result<AnswerStream, AiError> {
+    pub(crate) fn stream(self, prompt: &Prompt) -> Result<AnswerStream, AiError> {
         let whole = answer(prompt);
         // It can only go on with an answer of its own.
         let Some(all) = whole.strip_prefix(&*prompt.written) else {

@@ -4,25 +4,17 @@
 //! who fails too often is left alone for a while; whether to ask again is the caller's decision, and [`AiError`] says
 //! what it needs to know. No prompt, answer or key reaches a log.
 
-mod anthropic;
+mod backend;
 mod call;
-mod chain;
-mod config;
-mod continuing;
+mod circuit_breaker;
+mod completion;
+mod continuation;
 mod demo;
 mod error;
-mod events;
-mod gate;
-mod halves;
-mod http;
-mod openai;
-mod overlap;
-mod pieces;
-mod refusal;
+mod failover;
+mod protocol;
 mod stream;
-mod tokens;
-mod turns;
-mod voice;
+mod token_counter;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,16 +23,16 @@ use cura_domain::message::{FinishReason, Usage};
 use cura_domain::prompt::PromptMessage;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-pub use anthropic::AnthropicConfig;
+use backend::Voice;
 pub use call::{Accepted, Asker, Call};
-use chain::Link;
-pub use config::{Continuation, Timeouts};
+pub use completion::AnswerStream;
 pub use demo::DemoConfig;
 pub use error::{AiError, Failure, Waiting};
-pub use openai::OpenAiConfig;
-pub use stream::AnswerStream;
-pub use tokens::TokenCounter;
-use voice::Voice;
+use failover::Link;
+pub use protocol::anthropic::AnthropicConfig;
+pub use protocol::endpoint::{Continuation, Timeouts};
+pub use protocol::openai::OpenAiConfig;
+pub use token_counter::TokenCounter;
 
 /// What the model is asked.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,7 +107,7 @@ impl Ai {
     /// # Errors
     /// [`Failure::Misconfigured`] when the base URL, key or model cannot be used.
     pub fn openai(config: OpenAiConfig) -> Result<Self, AiError> {
-        openai::OpenAi::new(config).map(|openai| Self::of(Voice::OpenAi(openai)))
+        protocol::openai::OpenAi::new(config).map(|openai| Self::of(Voice::OpenAi(openai)))
     }
 
     /// A server that speaks Anthropic's messages dialect. Connects to nothing yet.
@@ -123,7 +115,7 @@ impl Ai {
     /// # Errors
     /// [`Failure::Misconfigured`] when the base URL, key or model cannot be used.
     pub fn anthropic(config: AnthropicConfig) -> Result<Self, AiError> {
-        anthropic::Anthropic::new(config).map(|anthropic| Self::of(Voice::Anthropic(anthropic)))
+        protocol::anthropic::Anthropic::new(config).map(|anthropic| Self::of(Voice::Anthropic(anthropic)))
     }
 
     fn of(voice: Voice) -> Self {
@@ -197,7 +189,7 @@ impl Ai {
     /// When all failed: the failure that may pass soonest, else the first voice's. [`Failure::ContextTooLong`] at once:
     /// the prompt has to become shorter. [`Failure::Refused`] when nobody can go on with what is written.
     pub async fn ask(&self, call: &Call, prompt: Prompt) -> Result<Speaking, AiError> {
-        chain::ask(self.links(), call, &prompt).await
+        failover::ask(self.links(), call, &prompt).await
     }
 
     /// Whether anybody can be reached and knows our key, within 3 seconds and without cost. Any answer counts as

@@ -4,14 +4,14 @@ use cura_domain::message::FinishReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::Prompt;
-use super::super::halves::RawText;
-use super::super::pieces::{Signal, count};
-use super::super::turns::Turn;
 use super::config::Settings;
+use crate::ai::Prompt;
+use crate::ai::protocol::request_messages::Turn;
+use crate::ai::stream::completion_stream::{Signal, count};
+use crate::ai::stream::surrogates::RawText;
 
 #[derive(Serialize)]
-pub(super) struct Request<'a> {
+pub(crate) struct Request<'a> {
     model: &'a str,
     messages: Vec<Message<'a>>,
     stream: bool,
@@ -34,7 +34,7 @@ struct StreamOptions {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [Turn<'a>]) -> Self {
+    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [Turn<'a>]) -> Self {
         // OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
         let official = settings.is_official();
         let limit = prompt.max_output_tokens.or(settings.max_output_tokens);
@@ -55,7 +55,7 @@ impl<'a> Request<'a> {
 
 /// One event. Everything is optional: usage comes with no choices, errors with nothing else.
 #[derive(Deserialize)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     #[serde(default)]
     choices: Option<Vec<Choice>>,
     /// Looked at only for its counts: nonsense in it spoils no answer.
@@ -64,7 +64,7 @@ pub(super) struct Chunk {
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
-    pub(super) error: Option<Value>,
+    pub(crate) error: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +86,7 @@ struct Delta {
 
 impl Chunk {
     /// What it says in any dialect's terms.
-    pub(super) fn into_signal(mut self) -> Signal {
+    pub(crate) fn into_signal(mut self) -> Signal {
         Signal {
             finish: self.finish(),
             input_tokens: count(&self.usage, "prompt_tokens"),

@@ -1,7 +1,7 @@
 //! What a server means by its errors, whether sent instead of an answer or within one.
 
-use super::super::Failure;
-use super::super::refusal::Refusal;
+use crate::ai::Failure;
+use crate::ai::protocol::error_response::Refusal;
 
 /// Types and codes that speak of our key, or of where we are: no message of anybody gets through.
 const ABOUT_THE_KEY: [&str; 4] = [
@@ -11,7 +11,7 @@ const ABOUT_THE_KEY: [&str; 4] = [
     "unsupported_country_region_territory",
 ];
 
-pub(super) fn judge(refusal: &Refusal) -> Failure {
+pub(crate) fn judge(refusal: &Refusal) -> Failure {
     let (kind, code, message) = (refusal.word("type"), refusal.word("code"), refusal.word("message"));
     let is = |words: &[&str]| words.iter().any(|word| kind == *word || code == *word);
     if is(&["insufficient_quota", "billing_hard_limit_reached"]) || refusal.status == Some(402) {

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
-use super::Failure;
+use crate::ai::Failure;
 
 /// As much of an error's body as we read.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -15,17 +15,17 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// An error as it came. What its words say is judged and then forgotten: they may quote the prompt.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// The HTTP status; `None` when it came as an event of an answer.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The value of `Retry-After`.
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     error: Value,
 }
 
 impl Refusal {
     /// Reads a response that is not 2xx: a bounded part of its body; the caller's deadline bounds the time.
-    pub(super) async fn read(response: reqwest::Response) -> Result<Self, Failure> {
+    pub(crate) async fn read(response: reqwest::Response) -> Result<Self, Failure> {
         let status = response.status().as_u16();
         if (300..400).contains(&status) {
             return Err(Failure::Misconfigured("the provider redirects; set its final address"));
@@ -50,7 +50,7 @@ impl Refusal {
     }
 
     /// An error object that came as an event of an answer.
-    pub(super) const fn within(error: Value) -> Self {
+    pub(crate) const fn within(error: Value) -> Self {
         Self {
             status: None,
             retry_after: None,
@@ -59,40 +59,40 @@ impl Refusal {
     }
 
     /// A word of the error object, in lower case; empty when there is none.
-    pub(super) fn word(&self, key: &str) -> String {
+    pub(crate) fn word(&self, key: &str) -> String {
         let word = self.error.get(key).and_then(Value::as_str);
         word.unwrap_or_default().to_ascii_lowercase()
     }
 
     /// A number of the error object that can be a status.
-    pub(super) fn number(&self, key: &str) -> Option<u16> {
+    pub(crate) fn number(&self, key: &str) -> Option<u16> {
         let number = self.error.get(key).and_then(Value::as_u64);
         number.and_then(|number| u16::try_from(number).ok())
     }
 
-    pub(super) const fn unavailable(&self) -> Failure {
+    pub(crate) const fn unavailable(&self) -> Failure {
         Failure::Unavailable {
             status: self.status,
             retry_after: self.retry_after,
         }
     }
 
-    pub(super) const fn rate_limited(&self) -> Failure {
+    pub(crate) const fn rate_limited(&self) -> Failure {
         Failure::RateLimited {
             retry_after: self.retry_after,
         }
     }
 
-    pub(super) const fn unauthorized(&self) -> Failure {
+    pub(crate) const fn unauthorized(&self) -> Failure {
         Failure::Unauthorized { status: self.status }
     }
 
-    pub(super) const fn refused(&self) -> Failure {
+    pub(crate) const fn refused(&self) -> Failure {
         Failure::Refused { status: self.status }
     }
 
     #[cfg(test)]
-    pub(super) const fn with(status: u16, error: Value) -> Self {
+    pub(crate) const fn with(status: u16, error: Value) -> Self {
         Self {
             status: Some(status),
             retry_after: None,

@@ -6,14 +6,14 @@ use futures_util::stream::{BoxStream, StreamExt};
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
-use super::config::{Timeouts, misconfigured};
-use super::events::{Events, TooLong};
-use super::{AiError, Failure, Waiting};
+use super::endpoint::{Timeouts, misconfigured};
+use crate::ai::stream::sse_decoder::{Events, TooLong};
+use crate::ai::{AiError, Failure, Waiting};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A client that does only what it is told.
-pub(super) fn client(timeouts: &Timeouts) -> Result<Client, AiError> {
+pub(crate) fn client(timeouts: &Timeouts) -> Result<Client, AiError> {
     Client::builder()
         .connect_timeout(timeouts.connect)
         // The key must not follow a redirect or a proxy that happens to be in the environment.
@@ -28,7 +28,7 @@ pub(super) fn client(timeouts: &Timeouts) -> Result<Client, AiError> {
 }
 
 /// Waits for a provider to accept a request, as long as for the first event of its answer.
-pub(super) async fn accepted<T>(
+pub(crate) async fn accepted<T>(
     began: Instant,
     timeouts: &Timeouts,
     accepting: impl Future<Output = Result<T, Failure>>,
@@ -45,7 +45,7 @@ pub(super) async fn accepted<T>(
 }
 
 /// Whether a request that costs nothing is answered: anything counts but 5xx, 401 and 403.
-pub(super) async fn probe(request: RequestBuilder, timeouts: &Timeouts) -> Result<(), AiError> {
+pub(crate) async fn probe(request: RequestBuilder, timeouts: &Timeouts) -> Result<(), AiError> {
     let failure = match request.timeout(PROBE_TIMEOUT).send().await {
         Ok(response) => match response.status().as_u16() {
             status @ (401 | 403) => Failure::Unauthorized { status: Some(status) },
@@ -65,7 +65,7 @@ pub(super) async fn probe(request: RequestBuilder, timeouts: &Timeouts) -> Resul
 }
 
 /// What a request that got no response means.
-pub(super) fn transport(error: &reqwest::Error, timeouts: &Timeouts) -> Failure {
+pub(crate) fn transport(error: &reqwest::Error, timeouts: &Timeouts) -> Failure {
     if error.is_connect() && error.is_timeout() {
         Failure::Timeout {
             waiting: Waiting::Connect,
@@ -80,7 +80,7 @@ pub(super) fn transport(error: &reqwest::Error, timeouts: &Timeouts) -> Failure 
 }
 
 /// Refuses what somebody, most often a proxy, answers for people to read. Servers name events in many ways, but not so.
-pub(super) fn not_a_page(response: &Response) -> Result<(), Failure> {
+pub(crate) fn not_a_page(response: &Response) -> Result<(), Failure> {
     let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
     if content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/html")) {
         return Err(Failure::Protocol(
@@ -91,7 +91,7 @@ pub(super) fn not_a_page(response: &Response) -> Result<(), Failure> {
 }
 
 /// A body that is read event by event, no faster than events are taken.
-pub(super) struct Body {
+pub(crate) struct Body {
     bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
     events: Events,
     unread: Vec<u8>,
@@ -99,7 +99,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(response: Response) -> Self {
+    pub(crate) fn new(response: Response) -> Self {
         Self {
             bytes: response.bytes_stream().map(|bytes| bytes.map(Vec::from)).boxed(),
             events: Events::default(),
@@ -109,7 +109,7 @@ impl Body {
     }
 
     /// The data of the next event; `None` when the body has ended, whether it was closed or broken.
-    pub(super) async fn next(&mut self) -> Result<Option<String>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<String>, Failure> {
         loop {
             let unread = self.unread.get(self.used..).unwrap_or_default();
             let (used, event) = self

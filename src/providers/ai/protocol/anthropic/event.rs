@@ -5,11 +5,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::super::Failure;
-use super::super::halves::RawText;
-use super::super::pieces::{Signal, count};
-use super::super::refusal::Refusal;
-use super::refusal;
+use super::error_response;
+use crate::ai::Failure;
+use crate::ai::protocol::error_response::Refusal;
+use crate::ai::stream::completion_stream::{Signal, count};
+use crate::ai::stream::surrogates::RawText;
 
 #[derive(Deserialize)]
 struct Kind {
@@ -58,7 +58,7 @@ struct End {
 
 /// What an event says; `None` when it says nothing, not even that the model is at work. What a prompt cost comes at the
 /// beginning of an answer, what the answer cost at its end.
-pub(super) fn read(event: &str) -> Result<Option<Signal>, Failure> {
+pub(crate) fn read(event: &str) -> Result<Option<Signal>, Failure> {
     let mut signal = Signal::default();
     match &*parse::<Kind>(event)?.r#type {
         "message_start" => {
@@ -82,7 +82,7 @@ pub(super) fn read(event: &str) -> Result<Option<Signal>, Failure> {
         "content_block_start" | "content_block_stop" => {}
         "error" => {
             let error = parse::<Value>(event)?.get_mut("error").map(Value::take);
-            return Err(refusal::judge(&Refusal::within(error.unwrap_or_default())));
+            return Err(error_response::judge(&Refusal::within(error.unwrap_or_default())));
         }
         // `ping`, and what the interface may add one day.
         _ => return Ok(None),

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 
-use super::{AiError, Piece};
+use crate::ai::{AiError, Piece};
 
 /// The pieces of one answer, in order. Ends after `Piece::Finished` or the first error.
 ///
@@ -13,7 +13,7 @@ use super::{AiError, Piece};
 pub struct AnswerStream(Pin<Box<dyn Stream<Item = Result<Piece, AiError>> + Send>>);
 
 impl AnswerStream {
-    pub(super) fn new(pieces: impl Stream<Item = Result<Piece, AiError>> + Send + 'static) -> Self {
+    pub(crate) fn new(pieces: impl Stream<Item = Result<Piece, AiError>> + Send + 'static) -> Self {
         Self(Box::pin(pieces))
     }
 }

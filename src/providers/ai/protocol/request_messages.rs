@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use cura_domain::message::Role;
 
-use super::Prompt;
+use crate::ai::Prompt;
 
 /// What a model is told when it cannot simply go on with its own last message.
 const GO_ON: &str = "Your last message was cut off. Continue it exactly where it ends: no introduction, no repetition, \
@@ -12,7 +12,7 @@ no comment; begin with the very next character.";
 
 /// How the answer is to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// From nothing.
     Begin,
     /// The model goes on with its own last message.
@@ -23,14 +23,14 @@ pub(super) enum Way {
 
 /// One side's say.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Turn<'a> {
-    pub(super) role: Role,
-    pub(super) content: Cow<'a, str>,
+pub(crate) struct Turn<'a> {
+    pub(crate) role: Role,
+    pub(crate) content: Cow<'a, str>,
 }
 
 /// The prompt as turns: nothing blank, and never two of the same side in a row, because many models' templates, and
 /// Anthropic's interface, demand that sides alternate.
-pub(super) fn turns(prompt: &Prompt, way: Way) -> Vec<Turn<'_>> {
+pub(crate) fn turns(prompt: &Prompt, way: Way) -> Vec<Turn<'_>> {
     let said = prompt.messages.iter().map(|message| (message.role, &*message.content));
     // Trailing white space in an unfinished message is refused by Anthropic, and confuses the tokens of others.
     let unfinished = (Role::Assistant, prompt.written.trim_end());

@@ -5,8 +5,8 @@
 
 mod chunk;
 mod config;
-mod guard;
-mod refusal;
+mod error_response;
+mod sse_filter;
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,24 +18,25 @@ use async_openai::error::OpenAIError;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
 
-use super::config::Continuation;
-use super::pieces::{self, Signal, Signals};
-use super::refusal::Refusal;
-use super::turns::{Way, turns};
-use super::{AiError, AnswerStream, Call, Failure, Prompt, http};
+use crate::ai::protocol::endpoint::Continuation;
+use crate::ai::protocol::error_response::Refusal;
+use crate::ai::protocol::http;
+use crate::ai::protocol::request_messages::{Way, turns};
+use crate::ai::stream::completion_stream::{self, Signal, Signals};
+use crate::ai::{AiError, AnswerStream, Call, Failure, Prompt};
 use chunk::{Chunk, Request};
 pub use config::OpenAiConfig;
 use config::Settings;
-use guard::{Ending, Guard, GuardedHttp};
+use sse_filter::{Ending, Guard, GuardedHttp};
 
 #[derive(Clone)]
-pub(super) struct OpenAi {
+pub(crate) struct OpenAi {
     http: reqwest::Client,
     settings: Arc<Settings>,
 }
 
 impl OpenAi {
-    pub(super) fn new(config: OpenAiConfig) -> Result<Self, AiError> {
+    pub(crate) fn new(config: OpenAiConfig) -> Result<Self, AiError> {
         let settings = Settings::new(config)?;
         Ok(Self {
             http: http::client(&settings.timeouts)?,
@@ -43,23 +44,23 @@ impl OpenAi {
         })
     }
 
-    pub(super) fn provider(&self) -> &'static str {
+    pub(crate) fn provider(&self) -> &'static str {
         self.settings.provider_name
     }
 
-    pub(super) fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         &self.settings.model
     }
 
-    pub(super) fn continuation(&self) -> Continuation {
+    pub(crate) fn continuation(&self) -> Continuation {
         self.settings.continuation
     }
 
-    pub(super) fn is_official(&self) -> bool {
+    pub(crate) fn is_official(&self) -> bool {
         self.settings.is_official()
     }
 
-    pub(super) async fn stream(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+    pub(crate) async fn stream(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
         let began = Instant::now();
         let guard = Arc::new(Guard::new());
         let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
@@ -73,10 +74,15 @@ impl OpenAi {
             accepted.map_err(|error| self.failure(error))
         })
         .await?;
-        Ok(pieces::answer(signals(chunks, guard), timeouts, began, call.clone()))
+        Ok(completion_stream::answer(
+            signals(chunks, guard),
+            timeouts,
+            began,
+            call.clone(),
+        ))
     }
 
-    pub(super) async fn probe(&self) -> Result<(), AiError> {
+    pub(crate) async fn probe(&self) -> Result<(), AiError> {
         let mut request = self.http.get(self.settings.url("/models"));
         if let Some(authorization) = &self.settings.authorization {
             request = request.header(reqwest::header::AUTHORIZATION, authorization.clone());
@@ -105,7 +111,7 @@ fn signals(chunks: Chunks, guard: Arc<Guard>) -> Signals {
             Some(Ok(mut chunk)) => {
                 guard.taken();
                 match chunk.error.take().filter(|error| !error.is_null()) {
-                    Some(error) => Err(refusal::judge(&Refusal::within(error))),
+                    Some(error) => Err(error_response::judge(&Refusal::within(error))),
                     None => Ok(chunk.into_signal()),
                 }
             }

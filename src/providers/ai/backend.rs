@@ -1,20 +1,21 @@
 //! One AI, whatever its dialect, asked once.
 
-use super::config::Continuation;
-use super::overlap::Overlap;
-use super::turns::Way;
-use super::{AiError, AnswerStream, Call, Failure, Prompt, anthropic, continuing, demo, openai};
+use super::continuation::Overlap;
+use super::protocol::endpoint::Continuation;
+use super::protocol::request_messages::Way;
+use super::{AiError, AnswerStream, Call, Failure, Prompt, continuation, demo};
+use crate::ai::protocol::{anthropic, openai};
 
 /// A connected AI. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
-pub(super) enum Voice {
+pub(crate) enum Voice {
     OpenAi(openai::OpenAi),
     Anthropic(anthropic::Anthropic),
     Demo(demo::Demo),
 }
 
 impl Voice {
-    pub(super) fn provider(&self) -> &'static str {
+    pub(crate) fn provider(&self) -> &'static str {
         match self {
             Self::OpenAi(openai) => openai.provider(),
             Self::Anthropic(_) => anthropic::PROVIDER,
@@ -22,7 +23,7 @@ impl Voice {
         }
     }
 
-    pub(super) fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         match self {
             Self::OpenAi(openai) => openai.model(),
             Self::Anthropic(anthropic) => anthropic.model(),
@@ -30,7 +31,7 @@ impl Voice {
         }
     }
 
-    pub(super) fn can_continue(&self) -> bool {
+    pub(crate) fn can_continue(&self) -> bool {
         self.continuation() != Continuation::Off
     }
 
@@ -45,7 +46,7 @@ impl Voice {
 
     /// Resolves when the provider has accepted the request (a 2xx status line). The pieces are only what comes after
     /// `prompt.written`; what is stated beside them goes to `call`.
-    pub(super) async fn ask(&self, call: &Call, prompt: &Prompt) -> Result<AnswerStream, AiError> {
+    pub(crate) async fn ask(&self, call: &Call, prompt: &Prompt) -> Result<AnswerStream, AiError> {
         let written = &prompt.written;
         if written.is_empty() || matches!(self, Self::Demo(_)) {
             return self.once(call, prompt, Way::Begin).await;
@@ -53,20 +54,20 @@ impl Voice {
         if written.trim().is_empty() {
             // Nothing a model could go on with, but what it says may begin with it.
             let pieces = self.once(call, prompt, Way::Begin).await?;
-            return Ok(continuing::cut(pieces, Overlap::prefilled(written)));
+            return Ok(continuation::cut(pieces, Overlap::prefilled(written)));
         }
         match self.continuation() {
             Continuation::Off => return Err(AiError::new(Failure::Refused { status: None }, true)),
             Continuation::Prompt => {}
             Continuation::Prefill => match self.once(call, prompt, Way::Prefill).await {
-                Ok(pieces) => return Ok(continuing::cut(pieces, Overlap::prefilled(written))),
+                Ok(pieces) => return Ok(continuation::cut(pieces, Overlap::prefilled(written))),
                 // Not every model lets words be put into its mouth (newer Claude models do not): ask it to go on.
                 Err(error) if is_bad_request(&error) => {}
                 Err(error) => return Err(error),
             },
         }
         let pieces = self.once(call, prompt, Way::Prompt).await?;
-        Ok(continuing::cut(pieces, Overlap::of(written)))
+        Ok(continuation::cut(pieces, Overlap::of(written)))
     }
 
     async fn once(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
@@ -77,7 +78,7 @@ impl Voice {
         }
     }
 
-    pub(super) async fn probe(&self) -> Result<(), AiError> {
+    pub(crate) async fn probe(&self) -> Result<(), AiError> {
         match self {
             Self::OpenAi(openai) => openai.probe().await,
             Self::Anthropic(anthropic) => anthropic.probe().await,

@@ -2,9 +2,9 @@
 
 use reqwest::header::{HeaderMap, HeaderValue};
 
-use super::super::AiError;
-use super::super::config::{Continuation, Timeouts, base, key_header, model};
 use crate::Secret;
+use crate::ai::AiError;
+use crate::ai::protocol::endpoint::{Continuation, Timeouts, base, key_header, model};
 
 /// The version of the interface this module speaks.
 const VERSION: &str = "2023-06-01";
@@ -26,17 +26,17 @@ pub struct AnthropicConfig {
     pub continuation: Continuation,
 }
 
-pub(super) struct Settings {
-    pub(super) base: String,
-    pub(super) headers: HeaderMap,
-    pub(super) model: String,
-    pub(super) max_output_tokens: u32,
-    pub(super) timeouts: Timeouts,
-    pub(super) continuation: Continuation,
+pub(crate) struct Settings {
+    pub(crate) base: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) model: String,
+    pub(crate) max_output_tokens: u32,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) continuation: Continuation,
 }
 
 impl Settings {
-    pub(super) fn new(config: AnthropicConfig) -> Result<Self, AiError> {
+    pub(crate) fn new(config: AnthropicConfig) -> Result<Self, AiError> {
         let mut headers = HeaderMap::new();
         headers.insert("anthropic-version", HeaderValue::from_static(VERSION));
         if let Some(key) = key_header(config.api_key.as_ref(), "")? {

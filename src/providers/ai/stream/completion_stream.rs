@@ -8,9 +8,9 @@ use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::config::Timeouts;
-use super::halves::{Joiner, RawText};
-use super::{AiError, AnswerStream, Call, Failure, Piece, Waiting};
+use super::surrogates::{Joiner, RawText};
+use crate::ai::protocol::endpoint::Timeouts;
+use crate::ai::{AiError, AnswerStream, Call, Failure, Piece, Waiting};
 
 /// The longest answer we take, in bytes of text.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
@@ -24,23 +24,23 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What one event of any dialect says. One that says nothing still shows that the model is at work.
 #[derive(Debug, Default)]
-pub(super) struct Signal {
+pub(crate) struct Signal {
     /// More of the text.
-    pub(super) text: Option<RawText>,
+    pub(crate) text: Option<RawText>,
     /// Why the text has ended.
-    pub(super) finish: Option<FinishReason>,
+    pub(crate) finish: Option<FinishReason>,
     /// Tokens of the prompt.
-    pub(super) input_tokens: Option<i64>,
+    pub(crate) input_tokens: Option<i64>,
     /// Tokens of the answer until now.
-    pub(super) output_tokens: Option<i64>,
+    pub(crate) output_tokens: Option<i64>,
     /// Which model answers.
-    pub(super) model: Option<String>,
+    pub(crate) model: Option<String>,
     /// Whether this is the proper end. A stream that ends without it was cut.
-    pub(super) done: bool,
+    pub(crate) done: bool,
 }
 
 /// An answer as a dialect reads it.
-pub(super) type Signals = Pin<Box<dyn Stream<Item = Result<Signal, Failure>> + Send>>;
+pub(crate) type Signals = Pin<Box<dyn Stream<Item = Result<Signal, Failure>> + Send>>;
 
 struct Answer {
     signals: Signals,
@@ -59,7 +59,7 @@ struct Answer {
 }
 
 /// The pieces of an answer whose request was made at `began`; what is stated of it goes to `call`, too.
-pub(super) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call: Call) -> AnswerStream {
+pub(crate) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call: Call) -> AnswerStream {
     let answer = Answer {
         signals,
         began,
@@ -100,7 +100,7 @@ fn storable(mut text: String) -> Option<String> {
 }
 
 /// A number of tokens in what a provider says of them; `None` when there is none that can be read and be true.
-pub(super) fn count(usage: &Value, key: &str) -> Option<i64> {
+pub(crate) fn count(usage: &Value, key: &str) -> Option<i64> {
     let count = usage.get(key).and_then(Value::as_i64);
     count.filter(|count| (0..=MAX_TOKENS).contains(count))
 }

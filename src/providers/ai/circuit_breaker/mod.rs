@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AiError, Asker, Failure};
+use crate::ai::{AiError, Asker, Failure};
 
 /// Askers that have failed in a row and open the gate.
 const PATIENCE: usize = 5;
@@ -31,7 +31,7 @@ const KEPT: Duration = Duration::from_millis(250);
 
 /// One provider's gate. Clones are the same gate. Closed means that calls flow, as with an electric circuit.
 #[derive(Clone, Debug)]
-pub(super) struct Gate(Arc<Shared>);
+pub(crate) struct Gate(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -76,14 +76,14 @@ enum Phase {
 
 /// The right to one call. Dropped without a report, it says nothing about the provider, and a trial is free again.
 #[derive(Debug)]
-pub(super) struct Pass {
+pub(crate) struct Pass {
     gate: Gate,
     asker: Asker,
     trial: Option<u64>,
 }
 
 impl Gate {
-    pub(super) fn new(provider: &'static str) -> Self {
+    pub(crate) fn new(provider: &'static str) -> Self {
         Self(Arc::new(Shared {
             provider,
             state: Mutex::new(State {
@@ -100,7 +100,7 @@ impl Gate {
     }
 
     /// A pass, or how long to wait for one.
-    pub(super) fn enter(&self, asker: Asker, now: Instant) -> Result<Pass, Duration> {
+    pub(crate) fn enter(&self, asker: Asker, now: Instant) -> Result<Pass, Duration> {
         let mut state = self.state();
         if let Some(wait) = state.wait(asker, now) {
             return Err(wait);
@@ -124,7 +124,7 @@ impl Gate {
 
     /// Whether `asker` would get a pass now, or how long it has to wait. The place of a trial is kept for it for a moment, so
     /// that of many who come back at once only one begins what would lead to nothing.
-    pub(super) fn admit(&self, asker: Asker, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn admit(&self, asker: Asker, now: Instant) -> Result<(), Duration> {
         let mut state = self.state();
         if let Some(wait) = state.wait(asker, now) {
             return Err(wait);
@@ -136,7 +136,7 @@ impl Gate {
     }
 
     /// Why waiting does not help, while it is open for something that somebody has to repair.
-    pub(super) fn broken(&self) -> Option<Failure> {
+    pub(crate) fn broken(&self) -> Option<Failure> {
         self.state().broken.clone()
     }
 
@@ -228,7 +228,7 @@ fn doubled(pause: Option<Duration>) -> Duration {
 impl Pass {
     /// The answer has begun. A trial closes the gate, on probation: a whole answer has to follow, or the next one that fails
     /// for the first time opens it again.
-    pub(super) fn begun(&mut self) {
+    pub(crate) fn begun(&mut self) {
         let gate = self.gate.clone();
         let mut state = gate.state();
         if self.is_current_trial(&state) {
@@ -238,7 +238,7 @@ impl Pass {
     }
 
     /// The service did what it is for.
-    pub(super) fn succeeded(mut self) {
+    pub(crate) fn succeeded(mut self) {
         self.begun();
         let gate = self.gate.clone();
         let mut state = gate.state();
@@ -250,7 +250,7 @@ impl Pass {
     }
 
     /// The call failed, before the answer or within it.
-    pub(super) fn failed(mut self, error: &AiError, now: Instant) {
+    pub(crate) fn failed(mut self, error: &AiError, now: Instant) {
         let wait = error
             .retry_after()
             .filter(|wait| !wait.is_zero())

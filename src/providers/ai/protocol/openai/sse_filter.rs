@@ -13,18 +13,18 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 use tokio::sync::Semaphore;
 
-use super::super::Failure;
-use super::super::http::{self, Body};
-use super::super::refusal::Refusal;
 use super::chunk::Chunk;
-use super::refusal;
+use super::error_response;
+use crate::ai::Failure;
+use crate::ai::protocol::error_response::Refusal;
+use crate::ai::protocol::http::{self, Body};
 
 /// Events that may be on their way to a reader that does not take them; then the provider has to wait.
 const READ_AHEAD: usize = 64;
 
 /// How a body ended.
 #[derive(Debug, Clone)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// With `[DONE]`.
     Done,
     /// Without it, whether closed or broken.
@@ -34,13 +34,13 @@ pub(super) enum Ending {
 }
 
 /// What the HTTP layer and the reader of one answer share.
-pub(super) struct Guard {
+pub(crate) struct Guard {
     credits: Semaphore,
     ending: OnceLock<Ending>,
 }
 
 impl Guard {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             credits: Semaphore::new(READ_AHEAD),
             ending: OnceLock::new(),
@@ -48,12 +48,12 @@ impl Guard {
     }
 
     /// The reader took an event: one more may come.
-    pub(super) fn taken(&self) {
+    pub(crate) fn taken(&self) {
         self.credits.add_permits(1);
     }
 
     /// How the body ended; known once the events have.
-    pub(super) fn ending(&self) -> Ending {
+    pub(crate) fn ending(&self) -> Ending {
         self.ending.get().cloned().unwrap_or(Ending::Cut)
     }
 
@@ -64,13 +64,13 @@ impl Guard {
 }
 
 #[derive(Clone)]
-pub(super) struct GuardedHttp {
+pub(crate) struct GuardedHttp {
     http: reqwest::Client,
     guard: Arc<Guard>,
 }
 
 impl GuardedHttp {
-    pub(super) fn new(http: reqwest::Client, guard: Arc<Guard>) -> Self {
+    pub(crate) fn new(http: reqwest::Client, guard: Arc<Guard>) -> Self {
         Self { http, guard }
     }
 }
@@ -90,7 +90,7 @@ impl tower::Service<HttpRequestFactory> for GuardedHttp {
             let response = http.execute(factory.build().await?).await?;
             if !response.status().is_success() {
                 let refusal = Refusal::read(response).await;
-                let failure = refusal.map_or_else(|failure| failure, |refusal| refusal::judge(&refusal));
+                let failure = refusal.map_or_else(|failure| failure, |refusal| error_response::judge(&refusal));
                 return Err(boxed(failure));
             }
             http::not_a_page(&response).map_err(boxed)?;

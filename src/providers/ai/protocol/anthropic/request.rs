@@ -3,15 +3,15 @@
 use cura_domain::message::Role;
 use serde::Serialize;
 
-use super::super::Prompt;
-use super::super::turns::Turn;
 use super::config::Settings;
+use crate::ai::Prompt;
+use crate::ai::protocol::request_messages::Turn;
 
 /// Stands for what a person said before a conversation that begins with the model: the interface wants a person first.
 const BEGINNING: &str = "(The conversation begins.)";
 
 #[derive(Serialize)]
-pub(super) struct Request<'a> {
+pub(crate) struct Request<'a> {
     model: &'a str,
     max_tokens: u32,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -27,7 +27,7 @@ struct Message<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [Turn<'a>]) -> Self {
+    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [Turn<'a>]) -> Self {
         let system: Vec<&str> = turns
             .iter()
             .filter(|turn| turn.role == Role::System)

@@ -1,11 +1,13 @@
 //! An answer that goes on where another ended: what was written already is cut from its beginning.
 
+mod overlap;
+
 use std::collections::VecDeque;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::overlap::Overlap;
-use super::{AiError, AnswerStream, Piece};
+use crate::ai::{AiError, AnswerStream, Piece};
+pub(crate) use overlap::Overlap;
 
 struct Continuing {
     pieces: AnswerStream,
@@ -15,7 +17,7 @@ struct Continuing {
 }
 
 /// `pieces` without what `overlap` knows to be written already.
-pub(super) fn cut(pieces: AnswerStream, overlap: Overlap) -> AnswerStream {
+pub(crate) fn cut(pieces: AnswerStream, overlap: Overlap) -> AnswerStream {
     let continuing = Continuing {
         pieces,
         overlap,

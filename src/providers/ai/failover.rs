@@ -6,19 +6,19 @@ use futures_util::stream::{self, StreamExt};
 
 use tokio::time::Instant;
 
-use super::gate::{Gate, Pass};
-use super::voice::Voice;
+use super::backend::Voice;
+use super::circuit_breaker::{Gate, Pass};
 use super::{AiError, AnswerStream, Asker, Call, Failure, Piece, Prompt, Speaking};
 
 /// A voice and its gate; the demo voice has none.
 #[derive(Clone, Debug)]
-pub(super) struct Link {
-    pub(super) voice: Voice,
+pub(crate) struct Link {
+    pub(crate) voice: Voice,
     gate: Option<Gate>,
 }
 
 impl Link {
-    pub(super) fn new(voice: Voice) -> Self {
+    pub(crate) fn new(voice: Voice) -> Self {
         let gate = match &voice {
             Voice::Demo(_) => None,
             voice => Some(Gate::new(voice.provider())),
@@ -27,14 +27,14 @@ impl Link {
     }
 
     /// Whether `asker` may ask this voice, or how long it has to wait.
-    pub(super) fn admit(&self, asker: Asker) -> Result<(), Duration> {
+    pub(crate) fn admit(&self, asker: Asker) -> Result<(), Duration> {
         self.gate
             .as_ref()
             .map_or(Ok(()), |gate| gate.admit(asker, Instant::now()))
     }
 
     /// Whether waiting does not help, because somebody has to repair something.
-    pub(super) fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.gate.as_ref().is_some_and(|gate| gate.broken().is_some())
     }
 
@@ -74,7 +74,7 @@ impl Link {
 }
 
 /// The first voice that begins to answer. Nothing that failed before can be seen by readers.
-pub(super) async fn ask<'a>(
+pub(crate) async fn ask<'a>(
     links: impl Iterator<Item = &'a Link>,
     call: &Call,
     prompt: &Prompt,

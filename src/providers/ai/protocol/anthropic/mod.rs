@@ -1,8 +1,8 @@
 //! Anthropic's messages, spoken over plain HTTP: no official crate exists that somebody keeps.
 
 mod config;
+mod error_response;
 mod event;
-mod refusal;
 mod request;
 
 use std::fmt;
@@ -11,26 +11,26 @@ use std::sync::Arc;
 use futures_util::stream;
 use tokio::time::Instant;
 
-use super::config::Continuation;
-use super::http::{self, Body};
-use super::pieces::{self, Signals};
-use super::refusal::Refusal;
-use super::turns::{Way, turns};
-use super::{AiError, AnswerStream, Call, Failure, Prompt};
+use crate::ai::protocol::endpoint::Continuation;
+use crate::ai::protocol::error_response::Refusal;
+use crate::ai::protocol::http::{self, Body};
+use crate::ai::protocol::request_messages::{Way, turns};
+use crate::ai::stream::completion_stream::{self, Signals};
+use crate::ai::{AiError, AnswerStream, Call, Failure, Prompt};
 pub use config::AnthropicConfig;
 use config::Settings;
 use request::Request;
 
-pub(super) const PROVIDER: &str = "anthropic";
+pub(crate) const PROVIDER: &str = "anthropic";
 
 #[derive(Clone)]
-pub(super) struct Anthropic {
+pub(crate) struct Anthropic {
     http: reqwest::Client,
     settings: Arc<Settings>,
 }
 
 impl Anthropic {
-    pub(super) fn new(config: AnthropicConfig) -> Result<Self, AiError> {
+    pub(crate) fn new(config: AnthropicConfig) -> Result<Self, AiError> {
         let settings = Settings::new(config)?;
         Ok(Self {
             http: http::client(&settings.timeouts)?,
@@ -38,15 +38,15 @@ impl Anthropic {
         })
     }
 
-    pub(super) fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         &self.settings.model
     }
 
-    pub(super) fn continuation(&self) -> Continuation {
+    pub(crate) fn continuation(&self) -> Continuation {
         self.settings.continuation
     }
 
-    pub(super) async fn stream(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+    pub(crate) async fn stream(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
         let began = Instant::now();
         let timeouts = self.settings.timeouts;
         let turns = turns(prompt, way);
@@ -59,16 +59,16 @@ impl Anthropic {
             let sent = request.send().await;
             let response = sent.map_err(|error| http::transport(&error, &timeouts))?;
             if !response.status().is_success() {
-                return Err(refusal::judge(&Refusal::read(response).await?));
+                return Err(error_response::judge(&Refusal::read(response).await?));
             }
             http::not_a_page(&response)?;
             Ok(Body::new(response))
         })
         .await?;
-        Ok(pieces::answer(signals(body), timeouts, began, call.clone()))
+        Ok(completion_stream::answer(signals(body), timeouts, began, call.clone()))
     }
 
-    pub(super) async fn probe(&self) -> Result<(), AiError> {
+    pub(crate) async fn probe(&self) -> Result<(), AiError> {
         let url = format!("{}/models", self.settings.base);
         let request = self.http.get(url).headers(self.settings.headers.clone());
         http::probe(request, &self.settings.timeouts).await

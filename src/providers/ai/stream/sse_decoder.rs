@@ -1,15 +1,15 @@
 //! Server-sent events out of bytes that may be cut anywhere, within a fixed amount of memory.
 
 /// The longest event we read, in bytes. Real ones have a few hundred.
-pub(super) const MAX_EVENT_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// An event or line exceeded [`MAX_EVENT_BYTES`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(crate) struct TooLong;
 
 /// Collects the `data` of one event at a time. Holds at most two events' worth of bytes.
 #[derive(Default)]
-pub(super) struct Events {
+pub(crate) struct Events {
     line: Vec<u8>,
     data: Vec<u8>,
     after_cr: bool,
@@ -17,7 +17,7 @@ pub(super) struct Events {
 
 impl Events {
     /// Reads on in `bytes` and returns how many it used, and the data of an event if one ended there.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<Vec<u8>>), TooLong> {
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<Vec<u8>>), TooLong> {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             if std::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {
@@ -43,7 +43,7 @@ impl Events {
     }
 
     /// What was begun but not ended by an empty line: some servers close right after their last event.
-    pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn rest(&mut self) -> Option<Vec<u8>> {
         if !self.line.is_empty() {
             self.end_line();
         }

@@ -1,9 +1,9 @@
 //! What Anthropic means by its errors, whether sent instead of an answer or within one.
 
-use super::super::Failure;
-use super::super::refusal::Refusal;
+use crate::ai::Failure;
+use crate::ai::protocol::error_response::Refusal;
 
-pub(super) fn judge(refusal: &Refusal) -> Failure {
+pub(crate) fn judge(refusal: &Refusal) -> Failure {
     let (kind, message) = (refusal.word("type"), refusal.word("message"));
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
     // An empty account is a 400 that has only prose to tell it from others.

@@ -7,10 +7,10 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 
 /// A piece of text as it came: UTF-8, but for halves of characters (WTF-8).
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct RawText(Vec<u8>);
+pub(crate) struct RawText(Vec<u8>);
 
 impl RawText {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -42,14 +42,14 @@ impl<'de> Deserialize<'de> for RawText {
 
 /// Joins halves across pieces. What never finds its other half is shown as U+FFFD, or, at the very end, not at all.
 #[derive(Debug, Default)]
-pub(super) struct Joiner {
+pub(crate) struct Joiner {
     /// The first half of a character whose second may come with the next piece.
     held: Vec<u8>,
 }
 
 impl Joiner {
     /// The text of the next piece, as far as its characters are whole.
-    pub(super) fn push(&mut self, piece: RawText) -> String {
+    pub(crate) fn push(&mut self, piece: RawText) -> String {
         let mut bytes = std::mem::take(&mut self.held);
         bytes.extend(piece.0);
         let mut bytes = match String::from_utf8(bytes) {

@@ -6,8 +6,8 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 
-use super::{AiError, Failure};
 use crate::Secret;
+use crate::ai::{AiError, Failure};
 
 /// How long we wait for a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +33,12 @@ pub enum Continuation {
     Off,
 }
 
-pub(super) const fn misconfigured(what: &'static str) -> AiError {
+pub(crate) const fn misconfigured(what: &'static str) -> AiError {
     AiError::new(Failure::Misconfigured(what), true)
 }
 
 /// A key as the value of a header: never shown, and `None` when there is none.
-pub(super) fn key_header(key: Option<&Secret>, prefix: &str) -> Result<Option<HeaderValue>, AiError> {
+pub(crate) fn key_header(key: Option<&Secret>, prefix: &str) -> Result<Option<HeaderValue>, AiError> {
     let Some(key) = key.map(ExposeSecret::expose_secret).filter(|key| !key.is_empty()) else {
         return Ok(None);
     };
@@ -49,7 +49,7 @@ pub(super) fn key_header(key: Option<&Secret>, prefix: &str) -> Result<Option<He
 }
 
 /// The model's name, which is not blank.
-pub(super) fn model(name: String) -> Result<String, AiError> {
+pub(crate) fn model(name: String) -> Result<String, AiError> {
     if name.trim().is_empty() {
         return Err(misconfigured("the model has no name"));
     }
@@ -57,7 +57,7 @@ pub(super) fn model(name: String) -> Result<String, AiError> {
 }
 
 /// What paths are added to, without a slash at its end. With an empty path, `/v1` is put in between.
-pub(super) fn base(url: &str) -> Result<String, AiError> {
+pub(crate) fn base(url: &str) -> Result<String, AiError> {
     let mut url = Url::parse(url.trim()).map_err(|_| misconfigured("the base URL is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(misconfigured("the base URL must begin with http:// or https://"));

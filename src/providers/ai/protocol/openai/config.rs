@@ -4,9 +4,9 @@ use async_openai::config::Config;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
-use super::super::AiError;
-use super::super::config::{Continuation, Timeouts, base, key_header, model};
 use crate::Secret;
+use crate::ai::AiError;
+use crate::ai::protocol::endpoint::{Continuation, Timeouts, base, key_header, model};
 
 /// How to reach an OpenAI-compatible server.
 #[derive(Debug, Clone)]
@@ -27,19 +27,19 @@ pub struct OpenAiConfig {
     pub provider_name: &'static str,
 }
 
-pub(super) struct Settings {
-    pub(super) base: String,
-    pub(super) authorization: Option<HeaderValue>,
-    pub(super) model: String,
-    pub(super) max_output_tokens: Option<u32>,
-    pub(super) timeouts: Timeouts,
-    pub(super) continuation: Continuation,
-    pub(super) provider_name: &'static str,
+pub(crate) struct Settings {
+    pub(crate) base: String,
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) model: String,
+    pub(crate) max_output_tokens: Option<u32>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) continuation: Continuation,
+    pub(crate) provider_name: &'static str,
     api_key: SecretString,
 }
 
 impl Settings {
-    pub(super) fn new(config: OpenAiConfig) -> Result<Self, AiError> {
+    pub(crate) fn new(config: OpenAiConfig) -> Result<Self, AiError> {
         Ok(Self {
             base: base(&config.base_url)?,
             authorization: key_header(config.api_key.as_ref(), "Bearer ")?,
@@ -53,7 +53,7 @@ impl Settings {
     }
 
     /// Whether this is OpenAI itself, not one of its imitators.
-    pub(super) fn is_official(&self) -> bool {
+    pub(crate) fn is_official(&self) -> bool {
         self.provider_name == "openai"
     }
 }

@@ -13,7 +13,7 @@ const MIN_PREFILL_RESTART: usize = 32;
 ///
 /// Text is held back while it may still turn out to be a repetition, so that readers never see one.
 #[derive(Debug)]
-pub(super) struct Overlap {
+pub(crate) struct Overlap {
     written: String,
     /// Where endings of `written` begin that agree with everything held and are longer.
     open: Vec<usize>,
@@ -25,7 +25,7 @@ pub(super) struct Overlap {
 
 impl Overlap {
     /// For a model that was asked to go on, and may quote any end of what is written.
-    pub(super) fn of(written: &str) -> Self {
+    pub(crate) fn of(written: &str) -> Self {
         let near = written.len().saturating_sub(REACH);
         let mut before = None;
         let starts = written.char_indices().filter_map(|(at, first)| {
@@ -39,7 +39,7 @@ impl Overlap {
     }
 
     /// For a model that was given what is written without its trailing white space, as its own unfinished words.
-    pub(super) fn prefilled(written: &str) -> Self {
+    pub(crate) fn prefilled(written: &str) -> Self {
         let given = written.trim_end().len();
         let restart = (written.len() >= MIN_PREFILL_RESTART).then_some(0);
         let space = (given < written.len()).then_some(given);
@@ -57,7 +57,7 @@ impl Overlap {
     }
 
     /// Takes more of the continuation and gives what of it is known to be new; often nothing at first.
-    pub(super) fn push(&mut self, text: String) -> String {
+    pub(crate) fn push(&mut self, text: String) -> String {
         if self.decided {
             return text;
         }
@@ -84,7 +84,7 @@ impl Overlap {
     }
 
     /// Gives what is still held and new, because no more comes.
-    pub(super) fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         self.decided = true;
         let mut held = std::mem::take(&mut self.held);
         // Both texts agree here, and an ending begins and ends at a character, so this cut does too.

@@ -21,7 +21,7 @@ const MAX_RUN_BYTES: usize = 256 * 1024;
 
 impl TokenCounter {
     /// For a model of OpenAI's; an estimate when its vocabulary is not known.
-    pub(super) fn of_openai(model: &str) -> Self {
+    pub(crate) fn of_openai(model: &str) -> Self {
         Self(match get_tokenizer(model) {
             // Both have the same vocabulary; they differ in special tokens, which texts have none of.
             Some(Tokenizer::O200kBase | Tokenizer::O200kHarmony) => Vocabulary::O200k,
@@ -31,7 +31,7 @@ impl TokenCounter {
     }
 
     /// For a model whose vocabulary nobody publishes.
-    pub(super) const fn estimate() -> Self {
+    pub(crate) const fn estimate() -> Self {
         Self(Vocabulary::Unknown)
     }
 
