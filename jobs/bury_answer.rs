@@ -3,10 +3,11 @@
 //! May run twice: an answer that is final already is left as it is.
 
 use cura_domain::MessageId;
+use cura_domain::event::Event;
 use cura_live::Signal;
 use cura_queue::{BuryAnswer, JobError};
 use cura_store::answers::End;
-use cura_store::events::{self, Event};
+use cura_store::events;
 use cura_store::{attempts, conversations, history, in_time, messages, usage};
 
 use crate::{Parts, ending, not_begun};

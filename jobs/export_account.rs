@@ -8,10 +8,10 @@ use std::io::{Read, Seek, SeekFrom};
 
 use chrono::TimeDelta;
 use cura_domain::UserId;
+use cura_domain::event::Event;
+use cura_domain::export::Archive;
 use cura_live::Signal;
 use cura_queue::{ExportAccount, JobError};
-use cura_store::events::Event;
-use cura_store::exports::Archive;
 use cura_store::personal_data::{self, Export, TABLES};
 use cura_store::{StoreError, events, exports, in_time};
 use serde_json::json;

@@ -2,13 +2,13 @@
 //!
 //! May run twice: a title that is no cut any more, because a person or an earlier run chose it, is left alone.
 
-use cura_domain::ConversationId;
 use cura_domain::conversation::Title;
-use cura_domain::prompt;
+use cura_domain::event::Event;
+use cura_domain::{ConversationId, prompt};
 use cura_live::Signal;
 use cura_providers::ai::Asker;
 use cura_queue::{JobError, TitleConversation};
-use cura_store::events::{self, Event};
+use cura_store::events;
 use cura_store::{conversations, history, in_time};
 
 use crate::{Parts, asking, not_begun};

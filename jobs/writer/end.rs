@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use cura_domain::event::Event;
 use cura_domain::message::{FinishReason, Usage};
 use cura_domain::tokens;
 use cura_live::Signal;
 use cura_queue::{JobError, SummarizeConversation, TitleConversation, Turn};
 use cura_store::answers::End;
 use cura_store::attempts::{Attempt, Outcome};
-use cura_store::events::{self, Event};
+use cura_store::events;
 use cura_store::{PgConnection, StoreError, answers, attempts, in_time};
 use tokio::time::Instant;
 

@@ -6,7 +6,7 @@ use cura_domain::{SessionId, UserId};
 use cura_store::{PgConnection, StoreError, sessions, users};
 use thiserror::Error;
 
-pub use cura_store::users::User;
+pub use cura_domain::user::User;
 
 use crate::passwords::{Checked, PasswordError};
 use crate::tokens::{RefreshToken, SigningFailed};

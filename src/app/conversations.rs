@@ -1,17 +1,18 @@
 //! Conversations: making, listing and reading them. Somebody else's conversation is not there.
 
 use cura_domain::conversation::{ConversationStatus, Title};
+use cura_domain::event::Event;
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{GenerateAnswer, PurgeConversation};
 use cura_store::StoreError;
 use cura_store::conversations;
-use cura_store::events::{self, Event};
+use cura_store::events;
 use cura_store::exports;
 use cura_store::messages;
 use thiserror::Error;
 
-pub use cura_store::conversations::{Conversation, ListPosition};
-pub use cura_store::messages::{Message, Order};
+pub use cura_domain::conversation::{Conversation, ListPosition};
+pub use cura_domain::message::{Message, Order};
 
 use crate::{App, Caller, Page, queue_failed, stamp};
 

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use cura_domain::answer::{Fence, Position};
 use cura_domain::care::Notice;
-use cura_domain::message::MessageStatus;
+use cura_domain::message::{Message, MessageStatus};
 use cura_domain::{ConversationId, MessageId};
 use cura_live::{Follower, Progress};
 use cura_queue::GenerateAnswer;
-use cura_store::messages::{self, Message};
-use cura_store::{StoreError, answers};
+use cura_store::{StoreError, answers, messages};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 

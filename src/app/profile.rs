@@ -9,7 +9,7 @@ use cura_store::{StoreError, answers, sessions, usage, users};
 use serde_json::Value;
 use thiserror::Error;
 
-pub use cura_store::usage::UsageDay;
+pub use cura_domain::usage::UsageDay;
 
 use crate::accounts::{ChangePasswordError, User};
 use crate::{App, Caller, queue_failed, stamp};

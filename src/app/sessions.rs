@@ -11,7 +11,7 @@ use cura_domain::SessionId;
 use cura_store::sessions::{LockedSession, TokenHash};
 use cura_store::{PgConnection, StoreError, sessions, users};
 
-pub use cura_store::sessions::Session;
+pub use cura_domain::session::Session;
 
 use crate::accounts::{AuthenticateError, MAX_SESSIONS, SignInError, SignedIn};
 use crate::tokens::{RefreshToken, Ticket};

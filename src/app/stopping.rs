@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::{Fence, Position};
-use cura_domain::message::{MessageStatus, Role};
+use cura_domain::event::Event;
+use cura_domain::message::{Message, MessageStatus, Role};
 use cura_domain::{ConversationId, MessageId, UserId};
 use cura_queue::{Cancelled, GenerateAnswer};
 use cura_store::answers::End;
 use cura_store::attempts::Spent;
-use cura_store::events::Event;
-use cura_store::messages::Message;
 use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, messages, usage};
 use futures_util::future::join_all;
 

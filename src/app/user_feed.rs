@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cura_domain::answer::{Fence, Position};
+use cura_domain::conversation::Conversation;
 use cura_domain::cursor::Cursor;
-use cura_domain::message::Role;
+use cura_domain::message::{Message, Role};
 use cura_domain::{ConversationId, MessageId};
 use cura_live::{Signal, UserWatch};
-use cura_store::conversations::Conversation;
 use cura_store::events::Standing;
-use cura_store::messages::Message;
 use cura_store::{StoreError, events};
 use futures_util::future::{BoxFuture, select_all};
 use tokio::time::Instant;

@@ -1,8 +1,10 @@
 //! Conversations: their titles and states.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::ConversationId;
 use crate::text::is_blank;
 
 /// The longest title, in characters.
@@ -35,6 +37,36 @@ impl ConversationStatus {
             .into_iter()
             .find(|status| status.as_str() == word)
     }
+}
+
+/// A conversation and whether an answer is being written in it.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    /// The conversation.
+    pub id: ConversationId,
+    /// Its title, if it has one.
+    pub title: Option<String>,
+    /// In the main list or put aside.
+    pub status: ConversationStatus,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When anything about it changed last.
+    pub updated_at: DateTime<Utc>,
+    /// When the last message came; equals `created_at` while there is none.
+    pub last_message_at: DateTime<Utc>,
+    /// How many messages it has.
+    pub message_count: i32,
+    /// Whether an answer is queued or being written.
+    pub busy: bool,
+}
+
+/// A place in the list: everything after it is older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPosition {
+    /// `last_message_at` of the last conversation seen.
+    pub last_message_at: DateTime<Utc>,
+    /// Its id.
+    pub id: ConversationId,
 }
 
 /// A title somebody chose: trimmed, one line, at most [`MAX_TITLE_CHARS`] characters, not blank.

@@ -1,9 +1,12 @@
 //! Messages: what was said, by whom, and how far an answer has come.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::answer::{Bases, Fence};
 use crate::text::is_blank;
+use crate::{ConversationId, MessageId, UserId};
 
 /// The longest text a user may send, in characters (Unicode scalar values), as the contract says.
 pub const MAX_USER_CHARS: usize = 10_000;
@@ -75,6 +78,152 @@ pub struct Usage {
     pub output_tokens: i64,
     /// Whether these are our estimate, because the provider did not say.
     pub estimated: bool,
+}
+
+/// A message of either side. What only an answer has is empty on a user's message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The message.
+    pub id: MessageId,
+    /// Where it was said.
+    pub conversation_id: ConversationId,
+    /// What it answers or follows.
+    pub parent_id: Option<MessageId>,
+    /// Who speaks.
+    pub role: Role,
+    /// The text; of a running answer, what was saved of it so far.
+    pub content: String,
+    /// How far it has come.
+    pub status: MessageStatus,
+    /// The attempt that may write; 0 before the first.
+    pub attempt: Fence,
+    /// Where each attempt began.
+    pub bases: Bases,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The provider that answered.
+    pub provider: Option<String>,
+    /// Why the answer ended.
+    pub finish_reason: Option<FinishReason>,
+    /// What the answer cost.
+    pub usage: Option<Usage>,
+    /// From the question stored to the answer complete, in milliseconds.
+    pub latency_ms: Option<i64>,
+    /// From the question stored to the first text, in milliseconds.
+    pub ttft_ms: Option<i64>,
+    /// Why the answer failed: a stable machine word.
+    pub error_code: Option<String>,
+    /// What is shown beside the answer.
+    pub notice: Option<serde_json::Value>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+impl Message {
+    /// A user's message that was just written.
+    pub fn just_said(turn: &WrittenTurn, new: &NewAnswer<'_>, content: String, now: DateTime<Utc>) -> Self {
+        Self {
+            parent_id: turn.parent,
+            role: Role::User,
+            content,
+            status: MessageStatus::Sent,
+            ..Self::empty(turn.question, new.conversation, now)
+        }
+    }
+
+    /// An answer that was just queued.
+    pub fn just_asked(answer: MessageId, question: MessageId, new: &NewAnswer<'_>, now: DateTime<Utc>) -> Self {
+        Self {
+            parent_id: Some(question),
+            notice: new.notice.cloned(),
+            ..Self::empty(answer, new.conversation, now)
+        }
+    }
+
+    /// The answer as it was when it was asked for.
+    pub fn as_asked(&self) -> Self {
+        Self {
+            parent_id: self.parent_id,
+            notice: self.notice.clone(),
+            ..Self::empty(self.id, self.conversation_id, self.created_at)
+        }
+    }
+
+    /// An answer of which nothing is known yet.
+    fn empty(id: MessageId, conversation: ConversationId, created_at: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            conversation_id: conversation,
+            parent_id: None,
+            role: Role::Assistant,
+            content: String::new(),
+            status: MessageStatus::Sending,
+            attempt: Fence::default(),
+            bases: Bases::default(),
+            model: None,
+            provider: None,
+            finish_reason: None,
+            usage: None,
+            latency_ms: None,
+            ttft_ms: None,
+            error_code: None,
+            notice: None,
+            created_at,
+        }
+    }
+}
+
+/// The order of a list of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+/// A user's message and its pending answer, as they were just written.
+#[derive(Debug, Clone, Copy)]
+pub struct WrittenTurn {
+    /// What the user's message follows.
+    pub parent: Option<MessageId>,
+    /// The user's message.
+    pub question: MessageId,
+    /// The answer.
+    pub answer: MessageId,
+}
+
+/// An answer that is about to be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct NewAnswer<'a> {
+    /// Who asks.
+    pub user: UserId,
+    /// Where.
+    pub conversation: ConversationId,
+    /// What it may cost.
+    pub reserved_tokens: i64,
+    /// What is shown beside it.
+    pub notice: Option<&'a serde_json::Value>,
+}
+
+/// What a user's new message follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// The last message of the conversation.
+    TheLast,
+    /// What this message of the same conversation follows: it is said anew.
+    SameAs(MessageId),
+}
+
+/// How long a message's text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextSize {
+    /// The message.
+    pub id: MessageId,
+    /// Whose it is.
+    pub role: Role,
+    /// UTF-8 bytes of its text.
+    pub bytes: i64,
 }
 
 /// A user's text that has been checked: not blank, no NUL, at most [`MAX_USER_CHARS`] characters.

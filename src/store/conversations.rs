@@ -1,41 +1,11 @@
 //! Conversations of a user, newest activity first. A deleted one is in no answer of this module.
 
 use chrono::{DateTime, Utc};
-use cura_domain::conversation::ConversationStatus;
+use cura_domain::conversation::{Conversation, ConversationStatus, ListPosition};
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-
-/// A conversation and whether an answer is being written in it.
-#[derive(Debug, Clone)]
-pub struct Conversation {
-    /// The conversation.
-    pub id: ConversationId,
-    /// Its title, if it has one.
-    pub title: Option<String>,
-    /// In the main list or put aside.
-    pub status: ConversationStatus,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// When anything about it changed last.
-    pub updated_at: DateTime<Utc>,
-    /// When the last message came; equals `created_at` while there is none.
-    pub last_message_at: DateTime<Utc>,
-    /// How many messages it has.
-    pub message_count: i32,
-    /// Whether an answer is queued or being written.
-    pub busy: bool,
-}
-
-/// A place in the list: everything after it is older.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListPosition {
-    /// `last_message_at` of the last conversation seen.
-    pub last_message_at: DateTime<Utc>,
-    /// Its id.
-    pub id: ConversationId,
-}
 
 /// Makes a conversation that has, or is about to get, this many messages.
 ///

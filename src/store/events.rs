@@ -2,85 +2,12 @@
 //! they stand for is read when it is told.
 
 use chrono::{DateTime, Utc};
+use cura_domain::event::{Event, Logged};
 use cura_domain::{ConversationId, MessageId, UserId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A message was said, or an answer asked for.
-    Message(ConversationId, MessageId),
-    /// An answer became final.
-    Ended(ConversationId, MessageId),
-    /// A conversation was made, changed or deleted.
-    Conversation(ConversationId),
-    /// The user has read as far as this message.
-    Read(ConversationId, MessageId),
-    /// An archive is ready, with what is to be said of it.
-    Export(Value),
-    /// What a later version wrote down.
-    Unknown,
-}
-
-impl Event {
-    /// What became true when answers of a conversation became final: what the conversation is like now, and they. An answer's
-    /// end is the last that is told of it.
-    pub fn ends(conversation: ConversationId, answers: &[MessageId]) -> Vec<Self> {
-        let ended = answers.iter().map(|answer| Self::Ended(conversation, *answer));
-        std::iter::once(Self::Conversation(conversation)).chain(ended).collect()
-    }
-
-    const fn kind(&self) -> &'static str {
-        match self {
-            Self::Message(..) => "message",
-            Self::Ended(..) => "ended",
-            Self::Conversation(..) => "conversation",
-            Self::Read(..) => "read",
-            Self::Export(_) => "export",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    fn payload(&self) -> Value {
-        match self {
-            Self::Message(conversation, message)
-            | Self::Ended(conversation, message)
-            | Self::Read(conversation, message) => {
-                json!({ "conversation_id": conversation.0, "message_id": message.0 })
-            }
-            Self::Conversation(conversation) => json!({ "conversation_id": conversation.0 }),
-            Self::Export(payload) => payload.clone(),
-            Self::Unknown => Value::Null,
-        }
-    }
-
-    fn read(kind: &str, payload: Value) -> Self {
-        let conversation = payload["conversation_id"].as_i64().map(ConversationId);
-        let message = payload["message_id"].as_i64().map(MessageId);
-        match (kind, conversation, message) {
-            ("message", Some(conversation), Some(message)) => Self::Message(conversation, message),
-            ("ended", Some(conversation), Some(message)) => Self::Ended(conversation, message),
-            ("conversation", Some(conversation), _) => Self::Conversation(conversation),
-            ("read", Some(conversation), Some(message)) => Self::Read(conversation, message),
-            ("export", ..) => Self::Export(payload),
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The conversation it happened in, if it happened in one.
-    pub const fn conversation(&self) -> Option<ConversationId> {
-        match self {
-            Self::Message(conversation, _)
-            | Self::Ended(conversation, _)
-            | Self::Conversation(conversation)
-            | Self::Read(conversation, _) => Some(*conversation),
-            Self::Export(_) | Self::Unknown => None,
-        }
-    }
-}
 
 /// Appends events, in the transaction that makes them true; gives the number of the last one. Whoever appends for the same
 /// user waits until that transaction ends, so this is the last thing a transaction does.
@@ -93,8 +20,8 @@ pub async fn append(
     events: &[Event],
     now: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
-    let kinds: Vec<String> = events.iter().map(|event| event.kind().to_owned()).collect();
-    let payloads: Vec<Value> = events.iter().map(Event::payload).collect();
+    let kinds: Vec<String> = events.iter().map(|event| kind(event).to_owned()).collect();
+    let payloads: Vec<Value> = events.iter().map(payload).collect();
     Ok(sqlx::query_scalar!(
         r#"WITH last AS (
                INSERT INTO event_counters AS c (user_id, seq) VALUES ($1, cardinality($2::text[]))
@@ -113,15 +40,6 @@ pub async fn append(
     )
     .fetch_one(conn)
     .await?)
-}
-
-/// An event and its number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logged {
-    /// Its number.
-    pub seq: i64,
-    /// What happened.
-    pub event: Event,
 }
 
 /// The events of `user` after number `seq`, in order, at most `limit`.
@@ -146,7 +64,7 @@ pub async fn list_after(
         .into_iter()
         .map(|row| Logged {
             seq: row.seq,
-            event: Event::read(&row.kind, row.payload),
+            event: read(&row.kind, row.payload),
         })
         .collect())
 }
@@ -211,4 +129,41 @@ pub async fn ended_at(conn: &mut PgConnection, user: UserId, message: MessageId)
     )
     .fetch_optional(conn)
     .await?)
+}
+
+const fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Message(..) => "message",
+        Event::Ended(..) => "ended",
+        Event::Conversation(..) => "conversation",
+        Event::Read(..) => "read",
+        Event::Export(_) => "export",
+        Event::Unknown => "unknown",
+    }
+}
+
+fn payload(event: &Event) -> Value {
+    match event {
+        Event::Message(conversation, message)
+        | Event::Ended(conversation, message)
+        | Event::Read(conversation, message) => {
+            json!({ "conversation_id": conversation.0, "message_id": message.0 })
+        }
+        Event::Conversation(conversation) => json!({ "conversation_id": conversation.0 }),
+        Event::Export(payload) => payload.clone(),
+        Event::Unknown => Value::Null,
+    }
+}
+
+fn read(kind: &str, payload: Value) -> Event {
+    let conversation = payload["conversation_id"].as_i64().map(ConversationId);
+    let message = payload["message_id"].as_i64().map(MessageId);
+    match (kind, conversation, message) {
+        ("message", Some(conversation), Some(message)) => Event::Message(conversation, message),
+        ("ended", Some(conversation), Some(message)) => Event::Ended(conversation, message),
+        ("conversation", Some(conversation), _) => Event::Conversation(conversation),
+        ("read", Some(conversation), Some(message)) => Event::Read(conversation, message),
+        ("export", ..) => Event::Export(payload),
+        _ => Event::Unknown,
+    }
 }

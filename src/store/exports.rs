@@ -2,31 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::UserId;
+use cura_domain::export::{Archive, Export};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-
-/// An archive, ready or being made.
-#[derive(Debug, Clone)]
-pub struct Export {
-    /// The archive.
-    pub id: i64,
-    /// What it is, once it is made.
-    pub ready: Option<Archive>,
-    /// When it was asked for.
-    pub created_at: DateTime<Utc>,
-    /// When it is forgotten.
-    pub expires_at: DateTime<Utc>,
-}
-
-/// A finished archive.
-#[derive(Debug, Clone)]
-pub struct Archive {
-    /// Its bytes.
-    pub size: i64,
-    /// Their SHA-256.
-    pub sha256: Vec<u8>,
-}
 
 /// The archive of `user`; their row is locked until the transaction ends, so that two requests make one.
 ///

@@ -1,6 +1,7 @@
 //! Sessions: the places a user is signed in, each with exactly one refresh token that works.
 
 use chrono::{DateTime, Utc};
+use cura_domain::session::Session;
 use cura_domain::{SessionId, UserId};
 use sqlx::PgConnection;
 
@@ -54,21 +55,6 @@ pub struct Standing {
     pub suspended: bool,
     /// When its user was last active.
     pub last_seen: Option<DateTime<Utc>>,
-}
-
-/// A signed-in place, as its user sees it.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// The session.
-    pub id: SessionId,
-    /// What the client called the device.
-    pub device_name: Option<String>,
-    /// When somebody signed in there.
-    pub created_at: DateTime<Utc>,
-    /// When it was last refreshed.
-    pub last_used_at: DateTime<Utc>,
-    /// When it ends by itself.
-    pub expires_at: DateTime<Utc>,
 }
 
 /// Opens a session with its first refresh token.

@@ -2,25 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use cura_domain::message::Usage;
+use cura_domain::usage::UsageDay;
 use cura_domain::{ConversationId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-
-/// What one model answered on one day.
-#[derive(Debug, Clone)]
-pub struct UsageDay {
-    /// The day, in UTC.
-    pub day: NaiveDate,
-    /// The model.
-    pub model: String,
-    /// How many answers.
-    pub messages: i32,
-    /// Tokens of the prompts.
-    pub input_tokens: i64,
-    /// Tokens of the answers.
-    pub output_tokens: i64,
-}
 
 /// Adds to what was used: tokens, and `answers`. Last in its transaction, because all answers of a user write the same row.
 ///

@@ -2,32 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::UserId;
+use cura_domain::user::User;
 use sqlx::PgConnection;
 
 use crate::StoreError;
-
-/// A user's profile.
-#[derive(Debug, Clone)]
-pub struct User {
-    /// The user.
-    pub id: UserId,
-    /// Normalised address.
-    pub email: String,
-    /// What they are called.
-    pub name: Option<String>,
-    /// Where their picture is.
-    pub avatar_url: Option<String>,
-    /// Whatever the clients keep there, and what Cura reads of it.
-    pub preferences: serde_json::Value,
-    /// IANA time zone.
-    pub timezone: String,
-    /// BCP 47 language tag.
-    pub language: String,
-    /// When they were last active.
-    pub last_seen: Option<DateTime<Utc>>,
-    /// When they registered.
-    pub created_at: DateTime<Utc>,
-}
 
 /// What signing in needs to know.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use cura_bin::settings::Settings;
 use cura_bin::wiring;
 use cura_domain::answer::{Bases, Fence};
 use cura_domain::conversation::Title;
+use cura_domain::event::Event;
 use cura_domain::message::{FinishReason, MessageStatus, MessageText, Role, Usage};
 use cura_domain::{ConversationId, MessageId, SessionId, UserId};
 use cura_live::{Live, LiveConfig, Signal};
@@ -291,7 +292,7 @@ impl World {
             .await
             .unwrap();
         assert!(ended.is_some());
-        let happened = [events::Event::Ended(answer.conversation, answer.id)];
+        let happened = [Event::Ended(answer.conversation, answer.id)];
         let seq = events::append(&mut transaction, self.caller.user, &happened, now)
             .await
             .unwrap();

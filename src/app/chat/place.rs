@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::conversation::Title;
-use cura_domain::message::{MessageText, Role};
+use cura_domain::message::{Follows, Message, MessageText, NewAnswer, Role};
 use cura_domain::{ConversationId, MessageId};
 use cura_store::conversations::LockedConversation;
-use cura_store::messages::{Follows, Message, NewAnswer};
 use cura_store::{PgConnection, StoreError, conversations, messages};
 
 use super::{Ask, AskError, OnBusy};

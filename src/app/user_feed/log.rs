@@ -1,12 +1,12 @@
 //! Reading the log: what became true, in its order, with what it stands for now.
 
 use cura_domain::answer::Position;
+use cura_domain::conversation::Conversation;
 use cura_domain::cursor::Cursor;
-use cura_domain::message::{MessageStatus, Role};
+use cura_domain::event::{Event, Logged};
+use cura_domain::message::{Message, MessageStatus, Role, TextSize};
 use cura_domain::{ConversationId, MessageId};
-use cura_store::conversations::Conversation;
-use cura_store::events::{Event, Logged, Standing};
-use cura_store::messages::{Message, TextSize};
+use cura_store::events::Standing;
 use cura_store::{PgConnection, StoreError, conversations, events, messages};
 use futures_util::future::BoxFuture;
 
