@@ -1,19 +1,26 @@
 //! What workers do: one file a job. A job says why it may run twice.
 
-mod archive;
-mod asking;
 mod bury_answer;
 mod ending;
-mod erase_user;
-mod export_account;
 mod generate_answer;
-mod prune_expired;
-mod purge_conversation;
 mod stop_answers;
-mod summarize_conversation;
 mod taking;
-mod title_conversation;
 mod writer;
+
+mod accounts {
+    pub(crate) mod archive;
+    pub(crate) mod erase_user;
+    pub(crate) mod export_account;
+}
+mod conversations {
+    pub(crate) mod ask_model;
+    pub(crate) mod purge_conversation;
+    pub(crate) mod summarize_conversation;
+    pub(crate) mod title_conversation;
+}
+mod maintenance {
+    pub(crate) mod prune_expired;
+}
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,22 +113,22 @@ impl Jobs {
             bury_answer::run(&parts, job).await
         })
         .queue(4, |parts, job: TitleConversation, _| async move {
-            title_conversation::run(&parts, job).await
+            conversations::title_conversation::run(&parts, job).await
         })
         .queue(4, |parts, job: SummarizeConversation, _| async move {
-            summarize_conversation::run(&parts, job).await
+            conversations::summarize_conversation::run(&parts, job).await
         })
         .queue(2, |parts, job: PurgeConversation, _| async move {
-            purge_conversation::run(&parts, job).await
+            conversations::purge_conversation::run(&parts, job).await
         })
         .queue(1, |parts, job: EraseUser, _| async move {
-            erase_user::run(&parts, job).await
+            accounts::erase_user::run(&parts, job).await
         })
         .queue(1, |parts, job: ExportAccount, _| async move {
-            export_account::run(&parts, job).await
+            accounts::export_account::run(&parts, job).await
         })
         .queue(1, |parts, job: PruneExpired, _| async move {
-            prune_expired::run(&parts, job).await
+            maintenance::prune_expired::run(&parts, job).await
         })
         .schedule(PRUNE_EVERY, |period| PruneExpired { period })
         .workers

@@ -18,7 +18,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use crate::archive::{self, Finished, Piece};
+use super::archive::{self, Finished, Piece};
 use crate::{Parts, not_begun, store_error};
 
 /// How long an archive can be fetched.

@@ -11,7 +11,8 @@ use cura_queue::{JobError, TitleConversation};
 use cura_store::events;
 use cura_store::{conversations, history, in_time};
 
-use crate::{Parts, asking, not_begun};
+use super::ask_model;
+use crate::{Parts, not_begun};
 
 /// Tokens a title may have, with what a model that reasons thinks before.
 const MAX_TOKENS: u32 = 400;
@@ -23,7 +24,7 @@ pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), Job
         tracing::info!(conversation_id = %id, "nothing to give a title to");
         return Ok(());
     };
-    let said = asking::ask(
+    let said = ask_model::ask(
         parts,
         Asker::Title(id),
         prompt::for_title(&question, &answer),

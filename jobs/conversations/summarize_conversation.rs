@@ -10,7 +10,8 @@ use cura_providers::ai::Asker;
 use cura_queue::{JobError, SummarizeConversation};
 use cura_store::{history, in_time};
 
-use crate::{Parts, asking, not_begun};
+use super::ask_model;
+use crate::{Parts, not_begun};
 
 /// Tokens a summary may have.
 const MAX_TOKENS: u32 = 1500;
@@ -44,7 +45,7 @@ pub(crate) async fn run(parts: &Parts, job: SummarizeConversation) -> Result<(),
     // By what a prompt can carry, the oldest first, each part with the summary of those before.
     for part in parts_of(&said, parts.manner.context_tokens) {
         let told = prompt::for_summary(part, summary.as_deref());
-        let mut answered = asking::ask(parts, Asker::Summary(message), told, MAX_TOKENS).await?;
+        let mut answered = ask_model::ask(parts, Asker::Summary(message), told, MAX_TOKENS).await?;
         // At most about a quarter of a prompt.
         let longest = MAX_SUMMARY.min(parts.manner.context_tokens);
         answered.text.truncate(answered.text.floor_char_boundary(longest));
