@@ -1,18 +1,11 @@
 //! `cura-admin`: what operators do. Data goes to stdout, talk to stderr; exit code 0 done, 1 failed, 2 wrong usage.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line talks through its streams"
-)]
+#![expect(clippy::print_stdout, reason = "a command line talks through its streams")]
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use cura_bin::settings::{SettingError, Settings};
-use cura_bin::wiring::{self, StartError};
-use cura_bin::{migrations, program};
-use serde_json::json;
+use cura_bin::commands::migrate::{self, Migrate};
+use cura_bin::commands::{openapi, secret};
 
 /// The operator's tool of Cura. Settings come from the environment and `.env`; see `.env.example`.
 ///
@@ -38,98 +31,17 @@ enum Command {
     Secret,
 }
 
-#[derive(Subcommand)]
-enum Migrate {
-    /// Apply everything that is missing.
-    Up {
-        /// How many seconds to wait for Postgres.
-        #[arg(long, default_value_t = 3, value_name = "SECONDS")]
-        wait: u64,
-    },
-    /// Take back the newest migrations, and lose what they hold.
-    Down {
-        /// How many.
-        #[arg(long, default_value_t = 1)]
-        steps: usize,
-        /// Yes, lose the data.
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Show which migrations the database has.
-    Status,
-}
-
-/// `migrate status` found pending migrations.
-const PENDING: u8 = 3;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Openapi => {
-            println!("{:#}", cura_api::openapi());
+            println!("{}", openapi::document());
             ExitCode::SUCCESS
         }
         Command::Secret => {
-            println!("{}", cura_bin::secret());
+            println!("{}", secret::generate());
             ExitCode::SUCCESS
         }
-        Command::Migrate(command) => {
-            let mut code = ExitCode::SUCCESS;
-            let outcome = Settings::from_environment()
-                .map_err(|error: SettingError| error.into())
-                .and_then(|settings| {
-                    program::start(settings, async |settings| {
-                        code = migrate(&settings, command, arguments.json).await?;
-                        Ok(())
-                    })
-                });
-            outcome.map_or_else(|error| program::fail(&error), |()| code)
-        }
+        Command::Migrate(command) => migrate::start(command, arguments.json),
     }
-}
-
-async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result<ExitCode, StartError> {
-    let pool = wiring::pool_for_migrations(settings, "cura-admin")?;
-    let failed = |error: sqlx::migrate::MigrateError| StartError::Other(format!("migrating failed: {error}"));
-    match command {
-        Migrate::Up { wait } => {
-            wiring::database(&pool, Duration::from_secs(wait)).await?;
-            let missing = migrations::pending(&pool).await.map_err(failed)?;
-            migrations::up(&pool).await.map_err(failed)?;
-            if as_json {
-                println!("{}", json!({ "applied": missing }));
-            } else {
-                eprintln!("{missing} migrations applied; the database is up to date");
-            }
-        }
-        Migrate::Down { yes: false, .. } => {
-            return Err(StartError::Other(
-                "this loses data; say --yes if that is what you want".to_owned(),
-            ));
-        }
-        Migrate::Down { steps, yes: true } => {
-            let reverted = migrations::down(&pool, steps).await.map_err(failed)?;
-            if as_json {
-                println!("{}", json!({ "reverted": reverted }));
-            } else {
-                eprintln!("taken back: {reverted:?}");
-            }
-        }
-        Migrate::Status => {
-            let all = migrations::status(&pool).await.map_err(failed)?;
-            let pending = all.iter().filter(|state| !state.applied).count();
-            if as_json {
-                println!("{}", json!({ "migrations": all, "pending": pending }));
-            } else {
-                for state in &all {
-                    let mark = if state.applied { "applied" } else { "pending" };
-                    println!("{mark}  {:<6}  {:>14}  {}", state.set, state.version, state.description);
-                }
-            }
-            if pending > 0 {
-                return Ok(ExitCode::from(PENDING));
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
 }

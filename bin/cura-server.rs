@@ -4,10 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use cura_bin::settings::Settings;
-use cura_bin::wiring::{self, StartError};
-use cura_bin::{dev, lifecycle, program};
-use tokio_util::task::TaskTracker;
+use cura_bin::commands::{dev, serve};
+use cura_bin::program;
 
 /// The HTTP server of Cura. Settings come from the environment and `.env`; see `.env.example`.
 #[derive(Parser)]
@@ -31,34 +29,7 @@ fn main() -> ExitCode {
     cura_devdb::run_keeper_if_asked();
     let arguments = Arguments::parse();
     match arguments.mode {
-        None => program::run(|settings| serve(settings, Duration::from_secs(arguments.wait))),
-        Some(Mode::Dev) => develop().map_or_else(|error| program::fail(&error), |()| ExitCode::SUCCESS),
+        None => program::run(|settings| serve::run(settings, Duration::from_secs(arguments.wait))),
+        Some(Mode::Dev) => dev::start(),
     }
-}
-
-async fn serve(settings: Settings, wait: Duration) -> Result<(), StartError> {
-    let tasks = TaskTracker::new();
-    let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
-    let pool = wiring::pool(&settings, "cura-server")?;
-    let live = wiring::redis_live(&settings)?;
-    let limiter = wiring::redis_limiter(&settings)?;
-    let ai = wiring::ai(&settings)?;
-    let app = wiring::app(&settings, pool.clone(), live.clone(), ai)?;
-    tokio::select! {
-        found = wiring::dependencies(&pool, &live, wait) => found?,
-        () = stop.cancelled() => return Ok(()),
-    }
-    let (listener, address) = wiring::listen(&settings).await?;
-    tracing::info!(%address, "serving");
-    wiring::serve(&settings, listener, app, &limiter, stop).await;
-    Ok(())
-}
-
-fn develop() -> Result<(), StartError> {
-    let mut settings = Settings::from_environment()?;
-    // Held until the end: the last one to let go stops the private Postgres.
-    let prepared = dev::prepare(&mut settings)?;
-    let outcome = program::start(settings, dev::run);
-    drop(prepared);
-    outcome
 }

@@ -1,13 +1,23 @@
-//! How every program begins and ends.
+//! How every program starts and ends: settings, telemetry and a runtime first; a failure is one line on stderr and exit code 1.
 
 use std::process::ExitCode;
 
-use crate::settings::Settings;
+use crate::settings::{SettingError, Settings};
 use crate::telemetry;
-use crate::wiring::StartError;
 
 /// The exit code of a program that cannot start or was asked for something impossible.
 const FAILED: u8 = 1;
+
+/// Why a program cannot start: one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
 
 /// Runs a program: settings, telemetry, a runtime, and one line on stderr if it fails.
 pub fn run<F>(program: impl FnOnce(Settings) -> F) -> ExitCode

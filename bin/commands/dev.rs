@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use cura_devdb::{PrivatePostgres, Profile};
@@ -12,15 +13,16 @@ use cura_live::{Limiter, Live, LiveConfig};
 use cura_providers::Secret;
 use tokio_util::task::TaskTracker;
 
+use super::secret;
+use crate::program::{self, StartError};
 use crate::settings::{ServiceSettings, Settings};
-use crate::wiring::{self, StartError};
-use crate::{lifecycle, migrations};
+use crate::{lifecycle, migrations, wiring};
 
 /// How long answers may finish when the process stops; on one machine nobody else could take them over.
 const FINISH: Duration = Duration::from_secs(10);
 
 /// What a process holds while it runs; the operating system takes it back, however the process ends.
-pub struct Prepared {
+struct Prepared {
     _lock: Option<File>,
     _postgres: Option<PrivatePostgres>,
 }
@@ -29,7 +31,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// When the private Postgres cannot be started, or the data folder cannot be written.
-pub fn prepare(settings: &mut Settings) -> Result<Prepared, StartError> {
+fn prepare(settings: &mut Settings) -> Result<Prepared, StartError> {
     let alone = settings
         .redis_url
         .is_none()
@@ -85,7 +87,7 @@ fn signing_key(data_dir: &Path) -> Result<Secret, StartError> {
         Err(error) => return Err(failed(error)),
     }
     fs::create_dir_all(data_dir).map_err(failed)?;
-    let key = crate::secret();
+    let key = secret::generate();
     // Whole or not at all: others may start at the same moment.
     let own = data_dir.join(format!("secret_key.{}", std::process::id()));
     let mut file = fs::OpenOptions::new()
@@ -106,11 +108,25 @@ fn signing_key(data_dir: &Path) -> Result<Secret, StartError> {
     }
 }
 
+/// Reads the settings, fills in what they leave open, and runs until a signal comes.
+pub fn start() -> ExitCode {
+    develop().map_or_else(|error| program::fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn develop() -> Result<(), StartError> {
+    let mut settings = Settings::from_environment()?;
+    // Held until the end: the last process to let go stops the private Postgres.
+    let prepared = prepare(&mut settings)?;
+    let outcome = program::start(settings, run);
+    drop(prepared);
+    outcome
+}
+
 /// Server and workers until a signal comes.
 ///
 /// # Errors
 /// When the database cannot be migrated or the address is taken.
-pub async fn run(settings: Settings) -> Result<(), StartError> {
+async fn run(settings: Settings) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
     let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
     migrations::up(&wiring::pool_for_migrations(&settings, "cura-dev")?)

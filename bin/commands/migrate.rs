@@ -1,0 +1,101 @@
+//! `cura-admin migrate`: data goes to stdout, messages to stderr.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks through its streams"
+)]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::program::{self, StartError};
+use crate::settings::Settings;
+use crate::{migrations, wiring};
+
+/// What to do with the schema.
+#[derive(Debug, Subcommand)]
+pub enum Migrate {
+    /// Apply everything that is missing.
+    Up {
+        /// How many seconds to wait for Postgres.
+        #[arg(long, default_value_t = 3, value_name = "SECONDS")]
+        wait: u64,
+    },
+    /// Take back the newest migrations, and lose what they hold.
+    Down {
+        /// How many.
+        #[arg(long, default_value_t = 1)]
+        steps: usize,
+        /// Yes, lose the data.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show which migrations the database has.
+    Status,
+}
+
+/// `migrate status` found pending migrations.
+const PENDING: u8 = 3;
+
+/// Runs the command; gives the exit code.
+pub fn start(command: Migrate, as_json: bool) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    let outcome = Settings::from_environment()
+        .map_err(StartError::from)
+        .and_then(|settings| {
+            program::start(settings, async |settings| {
+                code = migrate(&settings, command, as_json).await?;
+                Ok(())
+            })
+        });
+    outcome.map_or_else(|error| program::fail(&error), |()| code)
+}
+
+async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result<ExitCode, StartError> {
+    let pool = wiring::pool_for_migrations(settings, "cura-admin")?;
+    let failed = |error: sqlx::migrate::MigrateError| StartError::Other(format!("migrating failed: {error}"));
+    match command {
+        Migrate::Up { wait } => {
+            wiring::database(&pool, Duration::from_secs(wait)).await?;
+            let missing = migrations::pending(&pool).await.map_err(failed)?;
+            migrations::up(&pool).await.map_err(failed)?;
+            if as_json {
+                println!("{}", json!({ "applied": missing }));
+            } else {
+                eprintln!("{missing} migrations applied; the database is up to date");
+            }
+        }
+        Migrate::Down { yes: false, .. } => {
+            return Err(StartError::Other(
+                "this loses data; say --yes if that is what you want".to_owned(),
+            ));
+        }
+        Migrate::Down { steps, yes: true } => {
+            let reverted = migrations::down(&pool, steps).await.map_err(failed)?;
+            if as_json {
+                println!("{}", json!({ "reverted": reverted }));
+            } else {
+                eprintln!("taken back: {reverted:?}");
+            }
+        }
+        Migrate::Status => {
+            let all = migrations::status(&pool).await.map_err(failed)?;
+            let pending = all.iter().filter(|state| !state.applied).count();
+            if as_json {
+                println!("{}", json!({ "migrations": all, "pending": pending }));
+            } else {
+                for state in &all {
+                    let mark = if state.applied { "applied" } else { "pending" };
+                    println!("{mark}  {:<6}  {:>14}  {}", state.set, state.version, state.description);
+                }
+            }
+            if pending > 0 {
+                return Ok(ExitCode::from(PENDING));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

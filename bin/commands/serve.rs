@@ -1,0 +1,31 @@
+//! `cura-server`: serves the API until a signal stops it.
+
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::program::StartError;
+use crate::settings::Settings;
+use crate::{lifecycle, wiring};
+
+/// Serves once Postgres, with its migrations, and Redis are there; waits `wait` for them at most.
+///
+/// # Errors
+/// The setting or the dependency that is missing, and the cure.
+pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
+    let tasks = TaskTracker::new();
+    let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
+    let pool = wiring::pool(&settings, "cura-server")?;
+    let live = wiring::redis_live(&settings)?;
+    let limiter = wiring::redis_limiter(&settings)?;
+    let ai = wiring::ai(&settings)?;
+    let app = wiring::app(&settings, pool.clone(), live.clone(), ai)?;
+    tokio::select! {
+        found = wiring::dependencies(&pool, &live, wait) => found?,
+        () = stop.cancelled() => return Ok(()),
+    }
+    let (listener, address) = wiring::listen(&settings).await?;
+    tracing::info!(%address, "serving");
+    wiring::serve(&settings, listener, app, &limiter, stop).await;
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! `cura-worker`: runs the jobs of its queues until a signal stops it.
+
+use std::time::Duration;
+
+use cura_jobs::QUEUES;
+use tokio_util::task::TaskTracker;
+
+use crate::program::StartError;
+use crate::settings::Settings;
+use crate::{lifecycle, wiring};
+
+/// Runs the jobs of `queues`, of all queues if none is named, once Postgres and Redis are there; waits `wait` for them at most.
+///
+/// # Errors
+/// The setting or the dependency that is missing, and the cure.
+pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Result<(), StartError> {
+    let tasks = TaskTracker::new();
+    let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
+    let pool = wiring::pool(&settings, "cura-worker")?;
+    let live = wiring::redis_live(&settings)?;
+    let ai = wiring::ai(&settings)?;
+    tokio::select! {
+        found = wiring::dependencies(&pool, &live, wait) => found?,
+        () = stop.cancelled() => return Ok(()),
+    }
+    let wanted = |queue: &str| queues.is_empty() || queues.iter().any(|wanted| wanted == queue);
+    let workers = wiring::workers(&settings, &pool, live, ai, wanted)?;
+    tracing::info!(queues = ?QUEUES.iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "working");
+    stop.cancelled().await;
+    let drained = workers.shutdown(settings.shutdown_grace).await;
+    tracing::info!(given_back = drained.given_back, "the worker has stopped");
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Logs on stderr: lines for people in development, JSON elsewhere.
+
+use std::io::IsTerminal;
+
+use tracing::Subscriber;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::settings::{Environment, SettingError, Settings, wrong};
+
+/// The layer that writes what `LOG_LEVEL` lets through.
+pub(super) fn layer<S>(settings: &Settings) -> Result<impl Layer<S> + use<S>, SettingError>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    // The WebSocket library logs whole frames at its finest level: what people say, and their tokens.
+    let level = format!("{},tungstenite=info,tokio_tungstenite=info", settings.log_level);
+    let filter = EnvFilter::builder().parse(level).map_err(|_| {
+        wrong(
+            "LOG_LEVEL",
+            "must be a level or a filter, like info or info,cura_queue=debug",
+        )
+    })?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let lines = if settings.environment == Environment::Development {
+        lines.with_target(false).boxed()
+    } else {
+        lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed()
+    };
+    Ok(lines.with_filter(filter))
+}

@@ -1,0 +1,37 @@
+//! Error reports to Sentry, without what people say or where they are.
+
+use secrecy::ExposeSecret;
+use sentry::ClientInitGuard;
+use sentry::integrations::tracing::ErrorLayer;
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::settings::{SettingError, Settings, wrong};
+
+/// The client, if `SENTRY_DSN` is set.
+pub(super) fn start(settings: &Settings) -> Result<Option<ClientInitGuard>, SettingError> {
+    let Some(dsn) = &settings.sentry_dsn else {
+        return Ok(None);
+    };
+    let dsn = dsn
+        .expose_secret()
+        .parse()
+        .map_err(|_| wrong("SENTRY_DSN", "is not a Sentry DSN"))?;
+    let mut options = sentry::ClientOptions::default();
+    options.dsn = Some(dsn);
+    options.release = Some(env!("CARGO_PKG_VERSION").into());
+    options.environment = Some(settings.environment.as_str().into());
+    // Reports carry no personal data.
+    options.send_default_pii = false;
+    Ok(Some(sentry::init(options)))
+}
+
+/// The layer that reports what is logged as an error.
+pub(super) fn layer<S>() -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    ErrorLayer::new().with_filter(LevelFilter::ERROR)
+}

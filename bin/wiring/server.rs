@@ -1,0 +1,60 @@
+//! The HTTP side: the listening socket, and the API served on it until the stop.
+
+use std::net::SocketAddr;
+
+use cura_api::{Closing, Limits, Origins};
+use cura_app::App;
+use cura_live::Limiter;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use super::entropy;
+use crate::program::StartError;
+use crate::settings::{Settings, wrong};
+
+/// A socket on the configured address.
+///
+/// # Errors
+/// When it is taken or not ours to take.
+pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::bind((settings.host.as_str(), settings.port))
+        .await
+        .map_err(|error| {
+            wrong(
+                "PORT",
+                format!("{} on {} cannot be used: {error}", settings.port, settings.host),
+            )
+        })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| StartError::Other(error.to_string()))?;
+    Ok((listener, address))
+}
+
+/// Serves until `stop`, then lets requests finish and sockets say goodbye, both within the configured grace.
+pub async fn serve(settings: &Settings, listener: TcpListener, app: App, limiter: &Limiter, stop: CancellationToken) {
+    if !app.care().is_reviewed() {
+        tracing::warn!("what is shown to people in danger was not reviewed by professionals; see CARE_RULES_FILE");
+    }
+    let origins = Origins::new(&settings.allowed_origins);
+    // Until the last stream has ended.
+    let tasks = TaskTracker::new();
+    let _watching = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_watching_sessions()));
+    let _looking = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_looking_at_logs()));
+    let limits = Limits::new(limiter, settings.rates, settings.trusted_proxies.clone());
+    let closing = Closing::new(stop.clone());
+    let api = cura_api::api(app, origins, limits, closing.clone());
+    let grace = settings.shutdown_grace;
+    let entropy = entropy();
+    let serving = cura_api::serve(listener, api, &entropy, stop.clone(), grace);
+    let until = async {
+        stop.cancelled().await;
+        Instant::now() + grace
+    };
+    let (cut, until) = tokio::join!(serving, until);
+    // They have been saying goodbye since then; the last request may have opened one more.
+    let _ = tokio::time::timeout_at(until, closing.sockets_closed()).await;
+    tracing::info!(cut, "the server has stopped");
+}
