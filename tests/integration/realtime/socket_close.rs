@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::sockets::{TEXT, TOKENS, conversation, cura, text_of};
+use super::sockets::{TEXT, TOKENS, conversation, cura, text_of};
 
 #[tokio::test]
 async fn who_may_not_is_told_by_the_close_code() {

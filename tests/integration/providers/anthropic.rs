@@ -11,7 +11,7 @@ use cura_tests::provider::{Asked, refusal};
 use cura_tests::{ScriptedProvider, Step};
 use serde_json::{Value, json};
 
-use crate::dialects::{Dialect, Refusal};
+use super::provider_dialects::{Dialect, Refusal};
 
 /// What Anthropic calls things; see dialects.rs for what is true of all.
 pub(crate) const DIALECT: Dialect = Dialect {

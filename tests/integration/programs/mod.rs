@@ -175,7 +175,7 @@ fn secrets_are_random_and_the_document_is_the_committed_one() {
     let secret = || text(&admin(&["secret"], &[]).stdout).trim().to_owned();
     assert!(secret().len() == 64 && secret() != secret());
     let printed: Value = serde_json::from_slice(&admin(&["openapi"], &[]).stdout).unwrap();
-    let committed = include_str!("../../openapi/openapi.json");
+    let committed = include_str!("../../../openapi/openapi.json");
     assert_eq!(
         printed,
         serde_json::from_str::<Value>(committed).unwrap(),

@@ -9,7 +9,7 @@ use cura_tests::{Client, Cura, Event, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::outages::until_word;
+use super::lost_postgres::until_word;
 
 #[tokio::test]
 async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {

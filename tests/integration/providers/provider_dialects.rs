@@ -10,7 +10,7 @@ use cura_tests::{ScriptedProvider, Step, redis};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::{anthropic, openai};
+use super::{anthropic, openai};
 
 /// What a service calls things.
 pub(crate) struct Dialect {

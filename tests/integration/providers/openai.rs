@@ -9,7 +9,7 @@ use cura_tests::provider::{Asked, answer, chunk, event, finish};
 use cura_tests::{ScriptedProvider, Step};
 use serde_json::json;
 
-use crate::dialects::{Dialect, Refusal};
+use super::provider_dialects::{Dialect, Refusal};
 
 /// What OpenAI, and those who speak like it, call things; see dialects.rs for what is true of all.
 pub(crate) const DIALECT: Dialect = Dialect {

@@ -1,0 +1,14 @@
+//! The life of an answer: asked for, written, stopped, and finished whatever is lost on the way.
+
+mod branching;
+mod budgets;
+mod cancel;
+mod context;
+mod deploy;
+mod idle_timeouts;
+mod lost_postgres;
+mod lost_worker;
+mod notices;
+mod provider_failures;
+mod resume;
+mod sending;

@@ -1,0 +1,10 @@
+//! What holds for the API as a whole: every operation, every list, every header.
+
+mod bodies;
+mod browsers;
+mod cursors;
+mod http_protocol;
+mod logs;
+mod query_plans;
+mod rate_limits;
+mod tenant_isolation;

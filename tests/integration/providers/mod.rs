@@ -1,0 +1,6 @@
+//! AI providers: their protocols, and which one answers.
+
+mod anthropic;
+mod failover;
+mod openai;
+mod provider_dialects;

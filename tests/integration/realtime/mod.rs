@@ -1,0 +1,8 @@
+//! Streams of events and WebSockets, and the live text behind them.
+
+mod answer_streams;
+mod events;
+mod live_text;
+mod socket_close;
+mod sockets;
+mod websocket_protocol;
