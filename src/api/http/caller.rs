@@ -8,8 +8,8 @@ use poem_openapi::auth::{ApiKey, Bearer};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, SecurityScheme};
 
-use crate::limits::Turn;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
+use crate::http::rate_limit::Turn;
 
 /// The access token from `/auth/register`, `/auth/login` or `/auth/refresh`, as `Authorization: Bearer …`.
 #[derive(SecurityScheme)]

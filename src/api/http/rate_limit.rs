@@ -12,8 +12,8 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use poem::{FromRequest, Request, RequestBody, Result};
 use sha2::{Digest, Sha256};
 
-use crate::client_address::{TrustedProxies, client_key};
-use crate::problem::Problem;
+use crate::http::client_address::{TrustedProxies, client_key};
+use crate::http::problem::Problem;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
@@ -285,7 +285,7 @@ mod tests {
     /// A route that is renamed must not fall among everything else unnoticed.
     #[test]
     fn what_costs_something_else_is_in_the_document() {
-        let document = crate::openapi();
+        let document = crate::openapi::openapi();
         let paths = document["paths"].as_object().map(serde_json::Map::keys);
         let known: Vec<&String> = paths.into_iter().flatten().collect();
         // Not there yet: files.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use poem::web::websocket::Message;
 
-use super::flood::Flood;
-use super::talk::End;
-use crate::events::EventView;
+use super::close::End;
+use super::frame_rate::Flood;
+use crate::realtime::schema::EventView;
 
 const POLICY: u16 = 1008;
 const TOO_BIG: u16 = 1009;

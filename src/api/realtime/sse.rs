@@ -18,7 +18,7 @@ use poem_openapi::types::Type;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::events::{AckEvent, EventView};
+use crate::realtime::schema::{AckEvent, EventView};
 
 /// How long a client waits before it reconnects, as the contract says.
 const RETRY_LINE: &str = "retry: 2000\n\n";

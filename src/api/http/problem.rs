@@ -22,9 +22,9 @@ use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registr
 use poem_openapi::types::{ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
 
-use crate::events::ErrorEvent;
-use crate::front::fresh_request_id;
-use crate::limits;
+use crate::http::middleware::fresh_request_id;
+use crate::http::rate_limit;
+use crate::realtime::schema::ErrorEvent;
 
 /// After what time a client should try again when something is away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -234,7 +234,7 @@ impl Problem {
         if let Some(after) = retry_after {
             let seconds = HeaderValue::from(after.as_secs().max(1));
             if let Some(limit) = tokens {
-                limits::announce_quota(headers, limit, seconds.clone());
+                rate_limit::announce_quota(headers, limit, seconds.clone());
             }
             headers.insert(header::RETRY_AFTER, seconds);
         }

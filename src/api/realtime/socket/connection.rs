@@ -15,12 +15,12 @@ use poem::web::websocket::{Message, WebSocketStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::close::{End, Talk};
 use super::command::{Command, Saying};
-use super::flood::Flood;
-use super::frames::{frame_of, hear};
-use super::pulse::{Beat, Pulse};
-use super::talk::{End, Talk};
-use crate::events::{AckEvent, AuthEvent, ErrorEvent, EventView, PongEvent};
+use super::frame::{frame_of, hear};
+use super::frame_rate::Flood;
+use super::heartbeat::{Beat, Pulse};
+use crate::realtime::schema::{AckEvent, AuthEvent, ErrorEvent, EventView, PongEvent};
 
 /// How long one frame may take to leave.
 const SEND_WITHIN: Duration = Duration::from_secs(30);

@@ -9,8 +9,8 @@ use cura_domain::message::MessageStatus;
 use poem_openapi::types::ToJSON;
 use poem_openapi::{Enum, Object, Union};
 
-use crate::conversations::ConversationView;
-use crate::messages::{MessageView, ResourceView, RoleView};
+use crate::views::conversation::ConversationView;
+use crate::views::message::{MessageView, ResourceView, RoleView};
 
 /// Something that happened. `type` says what.
 #[derive(Union)]

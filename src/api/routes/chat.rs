@@ -16,16 +16,16 @@ use poem_openapi::param::{Header, Path};
 use poem_openapi::payload::{Json, Response};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use crate::Tag;
-use crate::caller::SignedIn;
-use crate::closing::Closing;
-use crate::events::AckEvent;
-use crate::limits::Turn;
-use crate::messages::MessageView;
-use crate::payload::{JsonBody, OptionalJsonBody};
-use crate::prefer;
-use crate::problem::{Fields, Problem};
-use crate::sse::{EventStream, Streaming};
+use crate::http::caller::SignedIn;
+use crate::http::payload::{JsonBody, OptionalJsonBody};
+use crate::http::prefer;
+use crate::http::problem::{Fields, Problem};
+use crate::http::rate_limit::Turn;
+use crate::http::shutdown::Closing;
+use crate::realtime::schema::AckEvent;
+use crate::realtime::sse::{EventStream, Streaming};
+use crate::routes::tag::Tag;
+use crate::views::message::MessageView;
 
 pub(crate) struct ChatApi;
 

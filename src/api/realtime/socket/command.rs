@@ -7,7 +7,7 @@ use cura_domain::message::MessageText;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::events::ErrorEvent;
+use crate::realtime::schema::ErrorEvent;
 
 /// A frame that was understood.
 #[derive(Debug, Deserialize)]

@@ -12,12 +12,12 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use crate::Tag;
-use crate::caller;
-use crate::limits::Turn;
-use crate::payload::JsonBody;
-use crate::problem::{Fields, Problem};
-use crate::users::UserView;
+use crate::http::caller;
+use crate::http::payload::JsonBody;
+use crate::http::problem::{Fields, Problem};
+use crate::http::rate_limit::Turn;
+use crate::routes::tag::Tag;
+use crate::routes::users::UserView;
 
 pub(crate) struct AuthApi;
 

@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::parser_problems::ProblemWriter;
+use crate::http::parser_errors::ProblemWriter;
 
 /// How many connections one server holds; more wait in the operating system's queue.
 const MAX_CONNECTIONS: usize = 10_000;

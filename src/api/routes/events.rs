@@ -1,17 +1,16 @@
 //! `/events`: everything that happens to the caller, on one cursor.
 
-use std::str::FromStr;
-
 use cura_app::App;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Query};
 
-use crate::Tag;
-use crate::caller::Watcher;
-use crate::closing::Closing;
-use crate::problem::Problem;
-use crate::sse::{EventStream, Streaming};
+use crate::http::caller::Watcher;
+use crate::http::problem::Problem;
+use crate::http::shutdown::Closing;
+use crate::realtime::cursor::read_cursor;
+use crate::realtime::sse::{EventStream, Streaming};
+use crate::routes::tag::Tag;
 
 pub(crate) struct EventsApi;
 
@@ -44,15 +43,4 @@ impl EventsApi {
         };
         Ok(EventStream::of_user(feed, streaming))
     }
-}
-
-/// A cursor as a client sends it; an empty one is none.
-pub(crate) fn read_cursor<C: FromStr>(text: Option<String>) -> Result<Option<C>, Problem> {
-    let cursor = text.filter(|text| !text.is_empty()).map(|text| text.parse());
-    cursor.transpose().map_err(|_| {
-        Problem::malformed(
-            "invalid_cursor",
-            "Last-Event-ID or after is not an event id of this stream.",
-        )
-    })
 }

@@ -4,13 +4,13 @@
 //! One task a socket, which reads no faster than it acts and takes no event before the last one has left: a slow reader
 //! gets fewer, bigger chunks, and costs no memory.
 
-mod asking;
+mod close;
 mod command;
-mod conversing;
-mod flood;
-mod frames;
-mod pulse;
-mod talk;
+mod connection;
+mod context;
+mod frame;
+mod frame_rate;
+mod heartbeat;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -26,13 +26,13 @@ use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket, WebSocketConfig};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
-use crate::Tag;
-use crate::closing::Closing;
-use crate::event_stream::read_cursor;
-use crate::limits::Turn;
-use crate::problem::Problem;
-use crate::serve::Place;
-use talk::{Opening, Talk};
+use crate::http::problem::Problem;
+use crate::http::rate_limit::Turn;
+use crate::http::server::Place;
+use crate::http::shutdown::Closing;
+use crate::realtime::cursor::read_cursor;
+use crate::routes::tag::Tag;
+use close::{Opening, Talk};
 
 /// The longest frame and message, in bytes, as the contract says.
 const MAX_FRAME: usize = 64 * 1024;

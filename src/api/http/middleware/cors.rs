@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, Response};
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const REQUEST_HEADERS: &str =

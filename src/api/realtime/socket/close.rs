@@ -12,12 +12,12 @@ use futures_util::{SinkExt, StreamExt};
 use poem::web::websocket::{CloseCode, Message, WebSocketStream};
 use tokio::time::timeout;
 
-use super::conversing::Conversing;
-use super::frames::frame_of;
-use crate::closing::Closing;
-use crate::events::EventView;
-use crate::limits::Turn;
-use crate::problem::Problem;
+use super::connection::Conversing;
+use super::frame::frame_of;
+use crate::http::problem::Problem;
+use crate::http::rate_limit::Turn;
+use crate::http::shutdown::Closing;
+use crate::realtime::schema::EventView;
 
 /// How long a goodbye may take, the peer's answer included. A session's end is noticed within the other of the two seconds
 /// that the contract gives.

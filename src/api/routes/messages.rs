@@ -10,13 +10,13 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 
-use crate::Tag;
-use crate::caller::{SignedIn, Watcher};
-use crate::closing::Closing;
-use crate::event_stream::read_cursor;
-use crate::messages::MessageView;
-use crate::problem::Problem;
-use crate::sse::{EventStream, Streaming};
+use crate::http::caller::{SignedIn, Watcher};
+use crate::http::problem::Problem;
+use crate::http::shutdown::Closing;
+use crate::realtime::cursor::read_cursor;
+use crate::realtime::sse::{EventStream, Streaming};
+use crate::routes::tag::Tag;
+use crate::views::message::MessageView;
 
 pub(crate) struct AnswersApi;
 

@@ -12,11 +12,11 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::MaybeUndefined;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use crate::Tag;
-use crate::caller::SignedIn;
-use crate::export::ExportAnswer;
-use crate::payload::JsonBody;
-use crate::problem::{FieldError, Fields, Problem};
+use crate::http::caller::SignedIn;
+use crate::http::payload::JsonBody;
+use crate::http::problem::{FieldError, Fields, Problem};
+use crate::routes::export::ExportAnswer;
+use crate::routes::tag::Tag;
 
 pub(crate) struct UsersApi;
 

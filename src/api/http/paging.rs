@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cura_app::Page;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// How many items a page has when nobody says.
 pub(crate) const DEFAULT_LIMIT: i64 = 20;

@@ -9,9 +9,9 @@ use cura_domain::MessageId;
 use cura_domain::answer::Position;
 use cura_domain::message::MessageStatus;
 
-use super::talk::Talk;
-use crate::events::{ErrorEvent, EventView};
-use crate::problem::Problem;
+use super::close::Talk;
+use crate::http::problem::Problem;
+use crate::realtime::schema::{ErrorEvent, EventView};
 
 impl Talk {
     /// Asks for an answer, once however often it is said.

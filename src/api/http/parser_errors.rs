@@ -9,7 +9,7 @@ use cura_domain::Entropy;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use poem::http::StatusCode;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// A connection whose bare refusals are replaced.
 pub(crate) struct ProblemWriter<S> {

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
-use crate::caller;
-use crate::problem::{FieldError, Problem};
+use crate::http::caller;
+use crate::http::problem::{FieldError, Problem};
 
 /// The largest JSON body, in bytes: a message of 10,000 characters of 4 bytes, escaped, fits.
 pub const MAX_JSON_BYTES: usize = 256 * 1024;

@@ -9,8 +9,8 @@ use poem_openapi::OpenApiService;
 use serde_json::{Value, json};
 use utoipa_swagger_ui::Config;
 
-use crate::problem::Problem;
-use crate::service;
+use crate::http::problem::Problem;
+use crate::routes::service;
 
 /// Swagger UI and ReDoc need their own scripts, styles and, for ReDoc, a worker; nothing from elsewhere.
 const PAGE_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \

@@ -1,6 +1,8 @@
 //! The outermost layer, through which every request and every answer goes: request ids, CORS, problems for every error
 //! and panic, the headers every answer has, and the access log.
 
+pub(crate) mod cors;
+
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -10,12 +12,12 @@ use poem::error::MethodNotAllowedError;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 
-use crate::cors::{self, Origins};
-use crate::limits::{Limits, Turn};
-use crate::paths::{KnownPath, Paths};
-use crate::payload;
-use crate::prefer;
-use crate::problem::Problem;
+use crate::http::paths::{KnownPath, Paths};
+use crate::http::payload;
+use crate::http::prefer;
+use crate::http::problem::Problem;
+use crate::http::rate_limit::{Limits, Turn};
+use cors::Origins;
 
 /// Headers that handlers read.
 const TEXT_HEADERS: [&str; 4] = ["authorization", "idempotency-key", "last-event-id", "prefer"];
@@ -211,8 +213,8 @@ mod tests {
     use poem::http::Uri;
 
     use super::*;
-    use crate::client_address::TrustedProxies;
-    use crate::limits::Rates;
+    use crate::http::client_address::TrustedProxies;
+    use crate::http::rate_limit::Rates;
 
     #[tokio::test]
     async fn a_panic_is_our_fault_and_says_nothing_about_it() {

@@ -1,8 +1,8 @@
 //! `/conversations`: making, listing and reading them.
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Datelike};
 use cura_app::App;
-use cura_app::conversations::{Conversation, ListPosition, Order, ReadConversationError};
+use cura_app::conversations::{ListPosition, Order, ReadConversationError};
 use cura_domain::conversation::{ConversationStatus, Title};
 use cura_domain::{ConversationId, MessageId};
 use poem::web::Data;
@@ -10,12 +10,13 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use crate::Tag;
-use crate::caller::SignedIn;
-use crate::messages::MessageView;
-use crate::paging::{Cursor, DEFAULT_LIMIT, PageLinks, read_cursor};
-use crate::payload::JsonBody;
-use crate::problem::{Fields, Problem};
+use crate::http::caller::SignedIn;
+use crate::http::paging::{Cursor, DEFAULT_LIMIT, PageLinks, read_cursor};
+use crate::http::payload::JsonBody;
+use crate::http::problem::{Fields, Problem};
+use crate::routes::tag::Tag;
+use crate::views::conversation::{ConversationView, StatusView};
+use crate::views::message::MessageView;
 
 pub(crate) struct ConversationsApi;
 
@@ -37,14 +38,6 @@ struct UpdateConversationRequest {
     status: Option<StatusView>,
 }
 
-/// Which conversations.
-#[derive(Enum, Clone, Copy)]
-#[oai(rename = "ConversationStatus", rename_all = "lowercase")]
-enum StatusView {
-    Active,
-    Archived,
-}
-
 /// In which order.
 #[derive(Enum, Clone, Copy)]
 #[oai(rename = "Order", rename_all = "lowercase")]
@@ -53,22 +46,6 @@ enum OrderView {
     Asc,
     /// Newest first.
     Desc,
-}
-
-/// A conversation.
-#[derive(Object)]
-#[oai(rename = "Conversation")]
-pub(crate) struct ConversationView {
-    id: i64,
-    title: Option<String>,
-    status: StatusView,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    /// Null while there is no message.
-    last_message_at: Option<DateTime<Utc>>,
-    message_count: i32,
-    /// Whether an answer is being written.
-    busy: bool,
 }
 
 /// A page of conversations.
@@ -272,33 +249,6 @@ impl ConversationsApi {
             next_cursor: links.next_cursor,
         };
         Ok(MessageList::Page(Json(body), links.total, links.link))
-    }
-}
-
-impl From<StatusView> for ConversationStatus {
-    fn from(status: StatusView) -> Self {
-        match status {
-            StatusView::Active => Self::Active,
-            StatusView::Archived => Self::Archived,
-        }
-    }
-}
-
-impl From<Conversation> for ConversationView {
-    fn from(conversation: Conversation) -> Self {
-        Self {
-            id: conversation.id.0,
-            title: conversation.title,
-            status: match conversation.status {
-                ConversationStatus::Active => StatusView::Active,
-                ConversationStatus::Archived => StatusView::Archived,
-            },
-            created_at: conversation.created_at,
-            updated_at: conversation.updated_at,
-            last_message_at: (conversation.message_count > 0).then_some(conversation.last_message_at),
-            message_count: conversation.message_count,
-            busy: conversation.busy,
-        }
     }
 }
 

@@ -8,9 +8,9 @@ use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use crate::Tag;
-use crate::closing::Closing;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
+use crate::http::shutdown::Closing;
+use crate::routes::tag::Tag;
 
 /// A job that could run waits longer than this only when there are too few workers.
 const QUEUE_BEHIND: Duration = Duration::from_secs(30);

@@ -1,0 +1,6 @@
+//! Events as they happen, by server-sent events and WebSockets.
+
+pub(crate) mod cursor;
+pub(crate) mod schema;
+pub(crate) mod socket;
+pub(crate) mod sse;
