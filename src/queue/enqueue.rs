@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, Row};
 use ulid::Ulid;
 
-use crate::{Job, JobId, QueueError, heirs};
+use crate::{Job, JobId, QueueError, on_failure};
 
 /// The channel on which waiting workers are woken. apalis' insert trigger has its own.
 pub(crate) const WAKE_CHANNEL: &str = "cura_queue_wake";
@@ -72,10 +72,10 @@ pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -
     .bind(turn.after.as_secs_f64())
     .bind(job.key())
     .bind(J::ON_DEATH.map(|heir| heir.queue))
-    .bind(heirs::QUEUE_KEY)
+    .bind(on_failure::QUEUE_KEY)
     .bind(turn.priority)
     .bind(&id)
-    .bind(heirs::ATTEMPTS_KEY)
+    .bind(on_failure::ATTEMPTS_KEY)
     .bind(J::ON_DEATH.map(|heir| heir.max_attempts.to_string()))
     .fetch_optional(conn)
     .await?;

@@ -7,25 +7,25 @@
 //! - the outcome of a run is written until Postgres has it, and never for a run that was taken away;
 //! - a job that fails for good is kept with its reason, and its heir ([`Job::ON_DEATH`]) is enqueued in the same statement.
 
-mod acks;
-mod backend;
-mod bounded;
-mod claim;
+mod completer;
+mod executor;
+mod timeout;
+mod producer;
 mod config;
 mod enqueue;
 mod error;
-mod heirs;
+mod on_failure;
 mod job;
-mod lease;
-mod listen;
+mod rescuer;
+mod notifier;
 mod payloads;
-mod prune;
+mod cleaner;
 mod run;
-mod schedule;
-mod shared;
+mod scheduler;
+mod instance;
 mod shutdown;
 mod stats;
-mod verdict;
+mod disposition;
 mod workers;
 
 pub use config::WorkersConfig;
@@ -33,7 +33,7 @@ pub use enqueue::{
     Cancelled, Enqueued, Turn, cancel, enqueue, enqueue_for, is_any_running, list_alive, position, release,
 };
 pub use error::QueueError;
-pub use heirs::Heir;
+pub use on_failure::Heir;
 pub use job::{Job, JobError, JobId};
 pub use payloads::{
     BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, PruneExpired, PurgeConversation, SummarizeConversation,

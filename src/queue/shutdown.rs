@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Workers, lease};
+use crate::{Workers, rescuer};
 
 /// How long before they are cut jobs are told to save and give back.
 const HANDOVER: Duration = Duration::from_secs(2);
@@ -94,7 +94,7 @@ impl Workers {
         }
         drop(self.acks);
         drop(self.supervisors);
-        let left = timeout_at(end, lease::leave(&shared)).await;
+        let left = timeout_at(end, rescuer::leave(&shared)).await;
         if !matches!(left, Ok(Ok(()))) {
             tracing::warn!(?left, "leaving failed; others notice within seconds");
         }

@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 
-use crate::backend::{Claimed, ClaimedJobs, Lane, Outcome};
-use crate::claim::claim_until_draining;
-use crate::schedule::keep_enqueueing;
-use crate::shared::Shared;
-use crate::{Job, JobError, Run, WorkersConfig, acks, lease, listen, prune};
+use crate::executor::{Claimed, ClaimedJobs, Lane, Outcome};
+use crate::producer::claim_until_draining;
+use crate::scheduler::keep_enqueueing;
+use crate::instance::Shared;
+use crate::{Job, JobError, Run, WorkersConfig, cleaner, completer, notifier, rescuer};
 
 /// Connections of the queue: to claim, acknowledge, renew and prune, and one to spare. To listen there is another one.
 const CONNECTIONS: u32 = 5;
@@ -119,7 +119,7 @@ impl WorkersBuilder {
 
     /// Starts. Returns at once, also while Postgres is away: claiming begins when it is there.
     pub fn start(self) -> Workers {
-        let (ack_sender, ack_receiver) = mpsc::channel(acks::BACKLOG);
+        let (ack_sender, ack_receiver) = mpsc::channel(completer::BACKLOG);
         let shared = Arc::new(Shared::new(self.pool, self.config, ack_sender));
         let tracker = TaskTracker::new();
         let mut lanes = Vec::new();
@@ -165,9 +165,9 @@ impl WorkersBuilder {
         let lanes: Arc<[Arc<Lane>]> = lanes.into();
         let supervise = |task| AbortOnDropHandle::new(tracker.spawn(task));
         let mut supervisors = vec![
-            supervise(lease::keep(Arc::clone(&shared)).boxed()),
-            supervise(listen::listen(Arc::clone(&shared)).boxed()),
-            supervise(prune::keep_pruning(Arc::clone(&shared)).boxed()),
+            supervise(rescuer::keep(Arc::clone(&shared)).boxed()),
+            supervise(notifier::listen(Arc::clone(&shared)).boxed()),
+            supervise(cleaner::keep_pruning(Arc::clone(&shared)).boxed()),
         ];
         supervisors.extend(
             self.schedules
@@ -175,7 +175,7 @@ impl WorkersBuilder {
                 .map(|schedule| supervise(schedule(Arc::clone(&shared)))),
         );
         let claimer = supervise(claim_until_draining(Arc::clone(&shared), Arc::clone(&lanes)).boxed());
-        let acks = supervise(acks::write_acks(Arc::clone(&shared), ack_receiver).boxed());
+        let acks = supervise(completer::write_acks(Arc::clone(&shared), ack_receiver).boxed());
         Workers {
             shared,
             lanes,

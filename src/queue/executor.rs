@@ -12,9 +12,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tower::{Layer, Service};
 
-use crate::acks::Ack;
-use crate::shared::Shared;
-use crate::verdict::Verdict;
+use crate::completer::Ack;
+use crate::instance::Shared;
+use crate::disposition::Verdict;
 use crate::{JobError, Run};
 
 /// A job that is ours to run.

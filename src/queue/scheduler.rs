@@ -6,8 +6,8 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 
-use crate::bounded::bounded;
-use crate::shared::Shared;
+use crate::timeout::bounded;
+use crate::instance::Shared;
 use crate::{Enqueued, Job, QueueError, enqueue};
 
 /// How often processes look whether a new period has begun.

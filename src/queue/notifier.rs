@@ -6,9 +6,9 @@ use std::time::Duration;
 use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
-use crate::bounded::bounded;
+use crate::timeout::bounded;
 use crate::enqueue::{CANCEL_CHANNEL, WAKE_CHANNEL};
-use crate::shared::Shared;
+use crate::instance::Shared;
 use crate::{QueueError, StopReason};
 
 /// The channel of apalis' insert trigger.

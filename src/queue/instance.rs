@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::acks::Ack;
+use crate::completer::Ack;
 use crate::{JobId, Run, StopReason, WorkersConfig};
 
 pub(crate) struct Shared {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::QueueError;
-use crate::bounded::bounded;
-use crate::shared::Shared;
+use crate::timeout::bounded;
+use crate::instance::Shared;
 
 /// How long a done job is remembered. Its key keeps the same job from being enqueued again for as long.
 const KEEP_DONE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -8,9 +8,9 @@ use sqlx::Row;
 use tokio::time::Instant;
 
 use crate::QueueError;
-use crate::backend::{Claimed, Lane};
-use crate::bounded::bounded;
-use crate::shared::Shared;
+use crate::executor::{Claimed, Lane};
+use crate::timeout::bounded;
+use crate::instance::Shared;
 
 /// The most jobs claimed for one queue in one statement.
 const CLAIM_BATCH: usize = 32;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
-use crate::bounded::bounded;
+use crate::timeout::bounded;
 use crate::enqueue::{CANCEL, WAKE_CHANNEL};
-use crate::heirs::enqueue_heirs;
-use crate::shared::Shared;
-use crate::verdict::Verdict;
+use crate::on_failure::enqueue_heirs;
+use crate::instance::Shared;
+use crate::disposition::Verdict;
 use crate::{JobId, QueueError};
 
 /// How many outcomes may wait to be written before runs wait to report theirs.

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use sqlx::Row;
 use tokio::time::Instant;
 
-use crate::bounded::bounded;
+use crate::timeout::bounded;
 use crate::enqueue::{CANCEL, WAKE_CHANNEL};
-use crate::heirs::enqueue_heirs;
-use crate::shared::Shared;
+use crate::on_failure::enqueue_heirs;
+use crate::instance::Shared;
 use crate::{QueueError, StopReason, WorkersConfig};
 
 /// What marks our rows in apalis' table of workers.
