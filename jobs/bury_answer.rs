@@ -5,14 +5,14 @@
 use cura_domain::MessageId;
 use cura_domain::event::Event;
 use cura_live::Signal;
-use cura_queue::{BuryAnswer, JobError};
+use cura_queue::{FailAbandonedAnswer, JobError};
 use cura_store::answers::End;
 use cura_store::events;
 use cura_store::{attempts, conversations, history, in_time, messages, usage};
 
 use crate::{Parts, ending, not_begun};
 
-pub(crate) async fn run(parts: &Parts, job: BuryAnswer) -> Result<(), JobError> {
+pub(crate) async fn run(parts: &Parts, job: FailAbandonedAnswer) -> Result<(), JobError> {
     let id = MessageId(job.message_id);
     let buried = in_time(async {
         let now = parts.clock.now();

@@ -47,7 +47,7 @@ async fn let_others_begin(connection: &mut PgConnection, user: UserId) -> Result
         return Ok(());
     }
     let keys: Vec<String> = waiting.iter().map(MessageId::to_string).collect();
-    cura_queue::release::<GenerateAnswer>(connection, &keys)
+    cura_queue::make_ready::<GenerateAnswer>(connection, &keys)
         .await
         .map_err(queue_error)
 }

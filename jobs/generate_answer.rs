@@ -38,7 +38,7 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
         }
     };
     let mut writer = AnswerWriter::new(parts, id, &taken);
-    let must_stop = run.cut();
+    let must_stop = run.cancelled();
     tokio::pin!(must_stop);
     let asked = tokio::select! {
         asked = ask(parts, &told, &mut writer) => Ok(asked),
@@ -139,7 +139,7 @@ async fn put_together(
 async fn stop(writer: AnswerWriter<'_>, reason: StopReason) -> Result<(), JobError> {
     match reason {
         StopReason::Cancelled => writer.cancel().await,
-        StopReason::Draining | StopReason::Handover => writer.hand_over().await,
+        StopReason::Draining | StopReason::Release => writer.hand_over().await,
         StopReason::Lost => Err(JobError::Retry {
             after: None,
             reason: "this worker lost its lease".to_owned(),
@@ -183,5 +183,5 @@ async fn give_up_or_retry(mut writer: AnswerWriter<'_>, run: &Run, error: AiErro
     // Operators are told by the provider's gate, once, when they are needed.
     tracing::warn!(message_id = %writer.id(), code = error.code(), reason, "the provider failed; giving up");
     writer.fail(error.code()).await?;
-    Err(JobError::Fail { reason })
+    Err(JobError::Discard { reason })
 }

@@ -29,8 +29,8 @@ use cura_domain::Clock;
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_queue::{
-    BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation, QueueError,
-    Run, SummarizeConversation, TitleConversation, WorkersBuilder,
+    EraseUser, ExportAccount, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation,
+    QueueError, Run, SummarizeConversation, TitleConversation, WorkersBuilder,
 };
 use cura_store::{PgPool, StoreError};
 
@@ -69,7 +69,7 @@ pub struct Concurrency {
 /// Every queue there is, by name.
 pub const QUEUES: [&str; 8] = [
     GenerateAnswer::QUEUE,
-    BuryAnswer::QUEUE,
+    FailAbandonedAnswer::QUEUE,
     TitleConversation::QUEUE,
     SummarizeConversation::QUEUE,
     PurgeConversation::QUEUE,
@@ -109,7 +109,7 @@ impl Jobs {
             concurrency.generate_answer,
             |parts, job: GenerateAnswer, run| async move { generate_answer::run(&parts, job, run).await },
         )
-        .queue(1, |parts, job: BuryAnswer, _| async move {
+        .queue(1, |parts, job: FailAbandonedAnswer, _| async move {
             bury_answer::run(&parts, job).await
         })
         .queue(4, |parts, job: TitleConversation, _| async move {
@@ -180,7 +180,7 @@ fn queue_error(error: QueueError) -> StoreError {
 /// A job that could not even begin: when the database is away, that is no attempt.
 fn not_begun(error: StoreError) -> JobError {
     match error {
-        StoreError::Unavailable(_) => JobError::Postpone {
+        StoreError::Unavailable(_) => JobError::Snooze {
             after: DATABASE_PAUSE,
             reason: error.to_string(),
         },
@@ -193,7 +193,7 @@ fn store_error(error: StoreError) -> JobError {
     let reason = error.to_string();
     match error {
         StoreError::Unavailable(_) => JobError::Retry { after: None, reason },
-        StoreError::UserGone => JobError::Fail { reason },
+        StoreError::UserGone => JobError::Discard { reason },
         StoreError::Query(_) | StoreError::UnknownWord(_) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a job's query failed");
             JobError::Retry { after: None, reason }

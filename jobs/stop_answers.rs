@@ -17,7 +17,7 @@ const STOPPING: Duration = Duration::from_millis(500);
 /// Stops whoever writes one of these answers, and lets `live` forget their texts.
 ///
 /// # Errors
-/// [`JobError::Postpone`] while somebody is still writing.
+/// [`JobError::Snooze`] while somebody is still writing.
 pub(crate) async fn stop_and_forget(parts: &Parts, answers: &[MessageId]) -> Result<(), JobError> {
     let keys: Vec<String> = answers.iter().map(MessageId::to_string).collect();
     let running = in_time(async {
@@ -31,7 +31,7 @@ pub(crate) async fn stop_and_forget(parts: &Parts, answers: &[MessageId]) -> Res
         Ok(running)
     });
     if running.await.map_err(not_begun)? {
-        return Err(JobError::Postpone {
+        return Err(JobError::Snooze {
             after: STOPPING,
             reason: "an answer is still being written".to_owned(),
         });

@@ -38,14 +38,14 @@ pub(crate) struct Told {
 /// Takes the answer.
 ///
 /// # Errors
-/// [`JobError::Postpone`] when its turn has not come, or nobody can be asked.
+/// [`JobError::Snooze`] when its turn has not come, or nobody can be asked.
 pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobError> {
     if let Err(wait) = parts.ai.admit(Asker::Answer(id)) {
         wait_for_provider(parts, id, wait).await?;
     }
     match in_time(take_and_read(parts, id)).await.map_err(not_begun)? {
         Some(taking) => Ok(taking),
-        None => Err(JobError::Postpone {
+        None => Err(JobError::Snooze {
             after: LOOK_AGAIN,
             reason: "other answers come first".to_owned(),
         }),
@@ -72,7 +72,7 @@ async fn wait_for_provider(parts: &Parts, id: MessageId, wait: Duration) -> Resu
     let most = parts.manner.running_answers;
     let begun = in_time(async { answers::turn_came(&mut *parts.pool.acquire().await?, id, most, now).await });
     match begun.await.map_err(not_begun)? {
-        Some(begun) if now - begun < PATIENCE => Err(JobError::Postpone {
+        Some(begun) if now - begun < PATIENCE => Err(JobError::Snooze {
             after: wait.max(Duration::from_millis(100)),
             reason: "the providers are given a rest".to_owned(),
         }),

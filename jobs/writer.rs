@@ -124,7 +124,7 @@ impl<'a> AnswerWriter<'a> {
     /// When a newer attempt has begun, or the answer grows out of bounds.
     pub(crate) async fn append(&mut self, piece: &str) -> Result<(), JobError> {
         if self.text.len() + piece.len() > MAX_ANSWER_BYTES {
-            return Err(JobError::Fail {
+            return Err(JobError::Discard {
                 reason: "the answer is longer than 1 MiB".to_owned(),
             });
         }

@@ -80,7 +80,7 @@ const RULES: [(&str, &str); 12] = [
     (
         "no job of an answer waits or runs",
         "SELECT idempotency_key FROM apalis.jobs
-         WHERE job_type IN ('generate-answer', 'bury-answer') AND status NOT IN ('Done', 'Killed')",
+         WHERE job_type IN ('generate-answer', 'fail-abandoned-answer') AND status NOT IN ('Done', 'Killed')",
     ),
 ];
 

@@ -28,6 +28,6 @@ pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Res
     tracing::info!(queues = ?QUEUES.iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "working");
     stop.cancelled().await;
     let drained = workers.shutdown(settings.shutdown_grace).await;
-    tracing::info!(given_back = drained.given_back, "the worker has stopped");
+    tracing::info!(released = drained.released, "the worker has stopped");
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(crate) struct Answered {
 /// Asks and waits for the whole answer.
 ///
 /// # Errors
-/// [`JobError::Postpone`] while the providers are given a rest; else whatever the provider's failure means.
+/// [`JobError::Snooze`] while the providers are given a rest; else whatever the provider's failure means.
 pub(crate) async fn ask(
     parts: &Parts,
     asker: Asker,
@@ -27,7 +27,7 @@ pub(crate) async fn ask(
     max_output_tokens: u32,
 ) -> Result<Answered, JobError> {
     if let Err(after) = parts.ai.admit(asker) {
-        return Err(JobError::Postpone {
+        return Err(JobError::Snooze {
             after: after.max(std::time::Duration::from_secs(1)),
             reason: "the providers are given a rest".to_owned(),
         });
@@ -68,6 +68,6 @@ fn failed(error: AiError) -> JobError {
             reason,
         }
     } else {
-        JobError::Fail { reason }
+        JobError::Discard { reason }
     }
 }

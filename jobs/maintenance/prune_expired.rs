@@ -6,7 +6,7 @@
 
 use chrono::TimeDelta;
 use cura_domain::MessageId;
-use cura_queue::{BuryAnswer, EraseUser, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation};
+use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation};
 use cura_store::expired::{self, BATCH, Expired};
 use cura_store::{answers, in_time};
 
@@ -58,7 +58,7 @@ async fn bury_orphans(parts: &Parts) -> Result<(), JobError> {
             let mut connection = parts.pool.acquire().await?;
             let untouched = answers::list_untouched(&mut connection, since, after).await?;
             let keys: Vec<String> = untouched.iter().map(MessageId::to_string).collect();
-            let alive = cura_queue::list_alive::<GenerateAnswer>(&mut connection, &keys).await;
+            let alive = cura_queue::list_unfinished::<GenerateAnswer>(&mut connection, &keys).await;
             Ok((untouched, alive.map_err(queue_error)?))
         });
         let (untouched, alive) = page.await.map_err(not_begun)?;
@@ -68,7 +68,7 @@ async fn bury_orphans(parts: &Parts) -> Result<(), JobError> {
         after = *last;
         for orphan in untouched {
             if !alive.contains(&orphan.to_string()) {
-                ask_again(parts, &BuryAnswer { message_id: orphan.0 }).await?;
+                ask_again(parts, &FailAbandonedAnswer { message_id: orphan.0 }).await?;
             }
         }
     }

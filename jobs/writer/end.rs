@@ -7,7 +7,7 @@ use cura_domain::event::Event;
 use cura_domain::message::{FinishReason, Usage};
 use cura_domain::tokens;
 use cura_live::Signal;
-use cura_queue::{JobError, SummarizeConversation, TitleConversation, Turn};
+use cura_queue::{EnqueueOptions, JobError, SummarizeConversation, TitleConversation};
 use cura_store::answers::End;
 use cura_store::attempts::{Attempt, Outcome};
 use cura_store::events;
@@ -95,11 +95,11 @@ impl AnswerWriter<'_> {
             let job = TitleConversation {
                 conversation_id: self.taken.conversation_id.0,
             };
-            let turn = Turn {
+            let options = EnqueueOptions {
                 after: TITLE_PAUSE,
-                ..Turn::default()
+                ..EnqueueOptions::default()
             };
-            cura_queue::enqueue_for(connection, &job, turn)
+            cura_queue::enqueue_with(connection, &job, options)
                 .await
                 .map_err(queue_error)?;
         }
@@ -145,13 +145,13 @@ impl AnswerWriter<'_> {
         if self.asked.is_some() {
             self.leave(Outcome::Retried).await;
         }
-        Err(JobError::Postpone { after, reason })
+        Err(JobError::Snooze { after, reason })
     }
 
     /// Saves what came and gives the job to another worker, which goes on from there.
     pub(crate) async fn hand_over(self) -> Result<(), JobError> {
         self.leave(Outcome::HandedOver).await;
-        Err(JobError::Handover)
+        Err(JobError::Release)
     }
 
     /// Writes down how far this attempt has come and what it cost. If that fails, the next one goes on from what was saved

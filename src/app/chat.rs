@@ -11,7 +11,7 @@ use cura_domain::event::Event;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::{Message, MessageStatus, MessageText, NewAnswer};
 use cura_domain::{ConversationId, MessageId};
-use cura_queue::{Enqueued, GenerateAnswer, QueueError, Turn};
+use cura_queue::{EnqueueOptions, Enqueued, GenerateAnswer, QueueError};
 use cura_store::idempotency::KeyUse;
 use cura_store::{PgConnection, StoreError, events, idempotency, messages, users};
 use futures_util::future::join_all;
@@ -234,7 +234,7 @@ impl App {
             idempotency::bind(connection, caller.user, key.as_str(), user_message.id, answer.id).await?;
         }
         let waits = place.running.len() > stopped.ended.len() || budget.is_full();
-        let turn = Turn {
+        let options = EnqueueOptions {
             after: if waits { LOOK_AGAIN } else { Duration::ZERO },
             // Who has asked for little comes before who has asked for much.
             priority: -budget.running(),
@@ -242,7 +242,7 @@ impl App {
         let job = GenerateAnswer {
             message_id: answer.id.0,
         };
-        if cura_queue::enqueue_for(connection, &job, turn).await? == Enqueued::Known {
+        if cura_queue::enqueue_with(connection, &job, options).await? == Enqueued::Duplicate {
             return Err(AskError::JobKnown);
         }
         stopped.count(connection, now).await?;

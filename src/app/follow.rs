@@ -347,7 +347,7 @@ fn ask(app: App, caller: Caller, answer: MessageId) -> BoxFuture<'static, Result
             // A worker has had time for who has had its turn: then it is the provider that rests.
             let place = if message.as_ref().is_some_and(waits) && !answers::has_had_its_turn(connection, answer).await?
             {
-                let place = cura_queue::position::<GenerateAnswer>(connection, &answer.to_string()).await;
+                let place = cura_queue::queue_position::<GenerateAnswer>(connection, &answer.to_string()).await;
                 place.map_err(queue_failed)?
             } else {
                 None

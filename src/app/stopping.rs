@@ -218,7 +218,7 @@ impl App {
             return Ok(());
         }
         let keys: Vec<String> = waiting.iter().map(MessageId::to_string).collect();
-        cura_queue::release::<GenerateAnswer>(connection, &keys)
+        cura_queue::make_ready::<GenerateAnswer>(connection, &keys)
             .await
             .map_err(queue_failed)
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::QueueError;
-use crate::timeout::bounded;
 use crate::instance::Shared;
+use crate::timeout::with_timeout;
 
 /// How long a done job is remembered. Its key keeps the same job from being enqueued again for as long.
 const KEEP_DONE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -17,13 +17,13 @@ const BATCH: u64 = 1000;
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Forgets now and then, until it is dropped.
-pub(crate) async fn keep_pruning(shared: Arc<Shared>) {
+pub(crate) async fn run_cleaner_loop(shared: Arc<Shared>) {
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         let pruned = async {
-            while bounded(prune(&shared)).await? == BATCH {}
+            while with_timeout(prune(&shared)).await? == BATCH {}
             Ok::<_, QueueError>(())
         };
         if let Err(error) = pruned.await {

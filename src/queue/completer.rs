@@ -8,11 +8,11 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
-use crate::timeout::bounded;
+use crate::disposition::Disposition;
 use crate::enqueue::{CANCEL, WAKE_CHANNEL};
-use crate::on_failure::enqueue_heirs;
 use crate::instance::Shared;
-use crate::disposition::Verdict;
+use crate::on_failure::enqueue_on_failure_jobs;
+use crate::timeout::with_timeout;
 use crate::{JobId, QueueError};
 
 /// How many outcomes may wait to be written before runs wait to report theirs.
@@ -28,7 +28,7 @@ pub(crate) struct Ack {
     pub(crate) job_id: JobId,
     pub(crate) instance: Arc<str>,
     pub(crate) attempt: u32,
-    pub(crate) verdict: Verdict,
+    pub(crate) disposition: Disposition,
 }
 
 /// Writes outcomes until the channel is closed and empty.
@@ -60,9 +60,9 @@ fn close_runs(shared: &Shared, written: &[Ack]) {
 async fn write_one(shared: &Shared, ack: &Ack) {
     let alone = std::slice::from_ref(ack);
     let mut written = write(shared, alone).await;
-    if written.is_err() && ack.verdict != ack.verdict.without_reason() {
+    if written.is_err() && ack.disposition != ack.disposition.without_reason() {
         let plain = Ack {
-            verdict: ack.verdict.without_reason(),
+            disposition: ack.disposition.without_reason(),
             ..ack.clone()
         };
         written = write(shared, &[plain]).await;
@@ -79,9 +79,9 @@ async fn write_one(shared: &Shared, ack: &Ack) {
 /// When Postgres refuses them.
 async fn write(shared: &Shared, batch: &[Ack]) -> Result<(), QueueError> {
     loop {
-        let written = bounded(async {
+        let written = with_timeout(async {
             let mut connection = shared.pool.acquire().await?;
-            settle(&mut connection, batch).await
+            complete_batch(&mut connection, batch).await
         });
         match written.await {
             Err(error) if error.is_unavailable() => {
@@ -94,15 +94,15 @@ async fn write(shared: &Shared, batch: &[Ack]) -> Result<(), QueueError> {
 }
 
 /// One statement: outcomes, heirs of the dead, and a wake-up for what is ready again.
-async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError> {
+async fn complete_batch(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError> {
     let (mut ids, mut instances, mut attempts, mut statuses, mut delays, mut refunds, mut results) =
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
     for ack in batch {
-        let (status, delay, refund, result) = match &ack.verdict {
-            Verdict::Done => ("Done", Duration::ZERO, 0, serde_json::json!({"Ok": null})),
-            Verdict::Again { after, reason } => ("Pending", *after, 0, serde_json::json!({"Err": reason})),
-            Verdict::Dead { reason } => ("Killed", Duration::ZERO, 0, serde_json::json!({"Err": reason})),
-            Verdict::GiveBack { after, reason } => ("Pending", *after, 1, serde_json::json!({"Err": reason})),
+        let (status, delay, refund, result) = match &ack.disposition {
+            Disposition::Complete => ("Done", Duration::ZERO, 0, serde_json::json!({"Ok": null})),
+            Disposition::Retry { after, reason } => ("Pending", *after, 0, serde_json::json!({"Err": reason})),
+            Disposition::Discard { reason } => ("Killed", Duration::ZERO, 0, serde_json::json!({"Err": reason})),
+            Disposition::Release { after, reason } => ("Pending", *after, 1, serde_json::json!({"Err": reason})),
         };
         ids.push(ack.job_id.as_str());
         instances.push(&*ack.instance);
@@ -129,7 +129,7 @@ async fn settle(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError
              RETURNING j.id, j.job, j.status, j.run_at, j.metadata
          ), heirs AS (
              ",
-        enqueue_heirs!("settled"),
+        enqueue_on_failure_jobs!("settled"),
         "
          )
          SELECT pg_notify($8, '')::text FROM settled WHERE status = 'Pending' AND run_at <= now() LIMIT 1",

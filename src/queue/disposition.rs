@@ -6,28 +6,28 @@ use crate::{JobError, WorkersConfig};
 
 /// What becomes of the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Done,
-    Again { after: Duration, reason: String },
-    Dead { reason: String },
-    GiveBack { after: Duration, reason: String },
+pub(crate) enum Disposition {
+    Complete,
+    Retry { after: Duration, reason: String },
+    Discard { reason: String },
+    Release { after: Duration, reason: String },
 }
 
-impl Verdict {
+impl Disposition {
     /// What an outcome means for a job on this attempt.
     pub(crate) fn of(outcome: Result<(), JobError>, attempt: u32, max_attempts: u32, config: &WorkersConfig) -> Self {
         match outcome {
-            Ok(()) => Self::Done,
-            Err(JobError::Handover) => Self::GiveBack {
+            Ok(()) => Self::Complete,
+            Err(JobError::Release) => Self::Release {
                 after: Duration::ZERO,
                 reason: "handed over".to_owned(),
             },
-            Err(JobError::Postpone { after, reason }) => Self::GiveBack { after, reason },
-            Err(JobError::Fail { reason }) => Self::Dead { reason },
-            Err(JobError::Retry { reason, .. }) if attempt >= max_attempts => Self::Dead {
+            Err(JobError::Snooze { after, reason }) => Self::Release { after, reason },
+            Err(JobError::Discard { reason }) => Self::Discard { reason },
+            Err(JobError::Retry { reason, .. }) if attempt >= max_attempts => Self::Discard {
                 reason: format!("attempt {attempt} of {max_attempts}: {reason}"),
             },
-            Err(JobError::Retry { after, reason }) => Self::Again {
+            Err(JobError::Retry { after, reason }) => Self::Retry {
                 after: after.unwrap_or_default().max(backoff(attempt, config, jitter())),
                 reason,
             },
@@ -38,10 +38,10 @@ impl Verdict {
     pub(crate) fn without_reason(&self) -> Self {
         let reason = "its reason could not be stored".to_owned();
         match self {
-            Self::Done => Self::Done,
-            Self::Again { after, .. } => Self::Again { after: *after, reason },
-            Self::Dead { .. } => Self::Dead { reason },
-            Self::GiveBack { after, .. } => Self::GiveBack { after: *after, reason },
+            Self::Complete => Self::Complete,
+            Self::Retry { after, .. } => Self::Retry { after: *after, reason },
+            Self::Discard { .. } => Self::Discard { reason },
+            Self::Release { after, .. } => Self::Release { after: *after, reason },
         }
     }
 }
@@ -86,8 +86,8 @@ mod tests {
                 after: None,
                 reason: "x".into(),
             });
-            match Verdict::of(failed, 3, 9, &config) {
-                Verdict::Again { after, .. } => after,
+            match Disposition::of(failed, 3, 9, &config) {
+                Disposition::Retry { after, .. } => after,
                 other => panic!("{other:?}"),
             }
         };
@@ -105,9 +105,14 @@ mod tests {
                 reason: "x".into(),
             })
         };
-        assert!(matches!(Verdict::of(retry(), 1, 2, &config), Verdict::Again { after, .. } if after.as_secs() == 7));
-        assert!(matches!(Verdict::of(retry(), 2, 2, &config), Verdict::Dead { .. }));
-        let given_back = Verdict::of(Err(JobError::Handover), 2, 2, &config);
-        assert!(matches!(given_back, Verdict::GiveBack { after, .. } if after.is_zero()));
+        assert!(
+            matches!(Disposition::of(retry(), 1, 2, &config), Disposition::Retry { after, .. } if after.as_secs() == 7)
+        );
+        assert!(matches!(
+            Disposition::of(retry(), 2, 2, &config),
+            Disposition::Discard { .. }
+        ));
+        let released = Disposition::of(Err(JobError::Release), 2, 2, &config);
+        assert!(matches!(released, Disposition::Release { after, .. } if after.is_zero()));
     }
 }

@@ -20,7 +20,7 @@ pub enum Enqueued {
     /// A new job, ready when the transaction commits.
     New(JobId),
     /// A job with this key is there already; nothing was changed.
-    Known,
+    Duplicate,
 }
 
 /// What cancelling did.
@@ -36,8 +36,8 @@ pub enum Cancelled {
 
 /// When a job may run, and before which others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Turn {
-    /// Not before this long from now; [`release`] makes it at once.
+pub struct EnqueueOptions {
+    /// Not before this long from now; [`make_ready`] makes it at once.
     pub after: Duration,
     /// The higher, the earlier among those that may run; 0 is usual.
     pub priority: i32,
@@ -49,14 +49,18 @@ pub struct Turn {
 /// # Errors
 /// When Postgres fails.
 pub async fn enqueue<J: Job>(conn: &mut PgConnection, job: &J) -> Result<Enqueued, QueueError> {
-    enqueue_for(conn, job, Turn::default()).await
+    enqueue_with(conn, job, EnqueueOptions::default()).await
 }
 
 /// Enqueues `job` for its turn, as [`enqueue`] does.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -> Result<Enqueued, QueueError> {
+pub async fn enqueue_with<J: Job>(
+    conn: &mut PgConnection,
+    job: &J,
+    options: EnqueueOptions,
+) -> Result<Enqueued, QueueError> {
     // Made here: apalis' function costs every new connection some milliseconds, for the extension behind it.
     let id = Ulid::generate().to_string();
     let row = sqlx::query(
@@ -69,19 +73,19 @@ pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -
     .bind(serde_json::to_vec(job)?)
     .bind(J::QUEUE)
     .bind(i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX))
-    .bind(turn.after.as_secs_f64())
+    .bind(options.after.as_secs_f64())
     .bind(job.key())
-    .bind(J::ON_DEATH.map(|heir| heir.queue))
+    .bind(J::ON_FAILURE.map(|heir| heir.queue))
     .bind(on_failure::QUEUE_KEY)
-    .bind(turn.priority)
+    .bind(options.priority)
     .bind(&id)
     .bind(on_failure::ATTEMPTS_KEY)
-    .bind(J::ON_DEATH.map(|heir| heir.max_attempts.to_string()))
+    .bind(J::ON_FAILURE.map(|heir| heir.max_attempts.to_string()))
     .fetch_optional(conn)
     .await?;
     Ok(match row {
         Some(row) => Enqueued::New(row.try_get(0)?),
-        None => Enqueued::Known,
+        None => Enqueued::Duplicate,
     })
 }
 
@@ -94,7 +98,7 @@ pub async fn enqueue_for<J: Job>(conn: &mut PgConnection, job: &J, turn: Turn) -
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn release<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<(), QueueError> {
+pub async fn make_ready<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<(), QueueError> {
     sqlx::query(
         "WITH released AS (
              UPDATE apalis.jobs SET run_at = now()
@@ -125,7 +129,7 @@ const MAX_POSITION: i64 = 1000;
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn position<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Option<i64>, QueueError> {
+pub async fn queue_position<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Option<i64>, QueueError> {
     // Two ranges of the index that claims read; one condition with OR would read every pending job. Its whole predicate is
     // named, so that no other index fits and rows need not be looked at. No job of ours is ever 'Failed'.
     let row = sqlx::query(
@@ -157,7 +161,7 @@ pub async fn position<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Opti
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn list_alive<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<Vec<String>, QueueError> {
+pub async fn list_unfinished<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<Vec<String>, QueueError> {
     let rows = sqlx::query(
         "SELECT idempotency_key FROM apalis.jobs
          WHERE job_type = $1 AND idempotency_key = ANY($2) AND status IN ('Pending', 'Running')",

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tower::{Layer, Service};
 
 use crate::completer::Ack;
+use crate::disposition::Disposition;
 use crate::instance::Shared;
-use crate::disposition::Verdict;
 use crate::{JobError, Run};
 
 /// A job that is ours to run.
@@ -26,14 +26,14 @@ pub(crate) struct Claimed {
 }
 
 /// One queue of this process: its name, and how many of its jobs run at once.
-pub(crate) struct Lane {
+pub(crate) struct QueueSlots {
     pub(crate) queue: &'static str,
     pub(crate) concurrency: usize,
     pub(crate) running: AtomicUsize,
     pub(crate) claimed: mpsc::Sender<Claimed>,
 }
 
-impl Lane {
+impl QueueSlots {
     pub(crate) fn free(&self) -> usize {
         self.concurrency.saturating_sub(self.running.load(Ordering::Acquire))
     }
@@ -42,7 +42,7 @@ impl Lane {
 /// Hands the jobs claimed for one lane to apalis' worker.
 pub(crate) struct ClaimedJobs {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) lane: Arc<QueueSlots>,
     pub(crate) jobs: mpsc::Receiver<Claimed>,
 }
 
@@ -92,7 +92,7 @@ impl BackendConfig for ClaimedJobs {
 #[derive(Clone)]
 pub(crate) struct ReportLayer {
     shared: Arc<Shared>,
-    lane: Arc<Lane>,
+    lane: Arc<QueueSlots>,
 }
 
 impl<S> Layer<S> for ReportLayer {
@@ -133,27 +133,27 @@ where
         let (run, instance) = (task.args.run.clone(), Arc::clone(&task.args.instance));
         let handled = self.inner.call(task);
         Box::pin(async move {
-            let decide = |outcome| Verdict::of(outcome, run.attempt, run.max_attempts, &shared.config);
-            let (given_up, verdict) = match handled.await {
-                Ok(Outcome::Ended(outcome)) => (matches!(outcome, Err(JobError::Fail { .. })), decide(outcome)),
+            let decide = |outcome| Disposition::of(outcome, run.attempt, run.max_attempts, &shared.config);
+            let (given_up, disposition) = match handled.await {
+                Ok(Outcome::Ended(outcome)) => (matches!(outcome, Err(JobError::Discard { .. })), decide(outcome)),
                 Ok(Outcome::Undecodable) => {
                     let reason = "the payload cannot be decoded".to_owned();
-                    (false, Verdict::Dead { reason })
+                    (false, Disposition::Discard { reason })
                 }
                 Err(error) => {
                     let reason = error.to_string();
                     (false, decide(Err(JobError::Retry { after: None, reason })))
                 }
             };
-            match &verdict {
+            match &disposition {
                 // Its handler decided so, and has told whoever has to act.
-                Verdict::Dead { reason } if given_up => {
+                Disposition::Discard { reason } if given_up => {
                     tracing::warn!(queue = lane.queue, job_id = run.job_id, reason, "a job has given up");
                 }
-                Verdict::Dead { reason } => {
+                Disposition::Discard { reason } => {
                     tracing::error!(queue = lane.queue, job_id = run.job_id, reason, "a job is dead");
                 }
-                Verdict::Again { reason, .. } => {
+                Disposition::Retry { reason, .. } => {
                     tracing::warn!(
                         queue = lane.queue,
                         job_id = run.job_id,
@@ -162,16 +162,16 @@ where
                         "a run failed"
                     );
                 }
-                Verdict::GiveBack { reason, .. } => {
+                Disposition::Release { reason, .. } => {
                     tracing::info!(queue = lane.queue, job_id = run.job_id, reason, "a job was given back");
                 }
-                Verdict::Done => {}
+                Disposition::Complete => {}
             }
             let ack = Ack {
                 job_id: run.job_id,
                 instance,
                 attempt: run.attempt,
-                verdict,
+                disposition,
             };
             shared.unwritten.fetch_add(1, Ordering::AcqRel);
             // Refused only when the writer is gone, which outlives us.

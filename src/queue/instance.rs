@@ -115,7 +115,7 @@ impl Shared {
 
     /// Tells every run that is not to stop anyway to give its job back now.
     pub(crate) fn hand_runs_over(&self) {
-        self.tell_runs(StopReason::Handover, |known| {
+        self.tell_runs(StopReason::Release, |known| {
             known.is_none_or(|known| known == StopReason::Draining)
         });
     }

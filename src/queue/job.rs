@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Heir;
+use crate::OnFailure;
 
 /// The id of a job: a ULID.
 pub type JobId = String;
@@ -19,7 +19,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// How long one run may take.
     const TIMEOUT: Duration;
     /// The kind of job that receives the payload of a dead one, in the statement that makes it dead.
-    const ON_DEATH: Option<Heir> = None;
+    const ON_FAILURE: Option<OnFailure> = None;
 
     /// What makes two jobs of this queue the same one.
     fn key(&self) -> String;
@@ -36,14 +36,14 @@ pub enum JobError {
         reason: String,
     },
     /// Trying again makes no sense: the job is dead.
-    Fail {
+    Discard {
         /// For the operator; never user data.
         reason: String,
     },
     /// Somebody else should go on: the job is ready at once and no attempt is spent.
-    Handover,
+    Release,
     /// Nothing could be done yet, through no fault of the job: ready again after this long, and no attempt is spent.
-    Postpone {
+    Snooze {
         /// The wait.
         after: Duration,
         /// For the operator; never user data.

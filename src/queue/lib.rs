@@ -5,39 +5,40 @@
 //! - a job whose worker dies is noticed within 5 seconds and run again, at most [`Job::MAX_ATTEMPTS`] times;
 //! - a job whose worker lives is never run a second time at once, however busy, slow or draining the worker is;
 //! - the outcome of a run is written until Postgres has it, and never for a run that was taken away;
-//! - a job that fails for good is kept with its reason, and its heir ([`Job::ON_DEATH`]) is enqueued in the same statement.
+//! - a job that fails for good is kept with its reason, and its heir ([`Job::ON_FAILURE`]) is enqueued in the same statement.
 
+mod cleaner;
 mod completer;
-mod executor;
-mod timeout;
-mod producer;
 mod config;
+mod disposition;
 mod enqueue;
 mod error;
-mod on_failure;
+mod executor;
+mod instance;
 mod job;
-mod rescuer;
 mod notifier;
+mod on_failure;
 mod payloads;
-mod cleaner;
+mod producer;
+mod rescuer;
 mod run;
 mod scheduler;
-mod instance;
 mod shutdown;
 mod stats;
-mod disposition;
+mod timeout;
 mod workers;
 
 pub use config::WorkersConfig;
 pub use enqueue::{
-    Cancelled, Enqueued, Turn, cancel, enqueue, enqueue_for, is_any_running, list_alive, position, release,
+    Cancelled, EnqueueOptions, Enqueued, cancel, enqueue, enqueue_with, is_any_running, list_unfinished, make_ready,
+    queue_position,
 };
 pub use error::QueueError;
-pub use on_failure::Heir;
 pub use job::{Job, JobError, JobId};
+pub use on_failure::OnFailure;
 pub use payloads::{
-    BuryAnswer, EraseUser, ExportAccount, GenerateAnswer, PruneExpired, PurgeConversation, SummarizeConversation,
-    TitleConversation,
+    EraseUser, ExportAccount, FailAbandonedAnswer, GenerateAnswer, PruneExpired, PurgeConversation,
+    SummarizeConversation, TitleConversation,
 };
 pub use run::{Run, StopReason};
 pub use shutdown::Drained;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
-use crate::timeout::bounded;
 use crate::enqueue::{CANCEL_CHANNEL, WAKE_CHANNEL};
 use crate::instance::Shared;
+use crate::timeout::with_timeout;
 use crate::{QueueError, StopReason};
 
 /// The channel of apalis' insert trigger.
@@ -35,7 +35,7 @@ async fn listen_once(shared: &Shared) -> Result<(), QueueError> {
         .max_lifetime(None)
         .idle_timeout(None)
         .connect_lazy_with(options.application_name("cura-queue-listener"));
-    let mut listener = bounded(async {
+    let mut listener = with_timeout(async {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener
             .listen_all([INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL])
@@ -56,7 +56,7 @@ async fn listen_once(shared: &Shared) -> Result<(), QueueError> {
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => return Err(error.into()),
                 // A network that has forgotten the connection is as silent as a queue with nothing to do.
-                Err(_) => bounded(async { Ok(listener.execute("SELECT 1").await.map(drop)?) }).await?,
+                Err(_) => with_timeout(async { Ok(listener.execute("SELECT 1").await.map(drop)?) }).await?,
             }
         }
     }

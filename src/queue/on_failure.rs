@@ -5,12 +5,12 @@ use crate::Job;
 
 /// A kind of job that inherits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heir {
+pub struct OnFailure {
     pub(crate) queue: &'static str,
     pub(crate) max_attempts: u32,
 }
 
-impl Heir {
+impl OnFailure {
     /// Jobs of kind `J`, whose payload is the same JSON as that of the dead.
     pub const fn of<J: Job>() -> Self {
         Self {
@@ -21,23 +21,22 @@ impl Heir {
 }
 
 /// The key in a job's metadata that names the queue of its heir.
-pub(crate) const QUEUE_KEY: &str = "on_death";
+pub(crate) const QUEUE_KEY: &str = "on_failure";
 /// The key in a job's metadata that says how often its heir may be tried.
-pub(crate) const ATTEMPTS_KEY: &str = "on_death_attempts";
+pub(crate) const ATTEMPTS_KEY: &str = "on_failure_attempts";
 
 /// The INSERT of the heirs of what is dead in a CTE, which returns the id, job, status and metadata of jobs.
-macro_rules! enqueue_heirs {
+macro_rules! enqueue_on_failure_jobs {
     ($jobs:literal) => {
         concat!(
             "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
-             SELECT apalis.generate_ulid(), job, metadata -> 'on_death', 'Pending', 0,
-                    -- Older jobs do not say it.
-                    COALESCE((metadata -> 'on_death_attempts')::int, 25), now(), 0, id
+             SELECT apalis.generate_ulid(), job, metadata -> 'on_failure', 'Pending', 0,
+                    (metadata -> 'on_failure_attempts')::int, now(), 0, id
              FROM ",
             $jobs,
-            " WHERE status = 'Killed' AND metadata ? 'on_death'
+            " WHERE status = 'Killed' AND metadata ? 'on_failure'
              ON CONFLICT (job_type, idempotency_key) DO NOTHING"
         )
     };
 }
-pub(crate) use enqueue_heirs;
+pub(crate) use enqueue_on_failure_jobs;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Heir, Job};
+use crate::{Job, OnFailure};
 
 /// Generate the answer with this id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ impl Job for GenerateAnswer {
     const QUEUE: &'static str = "generate-answer";
     const MAX_ATTEMPTS: u32 = 4;
     const TIMEOUT: Duration = Duration::from_secs(15 * 60);
-    const ON_DEATH: Option<Heir> = Some(Heir::of::<BuryAnswer>());
+    const ON_FAILURE: Option<OnFailure> = Some(OnFailure::of::<FailAbandonedAnswer>());
 
     fn key(&self) -> String {
         self.message_id.to_string()
@@ -26,13 +26,13 @@ impl Job for GenerateAnswer {
 
 /// Close the answer with this id as failed: its job is dead. The same JSON as [`GenerateAnswer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuryAnswer {
+pub struct FailAbandonedAnswer {
     /// The assistant message nobody will finish.
     pub message_id: i64,
 }
 
-impl Job for BuryAnswer {
-    const QUEUE: &'static str = "bury-answer";
+impl Job for FailAbandonedAnswer {
+    const QUEUE: &'static str = "fail-abandoned-answer";
     const MAX_ATTEMPTS: u32 = 25;
     const TIMEOUT: Duration = Duration::from_secs(30);
 

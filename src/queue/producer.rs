@@ -8,9 +8,9 @@ use sqlx::Row;
 use tokio::time::Instant;
 
 use crate::QueueError;
-use crate::executor::{Claimed, Lane};
-use crate::timeout::bounded;
+use crate::executor::{Claimed, QueueSlots};
 use crate::instance::Shared;
+use crate::timeout::with_timeout;
 
 /// The most jobs claimed for one queue in one statement.
 const CLAIM_BATCH: usize = 32;
@@ -20,18 +20,18 @@ const FIND_LOST_EVERY: Duration = Duration::from_secs(5);
 const STARVING: Duration = Duration::from_secs(15);
 
 /// Claims whenever there are free slots and jobs, until the process drains.
-pub(crate) async fn claim_until_draining(shared: Arc<Shared>, lanes: Arc<[Arc<Lane>]>) {
+pub(crate) async fn claim_until_draining(shared: Arc<Shared>, queues: Arc<[Arc<QueueSlots>]>) {
     let mut failing = false;
     let mut find_lost_at = Instant::now() + FIND_LOST_EVERY;
     while !shared.draining.is_cancelled() {
         let more = if shared.leased.load(Ordering::Acquire) {
             let claimed = async {
                 if Instant::now() >= find_lost_at {
-                    give_back_lost_claims(&shared).await?;
-                    let_nobody_starve(&shared).await?;
+                    release_orphaned_claims(&shared).await?;
+                    age_priorities(&shared).await?;
                     find_lost_at = Instant::now() + FIND_LOST_EVERY;
                 }
-                claim(&shared, &lanes).await
+                claim(&shared, &queues).await
             };
             match claimed.await {
                 Ok(more) => {
@@ -60,10 +60,10 @@ pub(crate) async fn claim_until_draining(shared: Arc<Shared>, lanes: Arc<[Arc<La
 
 /// A claim whose answer got lost leaves jobs that are ours and that we know nothing of: they are given back. Only between
 /// two claims, so that none is on its way.
-async fn give_back_lost_claims(shared: &Shared) -> Result<(), QueueError> {
+async fn release_orphaned_claims(shared: &Shared) -> Result<(), QueueError> {
     let instance = shared.instance();
     let known = shared.known_runs();
-    let given_back = sqlx::query(
+    let released = sqlx::query(
         "WITH lost AS (
              UPDATE apalis.jobs
              SET status = 'Pending', attempts = attempts - 1, run_at = now(), lock_by = NULL, lock_at = NULL
@@ -75,7 +75,7 @@ async fn give_back_lost_claims(shared: &Shared) -> Result<(), QueueError> {
     .bind(&*instance)
     .bind(known)
     .fetch_one(&shared.pool);
-    let lost: i64 = bounded(async { Ok(given_back.await?.try_get(0)?) }).await?;
+    let lost: i64 = with_timeout(async { Ok(released.await?.try_get(0)?) }).await?;
     if lost > 0 {
         tracing::warn!(jobs = lost, "claims whose answer got lost were given back");
     }
@@ -83,19 +83,19 @@ async fn give_back_lost_claims(shared: &Shared) -> Result<(), QueueError> {
 }
 
 /// Whoever has waited long enough waits for nobody's priority any more.
-async fn let_nobody_starve(shared: &Shared) -> Result<(), QueueError> {
+async fn age_priorities(shared: &Shared) -> Result<(), QueueError> {
     let aged = sqlx::query(
         "UPDATE apalis.jobs SET priority = 0
          WHERE status = 'Pending' AND priority < 0 AND run_at < now() - make_interval(secs => $1)",
     )
     .bind(STARVING.as_secs_f64())
     .execute(&shared.pool);
-    bounded(async { Ok(aged.await.map(drop)?) }).await
+    with_timeout(async { Ok(aged.await.map(drop)?) }).await
 }
 
 /// Claims for every lane with free slots, in one statement; whether a lane was filled, so that more may be ready.
-async fn claim(shared: &Shared, lanes: &[Arc<Lane>]) -> Result<bool, QueueError> {
-    let free: Vec<(usize, usize)> = lanes
+async fn claim(shared: &Shared, queues: &[Arc<QueueSlots>]) -> Result<bool, QueueError> {
+    let free: Vec<(usize, usize)> = queues
         .iter()
         .enumerate()
         .map(|(index, lane)| (index, lane.free().min(CLAIM_BATCH)))
@@ -105,7 +105,7 @@ async fn claim(shared: &Shared, lanes: &[Arc<Lane>]) -> Result<bool, QueueError>
         return Ok(false);
     }
     let instance = shared.instance();
-    let queues: Vec<&str> = free.iter().map(|(index, _)| lanes[*index].queue).collect();
+    let names: Vec<&str> = free.iter().map(|(index, _)| queues[*index].queue).collect();
     let limits: Vec<i64> = free
         .iter()
         .map(|(_, free)| i64::try_from(*free).unwrap_or(i64::MAX))
@@ -124,15 +124,15 @@ async fn claim(shared: &Shared, lanes: &[Arc<Lane>]) -> Result<bool, QueueError>
          FROM ready WHERE j.id = ready.id
          RETURNING j.id, j.job_type, j.job, j.attempts, j.max_attempts",
     )
-    .bind(queues)
+    .bind(names)
     .bind(limits)
     .bind(&*instance)
     .fetch_all(&shared.pool);
-    let rows = bounded(async { Ok(claim.await?) }).await?;
-    let mut taken = vec![0_usize; lanes.len()];
+    let rows = with_timeout(async { Ok(claim.await?) }).await?;
+    let mut taken = vec![0_usize; queues.len()];
     for row in rows {
         let queue: &str = row.try_get(1)?;
-        let Some((index, lane)) = lanes.iter().enumerate().find(|(_, lane)| lane.queue == queue) else {
+        let Some((index, lane)) = queues.iter().enumerate().find(|(_, lane)| lane.queue == queue) else {
             continue;
         };
         let attempt = row.try_get::<i32, _>(3)?.unsigned_abs();

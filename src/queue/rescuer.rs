@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use sqlx::Row;
 use tokio::time::Instant;
 
-use crate::timeout::bounded;
 use crate::enqueue::{CANCEL, WAKE_CHANNEL};
-use crate::on_failure::enqueue_heirs;
 use crate::instance::Shared;
+use crate::on_failure::enqueue_on_failure_jobs;
+use crate::timeout::with_timeout;
 use crate::{QueueError, StopReason, WorkersConfig};
 
 /// What marks our rows in apalis' table of workers.
@@ -60,13 +60,13 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             _ = renew.tick() => {}
             () = shared.check_lease.notified() => {}
         }
-        match bounded(beat(&shared)).await {
+        match with_timeout(beat(&shared)).await {
             Ok(cancelled) => {
                 for job_id in cancelled {
                     shared.stop_run(&job_id, StopReason::Cancelled);
                 }
                 if watch.answered(Instant::now(), &shared.config)
-                    && let Err(error) = bounded(reap(&shared)).await
+                    && let Err(error) = with_timeout(reap(&shared)).await
                 {
                     tracing::warn!(%error, "looking for dead workers failed");
                 }
@@ -136,7 +136,7 @@ async fn reap(shared: &Shared) -> Result<(), QueueError> {
              RETURNING id, job, status, metadata
          ), heirs AS (
              ",
-        enqueue_heirs!("freed"),
+        enqueue_on_failure_jobs!("freed"),
         "
          ), gone AS (
              DELETE FROM apalis.workers WHERE id IN (SELECT id FROM dead)
@@ -164,7 +164,7 @@ async fn reap(shared: &Shared) -> Result<(), QueueError> {
 /// Leaves: after it, nobody waits for this instance to fall silent.
 pub(crate) async fn leave(shared: &Shared) -> Result<(), QueueError> {
     let instance = shared.instance();
-    bounded(async {
+    with_timeout(async {
         sqlx::query("DELETE FROM apalis.workers w WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM apalis.jobs WHERE lock_by = w.id)")
             .bind(&*instance)
             .execute(&shared.pool)

@@ -11,8 +11,8 @@ pub enum StopReason {
     Cancelled,
     /// The process is shutting down: there is still time to finish.
     Draining,
-    /// The process ends in a moment: save what there is and give the job back ([`JobError::Handover`](crate::JobError)).
-    Handover,
+    /// The process ends in a moment: save what there is and give the job back ([`JobError::Release`](crate::JobError)).
+    Release,
     /// This instance lost its lease: another one may run the job already, and whatever this run writes is void.
     Lost,
 }
@@ -31,7 +31,7 @@ pub struct Run {
 
 impl Run {
     /// Waits until the run must stop: for any reason but that it should finish soon.
-    pub async fn cut(&self) -> StopReason {
+    pub async fn cancelled(&self) -> StopReason {
         let mut stop = self.stop.clone();
         match stop
             .wait_for(|reason| reason.is_some_and(|reason| reason != StopReason::Draining))

@@ -6,8 +6,8 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 
-use crate::timeout::bounded;
 use crate::instance::Shared;
+use crate::timeout::with_timeout;
 use crate::{Enqueued, Job, QueueError, enqueue};
 
 /// How often processes look whether a new period has begun.
@@ -15,12 +15,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Enqueues `job(period)` once in each period of length `every`, counted from the epoch on Postgres' clock. Periods are
 /// longer than a minute and shorter than a day, for which done jobs are remembered.
-pub(crate) async fn keep_enqueueing<J: Job>(shared: Arc<Shared>, every: Duration, job: fn(i64) -> J) {
+pub(crate) async fn run_scheduler_loop<J: Job>(shared: Arc<Shared>, every: Duration, job: fn(i64) -> J) {
     let draining: CancellationToken = shared.draining.clone();
     while !draining.is_cancelled() {
-        match bounded(enqueue_present(&shared, every, job)).await {
+        match with_timeout(enqueue_present(&shared, every, job)).await {
             Ok(Enqueued::New(job_id)) => tracing::info!(queue = J::QUEUE, job_id, "a scheduled job is due"),
-            Ok(Enqueued::Known) => {}
+            Ok(Enqueued::Duplicate) => {}
             Err(error) => tracing::debug!(queue = J::QUEUE, %error, "a scheduled job could not be enqueued yet"),
         }
         tokio::select! {

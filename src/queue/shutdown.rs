@@ -19,7 +19,7 @@ const LEAST_WRITING: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
     /// Runs that had not ended in time and were told to give their job back, without spending an attempt.
-    pub given_back: usize,
+    pub released: usize,
 }
 
 /// What happens when, from the beginning of a shutdown.
@@ -53,9 +53,12 @@ impl Workers {
         let plan = Plan::within(grace);
         let end = begun + plan.end;
         let Self {
-            shared, lanes, claimer, ..
+            shared,
+            queues,
+            claimer,
+            ..
         } = self;
-        let running = || lanes.iter().map(|lane| lane.running.load(Ordering::Acquire)).sum();
+        let running = || queues.iter().map(|lane| lane.running.load(Ordering::Acquire)).sum();
         shared.draining.cancel();
         shared.drain_runs();
         let mut idle = std::pin::pin!(async {
@@ -69,9 +72,9 @@ impl Workers {
                 }
             }
         });
-        let mut given_back = 0;
+        let mut released = 0;
         if timeout_at(begun + plan.hand_over, &mut idle).await.is_err() {
-            given_back = running();
+            released = running();
             shared.hand_runs_over();
             if timeout_at(begun + plan.cut, &mut idle).await.is_err() {
                 shared.cut.cancel();
@@ -99,7 +102,7 @@ impl Workers {
             tracing::warn!(?left, "leaving failed; others notice within seconds");
         }
         self.tracker.close();
-        Drained { given_back }
+        Drained { released }
     }
 }
 

@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 
-use crate::executor::{Claimed, ClaimedJobs, Lane, Outcome};
-use crate::producer::claim_until_draining;
-use crate::scheduler::keep_enqueueing;
+use crate::executor::{Claimed, ClaimedJobs, Outcome, QueueSlots};
 use crate::instance::Shared;
+use crate::producer::claim_until_draining;
+use crate::scheduler::run_scheduler_loop;
 use crate::{Job, JobError, Run, WorkersConfig, cleaner, completer, notifier, rescuer};
 
 /// Connections of the queue: to claim, acknowledge, renew and prune, and one to spare. To listen there is another one.
@@ -45,7 +45,7 @@ type Schedule = Box<dyn FnOnce(Arc<Shared>) -> BoxFuture<'static, ()> + Send>;
 /// Running workers. Dropping them without [`Workers::shutdown`] is a crash: others notice and take over.
 pub struct Workers {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) lanes: Arc<[Arc<Lane>]>,
+    pub(crate) queues: Arc<[Arc<QueueSlots>]>,
     pub(crate) tracker: TaskTracker,
     pub(crate) contexts: Vec<WorkerContext>,
     pub(crate) supervisors: Vec<AbortOnDropHandle<()>>,
@@ -113,7 +113,7 @@ impl WorkersBuilder {
     /// minute, shorter than a day.
     pub fn schedule<J: Job>(mut self, every: Duration, job: fn(i64) -> J) -> Self {
         self.schedules
-            .push(Box::new(move |shared| keep_enqueueing(shared, every, job).boxed()));
+            .push(Box::new(move |shared| run_scheduler_loop(shared, every, job).boxed()));
         self
     }
 
@@ -122,11 +122,11 @@ impl WorkersBuilder {
         let (ack_sender, ack_receiver) = mpsc::channel(completer::BACKLOG);
         let shared = Arc::new(Shared::new(self.pool, self.config, ack_sender));
         let tracker = TaskTracker::new();
-        let mut lanes = Vec::new();
+        let mut queues = Vec::new();
         let mut contexts = Vec::new();
         for planned in self.planned {
             let (sender, receiver) = mpsc::channel(planned.concurrency);
-            let lane = Arc::new(Lane {
+            let lane = Arc::new(QueueSlots {
                 queue: planned.queue,
                 concurrency: planned.concurrency,
                 running: AtomicUsize::new(0),
@@ -159,26 +159,26 @@ impl WorkersBuilder {
                     }
                 }
             });
-            lanes.push(lane);
+            queues.push(lane);
             contexts.push(context);
         }
-        let lanes: Arc<[Arc<Lane>]> = lanes.into();
+        let queues: Arc<[Arc<QueueSlots>]> = queues.into();
         let supervise = |task| AbortOnDropHandle::new(tracker.spawn(task));
         let mut supervisors = vec![
             supervise(rescuer::keep(Arc::clone(&shared)).boxed()),
             supervise(notifier::listen(Arc::clone(&shared)).boxed()),
-            supervise(cleaner::keep_pruning(Arc::clone(&shared)).boxed()),
+            supervise(cleaner::run_cleaner_loop(Arc::clone(&shared)).boxed()),
         ];
         supervisors.extend(
             self.schedules
                 .into_iter()
                 .map(|schedule| supervise(schedule(Arc::clone(&shared)))),
         );
-        let claimer = supervise(claim_until_draining(Arc::clone(&shared), Arc::clone(&lanes)).boxed());
+        let claimer = supervise(claim_until_draining(Arc::clone(&shared), Arc::clone(&queues)).boxed());
         let acks = supervise(completer::write_acks(Arc::clone(&shared), ack_receiver).boxed());
         Workers {
             shared,
-            lanes,
+            queues,
             tracker,
             contexts,
             supervisors,
@@ -213,10 +213,10 @@ async fn run_job(
                 Ok(Err(_)) => retry("the run panicked".to_owned()),
                 Err(_) => retry(format!("the run took more than {timeout:?}")),
             },
-            () = shared.cut.cancelled() => Outcome::Ended(Err(JobError::Handover)),
+            () = shared.cut.cancelled() => Outcome::Ended(Err(JobError::Release)),
         }
     };
     // Aborted with the caller: when apalis drops a run, nothing of it goes on.
     let task = AbortOnDropHandle::new(tracker.spawn(work.instrument(span)));
-    task.await.unwrap_or(Outcome::Ended(Err(JobError::Handover)))
+    task.await.unwrap_or(Outcome::Ended(Err(JobError::Release)))
 }

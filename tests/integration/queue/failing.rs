@@ -7,7 +7,7 @@ use cura_queue::{Cancelled, Job, JobError, Run, StopReason, cancel};
 use cura_tests::{Cura, TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 
-use super::{LastWill, Runs, Task, add, counting, heirs_attempts, row, until, workers};
+use super::{LastWill, Runs, Task, add, counting, on_failure_attempts, row, until, workers};
 
 fn retry(after: Option<Duration>) -> JobError {
     JobError::Retry {
@@ -40,7 +40,7 @@ async fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
     let dead = row(database.pool(), 7).await;
     assert_eq!(dead.reason.as_deref(), Some("attempt 3 of 3: not now"));
     heirs.reach(1).await;
-    assert_eq!(heirs_attempts(database.pool()).await, [LastWill::MAX_ATTEMPTS]);
+    assert_eq!(on_failure_attempts(database.pool()).await, [LastWill::MAX_ATTEMPTS]);
     workers.shutdown(Duration::from_secs(5)).await;
 }
 
@@ -77,7 +77,7 @@ async fn a_fatal_failure_is_dead_at_once_with_its_reason() {
     let database = TestDatabase::create().await;
     let workers = workers(&database)
         .queue(4, |_: Task, _: Run| async {
-            Err::<(), _>(JobError::Fail {
+            Err::<(), _>(JobError::Discard {
                 reason: "never".to_owned(),
             })
         })
@@ -96,7 +96,7 @@ async fn a_reason_that_cannot_be_stored_is_left_out_and_harms_no_neighbour() {
     let workers = workers(&database)
         .queue(4, |task: Task, _: Run| async move {
             match task.id {
-                1 => Err(JobError::Fail {
+                1 => Err(JobError::Discard {
                     reason: "a \0 from far away".to_owned(),
                 }),
                 _ => Ok(()),
@@ -279,7 +279,7 @@ async fn a_running_job_is_told_that_it_is_cancelled() {
         .queue(4, move |_: Task, run: Run| {
             counted.add();
             async move {
-                assert_eq!(run.cut().await, StopReason::Cancelled);
+                assert_eq!(run.cancelled().await, StopReason::Cancelled);
                 Ok::<(), JobError>(())
             }
         })

@@ -7,7 +7,7 @@ use cura_tests::{Proxy, TestDatabase, eventually};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-use super::{LastWill, Runs, Task, add, config, counting, heirs_attempts, row, until, workers};
+use super::{LastWill, Runs, Task, add, config, counting, on_failure_attempts, row, until, workers};
 
 /// A job of a worker that was seen `ago` last.
 async fn claimed_by_a_silent_worker(pool: &PgPool, id: i64, attempts: i32, ago: &str) {
@@ -44,7 +44,7 @@ async fn the_jobs_of_a_silent_worker_go_to_others_unless_their_attempts_are_used
     assert_eq!(row(database.pool(), 2).await.reason.as_deref(), Some("the worker died"));
     assert_eq!(runs.count(), 1);
     // The dead one has an heir, with the heir's own limit.
-    assert_eq!(heirs_attempts(database.pool()).await, [LastWill::MAX_ATTEMPTS]);
+    assert_eq!(on_failure_attempts(database.pool()).await, [LastWill::MAX_ATTEMPTS]);
     workers.shutdown(Duration::from_secs(5)).await;
 }
 
@@ -88,7 +88,7 @@ async fn who_was_declared_dead_gives_up_its_jobs_and_comes_back_as_somebody_else
             let (first, told) = (counted.add() == 1, told.clone());
             async move {
                 if first {
-                    assert_eq!(run.cut().await, StopReason::Lost);
+                    assert_eq!(run.cancelled().await, StopReason::Lost);
                     told.add();
                 }
                 Ok::<(), JobError>(())
@@ -169,7 +169,7 @@ async fn without_postgres_for_too_long_jobs_are_given_up() {
             let (first, told) = (counted.add() == 1, told.clone());
             async move {
                 if first {
-                    run.cut().await;
+                    run.cancelled().await;
                     told.add();
                 }
                 Ok::<(), JobError>(())

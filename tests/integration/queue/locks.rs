@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use cura_queue::{Cancelled, Turn, cancel, enqueue_for, release};
+use cura_queue::{Cancelled, EnqueueOptions, cancel, enqueue_with, make_ready};
 use cura_tests::{TestDatabase, eventually};
 use sqlx::PgPool;
 
@@ -11,11 +11,11 @@ use super::{Runs, Task, add, counting, row, until, workers};
 
 /// A job that would wait for a minute if nobody released it.
 async fn add_waiting(pool: &PgPool, id: i64) {
-    let turn = Turn {
+    let options = EnqueueOptions {
         after: Duration::from_secs(60),
-        ..Turn::default()
+        ..EnqueueOptions::default()
     };
-    enqueue_for(&mut pool.acquire().await.unwrap(), &Task { id }, turn)
+    enqueue_with(&mut pool.acquire().await.unwrap(), &Task { id }, options)
         .await
         .unwrap();
 }
@@ -32,8 +32,8 @@ async fn two_who_cancel_their_own_job_and_release_the_others_do_not_wait_for_eac
     assert_eq!(cancel::<Task>(&mut other, "2").await.unwrap(), Cancelled::BeforeStart);
     let (of_other, of_one) = (["2".to_owned(), "3".to_owned()], ["1".to_owned()]);
     let (by_one, by_other) = tokio::join!(
-        release::<Task>(&mut one, &of_other),
-        release::<Task>(&mut other, &of_one),
+        make_ready::<Task>(&mut one, &of_other),
+        make_ready::<Task>(&mut other, &of_one),
     );
     by_one.unwrap();
     by_other.unwrap();

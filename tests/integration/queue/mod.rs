@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cura_queue::{Enqueued, Heir, Job, JobError, Run, Workers, WorkersBuilder, WorkersConfig, enqueue};
+use cura_queue::{Enqueued, Job, JobError, OnFailure, Run, Workers, WorkersBuilder, WorkersConfig, enqueue};
 use cura_tests::{TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -26,7 +26,7 @@ impl Job for Task {
     const QUEUE: &'static str = "test-task";
     const MAX_ATTEMPTS: u32 = 3;
     const TIMEOUT: Duration = Duration::from_secs(20);
-    const ON_DEATH: Option<Heir> = Some(Heir::of::<LastWill>());
+    const ON_FAILURE: Option<OnFailure> = Some(OnFailure::of::<LastWill>());
 
     fn key(&self) -> String {
         self.id.to_string()
@@ -50,7 +50,7 @@ impl Job for LastWill {
 }
 
 /// How often the heirs there are may be tried.
-pub async fn heirs_attempts(pool: &PgPool) -> Vec<u32> {
+pub async fn on_failure_attempts(pool: &PgPool) -> Vec<u32> {
     let attempts = sqlx::query_scalar("SELECT max_attempts FROM apalis.jobs WHERE job_type = $1")
         .bind(LastWill::QUEUE)
         .fetch_all(pool)

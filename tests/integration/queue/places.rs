@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cura_queue::{Job, JobError, Run, Turn, enqueue_for, position};
+use cura_queue::{EnqueueOptions, Job, JobError, Run, enqueue_with, queue_position};
 use cura_tests::TestDatabase;
 use sqlx::{Executor, PgConnection, PgPool};
 
@@ -21,7 +21,7 @@ async fn somebody_works(pool: &PgPool) {
 }
 
 async fn place(pool: &PgPool, id: i64) -> Option<i64> {
-    position::<Task>(&mut pool.acquire().await.unwrap(), &id.to_string())
+    queue_position::<Task>(&mut pool.acquire().await.unwrap(), &id.to_string())
         .await
         .unwrap()
 }
@@ -31,19 +31,19 @@ async fn jobs_run_in_the_order_of_their_places() {
     let database = TestDatabase::create().await;
     let pool = database.pool();
     for (id, priority) in (1..).zip([-2, 0, 1, -1, 0, -2, 1]) {
-        let turn = Turn {
+        let options = EnqueueOptions {
             priority,
-            ..Turn::default()
+            ..EnqueueOptions::default()
         };
-        enqueue_for(&mut pool.acquire().await.unwrap(), &Task { id }, turn)
+        enqueue_with(&mut pool.acquire().await.unwrap(), &Task { id }, options)
             .await
             .unwrap();
     }
-    let later = Turn {
+    let later = EnqueueOptions {
         after: Duration::from_secs(60),
         priority: 9,
     };
-    enqueue_for(&mut pool.acquire().await.unwrap(), &Task { id: 8 }, later)
+    enqueue_with(&mut pool.acquire().await.unwrap(), &Task { id: 8 }, later)
         .await
         .unwrap();
     assert_eq!(place(pool, 1).await, None, "nobody works");
@@ -89,7 +89,7 @@ async fn a_place_among_twenty_thousand_is_found_without_reading_them() {
     connection.execute("ANALYZE apalis.jobs").await.unwrap();
     for (id, expected) in [(19_500, 1), (8, 3), (2000, 501), (12_000, 1001), (19_999, 1001)] {
         let before = buffers(&mut connection).await;
-        let place = position::<Task>(&mut connection, &id.to_string()).await.unwrap();
+        let place = queue_position::<Task>(&mut connection, &id.to_string()).await.unwrap();
         let read = buffers(&mut connection).await - before;
         assert_eq!(place, Some(expected));
         // Fewer where the table was vacuumed a moment ago, which depends on what else the server does.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cura_queue::{Enqueued, JobError, Run, Turn, Workers, WorkersConfig, enqueue, enqueue_for};
+use cura_queue::{EnqueueOptions, Enqueued, JobError, Run, Workers, WorkersConfig, enqueue, enqueue_with};
 use cura_tests::{TestDatabase, eventually};
 use tokio::sync::Semaphore;
 
@@ -30,10 +30,10 @@ async fn the_same_key_is_the_same_job_even_when_it_is_done() {
     let database = TestDatabase::create().await;
     let runs = Runs::default();
     assert!(matches!(add(database.pool(), 1).await, Enqueued::New(_)));
-    assert_eq!(add(database.pool(), 1).await, Enqueued::Known);
+    assert_eq!(add(database.pool(), 1).await, Enqueued::Duplicate);
     let workers = counting(workers(&database), 4, &runs);
     until(database.pool(), "Done", 1).await;
-    assert_eq!(add(database.pool(), 1).await, Enqueued::Known);
+    assert_eq!(add(database.pool(), 1).await, Enqueued::Duplicate);
     assert_eq!(runs.count(), 1);
     workers.shutdown(Duration::from_secs(5)).await;
 }
@@ -44,11 +44,11 @@ async fn a_job_starts_at_its_millisecond_and_not_before() {
     let runs = Runs::default();
     let workers = counting(workers(&database), 4, &runs);
     let at = DateTime::<Utc>::from(SystemTime::now()) + TimeDelta::milliseconds(700);
-    let turn = Turn {
+    let options = EnqueueOptions {
         after: Duration::from_millis(700),
-        ..Turn::default()
+        ..EnqueueOptions::default()
     };
-    enqueue_for(&mut database.pool().acquire().await.unwrap(), &Task { id: 1 }, turn)
+    enqueue_with(&mut database.pool().acquire().await.unwrap(), &Task { id: 1 }, options)
         .await
         .unwrap();
     runs.reach(1).await;

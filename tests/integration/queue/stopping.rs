@@ -33,7 +33,7 @@ async fn a_long_job_finishes_during_a_shutdown_and_runs_once() {
     runs.reach(1).await;
     let peer = counting(workers(&database), 4, &runs);
     let drained = draining.shutdown(Duration::from_secs(30)).await;
-    assert_eq!(drained.given_back, 0);
+    assert_eq!(drained.released, 0);
     assert_eq!(row(database.pool(), 1).await.status, "Done");
     assert_eq!(runs.count(), 1);
     peer.shutdown(Duration::from_secs(5)).await;
@@ -80,7 +80,7 @@ async fn what_does_not_finish_is_given_back_at_once_and_keeps_its_attempt() {
     add(database.pool(), 1).await;
     runs.reach(1).await;
     let peer = counting(workers(&database), 4, &runs);
-    assert_eq!(stubborn.shutdown(Duration::from_millis(100)).await.given_back, 1);
+    assert_eq!(stubborn.shutdown(Duration::from_millis(100)).await.released, 1);
     until(database.pool(), "Done", 1).await;
     assert_eq!(row(database.pool(), 1).await.attempts, 1);
     peer.shutdown(Duration::from_secs(5)).await;
@@ -104,7 +104,7 @@ async fn a_shutdown_fits_its_grace_even_if_postgres_says_nothing_any_more() {
     runs.reach(1).await;
     wire.fall_silent();
     let begun = Instant::now();
-    assert_eq!(stubborn.shutdown(Duration::from_secs(2)).await.given_back, 1);
+    assert_eq!(stubborn.shutdown(Duration::from_secs(2)).await.released, 1);
     // Outcomes are given two seconds after a grace as short as this one; the rest is what a busy machine takes.
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
 }
@@ -119,7 +119,7 @@ async fn a_job_may_hand_itself_over_when_it_is_told_of_the_shutdown() {
             counted.add();
             async move {
                 assert_eq!(told(&run).await, StopReason::Draining);
-                Err::<(), _>(JobError::Handover)
+                Err::<(), _>(JobError::Release)
             }
         })
         .start();
