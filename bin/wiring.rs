@@ -10,7 +10,9 @@ use std::path::Path;
 use cura_domain::{Clock, Entropy};
 
 pub use app::{app, care};
-pub use dependencies::{ai, database, dependencies, pool, pool_for_migrations, redis_limiter, redis_live};
+pub use dependencies::{
+    ai, database, database_for_migrations, dependencies, redis_limiter, redis_live, wait_for_database,
+};
 pub use server::{listen, serve};
 pub use workers::{manner, workers};
 

@@ -8,15 +8,15 @@ use cura_live::Signal;
 use cura_queue::{FailAbandonedAnswer, JobError};
 use cura_store::answers::End;
 use cura_store::events;
-use cura_store::{attempts, conversations, history, in_time, messages, usage};
+use cura_store::{attempts, conversations, history, messages, usage, with_deadline};
 
 use crate::{Parts, ending, not_begun};
 
 pub(crate) async fn run(parts: &Parts, job: FailAbandonedAnswer) -> Result<(), JobError> {
     let id = MessageId(job.message_id);
-    let buried = in_time(async {
+    let buried = with_deadline(async {
         let now = parts.clock.now();
-        let mut transaction = parts.pool.begin().await?;
+        let mut transaction = parts.database.pool().begin().await?;
         let Some((_, conversation)) = history::find_place(&mut transaction, id).await? else {
             return Ok(None);
         };

@@ -7,8 +7,6 @@ use cura_queue::GenerateAnswer;
 use cura_store::answers::{End, Ended};
 use cura_store::{PgConnection, StoreError, answers, conversations};
 
-use crate::queue_error;
-
 /// An end that was written.
 pub(crate) struct WrittenEnd {
     pub(crate) ended: Ended,
@@ -49,5 +47,5 @@ async fn let_others_begin(connection: &mut PgConnection, user: UserId) -> Result
     let keys: Vec<String> = waiting.iter().map(MessageId::to_string).collect();
     cura_queue::make_ready::<GenerateAnswer>(connection, &keys)
         .await
-        .map_err(queue_error)
+        .map_err(StoreError::from)
 }

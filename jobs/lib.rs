@@ -29,17 +29,17 @@ use cura_domain::Clock;
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_queue::{
-    EraseUser, ExportAccount, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation,
-    QueueError, Run, SummarizeConversation, TitleConversation, WorkersBuilder,
+    EraseUser, ExportAccount, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation, Run,
+    SummarizeConversation, TitleConversation, WorkersBuilder,
 };
-use cura_store::{PgPool, StoreError};
+use cura_store::{Database, StoreError};
 
 /// Everything a job needs. Cheap to clone.
 #[derive(Clone)]
 pub struct Jobs(Arc<Parts>);
 
 struct Parts {
-    pool: PgPool,
+    database: Database,
     live: Live,
     ai: Ai,
     clock: Clock,
@@ -83,9 +83,9 @@ const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
 
 impl Jobs {
     /// Puts the parts together.
-    pub fn new(pool: PgPool, live: Live, ai: Ai, clock: Clock, manner: Manner) -> Self {
+    pub fn new(database: Database, live: Live, ai: Ai, clock: Clock, manner: Manner) -> Self {
         Self(Arc::new(Parts {
-            pool,
+            database,
             live,
             ai,
             clock,
@@ -167,15 +167,6 @@ impl<W: Fn(&str) -> bool> Adding<'_, W> {
 
 /// How long a job that found no database waits to be tried again.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
-
-/// A failed call of the queue, as the store would say it.
-fn queue_error(error: QueueError) -> StoreError {
-    match error {
-        QueueError::Database(error) => error.into(),
-        // Payloads are ids, which are always JSON.
-        QueueError::Payload(error) => StoreError::from(sqlx::Error::Encode(Box::new(error))),
-    }
-}
 
 /// A job that could not even begin: when the database is away, that is no attempt.
 fn not_begun(error: StoreError) -> JobError {

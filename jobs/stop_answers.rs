@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use cura_domain::MessageId;
 use cura_queue::{GenerateAnswer, JobError};
-use cura_store::in_time;
+use cura_store::{StoreError, with_deadline};
 
-use crate::{Parts, not_begun, queue_error};
+use crate::{Parts, not_begun};
 
 /// The longest a text stays in `live` after it changed last.
 pub(crate) const LIVE: TimeDelta = TimeDelta::minutes(35);
@@ -20,13 +20,13 @@ const STOPPING: Duration = Duration::from_millis(500);
 /// [`JobError::Snooze`] while somebody is still writing.
 pub(crate) async fn stop_and_forget(parts: &Parts, answers: &[MessageId]) -> Result<(), JobError> {
     let keys: Vec<String> = answers.iter().map(MessageId::to_string).collect();
-    let running = in_time(async {
-        let mut connection = parts.pool.acquire().await?;
+    let running = with_deadline(async {
+        let mut connection = parts.database.pool().acquire().await?;
         let running = cura_queue::is_any_running::<GenerateAnswer>(&mut connection, &keys).await;
-        let running = running.map_err(queue_error)?;
+        let running = running.map_err(StoreError::from)?;
         for key in keys.iter().filter(|_| running) {
             let cancelled = cura_queue::cancel::<GenerateAnswer>(&mut connection, key).await;
-            cancelled.map_err(queue_error)?;
+            cancelled.map_err(StoreError::from)?;
         }
         Ok(running)
     });

@@ -9,7 +9,7 @@ use cura_domain::{MessageId, tokens};
 use cura_providers::ai::Asker;
 use cura_queue::JobError;
 use cura_store::answers::{Taken, TakenAnswer};
-use cura_store::{PgConnection, StoreError, answers, attempts, history, in_time, usage};
+use cura_store::{PgConnection, StoreError, answers, attempts, history, usage, with_deadline};
 use sqlx::Connection as _;
 
 use crate::generate_answer::PATIENCE;
@@ -43,7 +43,7 @@ pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobErro
     if let Err(wait) = parts.ai.admit(Asker::Answer(id)) {
         wait_for_provider(parts, id, wait).await?;
     }
-    match in_time(take_and_read(parts, id)).await.map_err(not_begun)? {
+    match with_deadline(take_and_read(parts, id)).await.map_err(not_begun)? {
         Some(taking) => Ok(taking),
         None => Err(JobError::Snooze {
             after: LOOK_AGAIN,
@@ -54,7 +54,7 @@ pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobErro
 
 /// Takes the answer and reads what is to be told, on one connection; `None` when others come first.
 async fn take_and_read(parts: &Parts, id: MessageId) -> Result<Option<Taking>, StoreError> {
-    let mut connection = parts.pool.acquire().await?;
+    let mut connection = parts.database.pool().acquire().await?;
     Ok(match take_at_its_end(parts, &mut connection, id).await? {
         Taken::NotYet => None,
         Taken::Over => Some(Taking::Over),
@@ -70,7 +70,8 @@ async fn take_and_read(parts: &Parts, id: MessageId) -> Result<Option<Taking>, S
 async fn wait_for_provider(parts: &Parts, id: MessageId, wait: Duration) -> Result<(), JobError> {
     let now = parts.clock.now();
     let most = parts.manner.running_answers;
-    let begun = in_time(async { answers::turn_came(&mut *parts.pool.acquire().await?, id, most, now).await });
+    let begun =
+        with_deadline(async { answers::turn_came(&mut *parts.database.pool().acquire().await?, id, most, now).await });
     match begun.await.map_err(not_begun)? {
         Some(begun) if now - begun < PATIENCE => Err(JobError::Snooze {
             after: wait.max(Duration::from_millis(100)),

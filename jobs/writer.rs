@@ -13,7 +13,7 @@ use cura_live::AppendError;
 use cura_providers::ai::{Asker, Call};
 use cura_queue::JobError;
 use cura_store::answers::TakenAnswer;
-use cura_store::{StoreError, answers, in_time};
+use cura_store::{StoreError, answers, with_deadline};
 
 use crate::Parts;
 
@@ -156,12 +156,12 @@ impl<'a> AnswerWriter<'a> {
         if self.saved == self.text.len() {
             return None;
         }
-        let (pool, now) = (self.parts.pool.clone(), self.parts.clock.now());
+        let (pool, now) = (self.parts.database.pool().clone(), self.parts.clock.now());
         let (id, fence, text) = (self.id, self.taken.fence, self.text.clone());
         let voice = self.voice();
         let ttft_ms = self.ttft_ms();
         Some(async move {
-            let written = in_time(async {
+            let written = with_deadline(async {
                 let mut connection = pool.acquire().await?;
                 let voice = voice.as_ref().map(|(provider, model)| (*provider, model.as_str()));
                 answers::save_progress(&mut connection, id, fence, &text, voice, ttft_ms, now).await

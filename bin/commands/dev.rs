@@ -129,19 +129,19 @@ fn develop() -> Result<(), StartError> {
 async fn run(settings: Settings) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
     let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
-    migrations::up(&wiring::pool_for_migrations(&settings, "cura-dev")?)
+    migrations::up(wiring::database_for_migrations(&settings, "cura-dev")?.pool())
         .await
         .map_err(|error| StartError::Other(format!("the database cannot be migrated: {error}")))?;
-    let pool = wiring::pool(&settings, "cura-dev")?;
+    let database = wiring::database(&settings, "cura-dev")?;
     // With a Redis, several of these can run on one database.
     let (live, limiter) = match settings.redis_url {
         Some(_) => (wiring::redis_live(&settings)?, wiring::redis_limiter(&settings)?),
         None => (Live::in_process(LiveConfig::default()), Limiter::in_process()),
     };
     let ai = wiring::ai(&settings)?;
-    let app = wiring::app(&settings, pool.clone(), live.clone(), ai.clone())?;
+    let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
-    let workers = wiring::workers(&settings, &pool, live, ai, |_| true)?;
+    let workers = wiring::workers(&settings, &database, live, ai, |_| true)?;
     welcome(address, &settings.ai);
     wiring::serve(&settings, listener, app, &limiter, stop).await;
     workers.shutdown(FINISH).await;

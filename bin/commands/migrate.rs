@@ -55,13 +55,13 @@ pub fn start(command: Migrate, as_json: bool) -> ExitCode {
 }
 
 async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result<ExitCode, StartError> {
-    let pool = wiring::pool_for_migrations(settings, "cura-admin")?;
+    let database = wiring::database_for_migrations(settings, "cura-admin")?;
     let failed = |error: sqlx::migrate::MigrateError| StartError::Other(format!("migrating failed: {error}"));
     match command {
         Migrate::Up { wait } => {
-            wiring::database(&pool, Duration::from_secs(wait)).await?;
-            let missing = migrations::pending(&pool).await.map_err(failed)?;
-            migrations::up(&pool).await.map_err(failed)?;
+            wiring::wait_for_database(&database, Duration::from_secs(wait)).await?;
+            let missing = migrations::pending(database.pool()).await.map_err(failed)?;
+            migrations::up(database.pool()).await.map_err(failed)?;
             if as_json {
                 println!("{}", json!({ "applied": missing }));
             } else {
@@ -74,7 +74,7 @@ async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result
             ));
         }
         Migrate::Down { steps, yes: true } => {
-            let reverted = migrations::down(&pool, steps).await.map_err(failed)?;
+            let reverted = migrations::down(database.pool(), steps).await.map_err(failed)?;
             if as_json {
                 println!("{}", json!({ "reverted": reverted }));
             } else {
@@ -82,7 +82,7 @@ async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result
             }
         }
         Migrate::Status => {
-            let all = migrations::status(&pool).await.map_err(failed)?;
+            let all = migrations::status(database.pool()).await.map_err(failed)?;
             let pending = all.iter().filter(|state| !state.applied).count();
             if as_json {
                 println!("{}", json!({ "migrations": all, "pending": pending }));

@@ -15,13 +15,13 @@ use crate::{lifecycle, wiring};
 pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
     let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
-    let pool = wiring::pool(&settings, "cura-server")?;
+    let database = wiring::database(&settings, "cura-server")?;
     let live = wiring::redis_live(&settings)?;
     let limiter = wiring::redis_limiter(&settings)?;
     let ai = wiring::ai(&settings)?;
-    let app = wiring::app(&settings, pool.clone(), live.clone(), ai)?;
+    let app = wiring::app(&settings, database.clone(), live.clone(), ai)?;
     tokio::select! {
-        found = wiring::dependencies(&pool, &live, wait) => found?,
+        found = wiring::dependencies(&database, &live, wait) => found?,
         () = stop.cancelled() => return Ok(()),
     }
     let (listener, address) = wiring::listen(&settings).await?;

@@ -16,15 +16,15 @@ use crate::{lifecycle, wiring};
 pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
     let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
-    let pool = wiring::pool(&settings, "cura-worker")?;
+    let database = wiring::database(&settings, "cura-worker")?;
     let live = wiring::redis_live(&settings)?;
     let ai = wiring::ai(&settings)?;
     tokio::select! {
-        found = wiring::dependencies(&pool, &live, wait) => found?,
+        found = wiring::dependencies(&database, &live, wait) => found?,
         () = stop.cancelled() => return Ok(()),
     }
     let wanted = |queue: &str| queues.is_empty() || queues.iter().any(|wanted| wanted == queue);
-    let workers = wiring::workers(&settings, &pool, live, ai, wanted)?;
+    let workers = wiring::workers(&settings, &database, live, ai, wanted)?;
     tracing::info!(queues = ?QUEUES.iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "working");
     stop.cancelled().await;
     let drained = workers.shutdown(settings.shutdown_grace).await;

@@ -11,7 +11,7 @@ use cura_app::{App, Parts};
 use cura_domain::care::CareRules;
 use cura_live::Live;
 use cura_providers::ai::Ai;
-use cura_store::PgPool;
+use cura_store::Database;
 
 use super::{clock, entropy, read_file};
 use crate::program::StartError;
@@ -21,7 +21,7 @@ use crate::settings::{Settings, wrong};
 ///
 /// # Errors
 /// When the cost of a password hash cannot be used.
-pub fn app(settings: &Settings, pool: PgPool, live: Live, ai: Ai) -> Result<App, StartError> {
+pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Result<App, StartError> {
     let cost = HashCost {
         memory_kib: settings.password_hash_memory_kib,
         passes: settings.password_hash_passes,
@@ -38,7 +38,7 @@ pub fn app(settings: &Settings, pool: PgPool, live: Live, ai: Ai) -> Result<App,
         refresh: TimeDelta::days(settings.refresh_token_days),
     };
     Ok(App::new(Parts {
-        pool,
+        database,
         live,
         ai,
         clock: clock(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_live::{Limiter, Live, LiveConfig};
 use cura_providers::ai::Ai;
-use cura_store::PgPool;
+use cura_store::Database;
 use tokio::time::Instant;
 
 use crate::migrations;
@@ -14,21 +14,21 @@ use crate::settings::{Settings, wrong};
 /// How often a missing dependency is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// A pool on the configured database.
+/// The configured database.
 ///
 /// # Errors
 /// When `DATABASE_URL` is missing or wrong.
-pub fn pool(settings: &Settings, program: &str) -> Result<PgPool, StartError> {
-    cura_store::pool::connect_lazy(settings.database_url()?, program, settings.database_pool_size)
+pub fn database(settings: &Settings, program: &str) -> Result<Database, StartError> {
+    Database::connect_lazy(settings.database_url()?, program, settings.database_pool_size)
         .map_err(|_| no_postgres_url())
 }
 
-/// A pool for changing the schema.
+/// The configured database, for changing the schema.
 ///
 /// # Errors
 /// When `DATABASE_URL` is missing or wrong.
-pub fn pool_for_migrations(settings: &Settings, program: &str) -> Result<PgPool, StartError> {
-    cura_store::pool::connect_for_migrations(settings.database_url()?, program).map_err(|_| no_postgres_url())
+pub fn database_for_migrations(settings: &Settings, program: &str) -> Result<Database, StartError> {
+    Database::connect_for_migrations(settings.database_url()?, program).map_err(|_| no_postgres_url())
 }
 
 fn no_postgres_url() -> StartError {
@@ -72,9 +72,9 @@ pub fn ai(settings: &Settings) -> Result<Ai, StartError> {
 ///
 /// # Errors
 /// When it does not.
-pub async fn database(pool: &PgPool, wait: Duration) -> Result<(), StartError> {
+pub async fn wait_for_database(database: &Database, wait: Duration) -> Result<(), StartError> {
     let until = Instant::now() + wait;
-    while cura_store::in_time(cura_store::pool::ping(pool)).await.is_err() {
+    while database.ping().await.is_err() {
         if Instant::now() >= until {
             return Err(no_database());
         }
@@ -95,10 +95,10 @@ fn no_database() -> StartError {
 ///
 /// # Errors
 /// What is still missing then, and the cure.
-pub async fn dependencies(pool: &PgPool, live: &Live, wait: Duration) -> Result<(), StartError> {
+pub async fn dependencies(database: &Database, live: &Live, wait: Duration) -> Result<(), StartError> {
     let until = Instant::now() + wait;
     loop {
-        let Err(missing) = look(pool, live).await else {
+        let Err(missing) = look(database, live).await else {
             return Ok(());
         };
         if Instant::now() >= until {
@@ -108,9 +108,9 @@ pub async fn dependencies(pool: &PgPool, live: &Live, wait: Duration) -> Result<
     }
 }
 
-async fn look(pool: &PgPool, live: &Live) -> Result<(), StartError> {
+async fn look(database: &Database, live: &Live) -> Result<(), StartError> {
     let other = |text: &str| StartError::Other(text.to_owned());
-    match tokio::time::timeout(Duration::from_secs(2), migrations::pending(pool)).await {
+    match tokio::time::timeout(Duration::from_secs(2), migrations::pending(database.pool())).await {
         Ok(Ok(0)) => {}
         Ok(Ok(_)) => return Err(other("the database lacks migrations; run `cura-admin migrate up`")),
         Ok(Err(_)) | Err(_) => {

@@ -5,7 +5,7 @@ use cura_jobs::{Concurrency, Jobs, Manner};
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_queue::{Workers, WorkersConfig};
-use cura_store::PgPool;
+use cura_store::Database;
 
 use super::{clock, read_file};
 use crate::program::StartError;
@@ -38,15 +38,19 @@ pub fn manner(settings: &Settings) -> Result<Manner, StartError> {
 /// When the operator's persona cannot be read.
 pub fn workers(
     settings: &Settings,
-    pool: &PgPool,
+    database: &Database,
     live: Live,
     ai: Ai,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
-    let jobs = Jobs::new(pool.clone(), live, ai, clock(), manner(settings)?);
+    let jobs = Jobs::new(database.clone(), live, ai, clock(), manner(settings)?);
     let concurrency = Concurrency {
         generate_answer: settings.generate_answer_concurrency,
     };
-    let workers = jobs.register(Workers::builder(pool, WorkersConfig::default()), wanted, concurrency);
+    let workers = jobs.register(
+        Workers::builder(database.pool(), WorkersConfig::default()),
+        wanted,
+        concurrency,
+    );
     Ok(workers.start())
 }

@@ -5,7 +5,7 @@
 use cura_domain::UserId;
 use cura_queue::{EraseUser, JobError};
 use cura_store::personal_data::{Erased, TABLES};
-use cura_store::{answers, in_time, users};
+use cura_store::{answers, users, with_deadline};
 
 use crate::stop_answers::{LIVE, stop_and_forget};
 use crate::{Parts, not_begun};
@@ -13,8 +13,8 @@ use crate::{Parts, not_begun};
 pub(crate) async fn run(parts: &Parts, job: EraseUser) -> Result<(), JobError> {
     let user = UserId(job.user_id);
     let since = parts.clock.now() - LIVE;
-    let recent = in_time(async {
-        let mut connection = parts.pool.acquire().await?;
+    let recent = with_deadline(async {
+        let mut connection = parts.database.pool().acquire().await?;
         if !users::is_being_erased(&mut connection, user).await? {
             return Ok(None);
         }
@@ -27,7 +27,7 @@ pub(crate) async fn run(parts: &Parts, job: EraseUser) -> Result<(), JobError> {
     stop_and_forget(parts, &recent).await?;
     for table in TABLES {
         loop {
-            let erased = in_time(async { table.erase(&mut *parts.pool.acquire().await?, user).await });
+            let erased = with_deadline(async { table.erase(&mut *parts.database.pool().acquire().await?, user).await });
             if erased.await.map_err(not_begun)? == Erased::All {
                 break;
             }
@@ -35,7 +35,7 @@ pub(crate) async fn run(parts: &Parts, job: EraseUser) -> Result<(), JobError> {
     }
     // A row that somebody was just writing is not seen, or skipped: then there is another look.
     for table in TABLES {
-        let left = in_time(async { table.count(&mut *parts.pool.acquire().await?, user).await });
+        let left = with_deadline(async { table.count(&mut *parts.database.pool().acquire().await?, user).await });
         let rows = left.await.map_err(not_begun)?;
         if rows > 0 {
             return Err(JobError::Retry {

@@ -13,7 +13,7 @@ use cura_domain::export::Archive;
 use cura_live::Signal;
 use cura_queue::{ExportAccount, JobError};
 use cura_store::personal_data::{self, Export, TABLES};
-use cura_store::{StoreError, events, exports, in_time};
+use cura_store::{StoreError, events, exports, with_deadline};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ const PART_BYTES: usize = 256 * 1024;
 
 pub(crate) async fn run(parts: &Parts, job: ExportAccount) -> Result<(), JobError> {
     let id = job.export_id;
-    let wanted = in_time(async { exports::find_wanted(&mut *parts.pool.acquire().await?, id).await });
+    let wanted = with_deadline(async { exports::find_wanted(&mut *parts.database.pool().acquire().await?, id).await });
     let Some(user) = wanted.await.map_err(not_begun)? else {
         tracing::info!(
             export_id = id,
@@ -52,7 +52,7 @@ pub(crate) async fn run(parts: &Parts, job: ExportAccount) -> Result<(), JobErro
 
 /// Reads every exported table as it was at one moment, and hands the lines on.
 async fn read_all(parts: &Parts, user: UserId, pieces: mpsc::Sender<Piece>) -> Result<(), StoreError> {
-    let mut transaction = parts.pool.begin().await?;
+    let mut transaction = parts.database.pool().begin().await?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         .execute(&mut *transaction)
         .await?;
@@ -66,7 +66,7 @@ async fn read_all(parts: &Parts, user: UserId, pieces: mpsc::Sender<Piece>) -> R
         }
         let mut after = 0;
         loop {
-            let lines = in_time(personal_data::lines(&mut transaction, sql, user, after, PAGE)).await?;
+            let lines = with_deadline(personal_data::lines(&mut transaction, sql, user, after, PAGE)).await?;
             let Some((last, _)) = lines.last() else {
                 break;
             };
@@ -87,8 +87,13 @@ async fn store(parts: &Parts, id: i64, user: UserId, mut archive: Finished) -> R
         reason: format!("the archive cannot be read: {error}"),
     };
     archive.file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-    let mut transaction = parts.pool.begin().await.map_err(|error| store_error(error.into()))?;
-    if !in_time(exports::lock_wanted(&mut transaction, id))
+    let mut transaction = parts
+        .database
+        .pool()
+        .begin()
+        .await
+        .map_err(|error| store_error(error.into()))?;
+    if !with_deadline(exports::lock_wanted(&mut transaction, id))
         .await
         .map_err(store_error)?
     {
@@ -110,7 +115,7 @@ async fn store(parts: &Parts, id: i64, user: UserId, mut archive: Finished) -> R
         }
         hash.update(&bytes);
         size += i64::try_from(read).unwrap_or(i64::MAX);
-        in_time(exports::insert_part(&mut transaction, id, number, &bytes))
+        with_deadline(exports::insert_part(&mut transaction, id, number, &bytes))
             .await
             .map_err(store_error)?;
     }
@@ -120,7 +125,7 @@ async fn store(parts: &Parts, id: i64, user: UserId, mut archive: Finished) -> R
         size,
         sha256: hash.finalize().to_vec(),
     };
-    let finish = in_time(async {
+    let finish = with_deadline(async {
         exports::finish(&mut transaction, id, &made, expires_at).await?;
         let payload = json!({ "status": "ready", "size": size, "expires_at": expires_at });
         let seq = events::append(&mut transaction, user, &[Event::Export(payload)], now).await?;

@@ -4,7 +4,7 @@
 
 use cura_domain::ConversationId;
 use cura_queue::{JobError, PurgeConversation};
-use cura_store::{answers, conversations, in_time};
+use cura_store::{answers, conversations, with_deadline};
 
 use crate::stop_answers::{LIVE, stop_and_forget};
 use crate::{Parts, not_begun};
@@ -12,10 +12,13 @@ use crate::{Parts, not_begun};
 pub(crate) async fn run(parts: &Parts, job: PurgeConversation) -> Result<(), JobError> {
     let id = ConversationId(job.conversation_id);
     let since = parts.clock.now() - LIVE;
-    let recent = in_time(async { answers::list_recent_deleted(&mut *parts.pool.acquire().await?, id, since).await });
+    let recent = with_deadline(async {
+        answers::list_recent_deleted(&mut *parts.database.pool().acquire().await?, id, since).await
+    });
     stop_and_forget(parts, &recent.await.map_err(not_begun)?).await?;
     loop {
-        let gone = in_time(async { conversations::purge(&mut *parts.pool.acquire().await?, id).await });
+        let gone =
+            with_deadline(async { conversations::purge(&mut *parts.database.pool().acquire().await?, id).await });
         if gone.await.map_err(not_begun)? {
             return Ok(());
         }

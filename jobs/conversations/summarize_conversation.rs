@@ -8,7 +8,7 @@ use cura_domain::prompt::{self, PromptMessage};
 use cura_domain::tokens::FEW_BYTES_PER_TOKEN;
 use cura_providers::ai::Asker;
 use cura_queue::{JobError, SummarizeConversation};
-use cura_store::{history, in_time};
+use cura_store::{history, with_deadline};
 
 use super::ask_model;
 use crate::{Parts, not_begun};
@@ -22,8 +22,8 @@ const MAX_SUMMARY: usize = 8 * 1024;
 
 pub(crate) async fn run(parts: &Parts, job: SummarizeConversation) -> Result<(), JobError> {
     let message = MessageId(job.message_id);
-    let read = in_time(async {
-        let mut connection = parts.pool.acquire().await?;
+    let read = with_deadline(async {
+        let mut connection = parts.database.pool().acquire().await?;
         let Some((user, conversation)) = history::find_place(&mut connection, message).await? else {
             return Ok(None);
         };
@@ -62,8 +62,16 @@ pub(crate) async fn run(parts: &Parts, job: SummarizeConversation) -> Result<(),
         return Ok(());
     };
     let now = parts.clock.now();
-    let kept = in_time(async {
-        history::insert_summary(&mut *parts.pool.acquire().await?, user, message, &summary, &model, now).await
+    let kept = with_deadline(async {
+        history::insert_summary(
+            &mut *parts.database.pool().acquire().await?,
+            user,
+            message,
+            &summary,
+            &model,
+            now,
+        )
+        .await
     });
     kept.await.map_err(not_begun)
 }

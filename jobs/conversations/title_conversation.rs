@@ -9,7 +9,7 @@ use cura_live::Signal;
 use cura_providers::ai::Asker;
 use cura_queue::{JobError, TitleConversation};
 use cura_store::events;
-use cura_store::{conversations, history, in_time};
+use cura_store::{conversations, history, with_deadline};
 
 use super::ask_model;
 use crate::{Parts, not_begun};
@@ -19,7 +19,7 @@ const MAX_TOKENS: u32 = 400;
 
 pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), JobError> {
     let id = ConversationId(job.conversation_id);
-    let beginning = in_time(async { history::beginning(&mut *parts.pool.acquire().await?, id).await });
+    let beginning = with_deadline(async { history::beginning(&mut *parts.database.pool().acquire().await?, id).await });
     let Some((question, answer)) = beginning.await.map_err(not_begun)? else {
         tracing::info!(conversation_id = %id, "nothing to give a title to");
         return Ok(());
@@ -36,8 +36,8 @@ pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), Job
         return Ok(());
     };
     let now = parts.clock.now();
-    let improved = in_time(async {
-        let mut transaction = parts.pool.begin().await?;
+    let improved = with_deadline(async {
+        let mut transaction = parts.database.pool().begin().await?;
         let Some(user) = conversations::improve_title(&mut transaction, id, title.as_str(), now).await? else {
             return Ok(None);
         };

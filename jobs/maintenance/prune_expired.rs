@@ -8,9 +8,9 @@ use chrono::TimeDelta;
 use cura_domain::MessageId;
 use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation};
 use cura_store::expired::{self, BATCH, Expired};
-use cura_store::{answers, in_time};
+use cura_store::{StoreError, answers, with_deadline};
 
-use crate::{Parts, not_begun, queue_error};
+use crate::{Parts, not_begun};
 
 /// How long an erasure or a purge usually has.
 const OVERDUE: TimeDelta = TimeDelta::minutes(30);
@@ -20,7 +20,8 @@ pub(crate) async fn run(parts: &Parts, job: PruneExpired) -> Result<(), JobError
         let now = parts.clock.now();
         let mut all = 0;
         loop {
-            let forgotten = in_time(async { kind.forget(&mut *parts.pool.acquire().await?, now).await });
+            let forgotten =
+                with_deadline(async { kind.forget(&mut *parts.database.pool().acquire().await?, now).await });
             let forgotten = forgotten.await.map_err(not_begun)?;
             all += forgotten;
             if forgotten < BATCH {
@@ -30,8 +31,8 @@ pub(crate) async fn run(parts: &Parts, job: PruneExpired) -> Result<(), JobError
         tracing::debug!(?kind, rows = all, "forgot what has had its time");
     }
     let since = parts.clock.now() - OVERDUE;
-    let overdue = in_time(async {
-        let mut connection = parts.pool.acquire().await?;
+    let overdue = with_deadline(async {
+        let mut connection = parts.database.pool().acquire().await?;
         let users = expired::list_unerased(&mut connection, since).await?;
         let conversations = expired::list_unpurged(&mut connection, since).await?;
         Ok((users, conversations))
@@ -54,12 +55,12 @@ async fn bury_orphans(parts: &Parts) -> Result<(), JobError> {
     let since = parts.clock.now() - OVERDUE;
     let mut after = MessageId(0);
     loop {
-        let page = in_time(async {
-            let mut connection = parts.pool.acquire().await?;
+        let page = with_deadline(async {
+            let mut connection = parts.database.pool().acquire().await?;
             let untouched = answers::list_untouched(&mut connection, since, after).await?;
             let keys: Vec<String> = untouched.iter().map(MessageId::to_string).collect();
             let alive = cura_queue::list_unfinished::<GenerateAnswer>(&mut connection, &keys).await;
-            Ok((untouched, alive.map_err(queue_error)?))
+            Ok((untouched, alive.map_err(StoreError::from)?))
         });
         let (untouched, alive) = page.await.map_err(not_begun)?;
         let Some(last) = untouched.last() else {
@@ -80,9 +81,11 @@ async fn ask_again<J: Job>(parts: &Parts, job: &J) -> Result<(), JobError> {
         key = job.key(),
         "this should be done by now; asking again"
     );
-    let enqueued = in_time(async {
-        let mut connection = parts.pool.acquire().await?;
-        cura_queue::enqueue(&mut connection, job).await.map_err(queue_error)
+    let enqueued = with_deadline(async {
+        let mut connection = parts.database.pool().acquire().await?;
+        cura_queue::enqueue(&mut connection, job)
+            .await
+            .map_err(StoreError::from)
     });
     enqueued.await.map(drop).map_err(not_begun)
 }

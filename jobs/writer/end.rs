@@ -11,12 +11,11 @@ use cura_queue::{EnqueueOptions, JobError, SummarizeConversation, TitleConversat
 use cura_store::answers::End;
 use cura_store::attempts::{Attempt, Outcome};
 use cura_store::events;
-use cura_store::{PgConnection, StoreError, answers, attempts, in_time};
+use cura_store::{PgConnection, StoreError, answers, attempts, with_deadline};
 use tokio::time::Instant;
 
 use super::AnswerWriter;
 use crate::ending::{self, WrittenEnd};
-use crate::queue_error;
 
 /// How long a finished answer waits for a database that is away before it is generated anew.
 const END_PATIENCE: Duration = Duration::from_secs(60);
@@ -69,7 +68,7 @@ impl AnswerWriter<'_> {
         let written = self
             .patiently(|| async {
                 let now = self.parts.clock.now();
-                let mut transaction = self.parts.pool.begin().await?;
+                let mut transaction = self.parts.database.pool().begin().await?;
                 let conversation = self.taken.conversation_id;
                 let fence = Some(self.taken.fence);
                 let Some(written) = ending::write(&mut transaction, conversation, self.id, fence, &end, now).await?
@@ -101,11 +100,11 @@ impl AnswerWriter<'_> {
             };
             cura_queue::enqueue_with(connection, &job, options)
                 .await
-                .map_err(queue_error)?;
+                .map_err(StoreError::from)?;
         }
         if let Some(message) = self.asked.as_ref().and_then(|asked| asked.summarize) {
             let job = SummarizeConversation { message_id: message.0 };
-            cura_queue::enqueue(connection, &job).await.map_err(queue_error)?;
+            cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
         }
         Ok(())
     }
@@ -157,9 +156,9 @@ impl AnswerWriter<'_> {
     /// Writes down how far this attempt has come and what it cost. If that fails, the next one goes on from what was saved
     /// before, or from what `live` has.
     async fn leave(&self, outcome: Outcome) {
-        let left = in_time(async {
+        let left = with_deadline(async {
             let now = self.parts.clock.now();
-            let mut transaction = self.parts.pool.begin().await?;
+            let mut transaction = self.parts.database.pool().begin().await?;
             let voice = self.voice();
             let voice = voice.as_ref().map(|(provider, model)| (*provider, model.as_str()));
             let (fence, ttft_ms) = (self.taken.fence, self.ttft_ms());
@@ -194,7 +193,7 @@ impl AnswerWriter<'_> {
         let give_up = Instant::now() + END_PATIENCE;
         let mut said = false;
         loop {
-            match in_time(write()).await {
+            match with_deadline(write()).await {
                 Ok(written) => return Ok(written),
                 Err(StoreError::Unavailable(error)) if Instant::now() < give_up => {
                     if !std::mem::replace(&mut said, true) {

@@ -14,7 +14,7 @@ use thiserror::Error;
 pub use cura_domain::conversation::{Conversation, ListPosition};
 pub use cura_domain::message::{Message, Order};
 
-use crate::{App, Caller, Page, queue_failed, stamp};
+use crate::{App, Caller, Page, stamp};
 
 /// Why a conversation cannot be read.
 #[derive(Debug, Error)]
@@ -115,7 +115,7 @@ impl App {
             for answer in &locked.running {
                 cura_queue::cancel::<GenerateAnswer>(connection, &answer.to_string())
                     .await
-                    .map_err(queue_failed)?;
+                    .map_err(StoreError::from)?;
             }
             // What is gone from every answer is gone from the archive, too.
             exports::forget(connection, caller.user).await?;
@@ -123,7 +123,7 @@ impl App {
                 conversation_id: id.0,
                 round: 0,
             };
-            cura_queue::enqueue(connection, &job).await.map_err(queue_failed)?;
+            cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
             let seq = events::append(connection, caller.user, &[Event::Conversation(id)], now).await?;
             Ok::<_, ReadConversationError>((locked.running, seq))
         });

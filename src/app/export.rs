@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cura_queue::ExportAccount;
 use cura_store::{StoreError, exports};
 
-use crate::{App, Caller, queue_failed, stamp};
+use crate::{App, Caller, stamp};
 
 /// How long an archive may take; then it is begun anew.
 const MAKING: TimeDelta = TimeDelta::minutes(30);
@@ -54,7 +54,7 @@ impl App {
             let export_id = exports::begin(connection, caller.user, now, now + MAKING).await?;
             cura_queue::enqueue(connection, &ExportAccount { export_id })
                 .await
-                .map_err(queue_failed)?;
+                .map_err(StoreError::from)?;
             Ok(Export::Making)
         })
         .await

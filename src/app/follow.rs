@@ -16,7 +16,7 @@ use cura_store::{StoreError, answers, messages};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::{App, Caller, queue_failed};
+use crate::{App, Caller};
 
 /// How long `live` may be silent before Postgres is asked.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -348,7 +348,7 @@ fn ask(app: App, caller: Caller, answer: MessageId) -> BoxFuture<'static, Result
             let place = if message.as_ref().is_some_and(waits) && !answers::has_had_its_turn(connection, answer).await?
             {
                 let place = cura_queue::queue_position::<GenerateAnswer>(connection, &answer.to_string()).await;
-                place.map_err(queue_failed)?
+                place.map_err(StoreError::from)?
             } else {
                 None
             };

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cura_queue::QueueHealth;
-use cura_store::pool;
+use cura_store::StoreError;
 use tokio::time::Instant;
 
-use crate::{App, queue_failed};
+use crate::App;
 
 /// How long one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -62,10 +62,10 @@ impl App {
     /// Asks everything, all at once.
     pub async fn health(&self) -> Health {
         let (database, live, queue, ai) = tokio::join!(
-            probe(pool::ping(&self.0.pool)),
+            probe(self.0.database.ping()),
             probe(self.0.live.ping()),
             tokio::time::timeout(PROBE_TIMEOUT, async {
-                self.read(async |connection| cura_queue::health(connection).await.map_err(queue_failed))
+                self.read(async |connection| cura_queue::health(connection).await.map_err(StoreError::from))
                     .await
                     .ok()
             }),
@@ -84,7 +84,7 @@ impl App {
 
     /// Whether requests can be served at all: Postgres answers.
     pub async fn ready(&self) -> bool {
-        probe(pool::ping(&self.0.pool)).await == Probe::Up
+        probe(self.0.database.ping()).await == Probe::Up
     }
 
     async fn ai(&self) -> Probe {

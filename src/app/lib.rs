@@ -25,8 +25,7 @@ use cura_domain::care::CareRules;
 use cura_domain::{Clock, Entropy, UserId};
 use cura_live::{Live, Signal};
 use cura_providers::ai::Ai;
-use cura_queue::QueueError;
-use cura_store::{PgConnection, PgPool, in_time};
+use cura_store::{Database, PgConnection};
 
 /// Rate limits, counted where the streams are.
 pub mod limits {
@@ -47,7 +46,7 @@ pub struct App(Arc<Parts>);
 /// What [`App`] is made of; the composition root decides.
 pub struct Parts {
     /// Truth.
-    pub pool: PgPool,
+    pub database: Database,
     /// The texts of running answers.
     pub live: Live,
     /// Who answers; asked here only whether it is there.
@@ -101,30 +100,18 @@ impl App {
         }
     }
 
-    /// What `work` reads, or changes by a single statement; given up when Postgres says nothing for too long.
     async fn read<T, E: From<StoreError>>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        in_time(async {
-            let mut connection = self.0.pool.acquire().await.map_err(StoreError::from)?;
-            work(&mut connection).await
-        })
-        .await
+        self.0.database.connection(work).await
     }
 
-    /// What `work` does, in a transaction that is committed unless it fails; given up when Postgres says nothing for too long.
     async fn write<T, E: From<StoreError>>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        in_time(async {
-            let mut transaction = self.0.pool.begin().await.map_err(StoreError::from)?;
-            let done = work(&mut transaction).await?;
-            transaction.commit().await.map_err(StoreError::from)?;
-            Ok(done)
-        })
-        .await
+        self.0.database.transaction(work).await
     }
 }
 
@@ -146,15 +133,6 @@ impl<T, P> Page<T, P> {
         items.truncate(limit as usize);
         let next = items.last().filter(|_| more).map(position);
         Self { items, next, total }
-    }
-}
-
-/// A job that could not be written down, where all that can go wrong is the store's business.
-fn queue_failed(error: QueueError) -> StoreError {
-    match error {
-        QueueError::Database(error) => error.into(),
-        // Payloads are ids, which are always JSON.
-        QueueError::Payload(error) => StoreError::from(sqlx::Error::Encode(Box::new(error))),
     }
 }
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 pub use cura_domain::usage::UsageDay;
 
 use crate::accounts::{ChangePasswordError, User};
-use crate::{App, Caller, queue_failed, stamp};
+use crate::{App, Caller, stamp};
 
 /// What to change of a profile; what is `None` stays.
 #[derive(Debug, Default)]
@@ -95,13 +95,13 @@ impl App {
             for answer in &running {
                 cura_queue::cancel::<GenerateAnswer>(connection, &answer.to_string())
                     .await
-                    .map_err(queue_failed)?;
+                    .map_err(StoreError::from)?;
             }
             let job = EraseUser {
                 user_id: caller.user.0,
                 round: 0,
             };
-            cura_queue::enqueue(connection, &job).await.map_err(queue_failed)?;
+            cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
             Ok::<_, StoreError>(running)
         });
         let running = erased.await?;

@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cura_domain::{SessionId, UserId};
-use cura_store::{pool, sessions};
-use sqlx::postgres::PgListener;
+use cura_store::{StoreError, sessions};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,8 +18,6 @@ use crate::{App, Caller};
 const CHANNEL: &str = "cura_sessions_ended";
 /// How often everything is looked at although nothing was announced: a connection may be dead without saying so.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long the connection that listens has to show that it lives.
-const STILL_THERE_WITHIN: Duration = Duration::from_secs(2);
 /// The pause before a lost connection is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -125,15 +122,6 @@ impl SessionWatch {
     }
 }
 
-/// A connection that was dropped on the way says nothing, and would say nothing for ever.
-async fn still_there(listener: &mut PgListener) -> Result<(), sqlx::Error> {
-    let asked = sqlx::query("SELECT 'still there'").execute(listener);
-    match tokio::time::timeout(STILL_THERE_WITHIN, asked).await {
-        Ok(answer) => answer.map(drop),
-        Err(_) => Err(sqlx::Error::PoolTimedOut),
-    }
-}
-
 impl App {
     /// Watches the caller's session for as long as the returned value lives.
     pub async fn open_session_of(&self, caller: Caller) -> OpenSession {
@@ -156,16 +144,16 @@ impl App {
         }
     }
 
-    async fn listen_for_ended_sessions(&self) -> Result<(), sqlx::Error> {
-        let mut listener = pool::listen(&self.0.pool, CHANNEL).await?;
+    async fn listen_for_ended_sessions(&self) -> Result<(), StoreError> {
+        let mut listener = self.0.database.listen(CHANNEL).await?;
         loop {
-            still_there(&mut listener).await?;
+            listener.check().await?;
             // What was announced before we listened, or while the connection was away, is found by looking.
             self.look_at_all_sessions().await;
             let look_at = Instant::now() + LOOK_EVERY;
             loop {
-                match timeout_at(look_at, listener.try_recv()).await {
-                    Ok(Ok(Some(announced))) => self.0.session_watch.apply(announced.payload()),
+                match timeout_at(look_at, listener.next()).await {
+                    Ok(Ok(Some(announced))) => self.0.session_watch.apply(&announced),
                     Ok(Ok(None)) | Err(_) => break,
                     Ok(Err(error)) => return Err(error),
                 }

@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 
 use crate::chat::ReadMessageError;
 use crate::follow::AnswerEvent;
-use crate::{App, Caller, queue_failed, stamp};
+use crate::{App, Caller, stamp};
 
 /// How long whoever writes an answer may take to stop by itself.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -185,7 +185,7 @@ impl App {
         }
         let cancelled = cura_queue::cancel::<GenerateAnswer>(connection, &id.to_string())
             .await
-            .map_err(queue_failed)?;
+            .map_err(StoreError::from)?;
         if cancelled == Cancelled::Signalled && !by_force {
             return Ok(StopState::Told);
         }
@@ -220,7 +220,7 @@ impl App {
         let keys: Vec<String> = waiting.iter().map(MessageId::to_string).collect();
         cura_queue::make_ready::<GenerateAnswer>(connection, &keys)
             .await
-            .map_err(queue_failed)
+            .map_err(StoreError::from)
     }
 }
 

@@ -13,6 +13,15 @@ pub enum QueueError {
     Payload(#[from] serde_json::Error),
 }
 
+impl From<QueueError> for sqlx::Error {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Database(error) => error,
+            QueueError::Payload(error) => Self::Encode(Box::new(error)),
+        }
+    }
+}
+
 impl QueueError {
     /// Whether it means "not now" instead of "never".
     pub(crate) fn is_unavailable(&self) -> bool {

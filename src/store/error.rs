@@ -19,8 +19,10 @@ pub enum StoreError {
     UnknownWord(&'static str),
 }
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
+/// Also for errors of the queue, whose statements run in the same transactions.
+impl<E: Into<sqlx::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        let error = error.into();
         if is_unavailable(&error) {
             Self::Unavailable(error)
         } else if refers_to_nobody(&error) {
@@ -41,7 +43,7 @@ fn refers_to_nobody(error: &sqlx::Error) -> bool {
 }
 
 /// Whether an error means "not now" instead of "never".
-pub fn is_unavailable(error: &sqlx::Error) -> bool {
+fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -6,21 +6,23 @@
 pub mod answers;
 pub mod attempts;
 pub mod conversations;
+mod database;
 pub mod error;
 pub mod events;
 pub mod expired;
 pub mod exports;
 pub mod history;
 pub mod idempotency;
+mod listener;
 pub mod messages;
 pub mod personal_data;
-pub mod pool;
 pub mod sessions;
 pub mod usage;
 pub mod users;
 
-pub use error::{StoreError, is_unavailable};
-pub use pool::in_time;
+pub use database::{Database, with_deadline};
+pub use error::StoreError;
+pub use listener::Listener;
 pub use sqlx::{PgConnection, PgPool};
 
 /// Cura's own migrations, compiled in. Run after the queue's (`cura_queue::migrator`), whose schema 0001 builds on.

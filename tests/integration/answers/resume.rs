@@ -104,7 +104,7 @@ impl World {
         .unwrap();
         let live = Live::in_process(LiveConfig::default());
         let settings = Settings::from_environment().unwrap();
-        let app = wiring::app(&settings, pool.clone(), live.clone(), Ai::demo()).unwrap();
+        let app = wiring::app(&settings, pool.clone().into(), live.clone(), Ai::demo()).unwrap();
         let caller = Caller {
             user: UserId(user),
             session: SessionId(1),

@@ -155,7 +155,7 @@ async fn migrations_go_up_down_and_tell_how_they_stand() {
 #[tokio::test]
 async fn a_migration_may_take_its_time() {
     let database = TestDatabase::empty().await;
-    let pool = cura_store::pool::connect_for_migrations(&database.url(), "test").unwrap();
+    let migrating = cura_store::Database::connect_for_migrations(&database.url(), "test").unwrap();
     for limit in [
         "statement_timeout",
         "lock_timeout",
@@ -163,7 +163,7 @@ async fn a_migration_may_take_its_time() {
     ] {
         let value: String = sqlx::query_scalar("SELECT current_setting($1)")
             .bind(limit)
-            .fetch_one(&pool)
+            .fetch_one(migrating.pool())
             .await
             .unwrap();
         assert_eq!(value, "0", "{limit}");

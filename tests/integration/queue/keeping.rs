@@ -204,7 +204,10 @@ async fn workers_can_be_started_while_postgres_is_away() {
 async fn a_listener_whose_connection_fell_silent_listens_on_another_one() {
     let database = TestDatabase::create().await;
     let wire = Proxy::to_postgres(&database).await;
-    let pool = cura_store::pool::connect_lazy(&wire.url(&database), "test", 8).unwrap();
+    let pool = cura_store::Database::connect_lazy(&wire.url(&database), "test", 8)
+        .unwrap()
+        .pool()
+        .clone();
     let runs = Runs::default();
     let workers = counting(Workers::builder(&pool, config()), 2, &runs);
     add(database.pool(), 1).await;
