@@ -1,4 +1,4 @@
-//! Networks that lose everything without saying so, and databases that come back with all connections dead.
+//! Networks that lose everything without closing a connection: what waits for an answer stops waiting.
 
 use std::time::{Duration, Instant};
 
@@ -6,27 +6,6 @@ use cura_tests::client::text_after;
 use cura_tests::provider::words;
 use cura_tests::{Cura, Proxy, ScriptedProvider, TestRedis, eventually};
 use serde_json::json;
-
-#[tokio::test]
-async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let send = async || somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
-    // Fill the pools.
-    let many = futures_util::future::join_all((0..20).map(|_| send())).await;
-    assert!(many.iter().all(|sent| sent.status == 200));
-    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    sqlx::query(kill).execute(cura.database.pool()).await.unwrap();
-    // A restart takes longer than a connection is believed to live.
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    for _ in 0..20 {
-        let sent = send().await;
-        assert_eq!(sent.status, 200, "{}", sent.body);
-        assert_eq!(sent.body["assistant_message"]["metadata"]["attempts"], 1);
-    }
-}
 
 #[tokio::test]
 async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {

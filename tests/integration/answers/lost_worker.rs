@@ -1,15 +1,81 @@
-//! Answers whose workers and servers are killed, frozen and replaced: none is lost, doubled or stuck, and no reader sees a
-//! wrong word.
+//! A worker that is killed, frozen or not there: its answer goes on elsewhere, and no reader sees a wrong word.
 
 use std::time::{Duration, Instant};
 
 use cura_tests::client::{names, text_after};
-use cura_tests::provider::{Gate, Step, answer, chunk, finish, words};
-use cura_tests::{Client, Cura, Event, ScriptedProvider};
+use cura_tests::provider::{Gate, Step, answer, chunk, words};
+use cura_tests::{Cura, Program, ScriptedProvider, eventually};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::lost_postgres::until_word;
+#[tokio::test]
+async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_starts() {
+    let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::ZERO).await;
+    let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    assert_eq!(stream.next().await.unwrap().name, "ack");
+    let begun = Instant::now();
+    let request = somebody
+        .request(Method::POST, "/chat/send")
+        .header("Prefer", "wait=1")
+        .json(&json!({ "content": "Ho" }));
+    let sent = somebody.send(request).await;
+    assert_eq!(sent.status, 202);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    // Ten seconds apart: one from the start, and at least one more.
+    let mut keepalives = stream.comments;
+    while keepalives < 2 {
+        let frame = tokio::time::timeout(Duration::from_secs(30), stream.next_frame()).await;
+        let frame = frame.expect("a keepalive").expect("the stream stays open");
+        assert!(frame.starts_with(':'), "no event comes: {frame}");
+        keepalives += 1;
+    }
+    cura.add_worker().await;
+    assert_eq!(text_after("", &stream.rest().await), "Here I am");
+    let path = sent.header("location").unwrap().to_owned();
+    eventually("the other is answered too", async || {
+        (somebody.get(&path).await.body["content"] == "Here I am").then_some(())
+    })
+    .await;
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
+    let words = words(100);
+    let text = words.concat();
+    let gate = Gate::default();
+    let provider = ScriptedProvider::holding(&words, Duration::from_millis(20), &gate).await;
+    let mut cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    let mut stream = somebody.stream("Hi").await;
+    let mut seen = stream.until_word(&words[28]).await;
+    cura.add_worker().await;
+    cura.workers[0].kill();
+    gate.open();
+    let killed = Instant::now();
+    let again = loop {
+        let event = stream.next().await.unwrap();
+        seen.push(event.clone());
+        if event.name == "start" {
+            break event;
+        }
+    };
+    assert_eq!(again.data["attempt"], 2);
+    assert!(
+        killed.elapsed() < Duration::from_secs(20),
+        "noticed after {:?}",
+        killed.elapsed()
+    );
+    seen.extend(stream.rest().await);
+    assert_eq!(text_after("", &seen), text, "continuous, or cut back explicitly");
+    let last = seen.last().unwrap();
+    assert_eq!(last.name, "complete");
+    assert_eq!(last.data["message"]["content"], text);
+    assert_eq!(last.data["message"]["metadata"]["attempts"], 2);
+    cura.check_invariants().await;
+}
 
 #[tokio::test]
 async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
@@ -20,7 +86,7 @@ async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
     let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = until_word(&mut stream, &words[18]).await;
+    let mut seen = stream.until_word(&words[18]).await;
     cura.add_worker().await;
     cura.workers[0].kill();
     gate.open();
@@ -43,40 +109,6 @@ async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
 }
 
 #[tokio::test]
-async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
-    let words = words(150);
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(40), &gate).await;
-    let mut cura = Cura::builder()
-        .answering(&provider)
-        .with("SHUTDOWN_GRACE_SECONDS", "2")
-        .start()
-        .await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
-    let mut seen = until_word(&mut stream, &words[8]).await;
-    cura.add_worker().await;
-    cura.workers[0].signal("TERM");
-    assert_eq!(cura.workers[0].ended().await, Some(0));
-    gate.open();
-    seen.extend(stream.rest().await);
-    assert!(!names(&seen).contains(&"reset"), "{:?}", names(&seen));
-    assert_eq!(text_after("", &seen), words.concat());
-    let spent = cura
-        .database
-        .count("SELECT attempts::bigint FROM apalis.jobs WHERE job_type = 'generate-answer'")
-        .await;
-    assert_eq!(spent, 1);
-    let handed = "SELECT count(*) FROM answer_attempts WHERE outcome = 'handed_over'";
-    assert_eq!(
-        cura.database.count(handed).await,
-        1,
-        "what it cost until then is written down"
-    );
-    cura.check_invariants().await;
-}
-
-#[tokio::test]
 async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
     let words = words(80);
     let gate = Gate::default();
@@ -84,7 +116,7 @@ async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
     let mut cura = Cura::answering(&provider).await;
     let somebody = cura.somebody().await;
     let mut stream = somebody.stream("Hi").await;
-    let mut seen = until_word(&mut stream, &words[18]).await;
+    let mut seen = stream.until_word(&words[18]).await;
     cura.workers[0].signal("STOP");
     cura.add_worker().await;
     seen.extend(stream.until("start").await);
@@ -98,6 +130,33 @@ async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
         .count("SELECT sum(messages)::bigint FROM usage_days")
         .await;
     assert_eq!(answers, 1);
+}
+
+#[tokio::test]
+async fn answers_survive_workers_that_are_killed_one_after_the_other() {
+    let gate = Gate::default();
+    let provider = ScriptedProvider::holding(&words(100), Duration::from_millis(8), &gate).await;
+    let mut cura = Cura::builder().workers(2).answering(&provider).start().await;
+    let somebody = cura.somebody().await;
+    let streams = (0..8).map(|n| {
+        let somebody = somebody.clone();
+        async move { somebody.stream(&format!("Hi {n}")).await.rest().await }
+    });
+    let all = futures_util::future::join_all(streams);
+    let killing = async {
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let mut victim: Program = cura.workers.remove(0);
+            victim.kill();
+            cura.add_worker().await;
+        }
+        gate.open();
+    };
+    for seen in tokio::join!(all, killing).0 {
+        assert_eq!(text_after("", &seen), words(100).concat());
+        assert_eq!(seen.iter().filter(|event| event.name == "complete").count(), 1);
+    }
+    cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -166,128 +225,4 @@ async fn an_answer_that_lost_its_job_is_closed() {
     let closed = somebody.until_final(&sent.body["assistant_message"]["id"]).await;
     assert_eq!(closed["status"], "error");
     cura.check_invariants().await;
-}
-
-/// Numbers that look random and are the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
-        // xorshift64 (Marsaglia 2003).
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most
-    }
-}
-
-/// Asks until it is answered, as an app would: with one key, wherever there is a server, reading on from what it has.
-async fn ask_until_answered(cura: &[String], client: &Client, key: &str) -> (Value, String) {
-    let mut seen: Vec<Event> = Vec::new();
-    let mut text = String::new();
-    for base in cura.iter().cycle() {
-        let here = client.at(base);
-        let request = match seen.first() {
-            None => here
-                .request(Method::POST, "/chat/stream")
-                .header("Idempotency-Key", key)
-                .json(&json!({ "content": key })),
-            Some(ack) => here
-                .request(
-                    Method::GET,
-                    &format!("/chat/messages/{}/stream", ack.data["message_id"]),
-                )
-                .header("Last-Event-ID", &seen.last().unwrap().id),
-        };
-        let Some(Ok(mut stream)) = here.try_events(request).await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        while let Some(event) = stream.next().await {
-            text = text_after(&text, std::slice::from_ref(&event));
-            seen.push(event);
-            let last = seen.last().unwrap();
-            if last.name == "complete" {
-                return (last.data["message"].clone(), text);
-            }
-            assert_ne!(last.name, "error", "{last:?}");
-        }
-    }
-    unreachable!("it asks for ever")
-}
-
-/// `CURA_CHAOS_ROUNDS` (20 unless said otherwise) times: something is killed at a random moment while an answer is asked
-/// for, begins, comes or ends, and is replaced. The last rounds are the proof: exactly one answer to each question.
-#[tokio::test]
-async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
-    #[expect(clippy::disallowed_methods, reason = "`make chaos` says how many")]
-    let rounds: usize = std::env::var("CURA_CHAOS_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap());
-    let words = words(30);
-    let text = words.concat();
-    let provider = ScriptedProvider::start(move |_, _| {
-        let mut steps = vec![Step::Pause(Duration::from_millis(30)), Step::Head];
-        for word in &words {
-            steps.extend([Step::Write(chunk(word)), Step::Pause(Duration::from_millis(10))]);
-        }
-        steps.extend(finish(words.len()));
-        steps
-    })
-    .await;
-    let mut cura = Cura::builder().servers(2).workers(2).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
-    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
-    for round in 0..rounds {
-        let bases: Vec<String> = cura.servers.iter().map(|server| server.base.clone()).collect();
-        let key = format!("round {round}").replace(' ', "-");
-        let asking = ask_until_answered(&bases, &somebody, &key);
-        let killing = async {
-            tokio::time::sleep(Duration::from_millis(dice.below(450))).await;
-            // A worker three times as often as a server; now and then both workers, so that nobody is left.
-            match dice.below(8) {
-                0 | 1 => {
-                    cura.servers.remove(0).program.kill();
-                    cura.add_server().await;
-                }
-                2 => {
-                    for _ in 0..2 {
-                        cura.workers.remove(0).kill();
-                    }
-                    cura.add_worker().await;
-                    cura.add_worker().await;
-                }
-                3 => {
-                    cura.workers[0].signal("TERM");
-                    cura.add_worker().await;
-                    cura.workers.remove(0);
-                }
-                _ => {
-                    cura.workers.remove(0).kill();
-                    cura.add_worker().await;
-                }
-            }
-        };
-        let (message, streamed) = {
-            let limit = Duration::from_secs(60);
-            let both = async { tokio::join!(asking, killing).0 };
-            tokio::time::timeout(limit, both)
-                .await
-                .unwrap_or_else(|_| panic!("round {round} is not answered"))
-        };
-        assert_eq!(streamed, text, "round {round}");
-        assert_eq!(message["content"], text, "round {round}");
-        assert_eq!(message["status"], "sent");
-    }
-    cura.check_invariants().await;
-    let asked = i64::try_from(rounds).unwrap();
-    for (what, count) in [
-        ("SELECT count(*) FROM messages WHERE role = 'user'", asked),
-        (
-            "SELECT count(*) FROM messages WHERE role = 'assistant' AND status = 'sent'",
-            asked,
-        ),
-        ("SELECT count(*) FROM messages WHERE role = 'assistant'", asked),
-        ("SELECT sum(messages)::bigint FROM usage_days", asked),
-    ] {
-        assert_eq!(cura.database.count(what).await, count, "{what}");
-    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cura_tests::operations::{Operation, operations};
-use cura_tests::problems::assert_problem;
+use cura_tests::problem::assert_problem;
 use cura_tests::{Client, Cura, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};

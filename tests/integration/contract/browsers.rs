@@ -1,7 +1,7 @@
 //! What browsers are told: which pages may call, what may be kept, and a document that asks nobody else.
 
 use cura_tests::Cura;
-use cura_tests::problems::assert_problem;
+use cura_tests::problem::assert_problem;
 use reqwest::Method;
 
 #[tokio::test]

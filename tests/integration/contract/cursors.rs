@@ -1,7 +1,7 @@
 //! Cursors and idempotency keys that nobody was given, or nobody may make up, are refused before anything happens.
 
 use cura_tests::Cura;
-use cura_tests::problems::assert_problem;
+use cura_tests::problem::assert_problem;
 use reqwest::Method;
 use serde_json::json;
 

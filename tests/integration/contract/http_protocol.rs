@@ -1,7 +1,7 @@
 //! HTTP as it is spoken well and badly: addresses, methods, what is accepted, and what is no HTTP at all.
 
 use cura_tests::Cura;
-use cura_tests::problems::assert_problem;
+use cura_tests::problem::assert_problem;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cura_tests::operations::operations;
-use cura_tests::problems::assert_problem;
+use cura_tests::problem::assert_problem;
 use cura_tests::{Client, Cura, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::prompt::PromptMessage;
 use cura_providers::ai::{Ai, AnthropicConfig, Continuation, Prompt};
-use cura_tests::asking::{KEY, anthropic, ask, going_on, prompt};
+use cura_tests::completion::{KEY, anthropic, ask, going_on, prompt};
 use cura_tests::provider::anthropic::{answer, begin, delta, error, event, finish};
 use cura_tests::provider::{Asked, refusal};
 use cura_tests::{ScriptedProvider, Step};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_domain::message::FinishReason;
 use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig, Timeouts};
-use cura_tests::asking::{IMPATIENT, TIMEOUTS, anthropic, ask, ask_as, going_on, openai, prompt, somebody};
+use cura_tests::completion::{IMPATIENT, TIMEOUTS, anthropic, ask, ask_as, going_on, openai, prompt, somebody};
 use cura_tests::provider::anthropic::answer as anthropic_answer;
 use cura_tests::provider::{Asked, answer, chunk, refusal};
 use cura_tests::{Cura, ScriptedProvider, Step, eventually};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Usage};
 use cura_providers::ai::{Ai, AiError, OpenAiConfig};
-use cura_tests::asking::{self, Heard, KEY, openai as config, prompt};
+use cura_tests::completion::{self, Heard, KEY, openai as config, prompt};
 use cura_tests::provider::{Asked, answer, chunk, event, finish};
 use cura_tests::{ScriptedProvider, Step};
 use serde_json::json;
@@ -62,7 +62,7 @@ fn refusals() -> Vec<Refusal> {
 
 /// The text, and how it ended.
 async fn ask(ai: &Ai) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
-    let Heard { text, end, .. } = asking::ask(ai, prompt()).await;
+    let Heard { text, end, .. } = completion::ask(ai, prompt()).await;
     (text, end)
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cura_providers::Secret;
 use cura_providers::ai::{Ai, AiError, Call, Timeouts};
-use cura_tests::asking::{IMPATIENT, KEY, TIMEOUTS, ask, prompt, somebody};
+use cura_tests::completion::{IMPATIENT, KEY, TIMEOUTS, ask, prompt, somebody};
 use cura_tests::provider::{Asked, refusal};
 use cura_tests::{ScriptedProvider, Step, redis};
 use futures_util::StreamExt;

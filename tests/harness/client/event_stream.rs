@@ -128,6 +128,16 @@ impl Events {
         seen
     }
 
+    /// Events until the text holds this word. Words that wait are sent together, so how many events that takes varies.
+    pub async fn until_word(&mut self, word: &str) -> Vec<Event> {
+        let mut seen = Vec::new();
+        while !text_after("", &seen).contains(word) {
+            let next = self.next().await;
+            seen.push(next.unwrap_or_else(|| panic!("the stream ended before {word:?}: {seen:?}")));
+        }
+        seen
+    }
+
     /// Every event to the end of the stream.
     pub async fn rest(&mut self) -> Vec<Event> {
         let mut seen = Vec::new();

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::eventually;
 
-pub use self::events::{Event, Events, names, text_after};
+pub use self::event_stream::{Event, Events, names, text_after};
 
-mod events;
+mod event_stream;
 
 /// Longer than anybody should say nothing; a stream as a whole may take as long as it likes.
 const LIMIT: Duration = Duration::from_secs(60);

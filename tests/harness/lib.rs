@@ -1,13 +1,13 @@
 //! The test harness: a real Postgres, a real Redis, real servers and workers, and an AI service that does as it is told.
 
-pub mod asking;
 pub mod client;
+pub mod completion;
 pub mod cura;
 pub mod database;
 pub mod eventually;
 pub mod invariants;
 pub mod operations;
-pub mod problems;
+pub mod problem;
 pub mod program;
 pub mod provider;
 pub mod proxy;

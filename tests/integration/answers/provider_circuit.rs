@@ -1,0 +1,130 @@
+//! A provider that fails for many: who else is affected, and what operators see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cura_tests::provider::{Step, answer, refusal};
+use cura_tests::{Cura, ScriptedProvider, eventually};
+use serde_json::json;
+
+#[tokio::test]
+async fn messages_that_always_fail_hold_nobody_else_up() {
+    let provider = ScriptedProvider::start(|_, asked| {
+        if asked.body["messages"].to_string().contains("poison") {
+            return vec![Step::Head, Step::Write("data: rubbish\n\n".to_owned()), Step::End];
+        }
+        answer(&["All ", "is ", "well"], Duration::ZERO)
+    })
+    .await;
+    let cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    let poison = async |n: usize| {
+        let poisoned = cura.client().register(&format!("poison{n}@example.com")).await;
+        let sent = poisoned.post("/chat/send", &json!({ "content": "poison" })).await;
+        assert_eq!(sent.body["assistant_message"]["metadata"]["error"], "provider_protocol");
+    };
+    let healthy = async {
+        for failed in [6, 9] {
+            eventually("they failed more often than opens the gate", async || {
+                let asked = provider.asked().into_iter();
+                let poison = asked.filter(|asked| asked.body["messages"].to_string().contains("poison"));
+                (poison.count() >= failed).then_some(())
+            })
+            .await;
+            let begun = Instant::now();
+            let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+            assert_eq!(sent["assistant_message"]["content"], "All is well", "{sent}");
+            assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        }
+    };
+    tokio::join!(poison(0), poison(1), poison(2), healthy);
+    assert!(!cura.said().contains("left alone"), "{}", cura.said());
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_provider_is_no_attempt_also_when_it_comes_back() {
+    let works = Arc::new(AtomicBool::new(false));
+    let provider = {
+        let works = Arc::clone(&works);
+        ScriptedProvider::start(move |_, _| {
+            if !works.load(Ordering::SeqCst) {
+                return refusal("500 Internal Server Error", "", &json!({}));
+            }
+            let mut steps = vec![Step::Head, Step::Pause(Duration::from_millis(300))];
+            steps.extend(answer(&["All ", "is ", "well"], Duration::ZERO).split_off(1));
+            steps
+        })
+        .await
+    };
+    let cura = Cura::builder()
+        .answering(&provider)
+        .with("USER_RUNNING_ANSWERS", "0")
+        .start()
+        .await;
+    let mut asking = Vec::new();
+    for n in 0..12 {
+        if n == 5 {
+            eventually("the provider is left alone", async || {
+                cura.said().contains("left alone").then_some(())
+            })
+            .await;
+            works.store(true, Ordering::SeqCst);
+        }
+        let somebody = cura.client().register(&format!("somebody{n}@example.com")).await;
+        let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
+        asking.push((somebody, sent.body["assistant_message"]["id"].clone()));
+    }
+    for (n, (somebody, answer)) in asking.iter().enumerate() {
+        let message = somebody.until_final(answer).await;
+        assert_eq!(message["content"], "All is well");
+        if n >= 5 {
+            assert_eq!(message["metadata"]["attempts"], 1, "it was asked for once: {message}");
+        }
+    }
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_forbidden_is_refused_and_nobody_elses() {
+    let provider = ScriptedProvider::start(|_, asked| {
+        if asked.body["messages"].to_string().contains("flag me") {
+            let flagged = json!({ "error": { "code": 403, "message": "Your input was flagged" } });
+            return refusal("403 Forbidden", "", &flagged);
+        }
+        answer(&["All ", "is ", "well"], Duration::ZERO)
+    })
+    .await;
+    let cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    let sent = somebody.post("/chat/send", &json!({ "content": "flag me" })).await.body;
+    assert_eq!(sent["assistant_message"]["metadata"]["error"], "provider_refused");
+    let other = cura.client().register("other@example.com").await;
+    let sent = other.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    assert_eq!(sent["assistant_message"]["content"], "All is well", "{sent}");
+    assert!(
+        !cura.said().contains("ERROR"),
+        "nobody has to do anything: {}",
+        cura.said()
+    );
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_an_alert_once_and_errors_at_once() {
+    let provider = ScriptedProvider::start(|_, _| refusal("401 Unauthorized", "", &json!({}))).await;
+    let cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+        assert_eq!(sent["assistant_message"]["metadata"]["error"], "provider_unauthorized");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+    cura.workers[0].says("ERROR").await;
+    let alerts = cura.said().lines().filter(|line| line.contains("ERROR")).count();
+    assert_eq!(alerts, 1, "{}", cura.said());
+    assert_eq!(provider.asked().len(), 1, "nobody goes on asking with a wrong key");
+    cura.check_invariants().await;
+}
