@@ -24,7 +24,8 @@ pub(crate) async fn run(parts: &Parts, job: FailAbandonedAnswer) -> Result<(), J
         conversations::touch(&mut transaction, conversation, 0, None, now).await?;
         let lost = match messages::find_running(&mut transaction, id).await? {
             Some(message) => {
-                let voice = (parts.ai.provider(), parts.ai.model());
+                let model = parts.ai.primary_model();
+                let voice = (&*model.provider, &*model.model);
                 let (attempt, bytes) = (message.attempt, message.content.len());
                 attempts::record_lost(&mut transaction, id, attempt, bytes, voice, now).await?
             }

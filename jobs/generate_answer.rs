@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use cura_domain::{MessageId, tokens};
-use cura_providers::ai::{AiError, AnswerStream, Call, Failure, Piece, Prompt, Speaking};
+use cura_providers::ai::{AiError, Call, CompletionEvent, CompletionStream, Failure, OpenCompletion, Prompt};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
 use futures_util::future::{Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
@@ -20,7 +20,7 @@ use crate::writer::{AnswerWriter, Saved};
 
 /// The longest a person waits for a provider that will not begin, from the first attempt on.
 pub(crate) const PATIENCE: TimeDelta = TimeDelta::minutes(2);
-/// The longest a half-written answer waits for a provider that is given a rest.
+/// The longest a half-written answer waits for a provider whose circuit breaker is open.
 const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
 /// The longest a person waits for a provider that names the time at which it will work again.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
         reason = &mut must_stop => Err(reason),
     };
     let mut pieces = match asked {
-        Ok(Ok(Ok(speaking))) => speaking.pieces,
+        Ok(Ok(Ok(completion))) => completion.events,
         Ok(Ok(Err(error))) => return give_up_or_retry(writer, &run, error).await,
         Ok(Err(error)) => return Err(error),
         Err(reason) => return stop(writer, reason).await,
@@ -78,7 +78,7 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
             }
         };
         let end = match piece {
-            Some(Ok(Piece::Text(mut text))) => {
+            Some(Ok(CompletionEvent::Text(mut text))) => {
                 let end = take_ready(&mut pieces, &mut text);
                 writer.append(&text).await?;
                 end
@@ -86,8 +86,8 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
             end => Some(end),
         };
         match end {
-            None | Some(Some(Ok(Piece::Text(_)))) => {}
-            Some(Some(Ok(Piece::Finished { reason, usage, .. }))) => {
+            None | Some(Some(Ok(CompletionEvent::Text(_)))) => {}
+            Some(Some(Ok(CompletionEvent::Finished { reason, usage, .. }))) => {
                 return writer.complete(reason, usage).await;
             }
             Some(Some(Err(error))) => return give_up_or_retry(writer, &run, error).await,
@@ -100,16 +100,20 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
 }
 
 /// Asks the provider; once more with half the past if it was too much.
-async fn ask(parts: &Parts, told: &Told, writer: &mut AnswerWriter<'_>) -> Result<Result<Speaking, AiError>, JobError> {
+async fn ask(
+    parts: &Parts,
+    told: &Told,
+    writer: &mut AnswerWriter<'_>,
+) -> Result<Result<OpenCompletion, AiError>, JobError> {
     let budget = parts.manner.context_tokens;
     let (call, prompt, tokens) = put_together(parts, told, writer, budget).await?;
     // The provider is asked at once; readers learn meanwhile that a worker has it.
-    let (asked, ()) = tokio::join!(parts.ai.ask(&call, prompt), writer.begin());
+    let (asked, ()) = tokio::join!(parts.ai.open_completion(&call, prompt), writer.begin());
     match asked {
         Err(error) if *error.failure() == Failure::ContextTooLong => {
             tracing::warn!(message_id = %writer.id(), budget, "the prompt was too long for the model; asking with half of it");
             let (call, prompt, _) = put_together(parts, told, writer, tokens.min(budget) / 2).await?;
-            Ok(parts.ai.ask(&call, prompt).await)
+            Ok(parts.ai.open_completion(&call, prompt).await)
         }
         asked => Ok(asked),
     }
@@ -149,10 +153,10 @@ async fn stop(writer: AnswerWriter<'_>, reason: StopReason) -> Result<(), JobErr
 
 /// Adds the pieces that are there already to `text`: under pressure, one write does for many. Gives the end of the
 /// answer, if it was there too.
-fn take_ready(pieces: &mut AnswerStream, text: &mut String) -> Option<Option<Result<Piece, AiError>>> {
+fn take_ready(pieces: &mut CompletionStream, text: &mut String) -> Option<Option<Result<CompletionEvent, AiError>>> {
     while text.len() < MAX_MERGED_BYTES {
         match pieces.next().now_or_never()? {
-            Some(Ok(Piece::Text(more))) => text.push_str(&more),
+            Some(Ok(CompletionEvent::Text(more))) => text.push_str(&more),
             end => return Some(end),
         }
     }
@@ -169,7 +173,7 @@ async fn give_up_or_retry(mut writer: AnswerWriter<'_>, run: &Run, error: AiErro
     let wait = error.retry_after().unwrap_or_default();
     // Somebody who has seen a part of an answer wants its rest, however old it is.
     let young = writer.age() + TimeDelta::from_std(wait).unwrap_or(PATIENCE) <= PATIENCE || writer.has_written();
-    if let Failure::Resting { wait } = *error.failure()
+    if let Failure::CircuitOpen { retry_after: wait } = *error.failure()
         && young
         && writer.age() <= MAX_AGE
     {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cura_domain::answer::Fence;
 use cura_domain::prompt::{self, Assembled, Person, PromptMessage, Spoken};
 use cura_domain::{MessageId, tokens};
-use cura_providers::ai::Asker;
+use cura_providers::ai::RequestKey;
 use cura_queue::JobError;
 use cura_store::answers::{Taken, TakenAnswer};
 use cura_store::{PgConnection, StoreError, answers, attempts, history, usage, with_deadline};
@@ -40,8 +40,8 @@ pub(crate) struct Told {
 /// # Errors
 /// [`JobError::Snooze`] when its turn has not come, or nobody can be asked.
 pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobError> {
-    if let Err(wait) = parts.ai.admit(Asker::Answer(id)) {
-        wait_for_provider(parts, id, wait).await?;
+    if let Err(open) = parts.ai.reserve(RequestKey::Answer(id)) {
+        wait_for_provider(parts, id, open.retry_after).await?;
     }
     match with_deadline(take_and_read(parts, id)).await.map_err(not_begun)? {
         Some(taking) => Ok(taking),
@@ -75,7 +75,7 @@ async fn wait_for_provider(parts: &Parts, id: MessageId, wait: Duration) -> Resu
     match begun.await.map_err(not_begun)? {
         Some(begun) if now - begun < PATIENCE => Err(JobError::Snooze {
             after: wait.max(Duration::from_millis(100)),
-            reason: "the providers are given a rest".to_owned(),
+            reason: "the providers' circuit breakers are open".to_owned(),
         }),
         // Stopped, too old, or not yet: taking it says which.
         _ => Ok(()),
@@ -100,7 +100,8 @@ async fn take_at_its_end(parts: &Parts, connection: &mut PgConnection, id: Messa
             _ => saved.clone(),
         };
         let before = Fence(taken.fence.0 - 1);
-        let voice = (parts.ai.provider(), parts.ai.model());
+        let model = parts.ai.primary_model();
+        let voice = (&*model.provider, &*model.model);
         let lost = attempts::record_lost(&mut transaction, id, before, text.len(), voice, now).await?;
         if !taken.cancelled && (!parts.ai.can_continue() || text.trim().is_empty()) {
             text.clear();

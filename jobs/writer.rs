@@ -8,9 +8,9 @@ mod end;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_domain::MessageId;
+use cura_domain::{MessageId, ModelRef};
 use cura_live::AppendError;
-use cura_providers::ai::{Asker, Call};
+use cura_providers::ai::{Call, RequestKey};
 use cura_queue::JobError;
 use cura_store::answers::TakenAnswer;
 use cura_store::{StoreError, answers, with_deadline};
@@ -98,7 +98,7 @@ impl<'a> AnswerWriter<'a> {
     /// The call that is about to be made, with a prompt of so many tokens: from now on the attempt has a cost, whoever ends
     /// it.
     pub(crate) fn ask(&mut self, prompt_tokens: usize, summarize: Option<MessageId>) -> Call {
-        let call = Call::new(Asker::Answer(self.id));
+        let call = Call::new(RequestKey::Answer(self.id));
         self.asked = Some(Asked {
             call: call.clone(),
             prompt_tokens,
@@ -109,13 +109,12 @@ impl<'a> AnswerWriter<'a> {
 
     /// Notes that the provider failed: who did not even accept the request charges nothing for it.
     pub(crate) fn failed(&mut self) {
-        self.asked.take_if(|asked| asked.call.accepted().is_none());
+        self.asked.take_if(|asked| asked.call.report().is_none());
     }
 
-    /// Who answers, once somebody does: the provider and the model.
-    fn voice(&self) -> Option<(&'static str, String)> {
-        let accepted = self.asked.as_ref()?.call.accepted()?;
-        Some((accepted.provider, accepted.model))
+    /// The backend that accepted the request, if one has.
+    fn voice(&self) -> Option<ModelRef> {
+        Some(self.asked.as_ref()?.call.report()?.model)
     }
 
     /// Appends a piece.
@@ -163,7 +162,7 @@ impl<'a> AnswerWriter<'a> {
         Some(async move {
             let written = with_deadline(async {
                 let mut connection = pool.acquire().await?;
-                let voice = voice.as_ref().map(|(provider, model)| (*provider, model.as_str()));
+                let voice = voice.as_ref().map(|of| (&*of.provider, &*of.model));
                 answers::save_progress(&mut connection, id, fence, &text, voice, ttft_ms, now).await
             });
             Saved {

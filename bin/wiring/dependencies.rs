@@ -65,7 +65,9 @@ pub fn ai(settings: &Settings) -> Result<Ai, StartError> {
         connected.map_err(|error| wrong(name, format!("or its companions cannot be used: {error}")))
     });
     let first = voices.next().unwrap_or_else(|| Ok(Ai::demo()))?;
-    Ok(voices.try_fold(first, |ai, fallback| fallback.map(|fallback| ai.or(fallback)))?)
+    Ok(voices.try_fold(first, |ai, fallback| {
+        fallback.map(|fallback| ai.with_fallback(fallback))
+    })?)
 }
 
 /// Waits until Postgres answers; at most `wait`.

@@ -1,7 +1,7 @@
 //! A short question of Cura's own to the model: asked whole, answered whole. Its cost is Cura's, not the user's.
 
 use cura_domain::prompt::PromptMessage;
-use cura_providers::ai::{AiError, Asker, Call, Piece, Prompt};
+use cura_providers::ai::{AiError, Call, CompletionEvent, Prompt, RequestKey};
 use cura_queue::JobError;
 use futures_util::StreamExt;
 
@@ -19,17 +19,17 @@ pub(crate) struct Answered {
 /// Asks and waits for the whole answer.
 ///
 /// # Errors
-/// [`JobError::Snooze`] while the providers are given a rest; else whatever the provider's failure means.
+/// [`JobError::Snooze`] while the providers' circuit breakers are open; else whatever the provider's failure means.
 pub(crate) async fn ask(
     parts: &Parts,
-    asker: Asker,
+    key: RequestKey,
     messages: Vec<PromptMessage>,
     max_output_tokens: u32,
 ) -> Result<Answered, JobError> {
-    if let Err(after) = parts.ai.admit(asker) {
+    if let Err(open) = parts.ai.reserve(key) {
         return Err(JobError::Snooze {
-            after: after.max(std::time::Duration::from_secs(1)),
-            reason: "the providers are given a rest".to_owned(),
+            after: open.retry_after.max(std::time::Duration::from_secs(1)),
+            reason: "the providers' circuit breakers are open".to_owned(),
         });
     }
     let prompt = Prompt {
@@ -37,26 +37,32 @@ pub(crate) async fn ask(
         written: String::new(),
         max_output_tokens: Some(max_output_tokens),
     };
-    let mut speaking = parts.ai.ask(&Call::new(asker), prompt).await.map_err(failed)?;
+    let mut completion = parts
+        .ai
+        .open_completion(&Call::new(key), prompt)
+        .await
+        .map_err(failed)?;
     let mut text = String::new();
-    while let Some(piece) = speaking.pieces.next().await {
+    while let Some(piece) = completion.events.next().await {
         match piece.map_err(failed)? {
-            Piece::Text(more) if text.len() + more.len() <= MAX_BYTES => text.push_str(&more),
-            Piece::Text(_) => break,
-            Piece::Finished { usage, model, .. } => {
+            CompletionEvent::Text(more) if text.len() + more.len() <= MAX_BYTES => text.push_str(&more),
+            CompletionEvent::Text(_) => break,
+            CompletionEvent::Finished { usage, model, .. } => {
                 let tokens = usage.map(|usage| usage.input_tokens.saturating_add(usage.output_tokens));
                 tracing::info!(
-                    provider = speaking.provider,
+                    provider = %completion.model.provider,
                     tokens,
                     "a question of our own was answered"
                 );
-                speaking.model = model.unwrap_or(speaking.model);
+                if let Some(model) = model {
+                    completion.model.model = model;
+                }
             }
         }
     }
     Ok(Answered {
         text,
-        model: speaking.model,
+        model: completion.model.model,
     })
 }
 

@@ -6,7 +6,7 @@
 use cura_domain::MessageId;
 use cura_domain::prompt::{self, PromptMessage};
 use cura_domain::tokens::FEW_BYTES_PER_TOKEN;
-use cura_providers::ai::Asker;
+use cura_providers::ai::RequestKey;
 use cura_queue::{JobError, SummarizeConversation};
 use cura_store::{history, with_deadline};
 
@@ -45,7 +45,7 @@ pub(crate) async fn run(parts: &Parts, job: SummarizeConversation) -> Result<(),
     // By what a prompt can carry, the oldest first, each part with the summary of those before.
     for part in parts_of(&said, parts.manner.context_tokens) {
         let told = prompt::for_summary(part, summary.as_deref());
-        let mut answered = ask_model::ask(parts, Asker::Summary(message), told, MAX_TOKENS).await?;
+        let mut answered = ask_model::ask(parts, RequestKey::Summary(message), told, MAX_TOKENS).await?;
         // At most about a quarter of a prompt.
         let longest = MAX_SUMMARY.min(parts.manner.context_tokens);
         answered.text.truncate(answered.text.floor_char_boundary(longest));

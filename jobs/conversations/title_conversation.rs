@@ -6,7 +6,7 @@ use cura_domain::conversation::Title;
 use cura_domain::event::Event;
 use cura_domain::{ConversationId, prompt};
 use cura_live::Signal;
-use cura_providers::ai::Asker;
+use cura_providers::ai::RequestKey;
 use cura_queue::{JobError, TitleConversation};
 use cura_store::events;
 use cura_store::{conversations, history, with_deadline};
@@ -26,7 +26,7 @@ pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), Job
     };
     let said = ask_model::ask(
         parts,
-        Asker::Title(id),
+        RequestKey::Title(id),
         prompt::for_title(&question, &answer),
         MAX_TOKENS,
     )

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cura_domain::event::Event;
 use cura_domain::message::{FinishReason, Usage};
-use cura_domain::tokens;
+use cura_domain::{ModelRef, tokens};
 use cura_live::Signal;
 use cura_queue::{EnqueueOptions, JobError, SummarizeConversation, TitleConversation};
 use cura_store::answers::End;
@@ -57,10 +57,10 @@ impl AnswerWriter<'_> {
     }
 
     async fn write_end(&self, end: End<'_>, outcome: Outcome, usage: Option<Usage>) -> Result<(), JobError> {
-        let (provider, model) = self.voice_or_first();
+        let ModelRef { provider, model } = self.voice_or_first();
         let end = End {
             text: Some(&self.text),
-            voice: usage.map(|_| (provider, &*model)),
+            voice: usage.map(|_| (&*provider, &*model)),
             usage,
             ttft_ms: self.ttft_ms(),
             ..end
@@ -120,13 +120,13 @@ impl AnswerWriter<'_> {
         let Some(usage) = usage else {
             return Ok(());
         };
-        let (provider, model) = self.voice_or_first();
+        let ModelRef { provider, model } = self.voice_or_first();
         let attempt = Attempt {
             message: self.id,
             user: self.taken.user_id,
             fence: self.taken.fence,
             outcome,
-            provider,
+            provider: &provider,
             model: &model,
             usage,
         };
@@ -160,7 +160,7 @@ impl AnswerWriter<'_> {
             let now = self.parts.clock.now();
             let mut transaction = self.parts.database.pool().begin().await?;
             let voice = self.voice();
-            let voice = voice.as_ref().map(|(provider, model)| (*provider, model.as_str()));
+            let voice = voice.as_ref().map(|of| (&*of.provider, &*of.model));
             let (fence, ttft_ms) = (self.taken.fence, self.ttft_ms());
             if answers::save_progress(&mut transaction, self.id, fence, &self.text, voice, ttft_ms, now).await? {
                 self.record(&mut transaction, outcome, self.estimate(), now).await?;
@@ -207,9 +207,8 @@ impl AnswerWriter<'_> {
     }
 
     /// Who answers; who is asked first, while nobody does.
-    fn voice_or_first(&self) -> (&'static str, String) {
-        let first = || (self.parts.ai.provider(), self.parts.ai.model().to_owned());
-        self.voice().unwrap_or_else(first)
+    fn voice_or_first(&self) -> ModelRef {
+        self.voice().unwrap_or_else(|| self.parts.ai.primary_model().clone())
     }
 
     /// What this attempt cost, if it cost anything: what the provider stated before it was cut short, else what it was told;
@@ -218,8 +217,8 @@ impl AnswerWriter<'_> {
         let asked = self.asked.as_ref()?;
         let (told, said) = asked
             .call
-            .accepted()
-            .map_or((None, None), |accepted| (accepted.input_tokens, accepted.output_tokens));
+            .report()
+            .map_or((None, None), |report| (report.input_tokens, report.output_tokens));
         let count = |tokens: usize| i64::try_from(tokens).unwrap_or(i64::MAX);
         let written = tokens::estimate(self.text.len() - self.taken.text.len());
         Some(Usage {

@@ -49,7 +49,7 @@ pub struct Health {
     /// The AI service, asked every 30 s at most, but for those who come at the same moment first.
     pub ai: Probe,
     /// Who is asked first: `demo`, `openai`, `anthropic`, `custom`.
-    pub ai_provider: &'static str,
+    pub ai_provider: String,
     /// The disk; `None` when the operating system does not say.
     pub disk: Option<Disk>,
 }
@@ -77,7 +77,7 @@ impl App {
             live_kind: self.0.live.kind(),
             queue: queue.ok().flatten(),
             ai,
-            ai_provider: self.0.ai.provider(),
+            ai_provider: self.0.ai.primary_model().provider.clone(),
             disk: self.disk(),
         }
     }

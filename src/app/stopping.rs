@@ -190,7 +190,8 @@ impl App {
             return Ok(StopState::Told);
         }
         let streamed = self.streamed(connection, id, locked.fence).await?;
-        let voice = (self.0.ai.provider(), self.0.ai.model());
+        let model = self.0.ai.primary_model();
+        let voice = (&*model.provider, &*model.model);
         let lost = attempts::record_lost(connection, id, locked.fence, streamed.len(), voice, now).await?;
         let end = End {
             text: Some(&streamed),

@@ -1,4 +1,4 @@
-//! The others: services outside Cura that it depends on but does not trust to be up, fast or honest.
+//! Services outside Cura. None of them is trusted to be up, fast or honest: every wait has a deadline, every buffer a limit.
 
 pub mod ai;
 

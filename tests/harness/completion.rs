@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use cura_domain::MessageId;
 use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::prompt::PromptMessage;
+use cura_domain::{MessageId, ModelRef};
 use cura_providers::Secret;
 use cura_providers::ai::{
-    Ai, AiError, AnswerStream, AnthropicConfig, Asker, Call, Continuation, OpenAiConfig, Piece, Prompt, Timeouts,
+    Ai, AiError, AnthropicConfig, Call, CompletionEvent, CompletionStream, Continuation, OpenAiConfig, Prompt,
+    RequestKey, Timeouts,
 };
 use futures_util::StreamExt;
 
@@ -23,7 +24,7 @@ pub struct Heard {
     /// How it ended.
     pub end: Result<(FinishReason, Option<Usage>, Option<String>), AiError>,
     /// Who answered, when somebody did: the provider and the model that was asked for.
-    pub by: Option<(&'static str, String)>,
+    pub by: Option<ModelRef>,
 }
 
 /// Waits long enough for a busy machine, where the service does not hang.
@@ -84,9 +85,9 @@ pub fn going_on(written: &str) -> Prompt {
 }
 
 /// Somebody who has not asked before.
-pub fn somebody() -> Asker {
+pub fn somebody() -> RequestKey {
     static SEEN: AtomicI64 = AtomicI64::new(0);
-    Asker::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
+    RequestKey::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// Asks as somebody who has not asked before, and hears everything.
@@ -95,11 +96,11 @@ pub async fn ask(ai: &Ai, prompt: Prompt) -> Heard {
 }
 
 /// Asks and hears everything.
-pub async fn ask_as(asker: Asker, ai: &Ai, prompt: Prompt) -> Heard {
-    match ai.ask(&Call::new(asker), prompt).await {
-        Ok(speaking) => {
-            let (text, end) = hear(speaking.pieces).await;
-            let by = Some((speaking.provider, speaking.model));
+pub async fn ask_as(key: RequestKey, ai: &Ai, prompt: Prompt) -> Heard {
+    match ai.open_completion(&Call::new(key), prompt).await {
+        Ok(completion) => {
+            let (text, end) = hear(completion.events).await;
+            let by = Some(completion.model);
             Heard { text, end, by }
         }
         Err(error) => {
@@ -114,15 +115,17 @@ pub async fn ask_as(asker: Asker, ai: &Ai, prompt: Prompt) -> Heard {
 }
 
 /// The text, and how it ended.
-async fn hear(mut pieces: AnswerStream) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
+async fn hear(
+    mut pieces: CompletionStream,
+) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
     let mut text = String::new();
     while let Some(piece) = pieces.next().await {
         match piece {
-            Ok(Piece::Text(piece)) => {
+            Ok(CompletionEvent::Text(piece)) => {
                 assert!(!piece.is_empty());
                 text.push_str(&piece);
             }
-            Ok(Piece::Finished { reason, usage, model }) => {
+            Ok(CompletionEvent::Finished { reason, usage, model }) => {
                 assert!(pieces.next().await.is_none(), "something follows the end");
                 return (text, Ok((reason, usage, model)));
             }

@@ -185,7 +185,7 @@ impl From<Health> for HealthView {
             },
             ai_service: AiHealth {
                 status: health.ai.into(),
-                provider: health.ai_provider.to_owned(),
+                provider: health.ai_provider,
             },
             queue: QueueHealth {
                 status: up(queue_up),

@@ -1,33 +1,46 @@
-//! One AI, whatever its dialect, asked once.
+//! One backend, whatever its protocol: sends one request, without retries or failover.
 
-use super::continuation::Overlap;
-use super::protocol::endpoint::Continuation;
-use super::protocol::request_messages::Way;
-use super::{AiError, AnswerStream, Call, Failure, Prompt, continuation, demo};
-use crate::ai::protocol::{anthropic, openai};
+use cura_domain::ModelRef;
 
-/// A connected AI. Cheap to clone; clones share their connections.
+use super::call::Call;
+use super::completion::CompletionStream;
+use super::continuation::{self, Continuation, ContinuationMode, Overlap};
+use super::demo::{self, Demo};
+use super::error::{AiError, Failure};
+use super::prompt::Prompt;
+use super::protocol::{ANTHROPIC, Anthropic, OpenAi};
+use super::token_counter::TokenCounter;
+
+/// A configured backend. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
-pub(crate) enum Voice {
-    OpenAi(openai::OpenAi),
-    Anthropic(anthropic::Anthropic),
-    Demo(demo::Demo),
+pub(crate) enum Backend {
+    OpenAi(OpenAi),
+    Anthropic(Anthropic),
+    Demo(Demo),
 }
 
-impl Voice {
+impl Backend {
     pub(crate) fn provider(&self) -> &'static str {
         match self {
             Self::OpenAi(openai) => openai.provider(),
-            Self::Anthropic(_) => anthropic::PROVIDER,
+            Self::Anthropic(_) => ANTHROPIC,
             Self::Demo(_) => demo::PROVIDER,
         }
     }
 
-    pub(crate) fn model(&self) -> &str {
-        match self {
+    pub(crate) fn model_ref(&self) -> ModelRef {
+        let model = match self {
             Self::OpenAi(openai) => openai.model(),
             Self::Anthropic(anthropic) => anthropic.model(),
             Self::Demo(_) => demo::MODEL,
+        };
+        ModelRef::new(self.provider(), model)
+    }
+
+    pub(crate) fn token_counter(&self) -> TokenCounter {
+        match self {
+            Self::OpenAi(openai) if openai.is_official() => TokenCounter::of_openai(openai.model()),
+            _ => TokenCounter::estimate(),
         }
     }
 
@@ -39,41 +52,46 @@ impl Voice {
         match self {
             Self::OpenAi(openai) => openai.continuation(),
             Self::Anthropic(anthropic) => anthropic.continuation(),
-            // It knows its answer by heart.
+            // Its answer follows from the prompt, so it can repeat any part of it.
             Self::Demo(_) => Continuation::Prefill,
         }
     }
 
-    /// Resolves when the provider has accepted the request (a 2xx status line). The pieces are only what comes after
-    /// `prompt.written`; what is stated beside them goes to `call`.
-    pub(crate) async fn ask(&self, call: &Call, prompt: &Prompt) -> Result<AnswerStream, AiError> {
+    /// Resolves when the provider has accepted the request (a 2xx status line). The events contain only what follows
+    /// `prompt.written`; what the provider reports beside them goes to `call`.
+    pub(crate) async fn open(&self, call: &Call, prompt: &Prompt) -> Result<CompletionStream, AiError> {
         let written = &prompt.written;
         if written.is_empty() || matches!(self, Self::Demo(_)) {
-            return self.once(call, prompt, Way::Begin).await;
+            return self.request(call, prompt, None).await;
         }
         if written.trim().is_empty() {
-            // Nothing a model could go on with, but what it says may begin with it.
-            let pieces = self.once(call, prompt, Way::Begin).await?;
-            return Ok(continuation::cut(pieces, Overlap::prefilled(written)));
+            // A model cannot continue white space, but its answer may begin with it.
+            let events = self.request(call, prompt, None).await?;
+            return Ok(continuation::without_overlap(events, Overlap::prefilled(written)));
         }
         match self.continuation() {
             Continuation::Off => return Err(AiError::new(Failure::Refused { status: None }, true)),
             Continuation::Prompt => {}
-            Continuation::Prefill => match self.once(call, prompt, Way::Prefill).await {
-                Ok(pieces) => return Ok(continuation::cut(pieces, Overlap::prefilled(written))),
-                // Not every model lets words be put into its mouth (newer Claude models do not): ask it to go on.
+            Continuation::Prefill => match self.request(call, prompt, Some(ContinuationMode::Prefill)).await {
+                Ok(events) => return Ok(continuation::without_overlap(events, Overlap::prefilled(written))),
+                // Newer Claude models and some others refuse a prefilled answer: ask for a continuation instead.
                 Err(error) if is_bad_request(&error) => {}
                 Err(error) => return Err(error),
             },
         }
-        let pieces = self.once(call, prompt, Way::Prompt).await?;
-        Ok(continuation::cut(pieces, Overlap::of(written)))
+        let events = self.request(call, prompt, Some(ContinuationMode::Prompt)).await?;
+        Ok(continuation::without_overlap(events, Overlap::of(written)))
     }
 
-    async fn once(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+    async fn request(
+        &self,
+        call: &Call,
+        prompt: &Prompt,
+        continuation: Option<ContinuationMode>,
+    ) -> Result<CompletionStream, AiError> {
         match self {
-            Self::OpenAi(openai) => openai.stream(call, prompt, way).await,
-            Self::Anthropic(anthropic) => anthropic.stream(call, prompt, way).await,
+            Self::OpenAi(openai) => openai.stream(call, prompt, continuation).await,
+            Self::Anthropic(anthropic) => anthropic.stream(call, prompt, continuation).await,
             Self::Demo(demo) => demo.stream(prompt),
         }
     }
@@ -88,7 +106,10 @@ impl Voice {
 }
 
 fn is_bad_request(error: &AiError) -> bool {
-    let refused = Failure::Refused { status: Some(400) };
-    let unprocessable = Failure::Refused { status: Some(422) };
-    *error.failure() == refused || *error.failure() == unprocessable
+    matches!(
+        error.failure(),
+        Failure::Refused {
+            status: Some(400 | 422)
+        }
+    )
 }

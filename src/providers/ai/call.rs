@@ -1,81 +1,79 @@
-//! One call, as its caller keeps it: what is known of it outlives the answer's stream, because an answer that breaks off or is
-//! given up has its cost, too.
+//! A call to the providers, as its caller keeps it. What it reports outlives the completion's stream, because an answer that
+//! is interrupted or cancelled has a cost, too.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cura_domain::{ConversationId, MessageId};
+use cura_domain::{ConversationId, MessageId, ModelRef};
 
-/// What a model is asked for. What fails for one asker again and again says little about others.
+/// What a request is for. Requests with the same key are retries of each other: circuit breakers count them once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
+pub enum RequestKey {
     /// This answer.
     Answer(MessageId),
     /// A title of this conversation.
     Title(ConversationId),
-    /// A summary of what was said up to this message.
+    /// A summary of the conversation up to this message.
     Summary(MessageId),
 }
 
-/// A call: made before asking, kept by whoever wants to know what became of it. Clones are the same call.
+/// A call: created before the request, kept by the caller to learn what it cost. Clones are the same call.
 #[derive(Debug, Clone)]
 pub struct Call {
-    asker: Asker,
-    accepted: Arc<Mutex<Option<Accepted>>>,
+    key: RequestKey,
+    report: Arc<Mutex<Option<ProviderReport>>>,
 }
 
-/// Who accepted the request, and what was stated since.
+/// What the provider that accepted the request has reported until now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// Who: `openai`, `anthropic`, `custom` or `demo`.
-    pub provider: &'static str,
-    /// The model, in the provider's words as soon as it said them.
-    pub model: String,
-    /// Tokens of the prompt, once stated.
+pub struct ProviderReport {
+    /// The backend; its model by the name that the provider reports, as soon as it does.
+    pub model: ModelRef,
+    /// Tokens of the prompt, once reported.
     pub input_tokens: Option<i64>,
-    /// Tokens of the answer until now, as stated last.
+    /// Tokens of the answer until now, as reported last.
     pub output_tokens: Option<i64>,
 }
 
 impl Call {
-    /// A call that nobody has taken yet.
-    pub fn new(asker: Asker) -> Self {
+    /// A call that no provider has accepted yet.
+    pub fn new(key: RequestKey) -> Self {
         Self {
-            asker,
-            accepted: Arc::default(),
+            key,
+            report: Arc::default(),
         }
     }
 
-    /// On whose behalf.
-    pub const fn asker(&self) -> Asker {
-        self.asker
+    /// What the request is for.
+    pub const fn key(&self) -> RequestKey {
+        self.key
     }
 
-    /// What is known of whoever accepted the request last; `None` while nobody has, because then it costs nothing.
-    pub fn accepted(&self) -> Option<Accepted> {
+    /// The report of the provider that accepted the request last; `None` if none has, because then it costs nothing.
+    pub fn report(&self) -> Option<ProviderReport> {
         self.lock().clone()
     }
 
-    pub(crate) fn accept(&self, provider: &'static str, model: &str) {
-        *self.lock() = Some(Accepted {
-            provider,
-            model: model.to_owned(),
+    /// Starts a new report: the backend `model` has accepted the request.
+    pub(crate) fn accept(&self, model: &ModelRef) {
+        *self.lock() = Some(ProviderReport {
+            model: model.clone(),
             input_tokens: None,
             output_tokens: None,
         });
     }
 
-    /// Notes what was stated, as far as it was.
-    pub(crate) fn state(&self, model: Option<&str>, input_tokens: Option<i64>, output_tokens: Option<i64>) {
-        if let Some(accepted) = self.lock().as_mut() {
-            if let Some(model) = model.filter(|model| *model != accepted.model) {
-                accepted.model = model.to_owned();
+    /// Adds to the report; `None` leaves a value as it is.
+    pub(crate) fn update(&self, model: Option<&str>, input_tokens: Option<i64>, output_tokens: Option<i64>) {
+        if let Some(report) = self.lock().as_mut() {
+            if let Some(model) = model.filter(|model| *model != report.model.model) {
+                model.clone_into(&mut report.model.model);
             }
-            accepted.input_tokens = input_tokens.or(accepted.input_tokens);
-            accepted.output_tokens = output_tokens.or(accepted.output_tokens);
+            report.input_tokens = input_tokens.or(report.input_tokens);
+            report.output_tokens = output_tokens.or(report.output_tokens);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Accepted>> {
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<ProviderReport>> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,33 +1,61 @@
-//! An answer on its way, whoever sends it.
+//! An answer while it is being received: its events, in order.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use cura_domain::ModelRef;
+use cura_domain::message::{FinishReason, Usage};
 use futures_util::Stream;
 
-use crate::ai::{AiError, Piece};
+use super::error::AiError;
 
-/// The pieces of one answer, in order. Ends after `Piece::Finished` or the first error.
+/// An event of a completion: any number of `Text`, then exactly one `Finished`, or an error instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompletionEvent {
+    /// The next part of the text; never empty.
+    Text(String),
+    /// The answer is complete; nothing follows.
+    Finished {
+        /// Why it ended.
+        reason: FinishReason,
+        /// What it cost, if the provider stated it; the caller estimates otherwise.
+        usage: Option<Usage>,
+        /// The model that answered, by the name that the provider gives it.
+        model: Option<String>,
+    },
+}
+
+/// A completion whose first event has arrived.
+#[derive(Debug)]
+pub struct OpenCompletion {
+    /// All events, the first included.
+    pub events: CompletionStream,
+    /// The backend that answers, with the model that was asked for.
+    pub model: ModelRef,
+}
+
+/// The events of one completion, in order. Ends after [`CompletionEvent::Finished`] or the first error.
 ///
-/// Pulls: the provider is read no faster than the pieces are taken. Dropping it closes the provider's connection.
-pub struct AnswerStream(Pin<Box<dyn Stream<Item = Result<Piece, AiError>> + Send>>);
+/// The provider is read no faster than the events are taken. Dropping the stream closes the provider's connection.
+pub struct CompletionStream(Pin<Box<dyn Stream<Item = Result<CompletionEvent, AiError>> + Send>>);
 
-impl AnswerStream {
-    pub(crate) fn new(pieces: impl Stream<Item = Result<Piece, AiError>> + Send + 'static) -> Self {
-        Self(Box::pin(pieces))
+impl CompletionStream {
+    pub(crate) fn new(events: impl Stream<Item = Result<CompletionEvent, AiError>> + Send + 'static) -> Self {
+        Self(Box::pin(events))
     }
 }
 
-impl Stream for AnswerStream {
-    type Item = Result<Piece, AiError>;
+impl Stream for CompletionStream {
+    type Item = Result<CompletionEvent, AiError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.as_mut().poll_next(cx)
     }
 }
 
-impl std::fmt::Debug for AnswerStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AnswerStream")
+impl fmt::Debug for CompletionStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CompletionStream")
     }
 }

@@ -9,7 +9,9 @@ use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::tokens;
 use futures_util::stream;
 
-use crate::ai::{AiError, AnswerStream, Failure, Piece, Prompt};
+use crate::ai::completion::{CompletionEvent, CompletionStream};
+use crate::ai::error::{AiError, Failure};
+use crate::ai::prompt::Prompt;
 
 pub(crate) const PROVIDER: &str = "demo";
 pub(crate) const MODEL: &str = "cura-demo";
@@ -43,7 +45,7 @@ impl Demo {
         Self { config }
     }
 
-    pub(crate) fn stream(self, prompt: &Prompt) -> Result<AnswerStream, AiError> {
+    pub(crate) fn stream(self, prompt: &Prompt) -> Result<CompletionStream, AiError> {
         let whole = answer(prompt);
         // It can only go on with an answer of its own.
         let Some(all) = whole.strip_prefix(&*prompt.written) else {
@@ -62,7 +64,7 @@ impl Demo {
         let said: usize = words.iter().take(limit).map(String::len).sum();
         let asked = prompt.messages.iter().map(|message| message.content.len()).sum();
         let estimate = |bytes| i64::try_from(tokens::estimate(bytes)).unwrap_or(i64::MAX);
-        let end = Piece::Finished {
+        let end = CompletionEvent::Finished {
             reason,
             usage: Some(Usage {
                 input_tokens: estimate(asked),
@@ -71,13 +73,13 @@ impl Demo {
             }),
             model: Some(MODEL.to_owned()),
         };
-        let pieces = words.into_iter().take(limit).map(Piece::Text).chain([end]);
+        let pieces = words.into_iter().take(limit).map(CompletionEvent::Text).chain([end]);
         let delay = self.config.word_delay;
-        Ok(AnswerStream::new(stream::unfold(
+        Ok(CompletionStream::new(stream::unfold(
             pieces,
             move |mut pieces| async move {
                 let piece = pieces.next()?;
-                if matches!(piece, Piece::Text(_)) && !delay.is_zero() {
+                if matches!(piece, CompletionEvent::Text(_)) && !delay.is_zero() {
                     tokio::time::sleep(delay).await;
                 }
                 Some((Ok(piece), pieces))

@@ -1,15 +1,15 @@
-//! Why an answer did not come, in terms of what the caller can do about it.
+//! Why a completion failed, in terms of what the caller can do about it.
 //!
-//! Messages are made of our own words, status codes and durations: a provider's prose may quote the prompt.
+//! Messages contain only our own words, status codes and durations: a provider's error text may quote the prompt.
 
 use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// A failed call, and whether anything of the answer had arrived.
+/// A failed completion, and whether it failed before its first event.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{failure} ({})", if *.before_first_byte { "before the first piece" } else { "within the answer" })]
+#[error("{failure} ({})", if *.before_first_byte { "before the first event" } else { "within the answer" })]
 pub struct AiError {
     failure: Failure,
     before_first_byte: bool,
@@ -18,32 +18,32 @@ pub struct AiError {
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// Nobody answered, the connection broke, or the provider said 5xx.
+    /// The connection failed or broke, or the provider answered 5xx.
     #[error("the provider is unavailable{}", status_note(*.status))]
     Unavailable {
         /// The HTTP status; `None` when the connection itself failed.
         status: Option<u16>,
-        /// How long the provider asked us to wait.
+        /// How long the provider asks us to wait.
         retry_after: Option<Duration>,
     },
-    /// Nobody was asked: the providers failed too often and are given a rest.
-    #[error("the provider is given a rest")]
-    Resting {
-        /// For how long.
-        wait: Duration,
+    /// The request was not sent: the provider failed repeatedly and its circuit breaker is open.
+    #[error("the provider's circuit breaker is open")]
+    CircuitOpen {
+        /// When the request may be sent.
+        retry_after: Duration,
     },
     /// The provider took longer than allowed.
-    #[error("the provider took more than {limit:?} {waiting}")]
+    #[error("the provider took more than {limit:?} {phase}")]
     Timeout {
-        /// What for.
-        waiting: Waiting,
+        /// What it was doing.
+        phase: TimeoutPhase,
         /// The limit that was reached.
         limit: Duration,
     },
-    /// Too many requests.
+    /// We sent too many requests.
     #[error("the provider limits our rate")]
     RateLimited {
-        /// How long the provider asked us to wait.
+        /// How long the provider asks us to wait.
         retry_after: Option<Duration>,
     },
     /// The account behind the key has no credit left.
@@ -52,7 +52,7 @@ pub enum Failure {
     /// The key is missing, wrong, or may not use this model.
     #[error("the provider does not accept our key{}", status_note(*.status))]
     Unauthorized {
-        /// The HTTP status, when the failure was the whole answer.
+        /// The HTTP status; `None` when the error was an event of the answer.
         status: Option<u16>,
     },
     /// The prompt does not fit the model.
@@ -61,43 +61,57 @@ pub enum Failure {
     /// The provider will not answer this request, now or later.
     #[error("the provider refused the request{}", status_note(*.status))]
     Refused {
-        /// The HTTP status, when the failure was the whole answer.
+        /// The HTTP status; `None` when the error was an event of the answer.
         status: Option<u16>,
     },
-    /// The provider does not speak the dialect, or broke a limit of ours.
+    /// The response does not follow the protocol, or exceeds a limit of ours.
     #[error("the provider broke the protocol: {0}")]
     Protocol(&'static str),
-    /// Our settings cannot work.
+    /// Our settings are wrong.
     #[error("the provider is misconfigured: {0}")]
     Misconfigured(&'static str),
 }
 
-/// What was being waited for when time ran out.
+/// A request that may not be sent yet, because circuit breakers are open. Ordered by the wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[error("the circuit breaker is open for {retry_after:?}")]
+pub struct CircuitOpen {
+    /// When the request may be sent.
+    pub retry_after: Duration,
+}
+
+/// The phase of a completion in which time ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
-    /// A connection.
+pub enum TimeoutPhase {
+    /// Opening a connection.
     Connect,
-    /// The first event of the answer.
+    /// Waiting for the first event of the answer.
     FirstByte,
-    /// The next event of an answer that had begun.
-    NextPiece,
-    /// The end of the answer.
+    /// Waiting for the next event of the answer.
+    NextEvent,
+    /// Receiving the whole answer.
     Total,
 }
 
-impl fmt::Display for Waiting {
+impl fmt::Display for TimeoutPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "to connect",
             Self::FirstByte => "to begin its answer",
-            Self::NextPiece => "to go on with its answer",
+            Self::NextEvent => "to go on with its answer",
             Self::Total => "to finish its answer",
         })
     }
 }
 
+impl From<CircuitOpen> for AiError {
+    fn from(CircuitOpen { retry_after }: CircuitOpen) -> Self {
+        Self::new(Failure::CircuitOpen { retry_after }, true)
+    }
+}
+
 impl AiError {
-    /// A failure; `before_first_byte` when no piece of the answer had been handed out.
+    /// A failure; `before_first_byte` when no event of the completion had been handed out.
     pub const fn new(failure: Failure, before_first_byte: bool) -> Self {
         Self {
             failure,
@@ -110,10 +124,10 @@ impl AiError {
         &self.failure
     }
 
-    /// A stable word for clients and metrics.
+    /// A stable code for clients and metrics.
     pub const fn code(&self) -> &'static str {
         match self.failure {
-            Failure::Unavailable { .. } | Failure::Resting { .. } => "provider_unavailable",
+            Failure::Unavailable { .. } | Failure::CircuitOpen { .. } => "provider_unavailable",
             Failure::Timeout { .. } => "provider_timeout",
             Failure::RateLimited { .. } => "provider_rate_limited",
             Failure::QuotaExhausted => "provider_quota_exhausted",
@@ -125,12 +139,12 @@ impl AiError {
         }
     }
 
-    /// Whether the same request may succeed later without anybody changing anything.
+    /// Whether the same request may succeed later without a change of settings or prompt.
     pub const fn retryable(&self) -> bool {
         match self.failure {
-            // A protocol error is most often a proxy's page or a cut body, which pass.
+            // Most protocol errors are a proxy's page or a truncated body, which pass.
             Failure::Unavailable { .. }
-            | Failure::Resting { .. }
+            | Failure::CircuitOpen { .. }
             | Failure::Timeout { .. }
             | Failure::RateLimited { .. }
             | Failure::Protocol(_) => true,
@@ -142,16 +156,16 @@ impl AiError {
         }
     }
 
-    /// How long the provider asked us to wait, at most an hour.
+    /// How long to wait: at most an hour if the provider asks for it, or until its circuit breaker lets a request through.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self.failure {
             Failure::Unavailable { retry_after, .. } | Failure::RateLimited { retry_after } => retry_after,
-            Failure::Resting { wait } => Some(wait),
+            Failure::CircuitOpen { retry_after } => Some(retry_after),
             _ => None,
         }
     }
 
-    /// Whether nothing gets better until an operator does something.
+    /// Whether requests keep failing until an operator acts.
     pub const fn needs_operator(&self) -> bool {
         matches!(
             self.failure,
@@ -159,7 +173,7 @@ impl AiError {
         )
     }
 
-    /// Whether it failed before any piece was handed out, so that another provider can answer unnoticed.
+    /// Whether it failed before any event was handed out, so that another backend can answer without readers noticing.
     pub const fn before_first_byte(&self) -> bool {
         self.before_first_byte
     }

@@ -1,106 +1,143 @@
-//! Who is asked, and who instead: every voice behind its gate, in order, until one begins to answer.
-
-use std::time::Duration;
+//! Failover: asks the backends in order, each behind its circuit breaker, until one sends its first event.
 
 use futures_util::stream::{self, StreamExt};
-
 use tokio::time::Instant;
 
-use super::backend::Voice;
-use super::circuit_breaker::{Gate, Pass};
-use super::{AiError, AnswerStream, Asker, Call, Failure, Piece, Prompt, Speaking};
+use cura_domain::ModelRef;
 
-/// A voice and its gate; the demo voice has none.
+use super::backend::Backend;
+use super::call::{Call, RequestKey};
+use super::circuit_breaker::{CircuitBreaker, Permit};
+use super::completion::{CompletionEvent, CompletionStream, OpenCompletion};
+use super::error::{AiError, CircuitOpen, Failure};
+use super::prompt::Prompt;
+use super::token_counter::TokenCounter;
+
+/// A backend and its circuit breaker; the demo backend has none, because it cannot fail.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
-    pub(crate) voice: Voice,
-    gate: Option<Gate>,
+pub(crate) struct Candidate {
+    backend: Backend,
+    model: ModelRef,
+    breaker: Option<CircuitBreaker>,
 }
 
-impl Link {
-    pub(crate) fn new(voice: Voice) -> Self {
-        let gate = match &voice {
-            Voice::Demo(_) => None,
-            voice => Some(Gate::new(voice.provider())),
+impl Candidate {
+    pub(crate) fn new(backend: Backend) -> Self {
+        let breaker = match &backend {
+            Backend::Demo(_) => None,
+            backend => Some(CircuitBreaker::new(backend.provider())),
         };
-        Self { voice, gate }
+        Self {
+            model: backend.model_ref(),
+            backend,
+            breaker,
+        }
     }
 
-    /// Whether `asker` may ask this voice, or how long it has to wait.
-    pub(crate) fn admit(&self, asker: Asker) -> Result<(), Duration> {
-        self.gate
+    pub(crate) fn model(&self) -> &ModelRef {
+        &self.model
+    }
+
+    pub(crate) fn can_continue(&self) -> bool {
+        self.backend.can_continue()
+    }
+
+    pub(crate) fn token_counter(&self) -> TokenCounter {
+        self.backend.token_counter()
+    }
+
+    pub(crate) async fn probe(&self) -> Result<(), AiError> {
+        self.backend.probe().await
+    }
+
+    /// Checks whether a request may be sent; see [`CircuitBreaker::reserve`].
+    pub(crate) fn reserve(&self, key: RequestKey) -> Result<(), CircuitOpen> {
+        match &self.breaker {
+            Some(breaker) => breaker.reserve(key, Instant::now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether waiting does not help, because an operator has to repair something.
+    pub(crate) fn needs_operator(&self) -> bool {
+        self.breaker
             .as_ref()
-            .map_or(Ok(()), |gate| gate.admit(asker, Instant::now()))
+            .is_some_and(|breaker| breaker.operator_failure().is_some())
     }
 
-    /// Whether waiting does not help, because somebody has to repair something.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.gate.as_ref().is_some_and(|gate| gate.broken().is_some())
+    fn acquire(&self, key: RequestKey) -> Result<Option<Permit>, AiError> {
+        let Some(breaker) = &self.breaker else {
+            return Ok(None);
+        };
+        match breaker.acquire(key, Instant::now()) {
+            Ok(permit) => Ok(Some(permit)),
+            Err(open) => Err(match breaker.operator_failure() {
+                Some(failure) => AiError::new(failure, true),
+                None => open.into(),
+            }),
+        }
     }
 
-    /// Asks and waits for the first piece.
-    async fn ask(&self, call: &Call, prompt: &Prompt) -> Result<Speaking, AiError> {
-        let enter = |gate: &Gate| {
-            gate.enter(call.asker(), Instant::now()).map_err(|wait| {
-                gate.broken()
-                    .map_or(closed(wait), |failure| AiError::new(failure, true))
-            })
-        };
-        let pass = self.gate.as_ref().map(enter).transpose()?;
-        let begun = match self.voice.ask(call, prompt).await {
-            Ok(mut pieces) => {
-                call.accept(self.voice.provider(), self.voice.model());
-                match pieces.next().await {
-                    Some(first) => first.map(|first| (first, pieces)),
-                    None => Err(AiError::new(Failure::Protocol("an answer without an end"), true)),
-                }
-            }
-            Err(error) => Err(error),
-        };
-        match begun {
-            Ok((first, pieces)) => Ok(Speaking {
-                pieces: watched(first, pieces, pass),
-                provider: self.voice.provider(),
-                model: self.voice.model().to_owned(),
+    /// Sends the request and waits for the first event.
+    async fn open_completion(&self, call: &Call, prompt: &Prompt) -> Result<OpenCompletion, AiError> {
+        let permit = self.acquire(call.key())?;
+        match self.first_event(call, prompt).await {
+            Ok((first, rest)) => Ok(OpenCompletion {
+                events: reporting_to_breaker(first, rest, permit),
+                model: self.model.clone(),
             }),
             Err(error) => {
-                if let Some(pass) = pass {
-                    pass.failed(&error, Instant::now());
+                if let Some(permit) = permit {
+                    permit.failed(&error, Instant::now());
                 }
                 Err(error)
             }
         }
     }
+
+    async fn first_event(&self, call: &Call, prompt: &Prompt) -> Result<(CompletionEvent, CompletionStream), AiError> {
+        let mut events = self.backend.open(call, prompt).await?;
+        call.accept(&self.model);
+        match events.next().await {
+            Some(first) => Ok((first?, events)),
+            None => Err(AiError::new(Failure::Protocol("an answer without an end"), true)),
+        }
+    }
 }
 
-/// The first voice that begins to answer. Nothing that failed before can be seen by readers.
-pub(crate) async fn ask<'a>(
-    links: impl Iterator<Item = &'a Link>,
+/// The completion of the first candidate that sends an event. Readers have seen nothing of those that failed before.
+pub(crate) async fn open_completion<'a>(
+    candidates: impl Iterator<Item = &'a Candidate>,
     call: &Call,
     prompt: &Prompt,
-) -> Result<Speaking, AiError> {
-    let mut worst: Option<AiError> = None;
-    for link in links {
-        if !prompt.written.is_empty() && !link.voice.can_continue() {
+) -> Result<OpenCompletion, AiError> {
+    let mut reported: Option<AiError> = None;
+    for candidate in candidates {
+        if !prompt.written.is_empty() && !candidate.can_continue() {
             continue;
         }
-        match link.ask(call, prompt).await {
-            Ok(speaking) => return Ok(speaking),
+        match candidate.open_completion(call, prompt).await {
+            Ok(completion) => return Ok(completion),
             // The caller shortens the prompt and asks again.
             Err(error)
                 if matches!(error.failure(), Failure::ContextTooLong)
-                    && !worst.as_ref().is_some_and(AiError::retryable) =>
+                    && !reported.as_ref().is_some_and(AiError::retryable) =>
             {
                 return Err(error);
             }
-            Err(error) => worst = Some(worst.map_or(error.clone(), |worst| more_useful(worst, error))),
+            Err(error) => {
+                reported = Some(match reported {
+                    Some(earlier) => more_useful(earlier, error),
+                    None => error,
+                });
+            }
         }
     }
-    // Nobody can go on with an answer.
-    Err(worst.unwrap_or(AiError::new(Failure::Refused { status: None }, true)))
+    // Without any failure, no backend can continue the text.
+    Err(reported.unwrap_or(AiError::new(Failure::Refused { status: None }, true)))
 }
 
-/// What to report of two failures: one that may pass, and of two such the one that may pass sooner.
+/// The failure to report of two: one that may pass rather than one that does not, then the one that may pass sooner.
 fn more_useful(earlier: AiError, later: AiError) -> AiError {
     let wait = |error: &AiError| error.retryable().then(|| error.retry_after().unwrap_or_default());
     match (wait(&earlier), wait(&later)) {
@@ -110,49 +147,50 @@ fn more_useful(earlier: AiError, later: AiError) -> AiError {
     }
 }
 
-/// What a gate that lets nobody through means to the caller.
-fn closed(wait: Duration) -> AiError {
-    AiError::new(Failure::Resting { wait }, true)
+struct Reporting {
+    first: Option<CompletionEvent>,
+    rest: CompletionStream,
+    permit: Option<Permit>,
 }
 
-struct Watched {
-    first: Option<Piece>,
-    pieces: AnswerStream,
-    pass: Option<Pass>,
-}
-
-/// `first`, then the other pieces; tells the gate how the answer ends.
-fn watched(first: Piece, pieces: AnswerStream, mut pass: Option<Pass>) -> AnswerStream {
-    if let Some(pass) = &mut pass {
-        pass.begun();
+/// `first`, then `rest`; reports to the circuit breaker how the completion ends.
+fn reporting_to_breaker(
+    first: CompletionEvent,
+    rest: CompletionStream,
+    mut permit: Option<Permit>,
+) -> CompletionStream {
+    if let Some(permit) = &mut permit {
+        permit.started();
     }
-    if matches!(first, Piece::Finished { .. })
-        && let Some(pass) = pass.take()
+    if matches!(first, CompletionEvent::Finished { .. })
+        && let Some(permit) = permit.take()
     {
-        pass.succeeded();
+        permit.succeeded();
     }
-    let watched = Watched {
+    let reporting = Reporting {
         first: Some(first),
-        pieces,
-        pass,
+        rest,
+        permit,
     };
-    AnswerStream::new(stream::unfold(watched, |mut watched| async move {
-        if let Some(first) = watched.first.take() {
-            return Some((Ok(first), watched));
+    CompletionStream::new(stream::unfold(reporting, |mut reporting| async move {
+        if let Some(first) = reporting.first.take() {
+            return Some((Ok(first), reporting));
         }
-        let piece = watched.pieces.next().await?;
-        match (&piece, watched.pass.take()) {
-            (Ok(Piece::Text(_)), pass) => watched.pass = pass,
-            (Ok(Piece::Finished { .. }), Some(pass)) => pass.succeeded(),
-            (Err(error), Some(pass)) => pass.failed(error, Instant::now()),
+        let event = reporting.rest.next().await?;
+        match (&event, reporting.permit.take()) {
+            (Ok(CompletionEvent::Text(_)), permit) => reporting.permit = permit,
+            (Ok(CompletionEvent::Finished { .. }), Some(permit)) => permit.succeeded(),
+            (Err(error), Some(permit)) => permit.failed(error, Instant::now()),
             (_, None) => {}
         }
-        Some((piece, watched))
+        Some((event, reporting))
     }))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use cura_domain::MessageId;
 
     use super::*;
@@ -174,15 +212,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_cannot_go_on_is_not_asked_to() {
+    async fn a_backend_that_cannot_continue_is_not_asked_to() {
         let prompt = Prompt {
             messages: Vec::new(),
             max_output_tokens: None,
             written: "x".to_owned(),
         };
-        let error = ask(std::iter::empty(), &Call::new(Asker::Answer(MessageId(1))), &prompt)
-            .await
-            .unwrap_err();
+        let call = Call::new(RequestKey::Answer(MessageId(1)));
+        let error = open_completion(std::iter::empty(), &call, &prompt).await.unwrap_err();
         assert_eq!(error.failure(), &Failure::Refused { status: None });
     }
 }

@@ -1,8 +1,10 @@
-//! AI providers: a prompt goes in, an answer comes out piece by piece.
+//! AI providers: takes a prompt, returns an answer as a stream of events.
 //!
-//! Every wait has an end and every buffer a limit. Who fails before the first piece is replaced by the next in line, and
-//! who fails too often is left alone for a while; whether to ask again is the caller's decision, and [`AiError`] says
-//! what it needs to know. No prompt, answer or key reaches a log.
+//! - Every wait has a deadline and every buffer a limit.
+//! - A backend that fails before its first event is replaced by the next one in order (`failover`).
+//! - A backend that fails repeatedly is not asked for a while (`circuit_breaker`).
+//! - Retrying is the caller's decision; [`AiError`] says what the caller needs to know for it.
+//! - No prompt, answer or key reaches a log.
 
 mod backend;
 mod call;
@@ -12,202 +14,148 @@ mod continuation;
 mod demo;
 mod error;
 mod failover;
+mod prompt;
 mod protocol;
 mod stream;
+mod timeouts;
 mod token_counter;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use cura_domain::message::{FinishReason, Usage};
-use cura_domain::prompt::PromptMessage;
+use cura_domain::ModelRef;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use backend::Voice;
-pub use call::{Accepted, Asker, Call};
-pub use completion::AnswerStream;
+use backend::Backend;
+pub use call::{Call, ProviderReport, RequestKey};
+pub use completion::{CompletionEvent, CompletionStream, OpenCompletion};
+pub use continuation::Continuation;
 pub use demo::DemoConfig;
-pub use error::{AiError, Failure, Waiting};
-use failover::Link;
-pub use protocol::anthropic::AnthropicConfig;
-pub use protocol::endpoint::{Continuation, Timeouts};
-pub use protocol::openai::OpenAiConfig;
+pub use error::{AiError, CircuitOpen, Failure, TimeoutPhase};
+use failover::Candidate;
+pub use prompt::Prompt;
+pub use protocol::{AnthropicConfig, OpenAiConfig};
+pub use timeouts::Timeouts;
 pub use token_counter::TokenCounter;
 
-/// What the model is asked.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Prompt {
-    /// The conversation, oldest first.
-    pub messages: Vec<PromptMessage>,
-    /// The longest answer wanted, in the provider's tokens; `None` leaves it to the provider.
-    pub max_output_tokens: Option<u32>,
-    /// What of the answer exists already: the pieces are only what comes after it. Empty to begin.
-    pub written: String,
-}
-
-/// Shows sizes only: what people write does not belong into logs.
-impl std::fmt::Debug for Prompt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prompt")
-            .field("messages", &self.messages.len())
-            .field("max_output_tokens", &self.max_output_tokens)
-            .field("written_bytes", &self.written.len())
-            .finish()
-    }
-}
-
-/// A part of an answer. Any number of texts, none of them empty, then exactly one `Finished`, or an error instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
-    /// The next part of the text.
-    Text(String),
-    /// The answer is complete; nothing follows.
-    Finished {
-        /// Why it ended.
-        reason: FinishReason,
-        /// What it cost, if the provider said so; the caller estimates otherwise.
-        usage: Option<Usage>,
-        /// The model that answered, in the provider's words.
-        model: Option<String>,
-    },
-}
-
-/// An answer that has begun, and who gives it.
-#[derive(Debug)]
-pub struct Speaking {
-    /// All of its pieces, the first included.
-    pub pieces: AnswerStream,
-    /// Who answers: `openai`, `anthropic`, `custom` or `demo`.
-    pub provider: &'static str,
-    /// The model that was asked for.
-    pub model: String,
-}
-
-/// Connected AIs in the order in which they are asked. Cheap to clone; clones share connections and what is known of
-/// each provider's state.
+/// The configured backends in the order in which they are asked: the primary one, then its fallbacks. Cheap to clone;
+/// clones share connections and circuit breakers.
 #[derive(Clone, Debug)]
 pub struct Ai {
-    first: Link,
-    others: Arc<[Link]>,
+    primary: Candidate,
+    fallbacks: Arc<[Candidate]>,
 }
 
 impl Ai {
-    /// The demo voice at its natural pace: no network, no model, and it says so.
+    /// The demo backend at its default pace: no network and no model, and its answers say so.
     pub fn demo() -> Self {
         Self::demo_with(DemoConfig::default())
     }
 
-    /// The demo voice at the given pace.
+    /// The demo backend at the given pace.
     pub fn demo_with(config: DemoConfig) -> Self {
-        Self::of(Voice::Demo(demo::Demo::new(config)))
+        Self::of(Backend::Demo(demo::Demo::new(config)))
     }
 
-    /// A server that speaks OpenAI's chat-completions dialect. Connects to nothing yet.
+    /// A server that implements OpenAI's chat completions. Opens no connection yet.
     ///
     /// # Errors
     /// [`Failure::Misconfigured`] when the base URL, key or model cannot be used.
     pub fn openai(config: OpenAiConfig) -> Result<Self, AiError> {
-        protocol::openai::OpenAi::new(config).map(|openai| Self::of(Voice::OpenAi(openai)))
+        protocol::OpenAi::new(config).map(|openai| Self::of(Backend::OpenAi(openai)))
     }
 
-    /// A server that speaks Anthropic's messages dialect. Connects to nothing yet.
+    /// A server that implements Anthropic's messages. Opens no connection yet.
     ///
     /// # Errors
     /// [`Failure::Misconfigured`] when the base URL, key or model cannot be used.
     pub fn anthropic(config: AnthropicConfig) -> Result<Self, AiError> {
-        protocol::anthropic::Anthropic::new(config).map(|anthropic| Self::of(Voice::Anthropic(anthropic)))
+        protocol::Anthropic::new(config).map(|anthropic| Self::of(Backend::Anthropic(anthropic)))
     }
 
-    fn of(voice: Voice) -> Self {
+    fn of(backend: Backend) -> Self {
         Self {
-            first: Link::new(voice),
-            others: Arc::default(),
+            primary: Candidate::new(backend),
+            fallbacks: Arc::default(),
         }
     }
 
-    /// The same, with `fallback` asked when nobody before it begins to answer.
+    /// Adds `fallback`, which is asked when every backend before it fails before its first event.
     #[must_use]
-    pub fn or(self, fallback: Self) -> Self {
-        let others = self.others.iter().chain(fallback.links()).cloned().collect();
+    pub fn with_fallback(self, fallback: Self) -> Self {
+        let fallbacks = self.fallbacks.iter().chain(fallback.candidates()).cloned().collect();
         Self {
-            first: self.first,
-            others,
+            primary: self.primary,
+            fallbacks,
         }
     }
 
-    fn links(&self) -> impl Iterator<Item = &Link> {
-        std::iter::once(&self.first).chain(self.others.iter())
+    fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        std::iter::once(&self.primary).chain(self.fallbacks.iter())
     }
 
-    /// Who is asked first: `openai`, `anthropic`, `custom` or `demo`.
-    pub fn provider(&self) -> &'static str {
-        self.first.voice.provider()
+    /// The model that is asked first.
+    pub fn primary_model(&self) -> &ModelRef {
+        self.primary.model()
     }
 
-    /// The model that is asked for first.
-    pub fn model(&self) -> &str {
-        self.first.voice.model()
-    }
-
-    /// Whether anybody can go on with an answer that broke off.
+    /// Whether any backend can continue an answer that was interrupted.
     pub fn can_continue(&self) -> bool {
-        self.links().any(|link| link.voice.can_continue())
+        self.candidates().any(Candidate::can_continue)
     }
 
-    /// Whether `asker` may ask somebody now, or how long it has to wait because everybody failed too often. Nobody waits when
-    /// that does not help, because somebody has to repair something first: then asking fails at once.
+    /// Checks whether a request with this key may be sent now to any backend. In a half-open circuit breaker, it reserves the
+    /// trial for `key` for a moment, so that of many waiting requests only one prepares a call.
     ///
-    /// To be asked before whatever is done only to ask: who is admitted has a moment to do it.
+    /// Call this before work that is only needed for the request. It succeeds also when every backend needs an operator:
+    /// waiting does not help then, and [`open_completion`](Self::open_completion) fails at once.
     ///
     /// # Errors
-    /// The wait.
-    pub fn admit(&self, asker: Asker) -> Result<(), Duration> {
-        let mut shortest: Option<Duration> = None;
-        for link in self.links() {
-            match link.admit(asker) {
+    /// When every circuit breaker is open: the shortest wait.
+    pub fn reserve(&self, key: RequestKey) -> Result<(), CircuitOpen> {
+        let mut shortest: Option<CircuitOpen> = None;
+        for candidate in self.candidates() {
+            match candidate.reserve(key) {
                 Ok(()) => return Ok(()),
-                Err(_) if link.is_broken() => {}
-                Err(wait) => shortest = Some(shortest.map_or(wait, |shortest| shortest.min(wait))),
+                Err(_) if candidate.needs_operator() => {}
+                Err(open) => shortest = Some(shortest.map_or(open, |shortest| shortest.min(open))),
             }
         }
         shortest.map_or(Ok(()), Err)
     }
 
-    /// Counts tokens as the first voice does.
+    /// Counts tokens as the primary model does.
     pub fn token_counter(&self) -> TokenCounter {
-        match &self.first.voice {
-            Voice::OpenAi(openai) if openai.is_official() => TokenCounter::of_openai(openai.model()),
-            _ => TokenCounter::estimate(),
-        }
+        self.primary.token_counter()
     }
 
-    /// Asks one after the other until somebody begins to answer, and resolves with the first piece at hand, so an error
-    /// here means that nobody has seen anything of an answer. Dropping the stream, or this future, closes the provider's
-    /// connection; `call` tells then what is known of the cost.
+    /// Asks one backend after the other until one sends its first event, so an error here means that readers have seen
+    /// nothing of this completion. Dropping the stream, or this future, closes the provider's connection; `call` then
+    /// reports the cost as far as it is known.
     ///
     /// # Errors
-    /// When all failed: the failure that may pass soonest, else the first voice's. [`Failure::ContextTooLong`] at once:
-    /// the prompt has to become shorter. [`Failure::Refused`] when nobody can go on with what is written.
-    pub async fn ask(&self, call: &Call, prompt: Prompt) -> Result<Speaking, AiError> {
-        failover::ask(self.links(), call, &prompt).await
+    /// When every backend failed: the failure that may pass soonest, else the primary backend's.
+    /// [`Failure::ContextTooLong`] at once: the prompt has to become shorter. [`Failure::Refused`] when no backend can
+    /// continue the text that is already written.
+    pub async fn open_completion(&self, call: &Call, prompt: Prompt) -> Result<OpenCompletion, AiError> {
+        failover::open_completion(self.candidates(), call, &prompt).await
     }
 
-    /// Whether anybody can be reached and knows our key, within 3 seconds and without cost. Any answer counts as
-    /// reachable but 5xx, 401 and 403: not every compatible server lists its models.
+    /// Checks within 3 seconds and without cost whether any backend can be reached and accepts our key. Any status counts
+    /// as reachable but 5xx, 401 and 403: not every compatible server lists its models.
     ///
     /// # Errors
-    /// The first voice's: [`Failure::Unavailable`], [`Failure::Unauthorized`] or [`Failure::Timeout`].
+    /// The primary backend's: [`Failure::Unavailable`], [`Failure::Unauthorized`] or [`Failure::Timeout`].
     pub async fn probe(&self) -> Result<(), AiError> {
-        let probe = async |(place, link): (usize, &Link)| (place, link.voice.probe().await);
-        let mut probes: FuturesUnordered<_> = self.links().enumerate().map(probe).collect();
-        let mut of_first = Ok(());
-        while let Some((place, probed)) = probes.next().await {
+        let probe = async |(index, candidate): (usize, &Candidate)| (index, candidate.probe().await);
+        let mut probes: FuturesUnordered<_> = self.candidates().enumerate().map(probe).collect();
+        let mut of_primary = Ok(());
+        while let Some((index, probed)) = probes.next().await {
             match probed {
                 Ok(()) => return Ok(()),
-                Err(error) if place == 0 => of_first = Err(error),
+                Err(error) if index == 0 => of_primary = Err(error),
                 Err(_) => {}
             }
         }
-        of_first
+        of_primary
     }
 }

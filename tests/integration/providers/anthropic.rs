@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cura_domain::ModelRef;
 use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::prompt::PromptMessage;
 use cura_providers::ai::{Ai, AnthropicConfig, Continuation, Prompt};
@@ -132,7 +133,7 @@ async fn a_good_answer_has_its_text_reason_usage_and_model() {
     };
     let end = (FinishReason::Stop, Some(usage), Some("claude-scripted".to_owned()));
     assert_eq!(heard.end.unwrap(), end);
-    assert_eq!(heard.by, Some(("anthropic", "some-claude".to_owned())));
+    assert_eq!(heard.by, Some(ModelRef::new("anthropic", "some-claude")));
     let asked = &provider.asked()[0];
     let head = asked.head.to_ascii_lowercase();
     assert!(head.starts_with("post /v1/messages "), "{head}");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cura_domain::ModelRef;
 use cura_domain::message::FinishReason;
 use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig, Timeouts};
 use cura_tests::completion::{IMPATIENT, TIMEOUTS, anthropic, ask, ask_as, going_on, openai, prompt, somebody};
@@ -34,7 +35,7 @@ async fn pair_with(steps: Vec<Step>, timeouts: Timeouts) -> (ScriptedProvider, S
     };
     let ai = Ai::openai(config)
         .unwrap()
-        .or(Ai::anthropic(anthropic(&fallback.url())).unwrap());
+        .with_fallback(Ai::anthropic(anthropic(&fallback.url())).unwrap());
     (first, fallback, ai)
 }
 
@@ -57,12 +58,12 @@ async fn whatever_fails_before_the_first_word_is_not_noticed() {
         vec![Step::Hang],
     ] {
         let (first, fallback, ai) = impatient_pair(steps.clone()).await;
-        assert_eq!((ai.provider(), ai.model()), ("custom", "some-model"));
+        assert_eq!(ai.primary_model(), &ModelRef::new("custom", "some-model"));
         let heard = ask(&ai, prompt()).await;
         heard.end.unwrap();
         assert_eq!(heard.text, "Here I am", "{steps:?}");
-        let (provider, model) = heard.by.unwrap();
-        assert_eq!((provider, &*model), BY_FALLBACK);
+        let ModelRef { provider, model } = heard.by.unwrap();
+        assert_eq!((&*provider, &*model), BY_FALLBACK);
         assert_eq!((first.asked().len(), fallback.asked().len()), (1, 1), "{steps:?}");
     }
 }
@@ -73,9 +74,12 @@ async fn a_connection_that_is_refused_is_not_noticed() {
     let nobody = format!("http://127.0.0.1:{}", cura_tests::redis::free_port());
     let ai = Ai::anthropic(anthropic(&nobody))
         .unwrap()
-        .or(Ai::openai(openai(&fallback.url())).unwrap());
+        .with_fallback(Ai::openai(openai(&fallback.url())).unwrap());
     let heard = ask(&ai, prompt()).await;
-    assert_eq!((heard.text.as_str(), heard.by.unwrap().0), ("Here I am", "custom"));
+    assert_eq!(
+        (heard.text.as_str(), &*heard.by.unwrap().provider),
+        ("Here I am", "custom")
+    );
     ai.probe().await.unwrap();
 }
 
@@ -84,7 +88,7 @@ async fn after_the_first_word_nobody_else_is_asked() {
     for end in [Step::Cut, Step::Hang] {
         let (_first, fallback, ai) = impatient_pair(vec![Step::Head, Step::Write(chunk("I am ")), end]).await;
         let heard = ask(&ai, prompt()).await;
-        assert_eq!((heard.text.as_str(), heard.by.unwrap().0), ("I am ", "custom"));
+        assert_eq!((heard.text.as_str(), &*heard.by.unwrap().provider), ("I am ", "custom"));
         assert!(!heard.end.unwrap_err().before_first_byte());
         assert!(fallback.asked().is_empty());
     }
@@ -122,7 +126,7 @@ async fn when_all_fail_the_failure_that_passes_soonest_is_told() {
         let two = ScriptedProvider::start(move |_, _: &Asked| second.clone()).await;
         let ai = Ai::openai(openai(&one.url()))
             .unwrap()
-            .or(Ai::openai(openai(&two.url())).unwrap());
+            .with_fallback(Ai::openai(openai(&two.url())).unwrap());
         let error = ask(&ai, prompt()).await.end.unwrap_err();
         assert_eq!(
             (error.code(), error.retry_after()),
@@ -143,20 +147,20 @@ async fn who_fails_five_times_is_left_alone_and_then_tried_again() {
     .await;
     let ai = Ai::openai(openai(&provider.url())).unwrap();
     for _ in 0..5 {
-        assert_eq!(ai.admit(somebody()), Ok(()));
+        assert_eq!(ai.reserve(somebody()), Ok(()));
         ask(&ai, prompt()).await.end.unwrap_err();
     }
-    let wait = ai.admit(somebody()).unwrap_err();
+    let wait = ai.reserve(somebody()).unwrap_err().retry_after;
     assert!(wait <= Duration::from_secs(5), "{wait:?}");
     let error = ask(&ai, prompt()).await.end.unwrap_err();
     assert_eq!(error.code(), "provider_unavailable");
     assert!(error.retry_after().unwrap() <= wait);
     assert_eq!(provider.asked().len(), 5, "it was not left alone");
     let (one, other) = (somebody(), somebody());
-    eventually("somebody may try again", async || ai.clone().admit(one).ok()).await;
-    assert!(ai.admit(other).is_err(), "one is enough to find out");
+    eventually("somebody may try again", async || ai.clone().reserve(one).ok()).await;
+    assert!(ai.reserve(other).is_err(), "one is enough to find out");
     assert_eq!(ask_as(one, &ai, prompt()).await.text, "back");
-    assert_eq!(ai.admit(somebody()), Ok(()));
+    assert_eq!(ai.reserve(somebody()), Ok(()));
     assert_eq!(provider.asked().len(), 6);
 }
 
@@ -167,7 +171,7 @@ async fn while_one_is_left_alone_the_other_answers_at_once() {
         assert_eq!(ask(&ai, prompt()).await.text, "Here I am");
     }
     assert_eq!((first.asked().len(), fallback.asked().len()), (1, 3));
-    assert_eq!(ai.admit(somebody()), Ok(()), "the fallback may be asked");
+    assert_eq!(ai.reserve(somebody()), Ok(()), "the fallback may be asked");
 }
 
 #[tokio::test]
@@ -183,12 +187,20 @@ async fn who_breaks_off_in_the_middle_again_and_again_is_left_alone_too() {
 #[tokio::test]
 async fn giving_up_closes_the_connection_to_whoever_is_asked() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Hang]).await;
-    let gave_up = tokio::time::timeout(Duration::from_millis(200), ai.ask(&Call::new(somebody()), prompt())).await;
+    let gave_up = tokio::time::timeout(
+        Duration::from_millis(200),
+        ai.open_completion(&Call::new(somebody()), prompt()),
+    )
+    .await;
     assert!(gave_up.is_err());
     first.until_left_alone().await;
     assert!(fallback.asked().is_empty());
     let (first, _fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Hang]).await;
-    let mut pieces = ai.ask(&Call::new(somebody()), prompt()).await.unwrap().pieces;
+    let mut pieces = ai
+        .open_completion(&Call::new(somebody()), prompt())
+        .await
+        .unwrap()
+        .events;
     pieces.next().await.unwrap().unwrap();
     assert_eq!(first.open_connections(), 1);
     drop(pieces);
@@ -201,7 +213,7 @@ async fn an_answer_goes_on_with_another_voice_without_repeating_itself() {
     let fallback = ScriptedProvider::saying(&["Hello", " wor", "ld!"], Duration::ZERO).await;
     let ai = Ai::openai(openai(&first.url()))
         .unwrap()
-        .or(Ai::openai(openai(&fallback.url())).unwrap());
+        .with_fallback(Ai::openai(openai(&fallback.url())).unwrap());
     let heard = ask(&ai, going_on("Hello wo")).await;
     heard.end.unwrap();
     assert_eq!(heard.text, "rld!");
@@ -221,9 +233,9 @@ async fn who_cannot_go_on_is_passed_over() {
         .unwrap()
     };
     let (first, fallback, _) = pair(answer(&["x"], Duration::ZERO)).await;
-    let ai = off(&first.url()).or(Ai::anthropic(anthropic(&fallback.url())).unwrap());
+    let ai = off(&first.url()).with_fallback(Ai::anthropic(anthropic(&fallback.url())).unwrap());
     assert!(ai.can_continue());
-    assert_eq!(ask(&ai, going_on("I say: ")).await.by.unwrap().0, "anthropic");
+    assert_eq!(ask(&ai, going_on("I say: ")).await.by.unwrap().provider, "anthropic");
     assert!(first.asked().is_empty());
     assert!(!off(&first.url()).can_continue());
 }
@@ -234,7 +246,7 @@ async fn the_demo_voice_says_that_it_is_one() {
     let text = heard.text;
     assert!(text.contains("demo") && text.contains("AI_MODEL_URL"), "{text}");
     assert_eq!(heard.end.unwrap().0, FinishReason::Stop);
-    assert_eq!(Ai::demo().provider(), "demo");
+    assert_eq!(Ai::demo().primary_model().provider, "demo");
     Ai::demo().probe().await.unwrap();
 }
 
@@ -251,7 +263,7 @@ async fn the_demo_voice_goes_on_with_its_own_words_only() {
         ask(&ai, going_on("Something else")).await.end.unwrap_err().code(),
         "provider_refused"
     );
-    assert_eq!(ai.admit(somebody()), Ok(()));
+    assert_eq!(ai.reserve(somebody()), Ok(()));
 }
 
 #[tokio::test]

@@ -253,7 +253,11 @@ async fn a_dropped_stream_closes_the_connection(dialect: Dialect) {
         ]
     });
     let (provider, ai) = dialect.scripted(dialect.after_words(more.collect())).await;
-    let mut pieces = ai.ask(&Call::new(somebody()), prompt()).await.unwrap().pieces;
+    let mut pieces = ai
+        .open_completion(&Call::new(somebody()), prompt())
+        .await
+        .unwrap()
+        .events;
     pieces.next().await.unwrap().unwrap();
     assert_eq!(provider.open_connections(), 1);
     drop(pieces);

@@ -1,6 +1,6 @@
 //! The gate before a provider: a circuit breaker. Who fails again and again is left alone for a while, then tried once.
 //!
-//! A provider can also fail for one message alone, whoever asks however often. So the gate counts *askers*, not calls: it opens
+//! A provider can also fail for one message alone, whoever asks however often. So the gate counts *keys*, not calls: it opens
 //! when five have failed since a whole answer came, and each counts once. Then there are two waits. Whoever has not failed
 //! here may try when the pause is over; those that have, too, but their failing says nothing new: it makes only them wait
 //! longer, and whoever has not failed may try beside them. So a few messages that always fail hold others up once, for the
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::ai::{AiError, Asker, Failure};
+use crate::ai::call::RequestKey;
+use crate::ai::error::{AiError, CircuitOpen, Failure};
 
 /// Askers that have failed in a row and open the gate.
 const PATIENCE: usize = 5;
@@ -31,7 +32,7 @@ const KEPT: Duration = Duration::from_millis(250);
 
 /// One provider's gate. Clones are the same gate. Closed means that calls flow, as with an electric circuit.
 #[derive(Clone, Debug)]
-pub(crate) struct Gate(Arc<Shared>);
+pub(crate) struct CircuitBreaker(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -43,7 +44,7 @@ struct Shared {
 struct State {
     phase: Phase,
     /// Who has failed since a whole answer came, the last one last.
-    failed: VecDeque<Asker>,
+    failed: VecDeque<RequestKey>,
     /// The last pause; `None` once a whole answer has come since.
     pause: Option<Duration>,
     /// The same for those that have failed; not shorter.
@@ -53,7 +54,7 @@ struct State {
     /// What somebody has to repair before it is worth while to wait.
     broken: Option<Failure>,
     /// For whom the place of the next trial is kept, and until when.
-    kept: Option<(Asker, Instant)>,
+    kept: Option<(RequestKey, Instant)>,
     /// The number of the last trial: what older ones have to say is of no interest.
     trials: u64,
 }
@@ -76,13 +77,13 @@ enum Phase {
 
 /// The right to one call. Dropped without a report, it says nothing about the provider, and a trial is free again.
 #[derive(Debug)]
-pub(crate) struct Pass {
-    gate: Gate,
-    asker: Asker,
+pub(crate) struct Permit {
+    gate: CircuitBreaker,
+    key: RequestKey,
     trial: Option<u64>,
 }
 
-impl Gate {
+impl CircuitBreaker {
     pub(crate) fn new(provider: &'static str) -> Self {
         Self(Arc::new(Shared {
             provider,
@@ -100,43 +101,43 @@ impl Gate {
     }
 
     /// A pass, or how long to wait for one.
-    pub(crate) fn enter(&self, asker: Asker, now: Instant) -> Result<Pass, Duration> {
+    pub(crate) fn acquire(&self, key: RequestKey, now: Instant) -> Result<Permit, CircuitOpen> {
         let mut state = self.state();
-        if let Some(wait) = state.wait(asker, now) {
-            return Err(wait);
+        if let Some(retry_after) = state.wait(key, now) {
+            return Err(CircuitOpen { retry_after });
         }
         let trial = match state.phase {
             Phase::Closed => None,
             Phase::Open { .. } | Phase::Trying { .. } => {
-                let again = state.has_failed(asker);
+                let again = state.has_failed(key);
                 state.phase = Phase::Trying { since: now, again };
                 state.trials += 1;
                 state.kept = None;
                 Some(state.trials)
             }
         };
-        Ok(Pass {
+        Ok(Permit {
             gate: self.clone(),
-            asker,
+            key,
             trial,
         })
     }
 
-    /// Whether `asker` would get a pass now, or how long it has to wait. The place of a trial is kept for it for a moment, so
+    /// Whether `key` would get a pass now, or how long it has to wait. The place of a trial is kept for it for a moment, so
     /// that of many who come back at once only one begins what would lead to nothing.
-    pub(crate) fn admit(&self, asker: Asker, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn reserve(&self, key: RequestKey, now: Instant) -> Result<(), CircuitOpen> {
         let mut state = self.state();
-        if let Some(wait) = state.wait(asker, now) {
-            return Err(wait);
+        if let Some(retry_after) = state.wait(key, now) {
+            return Err(CircuitOpen { retry_after });
         }
         if state.phase != Phase::Closed {
-            state.kept = Some((asker, now + KEPT));
+            state.kept = Some((key, now + KEPT));
         }
         Ok(())
     }
 
     /// Why waiting does not help, while it is open for something that somebody has to repair.
-    pub(crate) fn broken(&self) -> Option<Failure> {
+    pub(crate) fn operator_failure(&self) -> Option<Failure> {
         self.state().broken.clone()
     }
 
@@ -170,8 +171,8 @@ impl Gate {
 }
 
 impl State {
-    fn wait(&self, asker: Asker, now: Instant) -> Option<Duration> {
-        let failed = self.has_failed(asker);
+    fn wait(&self, key: RequestKey, now: Instant) -> Option<Duration> {
+        let failed = self.has_failed(key);
         let wait = match self.phase {
             Phase::Closed => return None,
             Phase::Open { until, again } => {
@@ -182,26 +183,26 @@ impl State {
             Phase::Trying { .. } => TRIAL_PAUSE,
         };
         let is_kept =
-            |(other, until): (Asker, Instant)| other != asker && now < until && (failed || !self.has_failed(other));
+            |(other, until): (RequestKey, Instant)| other != key && now < until && (failed || !self.has_failed(other));
         if wait.is_zero() && self.kept.is_some_and(is_kept) {
             return Some(TRIAL_PAUSE);
         }
         Some(wait).filter(|wait| !wait.is_zero())
     }
 
-    fn has_failed(&self, asker: Asker) -> bool {
-        self.failed.contains(&asker)
+    fn has_failed(&self, key: RequestKey) -> bool {
+        self.failed.contains(&key)
     }
 
-    /// Remembers that `asker` has failed; whether that is new.
-    fn note_failed(&mut self, asker: Asker) -> bool {
-        if self.has_failed(asker) {
+    /// Remembers that `key` has failed; whether that is new.
+    fn note_failed(&mut self, key: RequestKey) -> bool {
+        if self.has_failed(key) {
             return false;
         }
         if self.failed.len() == MEMORY {
             self.failed.pop_front();
         }
-        self.failed.push_back(asker);
+        self.failed.push_back(key);
         true
     }
 
@@ -225,10 +226,10 @@ fn doubled(pause: Option<Duration>) -> Duration {
     pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE))
 }
 
-impl Pass {
+impl Permit {
     /// The answer has begun. A trial closes the gate, on probation: a whole answer has to follow, or the next one that fails
     /// for the first time opens it again.
-    pub(crate) fn begun(&mut self) {
+    pub(crate) fn started(&mut self) {
         let gate = self.gate.clone();
         let mut state = gate.state();
         if self.is_current_trial(&state) {
@@ -239,7 +240,7 @@ impl Pass {
 
     /// The service did what it is for.
     pub(crate) fn succeeded(mut self) {
-        self.begun();
+        self.started();
         let gate = self.gate.clone();
         let mut state = gate.state();
         // An answer that began before the gate opened says nothing about now.
@@ -262,13 +263,13 @@ impl Pass {
             }
             Failure::Unavailable { .. } | Failure::Timeout { .. } | Failure::Protocol(_) => (true, wait),
             // Said by a gate, never by a provider.
-            Failure::Resting { .. } => (false, None),
+            Failure::CircuitOpen { .. } => (false, None),
             Failure::RateLimited { .. } => (false, wait),
         };
         let gate = self.gate.clone();
         let mut state = gate.state();
         let trial = self.is_current_trial(&state);
-        let news = counts && state.note_failed(self.asker);
+        let news = counts && state.note_failed(self.key);
         if !trial && state.phase != Phase::Closed {
             return;
         }
@@ -294,7 +295,7 @@ impl Pass {
     }
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
         if self.trial.is_none() {
             return;

@@ -6,22 +6,22 @@ use cura_domain::MessageId;
 
 use super::*;
 
-impl Gate {
-    /// How long `asker` gets no pass; `None` when it would now.
-    fn wait(&self, asker: Asker, now: Instant) -> Option<Duration> {
-        self.state().wait(asker, now)
+impl CircuitBreaker {
+    /// How long `key` gets no pass; `None` when it would now.
+    fn wait(&self, key: RequestKey, now: Instant) -> Option<Duration> {
+        self.state().wait(key, now)
     }
 }
 
 /// Somebody who has not asked before.
-fn new() -> Asker {
+fn new() -> RequestKey {
     static SEEN: AtomicI64 = AtomicI64::new(1_000);
-    Asker::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
+    RequestKey::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// Always the same one.
-fn answer(id: i64) -> Asker {
-    Asker::Answer(MessageId(id))
+fn answer(id: i64) -> RequestKey {
+    RequestKey::Answer(MessageId(id))
 }
 
 fn error(failure: Failure) -> AiError {
@@ -35,10 +35,10 @@ fn down() -> AiError {
     })
 }
 
-fn opened(now: Instant) -> Gate {
-    let gate = Gate::new("test");
+fn opened(now: Instant) -> CircuitBreaker {
+    let gate = CircuitBreaker::new("test");
     for _ in 0..PATIENCE {
-        gate.enter(new(), now).unwrap().failed(&down(), now);
+        gate.acquire(new(), now).unwrap().failed(&down(), now);
     }
     gate
 }
@@ -51,24 +51,24 @@ fn after(now: &mut Instant, seconds: u64) {
 #[test]
 fn five_that_fail_in_a_row_open_it_and_a_success_between_starts_anew() {
     let now = Instant::now();
-    let gate = Gate::new("test");
+    let gate = CircuitBreaker::new("test");
     for _ in 0..2 {
         for _ in 0..PATIENCE - 1 {
-            gate.enter(new(), now).unwrap().failed(&down(), now);
+            gate.acquire(new(), now).unwrap().failed(&down(), now);
         }
-        gate.enter(new(), now).unwrap().succeeded();
+        gate.acquire(new(), now).unwrap().succeeded();
     }
     assert_eq!(gate.wait(new(), now), None);
-    assert_eq!(opened(now).enter(new(), now).unwrap_err(), FIRST_PAUSE);
+    assert_eq!(opened(now).acquire(new(), now).unwrap_err().retry_after, FIRST_PAUSE);
 }
 
 #[test]
 fn failures_within_answers_count_though_they_began() {
     let now = Instant::now();
-    let gate = Gate::new("test");
+    let gate = CircuitBreaker::new("test");
     for _ in 0..PATIENCE {
-        let mut pass = gate.enter(new(), now).unwrap();
-        pass.begun();
+        let mut pass = gate.acquire(new(), now).unwrap();
+        pass.started();
         pass.failed(&error(Failure::Protocol("x")), now);
     }
     assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE));
@@ -80,11 +80,11 @@ fn one_trial_is_let_through_and_its_success_closes() {
     let gate = opened(now);
     after(&mut now, 5);
     assert_eq!(gate.wait(new(), now), None);
-    let trial = gate.enter(new(), now).unwrap();
-    assert_eq!(gate.enter(new(), now).unwrap_err(), TRIAL_PAUSE);
+    let trial = gate.acquire(new(), now).unwrap();
+    assert_eq!(gate.acquire(new(), now).unwrap_err().retry_after, TRIAL_PAUSE);
     trial.succeeded();
     assert_eq!(gate.wait(new(), now), None);
-    gate.enter(new(), now).unwrap().failed(&down(), now);
+    gate.acquire(new(), now).unwrap().failed(&down(), now);
     assert_eq!(gate.wait(new(), now), None, "it counts from nought again");
 }
 
@@ -95,7 +95,7 @@ fn failing_trials_double_the_pause_up_to_a_minute() {
     for pause in [5, 10, 20, 40, 60, 60] {
         assert_eq!(gate.wait(new(), now), Some(Duration::from_secs(pause)));
         after(&mut now, pause);
-        gate.enter(new(), now).unwrap().failed(&down(), now);
+        gate.acquire(new(), now).unwrap().failed(&down(), now);
     }
 }
 
@@ -104,9 +104,9 @@ fn an_answer_that_has_begun_closes_on_probation() {
     let mut now = Instant::now();
     let gate = opened(now);
     after(&mut now, 5);
-    let mut trial = gate.enter(new(), now).unwrap();
-    trial.begun();
-    assert!(gate.enter(new(), now).is_ok());
+    let mut trial = gate.acquire(new(), now).unwrap();
+    trial.started();
+    assert!(gate.acquire(new(), now).is_ok());
     trial.failed(&down(), now);
     assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE * 2));
 }
@@ -116,22 +116,22 @@ fn a_dropped_trial_frees_its_place() {
     let mut now = Instant::now();
     let gate = opened(now);
     after(&mut now, 5);
-    drop(gate.enter(new(), now).unwrap());
-    assert!(gate.enter(new(), now).is_ok());
+    drop(gate.acquire(new(), now).unwrap());
+    assert!(gate.acquire(new(), now).is_ok());
 }
 
 #[test]
 fn who_began_before_it_opened_has_no_say() {
     let mut now = Instant::now();
-    let gate = Gate::new("test");
-    let (early, earlier) = (gate.enter(new(), now).unwrap(), gate.enter(new(), now).unwrap());
+    let gate = CircuitBreaker::new("test");
+    let (early, earlier) = (gate.acquire(new(), now).unwrap(), gate.acquire(new(), now).unwrap());
     for _ in 0..PATIENCE {
-        gate.enter(new(), now).unwrap().failed(&down(), now);
+        gate.acquire(new(), now).unwrap().failed(&down(), now);
     }
     early.succeeded();
     assert!(gate.wait(new(), now).is_some());
     after(&mut now, 5);
-    let trial = gate.enter(new(), now).unwrap();
+    let trial = gate.acquire(new(), now).unwrap();
     earlier.failed(&down(), now);
     trial.succeeded();
     assert_eq!(gate.wait(new(), now), None);
@@ -145,10 +145,10 @@ fn what_an_operator_must_repair_opens_at_once() {
         Failure::QuotaExhausted,
         Failure::Misconfigured("x"),
     ] {
-        let gate = Gate::new("test");
-        gate.enter(new(), now).unwrap().failed(&error(failure.clone()), now);
+        let gate = CircuitBreaker::new("test");
+        gate.acquire(new(), now).unwrap().failed(&error(failure.clone()), now);
         assert_eq!(gate.wait(new(), now), Some(REPAIR_PAUSE));
-        assert_eq!(gate.broken(), Some(failure));
+        assert_eq!(gate.operator_failure(), Some(failure));
     }
 }
 
@@ -156,16 +156,16 @@ fn what_an_operator_must_repair_opens_at_once() {
 fn a_wanted_wait_is_kept_up_to_a_minute() {
     let now = Instant::now();
     for (asked, kept) in [(7, 7), (3600, 60)] {
-        let gate = Gate::new("test");
+        let gate = CircuitBreaker::new("test");
         let retry_after = Some(Duration::from_secs(asked));
-        gate.enter(new(), now)
+        gate.acquire(new(), now)
             .unwrap()
             .failed(&error(Failure::RateLimited { retry_after }), now);
         assert_eq!(gate.wait(new(), now), Some(Duration::from_secs(kept)));
     }
-    let gate = Gate::new("test");
+    let gate = CircuitBreaker::new("test");
     for _ in 0..2 * PATIENCE {
-        gate.enter(new(), now)
+        gate.acquire(new(), now)
             .unwrap()
             .failed(&error(Failure::RateLimited { retry_after: None }), now);
     }
@@ -181,7 +181,7 @@ fn a_refusal_shows_that_the_service_works() {
     let mut now = Instant::now();
     let gate = opened(now);
     after(&mut now, 5);
-    gate.enter(new(), now)
+    gate.acquire(new(), now)
         .unwrap()
         .failed(&error(Failure::ContextTooLong), now);
     assert_eq!(gate.wait(new(), now), None);
@@ -190,15 +190,15 @@ fn a_refusal_shows_that_the_service_works() {
 #[test]
 fn one_that_fails_again_and_again_counts_once() {
     let now = Instant::now();
-    let gate = Gate::new("test");
+    let gate = CircuitBreaker::new("test");
     for _ in 0..4 * PATIENCE {
         for poison in 0..3 {
-            gate.enter(answer(poison), now).unwrap().failed(&down(), now);
+            gate.acquire(answer(poison), now).unwrap().failed(&down(), now);
         }
     }
     assert_eq!(gate.wait(new(), now), None);
     for _ in 0..PATIENCE - 3 {
-        gate.enter(new(), now).unwrap().failed(&down(), now);
+        gate.acquire(new(), now).unwrap().failed(&down(), now);
     }
     assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE), "others failed, too");
 }
@@ -206,29 +206,29 @@ fn one_that_fails_again_and_again_counts_once() {
 #[test]
 fn those_that_failed_make_only_themselves_wait_longer() {
     let mut now = Instant::now();
-    let gate = Gate::new("test");
+    let gate = CircuitBreaker::new("test");
     let ids = 0..5;
     for id in ids.clone() {
-        gate.enter(answer(id), now).unwrap().failed(&down(), now);
+        gate.acquire(answer(id), now).unwrap().failed(&down(), now);
     }
     after(&mut now, 5);
-    gate.enter(answer(0), now).unwrap().failed(&down(), now);
+    gate.acquire(answer(0), now).unwrap().failed(&down(), now);
     assert_eq!(gate.wait(new(), now), None, "who has not failed may try at once");
     for id in ids.clone() {
         assert_eq!(gate.wait(answer(id), now), Some(FIRST_PAUSE * 2));
     }
     after(&mut now, 10);
-    let again = gate.enter(answer(1), now).unwrap();
+    let again = gate.acquire(answer(1), now).unwrap();
     assert_eq!(gate.wait(answer(2), now), Some(TRIAL_PAUSE));
-    let mut beside = gate.enter(new(), now).unwrap();
+    let mut beside = gate.acquire(new(), now).unwrap();
     assert_eq!(gate.wait(new(), now), Some(TRIAL_PAUSE));
     again.failed(&down(), now);
-    beside.begun();
+    beside.started();
     for id in ids {
-        gate.enter(answer(id), now).unwrap().failed(&down(), now);
+        gate.acquire(answer(id), now).unwrap().failed(&down(), now);
     }
     assert_eq!(gate.wait(new(), now), None, "what fails again is no news");
-    gate.enter(new(), now).unwrap().failed(&down(), now);
+    gate.acquire(new(), now).unwrap().failed(&down(), now);
     assert_eq!(
         gate.wait(new(), now),
         Some(FIRST_PAUSE * 2),
@@ -239,37 +239,61 @@ fn those_that_failed_make_only_themselves_wait_longer() {
 #[test]
 fn of_many_that_come_back_at_once_one_is_admitted() {
     let mut now = Instant::now();
-    let gate = Gate::new("test");
+    let gate = CircuitBreaker::new("test");
     for id in 0..5 {
-        gate.enter(answer(id), now).unwrap().failed(&down(), now);
+        gate.acquire(answer(id), now).unwrap().failed(&down(), now);
     }
-    assert_eq!(gate.admit(new(), now), Err(FIRST_PAUSE));
+    assert_eq!(
+        gate.reserve(new(), now),
+        Err(CircuitOpen {
+            retry_after: FIRST_PAUSE
+        })
+    );
     after(&mut now, 5);
-    assert_eq!(gate.admit(answer(0), now), Ok(()));
-    assert_eq!(gate.admit(answer(1), now), Err(TRIAL_PAUSE));
+    assert_eq!(gate.reserve(answer(0), now), Ok(()));
+    assert_eq!(
+        gate.reserve(answer(1), now),
+        Err(CircuitOpen {
+            retry_after: TRIAL_PAUSE
+        })
+    );
     let (first, second) = (new(), new());
-    assert_eq!(gate.admit(first, now), Ok(()), "who has failed keeps nobody else away");
-    assert_eq!(gate.admit(second, now), Err(TRIAL_PAUSE));
-    assert_eq!(gate.admit(answer(0), now), Err(TRIAL_PAUSE));
-    assert!(gate.enter(second, now).is_err() && gate.enter(first, now).is_ok());
+    assert_eq!(
+        gate.reserve(first, now),
+        Ok(()),
+        "who has failed keeps nobody else away"
+    );
+    assert_eq!(
+        gate.reserve(second, now),
+        Err(CircuitOpen {
+            retry_after: TRIAL_PAUSE
+        })
+    );
+    assert_eq!(
+        gate.reserve(answer(0), now),
+        Err(CircuitOpen {
+            retry_after: TRIAL_PAUSE
+        })
+    );
+    assert!(gate.acquire(second, now).is_err() && gate.acquire(first, now).is_ok());
     after(&mut now, 1);
-    assert_eq!(gate.admit(second, now), Ok(()), "whoever was admitted is gone");
+    assert_eq!(gate.reserve(second, now), Ok(()), "whoever was admitted is gone");
 }
 
 #[test]
 fn when_nobody_new_asks_those_that_failed_find_out_that_it_works_again() {
     let mut now = Instant::now();
-    let gate = Gate::new("test");
+    let gate = CircuitBreaker::new("test");
     for id in 0..5 {
-        gate.enter(answer(id), now).unwrap().failed(&down(), now);
+        gate.acquire(answer(id), now).unwrap().failed(&down(), now);
     }
     for pause in [5, 10, 20, 40, 60, 60] {
         assert_eq!(gate.wait(answer(0), now), Some(Duration::from_secs(pause)));
         after(&mut now, pause);
-        gate.enter(answer(0), now).unwrap().failed(&down(), now);
+        gate.acquire(answer(0), now).unwrap().failed(&down(), now);
     }
     after(&mut now, 60);
-    gate.enter(answer(0), now).unwrap().succeeded();
+    gate.acquire(answer(0), now).unwrap().succeeded();
     assert_eq!(gate.wait(answer(1), now), None);
 }
 
@@ -307,13 +331,13 @@ fn an_opening_is_told_once_however_many_trials_fail() {
         let gate = opened(now);
         for _ in 0..3 {
             after(&mut now, 60);
-            gate.enter(new(), now)
+            gate.acquire(new(), now)
                 .unwrap()
                 .failed(&error(Failure::QuotaExhausted), now);
         }
         after(&mut now, 60);
-        gate.enter(new(), now).unwrap().succeeded();
-        gate.enter(new(), now).unwrap().succeeded();
+        gate.acquire(new(), now).unwrap().succeeded();
+        gate.acquire(new(), now).unwrap().succeeded();
     });
     let levels = heard.0.lock().unwrap();
     assert_eq!(

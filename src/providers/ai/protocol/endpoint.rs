@@ -1,43 +1,17 @@
-//! What every dialect's settings share: where the provider is and how long we wait for it, checked once.
-
-use std::time::Duration;
+//! Checks the settings that every protocol shares: base URL, key and model.
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 
 use crate::Secret;
-use crate::ai::{AiError, Failure};
-
-/// How long we wait for a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For TCP and TLS.
-    pub connect: Duration,
-    /// From the call to the first event of the answer. Generous: local models think before they speak.
-    pub first_byte: Duration,
-    /// Between two events of the answer; what merely keeps the connection open does not count.
-    pub idle: Duration,
-    /// From the call to the end of the answer.
-    pub total: Duration,
-}
-
-/// How a provider is brought to go on with an answer that broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Continuation {
-    /// The last message is the model's own, unfinished: it goes on with the next token.
-    Prefill,
-    /// A further message asks it to go on.
-    Prompt,
-    /// It cannot.
-    Off,
-}
+use crate::ai::error::{AiError, Failure};
 
 pub(crate) const fn misconfigured(what: &'static str) -> AiError {
     AiError::new(Failure::Misconfigured(what), true)
 }
 
-/// A key as the value of a header: never shown, and `None` when there is none.
+/// The value of the header that carries the key, marked as sensitive; `None` without a key.
 pub(crate) fn key_header(key: Option<&Secret>, prefix: &str) -> Result<Option<HeaderValue>, AiError> {
     let Some(key) = key.map(ExposeSecret::expose_secret).filter(|key| !key.is_empty()) else {
         return Ok(None);
@@ -48,16 +22,16 @@ pub(crate) fn key_header(key: Option<&Secret>, prefix: &str) -> Result<Option<He
     Ok(Some(value))
 }
 
-/// The model's name, which is not blank.
-pub(crate) fn model(name: String) -> Result<String, AiError> {
+/// Checks that the model's name is not blank.
+pub(crate) fn model_name(name: String) -> Result<String, AiError> {
     if name.trim().is_empty() {
         return Err(misconfigured("the model has no name"));
     }
     Ok(name)
 }
 
-/// What paths are added to, without a slash at its end. With an empty path, `/v1` is put in between.
-pub(crate) fn base(url: &str) -> Result<String, AiError> {
+/// Checks the URL that paths are appended to, and removes a slash at its end. An empty path becomes `/v1`.
+pub(crate) fn base_url(url: &str) -> Result<String, AiError> {
     let mut url = Url::parse(url.trim()).map_err(|_| misconfigured("the base URL is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(misconfigured("the base URL must begin with http:// or https://"));
@@ -76,26 +50,29 @@ pub(crate) fn base(url: &str) -> Result<String, AiError> {
 
 #[cfg(test)]
 mod tests {
-    use super::base;
+    use super::base_url;
 
     #[test]
-    fn a_base_without_a_path_gets_v1() {
+    fn a_base_url_without_a_path_gets_v1() {
         for url in [
             "http://127.0.0.1:8080",
             "http://127.0.0.1:8080/",
             " http://127.0.0.1:8080 ",
         ] {
-            assert_eq!(base(url).as_deref(), Ok("http://127.0.0.1:8080/v1"));
+            assert_eq!(base_url(url).as_deref(), Ok("http://127.0.0.1:8080/v1"));
         }
     }
 
     #[test]
-    fn a_base_with_a_path_is_kept() {
-        assert_eq!(base("https://x.test/api/v3/").as_deref(), Ok("https://x.test/api/v3"));
+    fn a_base_url_with_a_path_is_kept() {
+        assert_eq!(
+            base_url("https://x.test/api/v3/").as_deref(),
+            Ok("https://x.test/api/v3")
+        );
     }
 
     #[test]
-    fn a_base_that_cannot_work_is_refused() {
+    fn an_unusable_base_url_is_refused() {
         for url in [
             "",
             "x.test",
@@ -103,7 +80,7 @@ mod tests {
             "https://u:p@x.test",
             "https://x.test/v1?key=1",
         ] {
-            assert!(base(url).is_err(), "{url}");
+            assert!(base_url(url).is_err(), "{url}");
         }
     }
 }

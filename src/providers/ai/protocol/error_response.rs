@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
-use crate::ai::Failure;
+use crate::ai::error::Failure;
 
 /// As much of an error's body as we read.
 const MAX_BODY_BYTES: usize = 64 * 1024;

@@ -6,9 +6,10 @@ use futures_util::stream::{BoxStream, StreamExt};
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
-use super::endpoint::{Timeouts, misconfigured};
+use super::endpoint::misconfigured;
+use crate::ai::error::{AiError, Failure, TimeoutPhase};
 use crate::ai::stream::sse_decoder::{Events, TooLong};
-use crate::ai::{AiError, Failure, Waiting};
+use crate::ai::timeouts::Timeouts;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -33,14 +34,14 @@ pub(crate) async fn accepted<T>(
     timeouts: &Timeouts,
     accepting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, AiError> {
-    let (waiting, limit) = if timeouts.first_byte < timeouts.total {
-        (Waiting::FirstByte, timeouts.first_byte)
+    let (phase, limit) = if timeouts.first_byte < timeouts.total {
+        (TimeoutPhase::FirstByte, timeouts.first_byte)
     } else {
-        (Waiting::Total, timeouts.total)
+        (TimeoutPhase::Total, timeouts.total)
     };
     match tokio::time::timeout_at(began + limit, accepting).await {
         Ok(accepted) => accepted.map_err(|failure| AiError::new(failure, true)),
-        Err(_) => Err(AiError::new(Failure::Timeout { waiting, limit }, true)),
+        Err(_) => Err(AiError::new(Failure::Timeout { phase, limit }, true)),
     }
 }
 
@@ -56,7 +57,7 @@ pub(crate) async fn probe(request: RequestBuilder, timeouts: &Timeouts) -> Resul
             _ => return Ok(()),
         },
         Err(error) if error.is_timeout() && !error.is_connect() => Failure::Timeout {
-            waiting: Waiting::FirstByte,
+            phase: TimeoutPhase::FirstByte,
             limit: PROBE_TIMEOUT,
         },
         Err(error) => transport(&error, timeouts),
@@ -68,7 +69,7 @@ pub(crate) async fn probe(request: RequestBuilder, timeouts: &Timeouts) -> Resul
 pub(crate) fn transport(error: &reqwest::Error, timeouts: &Timeouts) -> Failure {
     if error.is_connect() && error.is_timeout() {
         Failure::Timeout {
-            waiting: Waiting::Connect,
+            phase: TimeoutPhase::Connect,
             limit: timeouts.connect,
         }
     } else {

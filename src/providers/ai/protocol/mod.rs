@@ -1,8 +1,13 @@
-//! The wire protocols of AI providers, and the HTTP they share.
+//! The wire protocols of AI providers, and the HTTP that they share.
 
-pub(crate) mod anthropic;
-pub(crate) mod endpoint;
+mod anthropic;
+mod endpoint;
 mod error_response;
 mod http;
-pub(crate) mod openai;
-pub(crate) mod request_messages;
+mod openai;
+mod request_messages;
+
+pub use anthropic::AnthropicConfig;
+pub(crate) use anthropic::{Anthropic, PROVIDER as ANTHROPIC};
+pub(crate) use openai::OpenAi;
+pub use openai::OpenAiConfig;

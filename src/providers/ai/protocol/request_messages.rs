@@ -1,61 +1,51 @@
-//! What is said to the model, turn by turn, the way every dialect can send it.
+//! The messages of a request, in the form that every protocol accepts.
 
 use std::borrow::Cow;
 
 use cura_domain::message::Role;
 
-use crate::ai::Prompt;
+use crate::ai::continuation::ContinuationMode;
+use crate::ai::prompt::Prompt;
 
-/// What a model is told when it cannot simply go on with its own last message.
-const GO_ON: &str = "Your last message was cut off. Continue it exactly where it ends: no introduction, no repetition, \
+/// The message that asks a model to continue its own last message.
+const CONTINUE: &str = "Your last message was cut off. Continue it exactly where it ends: no introduction, no repetition, \
 no comment; begin with the very next character.";
 
-/// How the answer is to begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// From nothing.
-    Begin,
-    /// The model goes on with its own last message.
-    Prefill,
-    /// The model is asked to go on.
-    Prompt,
-}
-
-/// One side's say.
+/// A message of the request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct RequestMessage<'a> {
     pub(crate) role: Role,
     pub(crate) content: Cow<'a, str>,
 }
 
-/// The prompt as turns: nothing blank, and never two of the same side in a row, because many models' templates, and
-/// Anthropic's interface, demand that sides alternate.
-pub(crate) fn turns(prompt: &Prompt, way: Way) -> Vec<Turn<'_>> {
-    let said = prompt.messages.iter().map(|message| (message.role, &*message.content));
-    // Trailing white space in an unfinished message is refused by Anthropic, and confuses the tokens of others.
+/// The messages of a request for `prompt`, or for its continuation. None is blank, and no two in a row have the same role:
+/// many models' templates, and Anthropic's interface, require that roles alternate.
+pub(crate) fn request_messages(prompt: &Prompt, continuation: Option<ContinuationMode>) -> Vec<RequestMessage<'_>> {
+    let conversation = prompt.messages.iter().map(|message| (message.role, &*message.content));
+    // Anthropic refuses trailing white space in an unfinished message, and it changes the tokens for other models.
     let unfinished = (Role::Assistant, prompt.written.trim_end());
-    let more: &[(Role, &str)] = match way {
-        Way::Begin => &[],
-        Way::Prefill => &[unfinished],
-        Way::Prompt => &[(Role::Assistant, &prompt.written), (Role::User, GO_ON)],
+    let more: &[(Role, &str)] = match continuation {
+        None => &[],
+        Some(ContinuationMode::Prefill) => &[unfinished],
+        Some(ContinuationMode::Prompt) => &[(Role::Assistant, &prompt.written), (Role::User, CONTINUE)],
     };
-    let mut turns: Vec<Turn<'_>> = Vec::new();
-    for (role, content) in said.chain(more.iter().copied()) {
+    let mut messages: Vec<RequestMessage<'_>> = Vec::new();
+    for (role, content) in conversation.chain(more.iter().copied()) {
         if content.trim().is_empty() {
             continue;
         }
-        match turns.last_mut().filter(|last| last.role == role) {
+        match messages.last_mut().filter(|last| last.role == role) {
             Some(last) => {
                 let content = format!("{}\n\n{content}", last.content);
                 last.content = Cow::Owned(content);
             }
-            None => turns.push(Turn {
+            None => messages.push(RequestMessage {
                 role,
                 content: Cow::Borrowed(content),
             }),
         }
     }
-    turns
+    messages
 }
 
 #[cfg(test)]
@@ -76,16 +66,15 @@ mod tests {
         }
     }
 
-    fn said(prompt: &Prompt, way: Way) -> Vec<(Role, String)> {
-        let turns = turns(prompt, way);
-        turns
+    fn sent(prompt: &Prompt, continuation: Option<ContinuationMode>) -> Vec<(Role, String)> {
+        request_messages(prompt, continuation)
             .into_iter()
-            .map(|turn| (turn.role, turn.content.into_owned()))
+            .map(|message| (message.role, message.content.into_owned()))
             .collect()
     }
 
     #[test]
-    fn one_side_says_everything_at_once() {
+    fn messages_of_the_same_role_are_joined() {
         let prompt = prompt(
             &[
                 (Role::System, "s"),
@@ -96,24 +85,24 @@ mod tests {
             "",
         );
         assert_eq!(
-            said(&prompt, Way::Begin),
+            sent(&prompt, None),
             [(Role::System, "s".to_owned()), (Role::User, "a\n\nb".to_owned())]
         );
     }
 
     #[test]
-    fn an_unfinished_answer_is_put_in_the_models_mouth_or_shown_to_it() {
+    fn an_unfinished_answer_is_prefilled_or_followed_by_a_request_to_continue() {
         let prompt = prompt(&[(Role::User, "a")], "I am ");
         assert_eq!(
-            said(&prompt, Way::Prefill),
+            sent(&prompt, Some(ContinuationMode::Prefill)),
             [(Role::User, "a".to_owned()), (Role::Assistant, "I am".to_owned())]
         );
         assert_eq!(
-            said(&prompt, Way::Prompt),
+            sent(&prompt, Some(ContinuationMode::Prompt)),
             [
                 (Role::User, "a".to_owned()),
                 (Role::Assistant, "I am ".to_owned()),
-                (Role::User, GO_ON.to_owned())
+                (Role::User, CONTINUE.to_owned())
             ]
         );
     }

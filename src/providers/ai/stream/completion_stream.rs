@@ -8,9 +8,11 @@ use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::surrogates::{Joiner, RawText};
-use crate::ai::protocol::endpoint::Timeouts;
-use crate::ai::{AiError, AnswerStream, Call, Failure, Piece, Waiting};
+use super::surrogates::{SurrogateJoiner, Wtf8Text};
+use crate::ai::call::Call;
+use crate::ai::completion::{CompletionEvent, CompletionStream};
+use crate::ai::error::{AiError, Failure, TimeoutPhase};
+use crate::ai::timeouts::Timeouts;
 
 /// The longest answer we take, in bytes of text.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
@@ -26,7 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     /// More of the text.
-    pub(crate) text: Option<RawText>,
+    pub(crate) text: Option<Wtf8Text>,
     /// Why the text has ended.
     pub(crate) finish: Option<FinishReason>,
     /// Tokens of the prompt.
@@ -49,7 +51,7 @@ struct Answer {
     call: Call,
     first_event_seen: bool,
     text_bytes: usize,
-    joiner: Joiner,
+    joiner: SurrogateJoiner,
     finish: Option<FinishReason>,
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
@@ -59,7 +61,7 @@ struct Answer {
 }
 
 /// The pieces of an answer whose request was made at `began`; what is stated of it goes to `call`, too.
-pub(crate) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call: Call) -> AnswerStream {
+pub(crate) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call: Call) -> CompletionStream {
     let answer = Answer {
         signals,
         began,
@@ -67,7 +69,7 @@ pub(crate) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call:
         call,
         first_event_seen: false,
         text_bytes: 0,
-        joiner: Joiner::default(),
+        joiner: SurrogateJoiner::default(),
         finish: None,
         input_tokens: None,
         output_tokens: None,
@@ -75,12 +77,12 @@ pub(crate) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call:
         done: false,
         over: false,
     };
-    AnswerStream::new(stream::unfold(answer, |mut answer| async move {
+    CompletionStream::new(stream::unfold(answer, |mut answer| async move {
         if answer.over {
             return None;
         }
         let piece = answer.next().await;
-        answer.over = !matches!(piece, Ok(Piece::Text(_)));
+        answer.over = !matches!(piece, Ok(CompletionEvent::Text(_)));
         if answer.over {
             // Closes the connection now, not when the caller gets round to dropping us.
             answer.signals = Box::pin(stream::empty());
@@ -106,7 +108,7 @@ pub(crate) fn count(usage: &Value, key: &str) -> Option<i64> {
 }
 
 impl Answer {
-    async fn next(&mut self) -> Result<Piece, Failure> {
+    async fn next(&mut self) -> Result<CompletionEvent, Failure> {
         while !self.done {
             let Some(signal) = self.signal().await? else {
                 break;
@@ -121,13 +123,13 @@ impl Answer {
                 self.model = Some(model);
             }
             self.call
-                .state(self.model.as_deref(), self.input_tokens, self.output_tokens);
+                .update(self.model.as_deref(), self.input_tokens, self.output_tokens);
             if let Some(text) = signal.text.map(|text| self.joiner.push(text)).and_then(storable) {
                 if self.text_bytes + text.len() > MAX_TEXT_BYTES {
                     return Err(Failure::Protocol("an answer longer than our limit"));
                 }
                 self.text_bytes += text.len();
-                return Ok(Piece::Text(text));
+                return Ok(CompletionEvent::Text(text));
             }
         }
         self.end()
@@ -136,19 +138,19 @@ impl Answer {
     /// The next signal; `None` when there are no more.
     async fn signal(&mut self) -> Result<Option<Signal>, Failure> {
         let now = Instant::now();
-        let (waiting, limit, until) = if !self.first_event_seen {
+        let (phase, limit, until) = if !self.first_event_seen {
             let limit = self.timeouts.first_byte;
-            (Waiting::FirstByte, limit, self.began + limit)
+            (TimeoutPhase::FirstByte, limit, self.began + limit)
         } else if self.finish.is_some() {
-            (Waiting::NextPiece, FAREWELL, now + FAREWELL)
+            (TimeoutPhase::NextEvent, FAREWELL, now + FAREWELL)
         } else {
-            (Waiting::NextPiece, self.timeouts.idle, now + self.timeouts.idle)
+            (TimeoutPhase::NextEvent, self.timeouts.idle, now + self.timeouts.idle)
         };
         let end = self.began + self.timeouts.total;
-        let (waiting, limit, until) = if end < until {
-            (Waiting::Total, self.timeouts.total, end)
+        let (phase, limit, until) = if end < until {
+            (TimeoutPhase::Total, self.timeouts.total, end)
         } else {
-            (waiting, limit, until)
+            (phase, limit, until)
         };
         // A slow drip always has something ready, so the total is checked apart from the wait.
         let signal = if now >= end {
@@ -165,11 +167,11 @@ impl Answer {
             // The whole text is here; only the formalities are missing.
             Some(Some(Err(_))) | None if self.finish.is_some() => Ok(None),
             Some(Some(Err(failure))) => Err(failure),
-            None => Err(Failure::Timeout { waiting, limit }),
+            None => Err(Failure::Timeout { phase, limit }),
         }
     }
 
-    fn end(&mut self) -> Result<Piece, Failure> {
+    fn end(&mut self) -> Result<CompletionEvent, Failure> {
         let reason = match self.finish {
             Some(reason) => reason,
             None if self.done => FinishReason::Stop,
@@ -180,7 +182,7 @@ impl Answer {
                 });
             }
         };
-        Ok(Piece::Finished {
+        Ok(CompletionEvent::Finished {
             reason,
             usage: self.usage(),
             model: self.model.take(),

@@ -7,31 +7,31 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 
 /// A piece of text as it came: UTF-8, but for halves of characters (WTF-8).
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct RawText(Vec<u8>);
+pub(crate) struct Wtf8Text(Vec<u8>);
 
-impl RawText {
+impl Wtf8Text {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl<'de> Deserialize<'de> for RawText {
+impl<'de> Deserialize<'de> for Wtf8Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
 
         impl Visitor<'_> for Text {
-            type Value = RawText;
+            type Value = Wtf8Text;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<RawText, E> {
-                Ok(RawText(bytes.to_vec()))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Wtf8Text, E> {
+                Ok(Wtf8Text(bytes.to_vec()))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<RawText, E> {
-                Ok(RawText(text.as_bytes().to_vec()))
+            fn visit_str<E>(self, text: &str) -> Result<Wtf8Text, E> {
+                Ok(Wtf8Text(text.as_bytes().to_vec()))
             }
         }
 
@@ -42,14 +42,14 @@ impl<'de> Deserialize<'de> for RawText {
 
 /// Joins halves across pieces. What never finds its other half is shown as U+FFFD, or, at the very end, not at all.
 #[derive(Debug, Default)]
-pub(crate) struct Joiner {
+pub(crate) struct SurrogateJoiner {
     /// The first half of a character whose second may come with the next piece.
     held: Vec<u8>,
 }
 
-impl Joiner {
+impl SurrogateJoiner {
     /// The text of the next piece, as far as its characters are whole.
-    pub(crate) fn push(&mut self, piece: RawText) -> String {
+    pub(crate) fn push(&mut self, piece: Wtf8Text) -> String {
         let mut bytes = std::mem::take(&mut self.held);
         bytes.extend(piece.0);
         let mut bytes = match String::from_utf8(bytes) {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn joined(pieces: &[&str]) -> Vec<String> {
-        let mut joiner = Joiner::default();
+        let mut joiner = SurrogateJoiner::default();
         let raw = |piece: &&str| serde_json::from_str(&format!("\"{piece}\"")).unwrap();
         pieces.iter().map(|piece| joiner.push(raw(piece))).collect()
     }

@@ -3,8 +3,10 @@
 use reqwest::header::{HeaderMap, HeaderValue};
 
 use crate::Secret;
-use crate::ai::AiError;
-use crate::ai::protocol::endpoint::{Continuation, Timeouts, base, key_header, model};
+use crate::ai::continuation::Continuation;
+use crate::ai::error::AiError;
+use crate::ai::protocol::endpoint::{base_url, key_header, model_name};
+use crate::ai::timeouts::Timeouts;
 
 /// The version of the interface this module speaks.
 const VERSION: &str = "2023-06-01";
@@ -43,9 +45,9 @@ impl Settings {
             headers.insert("x-api-key", key);
         }
         Ok(Self {
-            base: base(&config.base_url)?,
+            base: base_url(&config.base_url)?,
             headers,
-            model: model(config.model)?,
+            model: model_name(config.model)?,
             max_output_tokens: config.max_output_tokens,
             timeouts: config.timeouts,
             continuation: config.continuation,

@@ -1,6 +1,6 @@
 //! What Anthropic means by its errors, whether sent instead of an answer or within one.
 
-use crate::ai::Failure;
+use crate::ai::error::Failure;
 use crate::ai::protocol::error_response::Refusal;
 
 pub(crate) fn judge(refusal: &Refusal) -> Failure {

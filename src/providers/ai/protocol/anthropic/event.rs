@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error_response;
-use crate::ai::Failure;
+use crate::ai::error::Failure;
 use crate::ai::protocol::error_response::Refusal;
 use crate::ai::stream::completion_stream::{Signal, count};
-use crate::ai::stream::surrogates::RawText;
+use crate::ai::stream::surrogates::Wtf8Text;
 
 #[derive(Deserialize)]
 struct Kind {
@@ -39,7 +39,7 @@ struct BlockDelta {
 struct Delta {
     r#type: String,
     #[serde(default)]
-    text: Option<RawText>,
+    text: Option<Wtf8Text>,
 }
 
 #[derive(Deserialize)]

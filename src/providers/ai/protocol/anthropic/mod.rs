@@ -11,12 +11,16 @@ use std::sync::Arc;
 use futures_util::stream;
 use tokio::time::Instant;
 
-use crate::ai::protocol::endpoint::Continuation;
+use crate::ai::call::Call;
+use crate::ai::completion::CompletionStream;
+use crate::ai::continuation::Continuation;
+use crate::ai::continuation::ContinuationMode;
+use crate::ai::error::{AiError, Failure};
+use crate::ai::prompt::Prompt;
 use crate::ai::protocol::error_response::Refusal;
 use crate::ai::protocol::http::{self, Body};
-use crate::ai::protocol::request_messages::{Way, turns};
+use crate::ai::protocol::request_messages::request_messages;
 use crate::ai::stream::completion_stream::{self, Signals};
-use crate::ai::{AiError, AnswerStream, Call, Failure, Prompt};
 pub use config::AnthropicConfig;
 use config::Settings;
 use request::Request;
@@ -46,15 +50,20 @@ impl Anthropic {
         self.settings.continuation
     }
 
-    pub(crate) async fn stream(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+    pub(crate) async fn stream(
+        &self,
+        call: &Call,
+        prompt: &Prompt,
+        continuation: Option<ContinuationMode>,
+    ) -> Result<CompletionStream, AiError> {
         let began = Instant::now();
         let timeouts = self.settings.timeouts;
-        let turns = turns(prompt, way);
+        let messages = request_messages(prompt, continuation);
         let request = self
             .http
             .post(format!("{}/messages", self.settings.base))
             .headers(self.settings.headers.clone())
-            .json(&Request::new(&self.settings, prompt, &turns));
+            .json(&Request::new(&self.settings, prompt, &messages));
         let body = http::accepted(began, &timeouts, async {
             let sent = request.send().await;
             let response = sent.map_err(|error| http::transport(&error, &timeouts))?;

@@ -4,8 +4,8 @@ use cura_domain::message::Role;
 use serde::Serialize;
 
 use super::config::Settings;
-use crate::ai::Prompt;
-use crate::ai::protocol::request_messages::Turn;
+use crate::ai::prompt::Prompt;
+use crate::ai::protocol::request_messages::RequestMessage;
 
 /// Stands for what a person said before a conversation that begins with the model: the interface wants a person first.
 const BEGINNING: &str = "(The conversation begins.)";
@@ -27,7 +27,7 @@ struct Message<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [Turn<'a>]) -> Self {
+    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [RequestMessage<'a>]) -> Self {
         let system: Vec<&str> = turns
             .iter()
             .filter(|turn| turn.role == Role::System)

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::config::Settings;
-use crate::ai::Prompt;
-use crate::ai::protocol::request_messages::Turn;
+use crate::ai::prompt::Prompt;
+use crate::ai::protocol::request_messages::RequestMessage;
 use crate::ai::stream::completion_stream::{Signal, count};
-use crate::ai::stream::surrogates::RawText;
+use crate::ai::stream::surrogates::Wtf8Text;
 
 #[derive(Serialize)]
 pub(crate) struct Request<'a> {
@@ -34,11 +34,11 @@ struct StreamOptions {
 }
 
 impl<'a> Request<'a> {
-    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [Turn<'a>]) -> Self {
+    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [RequestMessage<'a>]) -> Self {
         // OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
         let official = settings.is_official();
         let limit = prompt.max_output_tokens.or(settings.max_output_tokens);
-        let message = |turn: &'a Turn<'a>| Message {
+        let message = |turn: &'a RequestMessage<'a>| Message {
             role: turn.role.as_str(),
             content: &turn.content,
         };
@@ -78,10 +78,10 @@ struct Choice {
 #[derive(Deserialize)]
 struct Delta {
     #[serde(default)]
-    content: Option<RawText>,
+    content: Option<Wtf8Text>,
     /// What OpenAI sends instead of content when the model declines; it is meant to be shown.
     #[serde(default)]
-    refusal: Option<RawText>,
+    refusal: Option<Wtf8Text>,
 }
 
 impl Chunk {
@@ -97,7 +97,7 @@ impl Chunk {
         }
     }
 
-    fn take_text(&mut self) -> Option<RawText> {
+    fn take_text(&mut self) -> Option<Wtf8Text> {
         let delta = self.choices.as_mut()?.first_mut()?.delta.as_mut()?;
         let content = delta.content.take().filter(|content| !content.is_empty());
         content.or_else(|| delta.refusal.take())

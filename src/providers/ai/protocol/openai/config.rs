@@ -5,8 +5,10 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
 use crate::Secret;
-use crate::ai::AiError;
-use crate::ai::protocol::endpoint::{Continuation, Timeouts, base, key_header, model};
+use crate::ai::continuation::Continuation;
+use crate::ai::error::AiError;
+use crate::ai::protocol::endpoint::{base_url, key_header, model_name};
+use crate::ai::timeouts::Timeouts;
 
 /// How to reach an OpenAI-compatible server.
 #[derive(Debug, Clone)]
@@ -41,9 +43,9 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(config: OpenAiConfig) -> Result<Self, AiError> {
         Ok(Self {
-            base: base(&config.base_url)?,
+            base: base_url(&config.base_url)?,
             authorization: key_header(config.api_key.as_ref(), "Bearer ")?,
-            model: model(config.model)?,
+            model: model_name(config.model)?,
             max_output_tokens: config.max_output_tokens,
             timeouts: config.timeouts,
             continuation: config.continuation,

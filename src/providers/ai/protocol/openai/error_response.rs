@@ -1,6 +1,6 @@
 //! What a server means by its errors, whether sent instead of an answer or within one.
 
-use crate::ai::Failure;
+use crate::ai::error::Failure;
 use crate::ai::protocol::error_response::Refusal;
 
 /// Types and codes that speak of our key, or of where we are: no message of anybody gets through.

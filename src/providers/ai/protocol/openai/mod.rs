@@ -18,12 +18,16 @@ use async_openai::error::OpenAIError;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
 
-use crate::ai::protocol::endpoint::Continuation;
+use crate::ai::call::Call;
+use crate::ai::completion::CompletionStream;
+use crate::ai::continuation::Continuation;
+use crate::ai::continuation::ContinuationMode;
+use crate::ai::error::{AiError, Failure};
+use crate::ai::prompt::Prompt;
 use crate::ai::protocol::error_response::Refusal;
 use crate::ai::protocol::http;
-use crate::ai::protocol::request_messages::{Way, turns};
+use crate::ai::protocol::request_messages::request_messages;
 use crate::ai::stream::completion_stream::{self, Signal, Signals};
-use crate::ai::{AiError, AnswerStream, Call, Failure, Prompt};
 use chunk::{Chunk, Request};
 pub use config::OpenAiConfig;
 use config::Settings;
@@ -60,13 +64,18 @@ impl OpenAi {
         self.settings.is_official()
     }
 
-    pub(crate) async fn stream(&self, call: &Call, prompt: &Prompt, way: Way) -> Result<AnswerStream, AiError> {
+    pub(crate) async fn stream(
+        &self,
+        call: &Call,
+        prompt: &Prompt,
+        continuation: Option<ContinuationMode>,
+    ) -> Result<CompletionStream, AiError> {
         let began = Instant::now();
         let guard = Arc::new(Guard::new());
         let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
             .with_http_service(GuardedHttp::new(self.http.clone(), Arc::clone(&guard)));
-        let turns = turns(prompt, way);
-        let request = Request::new(&self.settings, prompt, &turns);
+        let messages = request_messages(prompt, continuation);
+        let request = Request::new(&self.settings, prompt, &messages);
         let chat = client.chat();
         let timeouts = self.settings.timeouts;
         let chunks = http::accepted(began, &timeouts, async {

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::chunk::Chunk;
 use super::error_response;
-use crate::ai::Failure;
+use crate::ai::error::Failure;
 use crate::ai::protocol::error_response::Refusal;
 use crate::ai::protocol::http::{self, Body};
 
