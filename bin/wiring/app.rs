@@ -8,7 +8,7 @@ use cura_app::passwords::{HashCost, Passwords};
 use cura_app::session_watch::SessionWatch;
 use cura_app::tokens::{TokenLifetimes, Tokens};
 use cura_app::{App, Parts};
-use cura_domain::care::CareRules;
+use cura_care::CareRules;
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_store::Database;
@@ -59,7 +59,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
 /// When the operator's cannot be used.
 pub fn care(settings: &Settings) -> Result<CareRules, StartError> {
     match &settings.care_rules_file {
-        None => Ok(CareRules::built_in()),
+        None => CareRules::built_in().map_err(|error| StartError::Other(error.to_string())),
         Some(path) => CareRules::parse(&read_file("CARE_RULES_FILE", path)?)
             .map_err(|error| wrong("CARE_RULES_FILE", format!("cannot be used: {error}")).into()),
     }

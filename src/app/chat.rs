@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::answer::Fence;
-use cura_domain::care::Notice;
 use cura_domain::event::Event;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::{Message, MessageStatus, MessageText, NewAnswer};
+use cura_domain::notice::Notice;
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{EnqueueOptions, Enqueued, GenerateAnswer, QueueError};
 use cura_store::idempotency::KeyUse;
@@ -221,7 +221,6 @@ impl App {
         // Of what is left once the way is free.
         let budget = self.budget(connection, caller, now).await?;
         let notice = self.notice(connection, caller, place.said.text()).await?;
-        let notice = notice.map(|notice| serde_json::json!(notice));
         let known = place.known.then_some(place.conversation);
         let new = NewAnswer {
             user: caller.user,
@@ -286,6 +285,7 @@ impl App {
         let message = self.read(async |connection| {
             messages::find_owned(connection, caller.user, id)
                 .await?
+                .map(|message| self.readable(message))
                 .ok_or(ReadMessageError::NotFound)
         });
         let mut message = message.await?;
@@ -329,6 +329,7 @@ impl App {
         let user_message = messages::find_owned(connection, caller.user, question).await?;
         let answer = messages::find_owned(connection, caller.user, answer).await?;
         let (user_message, answer) = user_message.zip(answer).ok_or(AskError::ConversationNotFound)?;
+        let (user_message, answer) = (self.readable(user_message), self.readable(answer));
         Ok(StartedAnswer {
             conversation: answer.conversation_id,
             user_message,

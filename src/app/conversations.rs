@@ -192,6 +192,7 @@ impl App {
                 .await?
                 .ok_or(ReadConversationError::NotFound)?;
             let items = messages::list(connection, id, order, after, i64::from(limit) + 1).await?;
+            let items = self.all_readable(items);
             let total = conversation.message_count.into();
             Ok::<_, ReadConversationError>(Page::cut(items, limit, total, |last| last.id))
         });

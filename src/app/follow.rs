@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use cura_domain::answer::{Fence, Position};
-use cura_domain::care::Notice;
 use cura_domain::message::{Message, MessageStatus};
+use cura_domain::notice::Notice;
 use cura_domain::{ConversationId, MessageId};
 use cura_live::{Follower, Progress};
 use cura_queue::GenerateAnswer;
@@ -147,10 +147,7 @@ impl App {
         let mut follower = self.follow(caller, message.id, position);
         follower.conversation = Some(message.conversation_id);
         if position == Position::START
-            && let Some(notice) = message
-                .notice
-                .clone()
-                .and_then(|kept| serde_json::from_value(kept).ok())
+            && let Some(notice) = message.notice.clone()
         {
             follower.reached = Position::NOTICED;
             follower.ready.push_back(AnswerEvent::Notice {
@@ -342,7 +339,9 @@ impl AnswerFollower {
 fn ask(app: App, caller: Caller, answer: MessageId) -> BoxFuture<'static, Result<Known, StoreError>> {
     Box::pin(async move {
         app.read(async |connection| {
-            let message = messages::find_owned(connection, caller.user, answer).await?;
+            let message = messages::find_owned(connection, caller.user, answer)
+                .await?
+                .map(|message| app.readable(message));
             let waits = |message: &Message| message.status == MessageStatus::Sending && message.attempt == Fence(0);
             // A worker has had time for who has had its turn: then it is the provider that rests.
             let place = if message.as_ref().is_some_and(waits) && !answers::has_had_its_turn(connection, answer).await?

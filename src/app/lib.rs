@@ -8,6 +8,7 @@ pub mod conversations;
 pub mod export;
 pub mod follow;
 pub mod health;
+mod notices;
 pub mod passwords;
 pub mod profile;
 pub mod session_watch;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use budget::Allowance;
 use chrono::{DateTime, Utc};
-use cura_domain::care::CareRules;
+use cura_care::CareRules;
 use cura_domain::{Clock, Entropy, UserId};
 use cura_live::{Live, Signal};
 use cura_providers::ai::Ai;

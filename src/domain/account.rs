@@ -18,7 +18,8 @@ pub const MAX_NAME_CHARS: usize = 100;
 
 /// The passwords of 8 characters or more among the 20,000 most used ones, in lower case, sorted by their bytes. From
 /// Django's `common-passwords.txt` (BSD licence, collected by Royce Williams).
-static COMMON_PASSWORDS: LazyLock<Vec<&str>> = LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
+static COMMON_PASSWORDS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| include_str!("data/common_passwords.txt").lines().collect());
 
 /// An address, trimmed, in Unicode's composed form and lower case, an international domain in its ASCII form (UTS 46):
 /// two spellings of one mailbox are equal.

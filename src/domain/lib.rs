@@ -2,7 +2,6 @@
 
 pub mod account;
 pub mod answer;
-pub mod care;
 pub mod clock;
 pub mod conversation;
 pub mod cursor;
@@ -12,6 +11,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod message;
 pub mod model;
+pub mod notice;
 pub mod profile;
 pub mod prompt;
 pub mod session;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::answer::{Bases, Fence};
+use crate::notice::Notice;
 use crate::text::is_blank;
 use crate::{ConversationId, MessageId, UserId};
 
@@ -81,8 +82,11 @@ pub struct Usage {
 }
 
 /// A message of either side. What only an answer has is empty on a user's message.
+///
+/// `N` is the notice: a message that was just read has a [`StoredNotice`](crate::notice::StoredNotice), which may be unreadable and has to be replaced
+/// ([`Self::map_notice`]) before the message is shown.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub struct Message<N = Notice> {
     /// The message.
     pub id: MessageId,
     /// Where it was said.
@@ -113,8 +117,8 @@ pub struct Message {
     pub ttft_ms: Option<i64>,
     /// Why the answer failed: a stable machine word.
     pub error_code: Option<String>,
-    /// What is shown beside the answer.
-    pub notice: Option<serde_json::Value>,
+    /// The crisis notice that is shown beside the answer.
+    pub notice: Option<N>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -173,6 +177,31 @@ impl Message {
     }
 }
 
+impl<N> Message<N> {
+    /// The same message with another notice, if it has one.
+    pub fn map_notice<M>(self, map: impl FnOnce(N) -> M) -> Message<M> {
+        Message {
+            id: self.id,
+            conversation_id: self.conversation_id,
+            parent_id: self.parent_id,
+            role: self.role,
+            content: self.content,
+            status: self.status,
+            attempt: self.attempt,
+            bases: self.bases,
+            model: self.model,
+            provider: self.provider,
+            finish_reason: self.finish_reason,
+            usage: self.usage,
+            latency_ms: self.latency_ms,
+            ttft_ms: self.ttft_ms,
+            error_code: self.error_code,
+            notice: self.notice.map(map),
+            created_at: self.created_at,
+        }
+    }
+}
+
 /// The order of a list of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -203,7 +232,7 @@ pub struct NewAnswer<'a> {
     /// What it may cost.
     pub reserved_tokens: i64,
     /// What is shown beside it.
-    pub notice: Option<&'a serde_json::Value>,
+    pub notice: Option<&'a Notice>,
 }
 
 /// What a user's new message follows.

@@ -7,7 +7,7 @@ use crate::MessageId;
 use crate::message::Role;
 
 /// How Cura speaks, until an operator says otherwise.
-pub const PERSONA: &str = include_str!("persona.txt");
+pub const PERSONA: &str = include_str!("data/persona.txt");
 /// What a message costs besides its text: marks of who speaks, in every dialect a few tokens.
 const TOKENS_PER_MESSAGE: usize = 4;
 /// The share of the budget beyond which the past is put in short: what is left must take the next turns.

@@ -3,13 +3,13 @@
 use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// Whether nobody could see anything of `text`: white space, control and zero-width characters.
-pub(crate) fn is_blank(text: &str) -> bool {
+pub fn is_blank(text: &str) -> bool {
     text.chars()
         .all(|c| c.is_whitespace() || c.is_control() || is_invisible(c))
 }
 
 /// Unicode's zero-width and filler characters, and the marks of direction.
-pub(crate) fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}')
 }
@@ -21,7 +21,7 @@ pub const fn stands_alone(c: char) -> bool {
 }
 
 /// `text` in Unicode's composed form (NFC): what looks the same, typed on different systems, is the same.
-pub(crate) fn composed(text: &str) -> String {
+pub fn composed(text: &str) -> String {
     ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
 }
 

@@ -7,10 +7,15 @@ use cura_domain::answer::{Bases, Fence};
 use cura_domain::message::{
     FinishReason, Follows, Message, MessageStatus, NewAnswer, Order, Role, TextSize, Usage, WrittenTurn,
 };
+use cura_domain::notice::StoredNotice;
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 use crate::StoreError;
+
+/// A message as it was read from its row.
+pub type StoredMessage = Message<StoredNotice>;
 
 /// Writes a user's message and its pending answer in one statement.
 ///
@@ -48,7 +53,7 @@ pub async fn insert_turn(
         now,
         replaced,
         new.reserved_tokens,
-        new.notice,
+        new.notice.map(Json) as _,
     )
     .fetch_one(conn)
     .await?;
@@ -78,7 +83,7 @@ pub async fn insert_answer(
         question.0,
         now,
         new.reserved_tokens,
-        new.notice,
+        new.notice.map(Json) as _,
     )
     .fetch_one(conn)
     .await?;
@@ -89,7 +94,11 @@ pub async fn insert_answer(
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn find_owned(conn: &mut PgConnection, user: UserId, id: MessageId) -> Result<Option<Message>, StoreError> {
+pub async fn find_owned(
+    conn: &mut PgConnection,
+    user: UserId,
+    id: MessageId,
+) -> Result<Option<StoredMessage>, StoreError> {
     let row = sqlx::query_as!(
         MessageRow,
         r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.bases, m.model,
@@ -102,14 +111,14 @@ pub async fn find_owned(conn: &mut PgConnection, user: UserId, id: MessageId) ->
     )
     .fetch_optional(conn)
     .await?;
-    row.map(Message::try_from).transpose()
+    row.map(StoredMessage::try_from).transpose()
 }
 
 /// An answer that is not final.
 ///
 /// # Errors
 /// When Postgres fails.
-pub async fn find_running(conn: &mut PgConnection, id: MessageId) -> Result<Option<Message>, StoreError> {
+pub async fn find_running(conn: &mut PgConnection, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
     let row = sqlx::query_as!(
         MessageRow,
         r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
@@ -120,7 +129,7 @@ pub async fn find_running(conn: &mut PgConnection, id: MessageId) -> Result<Opti
     )
     .fetch_optional(conn)
     .await?;
-    row.map(Message::try_from).transpose()
+    row.map(StoredMessage::try_from).transpose()
 }
 
 /// Those of these messages that are `user`'s, unless their conversation was deleted; without their texts, but for those
@@ -133,7 +142,7 @@ pub async fn list_owned(
     user: UserId,
     ids: &[MessageId],
     with_text: &[MessageId],
-) -> Result<Vec<Message>, StoreError> {
+) -> Result<Vec<StoredMessage>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let with_text: Vec<i64> = with_text.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
@@ -150,7 +159,7 @@ pub async fn list_owned(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Message::try_from).collect()
+    rows.into_iter().map(StoredMessage::try_from).collect()
 }
 
 /// How long the texts of these messages of `user` are.
@@ -199,7 +208,7 @@ pub async fn list(
     order: Order,
     after: Option<MessageId>,
     limit: i64,
-) -> Result<Vec<Message>, StoreError> {
+) -> Result<Vec<StoredMessage>, StoreError> {
     let rows = match order {
         Order::Descending => {
             sqlx::query_as!(
@@ -230,7 +239,7 @@ pub async fn list(
             .await?
         }
     };
-    rows.into_iter().map(Message::try_from).collect()
+    rows.into_iter().map(StoredMessage::try_from).collect()
 }
 
 struct MessageRow {
@@ -255,7 +264,7 @@ struct MessageRow {
     created_at: DateTime<Utc>,
 }
 
-impl TryFrom<MessageRow> for Message {
+impl TryFrom<MessageRow> for StoredMessage {
     type Error = StoreError;
 
     fn try_from(row: MessageRow) -> Result<Self, StoreError> {
@@ -287,10 +296,14 @@ impl TryFrom<MessageRow> for Message {
             latency_ms: row.latency_ms,
             ttft_ms: row.ttft_ms,
             error_code: row.error_code,
-            notice: row.notice,
+            notice: row.notice.map(read_notice),
             created_at: row.created_at,
         })
     }
+}
+
+fn read_notice(stored: serde_json::Value) -> StoredNotice {
+    serde_json::from_value(stored).map_or(StoredNotice::Unreadable, StoredNotice::Readable)
 }
 
 pub(crate) fn role(word: &str) -> Result<Role, StoreError> {

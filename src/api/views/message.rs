@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use cura_app::conversations::Message;
-use cura_domain::care::{Notice, Resource};
 use cura_domain::message::{FinishReason, MessageStatus, Role};
+use cura_domain::notice::{Notice, Resource};
 use poem_openapi::{Enum, Object};
 
 /// Who speaks.
@@ -124,11 +124,6 @@ struct MetadataView {
     notice: Option<NoticeView>,
 }
 
-/// A notice as it was kept.
-fn read_notice(kept: serde_json::Value) -> Option<NoticeView> {
-    serde_json::from_value::<Notice>(kept).ok().map(NoticeView::from)
-}
-
 impl From<Notice> for NoticeView {
     fn from(notice: Notice) -> Self {
         Self {
@@ -191,7 +186,7 @@ impl From<Message> for MessageView {
                 ttft_ms: message.ttft_ms,
                 attempts: message.attempt.0.into(),
                 error: message.error_code,
-                notice: message.notice.and_then(read_notice),
+                notice: message.notice.map(NoticeView::from),
             },
             created_at: message.created_at,
         }

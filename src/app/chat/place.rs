@@ -59,7 +59,7 @@ impl App {
                 (*conversation, said)
             }
             Ask::Edit { message, text } => {
-                let before = find_of(connection, caller, *message, Role::User).await?;
+                let before = find_of(self, connection, caller, *message, Role::User).await?;
                 let said = Said::New {
                     text: text.clone(),
                     follows: Follows::SameAs(before.id),
@@ -67,9 +67,9 @@ impl App {
                 (Some(before.conversation_id), said)
             }
             Ask::Regenerate { answer } => {
-                let before = find_of(connection, caller, *answer, Role::Assistant).await?;
+                let before = find_of(self, connection, caller, *answer, Role::Assistant).await?;
                 let question = before.parent_id.ok_or(AskError::MessageNotFound)?;
-                let question = find_of(connection, caller, question, Role::User).await?;
+                let question = find_of(self, connection, caller, question, Role::User).await?;
                 (Some(question.conversation_id), Said::Before(Box::new(question)))
             }
         };
@@ -120,6 +120,7 @@ impl App {
 
 /// A message of the caller and of this side.
 async fn find_of(
+    app: &App,
     connection: &mut PgConnection,
     caller: Caller,
     id: MessageId,
@@ -127,6 +128,7 @@ async fn find_of(
 ) -> Result<Message, AskError> {
     let found = messages::find_owned(connection, caller.user, id).await?;
     found
+        .map(|message| app.readable(message))
         .filter(|message| message.role == role)
         .ok_or(AskError::MessageNotFound)
 }

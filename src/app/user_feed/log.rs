@@ -75,7 +75,7 @@ impl Reader {
         let found = self
             .app
             .read(async |connection| messages::list_owned(connection, user, &ids, &[]).await);
-        let found = found.await?;
+        let found: Vec<Message> = self.app.all_readable(found.await?);
         let ours = |message: &Message| {
             let here = self.only.is_none_or(|only| only == message.conversation_id);
             message.role == Role::Assistant && here
@@ -151,7 +151,9 @@ impl Reader {
             let kept: Vec<MessageId> = rows.iter().filter_map(|row| message_of(&row.event)).collect();
             let told = rows.iter().filter(|row| text_of(&row.event, &sizes).is_some());
             let told: Vec<MessageId> = told.filter_map(|row| message_of(&row.event)).collect();
-            said = messages::list_owned(connection, user, &kept, &told).await?;
+            said = self
+                .app
+                .all_readable(messages::list_owned(connection, user, &kept, &told).await?);
         }
         let ids: Vec<ConversationId> = rows.iter().filter_map(|row| changed_in(&row.event)).collect();
         let mut changed = Vec::new();

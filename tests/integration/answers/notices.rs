@@ -64,7 +64,7 @@ async fn it_comes_when_nobody_can_answer_and_not_when_there_is_no_danger() {
 
 #[tokio::test]
 async fn an_operator_replaces_the_rules_and_a_wrong_file_stops_the_start() {
-    let ours: Value = serde_json::from_str(include_str!("../../../src/domain/care.json")).unwrap();
+    let ours: Value = serde_json::from_str(include_str!("../../../src/care/data/care.json")).unwrap();
     let text = ours.to_string();
     let changed = text.replace("kill myself", "sink my boat");
     assert_ne!(text, changed);

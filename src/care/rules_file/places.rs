@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use super::checks::{MAX_NAME_CHARS, check_text, is_https};
 use super::format::{ByKey, PlaceFile, ResourceFile};
-use super::places::{Place, Places};
-use super::problem::{InvalidRules, wrong};
-use super::{Kind, Resource};
-use crate::profile::TimeZone;
+use crate::Kind;
+use crate::error::{InvalidRules, wrong};
+use crate::places::{Place, Places};
+use cura_domain::notice::Resource;
+use cura_domain::profile::TimeZone;
 
 const MAX_RESOURCES: usize = 10;
 
-pub(super) fn read_places(
+pub(crate) fn read_places(
     international: PlaceFile,
     countries: BTreeMap<String, PlaceFile>,
     kinds: &[Kind],

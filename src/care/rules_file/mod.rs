@@ -1,14 +1,21 @@
 //! The file of rules: reads it, and refuses what would be wrong, ugly or without effect when somebody is in danger.
 
+mod checks;
+mod format;
+mod places;
+
 use std::collections::BTreeMap;
 
-use super::checks::{MAX_NAME_CHARS, check_languages, check_languages_are_known, check_text};
-use super::format::{ByKey, RulesFile, SignsFile, WordingFile};
-use super::places_file::read_places;
-use super::problem::{InvalidRules, MAX_FILE_BYTES, wrong};
-use super::signs::{Meaning, Signs};
-use super::words::Words;
-use super::{CareRules, Kind, Wording};
+use cura_domain::notice::Notice;
+
+use self::checks::{MAX_NAME_CHARS, check_languages, check_languages_are_known, check_text};
+use self::format::{ByKey, RulesFile, SignsFile, WordingFile};
+use self::places::read_places;
+use crate::error::{InvalidRules, MAX_FILE_BYTES, wrong};
+use crate::matcher::{Matcher, Meaning};
+use crate::normalized_text::NormalizedText;
+use crate::places::Places;
+use crate::{CareRules, FALLBACK_LANGUAGE, Kind, Wording, emergency_name};
 
 const MAX_PHRASE_CHARS: usize = 100;
 const MAX_TITLE_CHARS: usize = 200;
@@ -37,17 +44,40 @@ pub(super) fn read(json: &str) -> Result<CareRules, InvalidRules> {
             name: kind.kind,
         });
     }
-    let signs = build_signs(phrases)?;
+    let matcher = build_matcher(phrases)?;
     check_languages("/emergency_names", &file.emergency_names.0)?;
     for (language, name) in &file.emergency_names.0 {
         check_text(&format!("/emergency_names/{language}"), name, MAX_NAME_CHARS)?;
     }
+    let places = read_places(file.international, file.countries.0, &kinds)?;
     Ok(CareRules {
         reviewed: file.reviewed,
-        places: read_places(file.international, file.countries.0, &kinds)?,
+        general_notice: general_notice(&kinds, &places, &file.emergency_names.0)?,
+        places,
         kinds,
-        signs,
+        matcher,
         emergency_names: file.emergency_names.0,
+    })
+}
+
+/// As if every kind of danger had been found for a user of whom nothing is known.
+fn general_notice(
+    kinds: &[Kind],
+    places: &Places,
+    emergency_names: &BTreeMap<String, String>,
+) -> Result<Notice, InvalidRules> {
+    let gravest = kinds
+        .first()
+        .and_then(|kind| Some((kind, kind.notices.get(FALLBACK_LANGUAGE)?)));
+    let Some((kind, wording)) = gravest else {
+        return wrong("/kinds/0/notices", format!("must have \"{FALLBACK_LANGUAGE}\""));
+    };
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name.as_str()).collect();
+    Ok(Notice {
+        kind: kind.name.clone(),
+        title: wording.title.clone(),
+        text: wording.text.clone(),
+        resources: places.resources(None, None, &names, emergency_name(emergency_names, FALLBACK_LANGUAGE)),
     })
 }
 
@@ -65,7 +95,7 @@ fn read_notices(pointer: &str, notices: ByKey<WordingFile>) -> Result<BTreeMap<S
 /// A phrase, where it stands in the file, and what it means.
 struct Phrase {
     pointer: String,
-    words: Words,
+    words: NormalizedText,
     meaning: Meaning,
 }
 
@@ -81,7 +111,7 @@ fn read_signs(pointer: &str, kind: usize, signs: ByKey<SignsFile>) -> Result<Vec
             for (index, text) in texts.iter().enumerate() {
                 let pointer = format!("{pointer}/{language}/{list}/{index}");
                 check_text(&pointer, text, MAX_PHRASE_CHARS)?;
-                let words = Words::of(text);
+                let words = NormalizedText::of(text);
                 if words.as_str().is_empty() {
                     return wrong(pointer, "must have letters or digits");
                 }
@@ -108,12 +138,12 @@ fn read_signs(pointer: &str, kind: usize, signs: ByKey<SignsFile>) -> Result<Vec
 }
 
 /// Builds what finds the phrases, and lets it find those within exceptions: an exception without any has no effect.
-fn build_signs(phrases: Vec<Phrase>) -> Result<Signs, InvalidRules> {
+fn build_matcher(phrases: Vec<Phrase>) -> Result<Matcher, InvalidRules> {
     let exceptions = phrases.iter().filter(|phrase| phrase.meaning.excepts);
-    let exceptions: Vec<(String, Words, usize)> = exceptions
+    let exceptions: Vec<(String, NormalizedText, usize)> = exceptions
         .map(|phrase| (phrase.pointer.clone(), phrase.words.clone(), phrase.meaning.kind))
         .collect();
-    let signs = Signs::new(
+    let signs = Matcher::new(
         phrases
             .into_iter()
             .map(|phrase| (phrase.words, phrase.meaning))

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::FALLBACK_LANGUAGE;
-use super::problem::{InvalidRules, wrong};
-use crate::profile::Language;
+use crate::FALLBACK_LANGUAGE;
+use crate::error::{InvalidRules, wrong};
+use cura_domain::profile::Language;
 
 /// The longest name of anything, in characters.
-pub(super) const MAX_NAME_CHARS: usize = 200;
+pub(crate) const MAX_NAME_CHARS: usize = 200;
 const MAX_URL_BYTES: usize = 500;
 
-pub(super) fn is_https(url: &str) -> bool {
+pub(crate) fn is_https(url: &str) -> bool {
     let host = url
         .strip_prefix("https://")
         .and_then(|rest| rest.split(['/', '?', '#']).next());
@@ -19,8 +19,8 @@ pub(super) fn is_https(url: &str) -> bool {
         && host.is_some_and(|host| !host.starts_with('.') && host.contains('.') && !host.contains('@'))
 }
 
-pub(super) fn check_text(pointer: &str, text: &str, max: usize) -> Result<(), InvalidRules> {
-    if crate::text::is_blank(text) {
+pub(crate) fn check_text(pointer: &str, text: &str, max: usize) -> Result<(), InvalidRules> {
+    if cura_domain::text::is_blank(text) {
         return wrong(pointer, "must not be empty");
     }
     if text.chars().count() > max {
@@ -29,7 +29,7 @@ pub(super) fn check_text(pointer: &str, text: &str, max: usize) -> Result<(), In
     Ok(())
 }
 
-pub(super) fn check_languages<T>(pointer: &str, map: &BTreeMap<String, T>) -> Result<(), InvalidRules> {
+pub(crate) fn check_languages<T>(pointer: &str, map: &BTreeMap<String, T>) -> Result<(), InvalidRules> {
     check_languages_are_known(pointer, map)?;
     if !map.contains_key(FALLBACK_LANGUAGE) {
         return wrong(
@@ -40,7 +40,7 @@ pub(super) fn check_languages<T>(pointer: &str, map: &BTreeMap<String, T>) -> Re
     Ok(())
 }
 
-pub(super) fn check_languages_are_known<T>(pointer: &str, map: &BTreeMap<String, T>) -> Result<(), InvalidRules> {
+pub(crate) fn check_languages_are_known<T>(pointer: &str, map: &BTreeMap<String, T>) -> Result<(), InvalidRules> {
     let is_known = |tag: &&String| Language::new(tag).is_ok_and(|known| known.as_str() == *tag);
     match map.keys().find(|tag| !is_known(tag)) {
         Some(tag) => wrong(

@@ -1,16 +1,16 @@
-//! Words as they are compared: what people type in a hurry, on any keyboard, becomes the same text.
+//! NormalizedText as they are compared: what people type in a hurry, on any keyboard, becomes the same text.
 
-use crate::text::stands_alone;
+use cura_domain::text::stands_alone;
 use std::ops::Range;
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
-use crate::text::is_invisible;
+use cura_domain::text::is_invisible;
 
 /// A text as words with one space between them: in lower case, without accents, apostrophes and punctuation. It is at
 /// most a constant times longer than what it was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Words {
+pub(crate) struct NormalizedText {
     text: String,
     /// Where an apostrophe was, in ascending order: `l’overdose` is one word, and `overdose` is found in it.
     joints: Vec<usize>,
@@ -18,8 +18,8 @@ pub(super) struct Words {
     stops: Vec<usize>,
 }
 
-impl Words {
-    pub(super) fn of(raw: &str) -> Self {
+impl NormalizedText {
+    pub(crate) fn of(raw: &str) -> Self {
         let mut words = Self {
             text: String::with_capacity(raw.len()),
             joints: Vec::new(),
@@ -54,21 +54,21 @@ impl Words {
         words
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn is_one_word(&self) -> bool {
+    pub(crate) fn is_one_word(&self) -> bool {
         !self.text.is_empty() && !self.text.contains(' ')
     }
 
     /// Whether there is punctuation between the words of `span`.
-    pub(super) fn has_stop(&self, span: &Range<usize>) -> bool {
+    pub(crate) fn has_stop(&self, span: &Range<usize>) -> bool {
         let next = self.stops.partition_point(|stop| *stop < span.start);
         self.stops.get(next).is_some_and(|stop| *stop < span.end)
     }
 
-    pub(super) fn are_whole(&self, span: &Range<usize>) -> bool {
+    pub(crate) fn are_whole(&self, span: &Range<usize>) -> bool {
         let bytes = self.text.as_bytes();
         let is_joint = |at| self.joints.binary_search(&at).is_ok();
         let starts = span.start == 0 || bytes.get(span.start - 1) == Some(&b' ') || is_joint(span.start);
@@ -147,13 +147,13 @@ mod tests {
             ("", ""),
             ("…!'", ""),
         ] {
-            assert_eq!(Words::of(raw).as_str(), words, "{raw}");
+            assert_eq!(NormalizedText::of(raw).as_str(), words, "{raw}");
         }
     }
 
     #[test]
     fn punctuation_is_remembered_and_hyphens_and_spaces_are_not() {
-        let words = Words::of("a b-c, d\ne");
+        let words = NormalizedText::of("a b-c, d\ne");
         assert_eq!(words.as_str(), "a b c d e");
         assert!(!words.has_stop(&(0..5)) && words.has_stop(&(4..7)) && words.has_stop(&(0..9)));
     }

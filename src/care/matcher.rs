@@ -1,58 +1,51 @@
-//! Signs: finds phrases in a text, all of them in one pass of an automaton.
+//! Matcher: finds phrases in a text, all of them in one pass of an automaton.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, BuildError};
 
-use super::{FALLBACK_LANGUAGE, words::Words};
+use crate::FALLBACK_LANGUAGE;
+use crate::normalized_text::NormalizedText;
 
 /// What a phrase says when it is found.
 #[derive(Debug, Clone)]
-pub(super) struct Meaning {
+pub(crate) struct Meaning {
     /// The kind's place in the order of precedence.
-    pub(super) kind: usize,
+    pub(crate) kind: usize,
     /// The language the phrase is of.
-    pub(super) language: String,
+    pub(crate) language: String,
     /// Whether it says that the phrases within it mean nothing.
-    pub(super) excepts: bool,
+    pub(crate) excepts: bool,
 }
 
 /// A kind of danger there are signs of.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) kind: usize,
+pub(crate) struct Found {
+    pub(crate) kind: usize,
     /// The language most of the signs are of.
-    pub(super) language: String,
+    pub(crate) language: String,
 }
 
 /// All phrases of all kinds and languages.
 #[derive(Debug, Clone)]
-pub(super) struct Signs {
-    /// None when there are no phrases.
-    automaton: Option<AhoCorasick>,
+pub(crate) struct Matcher {
+    automaton: AhoCorasick,
     meanings: Vec<Meaning>,
 }
 
-impl Signs {
-    pub(super) fn none() -> Self {
-        Self {
-            automaton: None,
-            meanings: Vec::new(),
-        }
-    }
-
-    pub(super) fn new(phrases: Vec<(Words, Meaning)>) -> Result<Self, BuildError> {
+impl Matcher {
+    pub(crate) fn new(phrases: Vec<(NormalizedText, Meaning)>) -> Result<Self, BuildError> {
         let automaton = AhoCorasick::new(phrases.iter().map(|(words, _)| words.as_str()))?;
         Ok(Self {
-            automaton: Some(automaton),
+            automaton,
             meanings: phrases.into_iter().map(|(_, meaning)| meaning).collect(),
         })
     }
 
     /// What there are signs of in `text`, in the order of precedence.
-    pub(super) fn find(&self, text: &str) -> Vec<Found> {
-        let words = Words::of(text);
+    pub(crate) fn find(&self, text: &str) -> Vec<Found> {
+        let words = NormalizedText::of(text);
         let mut kinds: BTreeMap<usize, Matches<'_>> = BTreeMap::new();
         for (span, meaning) in self.matches(&words) {
             let matches = kinds.entry(meaning.kind).or_default();
@@ -75,12 +68,9 @@ impl Signs {
 
     /// Every phrase that stands in `words` as whole words, by where it ends. There are at most as many as the text is long,
     /// times the number of phrases that end with each other.
-    pub(super) fn matches(&self, words: &Words) -> impl Iterator<Item = (Range<usize>, &Meaning)> {
-        let found = self
-            .automaton
-            .iter()
-            .flat_map(|automaton| automaton.find_overlapping_iter(words.as_str()));
-        found
+    pub(crate) fn matches(&self, words: &NormalizedText) -> impl Iterator<Item = (Range<usize>, &Meaning)> {
+        self.automaton
+            .find_overlapping_iter(words.as_str())
             .filter(|found| words.are_whole(&found.range()))
             .filter_map(|found| Some((found.range(), self.meanings.get(found.pattern().as_usize())?)))
     }
@@ -124,17 +114,17 @@ impl<'a> Matches<'a> {
 mod tests {
     use super::*;
 
-    fn signs(phrases: &[&str], exceptions: &[&str]) -> Signs {
+    fn signs(phrases: &[&str], exceptions: &[&str]) -> Matcher {
         let entry = |text: &&str, excepts| {
             let meaning = Meaning {
                 kind: 0,
                 language: "en".to_owned(),
                 excepts,
             };
-            (Words::of(text), meaning)
+            (NormalizedText::of(text), meaning)
         };
         let phrases = phrases.iter().map(|text| entry(text, false));
-        Signs::new(phrases.chain(exceptions.iter().map(|text| entry(text, true))).collect()).unwrap()
+        Matcher::new(phrases.chain(exceptions.iter().map(|text| entry(text, true))).collect()).unwrap()
     }
 
     #[test]
@@ -184,7 +174,7 @@ mod tests {
     /// Ten thousand characters of whatever is worst: more work means more matches, and those are bounded.
     #[test]
     fn work_grows_with_the_text_alone() {
-        let rules = crate::care::CareRules::built_in();
+        let rules = crate::CareRules::built_in().unwrap();
         for piece in [
             "kill myself ",
             "a",
@@ -200,8 +190,8 @@ mod tests {
         ] {
             let text = |chars: usize| piece.chars().cycle().take(chars).collect::<String>();
             let work = |chars: usize| {
-                let words = Words::of(&text(chars));
-                let automaton = rules.signs.automaton.as_ref().unwrap();
+                let words = NormalizedText::of(&text(chars));
+                let automaton = &rules.matcher.automaton;
                 let matches = automaton.find_overlapping_iter(words.as_str()).count();
                 (words.as_str().len(), matches)
             };

@@ -1,6 +1,6 @@
 //! Sentences that the built-in rules find, and such that they leave alone.
 
-use super::CareRules;
+use crate::CareRules;
 
 /// Kind, language and a sentence.
 const DANGER: &[(&str, &str, &str)] = &[
@@ -135,19 +135,19 @@ const HARMLESS: &[&str] = &[
 
 #[test]
 fn signs_of_danger_are_found_in_every_language() {
-    let rules = CareRules::built_in();
+    let rules = CareRules::built_in().unwrap();
     for (kind, language, sentence) in DANGER {
         let notice = rules.check(sentence, None, None);
         let notice = notice.unwrap_or_else(|| panic!("nothing found in {sentence}"));
         assert_eq!(notice.kind, *kind, "{sentence}");
-        let found = rules.signs.find(sentence);
+        let found = rules.matcher.find(sentence);
         assert_eq!(found[0].language, *language, "{sentence}");
     }
 }
 
 #[test]
 fn everyday_sentences_and_idioms_are_left_alone() {
-    let rules = CareRules::built_in();
+    let rules = CareRules::built_in().unwrap();
     for sentence in HARMLESS {
         assert_eq!(rules.check(sentence, None, None), None, "{sentence}");
     }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// The largest file of rules, in bytes.
-pub(super) const MAX_FILE_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// Why rules are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,7 +25,7 @@ pub enum InvalidRules {
 }
 
 /// Says that `problem` is at `pointer`.
-pub(super) fn wrong<T>(pointer: impl Into<String>, problem: impl Into<String>) -> Result<T, InvalidRules> {
+pub(crate) fn wrong<T>(pointer: impl Into<String>, problem: impl Into<String>) -> Result<T, InvalidRules> {
     Err(InvalidRules::Wrong {
         pointer: pointer.into(),
         problem: problem.into(),

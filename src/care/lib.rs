@@ -1,41 +1,40 @@
-//! Care: a notice with crisis resources for somebody whose words are signs of acute danger. It never blocks, replaces or
-//! delays an answer, and looks at every text once, in time that grows with its length alone, whatever it says.
+//! Crisis notices: finds words that point to acute danger and gives the notice to show beside the answer.
 //!
-//! It finds what it was told to find, on word boundaries, and understands nothing: it errs towards a notice too many. Its
-//! words, texts and numbers are data (`care.json`), for professionals to review and for operators to replace.
+//! A notice never blocks, replaces or delays an answer. Each text is scanned once, in time that grows linearly with its
+//! length. Patterns match on word boundaries; the text is not understood, so the rules err towards a notice too many.
+//! Patterns, texts and numbers are data (`data/care.json`) that professionals review and operators can replace.
 
-mod checks;
-mod file;
-mod format;
-mod places;
-mod places_file;
-mod problem;
+mod error;
 #[cfg(test)]
-mod sentences;
-mod signs;
-mod words;
+mod example_sentences;
+mod matcher;
+mod normalized_text;
+mod places;
+mod rules_file;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use cura_domain::notice::Notice;
 
-pub use self::problem::InvalidRules;
-use self::{places::Places, signs::Signs};
+pub use self::error::InvalidRules;
+use self::matcher::Matcher;
+use self::places::Places;
 
-/// The rules Cura comes with.
-const BUILT_IN: &str = include_str!("care.json");
-/// The language that every kind of notice has.
+/// The rules that ship with Cura.
+const BUILT_IN: &str = include_str!("data/care.json");
+/// The language in which every kind of notice exists.
 const FALLBACK_LANGUAGE: &str = "en";
 
-/// What to look for, and what to say then. Immutable, and large: share it.
+/// What to look for, and which notice to show for it. Immutable and large: share it behind an `Arc`.
 #[derive(Debug, Clone)]
 pub struct CareRules {
     reviewed: bool,
-    /// In the order of precedence.
+    /// In order of precedence.
     kinds: Vec<Kind>,
-    signs: Signs,
+    matcher: Matcher,
     places: Places,
     emergency_names: BTreeMap<String, String>,
+    general_notice: Notice,
 }
 
 /// A kind of danger, and its notice by language.
@@ -51,86 +50,73 @@ struct Wording {
     text: String,
 }
 
-/// What a person in danger is shown beside the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
-    /// The kind of danger, like `suicide_or_self_harm`.
-    pub kind: String,
-    /// A short heading.
-    pub title: String,
-    /// A few sentences.
-    pub text: String,
-    /// Where to find help: the emergency number first, then who listens.
-    pub resources: Vec<Resource>,
-}
-
-/// A service that helps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resource {
-    /// Its name.
-    pub name: String,
-    /// Its numbers, or how else to reach it, for people.
-    pub contact: String,
-    /// Its page, always https.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-}
-
 impl CareRules {
-    /// The rules Cura comes with. A test proves that they can be read; were it wrong, nothing would be found, because a
-    /// chat without notices is better than no chat.
-    pub fn built_in() -> Self {
-        Self::parse(BUILT_IN).unwrap_or_else(|_| Self {
-            reviewed: false,
-            kinds: Vec::new(),
-            signs: Signs::none(),
-            places: Places::default(),
-            emergency_names: BTreeMap::new(),
-        })
+    /// The rules that ship with Cura.
+    ///
+    /// # Errors
+    /// [`InvalidRules`] if the file in the source tree is broken; a test proves that it is not.
+    pub fn built_in() -> Result<Self, InvalidRules> {
+        Self::parse(BUILT_IN)
     }
 
     /// Reads an operator's rules.
     ///
     /// # Errors
-    /// [`InvalidRules`], which says for people what is wrong and where.
+    /// [`InvalidRules`], which names the value that is wrong and where it is.
     pub fn parse(json: &str) -> Result<Self, InvalidRules> {
-        file::read(json)
+        rules_file::read(json)
     }
 
-    /// Whether professionals have reviewed the rules, as the file itself says.
+    /// Whether professionals have reviewed the rules, as the file itself states.
     pub fn is_reviewed(&self) -> bool {
         self.reviewed
     }
 
-    /// The notice for `text`, if there are signs of danger in it.
+    /// The notice for `text`, if it matches a pattern of danger.
     ///
-    /// `language` (BCP 47) and `time_zone` (IANA) are what the person's profile says. Signs are looked for in every
-    /// language; the notice is in the profile's language, or else in that of the signs, or else in English. Its resources
-    /// are those of the profile's region and of the time zone's country: of both when they differ, because a language says
-    /// little about where somebody is, and a number that does not work there is no help.
+    /// `language` (BCP 47) and `time_zone` (IANA) come from the user's profile. Patterns of every language are tried; the
+    /// notice is in the profile's language, else in the language of the matches, else in English. Its resources are those
+    /// of the profile's region and of the time zone's country: of both when they differ, because a language says little
+    /// about where the user is, and a number that does not work there is no help.
     pub fn check(&self, text: &str, language: Option<&str>, time_zone: Option<&str>) -> Option<Notice> {
-        let found = self.signs.find(text);
-        let first = found.first()?;
+        let matched = self.matcher.find(text);
+        let first = matched.first()?;
         let kind = self.kinds.get(first.kind)?;
-        let (spoken, wording) = [language, Some(&*first.language), Some(FALLBACK_LANGUAGE)]
+        let languages = [language, Some(&*first.language), Some(FALLBACK_LANGUAGE)];
+        let (spoken, wording) = languages
             .into_iter()
             .flatten()
             .find_map(|tag| by_language(&kind.notices, tag))?;
-        let emergency = by_language(&self.emergency_names, spoken)
-            .or_else(|| by_language(&self.emergency_names, FALLBACK_LANGUAGE))
-            .map_or("", |(_, name)| name);
-        let kinds = found.iter().filter_map(|found| self.kinds.get(found.kind));
+        let kinds = matched.iter().filter_map(|matched| self.kinds.get(matched.kind));
         let kinds: Vec<&str> = kinds.map(|kind| kind.name.as_str()).collect();
         Some(Notice {
             kind: kind.name.clone(),
             title: wording.title.clone(),
             text: wording.text.clone(),
-            resources: self.places.resources(language, time_zone, &kinds, emergency),
+            resources: self.places.resources(
+                language,
+                time_zone,
+                &kinds,
+                emergency_name(&self.emergency_names, spoken),
+            ),
         })
+    }
+
+    /// The notice to show when a notice is due but neither the kind of danger nor the user's place is known: the gravest
+    /// kind, in English, with the international resources for every kind.
+    pub fn general_notice(&self) -> &Notice {
+        &self.general_notice
     }
 }
 
-/// What `map` has for `tag`, or for `tag` with fewer and fewer subtags.
+/// What the emergency services are called in `language`, else in English.
+fn emergency_name<'a>(names: &'a BTreeMap<String, String>, language: &str) -> &'a str {
+    by_language(names, language)
+        .or_else(|| by_language(names, FALLBACK_LANGUAGE))
+        .map_or("", |(_, name)| name)
+}
+
+/// The entry of `map` for `tag`, or for `tag` with fewer and fewer subtags.
 fn by_language<'a, T>(map: &'a BTreeMap<String, T>, mut tag: &str) -> Option<(&'a str, &'a T)> {
     loop {
         if let Some((key, value)) = map.get_key_value(tag) {
@@ -149,7 +135,7 @@ mod tests {
     const DESPAIR: &str = "I don’t want to live anymore";
 
     fn check(text: &str, language: Option<&str>, time_zone: Option<&str>) -> Notice {
-        CareRules::built_in().check(text, language, time_zone).unwrap()
+        CareRules::built_in().unwrap().check(text, language, time_zone).unwrap()
     }
 
     fn contacts(language: Option<&str>, time_zone: Option<&str>) -> Vec<String> {
@@ -165,8 +151,7 @@ mod tests {
         for kind in &rules.kinds {
             assert_eq!(kind.notices.len(), 8, "{}", kind.name);
         }
-        assert!(!CareRules::built_in().is_reviewed());
-        assert_eq!(CareRules::built_in().kinds.len(), 2);
+        assert!(!CareRules::built_in().unwrap().is_reviewed());
     }
 
     #[test]
@@ -229,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn the_general_notice_names_an_emergency_number_and_a_helpline_for_any_country() {
+        let rules = CareRules::built_in().unwrap();
+        let everything = check("I took all my pills. I want to die.", None, None);
+        assert_eq!(*rules.general_notice(), everything);
+        let contacts: Vec<_> = everything.resources.iter().map(|r| r.contact.as_str()).collect();
+        assert_eq!(contacts, ["112", "findahelpline.com"]);
+    }
+
+    #[test]
     fn an_emergency_comes_first_and_whoever_listens_is_named_too() {
         let notice = check("I took all my pills. I want to die.", Some("en-GB"), None);
         assert_eq!(notice.kind, "medical_emergency");
@@ -261,7 +255,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_can_be_checked(text in ".*", language in ".*", time_zone in ".*") {
-            static RULES: std::sync::LazyLock<CareRules> = std::sync::LazyLock::new(CareRules::built_in);
+            static RULES: std::sync::LazyLock<CareRules> = std::sync::LazyLock::new(|| CareRules::built_in().unwrap());
             let _ = RULES.check(&text, Some(&language), Some(&time_zone));
             let around = format!("{text} kill myself {text}");
             prop_assert!(RULES.check(&around, Some(&language), Some(&time_zone)).is_some());

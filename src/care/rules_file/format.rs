@@ -8,62 +8,62 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RulesFile {
-    pub(super) reviewed: bool,
+pub(crate) struct RulesFile {
+    pub(crate) reviewed: bool,
     /// For people.
     #[serde(rename = "note")]
     _note: String,
-    pub(super) kinds: Vec<KindFile>,
-    pub(super) emergency_names: ByKey<String>,
-    pub(super) international: PlaceFile,
-    pub(super) countries: ByKey<PlaceFile>,
+    pub(crate) kinds: Vec<KindFile>,
+    pub(crate) emergency_names: ByKey<String>,
+    pub(crate) international: PlaceFile,
+    pub(crate) countries: ByKey<PlaceFile>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct KindFile {
-    pub(super) kind: String,
-    pub(super) notices: ByKey<WordingFile>,
-    pub(super) signs: ByKey<SignsFile>,
+pub(crate) struct KindFile {
+    pub(crate) kind: String,
+    pub(crate) notices: ByKey<WordingFile>,
+    pub(crate) signs: ByKey<SignsFile>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WordingFile {
-    pub(super) title: String,
-    pub(super) text: String,
+pub(crate) struct WordingFile {
+    pub(crate) title: String,
+    pub(crate) text: String,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SignsFile {
+pub(crate) struct SignsFile {
     #[serde(default)]
-    pub(super) phrases: Vec<String>,
+    pub(crate) phrases: Vec<String>,
     #[serde(default)]
-    pub(super) words: Vec<String>,
+    pub(crate) words: Vec<String>,
     #[serde(default)]
-    pub(super) except: Vec<String>,
+    pub(crate) except: Vec<String>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PlaceFile {
-    pub(super) emergency: String,
+pub(crate) struct PlaceFile {
+    pub(crate) emergency: String,
     #[serde(default)]
-    pub(super) time_zones: Vec<String>,
-    pub(super) resources: ByKey<Vec<ResourceFile>>,
+    pub(crate) time_zones: Vec<String>,
+    pub(crate) resources: ByKey<Vec<ResourceFile>>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ResourceFile {
-    pub(super) name: String,
-    pub(super) contact: String,
-    pub(super) url: Option<String>,
+pub(crate) struct ResourceFile {
+    pub(crate) name: String,
+    pub(crate) contact: String,
+    pub(crate) url: Option<String>,
 }
 
 /// A map that refuses a key that is there twice: the later one would silently replace the earlier one.
-pub(super) struct ByKey<T>(pub(super) BTreeMap<String, T>);
+pub(crate) struct ByKey<T>(pub(super) BTreeMap<String, T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByKey<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,31 +4,31 @@ use std::collections::BTreeMap;
 
 use language_tags::LanguageTag;
 
-use super::Resource;
+use cura_domain::notice::Resource;
 
 /// Every country there are resources for, and what there is for all others.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Places {
+pub(crate) struct Places {
     /// By ISO 3166 code.
-    pub(super) countries: BTreeMap<String, Place>,
+    pub(crate) countries: BTreeMap<String, Place>,
     /// The country of a time zone.
-    pub(super) by_time_zone: BTreeMap<String, String>,
-    pub(super) international: Place,
+    pub(crate) by_time_zone: BTreeMap<String, String>,
+    pub(crate) international: Place,
 }
 
 /// Whom to call in one country.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The number of the emergency services.
-    pub(super) emergency: String,
+    pub(crate) emergency: String,
     /// Who else helps, by kind of danger.
-    pub(super) resources: BTreeMap<String, Vec<Resource>>,
+    pub(crate) resources: BTreeMap<String, Vec<Resource>>,
 }
 
 impl Places {
     /// The emergency numbers, called `emergency`, then who helps with `kinds`, for somebody with this profile. The country
     /// of the time zone comes first: it is where they more likely are.
-    pub(super) fn resources(
+    pub(crate) fn resources(
         &self,
         language: Option<&str>,
         time_zone: Option<&str>,
