@@ -50,7 +50,7 @@ pub(crate) async fn run(parts: &Parts, job: FailAbandonedAnswer) -> Result<(), J
             // Watchers that miss this find out from Postgres.
             let _ = tokio::join!(
                 parts.live.end(id, written.ended.fence),
-                parts.live.tell_user(written.ended.user_id, Signal::Logged(seq))
+                parts.live.publish_to_user(written.ended.user_id, Signal::Logged(seq))
             );
         }
         None => tracing::debug!(message_id = %id, "nothing to bury: the answer is final or gone"),

@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::MessageId;
 use cura_queue::{GenerateAnswer, JobError};
 use cura_store::{StoreError, with_deadline};
 
 use crate::{Parts, not_begun};
 
-/// The longest a text stays in `live` after it changed last.
-pub(crate) const LIVE: TimeDelta = TimeDelta::minutes(35);
 /// How long a writer that was told to stop may take before it is looked for again.
 const STOPPING: Duration = Duration::from_millis(500);
+
+/// The time since which answers may have changed whose texts are still in `live`.
+pub(crate) fn texts_kept_since(parts: &Parts) -> DateTime<Utc> {
+    let retention = TimeDelta::from_std(parts.live.config().retention()).unwrap_or(TimeDelta::MAX);
+    parts
+        .clock
+        .now()
+        .checked_sub_signed(retention)
+        .unwrap_or(DateTime::UNIX_EPOCH)
+}
 
 /// Stops whoever writes one of these answers, and lets `live` forget their texts.
 ///
@@ -37,7 +45,7 @@ pub(crate) async fn stop_and_forget(parts: &Parts, answers: &[MessageId]) -> Res
         });
     }
     for answer in answers {
-        if let Err(error) = parts.live.forget(*answer).await {
+        if let Err(error) = parts.live.delete(*answer).await {
             // It forgets by itself, half an hour after the last word at the latest; the rows do not wait for it.
             tracing::warn!(message_id = %answer, %error, "live could not be told to forget an answer");
         }

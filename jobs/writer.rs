@@ -8,6 +8,7 @@ mod end;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use cura_domain::answer::MAX_ANSWER_BYTES;
 use cura_domain::{MessageId, ModelRef};
 use cura_live::AppendError;
 use cura_providers::ai::{Call, RequestKey};
@@ -16,9 +17,6 @@ use cura_store::answers::TakenAnswer;
 use cura_store::{StoreError, answers, with_deadline};
 
 use crate::Parts;
-
-/// The longest answer we keep, in bytes: far beyond any model's output limit.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 pub(crate) struct AnswerWriter<'a> {
     parts: &'a Parts,

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cura_devdb::{PrivatePostgres, Profile};
-use cura_live::{Limiter, Live, LiveConfig};
+use cura_live::{Live, LiveConfig, RateLimiter};
 use cura_providers::Secret;
 use tokio_util::task::TaskTracker;
 
@@ -136,7 +136,7 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     // With a Redis, several of these can run on one database.
     let (live, limiter) = match settings.redis_url {
         Some(_) => (wiring::redis_live(&settings)?, wiring::redis_limiter(&settings)?),
-        None => (Live::in_process(LiveConfig::default()), Limiter::in_process()),
+        None => (Live::in_process(LiveConfig::default()), RateLimiter::in_process()),
     };
     let ai = wiring::ai(&settings)?;
     let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone())?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_live::{Limiter, Live, LiveConfig};
+use cura_live::{Live, LiveConfig, RateLimiter};
 use cura_providers::ai::Ai;
 use cura_store::Database;
 use tokio::time::Instant;
@@ -49,8 +49,8 @@ pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
 ///
 /// # Errors
 /// When `REDIS_URL` is missing or wrong.
-pub fn redis_limiter(settings: &Settings) -> Result<Limiter, StartError> {
-    Limiter::redis(settings.redis_url()?, LiveConfig::default())
+pub fn redis_limiter(settings: &Settings) -> Result<RateLimiter, StartError> {
+    RateLimiter::redis(settings.redis_url()?, LiveConfig::default())
         .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use cura_api::{Closing, Limits, Origins};
 use cura_app::App;
-use cura_live::Limiter;
+use cura_live::RateLimiter;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,13 @@ pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), St
 }
 
 /// Serves until `stop`, then lets requests finish and sockets say goodbye, both within the configured grace.
-pub async fn serve(settings: &Settings, listener: TcpListener, app: App, limiter: &Limiter, stop: CancellationToken) {
+pub async fn serve(
+    settings: &Settings,
+    listener: TcpListener,
+    app: App,
+    limiter: &RateLimiter,
+    stop: CancellationToken,
+) {
     if !app.care().is_reviewed() {
         tracing::warn!("what is shown to people in danger was not reviewed by professionals; see CARE_RULES_FILE");
     }

@@ -7,12 +7,12 @@ use cura_queue::{EraseUser, JobError};
 use cura_store::personal_data::{Erased, TABLES};
 use cura_store::{answers, users, with_deadline};
 
-use crate::stop_answers::{LIVE, stop_and_forget};
+use crate::stop_answers::{stop_and_forget, texts_kept_since};
 use crate::{Parts, not_begun};
 
 pub(crate) async fn run(parts: &Parts, job: EraseUser) -> Result<(), JobError> {
     let user = UserId(job.user_id);
-    let since = parts.clock.now() - LIVE;
+    let since = texts_kept_since(parts);
     let recent = with_deadline(async {
         let mut connection = parts.database.pool().acquire().await?;
         if !users::is_being_erased(&mut connection, user).await? {

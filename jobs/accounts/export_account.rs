@@ -134,6 +134,6 @@ async fn store(parts: &Parts, id: i64, user: UserId, mut archive: Finished) -> R
     });
     let seq = finish.await.map_err(store_error)?;
     // Connections that miss this find out at their next look at the log.
-    let _ = parts.live.tell_user(user, Signal::Logged(seq)).await;
+    let _ = parts.live.publish_to_user(user, Signal::Logged(seq)).await;
     Ok(())
 }

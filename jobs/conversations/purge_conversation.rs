@@ -6,12 +6,12 @@ use cura_domain::ConversationId;
 use cura_queue::{JobError, PurgeConversation};
 use cura_store::{answers, conversations, with_deadline};
 
-use crate::stop_answers::{LIVE, stop_and_forget};
+use crate::stop_answers::{stop_and_forget, texts_kept_since};
 use crate::{Parts, not_begun};
 
 pub(crate) async fn run(parts: &Parts, job: PurgeConversation) -> Result<(), JobError> {
     let id = ConversationId(job.conversation_id);
-    let since = parts.clock.now() - LIVE;
+    let since = texts_kept_since(parts);
     let recent = with_deadline(async {
         answers::list_recent_deleted(&mut *parts.database.pool().acquire().await?, id, since).await
     });

@@ -47,7 +47,7 @@ pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), Job
     });
     if let Some((user, seq)) = improved.await.map_err(not_begun)? {
         // Connections that miss this find out at their next look at the log.
-        let _ = parts.live.tell_user(user, Signal::Logged(seq)).await;
+        let _ = parts.live.publish_to_user(user, Signal::Logged(seq)).await;
     }
     Ok(())
 }

@@ -181,7 +181,7 @@ impl AnswerWriter<'_> {
         // Watchers that miss this find out from Postgres.
         let _ = tokio::join!(
             self.parts.live.end(self.id, self.taken.fence),
-            self.parts.live.tell_user(self.taken.user_id, Signal::Logged(seq))
+            self.parts.live.publish_to_user(self.taken.user_id, Signal::Logged(seq))
         );
         Ok(())
     }

@@ -224,7 +224,7 @@ impl AnswerFollower {
                         }
                         // The truth is in Postgres; if it cannot be read now, soon.
                         Progress::Ended => self.ask_at = Instant::now(),
-                        Progress::Forgotten => {
+                        Progress::Deleted => {
                             self.live = self.app.0.live.follow(self.answer, self.reached.of_text());
                             self.ask_at = Instant::now();
                         }

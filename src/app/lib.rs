@@ -30,7 +30,7 @@ use cura_store::{Database, PgConnection};
 
 /// Rate limits, counted where the streams are.
 pub mod limits {
-    pub use cura_live::{Limit, Limiter, Verdict};
+    pub use cura_live::{Limit, RateDecision, RateLimiter};
 }
 
 pub use accounts::Caller;
@@ -96,7 +96,7 @@ impl App {
     /// Tells the connections of `user` that the log has an event with this number. Whoever misses it finds out at the next
     /// look at the log.
     async fn announce(&self, user: UserId, seq: i64) {
-        if let Err(error) = self.0.live.tell_user(user, Signal::Logged(seq)).await {
+        if let Err(error) = self.0.live.publish_to_user(user, Signal::Logged(seq)).await {
             tracing::debug!(%error, "an event could not be announced");
         }
     }

@@ -157,7 +157,7 @@ impl App {
             is_typing,
             origin,
         };
-        if let Err(error) = self.0.live.tell_user(caller.user, signal).await {
+        if let Err(error) = self.0.live.publish_to_user(caller.user, signal).await {
             tracing::debug!(%error, "that somebody types could not be told");
         }
     }
@@ -168,12 +168,12 @@ impl App {
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             heartbeat.tick().await;
-            for users in self.0.live.users_here().chunks(BATCH) {
+            for users in self.0.live.local_users().chunks(BATCH) {
                 let last = self.read(async |connection| events::last_of(connection, users).await);
                 match last.await {
                     Ok(last) => {
                         for (user, seq) in last {
-                            self.0.live.tell_user_here(user, Signal::Standing(seq));
+                            self.0.live.publish_to_local_user(user, Signal::LastEvent(seq));
                         }
                     }
                     Err(error) => tracing::debug!(%error, "looking at the logs failed"),
@@ -256,8 +256,8 @@ impl UserFeed {
         match signal {
             Signal::Logged(seq) => self.look |= seq > self.cursor.seq,
             // Less than we know: the log was set back.
-            Signal::Standing(seq) => self.look |= seq != self.cursor.seq,
-            Signal::Look => self.look = true,
+            Signal::LastEvent(seq) => self.look |= seq != self.cursor.seq,
+            Signal::ReadLog => self.look = true,
             Signal::Typing {
                 conversation,
                 is_typing,

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -13,6 +14,8 @@ use thiserror::Error;
 /// The longest answer, in UTF-8 bytes: one that reaches it ends with the finish reason `length`, as the contract says.
 /// Every other limit on an answer's text derives from this one.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// How long one attempt at an answer may take. The lifetimes of its text derive from it.
+pub const MAX_ATTEMPT_DURATION: Duration = Duration::from_secs(15 * 60);
 
 /// The number of an attempt at an answer, from 1. Every write carries it; a write with an old one changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

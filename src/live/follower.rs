@@ -1,107 +1,109 @@
-//! One reader of one answer: a view of the text and a position in it. Its memory does not grow, however slow it is:
-//! what it has not taken yet is in the text all readers share.
+//! One reader of one answer: a view of the text and a position in it.
+//!
+//! A reader sees the text without gaps or repetitions. Its memory does not grow, however slow it is: what it has not read
+//! yet stays in the text that all readers share.
 
 use cura_domain::answer::{Fence, Position};
 use tokio::sync::watch;
 
-use crate::answers::Answer;
-use crate::redis::Subscription;
+use crate::subscription::Subscription;
+use crate::text::TextState;
 
-/// What happened to an answer since the reader looked last.
+/// What happened to an answer since the last call of [`Follower::next`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// An attempt began.
     Started {
-        /// Which.
+        /// The new attempt.
         attempt: Fence,
-        /// Where the reader stands now; within the attempt before, if part of what it has is about to be reset.
+        /// The reader's position now; still in the previous attempt if a [`Progress::Reset`] follows.
         position: Position,
     },
-    /// The attempt wrote anew what the reader has beyond `offset`.
+    /// The attempt rewrites the text from `offset` on: discard what lies beyond it.
     Reset {
-        /// The attempt that did.
+        /// The attempt that rewrites.
         attempt: Fence,
-        /// How many bytes stay.
+        /// How many bytes remain valid.
         offset: u64,
     },
-    /// More text; of a slow reader, all that came meanwhile.
+    /// More text. A slow reader gets everything that accumulated as one piece.
     Text {
-        /// Where it belongs, in bytes.
+        /// Where the piece begins, in bytes.
         offset: u64,
-        /// The text.
+        /// The piece.
         content: String,
-        /// Where the reader stands now.
+        /// The reader's position after it.
         position: Position,
     },
     /// The answer is final: Postgres has it.
     Ended,
-    /// The answer was forgotten: Postgres knows why, and whoever reads on follows it anew.
-    Forgotten,
+    /// The text was deleted: Postgres says why. Follow the answer again to read on.
+    Deleted,
 }
 
-/// Reads one answer. Dropping it ends the reading.
+/// Reads one answer until it is dropped.
 pub struct Follower {
-    answer: watch::Receiver<Answer>,
+    state: watch::Receiver<TextState>,
     position: Position,
-    /// The last attempt whose beginning was told.
-    told: Fence,
+    /// The last attempt reported as [`Progress::Started`].
+    announced: Fence,
     ended: bool,
-    _subscription: Option<Subscription>,
+    _subscription: Subscription,
 }
 
 impl Follower {
-    pub(crate) fn new(answer: watch::Receiver<Answer>, position: Position, subscription: Option<Subscription>) -> Self {
+    pub(crate) fn new(state: watch::Receiver<TextState>, position: Position, subscription: Subscription) -> Self {
         Self {
-            answer,
+            state,
             position,
-            told: position.attempt,
+            announced: position.attempt,
             ended: false,
             _subscription: subscription,
         }
     }
 
-    /// What comes next; waits for it. After [`Progress::Ended`] it waits for ever, after [`Progress::Forgotten`] there is
-    /// nothing else. Safe to cancel: nothing is lost.
+    /// Waits for the next progress. After [`Progress::Ended`] it waits for ever; after [`Progress::Deleted`] it gives
+    /// nothing else. Cancel-safe.
     pub async fn next(&mut self) -> Progress {
         loop {
             if let Some(progress) = self.advance() {
                 return progress;
             }
-            if self.answer.changed().await.is_err() {
-                return Progress::Forgotten;
+            if self.state.changed().await.is_err() {
+                return Progress::Deleted;
             }
         }
     }
 
     fn advance(&mut self) -> Option<Progress> {
-        let answer = self.answer.borrow_and_update();
-        if answer.fence > self.told {
-            self.told = answer.fence;
-            if answer.bases.keep(self.position) == self.position.offset {
-                self.position.attempt = answer.fence;
+        let state = self.state.borrow_and_update();
+        if state.fence > self.announced {
+            self.announced = state.fence;
+            if state.bases.keep(self.position) == self.position.offset {
+                self.position.attempt = state.fence;
             }
             return Some(Progress::Started {
-                attempt: answer.fence,
+                attempt: state.fence,
                 position: self.position,
             });
         }
-        if answer.fence > self.position.attempt {
-            // Until this is told, the reader stands where it stood: whoever resumes from there is told again.
+        if state.fence > self.position.attempt {
+            // Only now, not with `Started`: a reader that resumes in between must get this reset as well.
             self.position = Position {
-                attempt: answer.fence,
-                offset: answer.bases.keep(self.position),
+                attempt: state.fence,
+                offset: state.bases.keep(self.position),
             };
             return Some(Progress::Reset {
                 attempt: self.position.attempt,
                 offset: self.position.offset,
             });
         }
-        let have = answer.text.len() as u64;
-        if answer.fence == self.position.attempt && have > self.position.offset {
+        let have = state.text.len() as u64;
+        if state.fence == self.position.attempt && have > self.position.offset {
             let start = usize::try_from(self.position.offset).ok()?;
-            let Some(content) = answer.text.get(start..) else {
-                // No offset of ours: it lies inside a character.
-                let offset = answer.text.floor_char_boundary(start) as u64;
+            let Some(content) = state.text.get(start..) else {
+                // The cursor was not issued by us: it points inside a character.
+                let offset = state.text.floor_char_boundary(start) as u64;
                 self.position.offset = offset;
                 return Some(Progress::Reset {
                     attempt: self.position.attempt,
@@ -115,7 +117,7 @@ impl Follower {
                 position: self.position,
             });
         }
-        if answer.ended && !self.ended {
+        if state.ended && !self.ended {
             self.ended = true;
             return Some(Progress::Ended);
         }

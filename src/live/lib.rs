@@ -1,139 +1,100 @@
-//! What may vanish: the texts of running answers, on their way from the worker that writes to everybody who watches.
+//! `live`: what may be lost. Texts of running answers on their way from worker to readers, signals to a user's
+//! connections, presence, and rate limits; in memory or on Redis.
 //!
-//! An answer is one growing text, so a stream needs no log: a reader has a [`Position`], and is given what the text has
-//! beyond it. What `live` guarantees while it has the text: every reader sees it gap-free and without repetition, from any
-//! position, however late or slow; an older attempt's writes are refused. `live` may lose everything at any time: the
-//! worker writes it back, and Postgres knows the end.
+//! An answer is one growing text, so a stream needs no log: a reader has a [`Position`] and gets the text beyond it. As
+//! long as `live` has the text, every reader sees it without gaps or repetitions, from any position, however late or slow;
+//! writes of an older attempt are refused. `live` may lose everything at any time: the worker writes the text back, and
+//! Postgres has the end.
 
-mod answers;
+mod config;
+mod error;
 mod follower;
-mod limits;
+mod memory;
+mod presence;
+mod rate_decision;
+mod rate_limits;
 mod redis;
-mod users;
-
-use std::time::Duration;
+mod signals;
+mod subscription;
+mod text;
 
 use cura_domain::answer::{Bases, Fence, Position};
 use cura_domain::{MessageId, UserId};
-use thiserror::Error;
 
-use answers::Answers;
+pub use config::LiveConfig;
+pub use error::{AppendError, InvalidUrl, LiveUnavailable};
 pub use follower::{Follower, Progress};
-pub use limits::{Limit, Limiter, Verdict};
-use users::Users;
-pub use users::{Signal, UserWatch};
+use memory::{MemoryLive, UserTable};
+pub use presence::{PRESENCE_INTERVAL, PRESENCE_TTL};
+pub use rate_decision::RateDecision;
+pub use rate_limits::{Limit, RateLimiter};
+use redis::RedisLive;
+pub use signals::{Signal, UserWatch};
+pub use text::LiveText;
 
-/// Limits of `live`.
-#[derive(Debug, Clone, Copy)]
-pub struct LiveConfig {
-    /// How long a finished answer is kept for late readers.
-    pub linger: Duration,
-    /// How long an answer nobody writes or reads is kept; longer than any answer takes.
-    pub idle: Duration,
-    /// The longest text of an answer, in bytes.
-    pub max_text: usize,
-    /// How long one call may take.
-    pub timeout: Duration,
-}
-
-impl Default for LiveConfig {
-    fn default() -> Self {
-        Self {
-            linger: Duration::from_secs(60),
-            idle: Duration::from_secs(30 * 60),
-            max_text: 2 * 1024 * 1024,
-            timeout: Duration::from_millis(500),
-        }
-    }
-}
-
-/// `live` cannot be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("live is unavailable")]
-pub struct LiveUnavailable;
-
-/// Why a write was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum AppendError {
-    /// A newer attempt has begun, or the answer is final: stop writing.
-    #[error("a newer attempt has begun, or the answer is final")]
-    Stale,
-    /// The text ends elsewhere; write it back whole with [`Live::restore`].
-    #[error("the text has {have} bytes")]
-    Offset {
-        /// How long the text is, in bytes.
-        have: u64,
-    },
-    /// The text is not there; write it back whole with [`Live::restore`].
-    #[error("the text is not there")]
-    Missing,
-    /// The text would become longer than allowed.
-    #[error("the text is too long")]
-    TooLong,
-    /// `live` cannot be reached; write the text back whole when it can.
-    #[error("live is unavailable")]
-    Unavailable,
-}
-
-/// What readers of an answer were shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
-    /// The attempt that wrote last.
-    pub fence: Fence,
-    /// The text.
-    pub text: String,
-}
-
-/// The running answers. Cheap to clone; clones are the same.
+/// Running answers, signals and presence. Cheap to clone; clones share everything.
 #[derive(Clone)]
-pub struct Live(Kind);
-
-#[derive(Clone)]
-enum Kind {
-    InProcess(Answers, Users),
-    Redis(redis::RedisLive),
+pub struct Live {
+    config: LiveConfig,
+    implementation: Implementation,
 }
+
+/// Every method of [`Live`] chooses here and nowhere else.
+#[derive(Clone)]
+enum Implementation {
+    Memory(MemoryLive),
+    Redis(RedisLive),
+}
+use Implementation::{Memory, Redis};
 
 impl Live {
-    /// Answers that only this process sees.
+    /// Seen by this process only.
     pub fn in_process(config: LiveConfig) -> Self {
-        Self(Kind::InProcess(Answers::new(config), Users::default()))
+        let implementation = Memory(MemoryLive::new(config));
+        Self { config, implementation }
     }
 
-    /// Answers that every process on the Redis at `url` sees. Redis may be away: it is connected to as soon as it is
-    /// there.
+    /// Seen by every process on the Redis at `url`, which need not be available yet: the connection is opened as soon as
+    /// it is.
     ///
     /// # Errors
-    /// When `url` is no Redis URL.
+    /// When `url` is not a Redis URL.
     pub fn redis(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
-        redis::RedisLive::connect(url, config).map(|redis| Self(Kind::Redis(redis)))
+        let implementation = Redis(RedisLive::connect(url, config)?);
+        Ok(Self { config, implementation })
     }
 
     /// `in-process` or `redis`.
     pub fn kind(&self) -> &'static str {
-        match &self.0 {
-            Kind::InProcess(..) => "in-process",
-            Kind::Redis(_) => "redis",
+        match &self.implementation {
+            Memory(_) => "in-process",
+            Redis(_) => "redis",
         }
     }
 
-    /// A new attempt begins; older ones can no longer write. `text` is what is kept of the answer, as long as the last
-    /// of `bases`.
+    /// Its limits and lifetimes.
+    pub fn config(&self) -> &LiveConfig {
+        &self.config
+    }
+
+    /// Begins an attempt: older ones can no longer write. `text` is what the attempt keeps of the answer; the last of
+    /// `bases` is its length.
     ///
     /// # Errors
     /// See [`AppendError`].
     pub async fn begin(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
-        self.put(id, fence, bases, text).await
+        self.replace(id, fence, bases, text).await
     }
 
-    /// Adds text at `offset`. Adding the same again, because the answer got lost, changes nothing and is a success.
+    /// Adds `text` at `offset`. Repeating a call whose reply was lost changes nothing and succeeds.
     ///
     /// # Errors
     /// See [`AppendError`].
     pub async fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
-        match &self.0 {
-            Kind::InProcess(answers, _) => answers.append(id, fence, offset, text),
-            Kind::Redis(redis) => redis.append(id, fence, offset, text).await,
+        self.check_length(usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(text.len()))?;
+        match &self.implementation {
+            Memory(memory) => memory.append(id, fence, offset, text),
+            Redis(redis) => redis.append(id, fence, offset, text).await,
         }
     }
 
@@ -142,130 +103,116 @@ impl Live {
     /// # Errors
     /// See [`AppendError`].
     pub async fn restore(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
-        self.put(id, fence, bases, text).await
+        self.replace(id, fence, bases, text).await
     }
 
-    /// The answer is final in Postgres: readers are told after the last of the text.
+    /// Ends the text, because the answer is final in Postgres. Readers get [`Progress::Ended`] after the last of it.
     ///
     /// # Errors
     /// See [`AppendError`].
     pub async fn end(&self, id: MessageId, fence: Fence) -> Result<(), AppendError> {
-        match &self.0 {
-            Kind::InProcess(answers, _) => {
-                answers.end(id, fence);
+        match &self.implementation {
+            Memory(memory) => {
+                memory.end(id, fence);
                 Ok(())
             }
-            Kind::Redis(redis) => redis.end(id, fence).await,
+            Redis(redis) => redis.end(id, fence).await,
         }
     }
 
-    /// Forgets an answer at once; whoever reads it sees nothing more.
-    ///
-    /// # Errors
-    /// See [`AppendError`].
-    pub async fn forget(&self, id: MessageId) -> Result<(), AppendError> {
-        match &self.0 {
-            Kind::InProcess(answers, _) => {
-                answers.forget(id);
+    /// Deletes a text at once. Readers get [`Progress::Deleted`].
+    pub async fn delete(&self, id: MessageId) -> Result<(), LiveUnavailable> {
+        match &self.implementation {
+            Memory(memory) => {
+                memory.delete(id);
                 Ok(())
             }
-            Kind::Redis(redis) => redis.forget(id).await,
+            Redis(redis) => redis.delete(id).await,
         }
     }
 
-    /// What is known of an answer's text, if it has begun and is still kept.
-    ///
-    /// # Errors
-    /// When `live` cannot be reached.
-    pub async fn read(&self, id: MessageId) -> Result<Option<Shown>, LiveUnavailable> {
-        let answer = match &self.0 {
-            Kind::InProcess(answers, _) => answers.get(id),
-            Kind::Redis(redis) => redis.read(id).await?,
+    /// The text so far; `None` if no attempt has begun, or it is no longer kept.
+    pub async fn read(&self, id: MessageId) -> Result<Option<LiveText>, LiveUnavailable> {
+        let state = match &self.implementation {
+            Memory(memory) => memory.read(id),
+            Redis(redis) => redis.read(id).await?,
         };
-        Ok(answer.filter(|answer| answer.fence > Fence(0)).map(|answer| Shown {
-            fence: answer.fence,
-            text: answer.text,
-        }))
+        Ok(state.and_then(Option::from))
     }
 
-    /// Reads an answer from `from` on, whether it has begun or not.
+    /// Follows a text from `from` on, whether an attempt has begun or not.
     pub fn follow(&self, id: MessageId, from: Position) -> Follower {
-        match &self.0 {
-            Kind::InProcess(answers, _) => Follower::new(answers.watch(id), from, None),
-            Kind::Redis(redis) => redis.follow(id, from),
+        match &self.implementation {
+            Memory(memory) => memory.follow(id, from),
+            Redis(redis) => redis.follow(id, from),
         }
     }
 
-    /// Listens for what the connections of `user` are told, on every server.
+    /// Receives the signals published to `user` on any server, and makes the user present.
     pub fn watch_user(&self, user: UserId) -> UserWatch {
-        match &self.0 {
-            Kind::InProcess(_, users) => UserWatch::new(users.watch(user), None),
-            Kind::Redis(redis) => redis.watch_user(user),
+        match &self.implementation {
+            Memory(memory) => memory.watch_user(user),
+            Redis(redis) => redis.watch_user(user),
         }
     }
 
-    /// Tells every connection of `user`. Whoever misses it finds out at the next look at the log.
-    ///
-    /// # Errors
-    /// When `live` cannot be reached.
-    pub async fn tell_user(&self, user: UserId, signal: Signal) -> Result<(), LiveUnavailable> {
-        match &self.0 {
-            Kind::InProcess(_, users) => {
-                users.tell(user, signal);
+    /// Publishes a signal to the connections of `user` on every server. A connection that misses it learns of the event
+    /// when it next reads the event log.
+    pub async fn publish_to_user(&self, user: UserId, signal: Signal) -> Result<(), LiveUnavailable> {
+        match &self.implementation {
+            Memory(memory) => {
+                memory.publish_to_user(user, signal);
                 Ok(())
             }
-            Kind::Redis(redis) => redis.tell_user(user, signal).await,
+            Redis(redis) => redis.publish_to_user(user, signal).await,
         }
     }
 
-    /// Tells the connections of `user` in this process.
-    pub fn tell_user_here(&self, user: UserId, signal: Signal) {
-        self.users().tell(user, signal);
+    /// Publishes a signal to the connections of `user` in this process.
+    pub fn publish_to_local_user(&self, user: UserId, signal: Signal) {
+        self.local_table().publish(user, signal);
     }
 
     /// The users with connections in this process.
-    pub fn users_here(&self) -> Vec<UserId> {
-        self.users().watched()
+    pub fn local_users(&self) -> Vec<UserId> {
+        self.local_table().watched()
     }
 
-    /// Whether `user` has a connection on any server; of a server that died, for half a minute more.
-    ///
-    /// # Errors
-    /// When `live` cannot be reached.
+    /// Whether `user` has a connection on any server. After a server died, for [`PRESENCE_TTL`] more.
     pub async fn is_present(&self, user: UserId) -> Result<bool, LiveUnavailable> {
-        match &self.0 {
-            Kind::InProcess(_, users) => Ok(users.is_watched(user)),
-            Kind::Redis(redis) => redis.is_present(user).await,
+        match &self.implementation {
+            Memory(memory) => Ok(memory.is_present(user)),
+            Redis(redis) => redis.is_present(user).await,
         }
     }
 
-    fn users(&self) -> &Users {
-        match &self.0 {
-            Kind::InProcess(_, users) => users,
-            Kind::Redis(redis) => redis.users(),
-        }
-    }
-
-    /// Whether `live` answers.
-    ///
-    /// # Errors
-    /// When it does not.
+    /// Checks that `live` responds.
     pub async fn ping(&self) -> Result<(), LiveUnavailable> {
-        match &self.0 {
-            Kind::InProcess(..) => Ok(()),
-            Kind::Redis(redis) => redis.ping().await,
+        match &self.implementation {
+            Memory(_) => Ok(()),
+            Redis(redis) => redis.ping().await,
         }
     }
 
-    async fn put(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
-        match &self.0 {
-            Kind::InProcess(answers, _) => answers.put(id, fence, bases, text),
-            Kind::Redis(redis) => redis.put(id, fence, bases, text).await,
+    async fn replace(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+        self.check_length(text.len())?;
+        match &self.implementation {
+            Memory(memory) => memory.replace(id, fence, bases, text),
+            Redis(redis) => redis.replace(id, fence, bases, text).await,
         }
+    }
+
+    fn local_table(&self) -> &UserTable {
+        match &self.implementation {
+            Memory(memory) => memory.users(),
+            Redis(redis) => redis.users(),
+        }
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<(), AppendError> {
+        if bytes > self.config.max_text_bytes {
+            return Err(AppendError::TooLong);
+        }
+        Ok(())
     }
 }
-
-/// Not a Redis URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not a Redis URL")]
-pub struct InvalidUrl;

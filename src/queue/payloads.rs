@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cura_domain::answer::MAX_ATTEMPT_DURATION;
 use serde::{Deserialize, Serialize};
 
 use crate::{Job, OnFailure};
@@ -16,7 +17,7 @@ pub struct GenerateAnswer {
 impl Job for GenerateAnswer {
     const QUEUE: &'static str = "generate-answer";
     const MAX_ATTEMPTS: u32 = 4;
-    const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+    const TIMEOUT: Duration = MAX_ATTEMPT_DURATION;
     const ON_FAILURE: Option<OnFailure> = Some(OnFailure::of::<FailAbandonedAnswer>());
 
     fn key(&self) -> String {

@@ -208,7 +208,7 @@ fn harden(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use cura_app::limits::Limiter;
+    use cura_app::limits::RateLimiter;
     use poem::endpoint::make_sync;
     use poem::http::Uri;
 
@@ -228,7 +228,7 @@ mod tests {
             inner: make_sync(|_| -> Response { panic!("a secret") }),
             paths: Paths::new(&serde_json::json!({ "paths": {} })),
             origins: Origins::new(&[]),
-            limits: Limits::new(&Limiter::in_process(), off, TrustedProxies::default()),
+            limits: Limits::new(&RateLimiter::in_process(), off, TrustedProxies::default()),
             entropy: Entropy::new(|buffer| buffer.fill(7)),
         };
         let request = Request::builder().uri(Uri::from_static("/anything")).finish();

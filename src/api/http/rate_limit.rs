@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cura_app::Caller;
-use cura_app::limits::{Limit, Limiter, Verdict};
+use cura_app::limits::{Limit, RateDecision, RateLimiter};
 use cura_domain::account::Email;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use poem::{FromRequest, Request, RequestBody, Result};
@@ -61,7 +61,7 @@ struct Parts {
 
 impl Limits {
     /// Counts with `limiter`; believes `proxies` about where requests come from.
-    pub fn new(limiter: &Limiter, rates: Rates, proxies: TrustedProxies) -> Self {
+    pub fn new(limiter: &RateLimiter, rates: Rates, proxies: TrustedProxies) -> Self {
         let limit = |name, per_minute| NonZeroU32::new(per_minute).map(|rate| limiter.limit(name, rate));
         Self(Arc::new(Parts {
             auth: limit("auth", rates.auth),
@@ -131,7 +131,7 @@ struct TurnParts {
     /// Who it turned out to be.
     caller: OnceLock<Caller>,
     /// Of all budgets looked at, the one with the least left.
-    tightest: Mutex<Option<Verdict>>,
+    tightest: Mutex<Option<RateDecision>>,
 }
 
 impl Turn {
@@ -231,7 +231,8 @@ impl Turn {
         let verdict = limit.spend(who).await;
         {
             let mut tightest = self.0.tightest.lock().unwrap_or_else(PoisonError::into_inner);
-            let tighter = |known: &Verdict| (verdict.allowed, verdict.remaining) < (known.allowed, known.remaining);
+            let tighter =
+                |known: &RateDecision| (verdict.allowed, verdict.remaining) < (known.allowed, known.remaining);
             if tightest.as_ref().is_none_or(tighter) {
                 *tightest = Some(verdict);
             }
@@ -244,7 +245,7 @@ impl Turn {
         Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after(retry_after))
     }
 
-    fn tightest(&self) -> Option<Verdict> {
+    fn tightest(&self) -> Option<RateDecision> {
         *self.0.tightest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,5 @@
-//! The connection to Redis: made when it is needed, made again when it was lost, and given up when it only swallows.
+//! The connection to Redis: opened on first use, reopened when it is lost, and replaced when several calls in a row were
+//! not answered.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,13 +9,14 @@ use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, IntoConnectionInfo, RedisError};
 
-use crate::{InvalidUrl, LiveConfig};
+use crate::config::LiveConfig;
+use crate::error::InvalidUrl;
 
-/// The longest pause between two tries to connect.
+/// The longest pause between two attempts to connect.
 const MAX_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
-/// How long the kernel waits for a peer to acknowledge what we sent.
-const PEER_GONE: Duration = Duration::from_secs(5);
-/// After how many unanswered calls in a row the connection counts as dead, though nothing said so.
+/// How long the kernel waits until sent data is acknowledged.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
+/// After how many unanswered calls in a row the connection is replaced, though the kernel reports no error.
 const MAX_UNANSWERED: u32 = 3;
 
 pub(super) struct Connection {
@@ -26,7 +28,9 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
-        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(PEER_GONE);
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_user_timeout(TCP_USER_TIMEOUT);
         let info = url
             .into_connection_info()
             .map_err(|_| InvalidUrl)?
@@ -41,38 +45,42 @@ impl Connection {
         })
     }
 
-    /// Makes one call; what Redis does not answer in time is an error.
+    /// Makes one call. No answer in time is an error.
     pub(super) async fn call<T>(
         &self,
         call: impl AsyncFnOnce(&mut ConnectionManager) -> Result<T, RedisError>,
     ) -> Result<T, RedisError> {
         let mut connection = self.lock().clone();
-        let outcome = match tokio::time::timeout(self.timeout, call(&mut connection)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
-        };
+        let outcome = tokio::time::timeout(self.timeout, call(&mut connection))
+            .await
+            .unwrap_or_else(|_| Err(timed_out()));
         match &outcome {
-            Err(error) if error.is_timeout() => self.note_unanswered(),
+            Err(error) if error.is_timeout() => self.count_unanswered(),
             _ => self.unanswered.store(0, Ordering::Relaxed),
         }
         outcome
     }
 
-    fn note_unanswered(&self) {
+    fn count_unanswered(&self) {
         if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 < MAX_UNANSWERED {
             return;
         }
         self.unanswered.store(0, Ordering::Relaxed);
-        // The settings worked once, so they do again.
+        // Cannot fail: the same settings were accepted before.
         if let Ok(fresh) = manager(&self.client, self.timeout) {
             *self.lock() = fresh;
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ConnectionManager> {
-        // Nothing panics while holding it.
+        // Nothing panics while it holds the lock.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The error of a call that was not answered in time.
+pub(super) fn timed_out() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 fn manager(client: &Client, timeout: Duration) -> Result<ConnectionManager, RedisError> {

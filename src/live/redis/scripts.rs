@@ -1,16 +1,18 @@
-//! The writes, as Lua scripts: check the fence and the offset, write, publish, in one round trip. All keys of an answer
-//! share a hash tag, so a Redis Cluster keeps them together.
+//! The writes and the read of a text as Lua scripts: check the fence and the offset, write and publish in one round trip.
 //!
-//! Published: `w` (the whole has changed: read it), `a <fence> <offset> <text>`, `e <fence>`.
+//! They follow the same rules as [`TextState`]. What they publish is described at
+//! [`TextMessage`](super::text_message::TextMessage).
 
 use ::redis::{FromRedisValue, ParsingError, Script, ScriptInvocation, Value};
+use cura_domain::MessageId;
 use cura_domain::answer::{Bases, Fence};
-use cura_domain::{MessageId, UserId};
 
-use crate::AppendError;
-use crate::answers::Answer;
+use super::keys::{Channel, state_key, text_key};
+use crate::error::AppendError;
+use crate::text::TextState;
 
-const PUT: &str = r"
+/// `ARGV`: fence, bases, text, seconds to keep it.
+const REPLACE: &str = r"
 local fence = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 local new = tonumber(ARGV[1])
 if fence > new or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 'stale' end
@@ -24,7 +26,8 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', KEYS[3], 'w')
 return 'ok'";
 
-/// Once per token, so as few commands as can be: a text lives as long as PUT gave it, which is twice as long as a job may run.
+/// `ARGV`: fence, offset, text. Runs once per token, so it does not renew the expiry:
+/// [`LiveConfig::idle_ttl`](crate::LiveConfig::idle_ttl) outlasts the attempt.
 const APPEND: &str = r"
 local state = redis.call('HMGET', KEYS[1], 'fence', 'ended')
 local fence = tonumber(state[1] or '0')
@@ -43,6 +46,7 @@ redis.call('APPEND', KEYS[2], ARGV[3])
 redis.call('PUBLISH', KEYS[3], 'a ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
 return 'ok'";
 
+/// `ARGV`: fence, seconds to keep the text for late readers.
 const END: &str = r"
 local fence = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 if fence > tonumber(ARGV[1]) then return 'stale' end
@@ -59,7 +63,7 @@ local state = redis.call('HMGET', KEYS[1], 'fence', 'bases', 'ended')
 return {state[1], state[2], state[3], redis.call('GET', KEYS[2])}";
 
 pub(crate) struct Scripts {
-    put: Script,
+    replace: Script,
     append: Script,
     end: Script,
     read: Script,
@@ -68,84 +72,37 @@ pub(crate) struct Scripts {
 impl Scripts {
     pub(crate) fn new() -> Self {
         Self {
-            put: Script::new(PUT),
+            replace: Script::new(REPLACE),
             append: Script::new(APPEND),
             end: Script::new(END),
-            read: read_script(),
+            read: Script::new(READ),
         }
     }
 
-    pub(crate) fn put(&self, id: MessageId) -> ScriptInvocation<'_> {
-        on(&self.put, id)
+    pub(crate) fn replace(&self, id: MessageId) -> ScriptInvocation<'_> {
+        invoke(&self.replace, id)
     }
 
     pub(crate) fn append(&self, id: MessageId) -> ScriptInvocation<'_> {
-        on(&self.append, id)
-    }
-
-    pub(crate) fn read(&self, id: MessageId) -> ScriptInvocation<'_> {
-        on(&self.read, id)
+        invoke(&self.append, id)
     }
 
     pub(crate) fn end(&self, id: MessageId) -> ScriptInvocation<'_> {
-        on(&self.end, id)
+        invoke(&self.end, id)
+    }
+
+    pub(crate) fn read(&self, id: MessageId) -> ScriptInvocation<'_> {
+        invoke(&self.read, id)
     }
 }
 
-/// Reads an answer whole.
-pub(crate) fn read_script() -> Script {
-    Script::new(READ)
-}
-
-fn on(script: &Script, id: MessageId) -> ScriptInvocation<'_> {
+fn invoke(script: &Script, id: MessageId) -> ScriptInvocation<'_> {
     let mut call = script.prepare_invoke();
-    call.key(state_key(id)).key(text_key(id)).key(channel(id));
+    call.key(state_key(id)).key(text_key(id)).key(Channel::Text(id).name());
     call
 }
 
-pub(crate) fn state_key(id: MessageId) -> String {
-    format!("cura:answer:{{{id}}}:state")
-}
-
-pub(crate) fn text_key(id: MessageId) -> String {
-    format!("cura:answer:{{{id}}}:text")
-}
-
-fn channel(id: MessageId) -> String {
-    format!("cura:answer:{{{id}}}")
-}
-
-/// Where the connections of a user are told.
-pub(crate) fn user_channel(user: UserId) -> String {
-    format!("cura:user:{{{user}}}")
-}
-
-/// What a channel belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Channel {
-    Answer(MessageId),
-    User(UserId),
-}
-
-impl Channel {
-    pub(crate) fn name(self) -> String {
-        match self {
-            Self::Answer(id) => channel(id),
-            Self::User(user) => user_channel(user),
-        }
-    }
-
-    pub(crate) fn of(name: &str) -> Option<Self> {
-        let user = || name.strip_prefix("cura:user:{")?.strip_suffix('}')?.parse().ok();
-        id_of(name).map(Self::Answer).or_else(|| user().map(Self::User))
-    }
-}
-
-/// The answer a channel belongs to.
-fn id_of(channel: &str) -> Option<MessageId> {
-    channel.strip_prefix("cura:answer:{")?.strip_suffix('}')?.parse().ok()
-}
-
+/// Bases as they are stored: numbers separated by commas.
 pub(crate) fn encode_bases(bases: &Bases) -> String {
     bases.0.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
 }
@@ -154,10 +111,10 @@ fn decode_bases(text: &str) -> Bases {
     Bases(text.split(',').filter_map(|base| base.parse().ok()).collect())
 }
 
-/// The answer of a write.
-pub(crate) struct Reply(pub(crate) Result<(), AppendError>);
+/// What a write gives.
+pub(crate) struct WriteReply(pub(crate) Result<(), AppendError>);
 
-impl FromRedisValue for Reply {
+impl FromRedisValue for WriteReply {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         if let Value::Int(have) = value {
             return Ok(Self(Err(AppendError::Offset {
@@ -172,14 +129,14 @@ impl FromRedisValue for Reply {
     }
 }
 
-/// What [`read_script`] gives: nothing when Redis does not have the answer.
-pub(crate) struct Whole(pub(crate) Option<Answer>);
+/// What a read gives: `None` when Redis does not have the text.
+pub(crate) struct ReadReply(pub(crate) Option<TextState>);
 
-impl FromRedisValue for Whole {
+impl FromRedisValue for ReadReply {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         type Row = (Option<u32>, Option<String>, Option<String>, Option<String>);
         let (fence, bases, ended, text): Row = FromRedisValue::from_redis_value(value)?;
-        Ok(Self(fence.zip(text).map(|(fence, text)| Answer {
+        Ok(Self(fence.zip(text).map(|(fence, text)| TextState {
             fence: Fence(fence),
             bases: decode_bases(&bases.unwrap_or_default()),
             text,

@@ -153,7 +153,7 @@ impl World {
             Step::End { which, fails, silently } => self.end(which, fails, silently).await,
             Step::Forget { which } => {
                 if let Some(at) = self.at(which) {
-                    self.live.forget(self.running[at].id).await.unwrap();
+                    self.live.delete(self.running[at].id).await.unwrap();
                 }
             }
             Step::Rename => {
@@ -176,8 +176,8 @@ impl World {
             Step::Cut => self.come_back(0).await,
             Step::CutBack { events } => self.come_back(events).await,
             Step::OldHints => {
-                for signal in [Signal::Look, Signal::Logged(1), Signal::Logged(0)] {
-                    self.live.tell_user(self.caller.user, signal).await.unwrap();
+                for signal in [Signal::ReadLog, Signal::Logged(1), Signal::Logged(0)] {
+                    self.live.publish_to_user(self.caller.user, signal).await.unwrap();
                 }
             }
         }
@@ -300,7 +300,7 @@ impl World {
         if !silently {
             self.live.end(answer.id, answer.fence).await.unwrap();
             self.live
-                .tell_user(self.caller.user, Signal::Logged(seq))
+                .publish_to_user(self.caller.user, Signal::Logged(seq))
                 .await
                 .unwrap();
         }
@@ -358,7 +358,10 @@ impl World {
             let restored = self.live.restore(answer.id, answer.fence, &answer.bases, &answer.text);
             restored.await.unwrap();
         }
-        self.live.tell_user(self.caller.user, Signal::Look).await.unwrap();
+        self.live
+            .publish_to_user(self.caller.user, Signal::ReadLog)
+            .await
+            .unwrap();
         let truth = self.truth().await;
         while self.view != truth {
             let next = tokio::time::timeout(Duration::from_secs(10), self.feed.next()).await;

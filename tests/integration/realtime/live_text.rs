@@ -115,7 +115,7 @@ async fn read(mut follower: Follower, before: &str, position: Position) -> Strin
                 text.push_str(&content);
             }
             Progress::Ended => return text,
-            Progress::Forgotten => panic!("nobody forgot it"),
+            Progress::Deleted => panic!("nobody forgot it"),
         }
     }
 }
@@ -290,7 +290,7 @@ async fn what_a_newer_attempt_keeps_is_not_sent_again(start: fn(LiveConfig) -> T
 
 async fn a_text_has_its_limit(start: fn(LiveConfig) -> Tested) {
     let Tested { live, _redis, .. } = start(LiveConfig {
-        max_text: 10,
+        max_text_bytes: 10,
         ..patient()
     });
     begin(&live, FIRST, &[0], "").await;
@@ -346,7 +346,7 @@ async fn many_answers_do_not_mix(start: fn(LiveConfig) -> Tested) {
 
 async fn what_is_over_is_forgotten(start: fn(LiveConfig) -> Tested) {
     let brief = LiveConfig {
-        linger: Duration::from_secs(1),
+        ended_ttl: Duration::from_secs(1),
         ..patient()
     };
     let Tested { live, _redis, .. } = start(brief);

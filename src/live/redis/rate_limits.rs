@@ -1,4 +1,4 @@
-//! Budgets on Redis: GCRA in one script, on Redis' own clock, so that all servers agree.
+//! Rate limits counted on Redis: GCRA in one script, by Redis' own clock, so that all servers agree.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -6,11 +6,12 @@ use std::time::Duration;
 use ::redis::Script;
 
 use super::connection::Connection;
-use crate::limits::Verdict;
-use crate::{InvalidUrl, LiveConfig};
+use super::keys::limit_key;
+use crate::config::LiveConfig;
+use crate::error::InvalidUrl;
+use crate::rate_decision::RateDecision;
 
-/// The theoretical arrival time of the next request is all there is to keep. `ARGV`: microseconds per request, and how
-/// many may come at once.
+/// Keeps only the theoretical arrival time of the next request. `ARGV`: microseconds per request, the largest burst.
 const SPEND: &str = r"
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -24,12 +25,12 @@ return {1, math.floor((each * burst - (due - now)) / each), due - now, 0}";
 
 const MINUTE_MICROS: u64 = 60_000_000;
 
-pub(crate) struct RedisLimits {
+pub(crate) struct RedisRateLimits {
     connection: Connection,
     spend: Script,
 }
 
-impl RedisLimits {
+impl RedisRateLimits {
     pub(crate) fn connect(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
         Ok(Self {
             connection: Connection::new(url, config)?,
@@ -37,21 +38,21 @@ impl RedisLimits {
         })
     }
 
-    /// What Redis says; `None` when it says nothing in time.
-    pub(crate) async fn spend(&self, name: &str, who: &str, per_minute: NonZeroU32) -> Option<Verdict> {
+    /// Spends one request of a budget, if any is left; `None` when Redis does not answer in time.
+    pub(crate) async fn spend(&self, name: &str, key: &str, per_minute: NonZeroU32) -> Option<RateDecision> {
         let limit = per_minute.get();
         let mut call = self.spend.prepare_invoke();
-        call.key(format!("cura:limit:{name}:{who}"))
+        call.key(limit_key(name, key))
             .arg(MINUTE_MICROS / u64::from(limit))
             .arg(limit);
-        let said = self
+        let reply = self
             .connection
             .call(async |connection| call.invoke_async::<(u8, u32, u64, u64)>(connection).await);
-        let (allowed, remaining, reset, wait) = said
+        let (allowed, remaining, reset, wait) = reply
             .await
-            .inspect_err(|error| tracing::debug!(%error, "Redis does not count"))
+            .inspect_err(|error| tracing::debug!(%error, "cannot count a request on Redis"))
             .ok()?;
-        Some(Verdict {
+        Some(RateDecision {
             allowed: allowed == 1,
             limit,
             remaining,

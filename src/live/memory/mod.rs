@@ -1,0 +1,74 @@
+//! `live` within one process: all there is without Redis; with Redis, a mirror of what is watched here.
+
+mod rate_limits;
+mod texts;
+mod users;
+
+use cura_domain::answer::{Bases, Fence, Position};
+use cura_domain::{MessageId, UserId};
+
+use crate::config::LiveConfig;
+use crate::error::AppendError;
+use crate::follower::Follower;
+use crate::signals::{Signal, UserWatch};
+use crate::subscription::Subscription;
+use crate::text::TextState;
+pub(crate) use rate_limits::MemoryRateLimit;
+pub(crate) use texts::TextTable;
+pub(crate) use users::UserTable;
+
+/// Texts, signals and presence that only this process sees.
+#[derive(Clone)]
+pub(crate) struct MemoryLive {
+    texts: TextTable,
+    users: UserTable,
+}
+
+impl MemoryLive {
+    pub(crate) fn new(config: LiveConfig) -> Self {
+        Self {
+            texts: TextTable::new(config),
+            users: UserTable::default(),
+        }
+    }
+
+    pub(crate) fn replace(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+        self.texts.write(id, |state| state.replace(fence, bases, text))
+    }
+
+    pub(crate) fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
+        self.texts.write(id, |state| state.append(fence, offset, text))
+    }
+
+    pub(crate) fn end(&self, id: MessageId, fence: Fence) {
+        self.texts.end(id, fence);
+    }
+
+    pub(crate) fn delete(&self, id: MessageId) {
+        self.texts.delete(id);
+    }
+
+    pub(crate) fn read(&self, id: MessageId) -> Option<TextState> {
+        self.texts.read(id)
+    }
+
+    pub(crate) fn follow(&self, id: MessageId, from: Position) -> Follower {
+        Follower::new(self.texts.watch(id), from, Subscription::default())
+    }
+
+    pub(crate) fn watch_user(&self, user: UserId) -> UserWatch {
+        UserWatch::new(self.users.watch(user), Subscription::default())
+    }
+
+    pub(crate) fn publish_to_user(&self, user: UserId, signal: Signal) {
+        self.users.publish(user, signal);
+    }
+
+    pub(crate) fn is_present(&self, user: UserId) -> bool {
+        self.users.is_watched(user)
+    }
+
+    pub(crate) fn users(&self) -> &UserTable {
+        &self.users
+    }
+}

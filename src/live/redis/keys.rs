@@ -1,0 +1,69 @@
+//! The names of keys and channels. All keys of an answer, and of a user, share a hash tag, so a Redis Cluster keeps them
+//! on one node.
+
+use cura_domain::{MessageId, UserId};
+
+/// The hash with an answer's fence, bases and end.
+pub(crate) fn state_key(id: MessageId) -> String {
+    format!("cura:answer:{{{id}}}:state")
+}
+
+/// The string with an answer's text.
+pub(crate) fn text_key(id: MessageId) -> String {
+    format!("cura:answer:{{{id}}}:text")
+}
+
+/// The sorted set of servers to which a user is connected.
+pub(crate) fn presence_key(user: UserId) -> String {
+    format!("cura:user:{{{user}}}:present")
+}
+
+/// The counter of one key of a rate limit.
+pub(crate) fn limit_key(name: &str, key: &str) -> String {
+    format!("cura:limit:{name}:{key}")
+}
+
+/// A channel on which changes are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Channel {
+    /// Changes of an answer's text: [`TextMessage`](super::text_message::TextMessage).
+    Text(MessageId),
+    /// Signals for a user's connections: [`Signal`](crate::Signal).
+    User(UserId),
+}
+
+impl Channel {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Text(id) => format!("cura:answer:{{{id}}}"),
+            Self::User(user) => format!("cura:user:{{{user}}}"),
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let id = |prefix| name.strip_prefix(prefix)?.strip_suffix('}');
+        let text = id("cura:answer:{").and_then(|id| id.parse().ok()).map(Self::Text);
+        text.or_else(|| id("cura:user:{")?.parse().ok().map(Self::User))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_round_trips_and_other_names_are_refused() {
+        for channel in [Channel::Text(MessageId(7)), Channel::User(UserId(8))] {
+            assert_eq!(Channel::parse(&channel.name()), Some(channel));
+        }
+        for other in [
+            "",
+            "cura:answer:{}",
+            "cura:user:{x}",
+            "cura:answer:{7}:text",
+            "elsewhere",
+        ] {
+            assert_eq!(Channel::parse(other), None, "{other}");
+        }
+    }
+}

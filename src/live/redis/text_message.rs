@@ -1,0 +1,58 @@
+//! What the scripts publish on an answer's channel.
+
+use cura_domain::answer::Fence;
+
+/// A published change of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextMessage<'a> {
+    /// `w`: the whole text was replaced; read it.
+    Replaced,
+    /// `a <fence> <offset> <text>`: text was appended.
+    Appended { fence: Fence, offset: u64, text: &'a str },
+    /// `e <fence>`: the text ended.
+    Ended(Fence),
+}
+
+impl<'a> TextMessage<'a> {
+    /// Decodes a message. One that cannot be decoded is a reason to read the whole text.
+    pub(crate) fn decode(payload: &'a [u8]) -> Self {
+        std::str::from_utf8(payload)
+            .ok()
+            .and_then(Self::parse)
+            .unwrap_or(Self::Replaced)
+    }
+
+    fn parse(payload: &'a str) -> Option<Self> {
+        let mut parts = payload.splitn(4, ' ');
+        let kind = parts.next()?;
+        let fence = Fence(parts.next()?.parse().ok()?);
+        match kind {
+            "a" => Some(Self::Appended {
+                fence,
+                offset: parts.next()?.parse().ok()?,
+                text: parts.next()?,
+            }),
+            "e" => Some(Self::Ended(fence)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_decoded_and_anything_else_means_read_the_whole_text() {
+        let appended = TextMessage::Appended {
+            fence: Fence(2),
+            offset: 17,
+            text: "two words",
+        };
+        assert_eq!(TextMessage::decode(b"a 2 17 two words"), appended);
+        assert_eq!(TextMessage::decode(b"e 3"), TextMessage::Ended(Fence(3)));
+        for other in [&b"w"[..], b"", b"a 2", b"a 2 17", b"a x 17 text", b"e", b"\xff"] {
+            assert_eq!(TextMessage::decode(other), TextMessage::Replaced);
+        }
+    }
+}
