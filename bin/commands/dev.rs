@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::secret;
 use crate::program::{self, StartError};
-use crate::settings::{ServiceSettings, Settings};
+use crate::settings::{ProviderSettings, Settings};
 use crate::{lifecycle, migrations, wiring};
 
 /// How long answers may finish when the process stops; on one machine nobody else could take them over.
@@ -33,19 +33,20 @@ struct Prepared {
 /// When the private Postgres cannot be started, or the data folder cannot be written.
 fn prepare(settings: &mut Settings) -> Result<Prepared, StartError> {
     let alone = settings
-        .redis_url
+        .redis
+        .url
         .is_none()
-        .then(|| keep_to_ourselves(&settings.data_dir));
+        .then(|| keep_to_ourselves(&settings.process.data_dir));
     let _lock = alone.transpose()?;
-    if settings.secret_key.is_none() {
-        settings.secret_key = Some(signing_key(&settings.data_dir)?);
+    if settings.security.secret_key.is_none() {
+        settings.security.secret_key = Some(signing_key(&settings.process.data_dir)?);
     }
-    if settings.database_url.is_some() {
+    if settings.database.url.is_some() {
         return Ok(Prepared { _lock, _postgres: None });
     }
-    let postgres = PrivatePostgres::start(&settings.data_dir, Profile::Durable, None)
+    let postgres = PrivatePostgres::start(&settings.process.data_dir, Profile::Durable, None)
         .map_err(|error| StartError::Other(error.to_string()))?;
-    settings.database_url = Some(postgres.url("cura").into());
+    settings.database.url = Some(postgres.url("cura").into());
     Ok(Prepared {
         _lock,
         _postgres: Some(postgres),
@@ -134,7 +135,7 @@ async fn run(settings: Settings) -> Result<(), StartError> {
         .map_err(|error| StartError::Other(format!("the database cannot be migrated: {error}")))?;
     let database = wiring::database(&settings, "cura-dev")?;
     // With a Redis, several of these can run on one database.
-    let (live, limiter) = match settings.redis_url {
+    let (live, limiter) = match settings.redis.url {
         Some(_) => (wiring::redis_live(&settings)?, wiring::redis_limiter(&settings)?),
         None => (Live::in_process(LiveConfig::default()), RateLimiter::in_process()),
     };
@@ -142,22 +143,22 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
     let workers = wiring::workers(&settings, &database, live, ai, |_| true)?;
-    welcome(address, &settings.ai);
+    welcome(address, &settings.ai.providers);
     wiring::serve(&settings, listener, app, &limiter, stop).await;
     workers.shutdown(FINISH).await;
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "what a person who typed one command wants to see")]
-fn welcome(address: SocketAddr, ai: &[ServiceSettings]) {
+fn welcome(address: SocketAddr, ai: &[ProviderSettings]) {
     let base = format!("http://{address}");
-    let name = |service: &ServiceSettings| {
-        let (model, url) = service.model_and_url();
+    let name = |provider: &ProviderSettings| {
+        let (model, url) = provider.model_and_url();
         format!("{model} at {url}")
     };
     let voice = match ai {
         [] => "the demo voice (set AI_MODEL_URL for a real model)".to_owned(),
-        services => services.iter().map(name).collect::<Vec<_>>().join(", else "),
+        providers => providers.iter().map(name).collect::<Vec<_>>().join(", else "),
     };
     println!(
         r#"

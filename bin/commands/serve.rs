@@ -21,7 +21,7 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
     let ai = wiring::ai(&settings)?;
     let app = wiring::app(&settings, database.clone(), live.clone(), ai)?;
     tokio::select! {
-        found = wiring::dependencies(&database, &live, wait) => found?,
+        found = wiring::wait_for_dependencies(&database, &live, wait) => found?,
         () = stop.cancelled() => return Ok(()),
     }
     let (listener, address) = wiring::listen(&settings).await?;

@@ -20,14 +20,14 @@ pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Res
     let live = wiring::redis_live(&settings)?;
     let ai = wiring::ai(&settings)?;
     tokio::select! {
-        found = wiring::dependencies(&database, &live, wait) => found?,
+        found = wiring::wait_for_dependencies(&database, &live, wait) => found?,
         () = stop.cancelled() => return Ok(()),
     }
     let wanted = |queue: &str| queues.is_empty() || queues.iter().any(|wanted| wanted == queue);
     let workers = wiring::workers(&settings, &database, live, ai, wanted)?;
     tracing::info!(queues = ?QUEUES.iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "working");
     stop.cancelled().await;
-    let drained = workers.shutdown(settings.shutdown_grace).await;
+    let drained = workers.shutdown(settings.process.shutdown_grace).await;
     tracing::info!(released = drained.released, "the worker has stopped");
     Ok(())
 }

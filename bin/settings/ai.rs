@@ -1,30 +1,39 @@
-//! Who answers, and who instead.
+//! The AI provider, and the fallback.
 
 use std::time::Duration;
 
 use cura_providers::Secret;
 use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, OpenAiConfig, Timeouts};
 
-use super::variables::Variables;
-use super::{SettingError, wrong};
+use super::process::Environment;
+use super::variables::{SettingError, Variables, wrong};
 
-/// The longest answer of a provider that wants to be told one.
+/// The longest answer of a provider that requires a limit (Anthropic).
 const MAX_OUTPUT_TOKENS: u32 = 4096;
 
-/// One AI service and its dialect.
+/// Section "AI provider".
 #[derive(Debug, Clone)]
-pub enum ServiceSettings {
-    /// OpenAI's.
+pub struct AiSettings {
+    /// `AI_MODEL_*`, `AI_FALLBACK_*`: the providers, in the order in which they are tried. None means the demo.
+    pub providers: Vec<ProviderSettings>,
+    /// `AI_MAX_OUTPUT_TOKENS`, if it is set.
+    pub max_output_tokens: Option<u32>,
+}
+
+/// One provider and its protocol.
+#[derive(Debug, Clone)]
+pub enum ProviderSettings {
+    /// The protocol of OpenAI.
     OpenAi(OpenAiConfig),
-    /// Anthropic's.
+    /// The protocol of Anthropic.
     Anthropic(AnthropicConfig),
 }
 
-impl ServiceSettings {
-    /// The service, not connected yet.
+impl ProviderSettings {
+    /// A client of this provider; nothing is sent yet.
     ///
     /// # Errors
-    /// When it cannot work with these settings.
+    /// When the client cannot be built from these settings.
     pub fn connect(&self) -> Result<Ai, AiError> {
         match self {
             Self::OpenAi(config) => Ai::openai(config.clone()),
@@ -32,7 +41,7 @@ impl ServiceSettings {
         }
     }
 
-    /// The model that is asked for, and where.
+    /// The model, and the base URL.
     pub fn model_and_url(&self) -> (&str, &str) {
         match self {
             Self::OpenAi(config) => (&config.model, &config.base_url),
@@ -41,7 +50,7 @@ impl ServiceSettings {
     }
 }
 
-/// The settings that name one service.
+/// The names of the settings of one provider.
 struct Names {
     url: &'static str,
     key: &'static str,
@@ -63,49 +72,65 @@ const FALLBACK: Names = Names {
     model: "AI_FALLBACK_NAME",
 };
 
-/// What all services have in common.
-struct Manner {
+/// What the settings say about every provider.
+struct Common {
     timeouts: Timeouts,
     max_output_tokens: Option<u32>,
-    /// `None`: as is best for the provider.
+    /// `None`: the best mode of each provider.
     continuation: Option<Continuation>,
 }
 
-/// Who answers, in the order in which they are asked; nobody means the demo voice.
-pub(super) fn read(from: &Variables) -> Result<Vec<ServiceSettings>, SettingError> {
-    let seconds = |name, default| from.within(name, default, 1..=3600_u64).map(Duration::from_secs);
-    let manner = Manner {
-        timeouts: Timeouts {
-            connect: seconds("AI_CONNECT_TIMEOUT_SECONDS", 5)?,
-            first_byte: seconds("AI_FIRST_BYTE_TIMEOUT_SECONDS", 60)?,
-            idle: seconds("AI_IDLE_TIMEOUT_SECONDS", 30)?,
-            // A job may run for 15 minutes.
-            total: Duration::from_secs(from.within("AI_TOTAL_TIMEOUT_SECONDS", 600, 1..=840)?),
-        },
-        max_output_tokens: match from.text("AI_MAX_OUTPUT_TOKENS") {
-            None => None,
-            Some(_) => Some(from.within("AI_MAX_OUTPUT_TOKENS", MAX_OUTPUT_TOKENS, 1..=1_000_000)?),
-        },
-        continuation: match from.text("AI_CONTINUATION") {
-            None | Some("auto") => None,
-            Some("prefill") => Some(Continuation::Prefill),
-            Some("prompt") => Some(Continuation::Prompt),
-            Some("off") => Some(Continuation::Off),
-            Some(_) => {
-                return Err(wrong("AI_CONTINUATION", "must be auto, prefill, prompt or off"));
-            }
-        },
-    };
-    let first = service(from, &FIRST, &manner)?;
-    let fallback = service(from, &FALLBACK, &manner)?;
-    if first.is_none() && fallback.is_some() {
-        return Err(wrong(FIRST.url, "is missing, but AI_FALLBACK_URL is set; set both"));
+impl Common {
+    fn read(from: &Variables) -> Result<Self, SettingError> {
+        let seconds = |name, default| from.within(name, default, 1..=3600_u64).map(Duration::from_secs);
+        Ok(Self {
+            timeouts: Timeouts {
+                connect: seconds("AI_CONNECT_TIMEOUT_SECONDS", 5)?,
+                first_byte: seconds("AI_FIRST_BYTE_TIMEOUT_SECONDS", 60)?,
+                idle: seconds("AI_IDLE_TIMEOUT_SECONDS", 30)?,
+                // A job may run for 15 minutes.
+                total: Duration::from_secs(from.within("AI_TOTAL_TIMEOUT_SECONDS", 600, 1..=840)?),
+            },
+            max_output_tokens: match from.text("AI_MAX_OUTPUT_TOKENS") {
+                None => None,
+                Some(_) => Some(from.within("AI_MAX_OUTPUT_TOKENS", MAX_OUTPUT_TOKENS, 1..=1_000_000)?),
+            },
+            continuation: match from.text("AI_CONTINUATION") {
+                None | Some("auto") => None,
+                Some("prefill") => Some(Continuation::Prefill),
+                Some("prompt") => Some(Continuation::Prompt),
+                Some("off") => Some(Continuation::Off),
+                Some(_) => {
+                    return Err(wrong("AI_CONTINUATION", "must be auto, prefill, prompt or off"));
+                }
+            },
+        })
     }
-    Ok(first.into_iter().chain(fallback).collect())
 }
 
-/// The service of these names; `None` without a URL.
-fn service(from: &Variables, names: &Names, manner: &Manner) -> Result<Option<ServiceSettings>, SettingError> {
+impl AiSettings {
+    pub(super) fn read(from: &Variables, environment: Environment) -> Result<Self, SettingError> {
+        let common = Common::read(from)?;
+        let first = provider(from, &FIRST, &common)?;
+        let fallback = provider(from, &FALLBACK, &common)?;
+        if first.is_none() && fallback.is_some() {
+            return Err(wrong(FIRST.url, "is missing, but AI_FALLBACK_URL is set; set both"));
+        }
+        if first.is_none() && environment == Environment::Production {
+            return Err(wrong(
+                FIRST.url,
+                "is missing; in production the demo must not answer, so name the AI provider",
+            ));
+        }
+        Ok(Self {
+            providers: first.into_iter().chain(fallback).collect(),
+            max_output_tokens: common.max_output_tokens,
+        })
+    }
+}
+
+/// The provider of these names; `None` without a URL.
+fn provider(from: &Variables, names: &Names, common: &Common) -> Result<Option<ProviderSettings>, SettingError> {
     let provider = match from.text(names.provider) {
         None | Some("openai") => "openai",
         Some("custom") => "custom",
@@ -118,21 +143,21 @@ fn service(from: &Variables, names: &Names, manner: &Manner) -> Result<Option<Se
     let api_key: Option<Secret> = from.secret(names.key);
     let model = |default: &str| from.text(names.model).unwrap_or(default).to_owned();
     Ok(Some(match provider {
-        "anthropic" => ServiceSettings::Anthropic(AnthropicConfig {
+        "anthropic" => ProviderSettings::Anthropic(AnthropicConfig {
             base_url,
             api_key,
             model: model("claude-sonnet-4-5"),
-            max_output_tokens: manner.max_output_tokens.unwrap_or(MAX_OUTPUT_TOKENS),
-            timeouts: manner.timeouts,
-            continuation: manner.continuation.unwrap_or(Continuation::Prefill),
+            max_output_tokens: common.max_output_tokens.unwrap_or(MAX_OUTPUT_TOKENS),
+            timeouts: common.timeouts,
+            continuation: common.continuation.unwrap_or(Continuation::Prefill),
         }),
-        provider_name => ServiceSettings::OpenAi(OpenAiConfig {
+        provider_name => ProviderSettings::OpenAi(OpenAiConfig {
             base_url,
             api_key,
             model: model("gpt-4o-mini"),
-            max_output_tokens: manner.max_output_tokens,
-            timeouts: manner.timeouts,
-            continuation: manner.continuation.unwrap_or(Continuation::Prompt),
+            max_output_tokens: common.max_output_tokens,
+            timeouts: common.timeouts,
+            continuation: common.continuation.unwrap_or(Continuation::Prompt),
             provider_name,
         }),
     }))
@@ -142,11 +167,8 @@ fn service(from: &Variables, names: &Names, manner: &Manner) -> Result<Option<Se
 mod tests {
     use super::*;
 
-    fn ai(variables: &[(&str, &str)]) -> Result<Vec<ServiceSettings>, SettingError> {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        read(&Variables::from(
-            variables.iter().map(own).collect::<std::collections::HashMap<_, _>>(),
-        ))
+    fn ai(variables: &[(&str, &str)]) -> Result<Vec<ProviderSettings>, SettingError> {
+        AiSettings::read(&Variables::from(variables), Environment::Development).map(|ai| ai.providers)
     }
 
     #[test]
@@ -159,7 +181,7 @@ mod tests {
             ("AI_FALLBACK_NAME", "llama3.2"),
         ])
         .unwrap();
-        let [ServiceSettings::Anthropic(first), ServiceSettings::OpenAi(fallback)] = &*settings else {
+        let [ProviderSettings::Anthropic(first), ProviderSettings::OpenAi(fallback)] = &*settings else {
             panic!("not what was set");
         };
         assert_eq!(
@@ -175,14 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_for_all_counts_for_all() {
+    fn common_settings_apply_to_every_provider() {
         let settings = ai(&[
             ("AI_MODEL_URL", "https://api.openai.com"),
             ("AI_MAX_OUTPUT_TOKENS", "512"),
             ("AI_CONTINUATION", "off"),
         ])
         .unwrap();
-        let [ServiceSettings::OpenAi(first)] = &*settings else {
+        let [ProviderSettings::OpenAi(first)] = &*settings else {
             panic!("not what was set");
         };
         assert_eq!(

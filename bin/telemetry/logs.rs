@@ -14,7 +14,10 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     // The WebSocket library logs whole frames at its finest level: what people say, and their tokens.
-    let level = format!("{},tungstenite=info,tokio_tungstenite=info", settings.log_level);
+    let level = format!(
+        "{},tungstenite=info,tokio_tungstenite=info",
+        settings.telemetry.log_level
+    );
     let filter = EnvFilter::builder().parse(level).map_err(|_| {
         wrong(
             "LOG_LEVEL",
@@ -24,7 +27,7 @@ where
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let lines = if settings.environment == Environment::Development {
+    let lines = if settings.process.environment == Environment::Development {
         lines.with_target(false).boxed()
     } else {
         lines

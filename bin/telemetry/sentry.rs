@@ -12,7 +12,7 @@ use crate::settings::{SettingError, Settings, wrong};
 
 /// The client, if `SENTRY_DSN` is set.
 pub(super) fn start(settings: &Settings) -> Result<Option<ClientInitGuard>, SettingError> {
-    let Some(dsn) = &settings.sentry_dsn else {
+    let Some(dsn) = &settings.telemetry.sentry_dsn else {
         return Ok(None);
     };
     let dsn = dsn
@@ -22,7 +22,7 @@ pub(super) fn start(settings: &Settings) -> Result<Option<ClientInitGuard>, Sett
     let mut options = sentry::ClientOptions::default();
     options.dsn = Some(dsn);
     options.release = Some(env!("CARGO_PKG_VERSION").into());
-    options.environment = Some(settings.environment.as_str().into());
+    options.environment = Some(settings.process.environment.as_str().into());
     // Reports carry no personal data.
     options.send_default_pii = false;
     Ok(Some(sentry::init(options)))

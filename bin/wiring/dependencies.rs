@@ -11,15 +11,15 @@ use crate::migrations;
 use crate::program::StartError;
 use crate::settings::{Settings, wrong};
 
-/// How often a missing dependency is looked for.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// The pause between two checks of a missing dependency.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The configured database.
+/// The configured database; connects when it is first used.
 ///
 /// # Errors
 /// When `DATABASE_URL` is missing or wrong.
 pub fn database(settings: &Settings, program: &str) -> Result<Database, StartError> {
-    Database::connect_lazy(settings.database_url()?, program, settings.database_pool_size)
+    Database::connect_lazy(settings.database.url()?, program, settings.database.pool_size)
         .map_err(|_| no_postgres_url())
 }
 
@@ -28,7 +28,7 @@ pub fn database(settings: &Settings, program: &str) -> Result<Database, StartErr
 /// # Errors
 /// When `DATABASE_URL` is missing or wrong.
 pub fn database_for_migrations(settings: &Settings, program: &str) -> Result<Database, StartError> {
-    Database::connect_for_migrations(settings.database_url()?, program).map_err(|_| no_postgres_url())
+    Database::connect_for_migrations(settings.database.url()?, program).map_err(|_| no_postgres_url())
 }
 
 fn no_postgres_url() -> StartError {
@@ -36,12 +36,12 @@ fn no_postgres_url() -> StartError {
     wrong("DATABASE_URL", rule).into()
 }
 
-/// Running answers on the configured Redis.
+/// The texts of running answers, and signals, on the configured Redis.
 ///
 /// # Errors
 /// When `REDIS_URL` is missing or wrong.
 pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
-    Live::redis(settings.redis_url()?, LiveConfig::default())
+    Live::redis(settings.redis.url()?, LiveConfig::default())
         .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
 }
 
@@ -50,22 +50,24 @@ pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
 /// # Errors
 /// When `REDIS_URL` is missing or wrong.
 pub fn redis_limiter(settings: &Settings) -> Result<RateLimiter, StartError> {
-    RateLimiter::redis(settings.redis_url()?, LiveConfig::default())
+    RateLimiter::redis(settings.redis.url()?, LiveConfig::default())
         .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
 }
 
-/// The configured AI services.
+/// The configured AI providers, the fallback behind the first; the demo if none is configured.
 ///
 /// # Errors
-/// When one cannot work with these settings.
+/// When a client cannot be built from the settings.
 pub fn ai(settings: &Settings) -> Result<Ai, StartError> {
-    let named = ["AI_MODEL_URL", "AI_FALLBACK_URL"].into_iter().zip(&settings.ai);
-    let mut voices = named.map(|(name, service)| {
-        let connected = service.connect();
+    let named = ["AI_MODEL_URL", "AI_FALLBACK_URL"]
+        .into_iter()
+        .zip(&settings.ai.providers);
+    let mut providers = named.map(|(name, provider)| {
+        let connected = provider.connect();
         connected.map_err(|error| wrong(name, format!("or its companions cannot be used: {error}")))
     });
-    let first = voices.next().unwrap_or_else(|| Ok(Ai::demo()))?;
-    Ok(voices.try_fold(first, |ai, fallback| {
+    let first = providers.next().unwrap_or_else(|| Ok(Ai::demo()))?;
+    Ok(providers.try_fold(first, |ai, fallback| {
         fallback.map(|fallback| ai.with_fallback(fallback))
     })?)
 }
@@ -80,7 +82,7 @@ pub async fn wait_for_database(database: &Database, wait: Duration) -> Result<()
         if Instant::now() >= until {
             return Err(no_database());
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
     Ok(())
 }
@@ -96,28 +98,26 @@ fn no_database() -> StartError {
 /// Waits until Postgres answers, has every migration, and `live` answers; at most `wait`.
 ///
 /// # Errors
-/// What is still missing then, and the cure.
-pub async fn dependencies(database: &Database, live: &Live, wait: Duration) -> Result<(), StartError> {
+/// The dependency that is still missing, and the cure.
+pub async fn wait_for_dependencies(database: &Database, live: &Live, wait: Duration) -> Result<(), StartError> {
     let until = Instant::now() + wait;
     loop {
-        let Err(missing) = look(database, live).await else {
+        let Err(missing) = check(database, live).await else {
             return Ok(());
         };
         if Instant::now() >= until {
             return Err(missing);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
-async fn look(database: &Database, live: &Live) -> Result<(), StartError> {
+async fn check(database: &Database, live: &Live) -> Result<(), StartError> {
     let other = |text: &str| StartError::Other(text.to_owned());
     match tokio::time::timeout(Duration::from_secs(2), migrations::pending(database.pool())).await {
         Ok(Ok(0)) => {}
         Ok(Ok(_)) => return Err(other("the database lacks migrations; run `cura-admin migrate up`")),
-        Ok(Err(_)) | Err(_) => {
-            return Err(no_database());
-        }
+        Ok(Err(_)) | Err(_) => return Err(no_database()),
     }
     live.ping().await.map_err(|_| {
         wrong(

@@ -10,21 +10,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::entropy;
+use super::sources::entropy;
 use crate::program::StartError;
 use crate::settings::{Settings, wrong};
 
 /// A socket on the configured address.
 ///
 /// # Errors
-/// When it is taken or not ours to take.
+/// When another process uses it, or this process may not.
 pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listener = TcpListener::bind((settings.host.as_str(), settings.port))
+    let listener = TcpListener::bind((settings.server.host.as_str(), settings.server.port))
         .await
         .map_err(|error| {
             wrong(
                 "PORT",
-                format!("{} on {} cannot be used: {error}", settings.port, settings.host),
+                format!(
+                    "{} on {} cannot be used: {error}",
+                    settings.server.port, settings.server.host
+                ),
             )
         })?;
     let address = listener
@@ -33,7 +36,7 @@ pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), St
     Ok((listener, address))
 }
 
-/// Serves until `stop`, then lets requests finish and sockets say goodbye, both within the configured grace.
+/// Serves until `stop`, then lets requests finish and closes sockets, both within the configured grace.
 pub async fn serve(
     settings: &Settings,
     listener: TcpListener,
@@ -42,17 +45,17 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     if !app.care().is_reviewed() {
-        tracing::warn!("what is shown to people in danger was not reviewed by professionals; see CARE_RULES_FILE");
+        tracing::warn!("the care rules were not reviewed by professionals; see CARE_RULES_FILE");
     }
-    let origins = Origins::new(&settings.allowed_origins);
+    let origins = Origins::new(&settings.server.allowed_origins);
     // Until the last stream has ended.
     let tasks = TaskTracker::new();
     let _watching = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_watching_sessions()));
     let _looking = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_looking_at_logs()));
-    let limits = Limits::new(limiter, settings.rates, settings.trusted_proxies.clone());
+    let limits = Limits::new(limiter, settings.limits.rates, settings.server.trusted_proxies.clone());
     let closing = Closing::new(stop.clone());
     let api = cura_api::api(app, origins, limits, closing.clone());
-    let grace = settings.shutdown_grace;
+    let grace = settings.process.shutdown_grace;
     let entropy = entropy();
     let serving = cura_api::serve(listener, api, &entropy, stop.clone(), grace);
     let until = async {
@@ -60,7 +63,7 @@ pub async fn serve(
         Instant::now() + grace
     };
     let (cut, until) = tokio::join!(serving, until);
-    // They have been saying goodbye since then; the last request may have opened one more.
+    // Sockets have been closing since the stop; the last request may have opened one more.
     let _ = tokio::time::timeout_at(until, closing.sockets_closed()).await;
     tracing::info!(cut, "the server has stopped");
 }

@@ -1,41 +1,19 @@
-//! The worker side: jobs registered on the wanted queues.
+//! The workers: every job with what it needs, on the queues this process consumes.
 
-use cura_domain::prompt::PERSONA;
 use cura_jobs::{Concurrency, Jobs, Manner};
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_queue::{Workers, WorkersConfig};
 use cura_store::Database;
 
-use super::{clock, read_file};
+use super::sources::clock;
 use crate::program::StartError;
-use crate::settings::{Settings, wrong};
+use crate::settings::Settings;
 
-/// How Cura speaks.
+/// Starts workers on the queues for which `wanted` is true.
 ///
 /// # Errors
-/// When the operator's persona cannot be read.
-pub fn manner(settings: &Settings) -> Result<Manner, StartError> {
-    let persona = match &settings.persona_file {
-        None => PERSONA.to_owned(),
-        Some(path) => read_file("AI_PERSONA_FILE", path)?,
-    };
-    if persona.trim().is_empty() {
-        return Err(wrong("AI_PERSONA_FILE", "is an empty file").into());
-    }
-    Ok(Manner {
-        persona: persona.into(),
-        context_tokens: settings.context_tokens,
-        // A voice that says what it is has no titles to suggest.
-        titles: settings.titles && !settings.ai.is_empty(),
-        running_answers: settings.allowance.running_answers,
-    })
-}
-
-/// Running workers for the wanted queues.
-///
-/// # Errors
-/// When the operator's persona cannot be read.
+/// When the operator's persona cannot be used.
 pub fn workers(
     settings: &Settings,
     database: &Database,
@@ -43,9 +21,9 @@ pub fn workers(
     ai: Ai,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
-    let jobs = Jobs::new(database.clone(), live, ai, clock(), manner(settings)?);
+    let jobs = Jobs::new(database.clone(), live, ai, clock(), assistant(settings)?);
     let concurrency = Concurrency {
-        generate_answer: settings.generate_answer_concurrency,
+        generate_answer: settings.workers.generate_answer,
     };
     let workers = jobs.register(
         Workers::builder(database.pool(), WorkersConfig::default()),
@@ -53,4 +31,14 @@ pub fn workers(
         concurrency,
     );
     Ok(workers.start())
+}
+
+fn assistant(settings: &Settings) -> Result<Manner, StartError> {
+    Ok(Manner {
+        persona: settings.assistant.persona()?.into(),
+        context_tokens: settings.assistant.context_tokens,
+        // The demo suggests no titles.
+        titles: settings.assistant.titles && !settings.ai.providers.is_empty(),
+        running_answers: settings.limits.allowance.running_answers,
+    })
 }

@@ -190,7 +190,7 @@ async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_co
         refresh: chrono::TimeDelta::days(1),
     };
     // Signed as the server would sign it, for a shorter time.
-    let tokens = Tokens::new(Settings::from_environment().unwrap().signing_key(), lifetimes);
+    let tokens = Tokens::new(Settings::from_environment().unwrap().security.signing_key(), lifetimes);
     let (user, session) = (cura_domain::UserId(1), cura_domain::SessionId(session));
     let now = chrono::DateTime::from(std::time::SystemTime::now());
     let short = tokens

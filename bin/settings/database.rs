@@ -1,0 +1,37 @@
+//! Postgres.
+
+use cura_providers::Secret;
+use secrecy::ExposeSecret;
+
+use super::variables::{SettingError, Variables, wrong};
+
+/// Section "Database".
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// `DATABASE_URL`
+    pub url: Option<Secret>,
+    /// `DATABASE_POOL_SIZE`
+    pub pool_size: u32,
+}
+
+impl DatabaseSettings {
+    pub(super) fn read(from: &Variables) -> Result<Self, SettingError> {
+        Ok(Self {
+            url: from.secret("DATABASE_URL"),
+            pool_size: from.within("DATABASE_POOL_SIZE", 10, 2..=500)?,
+        })
+    }
+
+    /// `DATABASE_URL`, for programs that cannot run without it.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn url(&self) -> Result<&str, SettingError> {
+        self.url.as_ref().map(ExposeSecret::expose_secret).ok_or_else(|| {
+            wrong(
+                "DATABASE_URL",
+                "is missing; name a Postgres (postgres://user:password@host/database)",
+            )
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! Where clients reach the server.
+
+use cura_api::{InvalidProxies, TrustedProxies};
+
+use super::process::Environment;
+use super::variables::{SettingError, Variables, wrong};
+
+/// Web pages of local development servers, and the mobile app in a simulator.
+const DEVELOPMENT_ORIGINS: [&str; 3] = [
+    "http://localhost:3000",
+    "http://localhost:5173",
+    "capacitor://localhost",
+];
+
+/// Section "Server".
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// `HOST`
+    pub host: String,
+    /// `PORT`
+    pub port: u16,
+    /// `ALLOWED_ORIGINS`
+    pub allowed_origins: Vec<String>,
+    /// `TRUSTED_PROXIES`
+    pub trusted_proxies: TrustedProxies,
+}
+
+impl ServerSettings {
+    pub(super) fn read(from: &Variables, environment: Environment) -> Result<Self, SettingError> {
+        Ok(Self {
+            host: from.text("HOST").unwrap_or("127.0.0.1").to_owned(),
+            port: from.parsed("PORT", 8000)?,
+            allowed_origins: allowed_origins(from, environment)?,
+            trusted_proxies: from
+                .text("TRUSTED_PROXIES")
+                .unwrap_or_default()
+                .parse()
+                .map_err(|error: InvalidProxies| wrong("TRUSTED_PROXIES", error.to_string()))?,
+        })
+    }
+}
+
+fn allowed_origins(from: &Variables, environment: Environment) -> Result<Vec<String>, SettingError> {
+    let origins: Vec<String> = match from.text("ALLOWED_ORIGINS") {
+        None if environment == Environment::Development => DEVELOPMENT_ORIGINS.map(str::to_owned).into(),
+        None => Vec::new(),
+        Some(list) => serde_json::from_str(list).map_err(|_| {
+            wrong(
+                "ALLOWED_ORIGINS",
+                "must be a JSON list of origins: [\"https://app.example\"]",
+            )
+        })?,
+    };
+    if environment == Environment::Production && origins.iter().any(|origin| origin == "*") {
+        return Err(wrong(
+            "ALLOWED_ORIGINS",
+            "must not contain \"*\" in production; list the origins of your pages",
+        ));
+    }
+    Ok(origins)
+}
