@@ -159,7 +159,7 @@ fn reporting_to_breaker(
     rest: CompletionStream,
     mut permit: Option<Permit>,
 ) -> CompletionStream {
-    if let Some(permit) = &mut permit {
+    if let Some(permit) = &permit {
         permit.started();
     }
     if matches!(first, CompletionEvent::Finished { .. })

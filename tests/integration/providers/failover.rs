@@ -286,7 +286,11 @@ async fn a_message_says_which_service_answered_it_and_operators_hear_of_the_othe
         assert_eq!(message["metadata"]["model"], "claude-scripted");
     }
     assert_eq!(fallback.asked()[0].body["model"], "claude-sonnet-4-5");
-    cura.workers[0].says("until somebody repairs it").await;
+    cura.workers[0].says("rejects our key, account or settings").await;
     let said = cura.said();
-    assert_eq!(said.matches("until somebody repairs it").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("rejects our key, account or settings").count(),
+        1,
+        "{said}"
+    );
 }

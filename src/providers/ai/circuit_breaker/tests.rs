@@ -1,25 +1,28 @@
-//! When the gate opens, for how long, and who closes it.
+//! When the breaker opens, for how long, and what closes it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use cura_domain::MessageId;
 
+use super::outcome::OPERATOR_BACKOFF;
+use super::state::{FAILED_KEYS_TO_OPEN, INITIAL_BACKOFF, TRIAL_WAIT};
 use super::*;
 
 impl CircuitBreaker {
-    /// How long `key` gets no pass; `None` when it would now.
+    /// How long `key` has to wait for a permit.
     fn wait(&self, key: RequestKey, now: Instant) -> Option<Duration> {
         self.state().wait(key, now)
     }
 }
 
-/// Somebody who has not asked before.
-fn new() -> RequestKey {
+/// A key that was not used before.
+fn new_key() -> RequestKey {
     static SEEN: AtomicI64 = AtomicI64::new(1_000);
     RequestKey::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Always the same one.
+/// The key of this answer.
 fn answer(id: i64) -> RequestKey {
     RequestKey::Answer(MessageId(id))
 }
@@ -36,272 +39,292 @@ fn down() -> AiError {
 }
 
 fn opened(now: Instant) -> CircuitBreaker {
-    let gate = CircuitBreaker::new("test");
-    for _ in 0..PATIENCE {
-        gate.acquire(new(), now).unwrap().failed(&down(), now);
+    let breaker = CircuitBreaker::new("test");
+    for _ in 0..FAILED_KEYS_TO_OPEN {
+        breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
     }
-    gate
+    breaker
 }
 
-/// Lets time pass.
+/// Lets time permit.
 fn after(now: &mut Instant, seconds: u64) {
     *now += Duration::from_secs(seconds);
 }
 
 #[test]
-fn five_that_fail_in_a_row_open_it_and_a_success_between_starts_anew() {
+fn five_failed_keys_open_it_and_a_success_between_resets_the_count() {
     let now = Instant::now();
-    let gate = CircuitBreaker::new("test");
+    let breaker = CircuitBreaker::new("test");
     for _ in 0..2 {
-        for _ in 0..PATIENCE - 1 {
-            gate.acquire(new(), now).unwrap().failed(&down(), now);
+        for _ in 0..FAILED_KEYS_TO_OPEN - 1 {
+            breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
         }
-        gate.acquire(new(), now).unwrap().succeeded();
+        breaker.acquire(new_key(), now).unwrap().succeeded();
     }
-    assert_eq!(gate.wait(new(), now), None);
-    assert_eq!(opened(now).acquire(new(), now).unwrap_err().retry_after, FIRST_PAUSE);
+    assert_eq!(breaker.wait(new_key(), now), None);
+    assert_eq!(
+        opened(now).acquire(new_key(), now).unwrap_err().retry_after,
+        INITIAL_BACKOFF
+    );
 }
 
 #[test]
-fn failures_within_answers_count_though_they_began() {
+fn failures_after_the_first_event_count() {
     let now = Instant::now();
-    let gate = CircuitBreaker::new("test");
-    for _ in 0..PATIENCE {
-        let mut pass = gate.acquire(new(), now).unwrap();
-        pass.started();
-        pass.failed(&error(Failure::Protocol("x")), now);
+    let breaker = CircuitBreaker::new("test");
+    for _ in 0..FAILED_KEYS_TO_OPEN {
+        let permit = breaker.acquire(new_key(), now).unwrap();
+        permit.started();
+        permit.failed(&error(Failure::Protocol("x")), now);
     }
-    assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE));
+    assert_eq!(breaker.wait(new_key(), now), Some(INITIAL_BACKOFF));
 }
 
 #[test]
-fn one_trial_is_let_through_and_its_success_closes() {
+fn one_trial_is_sent_and_its_success_closes() {
     let mut now = Instant::now();
-    let gate = opened(now);
+    let breaker = opened(now);
     after(&mut now, 5);
-    assert_eq!(gate.wait(new(), now), None);
-    let trial = gate.acquire(new(), now).unwrap();
-    assert_eq!(gate.acquire(new(), now).unwrap_err().retry_after, TRIAL_PAUSE);
+    assert_eq!(breaker.wait(new_key(), now), None);
+    let trial = breaker.acquire(new_key(), now).unwrap();
+    assert_eq!(breaker.acquire(new_key(), now).unwrap_err().retry_after, TRIAL_WAIT);
     trial.succeeded();
-    assert_eq!(gate.wait(new(), now), None);
-    gate.acquire(new(), now).unwrap().failed(&down(), now);
-    assert_eq!(gate.wait(new(), now), None, "it counts from nought again");
+    assert_eq!(breaker.wait(new_key(), now), None);
+    breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
+    assert_eq!(breaker.wait(new_key(), now), None, "the count is reset");
 }
 
 #[test]
-fn failing_trials_double_the_pause_up_to_a_minute() {
+fn failing_trials_double_the_backoff_up_to_a_minute() {
     let mut now = Instant::now();
-    let gate = opened(now);
-    for pause in [5, 10, 20, 40, 60, 60] {
-        assert_eq!(gate.wait(new(), now), Some(Duration::from_secs(pause)));
-        after(&mut now, pause);
-        gate.acquire(new(), now).unwrap().failed(&down(), now);
+    let breaker = opened(now);
+    for backoff in [5, 10, 20, 40, 60, 60] {
+        assert_eq!(breaker.wait(new_key(), now), Some(Duration::from_secs(backoff)));
+        after(&mut now, backoff);
+        breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
     }
 }
 
 #[test]
-fn an_answer_that_has_begun_closes_on_probation() {
+fn a_first_event_closes_on_probation() {
     let mut now = Instant::now();
-    let gate = opened(now);
+    let breaker = opened(now);
     after(&mut now, 5);
-    let mut trial = gate.acquire(new(), now).unwrap();
+    let trial = breaker.acquire(new_key(), now).unwrap();
     trial.started();
-    assert!(gate.acquire(new(), now).is_ok());
+    assert!(breaker.acquire(new_key(), now).is_ok());
     trial.failed(&down(), now);
-    assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE * 2));
+    assert_eq!(breaker.wait(new_key(), now), Some(INITIAL_BACKOFF * 2));
 }
 
 #[test]
-fn a_dropped_trial_frees_its_place() {
+fn a_dropped_trial_lets_another_follow() {
     let mut now = Instant::now();
-    let gate = opened(now);
+    let breaker = opened(now);
     after(&mut now, 5);
-    drop(gate.acquire(new(), now).unwrap());
-    assert!(gate.acquire(new(), now).is_ok());
+    drop(breaker.acquire(new_key(), now).unwrap());
+    assert!(breaker.acquire(new_key(), now).is_ok());
 }
 
 #[test]
-fn who_began_before_it_opened_has_no_say() {
+fn requests_sent_before_it_opened_are_ignored() {
     let mut now = Instant::now();
-    let gate = CircuitBreaker::new("test");
-    let (early, earlier) = (gate.acquire(new(), now).unwrap(), gate.acquire(new(), now).unwrap());
-    for _ in 0..PATIENCE {
-        gate.acquire(new(), now).unwrap().failed(&down(), now);
+    let breaker = CircuitBreaker::new("test");
+    let (early, earlier) = (
+        breaker.acquire(new_key(), now).unwrap(),
+        breaker.acquire(new_key(), now).unwrap(),
+    );
+    for _ in 0..FAILED_KEYS_TO_OPEN {
+        breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
     }
     early.succeeded();
-    assert!(gate.wait(new(), now).is_some());
+    assert!(breaker.wait(new_key(), now).is_some());
     after(&mut now, 5);
-    let trial = gate.acquire(new(), now).unwrap();
+    let trial = breaker.acquire(new_key(), now).unwrap();
     earlier.failed(&down(), now);
     trial.succeeded();
-    assert_eq!(gate.wait(new(), now), None);
+    assert_eq!(breaker.wait(new_key(), now), None);
 }
 
 #[test]
-fn what_an_operator_must_repair_opens_at_once() {
+fn a_failure_for_an_operator_opens_at_once() {
     let now = Instant::now();
     for failure in [
         Failure::Unauthorized { status: Some(401) },
         Failure::QuotaExhausted,
         Failure::Misconfigured("x"),
     ] {
-        let gate = CircuitBreaker::new("test");
-        gate.acquire(new(), now).unwrap().failed(&error(failure.clone()), now);
-        assert_eq!(gate.wait(new(), now), Some(REPAIR_PAUSE));
-        assert_eq!(gate.operator_failure(), Some(failure));
+        let breaker = CircuitBreaker::new("test");
+        breaker
+            .acquire(new_key(), now)
+            .unwrap()
+            .failed(&error(failure.clone()), now);
+        assert_eq!(breaker.wait(new_key(), now), Some(OPERATOR_BACKOFF));
+        assert_eq!(breaker.operator_failure(), Some(failure));
     }
 }
 
 #[test]
-fn a_wanted_wait_is_kept_up_to_a_minute() {
+fn a_stated_wait_is_kept_up_to_a_minute() {
     let now = Instant::now();
     for (asked, kept) in [(7, 7), (3600, 60)] {
-        let gate = CircuitBreaker::new("test");
+        let breaker = CircuitBreaker::new("test");
         let retry_after = Some(Duration::from_secs(asked));
-        gate.acquire(new(), now)
+        breaker
+            .acquire(new_key(), now)
             .unwrap()
             .failed(&error(Failure::RateLimited { retry_after }), now);
-        assert_eq!(gate.wait(new(), now), Some(Duration::from_secs(kept)));
+        assert_eq!(breaker.wait(new_key(), now), Some(Duration::from_secs(kept)));
     }
-    let gate = CircuitBreaker::new("test");
-    for _ in 0..2 * PATIENCE {
-        gate.acquire(new(), now)
+    let breaker = CircuitBreaker::new("test");
+    for _ in 0..2 * FAILED_KEYS_TO_OPEN {
+        breaker
+            .acquire(new_key(), now)
             .unwrap()
             .failed(&error(Failure::RateLimited { retry_after: None }), now);
     }
     assert_eq!(
-        gate.wait(new(), now),
+        breaker.wait(new_key(), now),
         None,
-        "how long is not known, so the next call asks"
+        "no wait was stated, so the next request is sent"
     );
 }
 
 #[test]
-fn a_refusal_shows_that_the_service_works() {
+fn a_refusal_shows_that_the_provider_works() {
     let mut now = Instant::now();
-    let gate = opened(now);
+    let breaker = opened(now);
     after(&mut now, 5);
-    gate.acquire(new(), now)
+    breaker
+        .acquire(new_key(), now)
         .unwrap()
         .failed(&error(Failure::ContextTooLong), now);
-    assert_eq!(gate.wait(new(), now), None);
+    assert_eq!(breaker.wait(new_key(), now), None);
 }
 
 #[test]
-fn one_that_fails_again_and_again_counts_once() {
+fn repeated_failures_of_one_key_count_once() {
     let now = Instant::now();
-    let gate = CircuitBreaker::new("test");
-    for _ in 0..4 * PATIENCE {
-        for poison in 0..3 {
-            gate.acquire(answer(poison), now).unwrap().failed(&down(), now);
+    let breaker = CircuitBreaker::new("test");
+    for _ in 0..4 * FAILED_KEYS_TO_OPEN {
+        for id in 0..3 {
+            breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
         }
     }
-    assert_eq!(gate.wait(new(), now), None);
-    for _ in 0..PATIENCE - 3 {
-        gate.acquire(new(), now).unwrap().failed(&down(), now);
+    assert_eq!(breaker.wait(new_key(), now), None);
+    for _ in 0..FAILED_KEYS_TO_OPEN - 3 {
+        breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
     }
-    assert_eq!(gate.wait(new(), now), Some(FIRST_PAUSE), "others failed, too");
+    assert_eq!(
+        breaker.wait(new_key(), now),
+        Some(INITIAL_BACKOFF),
+        "other keys failed, too"
+    );
 }
 
 #[test]
-fn those_that_failed_make_only_themselves_wait_longer() {
+fn failed_keys_delay_only_themselves() {
     let mut now = Instant::now();
-    let gate = CircuitBreaker::new("test");
+    let breaker = CircuitBreaker::new("test");
     let ids = 0..5;
     for id in ids.clone() {
-        gate.acquire(answer(id), now).unwrap().failed(&down(), now);
+        breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
     }
     after(&mut now, 5);
-    gate.acquire(answer(0), now).unwrap().failed(&down(), now);
-    assert_eq!(gate.wait(new(), now), None, "who has not failed may try at once");
+    breaker.acquire(answer(0), now).unwrap().failed(&down(), now);
+    assert_eq!(
+        breaker.wait(new_key(), now),
+        None,
+        "a key that has not failed may send at once"
+    );
     for id in ids.clone() {
-        assert_eq!(gate.wait(answer(id), now), Some(FIRST_PAUSE * 2));
+        assert_eq!(breaker.wait(answer(id), now), Some(INITIAL_BACKOFF * 2));
     }
     after(&mut now, 10);
-    let again = gate.acquire(answer(1), now).unwrap();
-    assert_eq!(gate.wait(answer(2), now), Some(TRIAL_PAUSE));
-    let mut beside = gate.acquire(new(), now).unwrap();
-    assert_eq!(gate.wait(new(), now), Some(TRIAL_PAUSE));
+    let again = breaker.acquire(answer(1), now).unwrap();
+    assert_eq!(breaker.wait(answer(2), now), Some(TRIAL_WAIT));
+    let beside = breaker.acquire(new_key(), now).unwrap();
+    assert_eq!(breaker.wait(new_key(), now), Some(TRIAL_WAIT));
     again.failed(&down(), now);
     beside.started();
     for id in ids {
-        gate.acquire(answer(id), now).unwrap().failed(&down(), now);
+        breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
     }
-    assert_eq!(gate.wait(new(), now), None, "what fails again is no news");
-    gate.acquire(new(), now).unwrap().failed(&down(), now);
+    assert_eq!(breaker.wait(new_key(), now), None, "repeated failures do not count");
+    breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
     assert_eq!(
-        gate.wait(new(), now),
-        Some(FIRST_PAUSE * 2),
-        "on probation one more is enough"
+        breaker.wait(new_key(), now),
+        Some(INITIAL_BACKOFF * 2),
+        "on probation one more key is enough"
     );
 }
 
 #[test]
-fn of_many_that_come_back_at_once_one_is_admitted() {
+fn the_trial_is_reserved_for_one_of_many_waiting_keys() {
     let mut now = Instant::now();
-    let gate = CircuitBreaker::new("test");
+    let breaker = CircuitBreaker::new("test");
     for id in 0..5 {
-        gate.acquire(answer(id), now).unwrap().failed(&down(), now);
+        breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
     }
     assert_eq!(
-        gate.reserve(new(), now),
+        breaker.reserve(new_key(), now),
         Err(CircuitOpen {
-            retry_after: FIRST_PAUSE
+            retry_after: INITIAL_BACKOFF
         })
     );
     after(&mut now, 5);
-    assert_eq!(gate.reserve(answer(0), now), Ok(()));
+    assert_eq!(breaker.reserve(answer(0), now), Ok(()));
     assert_eq!(
-        gate.reserve(answer(1), now),
+        breaker.reserve(answer(1), now),
         Err(CircuitOpen {
-            retry_after: TRIAL_PAUSE
+            retry_after: TRIAL_WAIT
         })
     );
-    let (first, second) = (new(), new());
+    let (first, second) = (new_key(), new_key());
     assert_eq!(
-        gate.reserve(first, now),
+        breaker.reserve(first, now),
         Ok(()),
-        "who has failed keeps nobody else away"
+        "a failed key does not block another"
     );
     assert_eq!(
-        gate.reserve(second, now),
+        breaker.reserve(second, now),
         Err(CircuitOpen {
-            retry_after: TRIAL_PAUSE
+            retry_after: TRIAL_WAIT
         })
     );
     assert_eq!(
-        gate.reserve(answer(0), now),
+        breaker.reserve(answer(0), now),
         Err(CircuitOpen {
-            retry_after: TRIAL_PAUSE
+            retry_after: TRIAL_WAIT
         })
     );
-    assert!(gate.acquire(second, now).is_err() && gate.acquire(first, now).is_ok());
+    assert!(breaker.acquire(second, now).is_err() && breaker.acquire(first, now).is_ok());
     after(&mut now, 1);
-    assert_eq!(gate.reserve(second, now), Ok(()), "whoever was admitted is gone");
+    assert_eq!(breaker.reserve(second, now), Ok(()), "the reservation has expired");
 }
 
 #[test]
-fn when_nobody_new_asks_those_that_failed_find_out_that_it_works_again() {
+fn failed_keys_alone_find_out_that_the_provider_works_again() {
     let mut now = Instant::now();
-    let gate = CircuitBreaker::new("test");
+    let breaker = CircuitBreaker::new("test");
     for id in 0..5 {
-        gate.acquire(answer(id), now).unwrap().failed(&down(), now);
+        breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
     }
-    for pause in [5, 10, 20, 40, 60, 60] {
-        assert_eq!(gate.wait(answer(0), now), Some(Duration::from_secs(pause)));
-        after(&mut now, pause);
-        gate.acquire(answer(0), now).unwrap().failed(&down(), now);
+    for backoff in [5, 10, 20, 40, 60, 60] {
+        assert_eq!(breaker.wait(answer(0), now), Some(Duration::from_secs(backoff)));
+        after(&mut now, backoff);
+        breaker.acquire(answer(0), now).unwrap().failed(&down(), now);
     }
     after(&mut now, 60);
-    gate.acquire(answer(0), now).unwrap().succeeded();
-    assert_eq!(gate.wait(answer(1), now), None);
+    breaker.acquire(answer(0), now).unwrap().succeeded();
+    assert_eq!(breaker.wait(answer(1), now), None);
 }
 
-/// Keeps how loud each event was.
+/// Collects the levels of log events.
 #[derive(Clone, Default)]
-struct Loudness(Arc<Mutex<Vec<tracing::Level>>>);
+struct LogLevels(Arc<Mutex<Vec<tracing::Level>>>);
 
-impl tracing::Subscriber for Loudness {
+impl tracing::Subscriber for LogLevels {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
     }
@@ -324,22 +347,23 @@ impl tracing::Subscriber for Loudness {
 }
 
 #[test]
-fn an_opening_is_told_once_however_many_trials_fail() {
+fn an_opening_is_logged_once_however_many_trials_fail() {
     let mut now = Instant::now();
-    let heard = Loudness::default();
-    tracing::subscriber::with_default(heard.clone(), || {
-        let gate = opened(now);
+    let logs = LogLevels::default();
+    tracing::subscriber::with_default(logs.clone(), || {
+        let breaker = opened(now);
         for _ in 0..3 {
             after(&mut now, 60);
-            gate.acquire(new(), now)
+            breaker
+                .acquire(new_key(), now)
                 .unwrap()
                 .failed(&error(Failure::QuotaExhausted), now);
         }
         after(&mut now, 60);
-        gate.acquire(new(), now).unwrap().succeeded();
-        gate.acquire(new(), now).unwrap().succeeded();
+        breaker.acquire(new_key(), now).unwrap().succeeded();
+        breaker.acquire(new_key(), now).unwrap().succeeded();
     });
-    let levels = heard.0.lock().unwrap();
+    let levels = logs.0.lock().unwrap();
     assert_eq!(
         *levels,
         [tracing::Level::WARN, tracing::Level::ERROR, tracing::Level::INFO]
