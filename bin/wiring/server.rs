@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use cura_api::{Closing, Limits, Origins};
+use cura_api::{Origins, RateLimits, Shutdown};
 use cura_app::App;
 use cura_live::RateLimiter;
 use tokio::net::TcpListener;
@@ -52,9 +52,9 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     let _watching = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_watching_sessions()));
     let _looking = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_looking_at_logs()));
-    let limits = Limits::new(limiter, settings.limits.rates, settings.server.trusted_proxies.clone());
-    let closing = Closing::new(stop.clone());
-    let api = cura_api::api(app, origins, limits, closing.clone());
+    let limits = RateLimits::new(limiter, settings.limits.rates, settings.server.trusted_proxies.clone());
+    let shutdown = Shutdown::new(stop.clone());
+    let api = cura_api::api(app, origins, limits, shutdown.clone());
     let grace = settings.process.shutdown_grace;
     let entropy = entropy();
     let serving = cura_api::serve(listener, api, &entropy, stop.clone(), grace);
@@ -64,6 +64,6 @@ pub async fn serve(
     };
     let (cut, until) = tokio::join!(serving, until);
     // Sockets have been closing since the stop; the last request may have opened one more.
-    let _ = tokio::time::timeout_at(until, closing.sockets_closed()).await;
+    let _ = tokio::time::timeout_at(until, shutdown.sockets_closed()).await;
     tracing::info!(cut, "the server has stopped");
 }

@@ -14,20 +14,25 @@ use poem::{Endpoint, EndpointExt, Response, Route};
 
 pub use http::client_address::{InvalidProxies, TrustedProxies};
 pub use http::middleware::cors::Origins;
-pub use http::rate_limit::{Limits, Rates};
+pub use http::rate_limit::{RateLimits, Rates};
 pub use http::server::serve;
-pub use http::shutdown::Closing;
+pub use http::shutdown::Shutdown;
 pub use openapi::openapi;
 
-/// The whole API, ready to be served. Streams end when `closing` does.
-pub fn api(app: App, origins: Origins, limits: Limits, closing: Closing) -> impl Endpoint<Output = Response> + 'static {
+/// The whole API, ready to be served. Streams end when `shutdown` does.
+pub fn api(
+    app: App,
+    origins: Origins,
+    limits: RateLimits,
+    shutdown: Shutdown,
+) -> impl Endpoint<Output = Response> + 'static {
     let document = openapi();
     let paths = http::paths::Paths::new(&document);
     let entropy = app.entropy().clone();
     let all = openapi::routes(&document)
         .nest("/", routes::service())
         .data(app)
-        .data(closing);
+        .data(shutdown);
     http::middleware::Front {
         inner: Route::new().nest("/", all).map_to_response(),
         paths,

@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod messages;
 pub(crate) mod tag;
 pub(crate) mod users;
+pub(crate) mod ws;
 
 use poem_openapi::OpenApiService;
 
@@ -19,7 +20,7 @@ pub(crate) type Apis = (
     chat::ChatApi,
     messages::AnswersApi,
     events::EventsApi,
-    crate::realtime::socket::SocketApi,
+    ws::WsApi,
     health::HealthApi,
 );
 
@@ -31,7 +32,7 @@ pub(crate) fn service() -> OpenApiService<Apis, ()> {
         chat::ChatApi,
         messages::AnswersApi,
         events::EventsApi,
-        crate::realtime::socket::SocketApi,
+        ws::WsApi,
         health::HealthApi,
     );
     OpenApiService::new(apis, "Cura", env!("CARGO_PKG_VERSION"))

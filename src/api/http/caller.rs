@@ -1,15 +1,14 @@
 //! Who makes a request: the access token, or a ticket, checked against the session it belongs to.
 
-use cura_app::accounts::AuthenticateError;
 use cura_app::{App, Caller};
-use poem::http::{StatusCode, header};
+use poem::http::header;
 use poem::{Request, RequestBody, Result};
 use poem_openapi::auth::{ApiKey, Bearer};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, SecurityScheme};
 
 use crate::http::problem::Problem;
-use crate::http::rate_limit::Turn;
+use crate::http::rate_limit::RateLimit;
 
 /// The access token from `/auth/register`, `/auth/login` or `/auth/refresh`, as `Authorization: Bearer …`.
 #[derive(SecurityScheme)]
@@ -33,9 +32,9 @@ pub struct SignedIn(pub Caller);
 pub struct WithTicket(pub Caller);
 
 /// Who watches: by access token, or, without one, by ticket.
-pub struct Watcher(pub Caller);
+pub struct StreamAuth(pub Caller);
 
-impl<'a> ApiExtractor<'a> for Watcher {
+impl<'a> ApiExtractor<'a> for StreamAuth {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
     type ParamType = ();
@@ -74,7 +73,7 @@ impl<'a> ApiExtractor<'a> for Watcher {
 ///
 /// # Errors
 /// As when the request began.
-pub(crate) async fn check_again(request: &Request) -> Result<(), Problem> {
+pub(crate) async fn revalidate_session(request: &Request) -> Result<(), Problem> {
     if let (Some(token), Some(app)) = (bearer_of(request), request.data::<App>()) {
         app.authenticate(token).await?;
     }
@@ -100,24 +99,7 @@ async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {
 }
 
 async fn spend(request: &Request, caller: Caller) -> Result<Caller> {
-    let turn = request.data::<Turn>().ok_or_else(Problem::internal)?;
-    turn.of_caller(caller).await?;
+    let rate_limit = request.data::<RateLimit>().ok_or_else(Problem::internal)?;
+    rate_limit.charge_caller(caller).await?;
     Ok(caller)
-}
-
-impl From<AuthenticateError> for Problem {
-    fn from(error: AuthenticateError) -> Self {
-        match error {
-            AuthenticateError::NotSignedIn => Self::not_signed_in(),
-            AuthenticateError::Suspended => Self::suspended(),
-            AuthenticateError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl Problem {
-    /// 403: the account is suspended.
-    pub(crate) fn suspended() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "account_suspended", "This account is suspended.")
-    }
 }

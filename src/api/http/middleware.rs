@@ -12,16 +12,17 @@ use poem::error::MethodNotAllowedError;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 
+use crate::http::framework_errors::problem_of;
 use crate::http::paths::{KnownPath, Paths};
 use crate::http::payload;
 use crate::http::prefer;
 use crate::http::problem::Problem;
-use crate::http::rate_limit::{Limits, Turn};
+use crate::http::rate_limit::{RateLimit, RateLimits};
+use crate::http::request_id::{REQUEST_ID, RequestId};
 use cors::Origins;
 
 /// Headers that handlers read.
 const TEXT_HEADERS: [&str; 4] = ["authorization", "idempotency-key", "last-event-id", "prefer"];
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest a handler may take, arrival of the body included; every call it makes has a shorter limit of its own.
 const HANDLER_LIMIT: Duration = Duration::from_secs(25);
 /// Where `Prefer: wait` is obeyed.
@@ -30,14 +31,12 @@ const WAITING_ROUTES: [&str; 3] = [
     "/chat/messages/{message_id}/regenerate",
     "/chat/messages/{message_id}/edit",
 ];
-/// The longest request id of a caller we keep.
-const MAX_REQUEST_ID: usize = 128;
 
 pub(crate) struct Front<E> {
     pub(crate) inner: E,
     pub(crate) paths: Paths,
     pub(crate) origins: Origins,
-    pub(crate) limits: Limits,
+    pub(crate) limits: RateLimits,
     pub(crate) entropy: Entropy,
 }
 
@@ -46,23 +45,23 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
 
     async fn call(&self, mut request: Request) -> Result<Response> {
         let begun = Instant::now();
-        let id = self.request_id(request.headers());
+        let id = RequestId::choose(request.headers(), &self.entropy).0;
         let method = request.method().clone();
         // The template, never the path: a path holds ids and a query may hold a token.
         let route = self.paths.find(request.uri().path());
-        let turn = self.limits.turn(&request, route.map(|route| route.template.as_str()));
-        request.set_data(turn.clone());
+        let rate_limit = self.limits.turn(&request, route.map(|route| route.template.as_str()));
+        request.set_data(rate_limit.clone());
         let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
         let verdict = self.origins.judge(&request);
         let answered = match cors::preflight(&request, &verdict) {
             Some(preflight) => preflight,
-            None => tracing::Instrument::instrument(self.answer(request, route, &turn), span.clone()).await,
+            None => tracing::Instrument::instrument(self.answer(request, route, &rate_limit), span.clone()).await,
         };
         let mut response =
             answered.unwrap_or_else(|problem| span.in_scope(|| problem.render(id.to_str().unwrap_or_default())));
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id);
-        turn.announce(headers);
+        rate_limit.announce(headers);
         cors::mark(headers, verdict);
         harden(headers);
         span.in_scope(|| {
@@ -79,14 +78,19 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
 }
 
 impl<E: Endpoint<Output = Response>> Front<E> {
-    async fn answer(&self, request: Request, route: Option<&KnownPath>, turn: &Turn) -> Result<Response, Problem> {
+    async fn answer(
+        &self,
+        request: Request,
+        route: Option<&KnownPath>,
+        rate_limit: &RateLimit,
+    ) -> Result<Response, Problem> {
         let answered = self.handle(request, route).await;
         if let Err(problem) = &answered
-            && problem.is_clients_fault()
-            && !turn.is_counted()
+            && problem.is_client_error()
+            && !rate_limit.is_counted()
         {
             // For a bad token or a bad body. What is our own fault costs nobody anything.
-            turn.of_refused().await?;
+            rate_limit.charge_refused().await?;
         }
         answered
     }
@@ -153,7 +157,7 @@ impl<E: Endpoint<Output = Response>> Front<E> {
         match handled {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
-                let problem = Problem::from_error(&error);
+                let problem = problem_of(&error);
                 Err(match route {
                     Some(route) if error.is::<MethodNotAllowedError>() => problem.with_allow(route.allow.clone()),
                     // What is not in the document are the document's own pages.
@@ -170,25 +174,6 @@ impl<E: Endpoint<Output = Response>> Front<E> {
             }
         }
     }
-
-    /// The caller's id if it is a sensible one, else ours.
-    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
-        let sensible = |id: &&HeaderValue| {
-            let bytes = id.as_bytes();
-            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-            !bytes.is_empty() && bytes.len() <= MAX_REQUEST_ID && bytes.iter().all(plain)
-        };
-        headers.get(REQUEST_ID).filter(sensible).cloned().unwrap_or_else(|| {
-            // Hexadecimal digits are always a valid header.
-            HeaderValue::try_from(fresh_request_id(&self.entropy))
-                .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-        })
-    }
-}
-
-/// A request id nobody has had before.
-pub(crate) fn fresh_request_id(entropy: &Entropy) -> String {
-    format!("{:032x}", u128::from_be_bytes(entropy.bytes::<16>()))
 }
 
 /// Headers every answer has, unless it has its own.
@@ -228,7 +213,7 @@ mod tests {
             inner: make_sync(|_| -> Response { panic!("a secret") }),
             paths: Paths::new(&serde_json::json!({ "paths": {} })),
             origins: Origins::new(&[]),
-            limits: Limits::new(&RateLimiter::in_process(), off, TrustedProxies::default()),
+            limits: RateLimits::new(&RateLimiter::in_process(), off, TrustedProxies::default()),
             entropy: Entropy::new(|buffer| buffer.fill(7)),
         };
         let request = Request::builder().uri(Uri::from_static("/anything")).finish();

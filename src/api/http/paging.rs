@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Datelike};
 use cura_app::Page;
+use cura_app::conversations::ListPosition;
+use cura_domain::MessageId;
 
 use crate::http::problem::Problem;
 
@@ -61,11 +64,36 @@ impl PageLinks {
     }
 }
 
+impl Cursor for ListPosition {
+    fn write(&self) -> String {
+        format!("c{}.{}", self.last_message_at.timestamp_micros(), self.id)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (at, id) = text.strip_prefix('c')?.split_once('.')?;
+        let last_message_at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
+        // Times we have given out; Postgres refuses some that chrono can hold.
+        (1970..=9999).contains(&last_message_at.year()).then_some(())?;
+        Some(Self {
+            last_message_at,
+            id: id.parse().ok()?,
+        })
+    }
+}
+
+impl Cursor for MessageId {
+    fn write(&self) -> String {
+        format!("m{self}")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.strip_prefix('m')?.parse().ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-    use cura_app::conversations::ListPosition;
-    use cura_domain::{ConversationId, MessageId};
+    use cura_domain::ConversationId;
     use proptest::prelude::*;
 
     use super::*;

@@ -158,7 +158,7 @@ async fn read_in_time(request: &Request, body: Body) -> Result<Vec<u8>> {
         .await
         .map_err(|_| too_slow())??;
     if begun.elapsed() > PROMPT {
-        caller::check_again(request).await?;
+        caller::revalidate_session(request).await?;
     }
     Ok(bytes)
 }

@@ -8,16 +8,13 @@ use std::time::Duration;
 use cura_app::Caller;
 use cura_app::limits::{Limit, RateDecision, RateLimiter};
 use cura_domain::account::Email;
-use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{FromRequest, Request, RequestBody, Result};
 use sha2::{Digest, Sha256};
 
 use crate::http::client_address::{TrustedProxies, client_key};
 use crate::http::problem::Problem;
-
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
-const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
-const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+use crate::http::rate_limit_headers;
 
 /// What a route costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +46,7 @@ pub struct Rates {
 
 /// The limits of a server. Cheap to clone.
 #[derive(Clone)]
-pub struct Limits(Arc<Parts>);
+pub struct RateLimits(Arc<Parts>);
 
 struct Parts {
     auth: Option<Limit>,
@@ -59,7 +56,7 @@ struct Parts {
     proxies: TrustedProxies,
 }
 
-impl Limits {
+impl RateLimits {
     /// Counts with `limiter`; believes `proxies` about where requests come from.
     pub fn new(limiter: &RateLimiter, rates: Rates, proxies: TrustedProxies) -> Self {
         let limit = |name, per_minute| NonZeroU32::new(per_minute).map(|rate| limiter.limit(name, rate));
@@ -73,8 +70,8 @@ impl Limits {
     }
 
     /// The budgets of one request.
-    pub(crate) fn turn(&self, request: &Request, template: Option<&str>) -> Turn {
-        Turn(Arc::new(TurnParts {
+    pub(crate) fn turn(&self, request: &Request, template: Option<&str>) -> RateLimit {
+        RateLimit(Arc::new(RateLimitParts {
             limits: self.clone(),
             class: class_of(request.method(), template),
             address: self.0.proxies.client(&request.remote_addr().0, request.headers()),
@@ -122,10 +119,10 @@ fn class_of(method: &Method, template: Option<&str>) -> Class {
 
 /// One request and what it may spend.
 #[derive(Clone)]
-pub(crate) struct Turn(Arc<TurnParts>);
+pub(crate) struct RateLimit(Arc<RateLimitParts>);
 
-struct TurnParts {
-    limits: Limits,
+struct RateLimitParts {
+    limits: RateLimits,
     class: Class,
     address: IpAddr,
     /// Who it turned out to be.
@@ -134,18 +131,18 @@ struct TurnParts {
     tightest: Mutex<Option<RateDecision>>,
 }
 
-impl Turn {
+impl RateLimit {
     /// Spends the caller's budget, as far as their route is one that costs before anything is known of the request.
     ///
     /// # Errors
     /// 429 when there is none left.
-    pub(crate) async fn of_caller(&self, caller: Caller) -> Result<(), Problem> {
+    pub(crate) async fn charge_caller(&self, caller: Caller) -> Result<(), Problem> {
         self.0.caller.get_or_init(|| caller);
         match self.0.class {
             // The key of a message is looked at first: a repetition is free.
             Class::Chat => Ok(()),
             Class::Auth => {
-                self.of_address().await?;
+                self.charge_address().await?;
                 self.spend(Class::Auth, &by_user(caller)).await
             }
             class => self.spend(class, &by_user(caller)).await,
@@ -156,12 +153,12 @@ impl Turn {
     ///
     /// # Errors
     /// 429 when there is none left.
-    pub(crate) async fn of_chat(&self, caller: Caller) -> Result<(), Problem> {
+    pub(crate) async fn charge_chat(&self, caller: Caller) -> Result<(), Problem> {
         self.spend(Class::Chat, &by_user(caller)).await
     }
 
     /// Counts a repetition of what was asked before: it is answered whatever is left.
-    pub(crate) async fn of_repetition(&self, caller: Caller) {
+    pub(crate) async fn charge_repetition(&self, caller: Caller) {
         let _ = self.spend(Class::Default, &by_user(caller)).await;
     }
 
@@ -170,10 +167,10 @@ impl Turn {
     ///
     /// # Errors
     /// 429 when there is none left.
-    pub(crate) async fn of_refused(&self) -> Result<(), Problem> {
+    pub(crate) async fn charge_refused(&self) -> Result<(), Problem> {
         match self.0.caller.get() {
             Some(caller) => self.spend(self.0.class, &by_user(*caller)).await,
-            None => self.of_address().await,
+            None => self.charge_address().await,
         }
     }
 
@@ -181,7 +178,7 @@ impl Turn {
     ///
     /// # Errors
     /// 429 when there is none left.
-    pub(crate) async fn of_address(&self) -> Result<(), Problem> {
+    pub(crate) async fn charge_address(&self) -> Result<(), Problem> {
         let class = if self.0.class == Class::Auth {
             Class::Auth
         } else {
@@ -194,7 +191,7 @@ impl Turn {
     ///
     /// # Errors
     /// 429 when there is none left.
-    pub(crate) async fn of_token(&self, token: &str) -> Result<(), Problem> {
+    pub(crate) async fn charge_token(&self, token: &str) -> Result<(), Problem> {
         self.spend(Class::Default, &format!("t:{}", fingerprint(token))).await
     }
 
@@ -202,8 +199,8 @@ impl Turn {
     ///
     /// # Errors
     /// 429 when one of them is empty.
-    pub(crate) async fn of_account(&self, email: &Email) -> Result<(), Problem> {
-        self.of_address().await?;
+    pub(crate) async fn charge_account(&self, email: &Email) -> Result<(), Problem> {
+        self.charge_address().await?;
         // The address of a person goes nowhere in clear.
         self.spend(Class::Auth, &format!("e:{}", fingerprint(email.as_str())))
             .await
@@ -217,10 +214,9 @@ impl Turn {
     /// Says in an answer what is left.
     pub(crate) fn announce(&self, headers: &mut HeaderMap) {
         // Unless something tighter has been said.
-        if let Some(verdict) = self.tightest().filter(|_| !headers.contains_key(LIMIT)) {
-            headers.insert(LIMIT, HeaderValue::from(verdict.limit));
-            headers.insert(REMAINING, HeaderValue::from(verdict.remaining));
-            headers.insert(RESET, HeaderValue::from(whole_seconds(verdict.reset)));
+        if let Some(verdict) = self.tightest().filter(|_| !rate_limit_headers::are_set(headers)) {
+            let reset = whole_seconds(verdict.reset);
+            rate_limit_headers::insert(headers, verdict.limit.into(), verdict.remaining.into(), reset);
         }
     }
 
@@ -250,16 +246,9 @@ impl Turn {
     }
 }
 
-/// Says that nothing is left of the tokens of a day.
-pub(crate) fn announce_quota(headers: &mut HeaderMap, limit: u64, seconds: HeaderValue) {
-    headers.insert(LIMIT, HeaderValue::from(limit));
-    headers.insert(REMAINING, HeaderValue::from(0));
-    headers.insert(RESET, seconds);
-}
-
-impl<'a> FromRequest<'a> for &'a Turn {
+impl<'a> FromRequest<'a> for &'a RateLimit {
     async fn from_request(request: &'a Request, _body: &mut RequestBody) -> Result<Self> {
-        Ok(request.data::<Turn>().ok_or_else(Problem::internal)?)
+        Ok(request.data::<RateLimit>().ok_or_else(Problem::internal)?)
     }
 }
 

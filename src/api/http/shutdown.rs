@@ -1,4 +1,4 @@
-//! Whether this server is closing: open streams end, so that their clients go on at another one.
+//! Whether this server is shutting down: open streams end, so that their clients continue on another server.
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -6,14 +6,14 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Shared by every request of a server.
 #[derive(Debug, Clone)]
-pub struct Closing {
+pub struct Shutdown {
     token: CancellationToken,
-    /// HTTP lets go of a connection that becomes a socket, so they are counted here.
+    /// hyper gives up connections that become sockets, so they are counted here.
     sockets: TaskTracker,
 }
 
-impl Closing {
-    /// Closing when `token` is cancelled.
+impl Shutdown {
+    /// A shutdown that begins when `token` is cancelled.
     pub fn new(token: CancellationToken) -> Self {
         Self {
             token,
@@ -21,12 +21,12 @@ impl Closing {
         }
     }
 
-    /// To wait on.
+    /// Cancelled when the shutdown begins.
     pub(crate) fn token(&self) -> CancellationToken {
         self.token.clone()
     }
 
-    /// Whether it has begun.
+    /// Whether the shutdown has begun.
     pub(crate) fn has_begun(&self) -> bool {
         self.token.is_cancelled()
     }
@@ -36,7 +36,7 @@ impl Closing {
         self.sockets.token()
     }
 
-    /// Waits until every socket has said goodbye, after the server has begun to close.
+    /// Waits until every socket is closed, after the shutdown has begun.
     pub async fn sockets_closed(&self) {
         self.sockets.close();
         self.sockets.wait().await;

@@ -1,6 +1,7 @@
 //! Events: one schema for every transport.
 
 use chrono::{DateTime, Utc};
+use cura_app::chat::StartedAnswer;
 use cura_app::follow::AnswerEvent;
 use cura_app::session_watch::SessionEnd;
 use cura_app::user_feed::{Resync, UserEvent};
@@ -9,6 +10,7 @@ use cura_domain::message::MessageStatus;
 use poem_openapi::types::ToJSON;
 use poem_openapi::{Enum, Object, Union};
 
+use crate::http::problem::Problem;
 use crate::views::conversation::ConversationView;
 use crate::views::message::{MessageView, ResourceView, RoleView};
 
@@ -269,7 +271,7 @@ impl EventView {
         self.to_json_string()
     }
 
-    /// What a watcher of `answer` is told.
+    /// What a auth of `answer` is told.
     pub(crate) fn of_answer(answer: MessageId, event: AnswerEvent) -> Self {
         let message_id = answer.0;
         match event {
@@ -353,6 +355,30 @@ impl EventView {
                     Resync::Unknown => ResyncReason::Unknown,
                 },
             }),
+        }
+    }
+}
+
+impl From<&StartedAnswer> for AckEvent {
+    fn from(started: &StartedAnswer) -> Self {
+        Self {
+            conversation_id: started.conversation.0,
+            user_message_id: started.user_message.id.0,
+            message_id: started.answer.id.0,
+            client_message_id: None,
+            replayed: started.replayed,
+        }
+    }
+}
+
+/// A problem on a socket. `message_id` stays empty: it would say that this answer has ended.
+impl From<Problem> for ErrorEvent {
+    fn from(problem: Problem) -> Self {
+        Self {
+            running_message_id: problem.message_id(),
+            detail: problem.detail().to_owned(),
+            retryable: problem.is_retryable(),
+            ..Self::new(problem.code())
         }
     }
 }

@@ -25,8 +25,8 @@ const RETRY_LINE: &str = "retry: 2000\n\n";
 /// How often a stream shows that it is alive, whatever else it says, as the contract says.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_LINE: &str = ": keepalive\n\n";
-/// A closing server's clients come back spread over this time, in milliseconds.
-const COME_BACK_WITHIN: u64 = 3000;
+/// The clients of a server that shuts down reconnect spread over this time, in milliseconds.
+const RECONNECT_WITHIN: u64 = 3000;
 
 /// Where the events of a stream come from.
 enum Source {
@@ -81,7 +81,7 @@ pub(crate) struct EventStream {
     /// What is written first, with its cursor.
     head: String,
     session: OpenSession,
-    closing: CancellationToken,
+    shutdown: CancellationToken,
     /// When the client is to come back if the server closes, in milliseconds.
     come_back: u64,
 }
@@ -91,7 +91,7 @@ pub(crate) struct Streaming<'a> {
     /// It ends with `session_ended` when this does.
     pub(crate) session: OpenSession,
     /// It ends without a last event when the server closes, so that the client goes on at another one.
-    pub(crate) closing: CancellationToken,
+    pub(crate) shutdown: CancellationToken,
     /// So that clients do not all come back at once.
     pub(crate) entropy: &'a Entropy,
 }
@@ -115,12 +115,12 @@ impl EventStream {
     }
 
     fn new(source: Source, head: String, streaming: Streaming<'_>) -> Self {
-        let come_back = u64::from(u16::from_ne_bytes(streaming.entropy.bytes())) % COME_BACK_WITHIN + 100;
+        let come_back = u64::from(u16::from_ne_bytes(streaming.entropy.bytes())) % RECONNECT_WITHIN + 100;
         Self {
             source,
             head,
             session: streaming.session,
-            closing: streaming.closing,
+            shutdown: streaming.shutdown,
             come_back,
         }
     }
@@ -159,7 +159,7 @@ impl Frames {
                 self.ended = next.last;
                 Some(frame(&next.event, next.cursor.as_deref()))
             }
-            () = stream.closing.cancelled() => {
+            () = stream.shutdown.cancelled() => {
                 self.ended = true;
                 Some(format!("retry: {}\n\n", stream.come_back))
             }

@@ -13,9 +13,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::http::caller;
+use crate::http::fields::Fields;
 use crate::http::payload::JsonBody;
-use crate::http::problem::{Fields, Problem};
-use crate::http::rate_limit::Turn;
+use crate::http::problem::Problem;
+use crate::http::rate_limit::RateLimit;
 use crate::routes::tag::Tag;
 use crate::routes::users::UserView;
 
@@ -156,7 +157,7 @@ impl AuthApi {
     async fn register(
         &self,
         app: Data<&App>,
-        turn: &Turn,
+        rate_limit: &RateLimit,
         body: JsonBody<RegisterRequest>,
     ) -> Result<Registered, Problem> {
         let body = body.0;
@@ -169,7 +170,7 @@ impl AuthApi {
             body.name.as_deref().map_or(Ok(None), Name::new),
         );
         let (email, password) = fields.finish(email.zip(password))?;
-        turn.of_account(&email).await?;
+        rate_limit.charge_account(&email).await?;
         let signed_in = app.register(&email, &password, name.flatten().as_ref()).await?;
         Ok(Registered::Created(Json(signed_in.into())))
     }
@@ -179,7 +180,7 @@ impl AuthApi {
     async fn login(
         &self,
         app: Data<&App>,
-        turn: &Turn,
+        rate_limit: &RateLimit,
         body: JsonBody<LoginRequest>,
     ) -> Result<Json<SignedInView>, Problem> {
         let body = body.0;
@@ -191,7 +192,7 @@ impl AuthApi {
             body.device_name.as_deref().map_or(Ok(None), Name::new),
         );
         let email = fields.finish(email)?;
-        turn.of_account(&email).await?;
+        rate_limit.charge_account(&email).await?;
         Ok(Json(
             app.login(&email, &body.password, device.flatten().as_ref())
                 .await?
@@ -206,17 +207,17 @@ impl AuthApi {
     async fn refresh(
         &self,
         app: Data<&App>,
-        turn: &Turn,
+        rate_limit: &RateLimit,
         body: JsonBody<RefreshTokenRequest>,
     ) -> Result<Json<SignedInView>, Problem> {
         // By token: whoever guesses from the same address does not keep anybody from staying signed in.
-        turn.of_token(&body.0.refresh_token).await?;
+        rate_limit.charge_token(&body.0.refresh_token).await?;
         match app.refresh(&body.0.refresh_token).await {
             Ok(signed_in) => Ok(Json(signed_in.into())),
             Err(error) => {
                 let problem = Problem::from(error);
-                if problem.is_clients_fault() {
-                    turn.of_address().await?;
+                if problem.is_client_error() {
+                    rate_limit.charge_address().await?;
                 }
                 Err(problem)
             }
@@ -228,10 +229,10 @@ impl AuthApi {
     async fn logout(
         &self,
         app: Data<&App>,
-        turn: &Turn,
+        rate_limit: &RateLimit,
         body: JsonBody<RefreshTokenRequest>,
     ) -> Result<LoggedOut, Problem> {
-        turn.of_address().await?;
+        rate_limit.charge_address().await?;
         app.logout(&body.0.refresh_token).await?;
         Ok(LoggedOut::Done)
     }

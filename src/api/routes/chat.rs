@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_app::chat::{Ask, AskError, AskForAnswer, OnBusy, StartedAnswer};
+use cura_app::chat::{Ask, AskForAnswer, OnBusy};
 use cura_app::conversations::Message;
 use cura_app::follow::AnswerEvent;
 use cura_app::{App, Caller};
@@ -17,11 +17,13 @@ use poem_openapi::payload::{Json, Response};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::http::caller::SignedIn;
+use crate::http::fields::Fields;
 use crate::http::payload::{JsonBody, OptionalJsonBody};
 use crate::http::prefer;
-use crate::http::problem::{Fields, Problem};
-use crate::http::rate_limit::Turn;
-use crate::http::shutdown::Closing;
+use crate::http::problem::Problem;
+use crate::http::rate_limit::RateLimit;
+use crate::http::shutdown::Shutdown;
+use crate::http::start_answer::start_answer;
 use crate::realtime::schema::AckEvent;
 use crate::realtime::sse::{EventStream, Streaming};
 use crate::routes::tag::Tag;
@@ -123,8 +125,8 @@ impl ChatApi {
         &self,
         caller: SignedIn,
         app: Data<&App>,
-        turn: &Turn,
-        closing: Data<&Closing>,
+        rate_limit: &RateLimit,
+        shutdown: Data<&Shutdown>,
         /// `wait=N`: how many seconds to wait for the answer; 60 unless said otherwise, 0 to not wait (RFC 7240).
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
@@ -134,37 +136,44 @@ impl ChatApi {
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Sent, Problem> {
         let wish = read(body.0, None, idempotency_key.0)?;
-        send(&app, turn, &closing, caller.0, &wish, prefer.0.as_deref()).await
+        send(&app, rate_limit, &shutdown, caller.0, &wish, prefer.0.as_deref()).await
     }
 
     /// Send a message to a new conversation, or the one in the body, and stream the answer
     ///
-    /// Closing the connection does not stop the answer.
+    /// Shutdown the connection does not stop the answer.
     #[oai(path = "/stream", method = "post", operation_id = "streamMessage")]
     async fn stream(
         &self,
         caller: SignedIn,
         app: Data<&App>,
-        turn: &Turn,
-        closing: Data<&Closing>,
+        rate_limit: &RateLimit,
+        shutdown: Data<&Shutdown>,
         /// The client's own name for this request: the same key again attaches to the first one.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<EventStream>, Problem> {
-        stream(&app, turn, &closing, caller.0, read(body.0, None, idempotency_key.0)?).await
+        stream(
+            &app,
+            rate_limit,
+            &shutdown,
+            caller.0,
+            read(body.0, None, idempotency_key.0)?,
+        )
+        .await
     }
 
     /// Send a message to a conversation and stream the answer
     ///
-    /// Closing the connection does not stop the answer.
+    /// Shutdown the connection does not stop the answer.
     #[oai(path = "/stream/:conversation_id", method = "post", operation_id = "streamMessageTo")]
     async fn stream_to(
         &self,
         caller: SignedIn,
         app: Data<&App>,
-        turn: &Turn,
-        closing: Data<&Closing>,
+        rate_limit: &RateLimit,
+        shutdown: Data<&Shutdown>,
         conversation_id: Path<i64>,
         /// The client's own name for this request: the same key again attaches to the first one.
         #[oai(name = "Idempotency-Key")]
@@ -172,7 +181,7 @@ impl ChatApi {
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<EventStream>, Problem> {
         let wish = read(body.0, Some(conversation_id.0), idempotency_key.0)?;
-        stream(&app, turn, &closing, caller.0, wish).await
+        stream(&app, rate_limit, &shutdown, caller.0, wish).await
     }
 
     /// Answer a question anew
@@ -187,8 +196,8 @@ impl ChatApi {
         &self,
         caller: SignedIn,
         app: Data<&App>,
-        turn: &Turn,
-        closing: Data<&Closing>,
+        rate_limit: &RateLimit,
+        shutdown: Data<&Shutdown>,
         message_id: Path<i64>,
         /// `wait=N`: how many seconds to wait for the answer; 60 unless said otherwise, 0 to not wait (RFC 7240).
         #[oai(name = "Prefer")]
@@ -206,7 +215,7 @@ impl ChatApi {
             on_busy: body.on_busy.map_or(OnBusy::Reject, OnBusy::from),
             key: read_key(idempotency_key.0)?,
         };
-        send(&app, turn, &closing, caller.0, &wish, prefer.0.as_deref()).await
+        send(&app, rate_limit, &shutdown, caller.0, &wish, prefer.0.as_deref()).await
     }
 
     /// Say something anew, and have it answered
@@ -217,8 +226,8 @@ impl ChatApi {
         &self,
         caller: SignedIn,
         app: Data<&App>,
-        turn: &Turn,
-        closing: Data<&Closing>,
+        rate_limit: &RateLimit,
+        shutdown: Data<&Shutdown>,
         message_id: Path<i64>,
         /// `wait=N`: how many seconds to wait for the answer; 60 unless said otherwise, 0 to not wait (RFC 7240).
         #[oai(name = "Prefer")]
@@ -238,7 +247,7 @@ impl ChatApi {
             on_busy: body.0.on_busy.map_or(OnBusy::Reject, OnBusy::from),
             key: read_key(idempotency_key.0)?,
         };
-        send(&app, turn, &closing, caller.0, &wish, prefer.0.as_deref()).await
+        send(&app, rate_limit, &shutdown, caller.0, &wish, prefer.0.as_deref()).await
     }
 }
 
@@ -272,28 +281,18 @@ fn read_key(key: Option<String>) -> Result<Option<IdempotencyKey>, Problem> {
     .transpose()
 }
 
-/// Stores and queues what is asked. A repetition attaches to the first time, whatever is left of the caller's budget.
-async fn start(app: &App, turn: &Turn, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, Problem> {
-    if let Some(first) = app.find_asked(caller, wish).await? {
-        turn.of_repetition(caller).await;
-        return Ok(first);
-    }
-    turn.of_chat(caller).await?;
-    Ok(app.start_answer(caller, wish).await?)
-}
-
 async fn send(
     app: &App,
-    turn: &Turn,
-    closing: &Closing,
+    rate_limit: &RateLimit,
+    shutdown: &Shutdown,
     caller: Caller,
     wish: &AskForAnswer,
     prefer: Option<&str>,
 ) -> Result<Sent, Problem> {
     let wait = prefer::wait(prefer);
-    let started = start(app, turn, caller, wish).await?;
+    let started = start_answer(app, rate_limit, caller, wish).await?;
     let location = format!("/chat/messages/{}", started.answer.id);
-    let answer = wait_for(app, caller, started.answer, wait, closing).await;
+    let answer = wait_for(app, caller, started.answer, wait, shutdown).await;
     let done = answer.status != cura_domain::message::MessageStatus::Sending;
     let body = Json(SentView {
         conversation_id: started.conversation.0,
@@ -310,12 +309,12 @@ async fn send(
 
 async fn stream(
     app: &App,
-    turn: &Turn,
-    closing: &Closing,
+    rate_limit: &RateLimit,
+    shutdown: &Shutdown,
     caller: Caller,
     wish: AskForAnswer,
 ) -> Result<Response<EventStream>, Problem> {
-    let started = start(app, turn, caller, &wish).await?;
+    let started = start_answer(app, rate_limit, caller, &wish).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
     let session = app.open_session_of(caller).await;
     let follower = app.follow_read(caller, started.answer, Position::START);
@@ -324,7 +323,7 @@ async fn stream(
         follower,
         Streaming {
             session,
-            closing: closing.token(),
+            shutdown: shutdown.token(),
             entropy: app.entropy(),
         },
     ));
@@ -337,7 +336,7 @@ async fn stream(
 
 /// The answer when it is final, or as it stands when `wait` is over or the server closes. What is stored is stored:
 /// nothing that goes wrong here is the sender's business.
-async fn wait_for(app: &App, caller: Caller, answer: Message, wait: Duration, closing: &Closing) -> Message {
+async fn wait_for(app: &App, caller: Caller, answer: Message, wait: Duration, shutdown: &Shutdown) -> Message {
     if wait.is_zero() {
         return answer;
     }
@@ -350,7 +349,7 @@ async fn wait_for(app: &App, caller: Caller, answer: Message, wait: Duration, cl
         }
         None
     };
-    let token = closing.token();
+    let token = shutdown.token();
     let ended = tokio::select! {
         ended = ended => ended,
         () = tokio::time::sleep(wait) => None,
@@ -359,48 +358,5 @@ async fn wait_for(app: &App, caller: Caller, answer: Message, wait: Duration, cl
     match ended {
         Some(message) => message,
         None => app.message(caller, answer.id).await.unwrap_or(answer),
-    }
-}
-
-impl From<&StartedAnswer> for AckEvent {
-    fn from(started: &StartedAnswer) -> Self {
-        Self {
-            conversation_id: started.conversation.0,
-            user_message_id: started.user_message.id.0,
-            message_id: started.answer.id.0,
-            client_message_id: None,
-            replayed: started.replayed,
-        }
-    }
-}
-
-impl From<AskError> for Problem {
-    fn from(error: AskError) -> Self {
-        match error {
-            AskError::ConversationNotFound => Self::conversation_not_found(),
-            AskError::MessageNotFound => Self::message_not_found(),
-            AskError::Busy { running } => {
-                let detail = "An answer is being written in this conversation.";
-                Self::new(StatusCode::CONFLICT, "generation_in_progress", detail).with_message(running.0)
-            }
-            AskError::QuotaExceeded {
-                limit,
-                resets_at,
-                after,
-            } => {
-                let detail = "The tokens of the day are used up; there are new ones at the time in resets_at.";
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", detail).with_quota(limit, resets_at, after)
-            }
-            AskError::KeyReused => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "This Idempotency-Key was used for another request.",
-            ),
-            AskError::Store(error) => error.into(),
-            error @ (AskError::Queue(_) | AskError::JobKnown) => {
-                tracing::error!(%error, "a job could not be enqueued");
-                Self::internal()
-            }
-        }
     }
 }

@@ -1,19 +1,19 @@
 //! `/conversations`: making, listing and reading them.
 
-use chrono::{DateTime, Datelike};
 use cura_app::App;
-use cura_app::conversations::{ListPosition, Order, ReadConversationError};
+use cura_app::conversations::Order;
+use cura_domain::ConversationId;
 use cura_domain::conversation::{ConversationStatus, Title};
-use cura_domain::{ConversationId, MessageId};
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::http::caller::SignedIn;
-use crate::http::paging::{Cursor, DEFAULT_LIMIT, PageLinks, read_cursor};
+use crate::http::fields::Fields;
+use crate::http::paging::{DEFAULT_LIMIT, PageLinks, read_cursor};
 use crate::http::payload::JsonBody;
-use crate::http::problem::{Fields, Problem};
+use crate::http::problem::Problem;
 use crate::routes::tag::Tag;
 use crate::views::conversation::{ConversationView, StatusView};
 use crate::views::message::MessageView;
@@ -249,48 +249,5 @@ impl ConversationsApi {
             next_cursor: links.next_cursor,
         };
         Ok(MessageList::Page(Json(body), links.total, links.link))
-    }
-}
-
-impl Cursor for ListPosition {
-    fn write(&self) -> String {
-        format!("c{}.{}", self.last_message_at.timestamp_micros(), self.id)
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        let (at, id) = text.strip_prefix('c')?.split_once('.')?;
-        let last_message_at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
-        // Times we have given out; Postgres refuses some that chrono can hold.
-        (1970..=9999).contains(&last_message_at.year()).then_some(())?;
-        Some(Self {
-            last_message_at,
-            id: id.parse().ok()?,
-        })
-    }
-}
-
-impl Cursor for MessageId {
-    fn write(&self) -> String {
-        format!("m{self}")
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        text.strip_prefix('m')?.parse().ok()
-    }
-}
-
-impl From<ReadConversationError> for Problem {
-    fn from(error: ReadConversationError) -> Self {
-        match error {
-            ReadConversationError::NotFound => Self::conversation_not_found(),
-            ReadConversationError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl Problem {
-    /// 404: not there, or not yours.
-    pub(crate) fn conversation_not_found() -> Self {
-        Self::not_found("conversation_not_found", "There is no such conversation.")
     }
 }

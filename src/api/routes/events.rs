@@ -5,9 +5,9 @@ use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Query};
 
-use crate::http::caller::Watcher;
+use crate::http::caller::StreamAuth;
 use crate::http::problem::Problem;
-use crate::http::shutdown::Closing;
+use crate::http::shutdown::Shutdown;
 use crate::realtime::cursor::read_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
 use crate::routes::tag::Tag;
@@ -25,9 +25,9 @@ impl EventsApi {
     #[oai(path = "/events", method = "get", operation_id = "watchEvents")]
     async fn events(
         &self,
-        watcher: Watcher,
+        auth: StreamAuth,
         app: Data<&App>,
-        closing: Data<&Closing>,
+        shutdown: Data<&Shutdown>,
         /// The id of the last event that was seen; wins over `after`.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
@@ -35,10 +35,10 @@ impl EventsApi {
         after: Query<Option<String>>,
     ) -> Result<EventStream, Problem> {
         let cursor = read_cursor(last_event_id.0.filter(|id| !id.is_empty()).or(after.0))?;
-        let feed = app.user_feed(watcher.0, None, cursor).await?;
+        let feed = app.user_feed(auth.0, None, cursor).await?;
         let streaming = Streaming {
-            session: app.open_session_of(watcher.0).await,
-            closing: closing.token(),
+            session: app.open_session_of(auth.0).await,
+            shutdown: shutdown.token(),
             entropy: app.entropy(),
         };
         Ok(EventStream::of_user(feed, streaming))

@@ -9,7 +9,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::http::problem::Problem;
-use crate::http::shutdown::Closing;
+use crate::http::shutdown::Shutdown;
 use crate::routes::tag::Tag;
 
 /// A job that could run waits longer than this only when there are too few workers.
@@ -127,9 +127,9 @@ impl HealthApi {
 
     /// Whether this server wants requests: its database answers and it is not closing
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
-    async fn ready(&self, app: Data<&App>, closing: Data<&Closing>) -> Result<Json<YesView>, Problem> {
+    async fn ready(&self, app: Data<&App>, shutdown: Data<&Shutdown>) -> Result<Json<YesView>, Problem> {
         let after = Duration::from_secs(2);
-        if closing.has_begun() {
+        if shutdown.has_begun() {
             return Err(Problem::unavailable("closing", "This server is closing.", after));
         }
         if !app.ready().await {

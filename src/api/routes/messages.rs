@@ -1,7 +1,6 @@
 //! `/chat/messages`: reading, watching and stopping what was asked for.
 
 use cura_app::App;
-use cura_app::chat::ReadMessageError;
 use cura_domain::MessageId;
 use cura_domain::answer::Position;
 use cura_domain::message::Role;
@@ -10,9 +9,9 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 
-use crate::http::caller::{SignedIn, Watcher};
+use crate::http::caller::{SignedIn, StreamAuth};
 use crate::http::problem::Problem;
-use crate::http::shutdown::Closing;
+use crate::http::shutdown::Shutdown;
 use crate::realtime::cursor::read_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
 use crate::routes::tag::Tag;
@@ -39,9 +38,9 @@ impl AnswersApi {
     #[oai(path = "/:message_id/stream", method = "get", operation_id = "resumeStream")]
     async fn resume(
         &self,
-        watcher: Watcher,
+        auth: StreamAuth,
         app: Data<&App>,
-        closing: Data<&Closing>,
+        shutdown: Data<&Shutdown>,
         message_id: Path<i64>,
         /// The id of the last event that was seen; wins over `after`.
         #[oai(name = "Last-Event-ID")]
@@ -51,7 +50,7 @@ impl AnswersApi {
     ) -> Result<EventStream, Problem> {
         let cursor = read_cursor(last_event_id.0.filter(|id| !id.is_empty()).or(after.0))?;
         let position = cursor.unwrap_or(Position::START);
-        let caller = watcher.0;
+        let caller = auth.0;
         let message = app.message(caller, MessageId(message_id.0)).await?;
         if message.role != Role::Assistant {
             return Err(Problem::not_found("answer_not_found", "This message is no answer."));
@@ -59,7 +58,7 @@ impl AnswersApi {
         let follower = app.follow_read(caller, message, position);
         let streaming = Streaming {
             session: app.open_session_of(caller).await,
-            closing: closing.token(),
+            shutdown: shutdown.token(),
             entropy: app.entropy(),
         };
         Ok(EventStream::of_answer(None, follower, streaming))
@@ -76,14 +75,5 @@ impl AnswersApi {
         message_id: Path<i64>,
     ) -> Result<Json<MessageView>, Problem> {
         Ok(Json(app.cancel_answer(caller.0, MessageId(message_id.0)).await?.into()))
-    }
-}
-
-impl From<ReadMessageError> for Problem {
-    fn from(error: ReadMessageError) -> Self {
-        match error {
-            ReadMessageError::NotFound => Self::message_not_found(),
-            ReadMessageError::Store(error) => error.into(),
-        }
     }
 }

@@ -13,8 +13,9 @@ use poem_openapi::types::MaybeUndefined;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::http::caller::SignedIn;
+use crate::http::fields::Fields;
 use crate::http::payload::JsonBody;
-use crate::http::problem::{FieldError, Fields, Problem};
+use crate::http::problem::{FieldError, Problem};
 use crate::routes::export::ExportAnswer;
 use crate::routes::tag::Tag;
 

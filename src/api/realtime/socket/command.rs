@@ -1,4 +1,4 @@
-//! What a client may say on a socket.
+//! The commands that a client may send on a socket.
 
 use cura_app::chat::{Ask, AskForAnswer, OnBusy};
 use cura_domain::ConversationId;
@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use crate::realtime::schema::ErrorEvent;
 
-/// A frame that was understood.
+/// A valid frame.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Command {
-    Message(Saying),
+    Message(MessageCommand),
     Cancel { message_id: i64 },
     Typing { is_typing: bool },
     Read { message_id: i64 },
@@ -21,30 +21,30 @@ pub(super) enum Command {
     Ping {},
 }
 
-/// What is not needed may also be null.
+/// A message to send. Optional fields may also be null.
 #[derive(Debug, Deserialize)]
-pub(super) struct Saying {
+pub(super) struct MessageCommand {
     content: String,
     client_message_id: Option<String>,
     attachments: Option<Vec<i64>>,
-    on_busy: Option<OnBusyWord>,
+    on_busy: Option<OnBusyField>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum OnBusyWord {
+enum OnBusyField {
     Reject,
     Interrupt,
     Queue,
 }
 
-/// The longest name of a message that is repeated in a refusal, in bytes: that of a valid one.
-const MAX_NAME: usize = 255;
+/// The longest `client_message_id` that a refusal repeats, in bytes: the longest valid one.
+const MAX_CLIENT_MESSAGE_ID: usize = 255;
 
 const KNOWN: [&str; 6] = ["message", "cancel", "typing", "read", "auth", "ping"];
 
 impl Command {
-    /// Reads a frame.
+    /// Parses a frame.
     pub(super) fn read(frame: &str) -> Result<Self, ErrorEvent> {
         let refuse = |code: &str, detail: &str| ErrorEvent {
             detail: detail.to_owned(),
@@ -58,31 +58,31 @@ impl Command {
         if !KNOWN.contains(&kind) {
             return Err(refuse("unknown_type", "There is no frame of this type."));
         }
-        let name = value.get("client_message_id").and_then(Value::as_str).and_then(short);
-        // serde's own words may repeat what was sent.
+        let client_message_id = value.get("client_message_id").and_then(Value::as_str).and_then(short);
+        // serde's own message may repeat what was sent.
         serde_json::from_value(value).map_err(|_| ErrorEvent {
-            client_message_id: name,
+            client_message_id,
             ..refuse("invalid_frame", "A field of the frame is missing or of the wrong type.")
         })
     }
 }
 
-/// A name that may be repeated: whoever sends a long one is not sent as much back.
-fn short(name: &str) -> Option<String> {
-    (name.len() <= MAX_NAME).then(|| name.to_owned())
+/// The id, unless it is too long to be repeated.
+fn short(id: &str) -> Option<String> {
+    (id.len() <= MAX_CLIENT_MESSAGE_ID).then(|| id.to_owned())
 }
 
-impl Saying {
-    /// The sender's name for it.
-    pub(super) fn name(&self) -> Option<String> {
+impl MessageCommand {
+    /// The client's own id for the message, for the reply.
+    pub(super) fn client_message_id(&self) -> Option<String> {
         self.client_message_id.as_deref().and_then(short)
     }
 
-    /// What is to be answered, checked.
-    pub(super) fn wish(self, conversation: ConversationId) -> Result<AskForAnswer, ErrorEvent> {
+    /// The request for an answer, if every field is valid.
+    pub(super) fn check(self, conversation: ConversationId) -> Result<AskForAnswer, ErrorEvent> {
         let refuse = |code: &str, detail: String| ErrorEvent {
             detail,
-            client_message_id: self.name(),
+            client_message_id: self.client_message_id(),
             ..ErrorEvent::new(code)
         };
         if self.attachments.as_ref().is_some_and(|files| !files.is_empty()) {
@@ -98,9 +98,9 @@ impl Saying {
                 text,
             },
             on_busy: match self.on_busy {
-                None | Some(OnBusyWord::Reject) => OnBusy::Reject,
-                Some(OnBusyWord::Interrupt) => OnBusy::Interrupt,
-                Some(OnBusyWord::Queue) => OnBusy::Queue,
+                None | Some(OnBusyField::Reject) => OnBusy::Reject,
+                Some(OnBusyField::Interrupt) => OnBusy::Interrupt,
+                Some(OnBusyField::Queue) => OnBusy::Queue,
             },
             key,
         })
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_read_is_refused_with_a_word_and_without_its_own() {
+    fn an_invalid_frame_is_refused_with_a_code_and_not_repeated() {
         for (frame, code) in [
             ("", "malformed_frame"),
             ("[]", "malformed_frame"),
@@ -136,39 +136,39 @@ mod tests {
         ));
     }
 
-    fn wish(frame: &str) -> Result<AskForAnswer, ErrorEvent> {
+    fn check(frame: &str) -> Result<AskForAnswer, ErrorEvent> {
         match Command::read(frame)? {
-            Command::Message(saying) => saying.wish(ConversationId(1)),
+            Command::Message(message) => message.check(ConversationId(1)),
             _ => unreachable!("a message"),
         }
     }
 
     #[test]
-    fn what_is_not_needed_may_be_null() {
+    fn optional_fields_may_be_null() {
         let frame = r#"{"type":"message","content":"x","client_message_id":null,"attachments":null,"on_busy":null}"#;
-        let wish = wish(frame).map_err(|refused| refused.code).unwrap();
-        assert_eq!((wish.key, wish.on_busy), (None, OnBusy::Reject));
+        let request = check(frame).map_err(|refused| refused.code).unwrap();
+        assert_eq!((request.key, request.on_busy), (None, OnBusy::Reject));
     }
 
     #[test]
-    fn a_name_longer_than_any_valid_one_is_not_repeated() {
+    fn a_client_message_id_longer_than_any_valid_one_is_not_repeated() {
         let named = |length: usize, content: &str| {
             let name = "x".repeat(length);
             format!(r#"{{"type":"message","content":{content},"client_message_id":"{name}"}}"#)
         };
-        assert!(wish(&named(MAX_NAME, r#""x""#)).is_ok());
+        assert!(check(&named(MAX_CLIENT_MESSAGE_ID, r#""x""#)).is_ok());
         for (length, content, code) in [
-            (MAX_NAME + 1, r#""x""#, "invalid_client_message_id"),
-            (MAX_NAME + 1, "1", "invalid_frame"),
+            (MAX_CLIENT_MESSAGE_ID + 1, r#""x""#, "invalid_client_message_id"),
+            (MAX_CLIENT_MESSAGE_ID + 1, "1", "invalid_frame"),
         ] {
-            let refused = wish(&named(length, content)).map(|_| ()).unwrap_err();
+            let refused = check(&named(length, content)).map(|_| ()).unwrap_err();
             assert_eq!((refused.code.as_str(), refused.client_message_id), (code, None));
         }
     }
 
     #[test]
-    fn a_refused_message_is_named_by_its_sender() {
-        let refused = |frame: &str| wish(frame).map(|_| ()).unwrap_err();
+    fn a_refusal_carries_the_client_message_id() {
+        let refused = |frame: &str| check(frame).map(|_| ()).unwrap_err();
         for (frame, code) in [
             (
                 r#"{"type":"message","content":" ","client_message_id":"a"}"#,

@@ -1,4 +1,4 @@
-//! A conversation on a socket: what is heard is done in order, what is told is sent when the last has left.
+//! An open socket: commands are executed in order, and the next event is taken when the last one was sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,194 +15,201 @@ use poem::web::websocket::{Message, WebSocketStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::close::{End, Talk};
-use super::command::{Command, Saying};
-use super::frame::{frame_of, hear};
-use super::frame_rate::Flood;
-use super::heartbeat::{Beat, Pulse};
+use super::close_reason::{CloseReason, POLICY_VIOLATION};
+use super::command::{Command, MessageCommand};
+use super::context::Context;
+use super::frame::{event_frame, read_frame};
+use super::frame_rate::FrameRate;
+use super::heartbeat::{Due, Heartbeat};
+use crate::http::start_answer::start_answer;
 use crate::realtime::schema::{AckEvent, AuthEvent, ErrorEvent, EventView, PongEvent};
 
-/// How long one frame may take to leave.
-const SEND_WITHIN: Duration = Duration::from_secs(30);
-/// Cancellations that may be under way at a time.
+/// How long sending one frame may take.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many cancellations may run at once.
 const MAX_CANCELLATIONS: usize = 8;
 
-const POLICY: u16 = 1008;
+type Cancellation = BoxFuture<'static, Option<EventView>>;
 
-type Cancelling = BoxFuture<'static, Option<EventView>>;
-
-/// Somebody in their conversation.
-pub(super) struct Conversing<'a> {
-    talk: &'a Talk,
+/// A signed-in client in its conversation.
+pub(super) struct Connection<'a> {
+    context: &'a Context,
     socket: &'a mut WebSocketStream,
     caller: Caller,
     session: OpenSession,
     feed: UserFeed,
-    closing: CancellationToken,
-    cancelling: FuturesUnordered<Cancelling>,
+    shutdown: CancellationToken,
+    cancellations: FuturesUnordered<Cancellation>,
 }
 
-impl<'a> Conversing<'a> {
+impl<'a> Connection<'a> {
     pub(super) fn new(
-        talk: &'a Talk,
+        context: &'a Context,
         socket: &'a mut WebSocketStream,
         caller: Caller,
         session: OpenSession,
         feed: UserFeed,
     ) -> Self {
         Self {
-            talk,
+            context,
             socket,
             caller,
             session,
             feed,
-            closing: talk.closing.token(),
-            cancelling: FuturesUnordered::new(),
+            shutdown: context.shutdown.token(),
+            cancellations: FuturesUnordered::new(),
         }
     }
 
-    /// What needs much room for a moment is put on the heap for that moment: most of a socket's life is silence.
-    pub(super) async fn run(mut self) -> End {
-        let mut flood = Flood::new();
-        let mut pulse = Pulse::new();
+    /// Runs until the socket ends, and returns why. Futures that need much memory for a moment are boxed: most sockets are idle
+    /// most of the time.
+    pub(super) async fn run(mut self) -> CloseReason {
+        let mut rate = FrameRate::new();
+        let mut heartbeat = Heartbeat::new();
         loop {
             let done = tokio::select! {
                 biased;
-                end = self.session.ended() => return End::SessionOver(end, self.feed.cursor()),
-                () = self.closing.cancelled() => return End::RESTART,
+                end = self.session.ended() => return CloseReason::SessionEnded(end, self.feed.cursor()),
+                () = self.shutdown.cancelled() => return CloseReason::RESTART,
                 frame = self.socket.next() => {
-                    pulse.hear();
-                    match hear(frame, &mut flood) {
+                    heartbeat.received();
+                    match read_frame(frame, &mut rate) {
                         Ok(Some(text)) => match Command::read(&text) {
-                            Ok(command) => Box::pin(self.act(command)).await,
-                            Err(refused) => self.tell(&EventView::Error(refused), None).await,
+                            Ok(command) => Box::pin(self.execute(command)).await,
+                            Err(refused) => self.send_event(&EventView::Error(refused), None).await,
                         },
                         Ok(None) => Ok(()),
-                        Err(end) => Err(end),
+                        Err(reason) => Err(reason),
                     }
                 }
-                Some(said) = self.cancelling.next(), if !self.cancelling.is_empty() => match said {
-                    Some(said) => self.tell(&said, None).await,
+                Some(reply) = self.cancellations.next(), if !self.cancellations.is_empty() => match reply {
+                    Some(reply) => self.send_event(&reply, None).await,
                     None => Ok(()),
                 },
-                told = self.feed.next() => {
-                    let is_gone = matches!(told.event, UserEvent::Conversation(_, None));
-                    let frame = frame_of(&EventView::of_user(told.event), told.cursor.as_ref());
+                item = self.feed.next() => {
+                    let is_deleted = matches!(item.event, UserEvent::Conversation(_, None));
+                    let frame = event_frame(&EventView::of_user(item.event), item.cursor.as_ref());
                     match self.send(frame).await {
-                        Ok(()) if is_gone => Err(End::NOT_YOURS),
+                        Ok(()) if is_deleted => Err(CloseReason::NOT_FOUND),
                         sent => sent,
                     }
                 }
-                beat = pulse.next() => match beat {
-                    Beat::Ask => self.send(Message::Ping(Vec::new())).await,
-                    Beat::Gone => Err(End::Gone),
+                due = heartbeat.next() => match due {
+                    Due::Ping => self.send(Message::Ping(Vec::new())).await,
+                    Due::Timeout => Err(CloseReason::Lost),
                 },
             };
-            if let Err(end) = done {
-                return end;
+            if let Err(reason) = done {
+                return reason;
             }
         }
     }
 
-    /// Does what a client asks for.
-    async fn act(&mut self, command: Command) -> Result<(), End> {
-        // One answer for what may be asked for at any time.
+    /// Executes a command of the client. Only a broken socket is an error: refusals are sent as events.
+    async fn execute(&mut self, command: Command) -> Result<(), CloseReason> {
         let refused = match command {
             Command::Ping {} => {
-                let at = self.talk.app.now();
-                // With the cursor: where a socket stands to which nothing has happened yet.
+                let at = self.context.app.now();
+                // With the cursor: a socket without events learns where it stands.
                 let cursor = self.feed.cursor();
-                return self.tell(&EventView::Pong(PongEvent { at }), Some(&cursor)).await;
+                return self.send_event(&EventView::Pong(PongEvent { at }), Some(&cursor)).await;
             }
-            Command::Message(saying) => return self.say(saying).await,
-            Command::Auth { token } => match self.talk.renew(self.caller, &token).await {
+            Command::Message(message) => return self.send_message(message).await,
+            Command::Auth { token } => match self.context.renew(self.caller, &token).await {
                 Ok((renewed, session)) => {
                     (self.caller, self.session) = (renewed, session);
                     let expires_at = renewed.until;
-                    return self.tell(&EventView::Auth(AuthEvent { expires_at }), None).await;
+                    return self.send_event(&EventView::Auth(AuthEvent { expires_at }), None).await;
                 }
-                Err(problem) => problem.into_event(),
+                Err(problem) => problem.into(),
             },
             Command::Typing { is_typing } => {
-                let (talk, origin) = (self.talk, self.feed.origin());
-                talk.app
-                    .tell_typing(self.caller, talk.conversation, is_typing, origin)
+                let (context, origin) = (self.context, self.feed.origin());
+                context
+                    .app
+                    .tell_typing(self.caller, context.conversation, is_typing, origin)
                     .await;
                 return Ok(());
             }
-            Command::Read { message_id } => match self.talk.note_read(self.caller, MessageId(message_id)).await {
+            Command::Read { message_id } => match self.context.note_read(self.caller, MessageId(message_id)).await {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             },
-            Command::Cancel { .. } if self.cancelling.len() >= MAX_CANCELLATIONS => ErrorEvent {
+            Command::Cancel { message_id } => match self.begin_cancellation(MessageId(message_id)).await {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            },
+        };
+        self.send_event(&EventView::Error(refused), None).await
+    }
+
+    /// Cancels an answer beside the loop, so that a slow cancellation delays no event.
+    async fn begin_cancellation(&mut self, message: MessageId) -> Result<(), ErrorEvent> {
+        if self.cancellations.len() >= MAX_CANCELLATIONS {
+            return Err(ErrorEvent {
                 detail: "Too many cancellations at once.".to_owned(),
                 retryable: true,
                 ..ErrorEvent::new("rate_limited")
-            },
-            Command::Cancel { message_id } => match self.talk.turn.of_caller(self.caller).await {
-                Err(problem) => problem.into_event(),
-                Ok(()) => {
-                    let message = MessageId(message_id);
-                    let is_before_us = self.feed.began_after_end_of(message);
-                    let cancelling = self.talk.clone().cancel(self.caller, message, is_before_us);
-                    self.cancelling.push(cancelling.boxed());
-                    return Ok(());
-                }
-            },
-        };
-        self.tell(&EventView::Error(refused), None).await
+            });
+        }
+        self.context.rate_limit.charge_caller(self.caller).await?;
+        let feed_began_after_end = self.feed.began_after_end_of(message);
+        let cancellation = self.context.clone().cancel(self.caller, message, feed_began_after_end);
+        self.cancellations.push(cancellation.boxed());
+        Ok(())
     }
 
-    /// Stores and queues a message, and says so. Its answer comes as everything else does.
-    async fn say(&mut self, saying: Saying) -> Result<(), End> {
-        let name = saying.name();
-        let wish = match saying.wish(self.talk.conversation) {
-            Ok(wish) => wish,
-            Err(refused) => return self.tell(&EventView::Error(refused), None).await,
+    /// Stores and enqueues a message, and confirms it. Its answer arrives on the feed.
+    async fn send_message(&mut self, message: MessageCommand) -> Result<(), CloseReason> {
+        let client_message_id = message.client_message_id();
+        let request = match message.check(self.context.conversation) {
+            Ok(request) => request,
+            Err(refused) => return self.send_event(&EventView::Error(refused), None).await,
         };
-        let started = match self.talk.start(self.caller, &wish).await {
+        let (app, rate_limit) = (&self.context.app, &self.context.rate_limit);
+        let started = match start_answer(app, rate_limit, self.caller, &request).await {
             Ok(started) => started,
             Err(problem) => {
                 let refused = ErrorEvent {
-                    client_message_id: name,
-                    ..problem.into_event()
+                    client_message_id,
+                    ..problem.into()
                 };
-                return self.tell(&EventView::Error(refused), None).await;
+                return self.send_event(&EventView::Error(refused), None).await;
             }
         };
         let ack = AckEvent {
-            client_message_id: name,
+            client_message_id,
             ..AckEvent::from(&started)
         };
-        let over = started.replayed && started.answer.status != MessageStatus::Sending;
+        let has_ended = started.replayed && started.answer.status != MessageStatus::Sending;
         let cursor = self.feed.cursor();
-        self.tell(&EventView::Ack(ack), Some(&cursor)).await?;
-        if over && self.feed.began_after_end_of(started.answer.id).await.unwrap_or(false) {
-            // It lies before this socket's beginning: whoever asks again wants to know it.
-            let id = started.answer.id;
-            for event in self.talk.app.retell(self.caller, started.answer) {
-                self.tell(&EventView::of_answer(id, event), None).await?;
+        self.send_event(&EventView::Ack(ack), Some(&cursor)).await?;
+        let id = started.answer.id;
+        if has_ended && self.feed.began_after_end_of(id).await.unwrap_or(false) {
+            // The feed began after this answer's end and will not contain it, but a client that repeats its message wants it.
+            for event in self.context.app.retell(self.caller, started.answer) {
+                self.send_event(&EventView::of_answer(id, event), None).await?;
             }
         }
         Ok(())
     }
 
-    async fn tell(&mut self, event: &EventView, cursor: Option<&Arc<str>>) -> Result<(), End> {
-        self.send(frame_of(event, cursor)).await
+    async fn send_event(&mut self, event: &EventView, cursor: Option<&Arc<str>>) -> Result<(), CloseReason> {
+        self.send(event_frame(event, cursor)).await
     }
 
-    /// Sends a frame. A reader that does not read keeps nobody from ending: neither the session nor the server.
-    async fn send(&mut self, frame: Message) -> Result<(), End> {
+    /// Sends a frame. A client that does not read delays neither the end of its session nor the server's shutdown.
+    async fn send(&mut self, frame: Message) -> Result<(), CloseReason> {
         tokio::select! {
             biased;
-            sent = timeout(SEND_WITHIN, self.socket.send(frame)) => match sent {
+            sent = timeout(SEND_TIMEOUT, self.socket.send(frame)) => match sent {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(End::Gone),
-                Err(_) => Err(End::Close(POLICY, "too slow a reader")),
+                Ok(Err(_)) => Err(CloseReason::Lost),
+                Err(_) => Err(CloseReason::Close(POLICY_VIOLATION, "too slow a reader")),
             },
-            // The frame waits in the socket since it was looked at first; the last word comes behind it.
-            end = self.session.ended() => Err(End::SessionOver(end, self.feed.cursor())),
-            () = self.closing.cancelled() => Err(End::RESTART),
+            // The frame was handed to the socket by the first poll; the last event is sent after it.
+            end = self.session.ended() => Err(CloseReason::SessionEnded(end, self.feed.cursor())),
+            () = self.shutdown.cancelled() => Err(CloseReason::RESTART),
         }
     }
 }

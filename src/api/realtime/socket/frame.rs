@@ -1,52 +1,53 @@
-//! Frames: what one that was heard says, and how an event becomes one.
+//! WebSocket frames: what a received one says, and how an event becomes one.
 
 use std::sync::Arc;
 
 use poem::web::websocket::Message;
 
-use super::close::End;
-use super::frame_rate::Flood;
+use super::close_reason::{CloseReason, MESSAGE_TOO_BIG, NOT_UTF8, POLICY_VIOLATION, PROTOCOL_ERROR};
+use super::frame_rate::FrameRate;
 use crate::realtime::schema::EventView;
 
-const POLICY: u16 = 1008;
-const TOO_BIG: u16 = 1009;
-const NOT_UTF8: u16 = 1007;
-const PROTOCOL: u16 = 1002;
-
-/// What a frame says; nothing, when it only shows that somebody is there.
-pub(super) fn hear(frame: Option<std::io::Result<Message>>, flood: &mut Flood) -> Result<Option<String>, End> {
+/// The text of a received frame. `None` if the frame only shows that the client is alive.
+///
+/// # Errors
+/// The reason to end the socket: it is lost, closed, or the client breaks the rules.
+pub(super) fn read_frame(
+    frame: Option<std::io::Result<Message>>,
+    rate: &mut FrameRate,
+) -> Result<Option<String>, CloseReason> {
     let frame = match frame {
-        None => return Err(End::Gone),
-        Some(Err(error)) => return Err(broken(&error.to_string())),
+        None => return Err(CloseReason::Lost),
+        Some(Err(error)) => return Err(protocol_error(&error.to_string())),
         Some(Ok(frame)) => frame,
     };
-    if !flood.admit() {
-        return Err(End::Close(POLICY, "too many frames"));
+    if !rate.admit() {
+        return Err(CloseReason::Close(POLICY_VIOLATION, "too many frames"));
     }
     match frame {
         Message::Text(text) => Ok(Some(text)),
-        // Read as one that is no JSON.
+        // Handled like a text that is not JSON.
         Message::Binary(_) => Ok(Some(String::new())),
         Message::Ping(_) | Message::Pong(_) => Ok(None),
-        Message::Close(_) => Err(End::Answer),
+        Message::Close(_) => Err(CloseReason::ClosedByClient),
     }
 }
 
-/// What is to be said to a peer that broke the protocol. The library gives its reason as a sentence only.
-fn broken(reason: &str) -> End {
+/// The close code for a client that broke the protocol. The library gives its reason as a sentence only.
+fn protocol_error(reason: &str) -> CloseReason {
     if reason.starts_with("Space limit exceeded") {
-        End::Close(TOO_BIG, "the frame is too large")
+        CloseReason::Close(MESSAGE_TOO_BIG, "the frame is too large")
     } else if reason.starts_with("UTF-8 encoding error") {
-        End::Close(NOT_UTF8, "the text is not UTF-8")
+        CloseReason::Close(NOT_UTF8, "the text is not UTF-8")
     } else if reason.starts_with("WebSocket protocol error") && !reason.contains("without closing handshake") {
-        End::Close(PROTOCOL, "the frame is not of RFC 6455")
+        CloseReason::Close(PROTOCOL_ERROR, "the frame is not of RFC 6455")
     } else {
-        End::Gone
+        CloseReason::Lost
     }
 }
 
-/// An event, with the cursor after it if it moves it.
-pub(super) fn frame_of(event: &EventView, cursor: Option<&Arc<str>>) -> Message {
+/// The event as a frame, with the cursor if the event moves it.
+pub(super) fn event_frame(event: &EventView, cursor: Option<&Arc<str>>) -> Message {
     let mut line = event.to_line();
     if let Some(cursor) = cursor
         && line.pop() == Some('}')

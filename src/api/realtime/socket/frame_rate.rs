@@ -1,32 +1,33 @@
-//! How many frames a socket may send: a burst, and then as many as nobody's fingers need.
+//! How many frames a client may send: a burst, then a steady rate that no person types faster than.
 
 use tokio::time::Instant;
 
 /// Frames at once.
 const BURST: f64 = 100.0;
-/// Frames a second after that.
+/// Frames per second after the burst.
 const PER_SECOND: f64 = 20.0;
 
-/// A bucket that fills by itself.
-pub(super) struct Flood {
-    left: f64,
-    at: Instant,
+/// A token bucket.
+pub(super) struct FrameRate {
+    tokens: f64,
+    refilled_at: Instant,
 }
 
-impl Flood {
+impl FrameRate {
     pub(super) fn new() -> Self {
         Self {
-            left: BURST,
-            at: Instant::now(),
+            tokens: BURST,
+            refilled_at: Instant::now(),
         }
     }
 
-    /// Takes one frame; `false` when there are too many.
+    /// Counts one frame. `false` if the client sends too many.
     pub(super) fn admit(&mut self) -> bool {
         let now = Instant::now();
-        self.left = (self.left + now.duration_since(self.at).as_secs_f64() * PER_SECOND).min(BURST);
-        self.at = now;
-        self.left -= 1.0;
-        self.left >= 0.0
+        let refill = now.duration_since(self.refilled_at).as_secs_f64() * PER_SECOND;
+        self.tokens = (self.tokens + refill).min(BURST);
+        self.refilled_at = now;
+        self.tokens -= 1.0;
+        self.tokens >= 0.0
     }
 }

@@ -1,54 +1,57 @@
-//! Whether anybody is there: the server asks now and then, and whoever says nothing for long is gone.
+//! Whether the client is alive: the server pings it regularly, and gives it up after a minute without any frame.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How often the server asks, as the contract says.
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// After what silence a peer is gone, as the contract says.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How often the server sends a ping, as the contract says.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a client may send nothing, pongs included, as the contract says.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What it is time for.
+/// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beat {
-    /// To ask.
-    Ask,
-    /// To go: nobody is there.
-    Gone,
+pub(super) enum Due {
+    /// A ping.
+    Ping,
+    /// The end: the client has been silent for too long.
+    Timeout,
 }
 
-/// When somebody was heard, and asked, last.
-pub(super) struct Pulse {
-    heard: Instant,
-    asked: Instant,
+/// When the last frame was received, and when the last ping was due.
+pub(super) struct Heartbeat {
+    received_at: Instant,
+    pinged_at: Instant,
 }
 
-impl Pulse {
+impl Heartbeat {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { heard: now, asked: now }
+        Self {
+            received_at: now,
+            pinged_at: now,
+        }
     }
 
-    /// Notes that somebody is there.
-    pub(super) fn hear(&mut self) {
-        self.heard = Instant::now();
+    /// Records that the client has sent a frame.
+    pub(super) fn received(&mut self) {
+        self.received_at = Instant::now();
     }
 
-    /// Waits until it is time for something.
-    pub(super) async fn next(&mut self) -> Beat {
-        let (at, beat) = self.due();
+    /// Waits until a ping or the timeout is due.
+    pub(super) async fn next(&mut self) -> Due {
+        let (at, due) = self.due();
         sleep_until(at).await;
-        self.asked = Instant::now();
-        beat
+        self.pinged_at = Instant::now();
+        due
     }
 
-    fn due(&self) -> (Instant, Beat) {
-        let (ask, gone) = (self.asked + PING_EVERY, self.heard + SILENCE);
-        if gone <= ask {
-            (gone, Beat::Gone)
+    fn due(&self) -> (Instant, Due) {
+        let (ping, end) = (self.pinged_at + PING_INTERVAL, self.received_at + IDLE_TIMEOUT);
+        if end <= ping {
+            (end, Due::Timeout)
         } else {
-            (ask, Beat::Ask)
+            (ping, Due::Ping)
         }
     }
 }
@@ -58,20 +61,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_silent_is_asked_now_and_then_and_gone_after_a_minute_of_silence() {
+    fn a_silent_client_is_pinged_regularly_and_given_up_after_a_minute() {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        // A word right after a question: the minute ends between two questions.
-        let mut pulse = Pulse {
-            heard: at(21),
-            asked: at(20),
+        // A frame right after a ping: the minute ends between two pings.
+        let mut heartbeat = Heartbeat {
+            received_at: at(21),
+            pinged_at: at(20),
         };
-        for ask in [40, 60, 80] {
-            assert_eq!(pulse.due(), (at(ask), Beat::Ask));
-            pulse.asked = at(ask);
+        for ping in [40, 60, 80] {
+            assert_eq!(heartbeat.due(), (at(ping), Due::Ping));
+            heartbeat.pinged_at = at(ping);
         }
-        assert_eq!(pulse.due(), (at(81), Beat::Gone));
-        pulse.heard = at(79);
-        assert_eq!(pulse.due(), (at(100), Beat::Ask));
+        assert_eq!(heartbeat.due(), (at(81), Due::Timeout));
+        heartbeat.received_at = at(79);
+        assert_eq!(heartbeat.due(), (at(100), Due::Ping));
     }
 }

@@ -1,0 +1,117 @@
+//! What the errors of `cura_app` that several routes meet mean to a client. Errors of one route are mapped beside it.
+
+use std::time::Duration;
+
+use cura_app::StoreError;
+use cura_app::accounts::AuthenticateError;
+use cura_app::chat::{AskError, ReadMessageError};
+use cura_app::conversations::ReadConversationError;
+use cura_app::passwords::PasswordError;
+use poem::http::StatusCode;
+
+use crate::http::problem::Problem;
+
+/// When a client should try again if a dependency is unavailable.
+const UNAVAILABLE_FOR: Duration = Duration::from_secs(2);
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(error = chain(&error), "database unavailable");
+                let detail = "The database is unavailable; please try again.";
+                Self::unavailable("database_unavailable", detail, UNAVAILABLE_FOR)
+            }
+            StoreError::UserGone => Self::not_signed_in(),
+            StoreError::Query(_) | StoreError::UnknownWord(_) => {
+                tracing::error!(error = chain(&error), "query failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => {
+                let detail = "Too many sign-ins at this moment; please try again.";
+                Self::unavailable("sign_in_busy", detail, UNAVAILABLE_FOR)
+            }
+            PasswordError::Hash(_) => {
+                tracing::error!(%error, "password hashing failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::NotSignedIn => Self::not_signed_in(),
+            AuthenticateError::Suspended => Self::suspended(),
+            AuthenticateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadConversationError> for Problem {
+    fn from(error: ReadConversationError) -> Self {
+        match error {
+            ReadConversationError::NotFound => Self::conversation_not_found(),
+            ReadConversationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadMessageError> for Problem {
+    fn from(error: ReadMessageError) -> Self {
+        match error {
+            ReadMessageError::NotFound => Self::message_not_found(),
+            ReadMessageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::ConversationNotFound => Self::conversation_not_found(),
+            AskError::MessageNotFound => Self::message_not_found(),
+            AskError::Busy { running } => {
+                let detail = "An answer is being written in this conversation.";
+                Self::new(StatusCode::CONFLICT, "generation_in_progress", detail).with_message(running.0)
+            }
+            AskError::QuotaExceeded {
+                limit,
+                resets_at,
+                after,
+            } => {
+                let detail = "The daily token quota is used up; it is reset at resets_at.";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", detail).with_quota(limit, resets_at, after)
+            }
+            AskError::KeyReused => {
+                let detail = "This Idempotency-Key was used for a different request.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+            }
+            AskError::Store(error) => error.into(),
+            error @ (AskError::Queue(_) | AskError::JobKnown) => {
+                tracing::error!(%error, "enqueueing the answer failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// An error with its causes, for the operator.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,54 @@
+//! Problems as clients see them.
+
+use chrono::{DateTime, Utc};
+use poem_openapi::Object;
+
+/// An error, as RFC 9457 defines it.
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "Problem")]
+pub(crate) struct ProblemView {
+    /// A URI for this kind of problem. `about:blank`: title and status say everything.
+    #[oai(rename = "type")]
+    pub(crate) kind: String,
+    /// The name of the HTTP status.
+    pub(crate) title: String,
+    /// The HTTP status.
+    pub(crate) status: i32,
+    /// What happened, for people.
+    pub(crate) detail: String,
+    /// What happened, for programs: a stable code.
+    pub(crate) code: String,
+    /// The id of the request. Quote it to support.
+    pub(crate) request_id: String,
+    /// With 422: every invalid field.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) errors: Option<Vec<FieldError>>,
+    /// With `generation_in_progress`: the running answer.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) message_id: Option<i64>,
+    /// With `quota_exceeded`: when the quota is reset.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) resets_at: Option<DateTime<Utc>>,
+}
+
+/// One invalid field.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub(crate) struct FieldError {
+    /// Where it is, as a JSON pointer (RFC 6901); `?name` for a query parameter.
+    pub(crate) pointer: String,
+    /// What is wrong, for programs.
+    pub(crate) code: String,
+    /// What is wrong, for people. Never contains the value that was sent.
+    pub(crate) detail: String,
+}
+
+impl FieldError {
+    /// An error at `pointer`.
+    pub(crate) fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code: code.to_owned(),
+            detail: detail.into(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `/chat/ws/{conversation_id}`: one conversation on a WebSocket.
+
+use cura_app::App;
+use cura_domain::ConversationId;
+use poem::Request;
+use poem::web::Data;
+use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket};
+use poem_openapi::OpenApi;
+use poem_openapi::param::{Path, Query};
+
+use crate::http::problem::Problem;
+use crate::http::rate_limit::RateLimit;
+use crate::http::shutdown::Shutdown;
+use crate::realtime::socket::Context;
+use crate::realtime::socket::handshake::{self, Credentials};
+use crate::routes::tag::Tag;
+
+pub(crate) struct WsApi;
+
+#[OpenApi(tag = "Tag::Chat")]
+impl WsApi {
+    /// Open a WebSocket for one conversation
+    ///
+    /// Every text frame from the server is an `Event` as JSON. An event that moves the cursor carries it as `cursor`, for
+    /// `?after=`. The client sends `{"type": "message", "content", "client_message_id"?, "on_busy"?}`,
+    /// `{"type": "cancel", "message_id"}`, `{"type": "typing", "is_typing"}`, `{"type": "read", "message_id"}`,
+    /// `{"type": "auth", "token"}` with a new access token before the old one expires, and `{"type": "ping"}`. A client that cancels
+    /// an answer that had ended before the socket was opened, or repeats its message, is sent the end of that answer. Authenticate with
+    /// `Authorization`, `?ticket=` or `?token=`. Close codes: 1002 not RFC 6455, 1007 not UTF-8, 1008 too many frames or too slow a reader, 1009
+    /// a frame over 64 KiB, 1012 the server restarts (reconnect), 1013 try again later, 4401 not signed in, or no longer, 4404
+    /// not your conversation.
+    #[oai(path = "/chat/ws/:conversation_id", method = "get", operation_id = "openSocket")]
+    #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
+    async fn open(
+        &self,
+        app: Data<&App>,
+        rate_limit: &RateLimit,
+        shutdown: Data<&Shutdown>,
+        request: &Request,
+        websocket: WebSocket,
+        conversation_id: Path<i64>,
+        /// A ticket from `/auth/ticket`.
+        ticket: Query<Option<String>>,
+        /// An access token, for clients that cannot send headers or get a ticket.
+        token: Query<Option<String>>,
+        /// The cursor of the last event that was received.
+        after: Query<Option<String>>,
+    ) -> Result<BoxWebSocketUpgraded, Problem> {
+        let context = Context {
+            app: app.clone(),
+            rate_limit: rate_limit.clone(),
+            shutdown: shutdown.clone(),
+            conversation: ConversationId(conversation_id.0),
+        };
+        let credentials = Credentials::new(request, token.0, ticket.0);
+        handshake::open(context, request, websocket, credentials, after.0).await
+    }
+}
