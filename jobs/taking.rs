@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cura_domain::answer::Fence;
-use cura_domain::prompt::{self, Assembled, Person, PromptMessage, Spoken};
+use cura_domain::prompt::{self, HistoryMessage, Prompt, PromptMessage, UserContext};
 use cura_domain::{MessageId, tokens};
 use cura_providers::ai::RequestKey;
 use cura_queue::JobError;
@@ -32,7 +32,7 @@ pub(crate) enum Taking {
 #[derive(Clone)]
 pub(crate) struct Told {
     system: PromptMessage,
-    newest_first: Vec<Spoken>,
+    newest_first: Vec<HistoryMessage>,
 }
 
 /// Takes the answer.
@@ -125,7 +125,7 @@ async fn take_at_its_end(parts: &Parts, connection: &mut PgConnection, id: Messa
 async fn read(parts: &Parts, connection: &mut PgConnection, taken: &TakenAnswer) -> Result<Told, StoreError> {
     let bytes = i64::try_from(parts.manner.context_tokens * tokens::MANY_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
     let past = history::of(connection, taken.conversation_id, taken.question, bytes).await?;
-    let person = Person {
+    let person = UserContext {
         name: taken.name.as_deref(),
         language: &taken.language,
         time_zone: &taken.timezone,
@@ -142,7 +142,7 @@ impl Told {
     ///
     /// # Errors
     /// When the counting thread vanished.
-    pub(crate) async fn assemble(&self, parts: &Parts, budget: usize) -> Result<Assembled, JobError> {
+    pub(crate) async fn assemble(&self, parts: &Parts, budget: usize) -> Result<Prompt, JobError> {
         let told = self.clone();
         let bytes: usize = told
             .newest_first

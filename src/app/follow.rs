@@ -290,7 +290,7 @@ impl AnswerFollower {
         // Whoever was only told what is shown beside it stands before the text.
         let told = self.reached;
         self.reached = told.of_text();
-        let keep = usize::try_from(message.bases.keep(self.reached))
+        let keep = usize::try_from(message.attempt_offsets.keep(self.reached))
             .unwrap_or(usize::MAX)
             .min(text.len());
         let keep = text.floor_char_boundary(keep);

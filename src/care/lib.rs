@@ -219,7 +219,10 @@ mod tests {
         let everything = check("I took all my pills. I want to die.", None, None);
         assert_eq!(*rules.general_notice(), everything);
         let contacts: Vec<_> = everything.resources.iter().map(|r| r.contact.as_str()).collect();
-        assert!(contacts[0].starts_with("112 (EU), 911") && contacts[1] == "findahelpline.com", "{contacts:?}");
+        assert!(
+            contacts[0].starts_with("112 (EU), 911") && contacts[1] == "findahelpline.com",
+            "{contacts:?}"
+        );
     }
 
     #[test]

@@ -37,9 +37,9 @@ impl From<Fence> for i32 {
 /// Where each attempt began, in UTF-8 bytes: entry `n` belongs to attempt `n + 1`. An answer has a handful at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Bases(pub Vec<u64>);
+pub struct AttemptOffsets(pub Vec<u64>);
 
-impl Bases {
+impl AttemptOffsets {
     /// How much of the text a reader that stands at `position` may keep: its offset, or less when a later attempt
     /// began before it.
     pub fn keep(&self, position: Position) -> u64 {
@@ -119,14 +119,14 @@ mod tests {
 
     #[test]
     fn a_reader_of_the_last_attempt_keeps_everything() {
-        assert_eq!(Bases(vec![0, 50, 80]).keep(at(3, 200)), 200);
+        assert_eq!(AttemptOffsets(vec![0, 50, 80]).keep(at(3, 200)), 200);
     }
 
     #[test]
     fn a_reader_that_missed_attempts_keeps_only_what_none_of_them_rewrote() {
-        assert_eq!(Bases(vec![0, 50, 80]).keep(at(1, 100)), 50);
-        assert_eq!(Bases(vec![0, 50, 80]).keep(at(2, 100)), 80);
-        assert_eq!(Bases(vec![0, 50, 80]).keep(at(2, 60)), 60);
+        assert_eq!(AttemptOffsets(vec![0, 50, 80]).keep(at(1, 100)), 50);
+        assert_eq!(AttemptOffsets(vec![0, 50, 80]).keep(at(2, 100)), 80);
+        assert_eq!(AttemptOffsets(vec![0, 50, 80]).keep(at(2, 60)), 60);
     }
 
     #[test]

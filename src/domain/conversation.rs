@@ -10,7 +10,7 @@ use crate::text::is_blank;
 /// The longest title, in characters.
 pub const MAX_TITLE_CHARS: usize = 200;
 /// How much of the first message becomes the title until a better one is found, in characters.
-const CUT_TITLE_CHARS: usize = 60;
+const EXCERPT_CHARS: usize = 60;
 
 /// Whether a conversation is in the main list or put aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +107,7 @@ impl Title {
     }
 
     /// A cut of a conversation's first message: its first words, on one line.
-    pub fn cut(first_message: &str) -> Self {
+    pub fn excerpt(first_message: &str) -> Self {
         let mut title = String::new();
         let mut chars = 0;
         for word in first_message
@@ -115,12 +115,12 @@ impl Title {
             .filter(|word| !word.is_empty())
         {
             let length = word.chars().count();
-            if chars == 0 && length > CUT_TITLE_CHARS {
-                title.extend(word.chars().take(CUT_TITLE_CHARS));
+            if chars == 0 && length > EXCERPT_CHARS {
+                title.extend(word.chars().take(EXCERPT_CHARS));
                 title.push('…');
                 break;
             }
-            if chars > 0 && chars + 1 + length > CUT_TITLE_CHARS {
+            if chars > 0 && chars + 1 + length > EXCERPT_CHARS {
                 title.push('…');
                 break;
             }
@@ -135,12 +135,12 @@ impl Title {
     }
 
     /// A title a model suggested: its first line, without quotes around it and a full stop behind it, cut like
-    /// [`Self::cut`]; `None` when nothing is left.
+    /// [`Self::excerpt`]; `None` when nothing is left.
     pub fn suggested(said: &str) -> Option<Self> {
         let line = said.lines().map(str::trim).find(|line| !line.is_empty())?;
         let line = line.strip_prefix("Title:").unwrap_or(line);
         let bare = line.trim_matches(|c: char| c.is_whitespace() || "\"'“”„«»`*#.".contains(c));
-        let title = Self::cut(bare);
+        let title = Self::excerpt(bare);
         (!is_blank(&title.0)).then_some(title)
     }
 
@@ -170,16 +170,16 @@ mod tests {
 
     #[test]
     fn a_cut_is_one_line_of_whole_words() {
-        assert_eq!(Title::cut(" I cannot\n\nsleep\t ").as_str(), "I cannot sleep");
-        let long = Title::cut(&"word ".repeat(50));
-        assert!(long.as_str().ends_with("word…") && long.as_str().chars().count() <= CUT_TITLE_CHARS + 1);
+        assert_eq!(Title::excerpt(" I cannot\n\nsleep\t ").as_str(), "I cannot sleep");
+        let long = Title::excerpt(&"word ".repeat(50));
+        assert!(long.as_str().ends_with("word…") && long.as_str().chars().count() <= EXCERPT_CHARS + 1);
     }
 
     #[test]
     fn a_single_endless_word_is_cut_inside() {
         assert_eq!(
-            Title::cut(&"ü".repeat(500)).as_str().chars().count(),
-            CUT_TITLE_CHARS + 1
+            Title::excerpt(&"ü".repeat(500)).as_str().chars().count(),
+            EXCERPT_CHARS + 1
         );
     }
 

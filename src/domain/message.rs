@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::answer::{Bases, Fence};
+use crate::answer::{AttemptOffsets, Fence};
 use crate::notice::Notice;
 use crate::text::is_blank;
 use crate::{ConversationId, MessageId, UserId};
@@ -102,7 +102,7 @@ pub struct Message<N = Notice> {
     /// The attempt that may write; 0 before the first.
     pub attempt: Fence,
     /// Where each attempt began.
-    pub bases: Bases,
+    pub attempt_offsets: AttemptOffsets,
     /// The model that answered.
     pub model: Option<String>,
     /// The provider that answered.
@@ -163,7 +163,7 @@ impl Message {
             content: String::new(),
             status: MessageStatus::Sending,
             attempt: Fence::default(),
-            bases: Bases::default(),
+            attempt_offsets: AttemptOffsets::default(),
             model: None,
             provider: None,
             finish_reason: None,
@@ -188,7 +188,7 @@ impl<N> Message<N> {
             content: self.content,
             status: self.status,
             attempt: self.attempt,
-            bases: self.bases,
+            attempt_offsets: self.attempt_offsets,
             model: self.model,
             provider: self.provider,
             finish_reason: self.finish_reason,

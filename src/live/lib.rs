@@ -18,7 +18,7 @@ mod signals;
 mod subscription;
 mod text;
 
-use cura_domain::answer::{Bases, Fence, Position};
+use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
 
 pub use config::LiveConfig;
@@ -82,7 +82,13 @@ impl Live {
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub async fn begin(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+    pub async fn begin(
+        &self,
+        id: MessageId,
+        fence: Fence,
+        bases: &AttemptOffsets,
+        text: &str,
+    ) -> Result<(), AppendError> {
         self.replace(id, fence, bases, text).await
     }
 
@@ -102,7 +108,13 @@ impl Live {
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub async fn restore(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+    pub async fn restore(
+        &self,
+        id: MessageId,
+        fence: Fence,
+        bases: &AttemptOffsets,
+        text: &str,
+    ) -> Result<(), AppendError> {
         self.replace(id, fence, bases, text).await
     }
 
@@ -194,7 +206,13 @@ impl Live {
         }
     }
 
-    async fn replace(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+    async fn replace(
+        &self,
+        id: MessageId,
+        fence: Fence,
+        bases: &AttemptOffsets,
+        text: &str,
+    ) -> Result<(), AppendError> {
         self.check_length(text.len())?;
         match &self.implementation {
             Memory(memory) => memory.replace(id, fence, bases, text),

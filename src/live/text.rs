@@ -3,7 +3,7 @@
 //! A write of an older attempt, or after the end, changes nothing. Within an attempt the text only grows; a newer attempt
 //! replaces it. Repeating a write whose reply was lost changes nothing and succeeds.
 
-use cura_domain::answer::{Bases, Fence};
+use cura_domain::answer::{AttemptOffsets, Fence};
 
 use crate::error::AppendError;
 
@@ -20,7 +20,7 @@ pub struct LiveText {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TextState {
     pub(crate) fence: Fence,
-    pub(crate) bases: Bases,
+    pub(crate) bases: AttemptOffsets,
     pub(crate) text: String,
     pub(crate) ended: bool,
 }
@@ -38,7 +38,7 @@ pub(crate) enum MirrorUpdate {
 
 impl TextState {
     /// Begins an attempt with `text`, or writes back what was lost of it. Gives whether anything changed.
-    pub(crate) fn replace(&mut self, fence: Fence, bases: &Bases, text: &str) -> Result<bool, AppendError> {
+    pub(crate) fn replace(&mut self, fence: Fence, bases: &AttemptOffsets, text: &str) -> Result<bool, AppendError> {
         if self.fence > fence || self.ended {
             return Err(AppendError::Stale);
         }

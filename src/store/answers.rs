@@ -2,7 +2,7 @@
 //! the fence its attempt received, and a write with an old fence, or to a final answer, changes nothing.
 
 use chrono::{DateTime, Utc};
-use cura_domain::answer::{Bases, Fence};
+use cura_domain::answer::{AttemptOffsets, Fence};
 use cura_domain::message::{FinishReason, MessageStatus, Usage};
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
@@ -21,7 +21,7 @@ pub struct TakenAnswer {
     /// This attempt's fence.
     pub fence: Fence,
     /// Where each attempt began, this one included.
-    pub bases: Bases,
+    pub bases: AttemptOffsets,
     /// What earlier attempts have saved; this one begins at its end.
     pub text: String,
     /// Whether somebody wants it stopped.
@@ -120,7 +120,7 @@ async fn take_if(
             conversation_id: ConversationId(row.conversation_id),
             question: MessageId(row.parent_id),
             fence: Fence(row.attempt.unsigned_abs()),
-            bases: Bases(row.bases.into_iter().map(i64::unsigned_abs).collect()),
+            bases: AttemptOffsets(row.bases.into_iter().map(i64::unsigned_abs).collect()),
             text: row.content,
             cancelled: row.cancelled,
             created_at: row.created_at,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::message::Role;
-use cura_domain::prompt::{PromptMessage, Spoken};
+use cura_domain::prompt::{HistoryMessage, PromptMessage};
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
@@ -15,7 +15,7 @@ const MAX_MESSAGES: i32 = 500;
 #[derive(Debug, Clone, Default)]
 pub struct History {
     /// What was said, newest first, back to what `summary` covers; what failed and what is empty left out.
-    pub newest_first: Vec<Spoken>,
+    pub newest_first: Vec<HistoryMessage>,
     /// What was said before, in short.
     pub summary: Option<String>,
 }
@@ -57,7 +57,7 @@ pub async fn of(
             history.summary = row.summary;
             break;
         }
-        history.newest_first.push(Spoken {
+        history.newest_first.push(HistoryMessage {
             id: MessageId(row.id),
             message: PromptMessage {
                 role: messages::role(&row.role)?,

@@ -3,7 +3,7 @@
 //! Lists are by `id + 0`, which only the indexes of a conversation and of a user have: see migration 0003.
 
 use chrono::{DateTime, Utc};
-use cura_domain::answer::{Bases, Fence};
+use cura_domain::answer::{AttemptOffsets, Fence};
 use cura_domain::message::{
     FinishReason, Follows, Message, MessageStatus, NewAnswer, Order, Role, TextSize, Usage, WrittenTurn,
 };
@@ -288,7 +288,7 @@ impl TryFrom<MessageRow> for StoredMessage {
             content: row.content,
             status: MessageStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("message status"))?,
             attempt: Fence(row.attempt.unsigned_abs()),
-            bases: Bases(row.bases.into_iter().map(i64::unsigned_abs).collect()),
+            attempt_offsets: AttemptOffsets(row.bases.into_iter().map(i64::unsigned_abs).collect()),
             model: row.model,
             provider: row.provider,
             finish_reason,

@@ -74,7 +74,7 @@ impl App {
             }
         };
         let Some(conversation) = conversation else {
-            let title = Title::cut(said.text());
+            let title = Title::excerpt(said.text());
             let id = conversations::insert(connection, caller.user, Some(title.as_str()), "cut", 2, now).await?;
             return Ok(Place {
                 conversation: id,
@@ -142,7 +142,7 @@ pub(super) async fn write(
 ) -> Result<(Message, Message), StoreError> {
     let added = if matches!(place.said, Said::New { .. }) { 2 } else { 1 };
     if place.known {
-        let title = Title::cut(place.said.text());
+        let title = Title::excerpt(place.said.text());
         conversations::touch(connection, place.conversation, added, Some(title.as_str()), now).await?;
     }
     match &place.said {

@@ -4,7 +4,7 @@ mod rate_limits;
 mod texts;
 mod users;
 
-use cura_domain::answer::{Bases, Fence, Position};
+use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
 
 use crate::config::LiveConfig;
@@ -32,7 +32,13 @@ impl MemoryLive {
         }
     }
 
-    pub(crate) fn replace(&self, id: MessageId, fence: Fence, bases: &Bases, text: &str) -> Result<(), AppendError> {
+    pub(crate) fn replace(
+        &self,
+        id: MessageId,
+        fence: Fence,
+        bases: &AttemptOffsets,
+        text: &str,
+    ) -> Result<(), AppendError> {
         self.texts.write(id, |state| state.replace(fence, bases, text))
     }
 

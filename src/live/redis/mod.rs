@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{FromRedisValue, ScriptInvocation};
-use cura_domain::answer::{Bases, Fence, Position};
+use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
 use tokio::sync::Notify;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -90,7 +90,7 @@ impl RedisLive {
         &self,
         id: MessageId,
         fence: Fence,
-        bases: &Bases,
+        bases: &AttemptOffsets,
         text: &str,
     ) -> Result<(), AppendError> {
         let mut call = self.0.scripts.replace(id);

@@ -5,7 +5,7 @@
 
 use ::redis::{FromRedisValue, ParsingError, Script, ScriptInvocation, Value};
 use cura_domain::MessageId;
-use cura_domain::answer::{Bases, Fence};
+use cura_domain::answer::{AttemptOffsets, Fence};
 
 use super::keys::{Channel, state_key, text_key};
 use crate::error::AppendError;
@@ -102,13 +102,13 @@ fn invoke(script: &Script, id: MessageId) -> ScriptInvocation<'_> {
     call
 }
 
-/// Bases as they are stored: numbers separated by commas.
-pub(crate) fn encode_bases(bases: &Bases) -> String {
+/// AttemptOffsets as they are stored: numbers separated by commas.
+pub(crate) fn encode_bases(bases: &AttemptOffsets) -> String {
     bases.0.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn decode_bases(text: &str) -> Bases {
-    Bases(text.split(',').filter_map(|base| base.parse().ok()).collect())
+fn decode_bases(text: &str) -> AttemptOffsets {
+    AttemptOffsets(text.split(',').filter_map(|base| base.parse().ok()).collect())
 }
 
 /// What a write gives.

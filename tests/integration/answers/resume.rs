@@ -9,7 +9,7 @@ use cura_app::user_feed::{Told, UserEvent, UserFeed};
 use cura_app::{App, Caller};
 use cura_bin::settings::Settings;
 use cura_bin::wiring;
-use cura_domain::answer::{Bases, Fence};
+use cura_domain::answer::{AttemptOffsets, Fence};
 use cura_domain::conversation::Title;
 use cura_domain::event::Event;
 use cura_domain::message::{FinishReason, MessageStatus, MessageText, Role, Usage};
@@ -74,7 +74,7 @@ struct Running {
     id: MessageId,
     conversation: ConversationId,
     fence: Fence,
-    bases: Bases,
+    bases: AttemptOffsets,
     text: String,
 }
 
@@ -206,7 +206,7 @@ impl World {
                 id: started.answer.id,
                 conversation: started.conversation,
                 fence: Fence(0),
-                bases: Bases::default(),
+                bases: AttemptOffsets::default(),
                 text: String::new(),
             };
             self.take(&mut running, false).await;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cura_domain::MessageId;
-use cura_domain::answer::{Bases, Fence, Position};
+use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_live::{AppendError, Follower, Live, LiveConfig, Progress};
 use cura_tests::{TestRedis, eventually};
 
@@ -81,7 +81,7 @@ both!(
 async fn begin(live: &Live, fence: Fence, bases: &[u64], text: &str) {
     // Redis may still be connecting.
     eventually("live takes the text", async || {
-        live.begin(ID, fence, &Bases(bases.to_vec()), text).await.ok()
+        live.begin(ID, fence, &AttemptOffsets(bases.to_vec()), text).await.ok()
     })
     .await;
 }
@@ -220,7 +220,7 @@ async fn an_older_attempt_cannot_write(start: fn(LiveConfig) -> Tested) {
     begin(&peer, SECOND, &[0, 0], "").await;
     assert_eq!(live.append(ID, FIRST, 3, "er").await, Err(AppendError::Stale));
     assert_eq!(
-        live.begin(ID, FIRST, &Bases(vec![0]), "").await,
+        live.begin(ID, FIRST, &AttemptOffsets(vec![0]), "").await,
         Err(AppendError::Stale)
     );
     peer.append(ID, SECOND, 0, "new").await.unwrap();
@@ -297,7 +297,7 @@ async fn a_text_has_its_limit(start: fn(LiveConfig) -> Tested) {
     append(&live, 0, "0123456789").await;
     assert_eq!(live.append(ID, FIRST, 10, "x").await, Err(AppendError::TooLong));
     assert_eq!(
-        live.restore(ID, FIRST, &Bases(vec![0]), "0123456789x").await,
+        live.restore(ID, FIRST, &AttemptOffsets(vec![0]), "0123456789x").await,
         Err(AppendError::TooLong)
     );
 }
@@ -308,7 +308,9 @@ async fn a_lost_text_is_written_back_unnoticed(start: fn(LiveConfig) -> Tested) 
     append(&live, 0, "one ").await;
     let reading = read(peer.follow(ID, Position::START), "", Position::START);
     let writing = async {
-        live.restore(ID, FIRST, &Bases(vec![0]), "one two ").await.unwrap();
+        live.restore(ID, FIRST, &AttemptOffsets(vec![0]), "one two ")
+            .await
+            .unwrap();
         append(&live, 8, "three").await;
         end(&live, FIRST).await;
     };
@@ -325,7 +327,7 @@ async fn many_answers_do_not_mix(start: fn(LiveConfig) -> Tested) {
     let writing = ids.iter().map(|id| {
         let live = live.clone();
         async move {
-            live.begin(*id, FIRST, &Bases(vec![0]), "").await.unwrap();
+            live.begin(*id, FIRST, &AttemptOffsets(vec![0]), "").await.unwrap();
             let mut offset = 0;
             for _ in 0..5 {
                 let piece = format!("{id} ");
@@ -356,7 +358,7 @@ async fn what_is_over_is_forgotten(start: fn(LiveConfig) -> Tested) {
     let forgotten = eventually("it is forgotten", async || {
         // Looking at it keeps it: leave it alone for longer than it lingers, while others come and go.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let _ = live.begin(MessageId(8), FIRST, &Bases(vec![0]), "").await;
+        let _ = live.begin(MessageId(8), FIRST, &AttemptOffsets(vec![0]), "").await;
         match live.append(ID, FIRST, 4, "x").await.unwrap_err() {
             // Until then it is final, and nobody writes it.
             AppendError::Stale | AppendError::Unavailable => None,
@@ -396,12 +398,12 @@ async fn redis_killed_and_restarted_during_a_stream_loses_nothing() {
                 server.restart();
             } else if live.append(ID, FIRST, offset, &piece).await.is_err() {
                 // As the writer does: it has it all, and writes it back.
-                let _ = live.restore(ID, FIRST, &Bases(vec![0]), &text).await;
+                let _ = live.restore(ID, FIRST, &AttemptOffsets(vec![0]), &text).await;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         eventually("the text is whole again", async || {
-            live.restore(ID, FIRST, &Bases(vec![0]), &text).await.ok()
+            live.restore(ID, FIRST, &AttemptOffsets(vec![0]), &text).await.ok()
         })
         .await;
         end(&live, FIRST).await;
@@ -419,7 +421,7 @@ async fn a_redis_that_is_away_at_the_start_is_used_when_it_comes() {
     assert!(live.ping().await.is_err());
     let begun = Instant::now();
     assert_eq!(
-        live.begin(ID, FIRST, &Bases(vec![0]), "").await,
+        live.begin(ID, FIRST, &AttemptOffsets(vec![0]), "").await,
         Err(AppendError::Unavailable)
     );
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
