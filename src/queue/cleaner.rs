@@ -1,39 +1,39 @@
-//! Forgetting: what is done after a day, what is dead after a month.
+//! Deletes jobs that are over: completed ones after a day, dead and cancelled ones after a month.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::QueueError;
-use crate::instance::Shared;
+use crate::error::QueueError;
+use crate::instance::Instance;
 use crate::timeout::with_timeout;
 
-/// How long a done job is remembered. Its key keeps the same job from being enqueued again for as long.
-const KEEP_DONE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a dead job is kept for the operator.
+/// How long a completed job is kept. Its key prevents the same job from being enqueued again for as long.
+const KEEP_COMPLETED: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a dead or cancelled job is kept for the operator.
 const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// The most jobs forgotten in one statement.
+/// The most jobs deleted in one statement.
 const BATCH: u64 = 1000;
-/// How often a worker process forgets. Several at once skip each other's rows.
-const EVERY: Duration = Duration::from_secs(10 * 60);
+/// How often a worker process cleans. Several at once skip each other's rows.
+const INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Forgets now and then, until it is dropped.
-pub(crate) async fn run_cleaner_loop(shared: Arc<Shared>) {
-    let mut every = tokio::time::interval(EVERY);
+/// Cleans until it is dropped.
+pub(crate) async fn run_cleaner_loop(instance: Arc<Instance>) {
+    let mut every = tokio::time::interval(INTERVAL);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        let pruned = async {
-            while with_timeout(prune(&shared)).await? == BATCH {}
+        let cleaned = async {
+            while with_timeout(delete_batch(&instance)).await? == BATCH {}
             Ok::<_, QueueError>(())
         };
-        if let Err(error) = pruned.await {
-            tracing::warn!(%error, "forgetting old jobs failed; next time");
+        if let Err(error) = cleaned.await {
+            tracing::warn!(%error, "deleting old jobs failed; the next interval tries again");
         }
     }
 }
 
-/// Forgets one batch; gives how many, fewer than [`BATCH`] when nothing old is left.
-async fn prune(shared: &Shared) -> Result<u64, QueueError> {
+/// Deletes one batch. Gives how many, fewer than [`BATCH`] when no old job is left.
+async fn delete_batch(instance: &Instance) -> Result<u64, QueueError> {
     let done = sqlx::query(
         "DELETE FROM apalis.jobs WHERE id IN (
              SELECT id FROM apalis.jobs
@@ -41,10 +41,10 @@ async fn prune(shared: &Shared) -> Result<u64, QueueError> {
                    AND (status = 'Done' OR done_at < now() - make_interval(secs => $2))
              ORDER BY done_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
     )
-    .bind(KEEP_DONE.as_secs_f64())
+    .bind(KEEP_COMPLETED.as_secs_f64())
     .bind(KEEP_DEAD.as_secs_f64())
     .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
-    .execute(&shared.pool)
+    .execute(&instance.pool)
     .await?;
     Ok(done.rows_affected())
 }

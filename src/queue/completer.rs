@@ -1,86 +1,90 @@
-//! Outcomes of runs, written in batches, tried until Postgres has them or refuses them, and void for a run that was taken
-//! away. One that is refused keeps no other waiting.
+//! Writes outcomes of runs in batches: retried until Postgres has them or refuses them, and void for a run whose lease was
+//! lost. One that is refused delays no other.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
+use crate::cancel::CANCEL_KEY;
+use crate::channels::WAKE_CHANNEL;
 use crate::disposition::Disposition;
-use crate::enqueue::{CANCEL, WAKE_CHANNEL};
-use crate::instance::Shared;
+use crate::error::QueueError;
+use crate::instance::Instance;
+use crate::job::JobId;
 use crate::on_failure::enqueue_on_failure_jobs;
+use crate::slots::Slot;
 use crate::timeout::with_timeout;
-use crate::{JobId, QueueError};
 
 /// How many outcomes may wait to be written before runs wait to report theirs.
 pub(crate) const BACKLOG: usize = 1024;
 /// The most outcomes in one statement.
 const BATCH: usize = 128;
-/// The pause before an outcome is tried again.
+/// The pause before an outcome is written again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// The outcome of a run.
-#[derive(Debug, Clone)]
-pub(crate) struct Ack {
+/// The outcome of a run. Its slot is given back when the outcome is written or refused.
+#[derive(Debug)]
+pub(crate) struct Completion {
     pub(crate) job_id: JobId,
-    pub(crate) instance: Arc<str>,
+    /// The instance under which the job was claimed.
+    pub(crate) instance_id: Arc<str>,
     pub(crate) attempt: u32,
     pub(crate) disposition: Disposition,
+    pub(crate) slot: Slot,
 }
 
 /// Writes outcomes until the channel is closed and empty.
-pub(crate) async fn write_acks(shared: Arc<Shared>, mut acks: mpsc::Receiver<Ack>) {
+pub(crate) async fn run_completer_loop(instance: Arc<Instance>, mut completions: mpsc::Receiver<Completion>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while acks.recv_many(&mut batch, BATCH).await > 0 {
-        match write(&shared, &batch).await {
-            Ok(()) => close_runs(&shared, &batch),
+    while completions.recv_many(&mut batch, BATCH).await > 0 {
+        match write(&instance, &batch).await {
+            Ok(()) => close_runs(&instance, &batch),
             Err(error) => {
-                tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs were refused; now one by one");
-                for ack in &batch {
-                    write_one(&shared, ack).await;
+                tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs were refused; writing them one by one");
+                for completion in &mut batch {
+                    write_one(&instance, completion).await;
                 }
             }
         }
-        shared.unwritten.fetch_sub(batch.len(), Ordering::AcqRel);
-        batch.clear();
+        for completion in batch.drain(..) {
+            drop(completion.slot);
+        }
     }
 }
 
-fn close_runs(shared: &Shared, written: &[Ack]) {
-    for ack in written {
-        shared.close_run(&ack.instance, &ack.job_id, ack.attempt);
+fn close_runs(instance: &Instance, written: &[Completion]) {
+    for completion in written {
+        instance.close_run(&completion.instance_id, &completion.job_id, completion.attempt);
     }
 }
 
 /// Writes an outcome, if need be without its reason, which may hold what Postgres cannot store. One that is refused even
-/// so is dropped: the job stays ours, and the lease gives it to others when this process has left.
-async fn write_one(shared: &Shared, ack: &Ack) {
-    let alone = std::slice::from_ref(ack);
-    let mut written = write(shared, alone).await;
-    if written.is_err() && ack.disposition != ack.disposition.without_reason() {
-        let plain = Ack {
-            disposition: ack.disposition.without_reason(),
-            ..ack.clone()
-        };
-        written = write(shared, &[plain]).await;
+/// so is dropped: the job stays claimed, and is rescued when this process has left.
+async fn write_one(instance: &Instance, completion: &mut Completion) {
+    let mut written = write(instance, std::slice::from_ref(completion)).await;
+    let plain = completion.disposition.without_reason();
+    if written.is_err() && completion.disposition != plain {
+        completion.disposition = plain;
+        written = write(instance, std::slice::from_ref(completion)).await;
     }
     match written {
-        Ok(()) => close_runs(shared, alone),
-        Err(error) => tracing::error!(%error, job_id = ack.job_id, "the outcome of a job was refused and is dropped"),
+        Ok(()) => close_runs(instance, std::slice::from_ref(completion)),
+        Err(error) => {
+            tracing::error!(%error, job_id = completion.job_id, "the outcome of a job was refused and is dropped");
+        }
     }
 }
 
-/// Writes outcomes, however long Postgres is away.
+/// Writes outcomes, however long Postgres is unavailable.
 ///
 /// # Errors
 /// When Postgres refuses them.
-async fn write(shared: &Shared, batch: &[Ack]) -> Result<(), QueueError> {
+async fn write(instance: &Instance, batch: &[Completion]) -> Result<(), QueueError> {
     loop {
         let written = with_timeout(async {
-            let mut connection = shared.pool.acquire().await?;
+            let mut connection = instance.pool.acquire().await?;
             complete_batch(&mut connection, batch).await
         });
         match written.await {
@@ -93,30 +97,31 @@ async fn write(shared: &Shared, batch: &[Ack]) -> Result<(), QueueError> {
     }
 }
 
-/// One statement: outcomes, heirs of the dead, and a wake-up for what is ready again.
-async fn complete_batch(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), QueueError> {
+/// Writes outcomes, enqueues the on-failure jobs of those that were discarded, and wakes workers if a job is ready again, in
+/// one statement.
+async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result<(), QueueError> {
     let (mut ids, mut instances, mut attempts, mut statuses, mut delays, mut refunds, mut results) =
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
-    for ack in batch {
-        let (status, delay, refund, result) = match &ack.disposition {
+    for completion in batch {
+        let (status, delay, refund, result) = match &completion.disposition {
             Disposition::Complete => ("Done", Duration::ZERO, 0, serde_json::json!({"Ok": null})),
             Disposition::Retry { after, reason } => ("Pending", *after, 0, serde_json::json!({"Err": reason})),
             Disposition::Discard { reason } => ("Killed", Duration::ZERO, 0, serde_json::json!({"Err": reason})),
             Disposition::Release { after, reason } => ("Pending", *after, 1, serde_json::json!({"Err": reason})),
         };
-        ids.push(ack.job_id.as_str());
-        instances.push(&*ack.instance);
-        attempts.push(i32::try_from(ack.attempt).unwrap_or(i32::MAX));
+        ids.push(completion.job_id.as_str());
+        instances.push(&*completion.instance_id);
+        attempts.push(i32::try_from(completion.attempt).unwrap_or(i32::MAX));
         statuses.push(status);
         delays.push(delay.as_secs_f64());
         refunds.push(refund);
         results.push(result);
     }
     sqlx::query(concat!(
-        "WITH settled AS (
+        "WITH completed AS (
              UPDATE apalis.jobs j
              SET status = a.status, attempts = j.attempts - a.refund, last_result = a.result,
-                 -- What is to be cancelled need not wait, and what was begun already goes first.
+                 -- A job to be cancelled need not wait; one that has begun goes before others.
                  run_at = CASE WHEN a.status <> 'Pending' THEN j.run_at
                                WHEN COALESCE(j.metadata ? $9, false) THEN now()
                                ELSE now() + make_interval(secs => a.delay) END,
@@ -127,12 +132,12 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), Qu
                   AS a (id, instance, attempt, status, delay, refund, result)
              WHERE j.id = a.id AND j.lock_by = a.instance AND j.attempts = a.attempt AND j.status = 'Running'
              RETURNING j.id, j.job, j.status, j.run_at, j.metadata
-         ), heirs AS (
+         ), on_failure AS (
              ",
-        enqueue_on_failure_jobs!("settled"),
+        enqueue_on_failure_jobs!("completed"),
         "
          )
-         SELECT pg_notify($8, '')::text FROM settled WHERE status = 'Pending' AND run_at <= now() LIMIT 1",
+         SELECT pg_notify($8, '')::text FROM completed WHERE status = 'Pending' AND run_at <= now() LIMIT 1",
     ))
     .bind(ids)
     .bind(instances)
@@ -142,7 +147,7 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Ack]) -> Result<(), Qu
     .bind(refunds)
     .bind(results)
     .bind(WAKE_CHANNEL)
-    .bind(CANCEL)
+    .bind(CANCEL_KEY)
     .execute(conn)
     .await?;
     Ok(())

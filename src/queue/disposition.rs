@@ -1,26 +1,38 @@
-//! What a run's outcome means for its job: done, dead, or once more and when.
+//! What becomes of a job after a run: it is complete, discarded, retried with back-off, or released.
 
 use std::time::Duration;
 
-use crate::{JobError, WorkersConfig};
+use crate::config::WorkersConfig;
+use crate::job::JobError;
 
-/// What becomes of the job.
+/// What becomes of the job. See the state diagram of the crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Disposition {
     Complete,
-    Retry { after: Duration, reason: String },
-    Discard { reason: String },
-    Release { after: Duration, reason: String },
+    /// Ready again after a back-off; the attempt is spent.
+    Retry {
+        after: Duration,
+        reason: String,
+    },
+    /// Dead.
+    Discard {
+        reason: String,
+    },
+    /// Ready again, at once or, for a snooze, after a wait; the attempt is not spent.
+    Release {
+        after: Duration,
+        reason: String,
+    },
 }
 
 impl Disposition {
-    /// What an outcome means for a job on this attempt.
+    /// What becomes of a job whose run on this attempt ended like this.
     pub(crate) fn of(outcome: Result<(), JobError>, attempt: u32, max_attempts: u32, config: &WorkersConfig) -> Self {
         match outcome {
             Ok(()) => Self::Complete,
             Err(JobError::Release) => Self::Release {
                 after: Duration::ZERO,
-                reason: "handed over".to_owned(),
+                reason: "released for another worker".to_owned(),
             },
             Err(JobError::Snooze { after, reason }) => Self::Release { after, reason },
             Err(JobError::Discard { reason }) => Self::Discard { reason },
@@ -34,7 +46,7 @@ impl Disposition {
         }
     }
 
-    /// The same for the job, with nothing in it that a handler said.
+    /// The same without the handler's reason.
     pub(crate) fn without_reason(&self) -> Self {
         let reason = "its reason could not be stored".to_owned();
         match self {
@@ -46,16 +58,16 @@ impl Disposition {
     }
 }
 
-/// A factor for [`backoff`]: full jitter, so that nobody comes back at the same moment.
+/// A factor for [`backoff`]: full jitter, so that jobs that fail together do not come back together.
 fn jitter() -> f64 {
     #[expect(clippy::disallowed_methods, reason = "jitter needs no secrecy and no reproduction")]
     rand::RngExt::random_range(&mut rand::rng(), 0.0..1.0)
 }
 
-/// This part of the longest wait after an attempt, which doubles with each and has a ceiling.
+/// `factor` of the longest wait after an attempt, which doubles with each and has a ceiling.
 fn backoff(attempt: u32, config: &WorkersConfig, factor: f64) -> Duration {
     config
-        .backoff
+        .first_backoff
         .saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)))
         .min(config.max_backoff)
         .mul_f64(factor)
@@ -68,7 +80,7 @@ mod tests {
     #[test]
     fn back_off_doubles_and_has_a_ceiling() {
         let config = WorkersConfig {
-            backoff: Duration::from_secs(1),
+            first_backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(300),
             ..WorkersConfig::default()
         };

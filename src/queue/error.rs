@@ -1,14 +1,14 @@
-//! What can go wrong between us and the queue.
+//! Why a queue operation failed.
 
 use thiserror::Error;
 
 /// A queue operation failed.
 #[derive(Debug, Error)]
 pub enum QueueError {
-    /// Postgres said no, or nothing.
+    /// Postgres refused it, or could not be reached.
     #[error("the queue's query failed: {0}")]
     Database(#[from] sqlx::Error),
-    /// A payload that cannot be written as JSON.
+    /// A payload cannot be encoded as JSON.
     #[error("a payload cannot be encoded")]
     Payload(#[from] serde_json::Error),
 }
@@ -23,7 +23,7 @@ impl From<QueueError> for sqlx::Error {
 }
 
 impl QueueError {
-    /// Whether it means "not now" instead of "never".
+    /// Whether the same operation may succeed later.
     pub(crate) fn is_unavailable(&self) -> bool {
         match self {
             Self::Database(

@@ -1,201 +1,121 @@
-//! The bridge to apalis: a [`Backend`] that hands claimed jobs to apalis' `Worker`, and the layer that reports outcomes.
+//! Runs claimed jobs: each in a task of its own, within its time limit, until it ends or must be released; then decides
+//! what becomes of it.
 
-use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use apalis::prelude::{Backend, IntoResponse, RandomId, Task, WorkerContext};
-use apalis_core::backend::BackendConfig;
-use apalis_core::backend::finalize::Ephemeral;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
-use tower::{Layer, Service};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::Instrument;
 
-use crate::completer::Ack;
+use crate::claimed_job::ClaimedJob;
+use crate::completer::Completion;
 use crate::disposition::Disposition;
-use crate::instance::Shared;
-use crate::{JobError, Run};
+use crate::instance::Instance;
+use crate::job::JobError;
+use crate::run::Run;
 
-/// A job that is ours to run.
-#[derive(Debug, Clone)]
-pub(crate) struct Claimed {
-    pub(crate) instance: Arc<str>,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) run: Run,
-}
+/// Runs a job; `None` when its payload cannot be decoded.
+pub(crate) type Handler = Arc<dyn Fn(Vec<u8>, Run) -> Option<BoxFuture<'static, Result<(), JobError>>> + Send + Sync>;
 
-/// One queue of this process: its name, and how many of its jobs run at once.
-pub(crate) struct QueueSlots {
+/// Runs the jobs of one queue.
+pub(crate) struct Executor {
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) completions: mpsc::Sender<Completion>,
     pub(crate) queue: &'static str,
-    pub(crate) concurrency: usize,
-    pub(crate) running: AtomicUsize,
-    pub(crate) claimed: mpsc::Sender<Claimed>,
+    pub(crate) timeout: Duration,
+    pub(crate) handler: Handler,
 }
 
-impl QueueSlots {
-    pub(crate) fn free(&self) -> usize {
-        self.concurrency.saturating_sub(self.running.load(Ordering::Acquire))
-    }
-}
-
-/// Hands the jobs claimed for one lane to apalis' worker.
-pub(crate) struct ClaimedJobs {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) lane: Arc<QueueSlots>,
-    pub(crate) jobs: mpsc::Receiver<Claimed>,
-}
-
-impl Backend for ClaimedJobs {
-    type Task = Task<Claimed>;
-    type Error = Infallible;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Self::Task, Infallible>>> {
-        self.jobs.poll_recv(cx).map(|claimed| {
-            claimed.map(|claimed| {
-                let attempt = usize::try_from(claimed.run.attempt).unwrap_or(usize::MAX);
-                Ok(Task::new(claimed).into_builder().attempt(attempt).build())
-            })
-        })
-    }
-
-    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
-        // Outcomes are flushed by `acks`, which outlives every worker.
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl BackendConfig for ClaimedJobs {
-    type Args = Claimed;
-    type Id = RandomId;
-    type Kind = Ephemeral;
-    type Config = ();
-    type Layer = ReportLayer;
-
-    fn config(&self) -> &() {
-        &()
-    }
-
-    fn middleware(&mut self, _: &mut WorkerContext) -> ReportLayer {
-        ReportLayer {
-            shared: Arc::clone(&self.shared),
-            lane: Arc::clone(&self.lane),
-        }
-    }
-}
-
-/// Reports the outcome of every run and frees its slot. To apalis every run is a success: retries are ours.
-#[derive(Clone)]
-pub(crate) struct ReportLayer {
-    shared: Arc<Shared>,
-    lane: Arc<QueueSlots>,
-}
-
-impl<S> Layer<S> for ReportLayer {
-    type Service = Report<S>;
-
-    fn layer(&self, inner: S) -> Report<S> {
-        Report {
-            layer: self.clone(),
-            inner,
-        }
-    }
-}
-
-/// See [`ReportLayer`].
-#[derive(Clone)]
-pub(crate) struct Report<S> {
-    layer: ReportLayer,
-    inner: S,
-}
-
-impl<S> Service<Task<Claimed>> for Report<S>
-where
-    S: Service<Task<Claimed>, Response = Outcome> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: std::fmt::Display,
-{
-    type Response = ();
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<(), Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // An error of a service that is not ready shows in the call that follows.
-        self.inner.poll_ready(cx).map(|_| Ok(()))
-    }
-
-    fn call(&mut self, task: Task<Claimed>) -> Self::Future {
-        let ReportLayer { shared, lane } = self.layer.clone();
-        let (run, instance) = (task.args.run.clone(), Arc::clone(&task.args.instance));
-        let handled = self.inner.call(task);
-        Box::pin(async move {
-            let decide = |outcome| Disposition::of(outcome, run.attempt, run.max_attempts, &shared.config);
-            let (given_up, disposition) = match handled.await {
-                Ok(Outcome::Ended(outcome)) => (matches!(outcome, Err(JobError::Discard { .. })), decide(outcome)),
-                Ok(Outcome::Undecodable) => {
-                    let reason = "the payload cannot be decoded".to_owned();
-                    (false, Disposition::Discard { reason })
-                }
-                Err(error) => {
-                    let reason = error.to_string();
-                    (false, decide(Err(JobError::Retry { after: None, reason })))
-                }
-            };
-            match &disposition {
-                // Its handler decided so, and has told whoever has to act.
-                Disposition::Discard { reason } if given_up => {
-                    tracing::warn!(queue = lane.queue, job_id = run.job_id, reason, "a job has given up");
-                }
-                Disposition::Discard { reason } => {
-                    tracing::error!(queue = lane.queue, job_id = run.job_id, reason, "a job is dead");
-                }
-                Disposition::Retry { reason, .. } => {
-                    tracing::warn!(
-                        queue = lane.queue,
-                        job_id = run.job_id,
-                        attempt = run.attempt,
-                        reason,
-                        "a run failed"
-                    );
-                }
-                Disposition::Release { reason, .. } => {
-                    tracing::info!(queue = lane.queue, job_id = run.job_id, reason, "a job was given back");
-                }
-                Disposition::Complete => {}
-            }
-            let ack = Ack {
-                job_id: run.job_id,
-                instance,
-                attempt: run.attempt,
-                disposition,
-            };
-            shared.unwritten.fetch_add(1, Ordering::AcqRel);
-            // Refused only when the writer is gone, which outlives us.
-            let _ = shared.acks.send(ack).await;
-            lane.running.fetch_sub(1, Ordering::AcqRel);
-            shared.wake.notify_one();
-            Ok(())
-        })
-    }
-}
-
-/// How a run ended, in a type that apalis takes for an answer and not for an error of its own.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// What the handler said, or would have if it had been let.
-    Ended(Result<(), JobError>),
-    /// No handler was asked: nobody understands the payload, and nobody was told.
+/// How a run ended.
+enum Outcome {
+    /// What the handler returned, or what stands for it if the run was stopped.
+    Returned(Result<(), JobError>),
+    /// The handler was not called.
     Undecodable,
 }
 
-impl IntoResponse for Outcome {
-    type Output = Self;
+impl Executor {
+    /// Runs a job and passes its outcome to the completer.
+    pub(crate) async fn execute(self: Arc<Self>, job: ClaimedJob) {
+        let ClaimedJob {
+            instance_id,
+            payload,
+            run,
+            slot,
+            running,
+        } = job;
+        let outcome = self.run(payload, run.clone()).await;
+        let disposition = self.decide(outcome, &run);
+        let completion = Completion {
+            job_id: run.job_id,
+            instance_id,
+            attempt: run.attempt,
+            disposition,
+            slot,
+        };
+        // Refused only when the completer is gone, which outlives every executor.
+        let _ = self.completions.send(completion).await;
+        drop(running);
+    }
 
-    fn into_response(self) -> Result<Self, apalis_core::error::BoxDynError> {
-        Ok(self)
+    /// Runs the handler in a task of its own, so that neither a panic nor a long poll touches other jobs.
+    async fn run(&self, payload: Vec<u8>, run: Run) -> Outcome {
+        let span = tracing::info_span!("job", queue = self.queue, job_id = run.job_id, attempt = run.attempt);
+        let (instance, handler, timeout) = (Arc::clone(&self.instance), Arc::clone(&self.handler), self.timeout);
+        let work = async move {
+            let handled = async {
+                match handler(payload, run) {
+                    Some(work) => Outcome::Returned(work.await),
+                    None => Outcome::Undecodable,
+                }
+            };
+            let retry = |reason| Outcome::Returned(Err(JobError::Retry { after: None, reason }));
+            tokio::select! {
+                handled = tokio::time::timeout(timeout, AssertUnwindSafe(handled).catch_unwind()) => match handled {
+                    Ok(Ok(outcome)) => outcome,
+                    Ok(Err(_)) => retry("the run panicked".to_owned()),
+                    Err(_) => retry(format!("the run took more than {timeout:?}")),
+                },
+                () = instance.abort.cancelled() => Outcome::Returned(Err(JobError::Release)),
+            }
+        };
+        // Aborted with the caller: when apalis drops a run, nothing of it goes on.
+        let task = AbortOnDropHandle::new(self.tracker.spawn(work.instrument(span)));
+        task.await.unwrap_or(Outcome::Returned(Err(JobError::Release)))
+    }
+
+    /// What becomes of the job, and a log line for the operator unless it is complete.
+    fn decide(&self, outcome: Outcome, run: &Run) -> Disposition {
+        let (queue, job_id, attempt) = (self.queue, &run.job_id, run.attempt);
+        let decide = |result| Disposition::of(result, attempt, run.max_attempts, &self.instance.config);
+        let (by_handler, disposition) = match outcome {
+            Outcome::Returned(result) => (matches!(result, Err(JobError::Discard { .. })), decide(result)),
+            Outcome::Undecodable => {
+                let reason = "the payload cannot be decoded".to_owned();
+                (false, Disposition::Discard { reason })
+            }
+        };
+        match &disposition {
+            Disposition::Complete => {}
+            Disposition::Retry { reason, .. } => {
+                tracing::warn!(queue, job_id, attempt, reason, "a run failed; the job will be retried");
+            }
+            // The handler decided so, and logs an error itself if an operator must act.
+            Disposition::Discard { reason } if by_handler => {
+                tracing::warn!(queue, job_id, reason, "a job was discarded by its handler");
+            }
+            Disposition::Discard { reason } => {
+                tracing::error!(queue, job_id, reason, "a job was discarded");
+            }
+            Disposition::Release { reason, .. } => {
+                tracing::info!(queue, job_id, reason, "a job was released");
+            }
+        }
+        disposition
     }
 }

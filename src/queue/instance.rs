@@ -1,38 +1,39 @@
-//! What the parts of one worker process share: the pool, the lease, the runs.
+//! This process as other workers see it: its identity, whether its lease holds, and the runs open under it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::PgPool;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::completer::Ack;
-use crate::{JobId, Run, StopReason, WorkersConfig};
+use crate::config::WorkersConfig;
+use crate::job::JobId;
+use crate::run::{Run, StopReason};
 
-pub(crate) struct Shared {
+pub(crate) struct Instance {
     pub(crate) pool: PgPool,
     pub(crate) config: WorkersConfig,
-    /// Wakes the claimer: new jobs, free slots, a connection that is back.
-    pub(crate) wake: Notify,
-    /// Makes the lease look for cancelled jobs now instead of at its next renewal.
-    pub(crate) check_lease: Notify,
-    pub(crate) acks: mpsc::Sender<Ack>,
-    /// Outcomes that Postgres does not have yet.
-    pub(crate) unwritten: AtomicUsize,
+    /// Wakes the producer: new jobs, free slots, a lease that holds again.
+    pub(crate) wake: Arc<Notify>,
+    /// Makes the heartbeat look for cancelled jobs now instead of at its next renewal.
+    pub(crate) check_cancelled: Notify,
     /// No more claims.
     pub(crate) draining: CancellationToken,
-    /// The deadline has passed: running jobs are given back.
-    pub(crate) cut: CancellationToken,
+    /// The deadline has passed: running jobs are stopped and released.
+    pub(crate) abort: CancellationToken,
     /// Whether the present identity is registered and not known to be lost.
     pub(crate) leased: AtomicBool,
+    /// Jobs from their claim to the end of their run.
+    pub(crate) running: TaskTracker,
     lease: Mutex<Lease>,
 }
 
 struct Lease {
-    instance: Arc<str>,
-    /// Every run whose outcome Postgres does not have yet.
+    id: Arc<str>,
+    /// Every run whose outcome is not written yet.
     runs: HashMap<JobId, OpenRun>,
 }
 
@@ -41,34 +42,33 @@ struct OpenRun {
     stop: watch::Sender<Option<StopReason>>,
 }
 
-impl Shared {
-    pub(crate) fn new(pool: PgPool, config: WorkersConfig, acks: mpsc::Sender<Ack>) -> Self {
+impl Instance {
+    pub(crate) fn new(pool: PgPool, config: WorkersConfig) -> Self {
         Self {
             pool,
             config,
-            wake: Notify::new(),
-            check_lease: Notify::new(),
-            acks,
-            unwritten: AtomicUsize::new(0),
+            wake: Arc::default(),
+            check_cancelled: Notify::new(),
             draining: CancellationToken::new(),
-            cut: CancellationToken::new(),
+            abort: CancellationToken::new(),
             leased: AtomicBool::new(false),
+            running: TaskTracker::new(),
             lease: Mutex::new(Lease {
-                instance: fresh_identity(),
+                id: new_id(),
                 runs: HashMap::new(),
             }),
         }
     }
 
-    /// Who we are; new at every start and after every loss.
-    pub(crate) fn instance(&self) -> Arc<str> {
-        Arc::clone(&self.lock().instance)
+    /// The present identity; another one at every start and after every lost lease.
+    pub(crate) fn id(&self) -> Arc<str> {
+        Arc::clone(&self.lock().id)
     }
 
-    /// Opens a run of a job that `instance` has claimed.
-    pub(crate) fn open_run(&self, instance: &str, job_id: JobId, attempt: u32, max_attempts: u32) -> Run {
+    /// Opens a run of a job that was claimed under `instance_id`.
+    pub(crate) fn open_run(&self, instance_id: &str, job_id: JobId, attempt: u32, max_attempts: u32) -> Run {
         let mut lease = self.lock();
-        let reason = if *lease.instance != *instance {
+        let reason = if *lease.id != *instance_id {
             Some(StopReason::Lost)
         } else if self.draining.is_cancelled() {
             Some(StopReason::Draining)
@@ -88,55 +88,55 @@ impl Shared {
         }
     }
 
-    /// Closes a run whose outcome Postgres has. The job may run again already, as another attempt or somebody else's.
-    pub(crate) fn close_run(&self, instance: &str, job_id: &str, attempt: u32) {
+    /// Closes a run. The job may run again already, as another attempt or by another instance.
+    pub(crate) fn close_run(&self, instance_id: &str, job_id: &str, attempt: u32) {
         let mut lease = self.lock();
-        if *lease.instance == *instance && lease.runs.get(job_id).is_some_and(|run| run.attempt == attempt) {
+        if *lease.id == *instance_id && lease.runs.get(job_id).is_some_and(|run| run.attempt == attempt) {
             lease.runs.remove(job_id);
         }
     }
 
-    /// The jobs of every run that is open.
-    pub(crate) fn known_runs(&self) -> Vec<JobId> {
+    /// The jobs of every open run.
+    pub(crate) fn open_runs(&self) -> Vec<JobId> {
         self.lock().runs.keys().cloned().collect()
     }
 
-    /// Tells one run to stop.
+    /// Stops one run.
     pub(crate) fn stop_run(&self, job_id: &str, reason: StopReason) {
         if let Some(run) = self.lock().runs.get(job_id) {
             run.stop.send_replace(Some(reason));
         }
     }
 
-    /// Tells every run that is not to stop anyway that the process is shutting down.
+    /// Informs every run that has no reason to stop yet of the shutdown.
     pub(crate) fn drain_runs(&self) {
-        self.tell_runs(StopReason::Draining, |known| known.is_none());
+        self.stop_runs(StopReason::Draining, |known| known.is_none());
     }
 
-    /// Tells every run that is not to stop anyway to give its job back now.
-    pub(crate) fn hand_runs_over(&self) {
-        self.tell_runs(StopReason::Release, |known| {
+    /// Asks every run that may still go on to release its job now.
+    pub(crate) fn release_runs(&self) {
+        self.stop_runs(StopReason::Release, |known| {
             known.is_none_or(|known| known == StopReason::Draining)
         });
     }
 
-    fn tell_runs(&self, reason: StopReason, milder: impl Fn(Option<StopReason>) -> bool) {
+    fn stop_runs(&self, reason: StopReason, replaces: impl Fn(Option<StopReason>) -> bool) {
         for run in self.lock().runs.values() {
             run.stop.send_if_modified(|known| {
-                let tell = milder(*known);
-                if tell {
+                let replace = replaces(*known);
+                if replace {
                     *known = Some(reason);
                 }
-                tell
+                replace
             });
         }
     }
 
-    /// The lease is lost: every run is told, and we become somebody new.
+    /// The lease is lost: stops every run, and takes another identity.
     pub(crate) fn lose_lease(&self) {
         self.leased.store(false, Ordering::Release);
         let mut lease = self.lock();
-        lease.instance = fresh_identity();
+        lease.id = new_id();
         for (_, run) in lease.runs.drain() {
             run.stop.send_replace(Some(StopReason::Lost));
         }
@@ -148,6 +148,6 @@ impl Shared {
     }
 }
 
-fn fresh_identity() -> Arc<str> {
+fn new_id() -> Arc<str> {
     ulid::Ulid::generate().to_string().into()
 }

@@ -1,12 +1,50 @@
-//! Work: durable jobs on Postgres. A job is enqueued in the transaction that makes it necessary, and is run at least once.
+//! Durable jobs on Postgres: a job is enqueued in the transaction that makes it necessary, and runs at least once.
 //!
 //! Jobs live in apalis' own schema and run in apalis' `Worker`; the [`apalis_core::backend::Backend`] between the two is
-//! ours, because the stock one loses wake-ups and jobs. What ours guarantees:
-//! - a job whose worker dies is noticed within 5 seconds and run again, at most [`Job::MAX_ATTEMPTS`] times;
-//! - a job whose worker lives is never run a second time at once, however busy, slow or draining the worker is;
-//! - the outcome of a run is written until Postgres has it, and never for a run that was taken away;
-//! - a job that fails for good is kept with its reason, and its heir ([`Job::ON_FAILURE`]) is enqueued in the same statement.
+//! ours, because the stock one loses notifications and jobs. What ours guarantees:
+//! - a job whose worker dies is rescued within 5 seconds and runs again, at most [`Job::MAX_ATTEMPTS`] times;
+//! - a job whose worker lives never runs twice at once, however busy, slow or draining the worker is;
+//! - the outcome of a run is written until Postgres has it, and never for a run whose lease was lost;
+//! - a job that is discarded is kept with its reason, and its on-failure job ([`Job::ON_FAILURE`]) is enqueued in the same
+//!   statement.
+//!
+//! # The states of a job
+//!
+//! ```mermaid
+//! stateDiagram-v2
+//!     [*] --> ready: enqueue
+//!     [*] --> waiting: enqueue_with a delay
+//!     waiting --> ready: run_at passes, or make_ready
+//!     ready --> running: producer claims it (attempt + 1)
+//!     running --> done: completer, Complete
+//!     running --> waiting: completer, Retry after a back-off, or a snooze (attempt − 1)
+//!     running --> ready: completer, Release (attempt − 1)
+//!     running --> ready: rescuer, when its instance died
+//!     running --> ready: producer, when its claim is orphaned (attempt − 1)
+//!     running --> dead: completer, Discard, also instead of Retry on the last attempt
+//!     running --> dead: rescuer, when its instance died on the last attempt
+//!     ready --> cancelled: cancel
+//!     waiting --> cancelled: cancel
+//!     done --> [*]: cleaner, after a day
+//!     dead --> [*]: cleaner, after 30 days
+//!     cancelled --> [*]: cleaner, after 30 days
+//! ```
+//!
+//! | state | its row |
+//! | --- | --- |
+//! | ready | `Pending`, `run_at` has passed |
+//! | waiting | `Pending`, `run_at` is yet to come |
+//! | running | `Running`, `lock_by` names the instance that claimed it |
+//! | done | `Done` |
+//! | dead | `Killed`; its on-failure job was enqueued in the statement that wrote this |
+//! | cancelled | `Killed`, without an on-failure job |
+//!
+//! [`cancel`] moves no running job: it signals the run ([`StopReason::Cancelled`]), whose outcome decides as always.
 
+mod apalis_bridge;
+mod cancel;
+mod channels;
+mod claimed_job;
 mod cleaner;
 mod completer;
 mod config;
@@ -14,6 +52,7 @@ mod disposition;
 mod enqueue;
 mod error;
 mod executor;
+mod heartbeat;
 mod instance;
 mod job;
 mod notifier;
@@ -24,18 +63,17 @@ mod rescuer;
 mod run;
 mod scheduler;
 mod shutdown;
+mod slots;
 mod stats;
+mod status;
 mod timeout;
 mod workers;
 
+pub use cancel::{Cancelled, cancel};
 pub use config::WorkersConfig;
-pub use enqueue::{
-    Cancelled, EnqueueOptions, Enqueued, cancel, enqueue, enqueue_with, is_any_running, list_unfinished, make_ready,
-    queue_position,
-};
+pub use enqueue::{EnqueueOptions, Enqueued, enqueue, enqueue_with, make_ready};
 pub use error::QueueError;
-pub use job::{Job, JobError, JobId};
-pub use on_failure::OnFailure;
+pub use job::{Job, JobError, JobId, OnFailure};
 pub use payloads::{
     EraseUser, ExportAccount, FailAbandonedAnswer, GenerateAnswer, PruneExpired, PurgeConversation,
     SummarizeConversation, TitleConversation,
@@ -43,6 +81,7 @@ pub use payloads::{
 pub use run::{Run, StopReason};
 pub use shutdown::Drained;
 pub use stats::{QueueHealth, QueueStats, health, stats};
+pub use status::{is_any_running, list_unfinished, queue_position};
 pub use workers::{Workers, WorkersBuilder};
 
 /// The migrations of apalis' schema, which our own (`cura_store::MIGRATOR`) build on.

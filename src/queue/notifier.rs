@@ -1,4 +1,5 @@
-//! Being told: of jobs that are new, ready again or to be cancelled, without asking for them.
+//! Listens for notifications: of jobs that are new, ready again or to be cancelled. What is missed while the connection is
+//! away is found by a query as soon as it is back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,30 +7,29 @@ use std::time::Duration;
 use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
-use crate::enqueue::{CANCEL_CHANNEL, WAKE_CHANNEL};
-use crate::instance::Shared;
+use crate::channels::{CANCEL_CHANNEL, INSERT_CHANNEL, WAKE_CHANNEL};
+use crate::error::QueueError;
+use crate::instance::Instance;
+use crate::run::StopReason;
 use crate::timeout::with_timeout;
-use crate::{QueueError, StopReason};
 
-/// The channel of apalis' insert trigger.
-const INSERT_CHANNEL: &str = "apalis::job::insert";
 /// The pause before a lost LISTEN connection is tried again.
 const LISTEN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Listens for new and cancelled jobs on one connection; after every reconnect everybody looks for themselves.
-pub(crate) async fn listen(shared: Arc<Shared>) {
+/// Listens on one connection, and on another one when it is lost, until it is dropped.
+pub(crate) async fn run_notifier_loop(instance: Arc<Instance>) {
     loop {
-        if let Err(error) = listen_once(&shared).await {
+        if let Err(error) = listen_once(&instance).await {
             tracing::warn!(%error, "listening for jobs was interrupted");
         }
         tokio::time::sleep(LISTEN_PAUSE).await;
     }
 }
 
-async fn listen_once(shared: &Shared) -> Result<(), QueueError> {
-    // A pool of its own: sqlx says goodbye on a connection it drops and keeps its place until there is an answer, which a
-    // silent one never gives.
-    let options = shared.pool.connect_options().as_ref().clone();
+async fn listen_once(instance: &Instance) -> Result<(), QueueError> {
+    // A separate pool: sqlx waits for an answer when it closes a connection, and until then the connection counts against
+    // its pool. One that fell silent never answers.
+    let options = instance.pool.connect_options().as_ref().clone();
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .max_lifetime(None)
@@ -44,18 +44,18 @@ async fn listen_once(shared: &Shared) -> Result<(), QueueError> {
     })
     .await?;
     loop {
-        // What was announced before we listened, or while the connection was away, is found by looking.
-        shared.wake.notify_one();
-        shared.check_lease.notify_one();
+        // Notifications that were sent before we listened, or while the connection was away, are lost: query instead.
+        instance.wake.notify_one();
+        instance.check_cancelled.notify_one();
         loop {
-            match tokio::time::timeout(shared.config.check_listening, listener.try_recv()).await {
+            match tokio::time::timeout(instance.config.listener_check_interval, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) if notification.channel() == CANCEL_CHANNEL => {
-                    shared.stop_run(notification.payload(), StopReason::Cancelled);
+                    instance.stop_run(notification.payload(), StopReason::Cancelled);
                 }
-                Ok(Ok(Some(_))) => shared.wake.notify_one(),
+                Ok(Ok(Some(_))) => instance.wake.notify_one(),
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => return Err(error.into()),
-                // A network that has forgotten the connection is as silent as a queue with nothing to do.
+                // A connection that the network has dropped looks like a queue without jobs: probe it.
                 Err(_) => with_timeout(async { Ok(listener.execute("SELECT 1").await.map(drop)?) }).await?,
             }
         }

@@ -1,31 +1,12 @@
-//! Heirs: a dead job leaves its payload to a job of another kind. Which one is written into the job when it is enqueued, so
-//! that whoever finds it dead need not know its kind.
+//! On-failure jobs: a job that is discarded leaves its payload to a job of another kind, enqueued in the statement that
+//! discards it. Its queue and attempts are stored with the job, so that any worker can do this without knowing its kind.
 
-use crate::Job;
-
-/// A kind of job that inherits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OnFailure {
-    pub(crate) queue: &'static str,
-    pub(crate) max_attempts: u32,
-}
-
-impl OnFailure {
-    /// Jobs of kind `J`, whose payload is the same JSON as that of the dead.
-    pub const fn of<J: Job>() -> Self {
-        Self {
-            queue: J::QUEUE,
-            max_attempts: J::MAX_ATTEMPTS,
-        }
-    }
-}
-
-/// The key in a job's metadata that names the queue of its heir.
+/// The key in a job's metadata that names the queue of its on-failure job.
 pub(crate) const QUEUE_KEY: &str = "on_failure";
-/// The key in a job's metadata that says how often its heir may be tried.
+/// The key in a job's metadata that says how often its on-failure job may be tried.
 pub(crate) const ATTEMPTS_KEY: &str = "on_failure_attempts";
 
-/// The INSERT of the heirs of what is dead in a CTE, which returns the id, job, status and metadata of jobs.
+/// The INSERT of the on-failure jobs of what a CTE has discarded; the CTE returns the id, job, status and metadata of jobs.
 macro_rules! enqueue_on_failure_jobs {
     ($jobs:literal) => {
         concat!(

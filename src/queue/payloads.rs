@@ -1,11 +1,11 @@
-//! The payloads of all jobs. Their behaviour is in the crate `jobs`.
+//! The payloads and limits of all jobs. Their handlers are in the crate `jobs`.
 
 use std::time::Duration;
 
 use cura_domain::answer::MAX_ATTEMPT_DURATION;
 use serde::{Deserialize, Serialize};
 
-use crate::{Job, OnFailure};
+use crate::job::{Job, OnFailure};
 
 /// Generate the answer with this id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +25,10 @@ impl Job for GenerateAnswer {
     }
 }
 
-/// Close the answer with this id as failed: its job is dead. The same JSON as [`GenerateAnswer`].
+/// End an answer as failed whose job was discarded or lost. The same JSON as [`GenerateAnswer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailAbandonedAnswer {
-    /// The assistant message nobody will finish.
+    /// The abandoned assistant message.
     pub message_id: i64,
 }
 
@@ -42,7 +42,7 @@ impl Job for FailAbandonedAnswer {
     }
 }
 
-/// Find a better title for a conversation than a cut of its first message.
+/// Find a better title for a conversation than an excerpt of its first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TitleConversation {
     /// The conversation.
@@ -59,10 +59,10 @@ impl Job for TitleConversation {
     }
 }
 
-/// Put what was said up to and including a message in short, so that a model can be told all of it.
+/// Summarize a conversation up to and including a message, so that all of it fits into a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SummarizeConversation {
-    /// The last message of what is put in short.
+    /// The last message of the summary.
     pub message_id: i64,
 }
 
@@ -81,7 +81,7 @@ impl Job for SummarizeConversation {
 pub struct PurgeConversation {
     /// The conversation.
     pub conversation_id: i64,
-    /// 0 when it was deleted; another number when that job did not do it.
+    /// 0 at first; later rounds repeat a purge that is overdue.
     #[serde(default)]
     pub round: i64,
 }
@@ -96,12 +96,12 @@ impl Job for PurgeConversation {
     }
 }
 
-/// Erase everything of a user who asked for it.
+/// Erase a deleted user's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EraseUser {
     /// The user.
     pub user_id: i64,
-    /// 0 when it was asked for; another number when that job did not do it.
+    /// 0 at first; later rounds repeat an erasure that is overdue.
     #[serde(default)]
     pub round: i64,
 }
@@ -116,7 +116,7 @@ impl Job for EraseUser {
     }
 }
 
-/// Make the archive with this id.
+/// Write the archive of an account export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportAccount {
     /// The archive.
@@ -133,10 +133,10 @@ impl Job for ExportAccount {
     }
 }
 
-/// Forget what has had its time.
+/// Delete what has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PruneExpired {
-    /// Which period this is for.
+    /// The period this is for, which makes it one job of all workers.
     pub period: i64,
 }
 

@@ -1,37 +1,49 @@
-//! Claiming: one statement for all queues of this process takes as many jobs as there are free slots.
+//! Claims jobs: one statement for all queues of this process takes as many as there are free slots, in the order of their
+//! priority and readiness, and hands each to the executor of its queue.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::QueueError;
-use crate::executor::{Claimed, QueueSlots};
-use crate::instance::Shared;
+use crate::claimed_job::ClaimedJob;
+use crate::error::QueueError;
+use crate::instance::Instance;
+use crate::slots::{QueueSlots, Slot};
 use crate::timeout::with_timeout;
 
 /// The most jobs claimed for one queue in one statement.
-const CLAIM_BATCH: usize = 32;
-/// How often jobs are looked for that are ours without our knowing.
-const FIND_LOST_EVERY: Duration = Duration::from_secs(5);
-/// How long a job of low priority waits before it has the same as others.
-const STARVING: Duration = Duration::from_secs(15);
+const CLAIM_BATCH: u32 = 32;
+/// How often orphaned claims are released and priorities aged.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a job of low priority waits before it has the usual one.
+const AGING: Duration = Duration::from_secs(15);
+
+/// A queue that this process serves.
+pub(crate) struct ServedQueue {
+    pub(crate) name: &'static str,
+    pub(crate) slots: QueueSlots,
+    /// To the executor; has room for every slot.
+    pub(crate) jobs: mpsc::Sender<ClaimedJob>,
+}
 
 /// Claims whenever there are free slots and jobs, until the process drains.
-pub(crate) async fn claim_until_draining(shared: Arc<Shared>, queues: Arc<[Arc<QueueSlots>]>) {
+pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[ServedQueue]>) {
     let mut failing = false;
-    let mut find_lost_at = Instant::now() + FIND_LOST_EVERY;
-    while !shared.draining.is_cancelled() {
-        let more = if shared.leased.load(Ordering::Acquire) {
+    let mut upkeep_at = Instant::now() + UPKEEP_INTERVAL;
+    while !instance.draining.is_cancelled() {
+        let more = if instance.leased.load(Ordering::Acquire) {
             let claimed = async {
-                if Instant::now() >= find_lost_at {
-                    release_orphaned_claims(&shared).await?;
-                    age_priorities(&shared).await?;
-                    find_lost_at = Instant::now() + FIND_LOST_EVERY;
+                if Instant::now() >= upkeep_at {
+                    release_orphaned_claims(&instance).await?;
+                    age_priorities(&instance).await?;
+                    upkeep_at = Instant::now() + UPKEEP_INTERVAL;
                 }
-                claim(&shared, &queues).await
+                claim(&instance, &queues).await
             };
             match claimed.await {
                 Ok(more) => {
@@ -50,73 +62,75 @@ pub(crate) async fn claim_until_draining(shared: Arc<Shared>, queues: Arc<[Arc<Q
         };
         if !more {
             tokio::select! {
-                () = shared.wake.notified() => {}
-                () = tokio::time::sleep(shared.config.poll) => {}
-                () = shared.draining.cancelled() => return,
+                () = instance.wake.notified() => {}
+                () = tokio::time::sleep(instance.config.poll_interval) => {}
+                () = instance.draining.cancelled() => return,
             }
         }
     }
 }
 
-/// A claim whose answer got lost leaves jobs that are ours and that we know nothing of: they are given back. Only between
-/// two claims, so that none is on its way.
-async fn release_orphaned_claims(shared: &Shared) -> Result<(), QueueError> {
-    let instance = shared.instance();
-    let known = shared.known_runs();
+/// Releases jobs that are claimed by this instance and have no open run here: the answer to their claim got lost, or they
+/// could not be handed over. Only between two claims, so that none is on its way.
+async fn release_orphaned_claims(instance: &Instance) -> Result<(), QueueError> {
+    let instance_id = instance.id();
+    let open = instance.open_runs();
     let released = sqlx::query(
-        "WITH lost AS (
+        "WITH orphaned AS (
              UPDATE apalis.jobs
              SET status = 'Pending', attempts = attempts - 1, run_at = now(), lock_by = NULL, lock_at = NULL
              WHERE lock_by = $1 AND status = 'Running' AND NOT (id = ANY($2))
              RETURNING id
          )
-         SELECT count(*) FROM lost",
+         SELECT count(*) FROM orphaned",
     )
-    .bind(&*instance)
-    .bind(known)
-    .fetch_one(&shared.pool);
-    let lost: i64 = with_timeout(async { Ok(released.await?.try_get(0)?) }).await?;
-    if lost > 0 {
-        tracing::warn!(jobs = lost, "claims whose answer got lost were given back");
+    .bind(&*instance_id)
+    .bind(open)
+    .fetch_one(&instance.pool);
+    let orphaned: i64 = with_timeout(async { Ok(released.await?.try_get(0)?) }).await?;
+    if orphaned > 0 {
+        tracing::warn!(jobs = orphaned, "orphaned claims were released");
     }
     Ok(())
 }
 
-/// Whoever has waited long enough waits for nobody's priority any more.
-async fn age_priorities(shared: &Shared) -> Result<(), QueueError> {
+/// Raises a low priority to the usual one after [`AGING`], so that no job starves.
+async fn age_priorities(instance: &Instance) -> Result<(), QueueError> {
     let aged = sqlx::query(
         "UPDATE apalis.jobs SET priority = 0
          WHERE status = 'Pending' AND priority < 0 AND run_at < now() - make_interval(secs => $1)",
     )
-    .bind(STARVING.as_secs_f64())
-    .execute(&shared.pool);
+    .bind(AGING.as_secs_f64())
+    .execute(&instance.pool);
     with_timeout(async { Ok(aged.await.map(drop)?) }).await
 }
 
-/// Claims for every lane with free slots, in one statement; whether a lane was filled, so that more may be ready.
-async fn claim(shared: &Shared, queues: &[Arc<QueueSlots>]) -> Result<bool, QueueError> {
-    let free: Vec<(usize, usize)> = queues
+/// Claims for every queue with free slots, in one statement. Gives whether all slots of a queue were used, so that more
+/// jobs may be ready.
+async fn claim(instance: &Instance, queues: &[ServedQueue]) -> Result<bool, QueueError> {
+    let mut reserved: Vec<_> = queues
         .iter()
-        .enumerate()
-        .map(|(index, lane)| (index, lane.free().min(CLAIM_BATCH)))
-        .filter(|(_, free)| *free > 0)
+        // Without an executor nothing could be run.
+        .filter(|queue| !queue.jobs.is_closed())
+        .map(|queue| (queue, queue.slots.reserve(CLAIM_BATCH)))
+        .filter(|(_, slots)| slots.len() > 0)
         .collect();
-    if free.is_empty() {
+    if reserved.is_empty() {
         return Ok(false);
     }
-    let instance = shared.instance();
-    let names: Vec<&str> = free.iter().map(|(index, _)| queues[*index].queue).collect();
-    let limits: Vec<i64> = free
+    let names: Vec<&str> = reserved.iter().map(|(queue, _)| queue.name).collect();
+    let limits: Vec<i64> = reserved
         .iter()
-        .map(|(_, free)| i64::try_from(*free).unwrap_or(i64::MAX))
+        .map(|(_, slots)| i64::try_from(slots.len()).unwrap_or(i64::MAX))
         .collect();
+    let instance_id = instance.id();
     let claim = sqlx::query(
         "WITH ready AS MATERIALIZED (
-             SELECT job.id FROM unnest($1::text[], $2::bigint[]) AS lane (queue, free)
+             SELECT job.id FROM unnest($1::text[], $2::bigint[]) AS queue (name, free)
              CROSS JOIN LATERAL (
                  SELECT id FROM apalis.jobs
-                 WHERE job_type = lane.queue AND status = 'Pending' AND run_at <= now()
-                 ORDER BY priority DESC, run_at LIMIT lane.free FOR UPDATE SKIP LOCKED
+                 WHERE job_type = queue.name AND status = 'Pending' AND run_at <= now()
+                 ORDER BY priority DESC, run_at LIMIT queue.free FOR UPDATE SKIP LOCKED
              ) job
          )
          UPDATE apalis.jobs j
@@ -126,33 +140,87 @@ async fn claim(shared: &Shared, queues: &[Arc<QueueSlots>]) -> Result<bool, Queu
     )
     .bind(names)
     .bind(limits)
-    .bind(&*instance)
-    .fetch_all(&shared.pool);
-    let rows = with_timeout(async { Ok(claim.await?) }).await?;
-    let mut taken = vec![0_usize; queues.len()];
-    for row in rows {
-        let queue: &str = row.try_get(1)?;
-        let Some((index, lane)) = queues.iter().enumerate().find(|(_, lane)| lane.queue == queue) else {
-            continue;
-        };
-        let attempt = row.try_get::<i32, _>(3)?.unsigned_abs();
-        let run = shared.open_run(
-            &instance,
-            row.try_get(0)?,
-            attempt,
-            row.try_get::<i32, _>(4)?.unsigned_abs(),
-        );
-        taken[index] += 1;
-        lane.running.fetch_add(1, Ordering::AcqRel);
-        let claimed = Claimed {
-            instance: Arc::clone(&instance),
-            payload: row.try_get(2)?,
-            run,
-        };
-        // The channel has a place for every slot of the lane.
-        if lane.claimed.send(claimed).await.is_err() {
-            tracing::error!(queue, "a claimed job has no worker");
+    .bind(&*instance_id)
+    .fetch_all(&instance.pool);
+    for row in with_timeout(async { Ok(claim.await?) }).await? {
+        let name: &str = row.try_get("job_type")?;
+        if let Some((queue, slots)) = reserved.iter_mut().find(|(queue, _)| queue.name == name)
+            && let Some(slot) = slots.take()
+        {
+            hand_over(instance, queue, open(instance, &instance_id, &row, slot)?);
         }
     }
-    Ok(free.iter().any(|(index, wanted)| taken[*index] == *wanted))
+    Ok(reserved.iter().any(|(_, slots)| slots.len() == 0))
+}
+
+/// Opens the run of a job that was claimed under `instance_id`.
+fn open(instance: &Instance, instance_id: &Arc<str>, row: &PgRow, slot: Slot) -> Result<ClaimedJob, QueueError> {
+    let payload = row.try_get("job")?;
+    let attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
+    let max_attempts = row.try_get::<i32, _>("max_attempts")?.unsigned_abs();
+    Ok(ClaimedJob {
+        instance_id: Arc::clone(instance_id),
+        payload,
+        run: instance.open_run(instance_id, row.try_get("id")?, attempt, max_attempts),
+        slot,
+        running: instance.running.token(),
+    })
+}
+
+/// Hands a job to the executor of its queue. If that is gone, the job's slot is given back and its run closed, so that the
+/// job is released as an orphaned claim.
+fn hand_over(instance: &Instance, queue: &ServedQueue, job: ClaimedJob) {
+    if let Err(refused) = queue.jobs.try_send(job) {
+        let job = refused.into_inner();
+        tracing::error!(
+            queue = queue.name,
+            job_id = job.run.job_id,
+            "a claimed job has no executor; releasing it"
+        );
+        instance.close_run(&job.instance_id, &job.run.job_id, job.run.attempt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+    use crate::config::WorkersConfig;
+
+    #[tokio::test]
+    async fn a_job_whose_hand_over_fails_gives_its_slot_back_and_is_released() {
+        let pool = PgPoolOptions::new().connect_lazy("postgres://nowhere/nothing");
+        let instance = Instance::new(pool.expect("a URL"), WorkersConfig::default());
+        let (sender, receiver) = mpsc::channel(1);
+        let queue = ServedQueue {
+            name: "test",
+            slots: QueueSlots::new(1, Arc::clone(&instance.wake)),
+            jobs: sender,
+        };
+        let job = |slot| ClaimedJob {
+            instance_id: instance.id(),
+            payload: Vec::new(),
+            run: instance.open_run(&instance.id(), "job".to_owned(), 1, 1),
+            slot,
+            running: instance.running.token(),
+        };
+        let free = || queue.slots.reserve(9).len();
+
+        hand_over(
+            &instance,
+            &queue,
+            job(queue.slots.reserve(1).take().expect("a free slot")),
+        );
+        assert_eq!((free(), instance.open_runs().len(), instance.running.len()), (0, 1, 1));
+        drop(receiver);
+        assert_eq!((free(), instance.running.len()), (1, 0), "dropped in the channel");
+
+        hand_over(
+            &instance,
+            &queue,
+            job(queue.slots.reserve(1).take().expect("a free slot")),
+        );
+        assert_eq!((free(), instance.open_runs().len(), instance.running.len()), (1, 0, 0));
+    }
 }

@@ -2,18 +2,18 @@
 
 use tokio::sync::watch;
 
-use crate::JobId;
+use crate::job::JobId;
 
 /// Why a run should stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
-    /// Somebody cancelled the job.
+    /// The job was cancelled.
     Cancelled,
     /// The process is shutting down: there is still time to finish.
     Draining,
-    /// The process ends in a moment: save what there is and give the job back ([`JobError::Release`](crate::JobError)).
+    /// The process ends in a moment: save the progress and release the job ([`JobError::Release`](crate::JobError)).
     Release,
-    /// This instance lost its lease: another one may run the job already, and whatever this run writes is void.
+    /// This instance lost its lease: another one may run the job already, and the outcome of this run is void.
     Lost,
 }
 
@@ -30,7 +30,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Waits until the run must stop: for any reason but that it should finish soon.
+    /// Waits until the run must stop, for any reason but [`StopReason::Draining`].
     pub async fn cancelled(&self) -> StopReason {
         let mut stop = self.stop.clone();
         match stop
@@ -42,7 +42,7 @@ impl Run {
         }
     }
 
-    /// Whether the run should stop, now.
+    /// Why the run should stop, if it should.
     pub fn stop_reason(&self) -> Option<StopReason> {
         *self.stop.borrow()
     }

@@ -1,4 +1,4 @@
-//! Schedules: every worker process enqueues the job of the present period, and its key makes sure that there is one.
+//! Enqueues scheduled jobs: every worker process enqueues the job of the present period, whose key makes it one job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,32 +6,38 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 
-use crate::instance::Shared;
+use crate::enqueue::{Enqueued, enqueue};
+use crate::error::QueueError;
+use crate::instance::Instance;
+use crate::job::Job;
 use crate::timeout::with_timeout;
-use crate::{Enqueued, Job, QueueError, enqueue};
 
-/// How often processes look whether a new period has begun.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often a process checks whether a new period has begun.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Enqueues `job(period)` once in each period of length `every`, counted from the epoch on Postgres' clock. Periods are
-/// longer than a minute and shorter than a day, for which done jobs are remembered.
-pub(crate) async fn run_scheduler_loop<J: Job>(shared: Arc<Shared>, every: Duration, job: fn(i64) -> J) {
-    let draining: CancellationToken = shared.draining.clone();
+/// longer than a minute and shorter than a day, for which completed jobs are kept.
+pub(crate) async fn run_scheduler_loop<J: Job>(instance: Arc<Instance>, every: Duration, job: fn(i64) -> J) {
+    let draining: CancellationToken = instance.draining.clone();
     while !draining.is_cancelled() {
-        match with_timeout(enqueue_present(&shared, every, job)).await {
+        match with_timeout(enqueue_present(&instance, every, job)).await {
             Ok(Enqueued::New(job_id)) => tracing::info!(queue = J::QUEUE, job_id, "a scheduled job is due"),
             Ok(Enqueued::Duplicate) => {}
             Err(error) => tracing::debug!(queue = J::QUEUE, %error, "a scheduled job could not be enqueued yet"),
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY.min(every)) => {}
+            () = tokio::time::sleep(CHECK_INTERVAL.min(every)) => {}
             () = draining.cancelled() => {}
         }
     }
 }
 
-async fn enqueue_present<J: Job>(shared: &Shared, every: Duration, job: fn(i64) -> J) -> Result<Enqueued, QueueError> {
-    let mut connection = shared.pool.acquire().await?;
+async fn enqueue_present<J: Job>(
+    instance: &Instance,
+    every: Duration,
+    job: fn(i64) -> J,
+) -> Result<Enqueued, QueueError> {
+    let mut connection = instance.pool.acquire().await?;
     let period = sqlx::query("SELECT floor(extract(epoch FROM now()) / $1)::bigint")
         .bind(every.as_secs_f64())
         .fetch_one(&mut *connection)

@@ -1,85 +1,75 @@
-//! A clean way out, within the time the operator gives: what can finish finishes, the rest is given back, and every outcome
-//! is written.
+//! Shutting down within the time the operator grants: jobs that can finish do, the others are released, and every outcome is
+//! written.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Workers, rescuer};
+use crate::heartbeat::deregister;
+use crate::workers::Workers;
 
-/// How long before they are cut jobs are told to save and give back.
-const HANDOVER: Duration = Duration::from_secs(2);
-/// What is kept of the time to write outcomes once everything has stopped; a fourth when there is little.
+/// How long jobs have to save and release themselves before they are aborted.
+const RELEASING: Duration = Duration::from_secs(2);
+/// What is reserved of the grace to write outcomes once every run has ended; a fourth when the grace is short.
 const WRITING: Duration = Duration::from_secs(3);
-/// What outcomes are given in any case.
+/// The least time to write outcomes.
 const LEAST_WRITING: Duration = Duration::from_secs(2);
 
 /// How a shutdown went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Runs that had not ended in time and were told to give their job back, without spending an attempt.
+    /// Runs that had not ended in time and were asked to release their job, without spending an attempt.
     pub released: usize,
 }
 
 /// What happens when, from the beginning of a shutdown.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
-    hand_over: Duration,
-    cut: Duration,
+    release: Duration,
+    abort: Duration,
     end: Duration,
 }
 
 impl Plan {
     fn within(grace: Duration) -> Self {
-        let cut = grace.saturating_sub(WRITING.min(grace / 4));
+        let abort = grace.saturating_sub(WRITING.min(grace / 4));
         Self {
-            hand_over: cut.saturating_sub(HANDOVER),
-            cut,
-            end: grace.max(cut + LEAST_WRITING),
+            release: abort.saturating_sub(RELEASING),
+            abort,
+            end: grace.max(abort + LEAST_WRITING),
         }
     }
 }
 
 impl Workers {
-    /// Stops claiming, lets running jobs finish, has them save and give back what is left five seconds before `grace` is
-    /// over, so that a peer goes on at once, cuts them three seconds before, writes all outcomes, and leaves. The lease is
-    /// renewed all the while.
+    /// Stops claiming, lets running jobs finish, asks those left to save and release themselves five seconds before `grace`
+    /// is over, so that a peer goes on at once, aborts them three seconds before, writes all outcomes, and deregisters. The
+    /// lease is renewed all the while.
     ///
-    /// Takes no longer than `grace`, if that is 8 s or more. A shorter one leaves jobs less; outcomes are given two seconds
-    /// even after none.
+    /// Takes no longer than `grace`, if that is 8 s or more. A shorter one leaves jobs less; writing outcomes has two seconds
+    /// even without any.
     pub async fn shutdown(self, grace: Duration) -> Drained {
         let begun = Instant::now();
         let plan = Plan::within(grace);
         let end = begun + plan.end;
-        let Self {
-            shared,
-            queues,
-            claimer,
-            ..
-        } = self;
-        let running = || queues.iter().map(|lane| lane.running.load(Ordering::Acquire)).sum();
-        shared.draining.cancel();
-        shared.drain_runs();
+        let instance = self.instance;
+        instance.draining.cancel();
+        instance.drain_runs();
         let mut idle = std::pin::pin!(async {
-            // The claimer ends by itself, so that a claim under way is not cut in the middle.
-            let _ = claimer.await;
-            while running() > 0_usize {
-                tokio::select! {
-                    () = shared.wake.notified() => {}
-                    // The listener takes wake-ups of its own; the count is looked at anyway.
-                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
-                }
-            }
+            // The producer ends by itself, so that a claim under way is completed.
+            let _ = self.producer.await;
+            instance.running.close();
+            instance.running.wait().await;
         });
         let mut released = 0;
-        if timeout_at(begun + plan.hand_over, &mut idle).await.is_err() {
-            released = running();
-            shared.hand_runs_over();
-            if timeout_at(begun + plan.cut, &mut idle).await.is_err() {
-                shared.cut.cancel();
+        if timeout_at(begun + plan.release, &mut idle).await.is_err() {
+            released = instance.running.len();
+            instance.release_runs();
+            if timeout_at(begun + plan.abort, &mut idle).await.is_err() {
+                instance.abort.cancel();
                 if timeout_at(end, &mut idle).await.is_err() {
-                    tracing::error!("some jobs did not let themselves be given back");
+                    tracing::error!("some runs could not be stopped");
                 }
             }
         }
@@ -87,19 +77,15 @@ impl Workers {
             // Fails only when the worker has stopped already.
             let _ = context.stop();
         }
-        let flushed = async {
-            while shared.unwritten.load(Ordering::Acquire) > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if timeout_at(end, flushed).await.is_err() {
-            tracing::error!("outcomes of jobs could not be written before the end; others will run them again");
+        let written = join_all(self.queues.iter().map(|queue| queue.slots.all_free()));
+        if timeout_at(end, written).await.is_err() {
+            tracing::error!("outcomes of jobs could not be written in time; peers will run these jobs again");
         }
-        drop(self.acks);
-        drop(self.supervisors);
-        let left = timeout_at(end, rescuer::leave(&shared)).await;
-        if !matches!(left, Ok(Ok(()))) {
-            tracing::warn!(?left, "leaving failed; others notice within seconds");
+        drop(self.completer);
+        drop(self.loops);
+        let deregistered = timeout_at(end, deregister(&instance)).await;
+        if !matches!(deregistered, Ok(Ok(()))) {
+            tracing::warn!(?deregistered, "deregistering failed; peers notice within seconds");
         }
         self.tracker.close();
         Drained { released }
@@ -114,11 +100,11 @@ mod tests {
     fn a_shutdown_fits_its_grace() {
         let plan = |grace| {
             let plan = Plan::within(Duration::from_millis(grace));
-            [plan.hand_over, plan.cut, plan.end].map(|at| at.as_millis())
+            [plan.release, plan.abort, plan.end].map(|at| at.as_millis())
         };
         assert_eq!(plan(20_000), [15_000, 17_000, 20_000]);
         assert_eq!(plan(8000), [4000, 6000, 8000]);
-        assert_eq!(plan(2000), [0, 1500, 3500], "outcomes are given two seconds");
+        assert_eq!(plan(2000), [0, 1500, 3500], "outcomes have two seconds");
         assert_eq!(plan(0), [0, 0, 2000]);
     }
 }

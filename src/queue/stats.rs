@@ -1,10 +1,11 @@
-//! How the queues stand, for operators and for `/health`.
+//! The state of the queues, for operators and for `/health`.
 
 use std::time::Duration;
 
 use sqlx::{PgConnection, Row};
 
-use crate::QueueError;
+use crate::error::QueueError;
+use crate::heartbeat::ALIVE_WITHIN;
 
 /// One queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,27 +14,24 @@ pub struct QueueStats {
     pub queue: String,
     /// Jobs that could run now.
     pub ready: i64,
-    /// Jobs that wait for their time.
+    /// Jobs whose `run_at` has not come.
     pub waiting: i64,
     /// Jobs that are running.
     pub running: i64,
-    /// Jobs that failed for good.
+    /// Jobs that were discarded, or cancelled before they started.
     pub dead: i64,
 }
 
-/// The queues at a glance.
+/// Whether jobs are being worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueHealth {
-    /// Worker processes seen in the last seconds.
+    /// Worker processes with a heartbeat in the last seconds.
     pub workers: i64,
-    /// How long the longest waiting job that could run has been waiting.
+    /// How long the oldest ready job has been ready.
     pub oldest_ready: Duration,
 }
 
 /// Every queue that has jobs. Reads the whole table: for operators, not for probes.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn stats(conn: &mut PgConnection) -> Result<Vec<QueueStats>, QueueError> {
     let rows = sqlx::query(
         "SELECT job_type,
@@ -58,17 +56,15 @@ pub async fn stats(conn: &mut PgConnection) -> Result<Vec<QueueStats>, QueueErro
         .collect()
 }
 
-/// A look that costs two index reads, however many jobs there are.
-///
-/// # Errors
-/// When Postgres fails.
+/// Whether jobs are being worked on. Costs two index reads, however many jobs there are.
 pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> {
     let row = sqlx::query(
-        "SELECT (SELECT count(*) FROM apalis.workers WHERE last_seen > now() - interval '5 seconds'),
+        "SELECT (SELECT count(*) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1)),
                 COALESCE(EXTRACT(EPOCH FROM now() - (
                     SELECT run_at FROM apalis.jobs WHERE status = 'Pending' ORDER BY run_at LIMIT 1
                 )), 0)::float8",
     )
+    .bind(ALIVE_WITHIN.as_secs_f64())
     .fetch_one(conn)
     .await?;
     Ok(QueueHealth {

@@ -1,13 +1,13 @@
-//! The time a statement of the queue may take.
+//! How long the queue waits for Postgres.
 
 use std::time::Duration;
 
-use crate::QueueError;
+use crate::error::QueueError;
 
-/// How long one statement may take.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest one statement, or the wait for a connection, may take.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// `work`, unless Postgres says nothing for too long.
+/// Runs `work`; an error that means "unavailable" after [`STATEMENT_TIMEOUT`].
 pub(crate) async fn with_timeout<T>(work: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
     match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
         Ok(done) => done,

@@ -161,7 +161,7 @@ async fn without_postgres_for_too_long_jobs_are_given_up() {
     let (runs, lost) = (Runs::default(), Runs::default());
     let (counted, told) = (runs.clone(), lost.clone());
     let impatient = WorkersConfig {
-        isolation: Duration::from_millis(500),
+        isolation_timeout: Duration::from_millis(500),
         ..config()
     };
     let workers = Workers::builder(&pool, impatient)

@@ -62,14 +62,14 @@ pub async fn on_failure_attempts(pool: &PgPool) -> Vec<u32> {
 /// Quick enough for a test, slow enough for a busy machine.
 pub fn config() -> WorkersConfig {
     WorkersConfig {
-        poll: Duration::from_millis(200),
-        check_listening: Duration::from_millis(200),
-        renew: Duration::from_millis(100),
+        poll_interval: Duration::from_millis(200),
+        listener_check_interval: Duration::from_millis(200),
+        heartbeat_interval: Duration::from_millis(100),
         // Whoever comes back first after an outage waits this long for the others.
-        dead_after: Duration::from_secs(2),
-        witness: Duration::from_secs(2),
-        isolation: Duration::from_secs(15),
-        backoff: Duration::from_millis(50),
+        lease: Duration::from_secs(2),
+        rescue_after: Duration::from_secs(2),
+        isolation_timeout: Duration::from_secs(15),
+        first_backoff: Duration::from_millis(50),
         max_backoff: Duration::from_secs(5),
     }
 }

@@ -62,7 +62,7 @@ async fn a_job_starts_without_waiting_for_the_poll() {
     let database = TestDatabase::create().await;
     let runs = Runs::default();
     let slow = WorkersConfig {
-        poll: Duration::from_secs(10),
+        poll_interval: Duration::from_secs(10),
         ..config()
     };
     let workers = counting(Workers::builder(database.pool(), slow), 2, &runs);
@@ -128,6 +128,46 @@ async fn concurrency_is_used_and_never_exceeded() {
     gate.add_permits(40);
     until(database.pool(), "Done", 40).await;
     assert_eq!(most.load(Ordering::SeqCst), 5);
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// Otherwise jobs pile up in a process whose outcomes Postgres does not take.
+#[tokio::test]
+async fn a_slot_is_free_only_when_the_outcome_is_written() {
+    let database = TestDatabase::create().await;
+    let ran = Arc::new(Semaphore::new(0));
+    let ended = Arc::clone(&ran);
+    let pool = database.pool().clone();
+    let workers = workers(&database)
+        .queue(1, move |task: Task, _: Run| {
+            let (pool, ended) = (pool.clone(), Arc::clone(&ended));
+            async move {
+                if task.id == 1 {
+                    // Held until the test lets go, so that this job's outcome cannot be written.
+                    let mut locked = pool.begin().await.unwrap();
+                    let lock = "SELECT 1 FROM apalis.jobs WHERE idempotency_key = '1' FOR UPDATE";
+                    sqlx::query(lock).execute(&mut *locked).await.unwrap();
+                    tokio::spawn(async move {
+                        ended.acquire().await.unwrap().forget();
+                        locked.rollback().await.unwrap();
+                    });
+                }
+                Ok::<(), JobError>(())
+            }
+        })
+        .start();
+    add(database.pool(), 1).await;
+    add(database.pool(), 2).await;
+    database.until_somebody_waits().await;
+    // Twice as long as the worker needs to look for jobs.
+    tokio::time::sleep(config().poll_interval * 2).await;
+    assert_eq!(
+        count(database.pool(), "Pending").await,
+        1,
+        "the second is not claimed yet"
+    );
+    ran.add_permits(1);
+    until(database.pool(), "Done", 2).await;
     workers.shutdown(Duration::from_secs(5)).await;
 }
 

@@ -1,0 +1,45 @@
+//! Cancels jobs inside the caller's transaction: before they start, or by a signal to their run.
+
+use sqlx::{PgConnection, Row};
+
+use crate::channels::CANCEL_CHANNEL;
+use crate::error::QueueError;
+use crate::job::Job;
+
+/// The key in a job's metadata that says it is to be cancelled.
+pub(crate) const CANCEL_KEY: &str = "cancel";
+
+/// What cancelling did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The job had not started and never will.
+    BeforeStart,
+    /// The job is running; its run is signalled when the transaction commits.
+    Signalled,
+    /// There is no such job, or it is over.
+    TooLate,
+}
+
+/// Cancels the job of queue `J` with this key, if the transaction of `conn` commits.
+pub async fn cancel<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Cancelled, QueueError> {
+    let row = sqlx::query(
+        "UPDATE apalis.jobs
+         SET status = CASE WHEN status = 'Running' THEN status ELSE 'Killed' END,
+             done_at = CASE WHEN status = 'Running' THEN done_at ELSE now() END,
+             last_result = CASE WHEN status = 'Running' THEN last_result ELSE '{\"Err\": \"cancelled before it started\"}' END,
+             metadata = COALESCE(metadata, '') || hstore($3, '1')
+         WHERE job_type = $1 AND idempotency_key = $2 AND status IN ('Pending', 'Running')
+         RETURNING id, status, pg_notify($4, CASE WHEN status = 'Running' THEN id ELSE '' END)::text",
+    )
+    .bind(J::QUEUE)
+    .bind(key)
+    .bind(CANCEL_KEY)
+    .bind(CANCEL_CHANNEL)
+    .fetch_optional(conn)
+    .await?;
+    Ok(match row {
+        None => Cancelled::TooLate,
+        Some(row) if row.try_get::<String, _>(1)? == "Running" => Cancelled::Signalled,
+        Some(_) => Cancelled::BeforeStart,
+    })
+}

@@ -1,0 +1,106 @@
+//! The heartbeat: this instance renews its lease every half second, learns which of its jobs are to be cancelled, and
+//! rescues the jobs of instances whose lease has expired. None of it depends on how busy the jobs keep the process.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sqlx::Row;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::cancel::CANCEL_KEY;
+use crate::error::QueueError;
+use crate::instance::Instance;
+use crate::rescuer::{Contact, WORKER_TYPE, rescue};
+use crate::run::StopReason;
+use crate::timeout::with_timeout;
+
+/// A worker with a heartbeat within this time counts as alive for those who only want to know. Longer than a lease, so that
+/// a slow moment of Postgres is no outage.
+pub(crate) const ALIVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Renews until it is aborted, which a shutdown does when every outcome is written.
+pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
+    let mut beat = interval(instance.config.heartbeat_interval);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut contact = Contact::new(Instant::now());
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = instance.check_cancelled.notified() => {}
+        }
+        match with_timeout(renew(&instance)).await {
+            Ok(cancelled) => {
+                for job_id in cancelled {
+                    instance.stop_run(&job_id, StopReason::Cancelled);
+                }
+                if contact.answered(Instant::now(), &instance.config)
+                    && let Err(error) = with_timeout(rescue(&instance)).await
+                {
+                    tracing::warn!(%error, "looking for dead workers failed");
+                }
+            }
+            Err(error) => {
+                contact.interrupted();
+                tracing::warn!(%error, "renewing the worker's lease failed");
+                let isolated = contact.last_answer().elapsed() > instance.config.isolation_timeout;
+                if isolated && instance.leased.load(Ordering::Acquire) {
+                    tracing::error!("Postgres has been unreachable for too long; stopping running jobs");
+                    instance.lose_lease();
+                }
+            }
+        }
+    }
+}
+
+/// Registers this instance, or renews its lease. Gives the running jobs that are to be cancelled.
+async fn renew(instance: &Instance) -> Result<Vec<String>, QueueError> {
+    let id = instance.id();
+    if !instance.leased.load(Ordering::Acquire) {
+        register(instance, &id).await?;
+        return Ok(Vec::new());
+    }
+    let row = sqlx::query(
+        "WITH renewed AS (UPDATE apalis.workers SET last_seen = now() WHERE id = $1 RETURNING id)
+         SELECT renewed.id IS NOT NULL, array(
+             SELECT id FROM apalis.jobs WHERE lock_by = $1 AND status = 'Running' AND metadata ? $2
+         ) FROM (SELECT 1) one LEFT JOIN renewed ON true",
+    )
+    .bind(&*id)
+    .bind(CANCEL_KEY)
+    .fetch_one(&instance.pool)
+    .await?;
+    if !row.try_get::<bool, _>(0)? {
+        tracing::error!("this worker was declared dead; stopping running jobs");
+        instance.lose_lease();
+        return Ok(Vec::new());
+    }
+    Ok(row.try_get(1)?)
+}
+
+async fn register(instance: &Instance, id: &str) -> Result<(), QueueError> {
+    sqlx::query(
+        "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
+         VALUES ($1, $2, $2, '', now(), now()) ON CONFLICT (id) DO UPDATE SET last_seen = now()",
+    )
+    .bind(id)
+    .bind(WORKER_TYPE)
+    .execute(&instance.pool)
+    .await?;
+    instance.leased.store(true, Ordering::Release);
+    instance.wake.notify_one();
+    Ok(())
+}
+
+/// Ends the lease, so that no peer has to wait until it expires. An instance that still holds jobs keeps it, and is rescued.
+pub(crate) async fn deregister(instance: &Instance) -> Result<(), QueueError> {
+    let id = instance.id();
+    with_timeout(async {
+        sqlx::query("DELETE FROM apalis.workers w WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM apalis.jobs WHERE lock_by = w.id)")
+            .bind(&*id)
+            .execute(&instance.pool)
+            .await?;
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,111 @@
+//! Slots: how many jobs of a queue this process runs at a time.
+//!
+//! A slot is a permit inside the claimed job. It stays with the job through its execution and until its outcome is written,
+//! and is given back when it is dropped, wherever that happens.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// The slots of one queue.
+pub(crate) struct QueueSlots {
+    permits: Arc<Semaphore>,
+    total: u32,
+    freed: Arc<Notify>,
+}
+
+impl QueueSlots {
+    /// `total` free slots; `freed` is notified whenever one is given back.
+    pub(crate) fn new(total: usize, freed: Arc<Notify>) -> Self {
+        let total = u32::try_from(total).unwrap_or(u32::MAX);
+        Self {
+            permits: Arc::new(Semaphore::new(usize::try_from(total).unwrap_or(Semaphore::MAX_PERMITS))),
+            total,
+            freed,
+        }
+    }
+
+    /// Reserves the slots that are free now, at most `most`.
+    pub(crate) fn reserve(&self, most: u32) -> ReservedSlots {
+        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        let permits = Arc::clone(&self.permits).try_acquire_many_owned(free.min(most));
+        ReservedSlots {
+            // Fails only if somebody else reserved in between; the next claim finds what is free then.
+            permits: permits.ok(),
+            freed: Arc::clone(&self.freed),
+        }
+    }
+
+    /// Waits until every slot has been given back: every outcome is written.
+    pub(crate) async fn all_free(&self) {
+        // Fails only when the semaphore is closed, which it never is.
+        let _ = self.permits.acquire_many(self.total).await;
+    }
+}
+
+/// Slots reserved for a claim. Those that are not taken are given back silently: the claimer knows of them.
+pub(crate) struct ReservedSlots {
+    permits: Option<OwnedSemaphorePermit>,
+    freed: Arc<Notify>,
+}
+
+impl ReservedSlots {
+    /// How many are left.
+    pub(crate) fn len(&self) -> usize {
+        self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// One of them, for a job that was claimed.
+    pub(crate) fn take(&mut self) -> Option<Slot> {
+        let permit = self.permits.as_mut()?.split(1)?;
+        Some(Slot {
+            permit: Some(permit),
+            freed: Arc::clone(&self.freed),
+        })
+    }
+}
+
+/// The slot of one claimed job.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    permit: Option<OwnedSemaphorePermit>,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // The permit first, so that the claimer finds it free.
+        self.permit = None;
+        self.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_slot_is_given_back_when_it_is_dropped() {
+        let slots = QueueSlots::new(3, Arc::default());
+        let mut reserved = slots.reserve(2);
+        let slot = reserved.take();
+        assert_eq!((reserved.len(), slots.reserve(9).len()), (1, 1));
+        drop(reserved);
+        assert_eq!(slots.reserve(9).len(), 2, "what was not taken is free again");
+        drop(slot);
+        assert_eq!(slots.reserve(9).len(), 3);
+    }
+
+    #[test]
+    fn only_the_slot_of_a_job_wakes_the_claimer() {
+        let freed = Arc::new(Notify::new());
+        let woken = || freed.notified().now_or_never().is_some();
+        let slots = QueueSlots::new(1, Arc::clone(&freed));
+        drop(slots.reserve(1));
+        assert!(!woken(), "it would claim in a circle");
+        drop(slots.reserve(1).take());
+        assert!(woken());
+    }
+}
