@@ -6,14 +6,13 @@ use std::time::Duration;
 use clap::Parser;
 use cura_bin::commands::work;
 use cura_bin::program;
-use cura_jobs::QUEUES;
 
 /// A worker of Cura. Settings come from the environment and `.env`; see `.env.example`.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// The queues to consume, separated by commas; all unless said otherwise.
-    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(QUEUES))]
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(cura_jobs::queues()))]
     queues: Vec<String>,
     /// How many seconds to wait at the start for Postgres (with its migrations) and Redis.
     #[arg(long, default_value_t = 3, value_name = "SECONDS")]

@@ -2,17 +2,22 @@
 //!
 //! May run twice: an answer that is final already is left as it is.
 
+use std::sync::Arc;
+
 use cura_domain::MessageId;
 use cura_domain::event::Event;
 use cura_live::Signal;
-use cura_queue::{FailAbandonedAnswer, JobError};
+use cura_queue::{FailAbandonedAnswer, JobError, Run};
 use cura_store::answers::End;
 use cura_store::events;
 use cura_store::{attempts, conversations, history, messages, usage, with_deadline};
 
-use crate::{Parts, ending, not_begun};
+use crate::context::JobContext;
+use crate::ending;
+use crate::errors::snooze_if_unavailable;
 
-pub(crate) async fn run(parts: &Parts, job: FailAbandonedAnswer) -> Result<(), JobError> {
+pub(crate) async fn run(parts: Arc<JobContext>, job: FailAbandonedAnswer, _: Run) -> Result<(), JobError> {
+    let parts = &*parts;
     let id = MessageId(job.message_id);
     let buried = with_deadline(async {
         let now = parts.clock.now();
@@ -44,7 +49,7 @@ pub(crate) async fn run(parts: &Parts, job: FailAbandonedAnswer) -> Result<(), J
         transaction.commit().await?;
         Ok(Some((written, seq)))
     });
-    match buried.await.map_err(not_begun)? {
+    match buried.await.map_err(snooze_if_unavailable)? {
         Some((written, seq)) => {
             tracing::warn!(message_id = %id, "an answer's job died; the answer was closed as failed");
             // Watchers that miss this find out from Postgres.

@@ -4,6 +4,7 @@
 //! changes nothing. A final answer is never taken again, so a second run ends at once. A later run goes on where readers
 //! have seen the text end, if the provider can.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -14,7 +15,7 @@ use futures_util::future::{Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::Parts;
+use crate::context::JobContext;
 use crate::taking::{self, Taking, Told};
 use crate::writer::{AnswerWriter, Saved};
 
@@ -27,7 +28,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The most text written at once.
 const MAX_MERGED_BYTES: usize = 16 * 1024;
 
-pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
+pub(crate) async fn run(parts: Arc<JobContext>, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
+    let parts = &*parts;
     let id = MessageId(job.message_id);
     let (taken, told) = match taking::take(parts, id).await? {
         Taking::Taken(taken, told) => (taken, told),
@@ -101,11 +103,11 @@ pub(crate) async fn run(parts: &Parts, job: GenerateAnswer, run: Run) -> Result<
 
 /// Asks the provider; once more with half the past if it was too much.
 async fn ask(
-    parts: &Parts,
+    parts: &JobContext,
     told: &Told,
     writer: &mut AnswerWriter<'_>,
 ) -> Result<Result<OpenCompletion, AiError>, JobError> {
-    let budget = parts.manner.context_tokens;
+    let budget = parts.assistant.context_tokens;
     let (call, prompt, tokens) = put_together(parts, told, writer, budget).await?;
     // The provider is asked at once; readers learn meanwhile that a worker has it.
     let (asked, ()) = tokio::join!(parts.ai.open_completion(&call, prompt), writer.begin());
@@ -121,7 +123,7 @@ async fn ask(
 
 /// A prompt of at most `budget` tokens, and its tokens; the writer knows what is asked before anybody is.
 async fn put_together(
-    parts: &Parts,
+    parts: &JobContext,
     told: &Told,
     writer: &mut AnswerWriter<'_>,
     budget: usize,

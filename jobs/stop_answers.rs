@@ -7,13 +7,14 @@ use cura_domain::MessageId;
 use cura_queue::{GenerateAnswer, JobError};
 use cura_store::{StoreError, with_deadline};
 
-use crate::{Parts, not_begun};
+use crate::context::JobContext;
+use crate::errors::snooze_if_unavailable;
 
 /// How long a writer that was told to stop may take before it is looked for again.
 const STOPPING: Duration = Duration::from_millis(500);
 
 /// The time since which answers may have changed whose texts are still in `live`.
-pub(crate) fn texts_kept_since(parts: &Parts) -> DateTime<Utc> {
+pub(crate) fn texts_kept_since(parts: &JobContext) -> DateTime<Utc> {
     let retention = TimeDelta::from_std(parts.live.config().retention()).unwrap_or(TimeDelta::MAX);
     parts
         .clock
@@ -26,7 +27,7 @@ pub(crate) fn texts_kept_since(parts: &Parts) -> DateTime<Utc> {
 ///
 /// # Errors
 /// [`JobError::Snooze`] while somebody is still writing.
-pub(crate) async fn stop_and_forget(parts: &Parts, answers: &[MessageId]) -> Result<(), JobError> {
+pub(crate) async fn stop_and_forget(parts: &JobContext, answers: &[MessageId]) -> Result<(), JobError> {
     let keys: Vec<String> = answers.iter().map(MessageId::to_string).collect();
     let running = with_deadline(async {
         let mut connection = parts.database.pool().acquire().await?;
@@ -38,7 +39,7 @@ pub(crate) async fn stop_and_forget(parts: &Parts, answers: &[MessageId]) -> Res
         }
         Ok(running)
     });
-    if running.await.map_err(not_begun)? {
+    if running.await.map_err(snooze_if_unavailable)? {
         return Err(JobError::Snooze {
             after: STOPPING,
             reason: "an answer is still being written".to_owned(),

@@ -12,8 +12,9 @@ use cura_store::answers::{Taken, TakenAnswer};
 use cura_store::{PgConnection, StoreError, answers, attempts, history, usage, with_deadline};
 use sqlx::Connection as _;
 
+use crate::context::JobContext;
+use crate::errors::snooze_if_unavailable;
 use crate::generate_answer::PATIENCE;
-use crate::{Parts, not_begun};
 
 /// When an answer looks again whether its turn has come, if nobody tells it.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -39,11 +40,14 @@ pub(crate) struct Told {
 ///
 /// # Errors
 /// [`JobError::Snooze`] when its turn has not come, or nobody can be asked.
-pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobError> {
+pub(crate) async fn take(parts: &JobContext, id: MessageId) -> Result<Taking, JobError> {
     if let Err(open) = parts.ai.reserve(RequestKey::Answer(id)) {
         wait_for_provider(parts, id, open.retry_after).await?;
     }
-    match with_deadline(take_and_read(parts, id)).await.map_err(not_begun)? {
+    match with_deadline(take_and_read(parts, id))
+        .await
+        .map_err(snooze_if_unavailable)?
+    {
         Some(taking) => Ok(taking),
         None => Err(JobError::Snooze {
             after: LOOK_AGAIN,
@@ -53,7 +57,7 @@ pub(crate) async fn take(parts: &Parts, id: MessageId) -> Result<Taking, JobErro
 }
 
 /// Takes the answer and reads what is to be told, on one connection; `None` when others come first.
-async fn take_and_read(parts: &Parts, id: MessageId) -> Result<Option<Taking>, StoreError> {
+async fn take_and_read(parts: &JobContext, id: MessageId) -> Result<Option<Taking>, StoreError> {
     let mut connection = parts.database.pool().acquire().await?;
     Ok(match take_at_its_end(parts, &mut connection, id).await? {
         Taken::NotYet => None,
@@ -67,12 +71,12 @@ async fn take_and_read(parts: &Parts, id: MessageId) -> Result<Option<Taking>, S
 }
 
 /// Nobody can be asked for `wait`: that is no attempt, unless the person has waited long enough.
-async fn wait_for_provider(parts: &Parts, id: MessageId, wait: Duration) -> Result<(), JobError> {
+async fn wait_for_provider(parts: &JobContext, id: MessageId, wait: Duration) -> Result<(), JobError> {
     let now = parts.clock.now();
-    let most = parts.manner.running_answers;
+    let most = parts.assistant.running_answers;
     let begun =
         with_deadline(async { answers::turn_came(&mut *parts.database.pool().acquire().await?, id, most, now).await });
-    match begun.await.map_err(not_begun)? {
+    match begun.await.map_err(snooze_if_unavailable)? {
         Some(begun) if now - begun < PATIENCE => Err(JobError::Snooze {
             after: wait.max(Duration::from_millis(100)),
             reason: "the providers' circuit breakers are open".to_owned(),
@@ -84,10 +88,14 @@ async fn wait_for_provider(parts: &Parts, id: MessageId, wait: Duration) -> Resu
 
 /// Takes the answer where readers have seen the text end, or at its beginning if nobody can go on. In one transaction: a
 /// fence that is seen has its place, and the attempt before is counted once the fence keeps it from counting itself.
-async fn take_at_its_end(parts: &Parts, connection: &mut PgConnection, id: MessageId) -> Result<Taken, StoreError> {
+async fn take_at_its_end(
+    parts: &JobContext,
+    connection: &mut PgConnection,
+    id: MessageId,
+) -> Result<Taken, StoreError> {
     let now = parts.clock.now();
     let mut transaction = connection.begin().await?;
-    let taken = answers::take(&mut transaction, id, parts.manner.running_answers, now).await?;
+    let taken = answers::take(&mut transaction, id, parts.assistant.running_answers, now).await?;
     let Taken::Yes(mut taken) = taken else {
         return Ok(taken);
     };
@@ -122,8 +130,8 @@ async fn take_at_its_end(parts: &Parts, connection: &mut PgConnection, id: Messa
 }
 
 /// What was said before the question does not change any more.
-async fn read(parts: &Parts, connection: &mut PgConnection, taken: &TakenAnswer) -> Result<Told, StoreError> {
-    let bytes = i64::try_from(parts.manner.context_tokens * tokens::MANY_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
+async fn read(parts: &JobContext, connection: &mut PgConnection, taken: &TakenAnswer) -> Result<Told, StoreError> {
+    let bytes = i64::try_from(parts.assistant.context_tokens * tokens::MANY_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
     let past = history::of(connection, taken.conversation_id, taken.question, bytes).await?;
     let person = UserContext {
         name: taken.name.as_deref(),
@@ -132,7 +140,7 @@ async fn read(parts: &Parts, connection: &mut PgConnection, taken: &TakenAnswer)
         now: parts.clock.now(),
     };
     Ok(Told {
-        system: prompt::system(&parts.manner.persona, &person, past.summary.as_deref()),
+        system: prompt::system(&parts.assistant.persona, &person, past.summary.as_deref()),
         newest_first: past.newest_first,
     })
 }
@@ -142,7 +150,7 @@ impl Told {
     ///
     /// # Errors
     /// When the counting thread vanished.
-    pub(crate) async fn assemble(&self, parts: &Parts, budget: usize) -> Result<Prompt, JobError> {
+    pub(crate) async fn assemble(&self, parts: &JobContext, budget: usize) -> Result<Prompt, JobError> {
         let told = self.clone();
         let bytes: usize = told
             .newest_first

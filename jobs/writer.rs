@@ -16,10 +16,10 @@ use cura_queue::JobError;
 use cura_store::answers::TakenAnswer;
 use cura_store::{StoreError, answers, with_deadline};
 
-use crate::Parts;
+use crate::context::JobContext;
 
 pub(crate) struct AnswerWriter<'a> {
-    parts: &'a Parts,
+    parts: &'a JobContext,
     id: MessageId,
     taken: &'a TakenAnswer,
     text: String,
@@ -51,7 +51,7 @@ impl<'a> AnswerWriter<'a> {
     pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(1);
 
     /// A writer that goes on at the end of the text that was taken.
-    pub(crate) fn new(parts: &'a Parts, id: MessageId, taken: &'a TakenAnswer) -> Self {
+    pub(crate) fn new(parts: &'a JobContext, id: MessageId, taken: &'a TakenAnswer) -> Self {
         Self {
             parts,
             id,

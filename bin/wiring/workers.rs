@@ -1,6 +1,6 @@
 //! The workers: every job with what it needs, on the queues this process consumes.
 
-use cura_jobs::{Concurrency, Jobs, Manner};
+use cura_jobs::{AssistantConfig, Concurrency, JobContext};
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_queue::{Workers, WorkersConfig};
@@ -21,20 +21,21 @@ pub fn workers(
     ai: Ai,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
-    let jobs = Jobs::new(database.clone(), live, ai, clock(), assistant(settings)?);
+    let context = JobContext::new(database.clone(), live, ai, clock(), assistant(settings)?);
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,
     };
-    let workers = jobs.register(
+    let workers = cura_jobs::register(
         Workers::builder(database.pool(), WorkersConfig::default()),
+        context,
         wanted,
         concurrency,
     );
     Ok(workers.start())
 }
 
-fn assistant(settings: &Settings) -> Result<Manner, StartError> {
-    Ok(Manner {
+fn assistant(settings: &Settings) -> Result<AssistantConfig, StartError> {
+    Ok(AssistantConfig {
         persona: settings.assistant.persona()?.into(),
         context_tokens: settings.assistant.context_tokens,
         // The demo suggests no titles.

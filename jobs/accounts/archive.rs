@@ -1,4 +1,4 @@
-//! Packing an archive: files of lines, compressed, and a manifest with their checksums.
+//! Packs an archive: compressed files of JSON lines, and a manifest with their checksums.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,17 +9,12 @@ use tokio::sync::mpsc;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// What goes into an archive, in order.
-pub(crate) enum Piece {
-    /// A new file begins.
+/// What an archive is made of, in this order.
+pub(crate) enum ArchivePart {
+    /// Begins a file with this name.
     File(&'static str),
-    /// Lines of the file that began last.
+    /// Adds lines to the file begun last.
     Lines(Vec<String>),
-}
-
-/// A finished archive, in a file without a name that is gone when it is dropped.
-pub(crate) struct Finished {
-    pub(crate) file: File,
 }
 
 struct Entry {
@@ -29,19 +24,19 @@ struct Entry {
     hash: Sha256,
 }
 
-/// Packs what is received until the sender is gone. Blocks.
+/// Packs what it receives until the sender is dropped. Blocks. The file has no name and is deleted when it is closed.
 ///
 /// # Errors
-/// When the temporary folder is full or closed.
-pub(crate) fn pack(mut pieces: mpsc::Receiver<Piece>, about: Value) -> io::Result<Finished> {
+/// When the temporary folder is full or not writable.
+pub(crate) fn pack(mut parts: mpsc::Receiver<ArchivePart>, about: Value) -> io::Result<File> {
     let mut zip = ZipWriter::new(tempfile::tempfile()?);
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .large_file(true);
     let mut entries: Vec<Entry> = Vec::new();
-    while let Some(piece) = pieces.blocking_recv() {
-        match piece {
-            Piece::File(name) => {
+    while let Some(part) = parts.blocking_recv() {
+        match part {
+            ArchivePart::File(name) => {
                 zip.start_file(name, options)?;
                 entries.push(Entry {
                     name,
@@ -50,7 +45,7 @@ pub(crate) fn pack(mut pieces: mpsc::Receiver<Piece>, about: Value) -> io::Resul
                     hash: Sha256::new(),
                 });
             }
-            Piece::Lines(lines) => {
+            ArchivePart::Lines(lines) => {
                 let Some(entry) = entries.last_mut() else {
                     continue;
                 };
@@ -68,7 +63,7 @@ pub(crate) fn pack(mut pieces: mpsc::Receiver<Piece>, about: Value) -> io::Resul
     let files: Vec<Value> = entries.into_iter().map(Entry::describe).collect();
     let manifest = json!({ "format": 1, "about": about, "files": files });
     zip.write_all(format!("{manifest:#}\n").as_bytes())?;
-    Ok(Finished { file: zip.finish()? })
+    Ok(zip.finish()?)
 }
 
 impl Entry {

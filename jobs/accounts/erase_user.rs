@@ -1,42 +1,46 @@
-//! Erases a user who asked for it: texts in `live`, then every row of every table with data of people.
+//! Erases a user who asked for it: their texts in `live`, then their rows in every table with personal data.
 //!
-//! May run twice, and begins where it was interrupted: what is gone is gone. A user who did not ask is left alone.
+//! May run twice: erasing is idempotent, so a second run continues where the first was interrupted. A user who did not ask
+//! for it is left alone.
+
+use std::sync::Arc;
 
 use cura_domain::UserId;
-use cura_queue::{EraseUser, JobError};
+use cura_queue::{EraseUser, JobError, Run};
 use cura_store::personal_data::{Erased, TABLES};
-use cura_store::{answers, users, with_deadline};
+use cura_store::{answers, users};
 
+use crate::context::JobContext;
+use crate::errors::snooze_if_unavailable;
 use crate::stop_answers::{stop_and_forget, texts_kept_since};
-use crate::{Parts, not_begun};
 
-pub(crate) async fn run(parts: &Parts, job: EraseUser) -> Result<(), JobError> {
+pub(crate) async fn run(context: Arc<JobContext>, job: EraseUser, _: Run) -> Result<(), JobError> {
+    let database = &context.database;
     let user = UserId(job.user_id);
-    let since = texts_kept_since(parts);
-    let recent = with_deadline(async {
-        let mut connection = parts.database.pool().acquire().await?;
-        if !users::is_being_erased(&mut connection, user).await? {
+    let since = texts_kept_since(&context);
+    let recent = database.connection(async |connection| {
+        if !users::is_being_erased(connection, user).await? {
             return Ok(None);
         }
-        answers::list_recent(&mut connection, user, since).await.map(Some)
+        answers::list_recent(connection, user, since).await.map(Some)
     });
-    let Some(recent) = recent.await.map_err(not_begun)? else {
-        tracing::info!(user_id = %user, "nobody to erase: gone already, or it was not asked for");
+    let Some(recent) = recent.await.map_err(snooze_if_unavailable)? else {
+        tracing::info!(user_id = %user, "nothing to erase: the user is gone, or did not ask for it");
         return Ok(());
     };
-    stop_and_forget(parts, &recent).await?;
+    stop_and_forget(&context, &recent).await?;
     for table in TABLES {
         loop {
-            let erased = with_deadline(async { table.erase(&mut *parts.database.pool().acquire().await?, user).await });
-            if erased.await.map_err(not_begun)? == Erased::All {
+            let erased = database.connection(async |connection| table.erase(connection, user).await);
+            if erased.await.map_err(snooze_if_unavailable)? == Erased::All {
                 break;
             }
         }
     }
-    // A row that somebody was just writing is not seen, or skipped: then there is another look.
+    // A transaction that was still open may have added rows, or held locks on rows that were skipped.
     for table in TABLES {
-        let left = with_deadline(async { table.count(&mut *parts.database.pool().acquire().await?, user).await });
-        let rows = left.await.map_err(not_begun)?;
+        let left = database.connection(async |connection| table.count(connection, user).await);
+        let rows = left.await.map_err(snooze_if_unavailable)?;
         if rows > 0 {
             return Err(JobError::Retry {
                 after: None,
@@ -44,6 +48,6 @@ pub(crate) async fn run(parts: &Parts, job: EraseUser) -> Result<(), JobError> {
             });
         }
     }
-    tracing::info!(user_id = %user, "a user was erased");
+    tracing::info!(user_id = %user, "user erased");
     Ok(())
 }

@@ -1,139 +1,163 @@
-//! Makes the archive of everything a user has: a file of JSON lines for each table that is exported, and a manifest with
-//! their checksums.
+//! Packs everything a user has into an archive: a file of JSON lines for each exported table, and a manifest.
 //!
-//! May run twice, even at once: the archive is written by whoever finishes first, in one transaction, and only while it
-//! is wanted.
+//! May run twice, even at once: the first run to finish stores its archive in one transaction, if the export is still
+//! wanted; a later one stores nothing.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use cura_domain::UserId;
 use cura_domain::event::Event;
 use cura_domain::export::Archive;
-use cura_live::Signal;
-use cura_queue::{ExportAccount, JobError};
+use cura_queue::{ExportAccount, JobError, Run};
 use cura_store::personal_data::{self, Export, TABLES};
-use cura_store::{StoreError, events, exports, with_deadline};
+use cura_store::{PgConnection, StoreError, events, exports, with_deadline};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::archive::{self, Finished, Piece};
-use crate::{Parts, not_begun, store_error};
+use super::archive::{self, ArchivePart};
+use crate::context::JobContext;
+use crate::errors::{retry_on_store_error, snooze_if_unavailable};
 
-/// How long an archive can be fetched.
-const KEEP: TimeDelta = TimeDelta::hours(1);
-/// Lines read at once.
+/// How long an archive is kept.
+const TTL: TimeDelta = TimeDelta::hours(1);
+/// How many lines are read at once.
 const PAGE: i64 = 500;
-/// Bytes of a stored piece.
+/// How many bytes of an archive are stored in one row.
 const PART_BYTES: usize = 256 * 1024;
 
-pub(crate) async fn run(parts: &Parts, job: ExportAccount) -> Result<(), JobError> {
+/// Why an export failed.
+enum ExportError {
+    Store(StoreError),
+    File(io::Error),
+}
+
+impl From<StoreError> for ExportError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<ExportError> for JobError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Store(error) => retry_on_store_error(error),
+            ExportError::File(error) => Self::Retry {
+                after: None,
+                reason: format!("the archive's file failed: {error}"),
+            },
+        }
+    }
+}
+
+pub(crate) async fn run(context: Arc<JobContext>, job: ExportAccount, _: Run) -> Result<(), JobError> {
     let id = job.export_id;
-    let wanted = with_deadline(async { exports::find_wanted(&mut *parts.database.pool().acquire().await?, id).await });
-    let Some(user) = wanted.await.map_err(not_begun)? else {
+    let wanted = context
+        .database
+        .connection(async |connection| exports::find_wanted(connection, id).await);
+    let Some(user) = wanted.await.map_err(snooze_if_unavailable)? else {
+        tracing::info!(export_id = id, "nothing to export: it is ready, or no longer wanted");
+        return Ok(());
+    };
+    let file = pack(&context, user).await?;
+    let Some(seq) = store(&context, id, user, file).await? else {
         tracing::info!(
             export_id = id,
-            "nothing to export: it is made, or nobody wants it any more"
+            "archive discarded: another run was faster, or it is no longer wanted"
         );
         return Ok(());
     };
-    let failed = |reason: String| JobError::Retry { after: None, reason };
-    let (pieces, received) = mpsc::channel(4);
-    let about = json!({ "user_id": user.0, "created_at": parts.clock.now() });
-    // Compressing is no work for an async thread.
-    let packing = tokio::task::spawn_blocking(move || archive::pack(received, about));
-    let read = read_all(parts, user, pieces).await;
-    let packed = packing.await.map_err(|error| failed(error.to_string()))?;
-    read.map_err(store_error)?;
-    let archive = packed.map_err(|error| failed(format!("the archive cannot be written: {error}")))?;
-    store(parts, id, user, archive).await
-}
-
-/// Reads every exported table as it was at one moment, and hands the lines on.
-async fn read_all(parts: &Parts, user: UserId, pieces: mpsc::Sender<Piece>) -> Result<(), StoreError> {
-    let mut transaction = parts.database.pool().begin().await?;
-    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        .execute(&mut *transaction)
-        .await?;
-    for table in TABLES {
-        let Export::File { name, sql } = table.export else {
-            continue;
-        };
-        if pieces.send(Piece::File(name)).await.is_err() {
-            // The packer failed, and says why itself.
-            return Ok(());
-        }
-        let mut after = 0;
-        loop {
-            let lines = with_deadline(personal_data::lines(&mut transaction, sql, user, after, PAGE)).await?;
-            let Some((last, _)) = lines.last() else {
-                break;
-            };
-            after = *last;
-            let lines = lines.into_iter().map(|(_, line)| line).collect();
-            if pieces.send(Piece::Lines(lines)).await.is_err() {
-                return Ok(());
-            }
-        }
-    }
-    transaction.rollback().await?;
+    context.live.publish_event(user, seq).await;
     Ok(())
 }
 
-async fn store(parts: &Parts, id: i64, user: UserId, mut archive: Finished) -> Result<(), JobError> {
-    let unreadable = |error: std::io::Error| JobError::Retry {
-        after: None,
-        reason: format!("the archive cannot be read: {error}"),
-    };
-    archive.file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-    let mut transaction = parts
+async fn pack(context: &JobContext, user: UserId) -> Result<File, ExportError> {
+    let (sender, receiver) = mpsc::channel(4);
+    let about = json!({ "user_id": user.0, "created_at": context.clock.now() });
+    // Compressing would block an async thread.
+    let packing = tokio::task::spawn_blocking(move || archive::pack(receiver, about));
+    let read = read_tables(context, user, sender).await;
+    let packed = packing.await.map_err(io::Error::other)?;
+    read?;
+    Ok(packed?)
+}
+
+/// Reads every exported table as it was at one moment, and sends its lines.
+async fn read_tables(context: &JobContext, user: UserId, parts: mpsc::Sender<ArchivePart>) -> Result<(), StoreError> {
+    context
         .database
-        .pool()
-        .begin()
+        .snapshot(async |connection| {
+            for table in TABLES {
+                let Export::File { name, sql } = table.export else {
+                    continue;
+                };
+                if parts.send(ArchivePart::File(name)).await.is_err() {
+                    // The packer has failed, and returns why.
+                    return Ok(());
+                }
+                let mut after = 0;
+                loop {
+                    let lines = with_deadline(personal_data::lines(connection, sql, user, after, PAGE)).await?;
+                    let Some((last, _)) = lines.last() else {
+                        break;
+                    };
+                    after = *last;
+                    let lines = lines.into_iter().map(|(_, line)| line).collect();
+                    if parts.send(ArchivePart::Lines(lines)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        })
         .await
-        .map_err(|error| store_error(error.into()))?;
-    if !with_deadline(exports::lock_wanted(&mut transaction, id))
+}
+
+/// Stores the archive and appends its event; `None` if the export is no longer wanted, or another run has stored it.
+async fn store(context: &JobContext, id: i64, user: UserId, mut file: File) -> Result<Option<i64>, ExportError> {
+    file.seek(SeekFrom::Start(0))?;
+    context
+        .database
+        .long_transaction(async |connection| {
+            if !with_deadline(exports::lock_wanted(connection, id)).await? {
+                return Ok(None);
+            }
+            let archive = store_parts(connection, id, &mut file).await?;
+            let now = context.clock.now();
+            let expires_at = now + TTL;
+            let payload = json!({ "status": "ready", "size": archive.size, "expires_at": expires_at });
+            let finished = with_deadline(async {
+                exports::finish(connection, id, &archive, expires_at).await?;
+                events::append(connection, user, &[Event::Export(payload)], now).await
+            });
+            Ok(Some(finished.await?))
+        })
         .await
-        .map_err(store_error)?
-    {
-        tracing::info!(
-            export_id = id,
-            "somebody else was faster, or nobody wants the archive any more"
-        );
-        return Ok(());
-    }
+}
+
+async fn store_parts(connection: &mut PgConnection, id: i64, file: &mut File) -> Result<Archive, ExportError> {
     let (mut hash, mut size) = (Sha256::new(), 0_i64);
     for number in 0.. {
         let mut bytes = Vec::with_capacity(PART_BYTES);
-        let read = (&mut archive.file)
-            .take(PART_BYTES as u64)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        let read = file.take(PART_BYTES as u64).read_to_end(&mut bytes)?;
         if read == 0 {
             break;
         }
         hash.update(&bytes);
         size += i64::try_from(read).unwrap_or(i64::MAX);
-        with_deadline(exports::insert_part(&mut transaction, id, number, &bytes))
-            .await
-            .map_err(store_error)?;
+        with_deadline(exports::insert_part(connection, id, number, &bytes)).await?;
     }
-    let now = parts.clock.now();
-    let expires_at = now + KEEP;
-    let made = Archive {
+    Ok(Archive {
         size,
         sha256: hash.finalize().to_vec(),
-    };
-    let finish = with_deadline(async {
-        exports::finish(&mut transaction, id, &made, expires_at).await?;
-        let payload = json!({ "status": "ready", "size": size, "expires_at": expires_at });
-        let seq = events::append(&mut transaction, user, &[Event::Export(payload)], now).await?;
-        transaction.commit().await?;
-        Ok(seq)
-    });
-    let seq = finish.await.map_err(store_error)?;
-    // Connections that miss this find out at their next look at the log.
-    let _ = parts.live.publish_to_user(user, Signal::Logged(seq)).await;
-    Ok(())
+    })
 }

@@ -1,34 +1,40 @@
-//! A short question of Cura's own to the model: asked whole, answered whole. Its cost is Cura's, not the user's.
+//! A request to the model on Cura's own behalf: it waits for the whole reply, and its cost is not counted as the user's.
+
+use std::time::Duration;
 
 use cura_domain::prompt::PromptMessage;
 use cura_providers::ai::{AiError, Call, CompletionEvent, Prompt, RequestKey};
 use cura_queue::JobError;
 use futures_util::StreamExt;
 
-use crate::Parts;
+use crate::context::JobContext;
 
-/// The longest answer that is read, in UTF-8 bytes.
+/// Where a reply is cut off, in UTF-8 bytes.
 const MAX_BYTES: usize = 64 * 1024;
+/// The shortest pause while the circuit breakers are open.
+const MIN_SNOOZE: Duration = Duration::from_secs(1);
 
-/// What the model said.
-pub(crate) struct Answered {
+/// The model's reply.
+pub(crate) struct Reply {
     pub(crate) text: String,
+    /// The model that wrote it.
     pub(crate) model: String,
 }
 
-/// Asks and waits for the whole answer.
+/// Sends `messages` and waits for the whole reply.
 ///
 /// # Errors
-/// [`JobError::Snooze`] while the providers' circuit breakers are open; else whatever the provider's failure means.
+/// [`JobError::Snooze`] while the providers' circuit breakers are open; [`JobError::Retry`] or [`JobError::Discard`] as the
+/// provider's failure is temporary or final.
 pub(crate) async fn ask(
-    parts: &Parts,
+    context: &JobContext,
     key: RequestKey,
     messages: Vec<PromptMessage>,
     max_output_tokens: u32,
-) -> Result<Answered, JobError> {
-    if let Err(open) = parts.ai.reserve(key) {
+) -> Result<Reply, JobError> {
+    if let Err(open) = context.ai.reserve(key) {
         return Err(JobError::Snooze {
-            after: open.retry_after.max(std::time::Duration::from_secs(1)),
+            after: open.retry_after.max(MIN_SNOOZE),
             reason: "the providers' circuit breakers are open".to_owned(),
         });
     }
@@ -37,14 +43,14 @@ pub(crate) async fn ask(
         written: String::new(),
         max_output_tokens: Some(max_output_tokens),
     };
-    let mut completion = parts
+    let mut completion = context
         .ai
         .open_completion(&Call::new(key), prompt)
         .await
-        .map_err(failed)?;
+        .map_err(job_error)?;
     let mut text = String::new();
-    while let Some(piece) = completion.events.next().await {
-        match piece.map_err(failed)? {
+    while let Some(event) = completion.events.next().await {
+        match event.map_err(job_error)? {
             CompletionEvent::Text(more) if text.len() + more.len() <= MAX_BYTES => text.push_str(&more),
             CompletionEvent::Text(_) => break,
             CompletionEvent::Finished { usage, model, .. } => {
@@ -52,7 +58,7 @@ pub(crate) async fn ask(
                 tracing::info!(
                     provider = %completion.model.provider,
                     tokens,
-                    "a question of our own was answered"
+                    "the model replied to a request of our own"
                 );
                 if let Some(model) = model {
                     completion.model.model = model;
@@ -60,13 +66,13 @@ pub(crate) async fn ask(
             }
         }
     }
-    Ok(Answered {
+    Ok(Reply {
         text,
         model: completion.model.model,
     })
 }
 
-fn failed(error: AiError) -> JobError {
+fn job_error(error: AiError) -> JobError {
     let reason = error.to_string();
     if error.retryable() {
         JobError::Retry {

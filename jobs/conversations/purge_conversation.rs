@@ -1,25 +1,27 @@
-//! Removes what is left of a deleted conversation, the newest messages first, a batch at a time.
+//! Removes what is left of a deleted conversation: the texts in `live`, then its rows, newest messages first, in batches.
 //!
-//! May run twice: what is gone is gone, and a conversation that was not deleted is left alone.
+//! May run twice: removing is idempotent, and a conversation that is not deleted is left alone.
+
+use std::sync::Arc;
 
 use cura_domain::ConversationId;
-use cura_queue::{JobError, PurgeConversation};
-use cura_store::{answers, conversations, with_deadline};
+use cura_queue::{JobError, PurgeConversation, Run};
+use cura_store::{answers, conversations};
 
+use crate::context::JobContext;
+use crate::errors::snooze_if_unavailable;
 use crate::stop_answers::{stop_and_forget, texts_kept_since};
-use crate::{Parts, not_begun};
 
-pub(crate) async fn run(parts: &Parts, job: PurgeConversation) -> Result<(), JobError> {
+pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run) -> Result<(), JobError> {
+    let database = &context.database;
     let id = ConversationId(job.conversation_id);
-    let since = texts_kept_since(parts);
-    let recent = with_deadline(async {
-        answers::list_recent_deleted(&mut *parts.database.pool().acquire().await?, id, since).await
-    });
-    stop_and_forget(parts, &recent.await.map_err(not_begun)?).await?;
+    let since = texts_kept_since(&context);
+    let recent = database.connection(async |connection| answers::list_recent_deleted(connection, id, since).await);
+    stop_and_forget(&context, &recent.await.map_err(snooze_if_unavailable)?).await?;
     loop {
-        let gone =
-            with_deadline(async { conversations::purge(&mut *parts.database.pool().acquire().await?, id).await });
-        if gone.await.map_err(not_begun)? {
+        let purged = database.connection(async |connection| conversations::purge(connection, id).await);
+        if purged.await.map_err(snooze_if_unavailable)? {
+            tracing::info!(conversation_id = %id, "nothing is left of the deleted conversation");
             return Ok(());
         }
     }

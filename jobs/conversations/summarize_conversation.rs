@@ -1,93 +1,97 @@
-//! Puts what was said up to a message in short, so that a model can be told all of a long conversation.
+//! Summarizes a conversation up to a message, so that prompts can carry the whole of a long conversation.
 //!
-//! May run twice: the first summary of a message stays. One that fails costs nothing but that the oldest turns are left out
-//! of prompts until the next answer asks again.
+//! May run twice: the first summary of a message stays. If it fails, prompts lack the oldest messages until the next answer
+//! enqueues it again.
+
+use std::sync::Arc;
 
 use cura_domain::MessageId;
 use cura_domain::prompt::{self, PromptMessage};
 use cura_domain::tokens::FEW_BYTES_PER_TOKEN;
 use cura_providers::ai::RequestKey;
-use cura_queue::{JobError, SummarizeConversation};
-use cura_store::{history, with_deadline};
+use cura_queue::{JobError, Run, SummarizeConversation};
+use cura_store::history;
 
-use super::ask_model;
-use crate::{Parts, not_begun};
+use super::ask_model::{self, Reply};
+use crate::context::JobContext;
+use crate::errors::snooze_if_unavailable;
 
-/// Tokens a summary may have.
+/// The most tokens of a summary.
 const MAX_TOKENS: u32 = 1500;
-/// The most of a past that is read, in UTF-8 bytes: months of talk.
-const MAX_BYTES: i64 = 4 * 1024 * 1024;
+/// The most of a history that is read, in UTF-8 bytes: months of messages.
+const MAX_HISTORY_BYTES: i64 = 4 * 1024 * 1024;
 /// The longest summary kept, in UTF-8 bytes.
-const MAX_SUMMARY: usize = 8 * 1024;
+const MAX_SUMMARY_BYTES: usize = 8 * 1024;
 
-pub(crate) async fn run(parts: &Parts, job: SummarizeConversation) -> Result<(), JobError> {
+pub(crate) async fn run(context: Arc<JobContext>, job: SummarizeConversation, _: Run) -> Result<(), JobError> {
+    let database = &context.database;
     let message = MessageId(job.message_id);
-    let read = with_deadline(async {
-        let mut connection = parts.database.pool().acquire().await?;
-        let Some((user, conversation)) = history::find_place(&mut connection, message).await? else {
+    let read = database.connection(async |connection| {
+        let Some((user, conversation)) = history::find_place(connection, message).await? else {
             return Ok(None);
         };
-        let past = history::of(&mut connection, conversation, message, MAX_BYTES).await?;
-        Ok(Some((user, past)))
+        let history = history::of(connection, conversation, message, MAX_HISTORY_BYTES).await?;
+        Ok(Some((user, history)))
     });
-    let Some((user, past)) = read.await.map_err(not_begun)? else {
-        tracing::info!(message_id = %message, "nothing to put in short: the message is gone");
+    let Some((user, history)) = read.await.map_err(snooze_if_unavailable)? else {
+        tracing::info!(message_id = %message, "nothing to summarize: the message is gone");
         return Ok(());
     };
-    let mut summary = past.summary;
-    let mut model = String::new();
-    let said: Vec<PromptMessage> = past
-        .newest_first
-        .into_iter()
-        .rev()
-        .map(|spoken| spoken.message)
-        .collect();
-    // By what a prompt can carry, the oldest first, each part with the summary of those before.
-    for part in parts_of(&said, parts.manner.context_tokens) {
-        let told = prompt::for_summary(part, summary.as_deref());
-        let mut answered = ask_model::ask(parts, RequestKey::Summary(message), told, MAX_TOKENS).await?;
-        // At most about a quarter of a prompt.
-        let longest = MAX_SUMMARY.min(parts.manner.context_tokens);
-        answered.text.truncate(answered.text.floor_char_boundary(longest));
-        if answered.text.trim().is_empty() {
-            return Err(JobError::Retry {
-                after: None,
-                reason: "the model said nothing".to_owned(),
-            });
-        }
-        summary = Some(answered.text);
-        model = answered.model;
-    }
-    let Some(summary) = summary.filter(|_| !model.is_empty()) else {
+    let oldest_first = history.newest_first.into_iter().rev();
+    let messages: Vec<PromptMessage> = oldest_first.map(|past| past.message).collect();
+    let Some(summary) = summarize(&context, message, &messages, history.summary).await? else {
+        tracing::info!(message_id = %message, "nothing to summarize: no message since the last summary");
         return Ok(());
     };
-    let now = parts.clock.now();
-    let kept = with_deadline(async {
-        history::insert_summary(
-            &mut *parts.database.pool().acquire().await?,
-            user,
-            message,
-            &summary,
-            &model,
-            now,
-        )
-        .await
+    let now = context.clock.now();
+    let kept = database.connection(async |connection| {
+        history::insert_summary(connection, user, message, &summary.text, &summary.model, now).await
     });
-    kept.await.map_err(not_begun)
+    kept.await.map_err(snooze_if_unavailable)
 }
 
-/// `said` in parts of at most about `tokens` tokens, counted cautiously, at least one message each.
-fn parts_of(said: &[PromptMessage], tokens: usize) -> impl Iterator<Item = &[PromptMessage]> {
-    let mut rest = said;
+/// Summarizes as many messages at a time as a prompt can carry, each time together with the summary so far. `None` if there
+/// are no messages.
+async fn summarize(
+    context: &JobContext,
+    message: MessageId,
+    messages: &[PromptMessage],
+    earlier: Option<String>,
+) -> Result<Option<Reply>, JobError> {
+    let context_tokens = context.assistant.context_tokens;
+    let mut latest: Option<Reply> = None;
+    for chunk in chunks_of(messages, context_tokens) {
+        let so_far = latest
+            .as_ref()
+            .map_or(earlier.as_deref(), |reply| Some(reply.text.as_str()));
+        let prompt = prompt::for_summary(chunk, so_far);
+        let mut reply = ask_model::ask(context, RequestKey::Summary(message), prompt, MAX_TOKENS).await?;
+        // As many bytes as a prompt has tokens: about a quarter of it.
+        let longest = MAX_SUMMARY_BYTES.min(context_tokens);
+        reply.text.truncate(reply.text.floor_char_boundary(longest));
+        if reply.text.trim().is_empty() {
+            return Err(JobError::Retry {
+                after: None,
+                reason: "the model's summary is empty".to_owned(),
+            });
+        }
+        latest = Some(reply);
+    }
+    Ok(latest)
+}
+
+/// Splits `messages` into chunks of at most about `tokens` tokens, by a cautious estimate, of at least one message each.
+fn chunks_of(messages: &[PromptMessage], tokens: usize) -> impl Iterator<Item = &[PromptMessage]> {
+    let mut rest = messages;
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = rest.iter().take_while(|message| {
             bytes += message.content.len();
             bytes <= tokens * FEW_BYTES_PER_TOKEN
         });
-        let (part, others) = rest.split_at(fits.count().max(1).min(rest.len()));
+        let (chunk, others) = rest.split_at(fits.count().max(1).min(rest.len()));
         rest = others;
-        (!part.is_empty()).then_some(part)
+        (!chunk.is_empty()).then_some(chunk)
     })
 }
 
@@ -98,16 +102,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_past_is_read_in_parts_and_nothing_is_left_out() {
-        let said: Vec<PromptMessage> = [10, 10, 100, 10, 10, 10]
+    fn a_long_history_is_read_in_chunks_and_nothing_is_left_out() {
+        let messages: Vec<PromptMessage> = [10, 10, 100, 10, 10, 10]
             .into_iter()
             .map(|length| PromptMessage {
                 role: Role::User,
                 content: "x".repeat(length),
             })
             .collect();
-        let parts: Vec<usize> = parts_of(&said, 10).map(<[_]>::len).collect();
-        assert_eq!(parts, [2, 1, 3]);
-        assert_eq!(parts_of(&[], 10).count(), 0);
+        let chunks: Vec<usize> = chunks_of(&messages, 10).map(<[_]>::len).collect();
+        assert_eq!(chunks, [2, 1, 3]);
+        assert_eq!(chunks_of(&[], 10).count(), 0);
     }
 }

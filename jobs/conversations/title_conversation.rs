@@ -1,53 +1,49 @@
-//! Finds a better title for a conversation than a cut of its first message.
+//! Replaces a title that is an excerpt of the first message by one that the model suggests.
 //!
-//! May run twice: a title that is no cut any more, because a person or an earlier run chose it, is left alone.
+//! May run twice: a title that is no longer an excerpt, because the user or an earlier run chose it, is left alone.
+
+use std::sync::Arc;
 
 use cura_domain::conversation::Title;
 use cura_domain::event::Event;
 use cura_domain::{ConversationId, prompt};
-use cura_live::Signal;
 use cura_providers::ai::RequestKey;
-use cura_queue::{JobError, TitleConversation};
-use cura_store::events;
-use cura_store::{conversations, history, with_deadline};
+use cura_queue::{JobError, Run, TitleConversation};
+use cura_store::{conversations, events, history};
 
 use super::ask_model;
-use crate::{Parts, not_begun};
+use crate::context::JobContext;
+use crate::errors::snooze_if_unavailable;
 
-/// Tokens a title may have, with what a model that reasons thinks before.
+/// The most tokens the model may spend, reasoning included.
 const MAX_TOKENS: u32 = 400;
 
-pub(crate) async fn run(parts: &Parts, job: TitleConversation) -> Result<(), JobError> {
+pub(crate) async fn run(context: Arc<JobContext>, job: TitleConversation, _: Run) -> Result<(), JobError> {
+    let database = &context.database;
     let id = ConversationId(job.conversation_id);
-    let beginning = with_deadline(async { history::beginning(&mut *parts.database.pool().acquire().await?, id).await });
-    let Some((question, answer)) = beginning.await.map_err(not_begun)? else {
-        tracing::info!(conversation_id = %id, "nothing to give a title to");
+    let beginning = database.connection(async |connection| history::beginning(connection, id).await);
+    let Some((question, answer)) = beginning.await.map_err(snooze_if_unavailable)? else {
+        tracing::info!(conversation_id = %id, "no title needed: the conversation has no answered question");
         return Ok(());
     };
-    let said = ask_model::ask(
-        parts,
-        RequestKey::Title(id),
-        prompt::for_title(&question, &answer),
-        MAX_TOKENS,
-    )
-    .await?;
-    let Some(title) = Title::suggested(&said.text) else {
-        tracing::info!(conversation_id = %id, "the model's title is none; the cut stays");
+    let prompt = prompt::for_title(&question, &answer);
+    let reply = ask_model::ask(&context, RequestKey::Title(id), prompt, MAX_TOKENS).await?;
+    let Some(title) = Title::suggested(&reply.text) else {
+        tracing::info!(conversation_id = %id, "the model suggested no usable title; keeping the excerpt");
         return Ok(());
     };
-    let now = parts.clock.now();
-    let improved = with_deadline(async {
-        let mut transaction = parts.database.pool().begin().await?;
-        let Some(user) = conversations::improve_title(&mut transaction, id, title.as_str(), now).await? else {
+    let now = context.clock.now();
+    let improved = database.transaction(async |connection| {
+        let Some(user) = conversations::improve_title(connection, id, title.as_str(), now).await? else {
             return Ok(None);
         };
-        let seq = events::append(&mut transaction, user, &[Event::Conversation(id)], now).await?;
-        transaction.commit().await?;
+        let seq = events::append(connection, user, &[Event::Conversation(id)], now).await?;
         Ok(Some((user, seq)))
     });
-    if let Some((user, seq)) = improved.await.map_err(not_begun)? {
-        // Connections that miss this find out at their next look at the log.
-        let _ = parts.live.publish_to_user(user, Signal::Logged(seq)).await;
-    }
+    let Some((user, seq)) = improved.await.map_err(snooze_if_unavailable)? else {
+        tracing::info!(conversation_id = %id, "the title is no longer an excerpt; keeping it");
+        return Ok(());
+    };
+    context.live.publish_event(user, seq).await;
     Ok(())
 }

@@ -1,91 +1,98 @@
-//! Forgets what has had its time: tickets, idempotency keys, ended sessions, archives, old events. And asks again for what
-//! should have been erased or purged by now, and closes answers nobody will finish: whose job died, or was lost with a
-//! backup.
+//! Removes expired rows, and enqueues again what should have finished long ago: erasing users, purging conversations, and
+//! failing answers whose job is gone, because it was discarded or because a backup lost it.
 //!
-//! May run twice, even at once: what is gone is gone, and the jobs of one period have one key.
+//! May run twice, even at once: removing is idempotent, and the jobs of one period share one key.
+
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use cura_domain::MessageId;
-use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation};
+use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation, Run};
+use cura_store::answers;
 use cura_store::expired::{self, BATCH, Expired};
-use cura_store::{StoreError, answers, with_deadline};
 
-use crate::{Parts, not_begun};
+use crate::context::JobContext;
+use crate::errors::snooze_if_unavailable;
 
-/// How long an erasure or a purge usually has.
+/// After how long work that has not finished is enqueued again.
 const OVERDUE: TimeDelta = TimeDelta::minutes(30);
 
-pub(crate) async fn run(parts: &Parts, job: PruneExpired) -> Result<(), JobError> {
+pub(crate) async fn run(context: Arc<JobContext>, job: PruneExpired, _: Run) -> Result<(), JobError> {
     for kind in Expired::ALL {
-        let now = parts.clock.now();
-        let mut all = 0;
-        loop {
-            let forgotten =
-                with_deadline(async { kind.forget(&mut *parts.database.pool().acquire().await?, now).await });
-            let forgotten = forgotten.await.map_err(not_begun)?;
-            all += forgotten;
-            if forgotten < BATCH {
-                break;
-            }
-        }
-        tracing::debug!(?kind, rows = all, "forgot what has had its time");
+        remove_expired(&context, kind).await?;
     }
-    let since = parts.clock.now() - OVERDUE;
-    let overdue = with_deadline(async {
-        let mut connection = parts.database.pool().acquire().await?;
-        let users = expired::list_unerased(&mut connection, since).await?;
-        let conversations = expired::list_unpurged(&mut connection, since).await?;
+    enqueue_overdue(&context, job.period).await?;
+    fail_abandoned_answers(&context).await
+}
+
+async fn remove_expired(context: &JobContext, kind: Expired) -> Result<(), JobError> {
+    let now = context.clock.now();
+    let mut rows = 0;
+    loop {
+        let removed = context
+            .database
+            .connection(async |connection| kind.forget(connection, now).await);
+        let removed = removed.await.map_err(snooze_if_unavailable)?;
+        rows += removed;
+        if removed < BATCH {
+            break;
+        }
+    }
+    tracing::debug!(?kind, rows, "expired rows removed");
+    Ok(())
+}
+
+async fn enqueue_overdue(context: &JobContext, round: i64) -> Result<(), JobError> {
+    let since = context.clock.now() - OVERDUE;
+    let overdue = context.database.connection(async |connection| {
+        let users = expired::list_unerased(connection, since).await?;
+        let conversations = expired::list_unpurged(connection, since).await?;
         Ok((users, conversations))
     });
-    let (users, conversations) = overdue.await.map_err(not_begun)?;
-    let round = job.period;
+    let (users, conversations) = overdue.await.map_err(snooze_if_unavailable)?;
     for user in users {
         let user_id = user.0;
-        ask_again(parts, &EraseUser { user_id, round }).await?;
+        enqueue_again(context, &EraseUser { user_id, round }).await?;
     }
     for conversation in conversations {
         let conversation_id = conversation.0;
-        ask_again(parts, &PurgeConversation { conversation_id, round }).await?;
+        enqueue_again(context, &PurgeConversation { conversation_id, round }).await?;
     }
-    bury_orphans(parts).await
+    Ok(())
 }
 
-/// Closes answers that are not final and have no job.
-async fn bury_orphans(parts: &Parts) -> Result<(), JobError> {
-    let since = parts.clock.now() - OVERDUE;
+/// Fails answers that are not final and have no unfinished job.
+async fn fail_abandoned_answers(context: &JobContext) -> Result<(), JobError> {
+    let since = context.clock.now() - OVERDUE;
     let mut after = MessageId(0);
     loop {
-        let page = with_deadline(async {
-            let mut connection = parts.database.pool().acquire().await?;
-            let untouched = answers::list_untouched(&mut connection, since, after).await?;
-            let keys: Vec<String> = untouched.iter().map(MessageId::to_string).collect();
-            let alive = cura_queue::list_unfinished::<GenerateAnswer>(&mut connection, &keys).await;
-            Ok((untouched, alive.map_err(StoreError::from)?))
+        let page = context.database.connection(async |connection| {
+            let stale = answers::list_untouched(connection, since, after).await?;
+            let keys: Vec<String> = stale.iter().map(MessageId::to_string).collect();
+            let unfinished = cura_queue::list_unfinished::<GenerateAnswer>(connection, &keys).await?;
+            Ok((stale, unfinished))
         });
-        let (untouched, alive) = page.await.map_err(not_begun)?;
-        let Some(last) = untouched.last() else {
+        let (stale, unfinished) = page.await.map_err(snooze_if_unavailable)?;
+        let Some(last) = stale.last() else {
             return Ok(());
         };
         after = *last;
-        for orphan in untouched {
-            if !alive.contains(&orphan.to_string()) {
-                ask_again(parts, &FailAbandonedAnswer { message_id: orphan.0 }).await?;
+        for answer in stale {
+            if !unfinished.contains(&answer.to_string()) {
+                enqueue_again(context, &FailAbandonedAnswer { message_id: answer.0 }).await?;
             }
         }
     }
 }
 
-async fn ask_again<J: Job>(parts: &Parts, job: &J) -> Result<(), JobError> {
+async fn enqueue_again<J: Job>(context: &JobContext, job: &J) -> Result<(), JobError> {
     tracing::warn!(
         queue = J::QUEUE,
         key = job.key(),
-        "this should be done by now; asking again"
+        "overdue work; enqueueing its job again"
     );
-    let enqueued = with_deadline(async {
-        let mut connection = parts.database.pool().acquire().await?;
-        cura_queue::enqueue(&mut connection, job)
-            .await
-            .map_err(StoreError::from)
-    });
-    enqueued.await.map(drop).map_err(not_begun)
+    let enqueued = context
+        .database
+        .connection(async |connection| Ok(cura_queue::enqueue(connection, job).await?));
+    enqueued.await.map(drop).map_err(snooze_if_unavailable)
 }

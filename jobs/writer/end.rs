@@ -90,7 +90,7 @@ impl AnswerWriter<'_> {
 
     /// Queues what a finished answer makes possible: a better title, and a summary of a past that has grown long.
     async fn ask_for_more(&self, connection: &mut PgConnection, written: &WrittenEnd) -> Result<(), StoreError> {
-        if written.title_is_cut && self.parts.manner.titles {
+        if written.title_is_cut && self.parts.assistant.titles {
             let job = TitleConversation {
                 conversation_id: self.taken.conversation_id.0,
             };
@@ -201,7 +201,7 @@ impl AnswerWriter<'_> {
                     }
                     tokio::time::sleep(END_PAUSE).await;
                 }
-                Err(error) => return Err(crate::store_error(error)),
+                Err(error) => return Err(crate::errors::retry_on_store_error(error)),
             }
         }
     }

@@ -180,6 +180,14 @@ impl Live {
         }
     }
 
+    /// Publishes that the event log of `user` has an event with the number `seq`. A failure is only logged: connections
+    /// learn of the event when they next read the event log.
+    pub async fn publish_event(&self, user: UserId, seq: i64) {
+        if let Err(error) = self.publish_to_user(user, Signal::Logged(seq)).await {
+            tracing::debug!(%error, user_id = %user, seq, "cannot publish an event");
+        }
+    }
+
     /// Publishes a signal to the connections of `user` in this process.
     pub fn publish_to_local_user(&self, user: UserId, signal: Signal) {
         self.local_table().publish(user, signal);

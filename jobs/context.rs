@@ -1,0 +1,43 @@
+//! What every job is given.
+
+use std::sync::Arc;
+
+use cura_domain::Clock;
+use cura_live::Live;
+use cura_providers::ai::Ai;
+use cura_store::Database;
+
+/// The dependencies of all jobs.
+pub struct JobContext {
+    pub(crate) database: Database,
+    pub(crate) live: Live,
+    pub(crate) ai: Ai,
+    pub(crate) clock: Clock,
+    pub(crate) assistant: AssistantConfig,
+}
+
+/// How the assistant answers.
+#[derive(Debug, Clone)]
+pub struct AssistantConfig {
+    /// The beginning of every system prompt: who the assistant is.
+    pub persona: Arc<str>,
+    /// The most tokens of a prompt.
+    pub context_tokens: usize,
+    /// Whether the model suggests titles.
+    pub titles: bool,
+    /// How many answers of one user may be written at a time; 0 is no limit.
+    pub running_answers: u32,
+}
+
+impl JobContext {
+    /// Puts the dependencies together.
+    pub fn new(database: Database, live: Live, ai: Ai, clock: Clock, assistant: AssistantConfig) -> Self {
+        Self {
+            database,
+            live,
+            ai,
+            clock,
+            assistant,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What a failed query means for a job.
+
+use std::time::Duration;
+
+use cura_queue::JobError;
+use cura_store::StoreError;
+
+/// How long a job waits for a database that is unavailable.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// For a job that has done nothing yet, or may begin again for free: while the database is unavailable, no attempt is spent.
+pub(crate) fn snooze_if_unavailable(error: StoreError) -> JobError {
+    match error {
+        StoreError::Unavailable(_) => JobError::Snooze {
+            after: DATABASE_PAUSE,
+            reason: error.to_string(),
+        },
+        StoreError::UserGone | StoreError::Query(_) | StoreError::UnknownWord(_) => retry_on_store_error(error),
+    }
+}
+
+/// Spends an attempt on any failure; an erased user ends the job.
+pub(crate) fn retry_on_store_error(error: StoreError) -> JobError {
+    let reason = error.to_string();
+    match error {
+        StoreError::Unavailable(_) => JobError::Retry { after: None, reason },
+        StoreError::UserGone => JobError::Discard { reason },
+        StoreError::Query(_) | StoreError::UnknownWord(_) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a job's query failed");
+            JobError::Retry { after: None, reason }
+        }
+    }
+}
