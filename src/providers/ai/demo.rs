@@ -1,7 +1,7 @@
-//! The demo voice: lets people see Cura work before they have connected a model.
+//! The demo backend: shows Cura at work before a model is connected.
 //!
-//! It never pretends: every answer says that no model is connected and how to connect one. The same prompt always
-//! gets the same answer. It does not try to advise anybody about anything.
+//! Every answer says that no model is connected and how to connect one. The same prompt always gets the same answer. It
+//! never gives advice.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::ai::prompt::Prompt;
 pub(crate) const PROVIDER: &str = "demo";
 pub(crate) const MODEL: &str = "cura-demo";
 
-/// Words of the user's message that are repeated back.
+/// How much of the user's message is quoted in the answer, in characters.
 const QUOTED_CHARS: usize = 60;
 
-/// The pace of the demo voice.
+/// The pace of the demo backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DemoConfig {
     /// The pause before each word.
@@ -27,7 +27,7 @@ pub struct DemoConfig {
 }
 
 impl Default for DemoConfig {
-    /// 25 ms a word: a quick reader's pace.
+    /// 25 ms a word: the pace of a quick reader.
     fn default() -> Self {
         Self {
             word_delay: Duration::from_millis(25),
@@ -46,13 +46,13 @@ impl Demo {
     }
 
     pub(crate) fn stream(self, prompt: &Prompt) -> Result<CompletionStream, AiError> {
-        let whole = answer(prompt);
-        // It can only go on with an answer of its own.
-        let Some(all) = whole.strip_prefix(&*prompt.written) else {
+        let answer = answer(prompt);
+        // It can continue only its own answer.
+        let Some(rest) = answer.strip_prefix(&*prompt.written) else {
             return Err(AiError::new(Failure::Refused { status: None }, true));
         };
-        let words: Vec<String> = all.split_inclusive(' ').map(str::to_owned).collect();
-        // An output limit is honoured as one token a word, so that `length` can be tried without a model.
+        let words: Vec<String> = rest.split_inclusive(' ').map(str::to_owned).collect();
+        // An output limit counts words as tokens, so that `length` can be tried without a model.
         let limit = prompt
             .max_output_tokens
             .map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(usize::MAX));
@@ -61,49 +61,49 @@ impl Demo {
         } else {
             FinishReason::Stop
         };
-        let said: usize = words.iter().take(limit).map(String::len).sum();
-        let asked = prompt.messages.iter().map(|message| message.content.len()).sum();
+        let answer_bytes: usize = words.iter().take(limit).map(String::len).sum();
+        let prompt_bytes = prompt.messages.iter().map(|message| message.content.len()).sum();
         let estimate = |bytes| i64::try_from(tokens::estimate(bytes)).unwrap_or(i64::MAX);
         let end = CompletionEvent::Finished {
             reason,
             usage: Some(Usage {
-                input_tokens: estimate(asked),
-                output_tokens: estimate(said),
+                input_tokens: estimate(prompt_bytes),
+                output_tokens: estimate(answer_bytes),
                 estimated: true,
             }),
             model: Some(MODEL.to_owned()),
         };
-        let pieces = words.into_iter().take(limit).map(CompletionEvent::Text).chain([end]);
+        let events = words.into_iter().take(limit).map(CompletionEvent::Text).chain([end]);
         let delay = self.config.word_delay;
         Ok(CompletionStream::new(stream::unfold(
-            pieces,
-            move |mut pieces| async move {
-                let piece = pieces.next()?;
-                if matches!(piece, CompletionEvent::Text(_)) && !delay.is_zero() {
+            events,
+            move |mut events| async move {
+                let event = events.next()?;
+                if matches!(event, CompletionEvent::Text(_)) && !delay.is_zero() {
                     tokio::time::sleep(delay).await;
                 }
-                Some((Ok(piece), pieces))
+                Some((Ok(event), events))
             },
         )))
     }
 }
 
 fn answer(prompt: &Prompt) -> String {
-    let said = prompt.messages.iter().rev().find(|message| message.role == Role::User);
-    let heard = match said.and_then(|message| quote(&message.content)) {
+    let question = prompt.messages.iter().rev().find(|message| message.role == Role::User);
+    let received = match question.and_then(|message| quote(&message.content)) {
         Some(quote) => format!("Your message arrived safely: “{quote}”."),
         None => "Your message arrived safely.".to_owned(),
     };
     format!(
-        "This is Cura's demo voice, no AI model is connected. {heard} I can't understand it or give advice, \
+        "This is Cura's demo voice, no AI model is connected. {received} I can't understand it or give advice, \
          but this is how an answer reaches you, word by word. To talk to a real model, set AI_MODEL_URL \
          (and AI_MODEL_API_KEY if it needs one) and start Cura again."
     )
 }
 
-/// The beginning of what was said, on one line, cut at a word.
-fn quote(said: &str) -> Option<String> {
-    let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
+/// The beginning of a message, on one line, cut between words.
+fn quote(message: &str) -> Option<String> {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= QUOTED_CHARS {
         return (!line.is_empty()).then_some(line);
     }

@@ -32,7 +32,7 @@ pub enum Failure {
         /// When the request may be sent.
         retry_after: Duration,
     },
-    /// The provider took longer than allowed.
+    /// The provider exceeded a deadline.
     #[error("the provider took more than {limit:?} {phase}")]
     Timeout {
         /// What it was doing.
@@ -98,7 +98,7 @@ impl fmt::Display for TimeoutPhase {
         f.write_str(match self {
             Self::Connect => "to connect",
             Self::FirstByte => "to begin its answer",
-            Self::NextEvent => "to go on with its answer",
+            Self::NextEvent => "to continue its answer",
             Self::Total => "to finish its answer",
         })
     }

@@ -1,10 +1,10 @@
-//! How many tokens a text is, before anybody is asked.
+//! Counts the tokens of a text before it is sent.
 
 use cura_domain::tokens;
 use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
 use tiktoken_rs::{CoreBPE, cl100k_base_singleton, o200k_base_singleton};
 
-/// Counts the tokens of texts as the first voice does. Cheap to clone.
+/// Counts the tokens of texts as the primary model does. Cheap to clone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenCounter(Vocabulary);
 
@@ -15,32 +15,32 @@ enum Vocabulary {
     Unknown,
 }
 
-/// Longer runs without a change between space and text are counted part by part: over about a million spaces the
-/// vocabulary's pattern gives up with a panic.
+/// Longer runs without a change between space and text are counted part by part: the vocabulary's pattern panics on about a
+/// million spaces.
 const MAX_RUN_BYTES: usize = 256 * 1024;
 
 impl TokenCounter {
-    /// For a model of OpenAI's; an estimate when its vocabulary is not known.
+    /// For one of OpenAI's models; estimates if its vocabulary is unknown.
     pub(crate) fn of_openai(model: &str) -> Self {
         Self(match get_tokenizer(model) {
-            // Both have the same vocabulary; they differ in special tokens, which texts have none of.
+            // Both have the same vocabulary; they differ in special tokens, which texts do not contain.
             Some(Tokenizer::O200kBase | Tokenizer::O200kHarmony) => Vocabulary::O200k,
             Some(Tokenizer::Cl100kBase) => Vocabulary::Cl100k,
             _ => Vocabulary::Unknown,
         })
     }
 
-    /// For a model whose vocabulary nobody publishes.
+    /// For a model whose vocabulary is not published.
     pub(crate) const fn estimate() -> Self {
         Self(Vocabulary::Unknown)
     }
 
-    /// The tokens of `text`: exact when [`is_exact`](Self::is_exact), else estimated as a token for four bytes, but no
-    /// fewer than words, and no fewer than characters of scripts that write without spaces.
+    /// The tokens of `text`: exact if [`is_exact`](Self::is_exact), else estimated as one for four bytes, but at least one
+    /// for each word and for each character of scripts without spaces.
     ///
-    /// An exact count may block: the first of a process takes more than 100 ms to load a vocabulary of tens of megabytes,
-    /// and each takes some milliseconds for 10 kB. A text never has more tokens than bytes: callers whose limit lies above
-    /// that need not count.
+    /// An exact count may block: the first in a process loads a vocabulary of tens of megabytes, which takes more than
+    /// 100 ms, and each takes some milliseconds for 10 kB. A text never has more tokens than bytes, so a caller whose limit
+    /// is above that need not count.
     pub fn count(&self, text: &str) -> usize {
         if text.is_empty() {
             return 0;
@@ -52,8 +52,8 @@ impl TokenCounter {
         }
     }
 
-    /// Whether counts are the model's own, rather than estimates. (A run of more than 256 KiB without any space, or of
-    /// nothing else, is counted in parts, which can add a token for each.)
+    /// Whether counts are exact instead of estimates. (A run of more than 256 KiB without a space, or of spaces only, is
+    /// counted in parts, which can add one token for each part.)
     pub const fn is_exact(&self) -> bool {
         !matches!(self.0, Vocabulary::Unknown)
     }
@@ -63,7 +63,7 @@ fn exact(vocabulary: &CoreBPE, text: &str) -> usize {
     parts(text).map(|part| vocabulary.count_ordinary(part)).sum()
 }
 
-/// The text, cut only within runs of more than [`MAX_RUN_BYTES`].
+/// The text, split only within runs of more than [`MAX_RUN_BYTES`].
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -82,7 +82,7 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 
 fn estimate(text: &str) -> usize {
     let words = text.split_whitespace().count();
-    // From CJK radicals on, a character is about a token.
+    // A character from CJK radicals on is about one token.
     let characters = text.chars().filter(|&letter| letter >= '\u{2e80}').count();
     tokens::estimate(text.len()).max(words).max(characters)
 }
@@ -105,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn special_tokens_in_a_text_are_only_text() {
+    fn special_tokens_in_a_text_are_counted_as_text() {
         assert!(TokenCounter::of_openai("gpt-4o").count("<|endoftext|>") > 1);
     }
 
     #[test]
-    fn others_are_estimated_and_say_so() {
+    fn other_models_are_estimated_and_not_exact() {
         for counter in [TokenCounter::of_openai("llama-3"), TokenCounter::estimate()] {
             assert!(!counter.is_exact());
             assert_eq!(counter.count(""), 0);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_has_more_tokens_than_bytes_or_cannot_be_counted() {
+    fn every_text_can_be_counted_and_has_no_more_tokens_than_bytes() {
         let counter = TokenCounter::of_openai("gpt-4o");
         for text in [
             " ".repeat(4_000_000),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_text_is_never_cut() {
+    fn ordinary_text_is_never_split() {
         let text = "Some words,\n\n  and more. ".repeat(20_000);
         assert_eq!(parts(&text).count(), 1);
         let long = "x".repeat(MAX_RUN_BYTES * 2 + 1);

@@ -1,44 +1,45 @@
-//! Where a continuation really begins: it may repeat the end of what is written, or start all over again.
+//! Finds where the new text of a continuation begins: it may repeat the end of the written text, or all of it.
 
 use cura_domain::text::stands_alone;
 
-/// How far from the end a repetition is looked for, in bytes; it bounds the cost. A complete restart is always seen.
-const REACH: usize = 2048;
+/// How far from the end of the written text a repetition may begin, in bytes; it bounds the cost. A repetition of the whole
+/// text is always found.
+const MAX_OVERLAP: usize = 2048;
 
-/// A prefilled model goes on by itself: only a long text that comes again as a whole is a restart, not a coincidence.
+/// A prefilled model continues by itself: only a repetition of a whole text of this length, in bytes, is no coincidence.
 const MIN_PREFILL_RESTART: usize = 32;
 
-/// Cuts from a continuation what is written already: the longest beginning of it with which `written` ends, where a
-/// word is never mistaken for its own middle ("a" + "and" is no repetition of the "a" in "Canada").
+/// Removes from a continuation its longest beginning with which `written` ends. A repetition never begins inside a word:
+/// "a land" does not repeat the last "a" of "Canada".
 ///
-/// Text is held back while it may still turn out to be a repetition, so that readers never see one.
+/// Text is held back while it may turn out to be a repetition, so that readers never see one.
 #[derive(Debug)]
 pub(crate) struct Overlap {
     written: String,
-    /// Where endings of `written` begin that agree with everything held and are longer.
-    open: Vec<usize>,
+    /// The starts of endings of `written` that begin with everything held, and are longer.
+    candidates: Vec<usize>,
     held: String,
-    /// The longest ending seen to be repeated, in bytes.
+    /// The longest ending that was repeated, in bytes.
     repeated: usize,
     decided: bool,
 }
 
 impl Overlap {
-    /// For a model that was asked to go on, and may quote any end of what is written.
+    /// For a model that was asked to continue, and may repeat any end of the written text.
     pub(crate) fn of(written: &str) -> Self {
-        let near = written.len().saturating_sub(REACH);
+        let near = written.len().saturating_sub(MAX_OVERLAP);
         let mut before = None;
         let starts = written.char_indices().filter_map(|(at, first)| {
             let inside_a_word = before.replace(first).is_some_and(char::is_alphanumeric)
                 && first.is_alphanumeric()
                 && !stands_alone(first);
-            let telling = || says_something(written.get(at..).unwrap_or_default());
-            (at == 0 || (at >= near && !inside_a_word && telling())).then_some(at)
+            let is_significant = || is_significant(written.get(at..).unwrap_or_default());
+            (at == 0 || (at >= near && !inside_a_word && is_significant())).then_some(at)
         });
         Self::new(written, starts.collect())
     }
 
-    /// For a model that was given what is written without its trailing white space, as its own unfinished words.
+    /// For a model that was given the written text, without trailing white space, as its own unfinished answer.
     pub(crate) fn prefilled(written: &str) -> Self {
         let given = written.trim_end().len();
         let restart = (written.len() >= MIN_PREFILL_RESTART).then_some(0);
@@ -46,17 +47,17 @@ impl Overlap {
         Self::new(written, restart.into_iter().chain(space).collect())
     }
 
-    fn new(written: &str, open: Vec<usize>) -> Self {
+    fn new(written: &str, candidates: Vec<usize>) -> Self {
         Self {
             written: written.to_owned(),
-            decided: open.is_empty(),
-            open,
+            decided: candidates.is_empty(),
+            candidates,
             held: String::new(),
             repeated: 0,
         }
     }
 
-    /// Takes more of the continuation and gives what of it is known to be new; often nothing at first.
+    /// Takes the next part of the continuation and returns the text that is known to be new; often none at first.
     pub(crate) fn push(&mut self, text: String) -> String {
         if self.decided {
             return text;
@@ -65,7 +66,7 @@ impl Overlap {
         self.held.push_str(&text);
         let (written, held) = (self.written.as_bytes(), self.held.as_bytes());
         let mut repeated = self.repeated;
-        self.open.retain(|&start| {
+        self.candidates.retain(|&start| {
             let ending = written.get(start + compared..).unwrap_or_default();
             let more = held.get(compared..).unwrap_or_default();
             if more.len() < ending.len() {
@@ -77,23 +78,23 @@ impl Overlap {
             false
         });
         self.repeated = repeated;
-        if self.open.is_empty() {
+        if self.candidates.is_empty() {
             return self.finish();
         }
         String::new()
     }
 
-    /// Gives what is still held and new, because no more comes.
+    /// Ends the continuation: returns the new text that is still held.
     pub(crate) fn finish(&mut self) -> String {
         self.decided = true;
         let mut held = std::mem::take(&mut self.held);
-        // Both texts agree here, and an ending begins and ends at a character, so this cut does too.
+        // An ending begins and ends at a character boundary, and `held` begins with it, so this is one, too.
         held.split_off(self.repeated.min(held.len()))
     }
 }
 
-/// Whether the same ending twice is no coincidence: a dot or a line break may well follow another one.
-fn says_something(ending: &str) -> bool {
+/// Whether a repetition of this ending is no coincidence: a dot or a line break may follow another one.
+fn is_significant(ending: &str) -> bool {
     ending == " " || ending.len() > 2 || ending.chars().any(char::is_alphanumeric)
 }
 
@@ -103,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// What is new in these parts of a continuation.
+    /// The new text in these parts of a continuation.
     fn new(mut overlap: Overlap, parts: &[&str]) -> String {
         let mut all: String = parts.iter().map(|part| overlap.push((*part).to_owned())).collect();
         all.push_str(&overlap.finish());
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_end_is_cut() {
+    fn a_repeated_end_is_removed() {
         assert_eq!(after("Hello wo", "world!"), "rld!");
         assert_eq!(after("Hello wo", "Hello world!"), "rld!");
         assert_eq!(after("Hello wo", "rld!"), "rld!");
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_merely_looks_alike_is_kept() {
+    fn a_coincidence_is_kept() {
         assert_eq!(after("I am a", " person"), " person");
         assert_eq!(after("Canada", "a land"), "a land");
         assert_eq!(after("wait.", ".."), "..");
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_be_a_repetition_is_held() {
+    fn only_a_possible_repetition_is_held_back() {
         let mut overlap = Overlap::of("one two three");
         assert_eq!(overlap.push("two".to_owned()), "");
         assert_eq!(overlap.push(" thr".to_owned()), "");
@@ -146,12 +147,12 @@ mod tests {
         assert_eq!(
             overlap.push(" three".to_owned()),
             " three",
-            "decided at its last letter"
+            "decided at the last letter"
         );
     }
 
     #[test]
-    fn a_prefilled_model_repeats_white_space_or_everything() {
+    fn a_prefilled_model_repeats_white_space_or_the_whole_text() {
         let long = "This is a text of more than thirty-two bytes, with ";
         assert_eq!(new(Overlap::prefilled("I am "), &[" well"]), "well");
         assert_eq!(new(Overlap::prefilled("I am\n\n"), &["\n", "\nWell"]), "Well");
@@ -163,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_seen_however_long() {
+    fn a_repetition_of_the_whole_text_is_found_however_long() {
         let written = "many words ".repeat(20_000);
         let parts = [written.as_str(), "and more"];
         assert_eq!(new(Overlap::of(&written), &parts), "and more");
     }
 
-    /// The rule, said as slowly as it can be.
-    fn slowly(written: &str, text: &str) -> String {
+    /// The rule, implemented as simply as possible.
+    fn reference(written: &str, text: &str) -> String {
         let eligible = |&start: &usize| {
             let inside = match (written[..start].chars().next_back(), written[start..].chars().next()) {
                 (Some(before), Some(first)) => {
@@ -178,7 +179,7 @@ mod tests {
                 }
                 _ => false,
             };
-            text.starts_with(&written[start..]) && !inside && (start == 0 || says_something(&written[start..]))
+            text.starts_with(&written[start..]) && !inside && (start == 0 || is_significant(&written[start..]))
         };
         let start = (0..written.len())
             .filter(|&at| written.is_char_boundary(at))
@@ -188,16 +189,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn how_a_continuation_is_cut_into_pieces_changes_nothing(written in "[ab .é👋]{0,12}", text in "[ab .é👋]{0,16}") {
+        fn the_result_is_the_same_however_a_continuation_is_split(written in "[ab .é👋]{0,12}", text in "[ab .é👋]{0,16}") {
             let letters: Vec<String> = text.chars().map(String::from).collect();
             let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
             let whole = after(&written, &text);
             prop_assert_eq!(&new(Overlap::of(&written), &letters), &whole);
-            prop_assert_eq!(whole, slowly(&written, &text));
+            prop_assert_eq!(whole, reference(&written, &text));
         }
 
         #[test]
-        fn a_restart_or_an_exact_continuation_of_words_gives_the_whole(
+        fn a_restart_and_an_exact_continuation_both_give_the_whole_answer(
             answer in "[a-z]{1,6}( [a-z]{1,6}){0,8}",
             at in 0_usize..60,
         ) {

@@ -1,4 +1,4 @@
-//! Errors a provider sends instead of an answer, before a dialect judges them.
+//! Reads the errors that providers send. Each protocol classifies them in a file of the same name.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,29 +8,32 @@ use serde_json::Value;
 
 use crate::ai::error::Failure;
 
-/// As much of an error's body as we read.
+/// How much of an error's body is read.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// A provider that asks for more patience than this is as good as down.
+/// A provider that states a longer wait is treated as if it stated this one.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// An error as it came. What its words say is judged and then forgotten: they may quote the prompt.
-pub(crate) struct Refusal {
-    /// The HTTP status; `None` when it came as an event of an answer.
+/// An error as the provider sent it. Its text is only used to classify it, and never shown: it may quote the prompt.
+pub(crate) struct ErrorResponse {
+    /// The HTTP status; `None` when the error was an event of an answer.
     pub(crate) status: Option<u16>,
-    /// The value of `Retry-After`.
+    /// The wait that `Retry-After` states.
     pub(crate) retry_after: Option<Duration>,
     error: Value,
 }
 
-impl Refusal {
-    /// Reads a response that is not 2xx: a bounded part of its body; the caller's deadline bounds the time.
+impl ErrorResponse {
+    /// Reads a response that is not 2xx: a bounded part of its body. The caller's deadline bounds the time.
+    ///
+    /// # Errors
+    /// [`Failure::Misconfigured`] for a redirect, which is never followed: the key must not go elsewhere.
     pub(crate) async fn read(response: reqwest::Response) -> Result<Self, Failure> {
         let status = response.status().as_u16();
         if (300..400).contains(&status) {
             return Err(Failure::Misconfigured("the provider redirects; set its final address"));
         }
-        let retry_after = wanted_wait(response.headers(), SystemTime::now());
+        let retry_after = stated_wait(response.headers(), SystemTime::now());
         let mut body = Vec::new();
         let mut parts = response.bytes_stream();
         while let Some(Ok(part)) = parts.next().await {
@@ -49,8 +52,8 @@ impl Refusal {
         })
     }
 
-    /// An error object that came as an event of an answer.
-    pub(crate) const fn within(error: Value) -> Self {
+    /// An error object that was an event of an answer.
+    pub(crate) const fn in_stream(error: Value) -> Self {
         Self {
             status: None,
             retry_after: None,
@@ -58,14 +61,14 @@ impl Refusal {
         }
     }
 
-    /// A word of the error object, in lower case; empty when there is none.
-    pub(crate) fn word(&self, key: &str) -> String {
-        let word = self.error.get(key).and_then(Value::as_str);
-        word.unwrap_or_default().to_ascii_lowercase()
+    /// A text field of the error object, in lower case; empty if there is none.
+    pub(crate) fn text(&self, key: &str) -> String {
+        let text = self.error.get(key).and_then(Value::as_str);
+        text.unwrap_or_default().to_ascii_lowercase()
     }
 
-    /// A number of the error object that can be a status.
-    pub(crate) fn number(&self, key: &str) -> Option<u16> {
+    /// A numeric field of the error object that can be an HTTP status.
+    pub(crate) fn status_field(&self, key: &str) -> Option<u16> {
         let number = self.error.get(key).and_then(Value::as_u64);
         number.and_then(|number| u16::try_from(number).ok())
     }
@@ -101,17 +104,17 @@ impl Refusal {
     }
 }
 
-/// What `Retry-After` asks for: seconds, or until a date, by the server's own clock if it tells the time. A date that has passed
-/// is no wait.
-fn wanted_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+/// The wait that `Retry-After` states: seconds, or until a date by the clock of the `Date` header if there is one. A date in
+/// the past is no wait.
+fn stated_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let date = |text| httpdate::parse_http_date(text).ok();
-    let wanted = text(RETRY_AFTER)?;
-    let wait = match wanted.parse() {
+    let stated = text(RETRY_AFTER)?;
+    let wait = match stated.parse() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
         Err(_) => {
             let now = text(DATE).and_then(date).unwrap_or(now);
-            date(wanted)?.duration_since(now).unwrap_or_default()
+            date(stated)?.duration_since(now).unwrap_or_default()
         }
     };
     Some(wait.min(MAX_RETRY_AFTER))
@@ -124,32 +127,32 @@ mod tests {
     /// Sun, 06 Nov 1994 08:49:37 GMT.
     const NOW: Duration = Duration::from_secs(784_111_777);
 
-    fn waits(wanted: &str, date: Option<&str>) -> Option<Duration> {
+    fn waits(stated: &str, date: Option<&str>) -> Option<Duration> {
         let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, wanted.parse().unwrap());
+        headers.insert(RETRY_AFTER, stated.parse().unwrap());
         if let Some(date) = date {
             headers.insert(DATE, date.parse().unwrap());
         }
-        wanted_wait(&headers, SystemTime::UNIX_EPOCH + NOW)
+        stated_wait(&headers, SystemTime::UNIX_EPOCH + NOW)
     }
 
     #[test]
-    fn a_wait_is_bounded_and_nonsense_ignored() {
+    fn a_wait_is_bounded_and_an_invalid_one_ignored() {
         assert_eq!(waits("1.5", None), Some(Duration::from_millis(1500)));
         assert_eq!(waits("1e9", None), Some(MAX_RETRY_AFTER));
         for value in ["-1", "soon", "NaN", "inf", "Sun, 06 Nov 1994 26:00:00 GMT"] {
             assert_eq!(waits(value, None), None, "{value}");
         }
-        assert_eq!(wanted_wait(&HeaderMap::new(), SystemTime::UNIX_EPOCH), None);
+        assert_eq!(stated_wait(&HeaderMap::new(), SystemTime::UNIX_EPOCH), None);
     }
 
     #[test]
-    fn a_date_is_awaited_by_the_servers_clock_if_it_tells_the_time() {
-        let wanted = "Sun, 06 Nov 1994 08:50:07 GMT";
-        assert_eq!(waits(wanted, None), Some(Duration::from_secs(30)));
+    fn a_date_is_compared_with_the_servers_clock_if_it_states_one() {
+        let stated = "Sun, 06 Nov 1994 08:50:07 GMT";
+        assert_eq!(waits(stated, None), Some(Duration::from_secs(30)));
         let its_clock_is_slow = Some("Sun, 06 Nov 1994 08:40:00 GMT");
-        assert_eq!(waits(wanted, its_clock_is_slow), Some(Duration::from_secs(607)));
-        assert_eq!(waits(wanted, Some("nonsense")), Some(Duration::from_secs(30)));
+        assert_eq!(waits(stated, its_clock_is_slow), Some(Duration::from_secs(607)));
+        assert_eq!(waits(stated, Some("nonsense")), Some(Duration::from_secs(30)));
         assert_eq!(waits("Sun, 06 Nov 1994 08:00:00 GMT", None), Some(Duration::ZERO));
         assert_eq!(waits("Mon, 07 Nov 1994 08:00:00 GMT", None), Some(MAX_RETRY_AFTER));
     }

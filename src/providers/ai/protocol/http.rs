@@ -1,4 +1,4 @@
-//! The HTTP below every dialect: one kind of client, bounded waits, and failures in our words.
+//! The HTTP below every protocol: the client, deadlines, the response body, and transport failures as [`Failure`]s.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tokio::time::Instant;
 
 use super::endpoint::misconfigured;
 use crate::ai::error::{AiError, Failure, TimeoutPhase};
-use crate::ai::stream::sse_decoder::{Events, TooLong};
+use crate::ai::stream::sse_decoder::{EventTooLong, SseDecoder};
 use crate::ai::timeouts::Timeouts;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A client that does only what it is told.
+/// A client without redirects, proxies, compression and retries.
 pub(crate) fn client(timeouts: &Timeouts) -> Result<Client, AiError> {
     Client::builder()
         .connect_timeout(timeouts.connect)
         // The key must not follow a redirect or a proxy that happens to be in the environment.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        // Compression holds small events back, and inflates without a limit.
+        // Compression delays small events, and inflates without a limit.
         .no_gzip()
         .retry(reqwest::retry::never())
         .tcp_nodelay(true)
@@ -28,24 +28,24 @@ pub(crate) fn client(timeouts: &Timeouts) -> Result<Client, AiError> {
         .map_err(|_| misconfigured("the HTTP client cannot be built"))
 }
 
-/// Waits for a provider to accept a request, as long as for the first event of its answer.
-pub(crate) async fn accepted<T>(
-    began: Instant,
+/// Waits until a provider accepts a request, as long as for the first event of its answer.
+pub(crate) async fn wait_for_acceptance<T>(
+    started: Instant,
     timeouts: &Timeouts,
-    accepting: impl Future<Output = Result<T, Failure>>,
+    request: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, AiError> {
     let (phase, limit) = if timeouts.first_byte < timeouts.total {
         (TimeoutPhase::FirstByte, timeouts.first_byte)
     } else {
         (TimeoutPhase::Total, timeouts.total)
     };
-    match tokio::time::timeout_at(began + limit, accepting).await {
+    match tokio::time::timeout_at(started + limit, request).await {
         Ok(accepted) => accepted.map_err(|failure| AiError::new(failure, true)),
         Err(_) => Err(AiError::new(Failure::Timeout { phase, limit }, true)),
     }
 }
 
-/// Whether a request that costs nothing is answered: anything counts but 5xx, 401 and 403.
+/// Sends a request that costs nothing. Any status counts as success but 5xx, 401 and 403.
 pub(crate) async fn probe(request: RequestBuilder, timeouts: &Timeouts) -> Result<(), AiError> {
     let failure = match request.timeout(PROBE_TIMEOUT).send().await {
         Ok(response) => match response.status().as_u16() {
@@ -60,13 +60,13 @@ pub(crate) async fn probe(request: RequestBuilder, timeouts: &Timeouts) -> Resul
             phase: TimeoutPhase::FirstByte,
             limit: PROBE_TIMEOUT,
         },
-        Err(error) => transport(&error, timeouts),
+        Err(error) => transport_failure(&error, timeouts),
     };
     Err(AiError::new(failure, true))
 }
 
-/// What a request that got no response means.
-pub(crate) fn transport(error: &reqwest::Error, timeouts: &Timeouts) -> Failure {
+/// The failure of a request without a response.
+pub(crate) fn transport_failure(error: &reqwest::Error, timeouts: &Timeouts) -> Failure {
     if error.is_connect() && error.is_timeout() {
         Failure::Timeout {
             phase: TimeoutPhase::Connect,
@@ -80,8 +80,8 @@ pub(crate) fn transport(error: &reqwest::Error, timeouts: &Timeouts) -> Failure 
     }
 }
 
-/// Refuses what somebody, most often a proxy, answers for people to read. Servers name events in many ways, but not so.
-pub(crate) fn not_a_page(response: &Response) -> Result<(), Failure> {
+/// Rejects a web page, which a proxy may answer instead. Servers label event streams in many ways, but not as HTML.
+pub(crate) fn reject_html(response: &Response) -> Result<(), Failure> {
     let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
     if content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/html")) {
         return Err(Failure::Protocol(
@@ -91,40 +91,40 @@ pub(crate) fn not_a_page(response: &Response) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A body that is read event by event, no faster than events are taken.
-pub(crate) struct Body {
+/// A response body of server-sent events, read no faster than events are taken.
+pub(crate) struct EventBody {
     bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
-    events: Events,
+    decoder: SseDecoder,
     unread: Vec<u8>,
-    used: usize,
+    consumed: usize,
 }
 
-impl Body {
+impl EventBody {
     pub(crate) fn new(response: Response) -> Self {
         Self {
             bytes: response.bytes_stream().map(|bytes| bytes.map(Vec::from)).boxed(),
-            events: Events::default(),
+            decoder: SseDecoder::default(),
             unread: Vec::new(),
-            used: 0,
+            consumed: 0,
         }
     }
 
-    /// The data of the next event; `None` when the body has ended, whether it was closed or broken.
+    /// The data of the next event; `None` when the body has ended, properly or not.
     pub(crate) async fn next(&mut self) -> Result<Option<String>, Failure> {
         loop {
-            let unread = self.unread.get(self.used..).unwrap_or_default();
-            let (used, event) = self
-                .events
-                .read(unread)
-                .map_err(|TooLong| Failure::Protocol("an event longer than our limit"))?;
-            self.used += used;
+            let unread = self.unread.get(self.consumed..).unwrap_or_default();
+            let (consumed, event) = self
+                .decoder
+                .decode(unread)
+                .map_err(|EventTooLong| Failure::Protocol("an event longer than our limit"))?;
+            self.consumed += consumed;
             if let Some(event) = event {
                 return text(event).map(Some);
             }
             match self.bytes.next().await {
-                Some(Ok(bytes)) => (self.unread, self.used) = (bytes, 0),
+                Some(Ok(bytes)) => (self.unread, self.consumed) = (bytes, 0),
                 Some(Err(_)) => return Ok(None),
-                None => return self.events.rest().map(text).transpose(),
+                None => return self.decoder.finish().map(text).transpose(),
             }
         }
     }

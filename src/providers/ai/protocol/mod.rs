@@ -6,6 +6,7 @@ mod error_response;
 mod http;
 mod openai;
 mod request_messages;
+mod token_count;
 
 pub use anthropic::AnthropicConfig;
 pub(crate) use anthropic::{Anthropic, PROVIDER as ANTHROPIC};

@@ -1,11 +1,11 @@
-//! From what a provider says to pieces: what counts as an answer, and when to stop waiting for it.
+//! From the events of a protocol to the events of a completion: what is text, when the answer has ended, and how long to
+//! wait for it.
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Usage};
 use futures_util::stream::{self, Stream, StreamExt};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::surrogates::{SurrogateJoiner, Wtf8Text};
@@ -14,20 +14,17 @@ use crate::ai::completion::{CompletionEvent, CompletionStream};
 use crate::ai::error::{AiError, Failure, TimeoutPhase};
 use crate::ai::timeouts::Timeouts;
 
-/// The longest answer we take, in bytes of text.
+/// The longest answer that is accepted, in bytes of text.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
-/// The longest name of a model that is kept, in bytes.
+/// How much of a model's name is kept, in bytes.
 const MAX_MODEL_BYTES: usize = 200;
-/// More tokens than any model takes or gives: a count beyond it is nonsense.
-const MAX_TOKENS: i64 = 100_000_000;
-
 /// How long a finished answer waits for its usage and its end marker.
-const FAREWELL: Duration = Duration::from_secs(2);
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What one event of any dialect says. One that says nothing still shows that the model is at work.
+/// One event of any protocol. Also an event without content shows that the model is at work.
 #[derive(Debug, Default)]
-pub(crate) struct Signal {
-    /// More of the text.
+pub(crate) struct ProtocolEvent {
+    /// The next part of the text.
     pub(crate) text: Option<Wtf8Text>,
     /// Why the text has ended.
     pub(crate) finish: Option<FinishReason>,
@@ -35,18 +32,18 @@ pub(crate) struct Signal {
     pub(crate) input_tokens: Option<i64>,
     /// Tokens of the answer until now.
     pub(crate) output_tokens: Option<i64>,
-    /// Which model answers.
+    /// The model that answers.
     pub(crate) model: Option<String>,
-    /// Whether this is the proper end. A stream that ends without it was cut.
+    /// Whether this is the end marker. A stream that ends without one was interrupted.
     pub(crate) done: bool,
 }
 
-/// An answer as a dialect reads it.
-pub(crate) type Signals = Pin<Box<dyn Stream<Item = Result<Signal, Failure>> + Send>>;
+/// The events of one answer, as its protocol decodes them.
+pub(crate) type ProtocolEvents = Pin<Box<dyn Stream<Item = Result<ProtocolEvent, Failure>> + Send>>;
 
-struct Answer {
-    signals: Signals,
-    began: Instant,
+struct Reader {
+    events: ProtocolEvents,
+    started: Instant,
     timeouts: Timeouts,
     call: Call,
     first_event_seen: bool,
@@ -57,14 +54,19 @@ struct Answer {
     output_tokens: Option<i64>,
     model: Option<String>,
     done: bool,
-    over: bool,
+    ended: bool,
 }
 
-/// The pieces of an answer whose request was made at `began`; what is stated of it goes to `call`, too.
-pub(crate) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call: Call) -> CompletionStream {
-    let answer = Answer {
-        signals,
-        began,
+/// The completion whose request was sent at `started`. What the provider reports beside the text goes to `call`, too.
+pub(crate) fn completion_stream(
+    events: ProtocolEvents,
+    timeouts: Timeouts,
+    started: Instant,
+    call: Call,
+) -> CompletionStream {
+    let reader = Reader {
+        events,
+        started,
         timeouts,
         call,
         first_event_seen: false,
@@ -75,56 +77,56 @@ pub(crate) fn answer(signals: Signals, timeouts: Timeouts, began: Instant, call:
         output_tokens: None,
         model: None,
         done: false,
-        over: false,
+        ended: false,
     };
-    CompletionStream::new(stream::unfold(answer, |mut answer| async move {
-        if answer.over {
+    CompletionStream::new(stream::unfold(reader, |mut reader| async move {
+        if reader.ended {
             return None;
         }
-        let piece = answer.next().await;
-        answer.over = !matches!(piece, Ok(CompletionEvent::Text(_)));
-        if answer.over {
-            // Closes the connection now, not when the caller gets round to dropping us.
-            answer.signals = Box::pin(stream::empty());
+        let event = reader.next().await;
+        reader.ended = !matches!(event, Ok(CompletionEvent::Text(_)));
+        if reader.ended {
+            // Closes the connection now instead of when the caller drops the stream.
+            reader.events = Box::pin(stream::empty());
         }
-        let before_first_byte = answer.text_bytes == 0;
+        let before_first_byte = reader.text_bytes == 0;
         Some((
-            piece.map_err(|failure| AiError::new(failure, before_first_byte)),
-            answer,
+            event.map_err(|failure| AiError::new(failure, before_first_byte)),
+            reader,
         ))
     }))
 }
 
-/// Text without NUL, which Postgres cannot store and nobody can read; `None` when nothing is left.
+/// Text without NUL, which Postgres cannot store; `None` when nothing is left.
 fn storable(mut text: String) -> Option<String> {
     text.retain(|c| c != '\0');
     (!text.is_empty()).then_some(text)
 }
 
-/// A number of tokens in what a provider says of them; `None` when there is none that can be read and be true.
-pub(crate) fn count(usage: &Value, key: &str) -> Option<i64> {
-    let count = usage.get(key).and_then(Value::as_i64);
-    count.filter(|count| (0..=MAX_TOKENS).contains(count))
+/// What a read of the protocol's events can end with.
+enum Read {
+    Event(ProtocolEvent),
+    EndOfStream,
 }
 
-impl Answer {
+impl Reader {
     async fn next(&mut self) -> Result<CompletionEvent, Failure> {
         while !self.done {
-            let Some(signal) = self.signal().await? else {
+            let Read::Event(event) = self.read().await? else {
                 break;
             };
-            self.done = signal.done;
-            // The end may repeat what the beginning said of the prompt, or say it only then.
-            self.input_tokens = self.input_tokens.max(signal.input_tokens);
-            self.output_tokens = signal.output_tokens.or(self.output_tokens);
-            self.finish = self.finish.or(signal.finish);
-            if let Some(mut model) = signal.model.and_then(storable) {
+            self.done = event.done;
+            // The last event may repeat what the first one reports of the prompt, or only the last one reports it.
+            self.input_tokens = self.input_tokens.max(event.input_tokens);
+            self.output_tokens = event.output_tokens.or(self.output_tokens);
+            self.finish = self.finish.or(event.finish);
+            if let Some(mut model) = event.model.and_then(storable) {
                 model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
                 self.model = Some(model);
             }
             self.call
                 .update(self.model.as_deref(), self.input_tokens, self.output_tokens);
-            if let Some(text) = signal.text.map(|text| self.joiner.push(text)).and_then(storable) {
+            if let Some(text) = event.text.map(|text| self.joiner.push(text)).and_then(storable) {
                 if self.text_bytes + text.len() > MAX_TEXT_BYTES {
                     return Err(Failure::Protocol("an answer longer than our limit"));
                 }
@@ -132,46 +134,50 @@ impl Answer {
                 return Ok(CompletionEvent::Text(text));
             }
         }
-        self.end()
+        self.finished()
     }
 
-    /// The next signal; `None` when there are no more.
-    async fn signal(&mut self) -> Result<Option<Signal>, Failure> {
+    async fn read(&mut self) -> Result<Read, Failure> {
         let now = Instant::now();
-        let (phase, limit, until) = if !self.first_event_seen {
-            let limit = self.timeouts.first_byte;
-            (TimeoutPhase::FirstByte, limit, self.began + limit)
-        } else if self.finish.is_some() {
-            (TimeoutPhase::NextEvent, FAREWELL, now + FAREWELL)
-        } else {
-            (TimeoutPhase::NextEvent, self.timeouts.idle, now + self.timeouts.idle)
-        };
-        let end = self.began + self.timeouts.total;
-        let (phase, limit, until) = if end < until {
-            (TimeoutPhase::Total, self.timeouts.total, end)
-        } else {
-            (phase, limit, until)
-        };
-        // A slow drip always has something ready, so the total is checked apart from the wait.
-        let signal = if now >= end {
+        let (phase, limit, deadline) = self.deadline(now);
+        // The stream of a slow provider always has an event ready, so the total is checked apart from the wait.
+        let read = if now >= self.started + self.timeouts.total {
             None
         } else {
-            tokio::time::timeout_at(until, self.signals.next()).await.ok()
+            tokio::time::timeout_at(deadline, self.events.next()).await.ok()
         };
-        match signal {
-            Some(Some(Ok(signal))) => {
+        match read {
+            Some(Some(Ok(event))) => {
                 self.first_event_seen = true;
-                Ok(Some(signal))
+                Ok(Read::Event(event))
             }
-            Some(None) => Ok(None),
-            // The whole text is here; only the formalities are missing.
-            Some(Some(Err(_))) | None if self.finish.is_some() => Ok(None),
+            Some(None) => Ok(Read::EndOfStream),
+            // The whole text is here; only usage and end marker are missing.
+            Some(Some(Err(_))) | None if self.finish.is_some() => Ok(Read::EndOfStream),
             Some(Some(Err(failure))) => Err(failure),
             None => Err(Failure::Timeout { phase, limit }),
         }
     }
 
-    fn end(&mut self) -> Result<CompletionEvent, Failure> {
+    /// Until when to wait for the next event, and the limit that this follows from.
+    fn deadline(&self, now: Instant) -> (TimeoutPhase, Duration, Instant) {
+        let (phase, limit, deadline) = if !self.first_event_seen {
+            let limit = self.timeouts.first_byte;
+            (TimeoutPhase::FirstByte, limit, self.started + limit)
+        } else if self.finish.is_some() {
+            (TimeoutPhase::NextEvent, END_TIMEOUT, now + END_TIMEOUT)
+        } else {
+            (TimeoutPhase::NextEvent, self.timeouts.idle, now + self.timeouts.idle)
+        };
+        let total = self.started + self.timeouts.total;
+        if total < deadline {
+            (TimeoutPhase::Total, self.timeouts.total, total)
+        } else {
+            (phase, limit, deadline)
+        }
+    }
+
+    fn finished(&mut self) -> Result<CompletionEvent, Failure> {
         let reason = match self.finish {
             Some(reason) => reason,
             None if self.done => FinishReason::Stop,
@@ -189,7 +195,7 @@ impl Answer {
         })
     }
 
-    /// What the answer cost, if both halves of it were stated.
+    /// What the answer cost, if the provider reported both parts of it.
     fn usage(&self) -> Option<Usage> {
         Some(Usage {
             input_tokens: self.input_tokens?,

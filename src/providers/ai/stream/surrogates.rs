@@ -1,11 +1,11 @@
-//! Text that may be cut within a character: JSON writes characters like 👋 as two halves ("\ud83d\udc4b"), and some servers
-//! send each half as a piece of its own, which no `String` can hold.
+//! Text that may be split within a character: JSON escapes characters like 👋 as two surrogates ("\ud83d\udc4b"), and some
+//! servers send each surrogate in an event of its own, which no `String` can hold.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-/// A piece of text as it came: UTF-8, but for halves of characters (WTF-8).
+/// A part of a text in WTF-8: UTF-8 that may also contain lone surrogates.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wtf8Text(Vec<u8>);
 
@@ -35,37 +35,37 @@ impl<'de> Deserialize<'de> for Wtf8Text {
             }
         }
 
-        // As bytes, serde_json lets halves through.
+        // serde_json accepts lone surrogates only in bytes.
         deserializer.deserialize_bytes(Text)
     }
 }
 
-/// Joins halves across pieces. What never finds its other half is shown as U+FFFD, or, at the very end, not at all.
+/// Joins surrogates across parts. A lone one becomes U+FFFD, or is dropped at the end of the text.
 #[derive(Debug, Default)]
 pub(crate) struct SurrogateJoiner {
-    /// The first half of a character whose second may come with the next piece.
-    held: Vec<u8>,
+    /// A high surrogate whose low one may come with the next part.
+    high: Vec<u8>,
 }
 
 impl SurrogateJoiner {
-    /// The text of the next piece, as far as its characters are whole.
-    pub(crate) fn push(&mut self, piece: Wtf8Text) -> String {
-        let mut bytes = std::mem::take(&mut self.held);
-        bytes.extend(piece.0);
+    /// The text of the next part, as far as its characters are complete.
+    pub(crate) fn push(&mut self, part: Wtf8Text) -> String {
+        let mut bytes = std::mem::take(&mut self.high);
+        bytes.extend(part.0);
         let mut bytes = match String::from_utf8(bytes) {
             Ok(text) => return text,
             Err(error) => error.into_bytes(),
         };
         if matches!(bytes.as_slice(), [.., 0xED, 0xA0..=0xAF, _]) {
-            self.held = bytes.split_off(bytes.len() - 3);
+            self.high = bytes.split_off(bytes.len() - 3);
         }
         let mut text = String::with_capacity(bytes.len());
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
-            let whole = rest.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-            text.push_str(whole);
-            rest = rest.get(whole.len()..).unwrap_or_default();
-            if let Some((character, more)) = first_half(rest) {
+            let valid = rest.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+            text.push_str(valid);
+            rest = rest.get(valid.len()..).unwrap_or_default();
+            if let Some((character, more)) = first_surrogate(rest) {
                 text.push(character);
                 rest = more;
             }
@@ -74,8 +74,8 @@ impl SurrogateJoiner {
     }
 }
 
-/// The character whose half `bytes` begin with, and what follows: U+FFFD when the other half does not.
-fn first_half(bytes: &[u8]) -> Option<(char, &[u8])> {
+/// The character whose high surrogate `bytes` begin with, and what follows it; U+FFFD if its low surrogate does not follow.
+fn first_surrogate(bytes: &[u8]) -> Option<(char, &[u8])> {
     let lone = char::REPLACEMENT_CHARACTER;
     match bytes {
         [] => None,
@@ -85,7 +85,7 @@ fn first_half(bytes: &[u8]) -> Option<(char, &[u8])> {
             Some((char::from_u32(joined).unwrap_or(lone), rest))
         }
         [0xED, _, _, rest @ ..] => Some((lone, rest)),
-        // Nothing else that is not UTF-8 can come out of JSON that was.
+        // JSON in UTF-8 cannot contain anything else that is not UTF-8.
         [_, rest @ ..] => Some((lone, rest)),
     }
 }
@@ -94,14 +94,14 @@ fn first_half(bytes: &[u8]) -> Option<(char, &[u8])> {
 mod tests {
     use super::*;
 
-    fn joined(pieces: &[&str]) -> Vec<String> {
+    fn joined(parts: &[&str]) -> Vec<String> {
         let mut joiner = SurrogateJoiner::default();
-        let raw = |piece: &&str| serde_json::from_str(&format!("\"{piece}\"")).unwrap();
-        pieces.iter().map(|piece| joiner.push(raw(piece))).collect()
+        let raw = |part: &&str| serde_json::from_str(&format!("\"{part}\"")).unwrap();
+        parts.iter().map(|part| joiner.push(raw(part))).collect()
     }
 
     #[test]
-    fn a_character_in_two_halves_is_one_wherever_it_is_cut() {
+    fn surrogates_are_joined_wherever_they_are_split() {
         assert_eq!(joined(&[r"Hi \ud83d\udc4b!"]), ["Hi 👋!"]);
         assert_eq!(joined(&[r"Hi \ud83d", r"\udc4b!"]), ["Hi ", "👋!"]);
         assert_eq!(
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_character_alone_spoils_nothing_else() {
+    fn a_lone_surrogate_leaves_the_rest_intact() {
         assert_eq!(joined(&[r"a\ud83db"]), ["a\u{fffd}b"]);
         assert_eq!(joined(&[r"a\ud83d", "b"]), ["a", "\u{fffd}b"]);
         assert_eq!(joined(&[r"a\udc4bb", r"\udc4b"]), ["a\u{fffd}b", "\u{fffd}"]);

@@ -1,4 +1,4 @@
-//! How a server that speaks Anthropic's dialect is reached.
+//! The settings of a server that implements Anthropic's messages.
 
 use reqwest::header::{HeaderMap, HeaderValue};
 
@@ -8,23 +8,23 @@ use crate::ai::error::AiError;
 use crate::ai::protocol::endpoint::{base_url, key_header, model_name};
 use crate::ai::timeouts::Timeouts;
 
-/// The version of the interface this module speaks.
+/// The version of the interface that this module implements.
 const VERSION: &str = "2023-06-01";
 
-/// How to reach a server that speaks Anthropic's messages dialect.
+/// How to reach a server that implements Anthropic's messages.
 #[derive(Debug, Clone)]
 pub struct AnthropicConfig {
-    /// What `/messages` is added to. With an empty path, `/v1` is put in between.
+    /// What `/messages` is appended to. An empty path becomes `/v1`.
     pub base_url: String,
-    /// The key; `None` or an empty one sends no `x-api-key` at all, which gateways that hold the key accept.
+    /// The key; `None` or an empty one sends no `x-api-key` header, for gateways that add the key themselves.
     pub api_key: Option<Secret>,
-    /// The model to ask for, in the provider's words.
+    /// The model to ask for, by the name that the provider gives it.
     pub model: String,
-    /// The longest answer, in the provider's tokens, where the prompt does not say. The interface demands one.
+    /// The longest answer, in the provider's tokens, if the prompt does not state one. The interface requires one.
     pub max_output_tokens: u32,
     /// How long we wait.
     pub timeouts: Timeouts,
-    /// How an answer is continued. A model that refuses [`Continuation::Prefill`] is asked to go on instead.
+    /// How an answer is continued. For a model that refuses [`Continuation::Prefill`], [`Continuation::Prompt`] is used.
     pub continuation: Continuation,
 }
 

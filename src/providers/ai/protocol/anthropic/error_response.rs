@@ -1,31 +1,31 @@
-//! What Anthropic means by its errors, whether sent instead of an answer or within one.
+//! Classifies the errors of Anthropic and compatible servers, sent instead of an answer or within one.
 
 use crate::ai::error::Failure;
-use crate::ai::protocol::error_response::Refusal;
+use crate::ai::protocol::error_response::ErrorResponse;
 
-pub(crate) fn judge(refusal: &Refusal) -> Failure {
-    let (kind, message) = (refusal.word("type"), refusal.word("message"));
-    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
-    // An empty account is a 400 that has only prose to tell it from others.
-    if kind == "billing_error" || refusal.status == Some(402) || says(&["credit balance is too low"]) {
+pub(super) fn classify(error: &ErrorResponse) -> Failure {
+    let (kind, message) = (error.text("type"), error.text("message"));
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+    // An account without credit is a 400 that only its message distinguishes from others.
+    if kind == "billing_error" || error.status == Some(402) || says(&["credit balance is too low"]) {
         return Failure::QuotaExhausted;
     }
     if kind == "request_too_large"
-        || refusal.status == Some(413)
+        || error.status == Some(413)
         || says(&["prompt is too long", "exceed context limit", "context window"])
     {
         return Failure::ContextTooLong;
     }
-    match (refusal.status, &*kind) {
-        (Some(401), _) | (_, "authentication_error") => refusal.unauthorized(),
-        // Gateways give the same name to what they say of one message (OpenRouter's guardrails).
-        (_, "permission_error") if says(&["api key"]) => refusal.unauthorized(),
-        (Some(429), _) | (None, "rate_limit_error") => refusal.rate_limited(),
-        // 529: everybody's requests are too many, not ours.
-        (Some(408 | 409 | 425 | 500..), _) => refusal.unavailable(),
-        (Some(_), _) | (None, "invalid_request_error" | "not_found_error" | "permission_error") => refusal.refused(),
-        // `overloaded_error`, `api_error`, `timeout_error`, and what may be added one day.
-        (None, _) => refusal.unavailable(),
+    match (error.status, &*kind) {
+        (Some(401), _) | (_, "authentication_error") => error.unauthorized(),
+        // Gateways use the same type for errors about one message (OpenRouter's guardrails).
+        (_, "permission_error") if says(&["api key"]) => error.unauthorized(),
+        (Some(429), _) | (None, "rate_limit_error") => error.rate_limited(),
+        // 529: the service is overloaded by all of its users, not by us.
+        (Some(408 | 409 | 425 | 500..), _) => error.unavailable(),
+        (Some(_), _) | (None, "invalid_request_error" | "not_found_error" | "permission_error") => error.refused(),
+        // `overloaded_error`, `api_error`, `timeout_error`, and types that may be added.
+        (None, _) => error.unavailable(),
     }
 }
 
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prose_tells_some_bad_requests_apart() {
+    fn the_message_distinguishes_some_bad_requests() {
         for (message, failure) in [
             (
                 "prompt is too long: 210000 tokens > 200000 maximum",
@@ -53,12 +53,12 @@ mod tests {
             ("messages: roles must alternate", Failure::Refused { status: Some(400) }),
         ] {
             let error = json!({ "type": "invalid_request_error", "message": message });
-            assert_eq!(judge(&Refusal::with(400, error)), failure, "{message}");
+            assert_eq!(classify(&ErrorResponse::with(400, error)), failure, "{message}");
         }
     }
 
     #[test]
-    fn a_403_means_the_key_only_if_it_says_so() {
+    fn a_403_concerns_the_key_only_if_the_error_names_it() {
         let unauthorized = Failure::Unauthorized { status: Some(403) };
         let refused = Failure::Refused { status: Some(403) };
         for (kind, message, failure) in [
@@ -77,12 +77,16 @@ mod tests {
             ("", "", &refused),
         ] {
             let error = json!({ "type": kind, "message": message });
-            assert_eq!(&judge(&Refusal::with(403, error)), failure, "{kind}: {message}");
+            assert_eq!(
+                &classify(&ErrorResponse::with(403, error)),
+                failure,
+                "{kind}: {message}"
+            );
         }
     }
 
     #[test]
-    fn an_error_within_an_answer_is_judged_by_its_name() {
+    fn an_error_within_an_answer_is_classified_by_its_type() {
         for (kind, failure) in [
             ("rate_limit_error", Failure::RateLimited { retry_after: None }),
             ("authentication_error", Failure::Unauthorized { status: None }),
@@ -97,7 +101,11 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(judge(&Refusal::within(json!({ "type": kind }))), failure, "{kind}");
+            assert_eq!(
+                classify(&ErrorResponse::in_stream(json!({ "type": kind }))),
+                failure,
+                "{kind}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The events of an answer, and what they say.
+//! The events of Anthropic's messages.
 
 use cura_domain::message::FinishReason;
 use serde::Deserialize;
@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::error_response;
 use crate::ai::error::Failure;
-use crate::ai::protocol::error_response::Refusal;
-use crate::ai::stream::completion_stream::{Signal, count};
+use crate::ai::protocol::error_response::ErrorResponse;
+use crate::ai::protocol::token_count::token_count;
+use crate::ai::stream::completion_stream::ProtocolEvent;
 use crate::ai::stream::surrogates::Wtf8Text;
 
 #[derive(Deserialize)]
@@ -25,7 +26,7 @@ struct MessageStart {
 struct Start {
     #[serde(default)]
     model: Option<String>,
-    /// Looked at only for its counts, here and below: nonsense in it spoils no answer.
+    /// Only its counts are read, here and below: a malformed one does not fail the answer.
     #[serde(default)]
     usage: Value,
 }
@@ -56,56 +57,62 @@ struct End {
     stop_reason: Option<String>,
 }
 
-/// What an event says; `None` when it says nothing, not even that the model is at work. What a prompt cost comes at the
-/// beginning of an answer, what the answer cost at its end.
-pub(crate) fn read(event: &str) -> Result<Option<Signal>, Failure> {
-    let mut signal = Signal::default();
+/// Decodes an event; `None` for a keepalive, which does not even show that the model is at work. Tokens of the prompt are
+/// reported at the beginning of an answer, tokens of the answer at its end.
+pub(crate) fn decode(event: &str) -> Result<Option<ProtocolEvent>, Failure> {
+    let mut decoded = ProtocolEvent::default();
     match &*parse::<Kind>(event)?.r#type {
         "message_start" => {
             let start = parse::<MessageStart>(event)?.message;
-            signal.model = start.model;
-            // Of the answer, it states a beginning.
-            signal.input_tokens = input_tokens(&start.usage);
+            decoded.model = start.model;
+            // Its count of the answer is only of the first tokens.
+            decoded.input_tokens = input_tokens(&start.usage);
         }
         "content_block_delta" => {
             let delta = parse::<BlockDelta>(event)?.delta;
-            // Others are thoughts, signatures and arguments of tools: work, but nothing to read.
-            signal.text = delta.text.filter(|_| delta.r#type == "text_delta");
+            // Other deltas are thoughts, signatures and tool arguments: progress without text.
+            decoded.text = delta.text.filter(|_| delta.r#type == "text_delta");
         }
         "message_delta" => {
             let delta = parse::<MessageDelta>(event)?;
-            signal.finish = delta.delta.and_then(|end| end.stop_reason).as_deref().map(finish);
-            signal.input_tokens = input_tokens(&delta.usage);
-            signal.output_tokens = count(&delta.usage, "output_tokens");
+            decoded.finish = delta
+                .delta
+                .and_then(|end| end.stop_reason)
+                .as_deref()
+                .map(finish_reason);
+            decoded.input_tokens = input_tokens(&delta.usage);
+            decoded.output_tokens = token_count(&delta.usage, "output_tokens");
         }
-        "message_stop" => signal.done = true,
+        "message_stop" => decoded.done = true,
         "content_block_start" | "content_block_stop" => {}
         "error" => {
             let error = parse::<Value>(event)?.get_mut("error").map(Value::take);
-            return Err(error_response::judge(&Refusal::within(error.unwrap_or_default())));
+            return Err(error_response::classify(&ErrorResponse::in_stream(
+                error.unwrap_or_default(),
+            )));
         }
-        // `ping`, and what the interface may add one day.
+        // `ping`, and event types that may be added.
         _ => return Ok(None),
     }
-    Ok(Some(signal))
+    Ok(Some(decoded))
 }
 
-/// Tokens of the prompt, from a cache or not.
+/// Tokens of the prompt, cached ones included.
 fn input_tokens(usage: &Value) -> Option<i64> {
     let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
-    let cached: i64 = cached.iter().filter_map(|key| count(usage, key)).sum();
-    count(usage, "input_tokens").map(|input| input + cached)
+    let cached: i64 = cached.iter().filter_map(|key| token_count(usage, key)).sum();
+    token_count(usage, "input_tokens").map(|input| input + cached)
 }
 
 fn parse<T: DeserializeOwned>(event: &str) -> Result<T, Failure> {
-    serde_json::from_str(event).map_err(|_| Failure::Protocol("an event that is not of the dialect"))
+    serde_json::from_str(event).map_err(|_| Failure::Protocol("an event that does not follow the protocol"))
 }
 
-fn finish(word: &str) -> FinishReason {
-    match word {
+fn finish_reason(reason: &str) -> FinishReason {
+    match reason {
         "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
         "refusal" => FinishReason::ContentFilter,
-        // `end_turn`, `stop_sequence`, `pause_turn`, `tool_use`: the model was done.
+        // `end_turn`, `stop_sequence`, `pause_turn`, `tool_use`: the model had finished.
         _ => FinishReason::Stop,
     }
 }

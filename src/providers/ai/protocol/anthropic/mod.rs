@@ -1,4 +1,4 @@
-//! Anthropic's messages, spoken over plain HTTP: no official crate exists that somebody keeps.
+//! Anthropic's messages, over plain HTTP, because no maintained official crate exists.
 
 mod config;
 mod error_response;
@@ -11,19 +11,18 @@ use std::sync::Arc;
 use futures_util::stream;
 use tokio::time::Instant;
 
+pub use self::config::AnthropicConfig;
+use self::config::Settings;
+use self::request::Request;
 use crate::ai::call::Call;
 use crate::ai::completion::CompletionStream;
-use crate::ai::continuation::Continuation;
-use crate::ai::continuation::ContinuationMode;
-use crate::ai::error::{AiError, Failure};
+use crate::ai::continuation::{Continuation, ContinuationMode};
+use crate::ai::error::AiError;
 use crate::ai::prompt::Prompt;
-use crate::ai::protocol::error_response::Refusal;
-use crate::ai::protocol::http::{self, Body};
+use crate::ai::protocol::error_response::ErrorResponse;
+use crate::ai::protocol::http::{self, EventBody};
 use crate::ai::protocol::request_messages::request_messages;
-use crate::ai::stream::completion_stream::{self, Signals};
-pub use config::AnthropicConfig;
-use config::Settings;
-use request::Request;
+use crate::ai::stream::completion_stream::{ProtocolEvents, completion_stream};
 
 pub(crate) const PROVIDER: &str = "anthropic";
 
@@ -50,13 +49,14 @@ impl Anthropic {
         self.settings.continuation
     }
 
+    /// Sends a request; resolves when the server has accepted it.
     pub(crate) async fn stream(
         &self,
         call: &Call,
         prompt: &Prompt,
         continuation: Option<ContinuationMode>,
     ) -> Result<CompletionStream, AiError> {
-        let began = Instant::now();
+        let started = Instant::now();
         let timeouts = self.settings.timeouts;
         let messages = request_messages(prompt, continuation);
         let request = self
@@ -64,17 +64,22 @@ impl Anthropic {
             .post(format!("{}/messages", self.settings.base))
             .headers(self.settings.headers.clone())
             .json(&Request::new(&self.settings, prompt, &messages));
-        let body = http::accepted(began, &timeouts, async {
+        let body = http::wait_for_acceptance(started, &timeouts, async {
             let sent = request.send().await;
-            let response = sent.map_err(|error| http::transport(&error, &timeouts))?;
+            let response = sent.map_err(|error| http::transport_failure(&error, &timeouts))?;
             if !response.status().is_success() {
-                return Err(error_response::judge(&Refusal::read(response).await?));
+                return Err(error_response::classify(&ErrorResponse::read(response).await?));
             }
-            http::not_a_page(&response)?;
-            Ok(Body::new(response))
+            http::reject_html(&response)?;
+            Ok(EventBody::new(response))
         })
         .await?;
-        Ok(completion_stream::answer(signals(body), timeouts, began, call.clone()))
+        Ok(completion_stream(
+            protocol_events(body),
+            timeouts,
+            started,
+            call.clone(),
+        ))
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
@@ -84,18 +89,18 @@ impl Anthropic {
     }
 }
 
-/// What the events of `body` say; read one at a time, as they are wanted.
-fn signals(body: Body) -> Signals {
+/// The events of `body`, read one at a time on demand.
+fn protocol_events(body: EventBody) -> ProtocolEvents {
     Box::pin(stream::unfold(body, |mut body| async move {
         loop {
-            let signal = match body.next().await {
-                Ok(Some(event)) => event::read(&event),
+            let decoded = match body.next().await {
+                Ok(Some(event)) => event::decode(&event),
                 Ok(None) => return None,
-                Err(failure) => Err::<_, Failure>(failure),
+                Err(failure) => Err(failure),
             };
-            // An event that says nothing is no progress: whoever waits goes on waiting.
-            if let Some(signal) = signal.transpose() {
-                return Some((signal, body));
+            // A keepalive is no progress: the idle timeout goes on.
+            if let Some(event) = decoded.transpose() {
+                return Some((event, body));
             }
         }
     }))

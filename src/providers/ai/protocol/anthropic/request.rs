@@ -1,4 +1,4 @@
-//! What is sent: system messages apart, then both sides in turn, the person first.
+//! The request of Anthropic's messages: system messages are sent apart, and the first message is the user's.
 
 use cura_domain::message::Role;
 use serde::Serialize;
@@ -7,8 +7,8 @@ use super::config::Settings;
 use crate::ai::prompt::Prompt;
 use crate::ai::protocol::request_messages::RequestMessage;
 
-/// Stands for what a person said before a conversation that begins with the model: the interface wants a person first.
-const BEGINNING: &str = "(The conversation begins.)";
+/// The user's message that is put before a conversation that begins with the model's: the interface requires one.
+const OPENING: &str = "(The conversation begins.)";
 
 #[derive(Serialize)]
 pub(crate) struct Request<'a> {
@@ -27,25 +27,25 @@ struct Message<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [RequestMessage<'a>]) -> Self {
-        let system: Vec<&str> = turns
+    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, request_messages: &'a [RequestMessage<'a>]) -> Self {
+        let system: Vec<&str> = request_messages
             .iter()
-            .filter(|turn| turn.role == Role::System)
-            .map(|turn| &*turn.content)
+            .filter(|message| message.role == Role::System)
+            .map(|message| &*message.content)
             .collect();
-        let said = turns.iter().filter(|turn| turn.role != Role::System);
-        let mut messages: Vec<Message<'a>> = said
-            .map(|turn| Message {
-                role: turn.role.as_str(),
-                content: &turn.content,
+        let conversation = request_messages.iter().filter(|message| message.role != Role::System);
+        let mut messages: Vec<Message<'a>> = conversation
+            .map(|message| Message {
+                role: message.role.as_str(),
+                content: &message.content,
             })
             .collect();
         if messages.first().is_none_or(|first| first.role != Role::User.as_str()) {
-            let beginning = Message {
+            let opening = Message {
                 role: Role::User.as_str(),
-                content: BEGINNING,
+                content: OPENING,
             };
-            messages.insert(0, beginning);
+            messages.insert(0, opening);
         }
         Self {
             model: &settings.model,

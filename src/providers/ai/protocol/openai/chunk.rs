@@ -1,70 +1,25 @@
-//! The dialect on the wire, as lenient as the servers that claim to speak it.
+//! The events of OpenAI's chat completions. Decoding is lenient, because compatible servers deviate from it.
 
 use cura_domain::message::FinishReason;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::config::Settings;
-use crate::ai::prompt::Prompt;
-use crate::ai::protocol::request_messages::RequestMessage;
-use crate::ai::stream::completion_stream::{Signal, count};
+use crate::ai::protocol::token_count::token_count;
+use crate::ai::stream::completion_stream::ProtocolEvent;
 use crate::ai::stream::surrogates::Wtf8Text;
 
-#[derive(Serialize)]
-pub(crate) struct Request<'a> {
-    model: &'a str,
-    messages: Vec<Message<'a>>,
-    stream: bool,
-    stream_options: StreamOptions,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_completion_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    role: &'static str,
-    content: &'a str,
-}
-
-#[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
-}
-
-impl<'a> Request<'a> {
-    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, turns: &'a [RequestMessage<'a>]) -> Self {
-        // OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
-        let official = settings.is_official();
-        let limit = prompt.max_output_tokens.or(settings.max_output_tokens);
-        let message = |turn: &'a RequestMessage<'a>| Message {
-            role: turn.role.as_str(),
-            content: &turn.content,
-        };
-        Self {
-            model: &settings.model,
-            messages: turns.iter().map(message).collect(),
-            stream: true,
-            stream_options: StreamOptions { include_usage: true },
-            max_completion_tokens: limit.filter(|_| official),
-            max_tokens: limit.filter(|_| !official),
-        }
-    }
-}
-
-/// One event. Everything is optional: usage comes with no choices, errors with nothing else.
+/// One event. Every field is optional: usage comes without choices, an error without anything else.
 #[derive(Deserialize)]
-pub(crate) struct Chunk {
+pub(super) struct Chunk {
     #[serde(default)]
     choices: Option<Vec<Choice>>,
-    /// Looked at only for its counts: nonsense in it spoils no answer.
+    /// Only its counts are read: a malformed one does not fail the answer.
     #[serde(default)]
     usage: Value,
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
-    pub(crate) error: Option<Value>,
+    pub(super) error: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -79,18 +34,17 @@ struct Choice {
 struct Delta {
     #[serde(default)]
     content: Option<Wtf8Text>,
-    /// What OpenAI sends instead of content when the model declines; it is meant to be shown.
+    /// Sent by OpenAI instead of content when the model declines; it is meant to be shown.
     #[serde(default)]
     refusal: Option<Wtf8Text>,
 }
 
 impl Chunk {
-    /// What it says in any dialect's terms.
-    pub(crate) fn into_signal(mut self) -> Signal {
-        Signal {
+    pub(super) fn into_event(mut self) -> ProtocolEvent {
+        ProtocolEvent {
             finish: self.finish(),
-            input_tokens: count(&self.usage, "prompt_tokens"),
-            output_tokens: count(&self.usage, "completion_tokens"),
+            input_tokens: token_count(&self.usage, "prompt_tokens"),
+            output_tokens: token_count(&self.usage, "completion_tokens"),
             text: self.take_text(),
             model: self.model,
             done: false,
@@ -104,12 +58,12 @@ impl Chunk {
     }
 
     fn finish(&self) -> Option<FinishReason> {
-        let word = self.choices.as_ref()?.first()?.finish_reason.as_deref()?;
-        match word {
+        let reason = self.choices.as_ref()?.first()?.finish_reason.as_deref()?;
+        match reason {
             "" => None,
             "length" | "max_tokens" => Some(FinishReason::Length),
             "content_filter" => Some(FinishReason::ContentFilter),
-            // `stop`, and what servers made up for it (`eos`, `end_turn`): the model was done.
+            // `stop`, and what other servers send for it (`eos`, `end_turn`).
             _ => Some(FinishReason::Stop),
         }
     }

@@ -1,4 +1,4 @@
-//! How an OpenAI-compatible server is reached.
+//! The settings of a server that implements OpenAI's chat completions.
 
 use async_openai::config::Config;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -13,19 +13,19 @@ use crate::ai::timeouts::Timeouts;
 /// How to reach an OpenAI-compatible server.
 #[derive(Debug, Clone)]
 pub struct OpenAiConfig {
-    /// What `/chat/completions` is added to. With an empty path, `/v1` is put in between.
+    /// What `/chat/completions` is appended to. An empty path becomes `/v1`.
     pub base_url: String,
-    /// The key; `None` or an empty one sends no `Authorization` at all, which local servers accept.
+    /// The key; `None` or an empty one sends no `Authorization` header, for local servers.
     pub api_key: Option<Secret>,
-    /// The model to ask for, in the provider's words.
+    /// The model to ask for, by the name that the provider gives it.
     pub model: String,
-    /// The longest answer, in the provider's tokens, where the prompt does not say; `None` leaves it to the provider.
+    /// The longest answer, in the provider's tokens, if the prompt does not state one; `None` leaves it to the provider.
     pub max_output_tokens: Option<u32>,
     /// How long we wait.
     pub timeouts: Timeouts,
-    /// How an answer is continued. OpenAI itself only knows [`Continuation::Prompt`]; some local servers prefill.
+    /// How an answer is continued. OpenAI supports only [`Continuation::Prompt`]; some local servers prefill.
     pub continuation: Continuation,
-    /// `openai` or `custom`: what messages name as their provider, and how the output limit is spelled.
+    /// `openai` or `custom`: the provider that messages state, and the name of the output limit's field.
     pub provider_name: &'static str,
 }
 
@@ -54,13 +54,13 @@ impl Settings {
         })
     }
 
-    /// Whether this is OpenAI itself, not one of its imitators.
+    /// Whether this is OpenAI itself, not a compatible server.
     pub(crate) fn is_official(&self) -> bool {
         self.provider_name == "openai"
     }
 }
 
-/// Our own, because the crate's `OpenAIConfig` reads the environment and panics on a key with a line break.
+/// Not the crate's `OpenAIConfig`, because it reads the environment and panics on a key with a line break.
 impl Config for Settings {
     fn headers(&self) -> HeaderMap {
         self.authorization

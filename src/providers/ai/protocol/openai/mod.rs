@@ -1,11 +1,12 @@
-//! OpenAI's chat completions, and the many servers that speak its dialect more or less.
+//! OpenAI's chat completions, and the compatible servers.
 //!
-//! Requests go through `async-openai` with an HTTP service of ours underneath (`http`): the crate's own retries,
-//! string errors, unbounded queue and log lines with message text do not come into play.
+//! Requests go through `async-openai` with an HTTP service of ours below it (`sse_filter`), which keeps the crate's own
+//! retries, string errors, unbounded queue and log lines with message text from taking effect.
 
 mod chunk;
 mod config;
 mod error_response;
+mod request;
 mod sse_filter;
 
 use std::fmt;
@@ -18,20 +19,20 @@ use async_openai::error::OpenAIError;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
 
+use self::chunk::Chunk;
+pub use self::config::OpenAiConfig;
+use self::config::Settings;
+use self::request::Request;
+use self::sse_filter::{BodyEnd, FilteredHttp, FlowControl};
 use crate::ai::call::Call;
 use crate::ai::completion::CompletionStream;
-use crate::ai::continuation::Continuation;
-use crate::ai::continuation::ContinuationMode;
+use crate::ai::continuation::{Continuation, ContinuationMode};
 use crate::ai::error::{AiError, Failure};
 use crate::ai::prompt::Prompt;
-use crate::ai::protocol::error_response::Refusal;
+use crate::ai::protocol::error_response::ErrorResponse;
 use crate::ai::protocol::http;
 use crate::ai::protocol::request_messages::request_messages;
-use crate::ai::stream::completion_stream::{self, Signal, Signals};
-use chunk::{Chunk, Request};
-pub use config::OpenAiConfig;
-use config::Settings;
-use sse_filter::{Ending, Guard, GuardedHttp};
+use crate::ai::stream::completion_stream::{ProtocolEvent, ProtocolEvents, completion_stream};
 
 #[derive(Clone)]
 pub(crate) struct OpenAi {
@@ -64,29 +65,30 @@ impl OpenAi {
         self.settings.is_official()
     }
 
+    /// Sends a request; resolves when the server has accepted it.
     pub(crate) async fn stream(
         &self,
         call: &Call,
         prompt: &Prompt,
         continuation: Option<ContinuationMode>,
     ) -> Result<CompletionStream, AiError> {
-        let began = Instant::now();
-        let guard = Arc::new(Guard::new());
+        let started = Instant::now();
+        let flow = Arc::new(FlowControl::new());
         let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
-            .with_http_service(GuardedHttp::new(self.http.clone(), Arc::clone(&guard)));
+            .with_http_service(FilteredHttp::new(self.http.clone(), Arc::clone(&flow)));
         let messages = request_messages(prompt, continuation);
         let request = Request::new(&self.settings, prompt, &messages);
         let chat = client.chat();
         let timeouts = self.settings.timeouts;
-        let chunks = http::accepted(began, &timeouts, async {
+        let chunks = http::wait_for_acceptance(started, &timeouts, async {
             let accepted = chat.create_stream_byot::<_, Chunk>(request).await;
             accepted.map_err(|error| self.failure(error))
         })
         .await?;
-        Ok(completion_stream::answer(
-            signals(chunks, guard),
+        Ok(completion_stream(
+            protocol_events(chunks, flow),
             timeouts,
-            began,
+            started,
             call.clone(),
         ))
     }
@@ -105,7 +107,7 @@ impl OpenAi {
                 Ok(failure) => *failure,
                 Err(_) => Failure::Protocol("an unknown failure of the HTTP layer"),
             },
-            OpenAIError::Reqwest(error) => http::transport(&error, &self.settings.timeouts),
+            OpenAIError::Reqwest(error) => http::transport_failure(&error, &self.settings.timeouts),
             _ => Failure::Misconfigured("the request cannot be built"),
         }
     }
@@ -113,28 +115,28 @@ impl OpenAi {
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, OpenAIError>> + Send>>;
 
-/// What the chunks say, and how they end according to `guard`.
-fn signals(chunks: Chunks, guard: Arc<Guard>) -> Signals {
-    Box::pin(stream::unfold((chunks, guard), |(mut chunks, guard)| async move {
-        let signal = match chunks.next().await {
+/// The chunks as protocol events; `flow` knows how the body ended.
+fn protocol_events(chunks: Chunks, flow: Arc<FlowControl>) -> ProtocolEvents {
+    Box::pin(stream::unfold((chunks, flow), |(mut chunks, flow)| async move {
+        let event = match chunks.next().await {
             Some(Ok(mut chunk)) => {
-                guard.taken();
+                flow.event_taken();
                 match chunk.error.take().filter(|error| !error.is_null()) {
-                    Some(error) => Err(error_response::judge(&Refusal::within(error))),
-                    None => Ok(chunk.into_signal()),
+                    Some(error) => Err(error_response::classify(&ErrorResponse::in_stream(error))),
+                    None => Ok(chunk.into_event()),
                 }
             }
             Some(Err(_)) => Err(Failure::Protocol("an event that cannot be read")),
-            None => match guard.ending() {
-                Ending::Done => Ok(Signal {
+            None => match flow.body_end() {
+                BodyEnd::Done => Ok(ProtocolEvent {
                     done: true,
-                    ..Signal::default()
+                    ..ProtocolEvent::default()
                 }),
-                Ending::Failed(failure) => Err(failure),
-                Ending::Cut => return None,
+                BodyEnd::Failed(failure) => Err(failure),
+                BodyEnd::Interrupted => return None,
             },
         };
-        Some((signal, (chunks, guard)))
+        Some((event, (chunks, flow)))
     }))
 }
 

@@ -1,7 +1,8 @@
-//! The HTTP layer below `async-openai`: lets through only events that it will read without complaint.
+//! The HTTP layer below `async-openai`: passes on only events that the crate can decode.
 //!
-//! The crate reads ahead into an unbounded queue, logs bodies it cannot read, and turns errors into strings. So:
-//! refusals are judged here, events are bounded, checked and counted here, and how the body ended is noted here.
+//! The crate reads ahead into an unbounded queue, logs bodies that it cannot decode, and turns errors into strings.
+//! Therefore this layer classifies error responses, checks and bounds events, limits how many are read ahead, and records
+//! how the body ended.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -16,66 +17,66 @@ use tokio::sync::Semaphore;
 use super::chunk::Chunk;
 use super::error_response;
 use crate::ai::error::Failure;
-use crate::ai::protocol::error_response::Refusal;
-use crate::ai::protocol::http::{self, Body};
+use crate::ai::protocol::error_response::ErrorResponse;
+use crate::ai::protocol::http::{self, EventBody};
 
-/// Events that may be on their way to a reader that does not take them; then the provider has to wait.
+/// Events that are read ahead of the reader; then the provider has to wait.
 const READ_AHEAD: usize = 64;
 
 /// How a body ended.
 #[derive(Debug, Clone)]
-pub(crate) enum Ending {
+pub(super) enum BodyEnd {
     /// With `[DONE]`.
     Done,
-    /// Without it, whether closed or broken.
-    Cut,
-    /// With something that is not the dialect.
+    /// Without it: the connection was closed or broke.
+    Interrupted,
+    /// With an event that violates the protocol or a limit.
     Failed(Failure),
 }
 
-/// What the HTTP layer and the reader of one answer share.
-pub(crate) struct Guard {
+/// What the HTTP layer and the reader of one answer share: how many events may be read ahead, and how the body ended.
+pub(super) struct FlowControl {
     credits: Semaphore,
-    ending: OnceLock<Ending>,
+    body_end: OnceLock<BodyEnd>,
 }
 
-impl Guard {
-    pub(crate) fn new() -> Self {
+impl FlowControl {
+    pub(super) fn new() -> Self {
         Self {
             credits: Semaphore::new(READ_AHEAD),
-            ending: OnceLock::new(),
+            body_end: OnceLock::new(),
         }
     }
 
-    /// The reader took an event: one more may come.
-    pub(crate) fn taken(&self) {
+    /// The reader has taken an event, so one more may be read.
+    pub(super) fn event_taken(&self) {
         self.credits.add_permits(1);
     }
 
-    /// How the body ended; known once the events have.
-    pub(crate) fn ending(&self) -> Ending {
-        self.ending.get().cloned().unwrap_or(Ending::Cut)
+    /// How the body ended; known once the events have ended.
+    pub(super) fn body_end(&self) -> BodyEnd {
+        self.body_end.get().cloned().unwrap_or(BodyEnd::Interrupted)
     }
 
-    fn end(&self, ending: Ending) {
-        // The first reason is the true one.
-        let _ = self.ending.set(ending);
+    fn set_body_end(&self, end: BodyEnd) {
+        // Only the first end is the cause.
+        let _ = self.body_end.set(end);
     }
 }
 
 #[derive(Clone)]
-pub(crate) struct GuardedHttp {
+pub(super) struct FilteredHttp {
     http: reqwest::Client,
-    guard: Arc<Guard>,
+    flow: Arc<FlowControl>,
 }
 
-impl GuardedHttp {
-    pub(crate) fn new(http: reqwest::Client, guard: Arc<Guard>) -> Self {
-        Self { http, guard }
+impl FilteredHttp {
+    pub(super) fn new(http: reqwest::Client, flow: Arc<FlowControl>) -> Self {
+        Self { http, flow }
     }
 }
 
-impl tower::Service<HttpRequestFactory> for GuardedHttp {
+impl tower::Service<HttpRequestFactory> for FilteredHttp {
     type Response = reqwest::Response;
     type Error = OpenAIError;
     type Future = BoxFuture<'static, Result<reqwest::Response, OpenAIError>>;
@@ -85,16 +86,18 @@ impl tower::Service<HttpRequestFactory> for GuardedHttp {
     }
 
     fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
-        let Self { http, guard } = self.clone();
+        let Self { http, flow } = self.clone();
         Box::pin(async move {
             let response = http.execute(factory.build().await?).await?;
             if !response.status().is_success() {
-                let refusal = Refusal::read(response).await;
-                let failure = refusal.map_or_else(|failure| failure, |refusal| error_response::judge(&refusal));
+                let failure = match ErrorResponse::read(response).await {
+                    Ok(error) => error_response::classify(&error),
+                    Err(failure) => failure,
+                };
                 return Err(boxed(failure));
             }
-            http::not_a_page(&response).map_err(boxed)?;
-            let events = checked(Body::new(response), guard);
+            http::reject_html(&response).map_err(boxed)?;
+            let events = filtered(EventBody::new(response), flow);
             Ok(::http::Response::new(reqwest::Body::wrap_stream(events)).into())
         })
     }
@@ -104,36 +107,41 @@ fn boxed(failure: Failure) -> OpenAIError {
     OpenAIError::Boxed(Box::new(failure))
 }
 
-/// The events of `body`, written anew, one at a time, as the reader has room for them.
-fn checked(body: Body, guard: Arc<Guard>) -> impl Stream<Item = Result<String, Infallible>> + Send + 'static {
-    stream::unfold((body, guard), |(mut body, guard)| async move {
+/// The events of `body` that can be decoded, encoded again, no faster than the reader takes them.
+fn filtered(
+    body: EventBody,
+    flow: Arc<FlowControl>,
+) -> impl Stream<Item = Result<String, Infallible>> + Send + 'static {
+    stream::unfold((body, flow), |(mut body, flow)| async move {
         match next(&mut body).await {
             Ok(event) => {
-                guard.credits.acquire().await.ok()?.forget();
+                flow.credits.acquire().await.ok()?.forget();
                 // A JSON text may span lines; each needs its own field.
-                Some((
-                    Ok(format!("data: {}\n\n", event.replace('\n', "\ndata: "))),
-                    (body, guard),
-                ))
+                let encoded = format!("data: {}\n\n", event.replace('\n', "\ndata: "));
+                Some((Ok(encoded), (body, flow)))
             }
-            Err(ending) => {
-                guard.end(ending);
+            Err(end) => {
+                flow.set_body_end(end);
                 None
             }
         }
     })
 }
 
-/// The next event that is a chunk of the dialect.
-async fn next(body: &mut Body) -> Result<String, Ending> {
-    let event = body.next().await.map_err(Ending::Failed)?.ok_or(Ending::Cut)?;
+/// The next event that is a chunk.
+async fn next(body: &mut EventBody) -> Result<String, BodyEnd> {
+    let event = body
+        .next()
+        .await
+        .map_err(BodyEnd::Failed)?
+        .ok_or(BodyEnd::Interrupted)?;
     if event.trim() == "[DONE]" {
-        return Err(Ending::Done);
+        return Err(BodyEnd::Done);
     }
-    // Read here exactly as `async-openai` will: what it cannot read, it logs.
+    // Decoded exactly as `async-openai` will, because the crate logs what it cannot decode.
     match serde_json::from_str::<Chunk>(&event) {
         Ok(_) => Ok(event),
-        Err(_) => Err(Ending::Failed(Failure::Protocol(
+        Err(_) => Err(BodyEnd::Failed(Failure::Protocol(
             "an event that is not a chunk of an answer",
         ))),
     }
