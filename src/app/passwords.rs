@@ -1,77 +1,43 @@
 //! Passwords: argon2id, computed off the async threads, a bounded number at a time.
 //!
-//! A hash costs 19 MiB and tens of milliseconds of a core. Whoever floods the sign-in gets "busy", and everybody else
-//! keeps their pace. The hashing threads are a few of our own: the allocator keeps each thread's 19 MiB for its next hash,
-//! and on the runtime's many blocking threads that came to hundreds of megabytes.
+//! A hash costs 19 MiB and tens of milliseconds of a core. As many are computed at a time as there are permits, each in the
+//! memory of its permit, so hashing holds `permits × 19 MiB` and no more, however many sign in. (A stored hash that is more
+//! expensive than today's gets memory of its own while it is checked.) Callers beyond a bounded queue get
+//! [`PasswordError::Busy`], so a flood of sign-ins does not slow down other requests.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod argon2id;
+mod permits;
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use argon2::{Algorithm, Argon2, Params, Version};
+use std::sync::Arc;
+
+use argon2::Block;
 use cura_domain::Entropy;
 use cura_domain::account::NewPassword;
 use thiserror::Error;
-use tokio::sync::{Semaphore, oneshot};
 
-/// How long a caller waits for its turn before it is told to come back.
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How expensive a hash is. The default is OWASP's first recommendation for argon2id (19 MiB, 2 passes, 1 lane).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HashCost {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over the memory.
-    pub passes: u32,
-}
-
-impl Default for HashCost {
-    fn default() -> Self {
-        Self {
-            memory_kib: 19 * 1024,
-            passes: 2,
-        }
-    }
-}
+pub use argon2id::{Checked, HashCost};
+use argon2id::{HashError, Hasher};
+use permits::{PermitError, Permits};
 
 /// Hashes and checks passwords. Cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
-    argon2: Argon2<'static>,
-    cost: HashCost,
-    /// What an unknown address is checked against, so that it takes as long as a known one.
+    hasher: Hasher,
+    /// Checked for an unknown address, so that the answer takes as long as for a known one.
     decoy: Arc<str>,
-    turns: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    threads: SyncSender<Work>,
+    permits: Permits,
     entropy: Entropy,
 }
-
-type Work = Box<dyn FnOnce() + Send>;
 
 /// Why a password could not be hashed or checked.
 #[derive(Debug, Error)]
 pub enum PasswordError {
-    /// Too many people sign in at this moment.
+    /// Too many passwords are being hashed at this moment.
     #[error("too many passwords are being checked")]
     Busy,
-    /// The hash function refused its input or the stored hash is broken.
+    /// The hash function refused its input, or the stored hash is broken.
     #[error("argon2 failed: {0}")]
     Hash(String),
-}
-
-/// What a check found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checked {
-    /// The password is another one.
-    Wrong,
-    /// The password is right.
-    Right {
-        /// Whether the stored hash is cheaper than what we make today.
-        outdated: bool,
-    },
 }
 
 impl Passwords {
@@ -80,16 +46,16 @@ impl Passwords {
     /// # Errors
     /// When argon2 does not accept the cost.
     pub fn new(cost: HashCost, parallel: usize, entropy: Entropy) -> Result<Self, PasswordError> {
-        let params = Params::new(cost.memory_kib, cost.passes, 1, None).map_err(failed)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash_now(&argon2, &entropy.bytes::<32>(), &entropy.bytes())?;
+        let hasher = Hasher::new(cost)?;
+        let decoy = hasher.hash(
+            &entropy.bytes::<32>(),
+            &entropy.bytes(),
+            &mut vec![Block::new(); hasher.memory_blocks()],
+        )?;
         Ok(Self {
-            argon2,
-            cost,
+            permits: Permits::new(parallel, hasher.memory_blocks()),
+            hasher,
             decoy: decoy.into(),
-            threads: start_threads(parallel)?,
-            turns: Arc::new(Semaphore::new(parallel)),
-            waiting: Arc::new(Semaphore::new(parallel * 32)),
             entropy,
         })
     }
@@ -97,85 +63,42 @@ impl Passwords {
     /// The PHC string of `password`, with a fresh salt.
     ///
     /// # Errors
-    /// [`PasswordError::Busy`] when no turn comes in time.
+    /// [`PasswordError::Busy`] when no permit is free in time.
     pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
-        let (argon2, salt, password) = (self.argon2.clone(), self.entropy.bytes(), password.to_owned());
-        self.in_turn(move || hash_now(&argon2, password.as_bytes(), &salt))
-            .await
+        let (hasher, salt, password) = (self.hasher.clone(), self.entropy.bytes(), password.to_owned());
+        let hash = move |memory: &mut [Block]| hasher.hash(password.as_bytes(), &salt, memory);
+        Ok(self.permits.run(hash).await??)
     }
 
-    /// Checks `password` against `stored`; without a stored hash it takes the same time and is wrong.
+    /// Checks `password` against `stored`. Without a stored hash it takes the same time and is wrong.
     ///
     /// # Errors
-    /// [`PasswordError::Busy`] when no turn comes in time; [`PasswordError::Hash`] when the stored hash is broken.
+    /// [`PasswordError::Busy`] when no permit is free in time; [`PasswordError::Hash`] when the stored hash is broken.
     pub async fn check(&self, password: &str, stored: Option<&str>) -> Result<Checked, PasswordError> {
-        let (argon2, cost, password) = (self.argon2.clone(), self.cost, NewPassword::typed(password));
+        let (hasher, password) = (self.hasher.clone(), NewPassword::typed(password));
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.decoy).to_owned();
-        self.in_turn(move || {
-            let hash = PasswordHash::new(&stored).map_err(failed)?;
-            // The stored parameters decide how it is computed, not ours.
-            if argon2.verify_password(password.as_bytes(), &hash).is_err() || !known {
-                return Ok(Checked::Wrong);
-            }
-            let params = Params::try_from(&hash).map_err(failed)?;
-            Ok(Checked::Right {
-                outdated: params.m_cost() < cost.memory_kib || params.t_cost() < cost.passes,
-            })
-        })
-        .await
-    }
-
-    async fn in_turn<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
-    ) -> Result<T, PasswordError> {
-        let _place = self.waiting.try_acquire().map_err(|_| PasswordError::Busy)?;
-        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned())
-            .await
-            .map_err(|_| PasswordError::Busy)?
-            .map_err(|_| PasswordError::Busy)?;
-        let (done, outcome) = oneshot::channel();
-        let work = Box::new(move || {
-            // Held by the work, not by the caller: a caller that hangs up does not free a core that is still busy.
-            let _turn = turn;
-            // Nobody may be waiting any more.
-            let _ = done.send(work());
-        });
-        // There is a place for everybody who has a turn.
-        self.threads.try_send(work).map_err(|_| PasswordError::Busy)?;
-        outcome.await.map_err(failed)?
+        let check = move |memory: &mut [Block]| hasher.check(password.as_bytes(), &stored, memory);
+        match self.permits.run(check).await?? {
+            Checked::Right { .. } if !known => Ok(Checked::Wrong),
+            checked => Ok(checked),
+        }
     }
 }
 
-/// Threads that do nothing but hash; they end when the last [`Passwords`] is dropped.
-fn start_threads(count: usize) -> Result<SyncSender<Work>, PasswordError> {
-    let (sender, receiver) = sync_channel::<Work>(count);
-    let receiver = Arc::new(Mutex::new(receiver));
-    for _ in 0..count {
-        let receiver = Arc::clone(&receiver);
-        let next = move || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        std::thread::Builder::new()
-            .name("password-hash".to_owned())
-            .spawn(move || {
-                while let Ok(work) = next() {
-                    work();
-                }
-            })
-            .map_err(failed)?;
+impl From<HashError> for PasswordError {
+    fn from(error: HashError) -> Self {
+        Self::Hash(error.to_string())
     }
-    Ok(sender)
 }
 
-fn hash_now(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordError> {
-    Ok(argon2
-        .hash_password_with_salt(password, salt)
-        .map_err(failed)?
-        .to_string())
-}
-
-fn failed(error: impl std::fmt::Display) -> PasswordError {
-    PasswordError::Hash(error.to_string())
+impl From<PermitError> for PasswordError {
+    fn from(error: PermitError) -> Self {
+        match error {
+            PermitError::Busy => Self::Busy,
+            PermitError::Lost(error) => Self::Hash(error.to_string()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -215,11 +138,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_is_told_to_come_back() {
+    async fn a_hash_dearer_than_ours_still_verifies() {
+        let dear = passwords(128).hash("correct horse").await.unwrap();
+        let cheap = passwords(64);
+        assert_eq!(
+            cheap.check("correct horse", Some(&dear)).await.unwrap(),
+            Checked::Right { outdated: false }
+        );
+        assert_eq!(cheap.check("wrong horse", Some(&dear)).await.unwrap(), Checked::Wrong);
+    }
+
+    #[tokio::test]
+    async fn what_a_hash_leaves_in_the_memory_does_not_change_the_next() {
         let passwords = passwords(64);
-        let everybody = Arc::clone(&passwords.waiting).acquire_many_owned(32).await.unwrap();
-        assert!(matches!(passwords.hash("x").await, Err(PasswordError::Busy)));
-        drop(everybody);
-        assert!(passwords.hash("x").await.is_ok());
+        let first = passwords.hash("correct horse").await.unwrap();
+        passwords.hash("battery staple").await.unwrap();
+        assert_eq!(passwords.hash("correct horse").await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn a_broken_stored_hash_is_an_error() {
+        for broken in ["", "argon2id", "$argon2id$v=19$m=64,t=1,p=1"] {
+            let checked = passwords(64).check("correct horse", Some(broken)).await;
+            assert!(matches!(checked, Err(PasswordError::Hash(_))), "{broken}: {checked:?}");
+        }
     }
 }
