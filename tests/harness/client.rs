@@ -125,8 +125,8 @@ impl Client {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
-    /// Says something in this conversation, or in a new one for null, and gives what is known when it is answered.
-    pub async fn say(&self, conversation: &Value, content: &str) -> Value {
+    /// Sends a message in this conversation, or in a new one for null, and returns the body once it is answered.
+    pub async fn send_message(&self, conversation: &Value, content: &str) -> Value {
         let body = json!({ "conversation_id": conversation, "content": content });
         let sent = self.post("/chat/send", &body).await;
         assert_eq!(sent.status, 200, "{}", sent.body);

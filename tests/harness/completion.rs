@@ -1,4 +1,4 @@
-//! Asking an `Ai` directly, and hearing the whole answer.
+//! Opens a completion of an `Ai` directly and reads it to its end.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -13,21 +13,21 @@ use cura_providers::ai::{
 };
 use futures_util::StreamExt;
 
-/// A key that must never be seen anywhere.
+/// An API key that must not appear in any log or error.
 pub const KEY: &str = "sk-very-secret";
 
-/// What one call gave.
+/// A completion that has ended.
 #[derive(Debug)]
-pub struct Heard {
-    /// All of the text.
+pub struct Completed {
+    /// The whole text.
     pub text: String,
     /// How it ended.
     pub end: Result<(FinishReason, Option<Usage>, Option<String>), AiError>,
-    /// Who answered, when somebody did: the provider and the model that was asked for.
-    pub by: Option<ModelRef>,
+    /// The backend that answered, if one did.
+    pub model: Option<ModelRef>,
 }
 
-/// Waits long enough for a busy machine, where the service does not hang.
+/// Long enough for a busy machine, for a service that does not hang.
 pub const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(10),
     first_byte: Duration::from_secs(10),
@@ -35,14 +35,14 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     total: Duration::from_secs(60),
 };
 
-/// Waits short enough for a service that hangs.
+/// Short, for a service that hangs.
 pub const IMPATIENT: Timeouts = Timeouts {
     first_byte: Duration::from_secs(2),
     idle: Duration::from_secs(2),
     ..TIMEOUTS
 };
 
-/// A custom server that speaks OpenAI's dialect.
+/// A custom server with OpenAI's protocol.
 pub fn openai(url: &str) -> OpenAiConfig {
     OpenAiConfig {
         base_url: url.to_owned(),
@@ -55,7 +55,7 @@ pub fn openai(url: &str) -> OpenAiConfig {
     }
 }
 
-/// A server that speaks Anthropic's dialect.
+/// A server with Anthropic's protocol.
 pub fn anthropic(url: &str) -> AnthropicConfig {
     AnthropicConfig {
         base_url: url.to_owned(),
@@ -67,13 +67,13 @@ pub fn anthropic(url: &str) -> AnthropicConfig {
     }
 }
 
-/// "Hi".
+/// The prompt "Hi".
 pub fn prompt() -> Prompt {
-    going_on("")
+    continuing("")
 }
 
-/// "Hi", of whose answer this exists already.
-pub fn going_on(written: &str) -> Prompt {
+/// The prompt "Hi" with this part of the answer already written.
+pub fn continuing(written: &str) -> Prompt {
     Prompt {
         messages: vec![PromptMessage {
             role: Role::User,
@@ -84,38 +84,38 @@ pub fn going_on(written: &str) -> Prompt {
     }
 }
 
-/// Somebody who has not asked before.
-pub fn somebody() -> RequestKey {
+/// A key that was not used before.
+pub fn new_request_key() -> RequestKey {
     static SEEN: AtomicI64 = AtomicI64::new(0);
     RequestKey::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Asks as somebody who has not asked before, and hears everything.
-pub async fn ask(ai: &Ai, prompt: Prompt) -> Heard {
-    ask_as(somebody(), ai, prompt).await
+/// Opens a completion under a new request key and reads it to its end.
+pub async fn complete(ai: &Ai, prompt: Prompt) -> Completed {
+    complete_as(new_request_key(), ai, prompt).await
 }
 
-/// Asks and hears everything.
-pub async fn ask_as(key: RequestKey, ai: &Ai, prompt: Prompt) -> Heard {
+/// Opens a completion under this request key and reads it to its end.
+pub async fn complete_as(key: RequestKey, ai: &Ai, prompt: Prompt) -> Completed {
     match ai.open_completion(&Call::new(key), prompt).await {
         Ok(completion) => {
-            let (text, end) = hear(completion.events).await;
-            let by = Some(completion.model);
-            Heard { text, end, by }
+            let (text, end) = read(completion.events).await;
+            let model = Some(completion.model);
+            Completed { text, end, model }
         }
         Err(error) => {
             assert!(error.before_first_byte());
-            Heard {
+            Completed {
                 text: String::new(),
                 end: Err(error),
-                by: None,
+                model: None,
             }
         }
     }
 }
 
-/// The text, and how it ended.
-async fn hear(
+/// The text of the stream, and how it ended.
+async fn read(
     mut pieces: CompletionStream,
 ) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
     let mut text = String::new();

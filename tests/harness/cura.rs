@@ -1,8 +1,8 @@
-//! A whole Cura: database, Redis, servers, workers, each a real process.
+//! A complete Cura: database, Redis, servers and workers, each a real process.
 
 use crate::{Client, Program, Proxy, ScriptedProvider, TestDatabase, TestRedis};
 
-/// How a Cura is to be.
+/// The processes and settings of a [`Cura`].
 #[derive(Default)]
 pub struct CuraBuilder {
     servers: usize,
@@ -23,7 +23,7 @@ pub struct Cura {
     variables: Vec<(&'static str, String)>,
 }
 
-/// A server and where it is.
+/// A server process and its address.
 pub struct Server {
     /// The process.
     pub program: Program,
@@ -32,7 +32,7 @@ pub struct Server {
 }
 
 impl Cura {
-    /// One server and one worker, unless said otherwise.
+    /// One server and one worker unless set otherwise.
     pub fn builder() -> CuraBuilder {
         CuraBuilder {
             servers: 1,
@@ -41,43 +41,43 @@ impl Cura {
         }
     }
 
-    /// One server and one worker that answer with the demo voice.
+    /// One server and one worker that use the demo provider.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// One server and one worker that answer with what this provider says.
-    pub async fn answering(provider: &ScriptedProvider) -> Self {
-        Self::builder().answering(provider).start().await
+    /// One server and one worker that use this provider.
+    pub async fn with_provider(provider: &ScriptedProvider) -> Self {
+        Self::builder().with_provider(provider).start().await
     }
 
-    /// One server and nobody who answers.
+    /// One server and no worker, so nothing is answered.
     pub async fn without_workers() -> Self {
         Self::builder().workers(0).start().await
     }
 
-    /// Nobody in particular, at the first server.
+    /// A client that is not signed in, at the first server.
     pub fn client(&self) -> Client {
         Client::new(&self.servers[0].base)
     }
 
-    /// Somebody with an account, at the first server.
-    pub async fn somebody(&self) -> Client {
-        self.client().register("somebody@example.com").await
+    /// A client with a new account, at the first server.
+    pub async fn user(&self) -> Client {
+        self.client().register("user@example.com").await
     }
 
     /// Starts another worker.
     pub async fn add_worker(&mut self) {
         let worker = Program::start("cura-worker", &["--wait", "20"], &self.variables);
-        worker.says("working").await;
+        worker.wait_for_log("working").await;
         self.workers.push(worker);
     }
 
     /// Starts another server.
     pub async fn add_server(&mut self) {
         let program = Program::start("cura-server", &["--wait", "20"], &self.variables);
-        // Plain lines in development, JSON elsewhere.
-        let address = program.says("address").await;
+        // The address is in a plain line in development and in JSON in production.
+        let address = program.wait_for_log("address").await;
         let base = format!(
             "http://{}",
             address
@@ -89,45 +89,45 @@ impl Cura {
         self.servers.push(Server { program, base });
     }
 
-    /// The settings of its processes, with others added.
+    /// The settings of its processes and these.
     pub fn variables_with(&self, more: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
         self.variables.iter().chain(more).cloned().collect()
     }
 
-    /// Checks that nothing was lost, doubled or left over, once everything has ended.
+    /// Waits until everything has ended, and checks that nothing was lost, doubled or left over.
     pub async fn check_invariants(&self) {
         crate::invariants::check(self.database.pool()).await;
     }
 
-    /// Everything every process has said.
-    pub fn said(&self) -> String {
-        let servers = self.servers.iter().map(|server| server.program.said());
+    /// The output of all processes.
+    pub fn logs(&self) -> String {
+        let servers = self.servers.iter().map(|server| server.program.logs());
         servers
-            .chain(self.workers.iter().map(Program::said))
+            .chain(self.workers.iter().map(Program::logs))
             .collect::<Vec<_>>()
             .join("\n")
     }
 }
 
 impl CuraBuilder {
-    /// How many servers.
+    /// The number of servers.
     pub fn servers(mut self, servers: usize) -> Self {
         self.servers = servers;
         self
     }
 
-    /// How many workers.
+    /// The number of workers.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// It answers with what this provider says, not with the demo voice.
-    pub fn answering(self, provider: &ScriptedProvider) -> Self {
+    /// Uses this provider instead of the demo provider.
+    pub fn with_provider(self, provider: &ScriptedProvider) -> Self {
         self.with("AI_MODEL_URL", provider.url())
     }
 
-    /// A setting.
+    /// Sets an environment variable of all processes.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.variables.push((name, value.into()));
         self
@@ -139,15 +139,15 @@ impl CuraBuilder {
         self.start_on(database, |database| database.url()).await
     }
 
-    /// Starts it with a wire to Postgres that can be cut.
-    pub async fn start_behind_wire(self) -> (Cura, Proxy) {
+    /// Starts it with a proxy in front of Postgres.
+    pub async fn start_behind_proxy(self) -> (Cura, Proxy) {
         let database = TestDatabase::create().await;
-        let wire = Proxy::to_postgres(&database).await;
-        let cura = self.start_on(database, |database| wire.url(database)).await;
-        (cura, wire)
+        let proxy = Proxy::to_postgres(&database).await;
+        let cura = self.start_on(database, |database| proxy.url(database)).await;
+        (cura, proxy)
     }
 
-    /// Starts it on this database, reached by this URL.
+    /// Starts it on this database, reached through this URL.
     async fn start_on(self, database: TestDatabase, url: impl FnOnce(&TestDatabase) -> String) -> Cura {
         let redis = TestRedis::start();
         let mut variables = vec![
@@ -155,16 +155,16 @@ impl CuraBuilder {
             ("REDIS_URL", redis.url()),
             ("PORT", "0".to_owned()),
             ("DATA_DIR", "/tmp".to_owned()),
-            // As cheap as argon2 gets: what it costs is not what these tests are about.
+            // The cheapest argon2: these tests are not about its cost.
             ("PASSWORD_HASH_MEMORY_KIB", "8".to_owned()),
             ("PASSWORD_HASH_PASSES", "1".to_owned()),
             ("DATABASE_POOL_SIZE", "5".to_owned()),
-            // Tests of limits set their own.
+            // Tests of rate limits set their own.
             ("RATE_LIMIT_AUTH", "0".to_owned()),
             ("RATE_LIMIT_CHAT", "0".to_owned()),
             ("RATE_LIMIT_UPLOAD", "0".to_owned()),
             ("RATE_LIMIT_DEFAULT", "0".to_owned()),
-            // Or every test that counts requests would have to know which are for titles.
+            // Tests count requests to the provider, and requests for titles would be counted too.
             ("AI_TITLES", "false".to_owned()),
         ];
         variables.extend(self.variables);

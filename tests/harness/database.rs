@@ -1,4 +1,4 @@
-//! A database of its own for every test, copied from a template that has all migrations.
+//! A separate database for every test, copied from a template that has all migrations.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -12,16 +12,16 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
 use crate::{eventually, program};
 
-/// Any number; everybody who makes the template takes this lock.
+/// The advisory lock held while the template is made. Any number.
 const TEMPLATE_LOCK: i64 = 7_305_331;
 
-/// A database that is gone when this is.
+/// A database; removed when dropped.
 pub struct TestDatabase {
     name: String,
     pool: PgPool,
 }
 
-/// Where the test server is.
+/// The Postgres server that tests use.
 enum Server {
     Given(String),
     Private(PrivatePostgres),
@@ -30,14 +30,17 @@ enum Server {
 fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
-        #[expect(clippy::disallowed_methods, reason = "the harness is configured by its caller")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the harness takes its settings from the environment"
+        )]
         if let Ok(url) = std::env::var("DATABASE_URL") {
             return Server::Given(url);
         }
         let keeper = program::path("cura-server");
         let root = PathBuf::from(format!("/tmp/cura-tests-{}", users_name()));
         let start = || PrivatePostgres::start(&root, Profile::Throwaway, Some(&keeper));
-        // Its own thread: starting blocks.
+        // A separate thread, because starting blocks.
         let started = std::thread::scope(|scope| scope.spawn(start).join().expect("starting Postgres panicked"));
         Server::Private(started.expect("a private Postgres for the tests"))
     })
@@ -74,7 +77,7 @@ async fn admin() -> PgConnection {
         .expect("the test server answers")
 }
 
-/// The template of this version of the migrations; made by whoever comes first.
+/// The name of the template for these migrations. The first process that asks creates it.
 async fn template() -> String {
     let mut hash = DefaultHasher::new();
     for migration in cura_queue::migrator().iter().chain(MIGRATOR.iter()) {
@@ -102,7 +105,7 @@ async fn template() -> String {
         .await
         .unwrap()
     {
-        // Left by a maker that was killed.
+        // Left over from a process that was killed while creating it.
         admin
             .execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")))
             .await
@@ -179,22 +182,22 @@ impl TestDatabase {
         &self.pool
     }
 
-    /// What a statement that counts says.
+    /// The single number that a statement returns.
     pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("a count")
     }
 
-    /// Waits until somebody waits for a lock somebody else holds.
-    pub async fn until_somebody_waits(&self) {
+    /// Waits until one session waits for a lock that another one holds.
+    pub async fn wait_for_lock_waiter(&self) {
         let waiting = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        eventually("somebody waits for a lock", async || {
+        eventually("a session waits for a lock", async || {
             (self.count(waiting).await > 0).then_some(())
         })
         .await;
     }
 
-    /// The path of the server's Unix socket; `None` when the tests were given a server.
+    /// The path of the server's Unix socket; `None` when `DATABASE_URL` names a server.
     pub fn socket(&self) -> Option<PathBuf> {
         match server() {
             Server::Private(postgres) => {
@@ -216,11 +219,11 @@ impl Drop for TestDatabase {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                // The next test server starts empty anyway.
+                // A private server starts empty next time, so a failure does not matter.
                 let _ = admin().await.execute(drop).await;
             });
         };
-        // Its own thread: a runtime cannot be blocked from within.
+        // A separate thread, because a runtime cannot be blocked from within.
         let _ = std::thread::spawn(work).join();
     }
 }

@@ -1,21 +1,21 @@
-//! Waiting for a state instead of a time.
+//! Waits for a state, never for a time.
 
 use std::time::{Duration, Instant};
 
-/// The longest any state may take to come about, on a busy machine.
+/// The longest wait for any state, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What `probe` finds, as soon as it finds something.
+/// Repeats `probe` until it returns `Some`, and returns the value.
 ///
 /// # Panics
-/// When that takes too long; says `what` did not happen.
+/// After [`LIMIT`], with `what` in the message.
 pub async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
     let until = Instant::now() + LIMIT;
     loop {
-        // Decided before the look: after a pause of the whole machine there is one more.
+        // Decided before the probe, so that a paused machine probes once more.
         let last = Instant::now() >= until;
         if let Some(found) = probe().await {
             return found;

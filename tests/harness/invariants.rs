@@ -1,13 +1,13 @@
-//! What must be true of every database once nothing is going on: each rule is a query that finds what breaks it.
+//! Rules that hold in every database once all work has ended. Each rule is a query that returns what breaks it.
 
 use std::time::{Duration, Instant};
 
 use sqlx::{PgPool, Row};
 
-/// The longest anything may take to be written down, on a busy machine.
+/// The longest wait for pending writes, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What no crash, outage or race may leave behind. Each query gives one text for each thing that breaks the rule.
+/// What no crash, outage or race may leave behind. Each query returns one text for each violation.
 const RULES: [(&str, &str); 12] = [
     (
         "no answer is left unfinished",
@@ -84,7 +84,7 @@ const RULES: [(&str, &str); 12] = [
     ),
 ];
 
-/// Everything that breaks a rule.
+/// All violations.
 async fn broken(pool: &PgPool) -> Vec<String> {
     let mut broken = Vec::new();
     for (rule, query) in RULES {
@@ -100,10 +100,10 @@ async fn broken(pool: &PgPool) -> Vec<String> {
     broken
 }
 
-/// Checks every rule, once what is still being written down is.
+/// Checks every rule, and waits for writes that are still pending.
 ///
 /// # Panics
-/// When a rule stays broken.
+/// If a rule stays broken.
 pub async fn check(pool: &PgPool) {
     let until = Instant::now() + LIMIT;
     loop {

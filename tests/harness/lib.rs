@@ -1,4 +1,4 @@
-//! The test harness: a real Postgres, a real Redis, real servers and workers, and an AI service that does as it is told.
+//! The test harness: a real Postgres, a real Redis, real servers and workers, and an AI provider that follows a script.
 
 pub mod client;
 pub mod completion;

@@ -1,4 +1,4 @@
-//! Every operation of the OpenAPI document, so that what holds for all is asked of a new one too.
+//! Every operation of the OpenAPI document, so that tests of all operations include new ones.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -12,14 +12,14 @@ pub struct Operation {
     pub method: Method,
     /// As in the document: `/conversations/{conversation_id}`.
     pub template: String,
-    /// What the document says about it.
+    /// Its description in the document.
     pub described: Value,
 }
 
-/// What this server's document lists.
+/// The operations in the document of this server.
 ///
 /// # Panics
-/// When that is nothing, or no document.
+/// If there is no document, or it lists none.
 pub async fn operations(cura: &Cura) -> Vec<Operation> {
     let document = cura.client().get("/openapi.json").await.body;
     let mut found = Vec::new();
@@ -37,7 +37,7 @@ pub async fn operations(cura: &Cura) -> Vec<Operation> {
 }
 
 impl Operation {
-    /// Its path, with this id for everything it names.
+    /// Its path, with `id` for every parameter.
     pub fn path(&self, id: &str) -> String {
         let parts = self.template.split('/');
         let named = parts.map(|part| if part.starts_with('{') { id } else { part });
@@ -49,12 +49,12 @@ impl Operation {
         self.described.get("requestBody").is_some()
     }
 
-    /// Whether it cannot do without one.
+    /// Whether it requires one.
     pub fn needs_body(&self) -> bool {
         self.described["requestBody"]["required"] == true
     }
 
-    /// Whether nobody in particular may ask.
+    /// Whether it needs no authentication.
     pub fn is_open(&self) -> bool {
         self.described["security"].as_array().is_none_or(Vec::is_empty)
     }

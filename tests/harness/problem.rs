@@ -1,11 +1,11 @@
-//! Refusals, which all look alike.
+//! The form that all problems share.
 
 use crate::Reply;
 
-/// Checks that this is a problem as RFC 9457 has it: complete, and of the request that was sent.
+/// Checks that the reply is a complete problem (RFC 9457) and carries the id of its request.
 ///
 /// # Panics
-/// When it is not; says `what` was answered so.
+/// If it is not; `what` names the request.
 pub fn assert_problem(reply: &Reply, status: u16, what: &str) {
     assert_eq!(reply.status, status, "{what}: {}", reply.body);
     assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{what}");

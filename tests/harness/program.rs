@@ -1,4 +1,4 @@
-//! Real programs as processes: started, listened to, stopped and killed.
+//! The programs as real processes: started, read from, signalled and killed.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ pub struct Program {
     listeners: [JoinHandle<()>; 2],
 }
 
-/// Where the program `name` was built.
+/// The path of the built program `name`.
 ///
 /// # Panics
-/// When it was not: `cargo build -p cura-bin` comes before the tests.
+/// If it was not built: `cargo build -p cura-bin` comes before the tests.
 pub fn path(name: &str) -> PathBuf {
     let tests = std::env::current_exe().expect("the test's own path");
     // target/debug/deps/integration-… → target/debug/cura-server
@@ -36,7 +36,7 @@ impl Program {
     pub fn start(name: &str, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let mut command = Command::new(path(name));
         command.args(arguments).env_clear().current_dir("/tmp");
-        // Coverage is written where the caller wants it.
+        // The caller decides where coverage is written.
         for (name, value) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LLVM_PROFILE"))
         {
             command.env(name, value);
@@ -65,14 +65,14 @@ impl Program {
         Self { child, said, listeners }
     }
 
-    /// Everything it has said so far; after [`Program::ended`], everything.
-    pub fn said(&self) -> String {
+    /// Its output so far; complete after [`Program::ended`].
+    pub fn logs(&self) -> String {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    /// The rest of the first line that holds `mark`, after it; waits for it.
-    pub async fn says(&self, mark: &str) -> String {
-        eventually(&format!("the program says {mark:?}"), async || {
+    /// Waits for a line that contains `mark`, and returns what follows `mark` in it.
+    pub async fn wait_for_log(&self, mark: &str) -> String {
+        eventually(&format!("the program logs {mark:?}"), async || {
             let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
             said.iter()
                 .find_map(|line| line.split_once(mark).map(|(_, rest)| rest.to_owned()))
@@ -89,15 +89,15 @@ impl Program {
             .expect("kill is there");
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills it and waits for its end.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it is gone");
     }
 
-    /// Its exit code, when it has ended and its last word is heard; `None` when a signal ended it.
+    /// Waits until it has ended and its output is complete, and returns its exit code; `None` when a signal ended it.
     ///
-    /// Programs it started and that still write to its output are waited for.
+    /// Waits for child processes that still write to its output, too.
     pub async fn ended(&mut self) -> Option<i32> {
         loop {
             let heard = self.listeners.iter().all(JoinHandle::is_finished);
@@ -108,7 +108,7 @@ impl Program {
         }
     }
 
-    /// What a program has covered is written when it ends by itself: asked, and then told to.
+    /// Lets it end by itself, because only then it writes its coverage profile: one TERM asks, a second one forces.
     fn let_write_its_profile(&mut self) {
         for _ in 0..2 {
             self.signal("TERM");
@@ -121,7 +121,7 @@ impl Program {
         }
     }
 
-    /// Its number.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -132,7 +132,7 @@ impl Drop for Program {
         if std::env::var_os("LLVM_PROFILE_FILE").is_some() {
             self.let_write_its_profile();
         }
-        // It may have ended.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

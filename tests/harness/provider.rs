@@ -28,8 +28,8 @@ pub enum Step {
     Pause(Duration),
     /// Nothing, until the client goes.
     Hang,
-    /// Nothing, until the test opens the gate, or the client goes.
-    Wait(Gate),
+    /// Nothing, until the test opens the latch, or the client goes.
+    Wait(Latch),
     /// The proper end of the body.
     End,
     /// The end of the connection, whatever was promised.
@@ -38,9 +38,9 @@ pub enum Step {
 
 /// What keeps a service from going on until the test has seen or done what has to be before.
 #[derive(Debug, Clone, Default)]
-pub struct Gate(watch::Sender<bool>);
+pub struct Latch(watch::Sender<bool>);
 
-impl Gate {
+impl Latch {
     /// Lets everybody through, from now on.
     pub fn open(&self) {
         self.0.send_replace(true);
@@ -54,25 +54,25 @@ impl Gate {
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct Request {
     /// The request line and headers.
     pub head: String,
     /// The body.
     pub body: Value,
 }
 
-type Script = dyn Fn(usize, &Asked) -> Vec<Step> + Send + Sync;
+type Script = dyn Fn(usize, &Request) -> Vec<Step> + Send + Sync;
 
 /// The service.
 pub struct ScriptedProvider {
     port: u16,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<Request>>>,
     open: Arc<AtomicUsize>,
 }
 
 impl ScriptedProvider {
     /// Answers each request with the steps `script` gives for it; it gets the number of the request, from 0.
-    pub async fn start(script: impl Fn(usize, &Asked) -> Vec<Step> + Send + Sync + 'static) -> Self {
+    pub async fn start(script: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -96,16 +96,16 @@ impl ScriptedProvider {
     }
 
     /// Always the same answer: these tokens, this far apart.
-    pub async fn saying(tokens: &[impl AsRef<str>], apart: Duration) -> Self {
+    pub async fn answering(tokens: &[impl AsRef<str>], apart: Duration) -> Self {
         let steps = answer(tokens, apart);
         Self::start(move |_, _| steps.clone()).await
     }
 
     /// Always the same answer: these tokens, this far apart, the last one not before the gate is open.
-    pub async fn holding(tokens: &[impl AsRef<str>], apart: Duration, gate: &Gate) -> Self {
+    pub async fn answering_until(tokens: &[impl AsRef<str>], apart: Duration, latch: &Latch) -> Self {
         let mut steps = answer(tokens, apart);
         // The head comes first, and each token has a pause after it.
-        steps.insert(2 * tokens.len() - 1, Step::Wait(gate.clone()));
+        steps.insert(2 * tokens.len() - 1, Step::Wait(latch.clone()));
         Self::start(move |_, _| steps.clone()).await
     }
 
@@ -115,20 +115,20 @@ impl ScriptedProvider {
     }
 
     /// Every request for an answer so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<Request> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until it was asked so many times.
-    pub async fn until_asked(&self, times: usize) {
+    pub async fn wait_for_requests(&self, times: usize) {
         eventually(&format!("the provider is asked {times} times"), async || {
-            (self.asked().len() == times).then_some(())
+            (self.requests().len() == times).then_some(())
         })
         .await;
     }
 
     /// Waits until nobody holds a connection to it.
-    pub async fn until_left_alone(&self) {
+    pub async fn wait_for_disconnect(&self) {
         eventually("the provider is left alone", async || {
             (self.open_connections() == 0).then_some(())
         })
@@ -202,7 +202,7 @@ pub fn refusal(status: &str, headers: &str, body: &Value) -> Vec<Step> {
     vec![Step::Raw(head.into_bytes())]
 }
 
-async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
+async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     let mut socket = BufReader::new(socket);
     while let Some(asked) = read_request(&mut socket).await? {
@@ -249,10 +249,10 @@ async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Asked>>) -
                     let _ = socket.read(&mut [0; 1]).await;
                     return Ok(());
                 }
-                Step::Wait(gate) => {
+                Step::Wait(latch) => {
                     let mut gone = [0; 1];
                     tokio::select! {
-                        () = gate.opened() => {}
+                        () = latch.opened() => {}
                         _ = socket.read(&mut gone) => return Ok(()),
                     }
                 }
@@ -264,7 +264,7 @@ async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Asked>>) -
     Ok(())
 }
 
-async fn read_request(socket: &mut BufReader<TcpStream>) -> std::io::Result<Option<Asked>> {
+async fn read_request(socket: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
     let mut head = String::new();
     loop {
         let mut line = String::new();
@@ -286,7 +286,7 @@ async fn read_request(socket: &mut BufReader<TcpStream>) -> std::io::Result<Opti
         .unwrap_or(0);
     let mut body = vec![0; length];
     socket.read_exact(&mut body).await?;
-    Ok(Some(Asked {
+    Ok(Some(Request {
         head,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     }))

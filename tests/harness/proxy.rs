@@ -1,4 +1,4 @@
-//! A wire that can be cut, or swallow everything: a TCP port in front of Postgres or Redis.
+//! A TCP proxy in front of Postgres or Redis that can cut connections or swallow everything.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use tokio::sync::watch;
 
 use crate::TestDatabase;
 
-/// What the wire does.
+/// What the proxy does with connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
     Cut,
-    /// Sockets stay open and nothing comes through any more, as when a network loses everything.
+    /// Sockets stay open and nothing passes, as when a network loses every packet.
     Silent,
 }
 
-/// The wire.
+/// A running proxy; connections pass until it is told otherwise.
 pub struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
@@ -46,20 +46,20 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let state = Arc::new(watch::Sender::new(State::Open));
-        let wire = Arc::clone(&state);
+        let proxy = Arc::clone(&state);
         #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *wire.borrow() != State::Cut {
+                if *proxy.borrow() != State::Cut {
                     #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-                    tokio::spawn(carry(client, connect(), wire.subscribe()));
+                    tokio::spawn(carry(client, connect(), proxy.subscribe()));
                 }
             }
         });
         Self { port, state }
     }
 
-    /// The URL of `database` through the wire.
+    /// The URL that reaches `database` through the proxy.
     pub fn url(&self, database: &TestDatabase) -> String {
         format!(
             "postgres://postgres@127.0.0.1:{}/{}?sslmode=disable",
@@ -68,17 +68,17 @@ impl Proxy {
         )
     }
 
-    /// Cuts every connection and refuses new ones.
+    /// Closes every connection and refuses new ones.
     pub fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
 
-    /// Swallows everything that is sent from now on; no connection of now ever works again.
+    /// Swallows everything sent from now on. Connections that are open now never work again.
     pub fn fall_silent(&self) {
         self.state.send_replace(State::Silent);
     }
 
-    /// Where it is.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -100,7 +100,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let now = *state.borrow_and_update();
     if now == State::Open {
         tokio::select! {
-            // Either end may go as it likes.
+            // Either end may close it.
             _ = copy_bidirectional(&mut client, &mut server) => return,
             _ = state.wait_for(|state| *state != State::Open) => {}
         }

@@ -1,4 +1,4 @@
-//! A real Redis of its own for a test.
+//! A private Redis server for each test.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
@@ -8,13 +8,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Where ports are drawn from: the system gives none of these to those who want any, so while a Redis is dead its port is
-/// given to nobody.
+/// The range ports are drawn from. It lies below the system's ephemeral ports, so the port of a dead Redis is not reused.
 const PORTS: Range<u16> = 10_000..32_768;
-/// The longest a start may take, on a busy machine.
+/// The longest a start may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A Redis that keeps nothing and is gone when this is.
+/// A Redis without persistence; stopped when dropped.
 pub struct TestRedis {
     server: Option<Child>,
     port: u16,
@@ -33,7 +32,7 @@ impl TestRedis {
                 port,
                 folder,
             };
-            // Somebody else may have taken the port meanwhile: then another one.
+            // Another process may have bound the port in the meantime; try the next one.
             if redis.launch() {
                 return redis;
             }
@@ -59,12 +58,12 @@ impl TestRedis {
         }
     }
 
-    /// Starts it again, on the same port, with nothing in it.
+    /// Starts it again on the same port, empty.
     pub fn restart(&mut self) {
         self.kill();
         let until = Instant::now() + LIMIT;
         loop {
-            // The port may be somebody's for a moment.
+            // Another process may hold the port for a moment.
             let last = Instant::now() >= until;
             if self.launch() {
                 return;
@@ -98,7 +97,7 @@ impl TestRedis {
             if matches!(server.try_wait(), Ok(Some(_))) {
                 return false;
             }
-            // Somebody else's may be there while ours finds out that it cannot be.
+            // A Redis of another test may answer here before ours fails to bind.
             if process_at(address).is_ok_and(|process| process == Some(server.id())) {
                 self.server = Some(server);
                 return true;
@@ -118,7 +117,7 @@ impl Drop for TestRedis {
     }
 }
 
-/// A port nobody uses at this moment.
+/// A port that is free at this moment.
 pub fn free_port() -> u16 {
     let size = u64::from(PORTS.end - PORTS.start);
     for _ in 0..1000 {
@@ -131,7 +130,7 @@ pub fn free_port() -> u16 {
     panic!("no port is free");
 }
 
-/// The number of the process of the Redis at `address`.
+/// The process id of the Redis that answers at `address`.
 fn process_at(address: SocketAddr) -> std::io::Result<Option<u32>> {
     let mut redis = TcpStream::connect(address)?;
     redis.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -46,13 +46,13 @@ impl Socket {
         Self::open(client, &path).await.expect("a socket")
     }
 
-    /// Says something.
-    pub async fn say(&mut self, frame: &Value) {
-        self.send(Message::text(frame.to_string())).await;
+    /// Sends a command.
+    pub async fn send(&mut self, frame: &Value) {
+        self.send_frame(Message::text(frame.to_string())).await;
     }
 
-    /// Sends any frame; a peer that is gone does not hear it.
-    pub async fn send(&mut self, frame: Message) {
+    /// Sends any frame; ignores that the peer is gone.
+    pub async fn send_frame(&mut self, frame: Message) {
         let _ = self.stream.send(frame).await;
     }
 

@@ -1,4 +1,4 @@
-//! What an app shows after the events it was told. It is strict: a gap, a repetition or something unknown fails the test.
+//! What an app shows after the events it received. It is strict: a gap, a repetition or an unknown event fails the test.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub struct View {
     pub messages: BTreeMap<i64, Shown>,
     /// Titles by conversation; deleted ones are not there.
     pub titles: BTreeMap<i64, Option<String>>,
-    /// How far somebody has read, by conversation.
+    /// The last message read, by conversation.
     pub read: BTreeMap<i64, i64>,
     /// How often the app had to reload.
     pub resyncs: usize,
@@ -30,7 +30,7 @@ impl View {
     /// Shows one event.
     ///
     /// # Panics
-    /// When it repeats what is known, or what comes before it is missing.
+    /// If it repeats an event, or an earlier one is missing.
     pub fn apply(&mut self, event: &Value) {
         let id = event["message_id"].as_i64().unwrap_or_default();
         let kind = event["type"].as_str().expect("a type");
@@ -42,7 +42,7 @@ impl View {
                     status: message["status"].as_str().expect("a status").to_owned(),
                 };
                 let known = self.messages.insert(id, shown);
-                assert_eq!(known, None, "told twice: {event}");
+                assert_eq!(known, None, "received twice: {event}");
             }
             "chunk" => {
                 let shown = self.running(id, event);
@@ -77,13 +77,13 @@ impl View {
             }
             "resync" => self.resyncs += 1,
             "start" | "queued" | "notice" | "typing" | "ack" | "pong" | "export" => {}
-            other => panic!("what is {other}? {event}"),
+            other => panic!("unknown event {other}: {event}"),
         }
     }
 
     fn running(&mut self, id: i64, event: &Value) -> &mut Shown {
         let shown = self.messages.get_mut(&id);
-        let shown = shown.unwrap_or_else(|| panic!("of a message nobody told of: {event}"));
+        let shown = shown.unwrap_or_else(|| panic!("of an unknown message: {event}"));
         assert_eq!(shown.status, "sending", "after its end: {event}");
         shown
     }

@@ -35,41 +35,41 @@ async fn ids_page_by_page(client: &Client, first: &str) -> (Vec<i64>, usize) {
 #[tokio::test]
 async fn a_conversation_is_made_and_read() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let made = somebody.post("/conversations", &json!({ "title": " Sleep " })).await;
+    let user = cura.user().await;
+    let made = user.post("/conversations", &json!({ "title": " Sleep " })).await;
     assert_eq!(made.status, 201);
-    let read = somebody.get(made.header("location").unwrap()).await;
+    let read = user.get(made.header("location").unwrap()).await;
     assert_eq!(read.body, made.body);
     assert_eq!(made.body["title"], "Sleep");
     assert_eq!(made.body["status"], "active");
     assert_eq!(made.body["message_count"], 0);
     assert_eq!(made.body["busy"], false);
     assert_eq!(made.body["last_message_at"], Value::Null);
-    let untitled = somebody.post("/conversations", &json!({ "title": null })).await;
+    let untitled = user.post("/conversations", &json!({ "title": null })).await;
     assert_eq!(untitled.status, 201);
 }
 
 #[tokio::test]
 async fn pages_cover_every_conversation_once_newest_first() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let mut made = Vec::new();
     for _ in 0..7 {
         made.push(
-            somebody.post("/conversations", &json!({})).await.body["id"]
+            user.post("/conversations", &json!({})).await.body["id"]
                 .as_i64()
                 .unwrap(),
         );
     }
     made.reverse();
     assert_eq!(
-        ids_page_by_page(&somebody, "/conversations?limit=3").await,
+        ids_page_by_page(&user, "/conversations?limit=3").await,
         (made.clone(), 3)
     );
-    let page = somebody.get("/conversations").await;
+    let page = user.get("/conversations").await;
     assert_eq!(page.header("x-total-count"), Some("7"));
     assert_eq!(
-        ids_page_by_page(&somebody, "/conversations?status=archived").await.0,
+        ids_page_by_page(&user, "/conversations?status=archived").await.0,
         Vec::<i64>::new()
     );
     let other = cura.client().register("other@example.com").await;
@@ -80,21 +80,21 @@ async fn pages_cover_every_conversation_once_newest_first() {
 async fn messages_are_paged_in_both_orders_and_title_the_conversation() {
     let mut cura = Cura::without_workers().await;
     cura.add_worker().await;
-    let somebody = cura.somebody().await;
-    let conversation = somebody.post("/conversations", &json!({})).await.body["id"]
+    let user = cura.user().await;
+    let conversation = user.post("/conversations", &json!({})).await.body["id"]
         .as_i64()
         .unwrap();
     for n in 0..3 {
         let body = json!({ "content": format!("message {n}"), "conversation_id": conversation });
-        assert_eq!(somebody.post("/chat/send", &body).await.status, 200);
+        assert_eq!(user.post("/chat/send", &body).await.status, 200);
     }
     let path = format!("/conversations/{conversation}/messages?limit=4");
-    let (newest_first, pages) = ids_page_by_page(&somebody, &path).await;
+    let (newest_first, pages) = ids_page_by_page(&user, &path).await;
     assert_eq!((newest_first.len(), pages), (6, 2));
-    let (mut oldest_first, _) = ids_page_by_page(&somebody, &format!("{path}&order=asc")).await;
+    let (mut oldest_first, _) = ids_page_by_page(&user, &format!("{path}&order=asc")).await;
     oldest_first.reverse();
     assert_eq!(newest_first, oldest_first);
-    let read = somebody.get(&format!("/conversations/{conversation}")).await.body;
+    let read = user.get(&format!("/conversations/{conversation}")).await.body;
     assert_eq!(
         (&read["message_count"], &read["title"]),
         (&json!(6), &json!("message 0"))
@@ -104,7 +104,7 @@ async fn messages_are_paged_in_both_orders_and_title_the_conversation() {
 #[tokio::test]
 async fn limits_and_cursors_that_make_no_sense_are_refused() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for (query, status) in [
         ("limit=0", 422),
         ("limit=101", 422),
@@ -115,7 +115,7 @@ async fn limits_and_cursors_that_make_no_sense_are_refused() {
         ("cursor=bTE", 400),
         ("cursor=%00", 400),
     ] {
-        let reply = somebody.get(&format!("/conversations?{query}")).await;
+        let reply = user.get(&format!("/conversations?{query}")).await;
         assert_eq!(reply.status, status, "{query}: {}", reply.body);
     }
     let titles = [
@@ -124,7 +124,7 @@ async fn limits_and_cursors_that_make_no_sense_are_refused() {
         json!({ "title": "nul \u{0}" }),
     ];
     for body in titles {
-        assert_eq!(somebody.post("/conversations", &body).await.status, 422, "{body}");
+        assert_eq!(user.post("/conversations", &body).await.status, 422, "{body}");
     }
 }
 
@@ -136,7 +136,7 @@ async fn patch(client: &Client, id: &Value, body: Value) -> cura_tests::Reply {
 #[tokio::test]
 async fn a_conversation_is_renamed_put_aside_and_taken_back() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let id = ann.post("/conversations", &json!({ "title": "Old" })).await.body["id"].clone();
     let renamed = patch(&ann, &id, json!({ "title": " New " })).await;
     assert_eq!((renamed.status.as_u16(), &renamed.body["title"]), (200, &json!("New")));
@@ -170,7 +170,7 @@ async fn a_conversation_is_renamed_put_aside_and_taken_back() {
 #[tokio::test]
 async fn a_title_somebody_chose_stays_and_a_missing_one_is_cut_from_the_first_message() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let title_after = async |created: Value| {
         let id = ann.post("/conversations", &created).await.body["id"].clone();
         let said = json!({ "conversation_id": id, "content": "I cannot sleep" });
@@ -183,9 +183,9 @@ async fn a_title_somebody_chose_stays_and_a_missing_one_is_cut_from_the_first_me
 
 #[tokio::test]
 async fn a_deleted_conversation_is_gone_from_every_answer_and_then_from_the_database() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
-    let ann = cura.somebody().await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
+    let mut cura = Cura::builder().workers(0).with_provider(&provider).start().await;
+    let ann = cura.user().await;
     let request = ann
         .request(Method::POST, "/chat/send")
         .header("Prefer", "wait=0")
@@ -225,40 +225,40 @@ async fn a_deleted_conversation_is_gone_from_every_answer_and_then_from_the_data
         (left == 0).then_some(())
     })
     .await;
-    assert_eq!(provider.asked().len(), 0, "a deleted question is not answered");
+    assert_eq!(provider.requests().len(), 0, "a deleted question is not answered");
 }
 
 #[tokio::test]
 async fn deleting_stops_the_answer_that_is_being_written() {
     let provider =
         ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am going to")), Step::Hang]).await;
-    let cura = Cura::answering(&provider).await;
-    let ann = cura.somebody().await;
+    let cura = Cura::with_provider(&provider).await;
+    let ann = cura.user().await;
     let mut stream = ann.stream("Hi").await;
     let seen = stream.until("chunk").await;
     let path = format!("/conversations/{}", seen[0].data["conversation_id"]);
     assert_eq!(ann.send(ann.request(Method::DELETE, &path)).await.status, 204);
     assert_eq!(stream.rest().await.pop().unwrap().name, "error");
-    provider.until_left_alone().await;
+    provider.wait_for_disconnect().await;
 }
 
 #[tokio::test]
 async fn deleting_does_not_wait_for_a_provider_that_has_said_nothing_yet() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
-    let cura = Cura::answering(&provider).await;
-    let ann = cura.somebody().await;
+    let cura = Cura::with_provider(&provider).await;
+    let ann = cura.user().await;
     let seen = ann.stream("Hi").await.until("start").await;
-    provider.until_asked(1).await;
+    provider.wait_for_requests(1).await;
     let path = format!("/conversations/{}", seen[0].data["conversation_id"]);
     assert_eq!(ann.send(ann.request(Method::DELETE, &path)).await.status, 204);
     // Sooner than the minute its first byte may take.
-    provider.until_left_alone().await;
+    provider.wait_for_disconnect().await;
 }
 
 #[tokio::test]
 async fn a_conversation_of_ten_thousand_messages_is_purged() {
     let mut cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let id = ann.post("/conversations", &json!({})).await.body["id"]
         .as_i64()
         .unwrap();

@@ -58,7 +58,7 @@ impl Events {
     }
 
     /// Waits until the stream has a cursor, which its first blocks carry; `false` when it ends before.
-    pub async fn begun(&mut self) -> bool {
+    pub async fn wait_for_cursor(&mut self) -> bool {
         while self.cursor.is_none() {
             let Some(frame) = self.next_frame().await else {
                 return false;

@@ -114,8 +114,8 @@ async fn every_table_is_known_to_hold_data_of_people_or_not() {
 
 #[tokio::test]
 async fn an_erased_account_leaves_nothing_behind() {
-    let provider = ScriptedProvider::saying(&["my secret answer"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
+    let provider = ScriptedProvider::answering(&["my secret answer"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
     let (ann, id) = somebody_with_everything(&cura, "ann@example.com").await;
     let (bob, bobs_id) = somebody_with_everything(&cura, "bob@example.com").await;
     let before = rows(&cura, id).await;
@@ -146,7 +146,7 @@ async fn an_erased_account_leaves_nothing_behind() {
         .await
         .unwrap();
     assert!(keys.len() <= 2, "only bob's answer is left: {keys:?}");
-    let said = cura.said();
+    let said = cura.logs();
     for secret in ["ann@example.com", "my secret words", "my secret answer"] {
         assert!(!said.contains(secret), "{secret} is in the logs");
     }
@@ -156,14 +156,14 @@ async fn an_erased_account_leaves_nothing_behind() {
 async fn erasing_stops_what_is_running_and_ends_what_is_open() {
     let provider =
         ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am going to")), Step::Hang]).await;
-    let cura = Cura::answering(&provider).await;
+    let cura = Cura::with_provider(&provider).await;
     let ann = cura.client().register("ann@example.com").await;
     let mut stream = ann.stream("Hi").await;
     stream.until("chunk").await;
     assert_eq!(erase(&ann, PASSWORD).await.status, 204);
     let last = stream.rest().await.pop().unwrap();
     assert_eq!(last.name, "session_ended");
-    provider.until_left_alone().await;
+    provider.wait_for_disconnect().await;
     eventually("the user is gone", async || {
         (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
     })
@@ -172,8 +172,8 @@ async fn erasing_stops_what_is_running_and_ends_what_is_open() {
 
 #[tokio::test]
 async fn an_archive_holds_everything_and_says_so_itself() {
-    let provider = ScriptedProvider::saying(&["Hello ", "wörld"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
+    let provider = ScriptedProvider::answering(&["Hello ", "wörld"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
     let (ann, id) = somebody_with_everything(&cura, "ann@example.com").await;
     somebody_with_everything(&cura, "bob@example.com").await;
     // The one made above is old; what was said since is in the next one.
@@ -236,7 +236,7 @@ async fn an_archive_holds_everything_and_says_so_itself() {
 #[tokio::test]
 async fn a_large_archive_comes_in_pieces_and_two_requests_make_one() {
     let cura = Cura::start().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     // Words that do not compress.
     let fill = "WITH c AS (
@@ -266,7 +266,7 @@ async fn a_large_archive_comes_in_pieces_and_two_requests_make_one() {
 #[tokio::test]
 async fn what_has_had_its_time_is_forgotten_once_a_period_by_whoever_comes_first() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     ann.post("/auth/ticket", &Value::Null).await;
     let request = ann
         .request(Method::POST, "/chat/send")
@@ -314,8 +314,8 @@ async fn texts(cura: &Cura) -> Vec<String> {
 
 #[tokio::test]
 async fn no_word_stays_in_redis_when_somebody_is_erased_in_the_middle_of_answers() {
-    let provider = ScriptedProvider::saying(&words(500), Duration::from_millis(10)).await;
-    let cura = Cura::builder().workers(2).answering(&provider).start().await;
+    let provider = ScriptedProvider::answering(&words(500), Duration::from_millis(10)).await;
+    let cura = Cura::builder().workers(2).with_provider(&provider).start().await;
     let ann = cura.client().register("ann@example.com").await;
     let mut streams = Vec::new();
     for _ in 0..6 {
@@ -343,7 +343,7 @@ async fn a_row_that_is_written_while_its_user_is_erased_goes_too() {
         .await
         .unwrap();
     cura.add_worker().await;
-    cura.database.until_somebody_waits().await;
+    cura.database.wait_for_lock_waiter().await;
     other.commit().await.unwrap();
     eventually("the user is gone", async || {
         (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
@@ -382,9 +382,9 @@ async fn an_erasure_or_a_purge_whose_job_was_lost_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_deleted_conversation_is_in_no_archive_and_an_archive_can_be_thrown_away() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let ann = cura.somebody().await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let ann = cura.user().await;
     let secret = ann
         .post("/chat/send", &json!({ "content": "a secret thing" }))
         .await

@@ -20,7 +20,7 @@ async fn patch(client: &Client, body: Value) -> Reply {
 #[tokio::test]
 async fn only_what_is_said_changes() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let changed = patch(
         &ann,
         json!({ "name": " Ann ", "timezone": "Europe/Berlin", "language": "pt-br" }),
@@ -44,7 +44,7 @@ async fn only_what_is_said_changes() {
 #[tokio::test]
 async fn preferences_are_merged_and_bounded() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let merge = async |preferences: Value| patch(&ann, json!({ "preferences": preferences })).await;
     merge(json!({ "theme": "dark", "notifications": { "push": false }, "mine": { "a": 1 } })).await;
     let merged = merge(json!({ "theme": null, "notifications": { "private": true }, "mine": { "b": 2 } })).await;
@@ -78,7 +78,7 @@ async fn preferences_are_merged_and_bounded() {
 #[tokio::test]
 async fn two_devices_that_change_preferences_at_once_both_succeed() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let changes = (0..20).map(|n| {
         let ann = ann.clone();
         async move {
@@ -103,7 +103,7 @@ async fn two_devices_that_change_preferences_at_once_both_succeed() {
 #[tokio::test]
 async fn unknown_zones_languages_and_what_only_cura_sets_are_named_all_at_once() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let refused = patch(
         &ann,
         json!({ "timezone": "Mars/Olympus", "language": "klingonisch", "name": "a\nb" }),
@@ -142,7 +142,7 @@ async fn unknown_zones_languages_and_what_only_cura_sets_are_named_all_at_once()
 #[tokio::test]
 async fn last_seen_moves_once_a_minute() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let seen = async || ann.get("/users/me").await.body["last_seen"].clone();
     let first = seen().await;
     assert_eq!(seen().await, first, "reading does not write every time");
@@ -156,9 +156,9 @@ async fn last_seen_moves_once_a_minute() {
 
 #[tokio::test]
 async fn usage_is_counted_by_day_and_model_and_outlives_what_it_was_counted_from() {
-    let provider = ScriptedProvider::saying(&["Hello", " there"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let ann = cura.somebody().await;
+    let provider = ScriptedProvider::answering(&["Hello", " there"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let ann = cura.user().await;
     let begun = today();
     let mut conversation = Value::Null;
     for _ in 0..2 {

@@ -141,9 +141,9 @@ async fn changing_the_password_ends_every_other_session() {
 
 #[tokio::test]
 async fn a_ticket_opens_one_stream_of_its_session_once() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let ann = cura.somebody().await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let ann = cura.user().await;
     let sent = ann.post("/chat/send", &json!({ "content": "Hi" })).await;
     let answer = &sent.body["assistant_message"]["id"];
     let ticket = ann.post("/auth/ticket", &Value::Null).await;
@@ -153,10 +153,10 @@ async fn a_ticket_opens_one_stream_of_its_session_once() {
         "/chat/messages/{answer}/stream?ticket={}",
         ticket.body["ticket"].as_str().unwrap()
     );
-    let nobody = cura.client();
-    let mut events = nobody.events(nobody.request(Method::GET, &path)).await.unwrap();
+    let anonymous = cura.client();
+    let mut events = anonymous.events(anonymous.request(Method::GET, &path)).await.unwrap();
     assert_eq!(events.rest().await.last().unwrap().name, "complete");
-    let again = nobody.get(&path).await;
+    let again = anonymous.get(&path).await;
     assert_eq!((again.status.as_u16(), again.code()), (401, "not_authenticated"));
     let bob = cura.client().register("bob@example.com").await;
     let bobs = bob.post("/auth/ticket", &Value::Null).await;
@@ -164,16 +164,16 @@ async fn a_ticket_opens_one_stream_of_its_session_once() {
         "/chat/messages/{answer}/stream?ticket={}",
         bobs.body["ticket"].as_str().unwrap()
     );
-    assert_eq!(nobody.get(&path).await.status, 404, "somebody else's ticket");
+    assert_eq!(anonymous.get(&path).await.status, 404, "somebody else's ticket");
     let elsewhere = ann.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
     let path = format!("/users/me?ticket={}", elsewhere.as_str().unwrap());
-    assert_eq!(nobody.get(&path).await.status, 401, "tickets are for streams");
+    assert_eq!(anonymous.get(&path).await.status, 401, "tickets are for streams");
 }
 
 #[tokio::test]
 async fn a_ticket_expires_and_dies_with_its_session() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let use_one = async |ticket: &Value| {
         let path = format!("/chat/messages/1/stream?ticket={}", ticket.as_str().unwrap());
         cura.client().get(&path).await.status.as_u16()
@@ -202,14 +202,14 @@ async fn end_of_stream_after(cura: &Cura, ann: &Client, work: impl AsyncFnOnce()
     let begun = Instant::now();
     let last = stream.rest().await.pop().unwrap();
     assert!(begun.elapsed() < AT_ONCE, "after {:?}", begun.elapsed());
-    assert_eq!(last.name, "session_ended", "{}", cura.said());
+    assert_eq!(last.name, "session_ended", "{}", cura.logs());
     last.data
 }
 
 #[tokio::test]
 async fn whoever_is_signed_out_sees_open_streams_end_at_once_on_every_server() {
     let cura = Cura::builder().servers(2).workers(0).start().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let elsewhere = ann.at(&cura.servers[1].base);
     let data = end_of_stream_after(&cura, &ann, async || {
         assert_eq!(elsewhere.post("/auth/logout-all", &Value::Null).await.status, 204);
@@ -248,14 +248,14 @@ async fn a_suspended_account_is_shut_out_at_once_and_let_in_again_when_restored(
 #[tokio::test]
 async fn streams_end_also_when_the_announcement_was_missed() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let mut stream = ann.stream("Hi").await;
     assert_eq!(stream.next().await.unwrap().name, "ack");
     // Cut what listens, and end the session before it is back.
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database()
                  AND (query LIKE 'LISTEN \"cura_sessions_ended\"%' OR query = 'SELECT ''still there''')";
-    eventually("somebody listens", async || {
+    eventually("the server listens", async || {
         let done = sqlx::query(cut).execute(cura.database.pool()).await.unwrap();
         (done.rows_affected() > 0).then_some(())
     })
@@ -362,7 +362,7 @@ async fn login_during(cura: &Cura, change: &'static str) -> cura_tests::Reply {
     let client = cura.client();
     let body = json!({ "email": "ann@example.com", "password": PASSWORD });
     let (reply, ()) = tokio::join!(client.post("/auth/login", &body), async {
-        cura.database.until_somebody_waits().await;
+        cura.database.wait_for_lock_waiter().await;
         other.commit().await.unwrap();
     });
     reply
@@ -397,7 +397,7 @@ async fn a_login_that_began_before_the_account_was_erased_or_suspended_does_not_
 #[tokio::test]
 async fn a_stream_opened_while_the_session_ends_ends_too() {
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let conversation = ann.post("/conversations", &json!({})).await.body["id"].clone();
     // The stream is let in, and then has to wait for its conversation.
     let mut other = cura.database.pool().begin().await.unwrap();
@@ -407,7 +407,7 @@ async fn a_stream_opened_while_the_session_ends_ends_too() {
         .unwrap();
     let request = ann.request(Method::POST, &format!("/chat/stream/{conversation}"));
     let (stream, ()) = tokio::join!(ann.events(request.json(&json!({ "content": "Hi" }))), async {
-        cura.database.until_somebody_waits().await;
+        cura.database.wait_for_lock_waiter().await;
         sqlx::query("UPDATE sessions SET ended_at = now()")
             .execute(cura.database.pool())
             .await
@@ -424,7 +424,7 @@ async fn a_stream_opened_while_the_session_ends_ends_too() {
 async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwhile() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let cura = Cura::without_workers().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let address = cura.servers[0].base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -445,7 +445,7 @@ async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwh
 #[tokio::test]
 async fn whoever_resumes_with_a_token_learns_what_is_wrong_with_it() {
     let cura = Cura::builder().workers(0).with("RATE_LIMIT_DEFAULT", "2").start().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let resume = async || ann.get("/chat/messages/1/stream").await;
     assert_eq!(resume().await.status, 404);
     assert_eq!(resume().await.status, 404);

@@ -45,7 +45,7 @@ async fn every_wrong_field_is_named_at_once_and_no_value_is_repeated() {
         .map(|e| e["pointer"].as_str().unwrap())
         .collect();
     assert_eq!(pointers, ["/email", "/name", "/password"]);
-    for said in [refused.body.to_string(), refused_types.body.to_string(), cura.said()] {
+    for said in [refused.body.to_string(), refused_types.body.to_string(), cura.logs()] {
         assert!(!said.contains("hunter2") && !said.contains("nobody"), "{said}");
     }
 }
@@ -160,7 +160,7 @@ async fn signing_out_ends_the_session_and_can_be_repeated() {
 #[tokio::test]
 async fn tokens_that_are_not_ours_are_refused() {
     let cura = Cura::without_workers().await;
-    let token = cura.somebody().await.token.unwrap();
+    let token = cura.user().await.token.unwrap();
     let parts: Vec<&str> = token.split('.').collect();
     // {"alg":"none","typ":"JWT"}
     let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", parts[1]);
@@ -198,7 +198,7 @@ async fn an_old_hash_is_made_anew_when_its_cost_was_raised() {
             ("PASSWORD_HASH_MEMORY_KIB", "64".to_owned()),
         ],
     );
-    let base = format!("http://{}", dearer.says("serving address=").await.trim());
+    let base = format!("http://{}", dearer.wait_for_log("serving address=").await.trim());
     let login = json!({ "email": "ann@example.com", "password": "a long password" });
     assert_eq!(Client::new(&base).post("/auth/login", &login).await.status, 200);
     let after = hash().await;

@@ -14,7 +14,7 @@ async fn counting(apart: Duration) -> ScriptedProvider {
 
 /// What the model was told in its request with this number, the system message left out.
 fn told(provider: &ScriptedProvider, number: usize) -> Vec<String> {
-    let asked = provider.asked();
+    let asked = provider.requests();
     let messages = asked[number].body["messages"].as_array().unwrap();
     messages[1..]
         .iter()
@@ -25,11 +25,11 @@ fn told(provider: &ScriptedProvider, number: usize) -> Vec<String> {
 #[tokio::test]
 async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_from_the_new_one() {
     let provider = counting(Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let first = somebody.say(&Value::Null, "first").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let first = user.send_message(&Value::Null, "first").await;
     let path = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);
-    let anew = somebody.post(&path, &json!({})).await;
+    let anew = user.post(&path, &json!({})).await;
     assert_eq!(anew.status, 200, "{}", anew.body);
     assert_eq!(anew.body["user_message"], first["user_message"]);
     assert_eq!(anew.body["assistant_message"]["content"], "answer 1");
@@ -38,11 +38,11 @@ async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_f
         first["assistant_message"]["parent_id"]
     );
     assert_eq!(told(&provider, 1), ["first"], "the old answer is not told");
-    somebody.say(&first["conversation_id"], "second").await;
+    user.send_message(&first["conversation_id"], "second").await;
     assert_eq!(told(&provider, 2), ["first", "answer 1", "second"]);
     let path = format!("/conversations/{}", first["conversation_id"]);
-    assert_eq!(somebody.get(&path).await.body["message_count"], 5);
-    let listed = somebody.get(&format!("{path}/messages?order=asc")).await.body;
+    assert_eq!(user.get(&path).await.body["message_count"], 5);
+    let listed = user.get(&format!("{path}/messages?order=asc")).await.body;
     let contents: Vec<&Value> = listed["items"]
         .as_array()
         .unwrap()
@@ -56,12 +56,12 @@ async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_f
 #[tokio::test]
 async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
     let provider = counting(Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let first = somebody.say(&Value::Null, "first").await;
-    let second = somebody.say(&first["conversation_id"], "second").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let first = user.send_message(&Value::Null, "first").await;
+    let second = user.send_message(&first["conversation_id"], "second").await;
     let path = format!("/chat/messages/{}/edit", second["user_message"]["id"]);
-    let edited = somebody.post(&path, &json!({ "content": "other" })).await;
+    let edited = user.post(&path, &json!({ "content": "other" })).await;
     assert_eq!(edited.status, 200, "{}", edited.body);
     assert_eq!(edited.body["user_message"]["content"], "other");
     assert_eq!(
@@ -69,7 +69,7 @@ async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
         second["user_message"]["parent_id"]
     );
     assert_eq!(told(&provider, 2), ["first", "answer 0", "other"]);
-    let old = somebody
+    let old = user
         .get(&format!("/chat/messages/{}", second["user_message"]["id"]))
         .await;
     assert_eq!(old.body["content"], "second", "nothing is overwritten");
@@ -79,9 +79,9 @@ async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
 #[tokio::test]
 async fn anew_is_once_too() {
     let provider = counting(Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let first = somebody.say(&Value::Null, "first").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let first = user.send_message(&Value::Null, "first").await;
     let (question, answer) = (&first["user_message"]["id"], &first["assistant_message"]["id"]);
     for (path, body, other) in [
         (format!("/chat/messages/{answer}/regenerate"), json!({}), None),
@@ -92,10 +92,10 @@ async fn anew_is_once_too() {
         ),
     ] {
         let ask = async |body: &Value| {
-            let request = somebody
+            let request = user
                 .request(Method::POST, &path)
                 .header("Idempotency-Key", path.replace('/', "."));
-            somebody.send(request.json(body)).await
+            user.send(request.json(body)).await
         };
         let replies = futures_util::future::join_all((0..5).map(|_| ask(&body))).await;
         for reply in &replies {
@@ -109,50 +109,50 @@ async fn anew_is_once_too() {
             assert_eq!(ask(&other).await.code(), "idempotency_key_reused");
         }
     }
-    assert_eq!(provider.asked().len(), 3);
+    assert_eq!(provider.requests().len(), 3);
     cura.check_invariants().await;
 }
 
 #[tokio::test]
 async fn only_ones_own_words_can_be_said_anew_and_only_answers_given_anew() {
     let provider = counting(Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let first = somebody.say(&Value::Null, "first").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let first = user.send_message(&Value::Null, "first").await;
     let (question, answer) = (&first["user_message"]["id"], &first["assistant_message"]["id"]);
     for (path, body) in [
         (format!("/chat/messages/{answer}/edit"), json!({ "content": "x" })),
         (format!("/chat/messages/{question}/regenerate"), json!({})),
     ] {
-        let refused = somebody.post(&path, &body).await;
+        let refused = user.post(&path, &body).await;
         assert_eq!(
             (refused.status.as_u16(), refused.code()),
             (404, "message_not_found"),
             "{path}"
         );
     }
-    let empty = somebody
+    let empty = user
         .post(&format!("/chat/messages/{question}/edit"), &json!({ "content": " " }))
         .await;
     assert_eq!(
         (empty.status.as_u16(), &empty.body["errors"][0]["pointer"]),
         (422, &json!("/content"))
     );
-    assert_eq!(provider.asked().len(), 1);
+    assert_eq!(provider.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn while_an_answer_is_written_anew_is_a_conflict_that_names_it() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("so")), Step::Hang]).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await.body;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await.body;
     let (question, answer) = (&sent["user_message"]["id"], &sent["assistant_message"]["id"]);
     for (path, body) in [
         (format!("/chat/messages/{answer}/regenerate"), json!({})),
         (format!("/chat/messages/{question}/edit"), json!({ "content": "x" })),
     ] {
-        let refused = somebody.post(&path, &body).await;
+        let refused = user.post(&path, &body).await;
         assert_eq!(
             (refused.status.as_u16(), refused.code()),
             (409, "generation_in_progress")
@@ -173,15 +173,15 @@ async fn who_interrupts_is_told_what_was_said_until_then() {
         steps
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("one").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut stream = user.stream("one").await;
     let ack = stream.until("chunk").await[0].data.clone();
     let body = json!({ "conversation_id": ack["conversation_id"], "content": "two", "on_busy": "interrupt" });
-    let sent = somebody.post("/chat/send", &body).await;
+    let sent = user.post("/chat/send", &body).await;
     assert_eq!(sent.status, 200, "{}", sent.body);
     assert_eq!(sent.body["assistant_message"]["content"], "part 1");
-    let first = somebody.until_final(&ack["message_id"]).await;
+    let first = user.until_final(&ack["message_id"]).await;
     assert_eq!(first["metadata"]["finish_reason"], "cancelled");
     assert_eq!(told(&provider, 1), ["one", "part 0", "two"]);
     cura.check_invariants().await;
@@ -190,17 +190,17 @@ async fn who_interrupts_is_told_what_was_said_until_then() {
 #[tokio::test]
 async fn who_queues_is_answered_in_order() {
     let provider = counting(Duration::from_millis(50)).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let first = somebody.send_without_waiting(&json!({ "content": "0" })).await.body;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let first = user.send_without_waiting(&json!({ "content": "0" })).await.body;
     let mut answers = vec![first["assistant_message"]["id"].clone()];
     for n in 1..6 {
         let body = json!({ "conversation_id": first["conversation_id"], "content": n.to_string(), "on_busy": "queue" });
-        let sent = somebody.send_without_waiting(&body).await;
+        let sent = user.send_without_waiting(&body).await;
         answers.push(sent.body["assistant_message"]["id"].clone());
     }
     for (n, answer) in answers.iter().enumerate() {
-        assert_eq!(somebody.until_final(answer).await["content"], format!("answer {n}"));
+        assert_eq!(user.until_final(answer).await["content"], format!("answer {n}"));
     }
     let expected: Vec<String> = (0..6)
         .flat_map(|n| [n.to_string(), format!("answer {n}")])
@@ -218,25 +218,25 @@ async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails()
         _ => answer(&["at last"], Duration::ZERO),
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let first = somebody.send_without_waiting(&json!({ "content": "0" })).await.body;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let first = user.send_without_waiting(&json!({ "content": "0" })).await.body;
     let queue = async |content: &str| {
         let body = json!({ "conversation_id": first["conversation_id"], "content": content, "on_busy": "queue" });
-        somebody.send_without_waiting(&body).await.body["assistant_message"]["id"].clone()
+        user.send_without_waiting(&body).await.body["assistant_message"]["id"].clone()
     };
     let (second, third) = (queue("1").await, queue("2").await);
     let fourth = queue("3").await;
     let cancel = async |answer: &Value| {
-        let stopped = somebody.cancel(answer).await;
+        let stopped = user.cancel(answer).await;
         assert_eq!(stopped.status, 200, "{}", stopped.body);
     };
     cancel(&third).await;
     // One that has not begun would leave its refusal to the next.
-    provider.until_asked(1).await;
+    provider.wait_for_requests(1).await;
     cancel(&first["assistant_message"]["id"]).await;
-    assert_eq!(somebody.until_final(&second).await["status"], "error");
-    assert_eq!(somebody.until_final(&fourth).await["content"], "at last");
+    assert_eq!(user.until_final(&second).await["status"], "error");
+    assert_eq!(user.until_final(&fourth).await["content"], "at last");
     assert_eq!(told(&provider, 2), ["0\n\n1\n\n2\n\n3"], "what failed is never told");
     cura.check_invariants().await;
 }
@@ -244,13 +244,13 @@ async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails()
 #[tokio::test]
 async fn a_queue_has_an_end() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let first = somebody.send_without_waiting(&json!({ "content": "0" })).await.body;
+    let user = cura.user().await;
+    let first = user.send_without_waiting(&json!({ "content": "0" })).await.body;
     let body = json!({ "conversation_id": first["conversation_id"], "content": "more", "on_busy": "queue" });
     for _ in 1..20 {
-        somebody.send_without_waiting(&body).await;
+        user.send_without_waiting(&body).await;
     }
-    let refused = somebody.try_send_without_waiting(&body).await;
+    let refused = user.try_send_without_waiting(&body).await;
     assert_eq!(
         (refused.status.as_u16(), refused.code()),
         (409, "generation_in_progress")
@@ -265,23 +265,22 @@ async fn answering_anew_can_stop_what_runs_or_wait_for_it() {
         _ => answer(&["anew"], Duration::ZERO),
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let first = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let first = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let path = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);
-    let mut running = somebody
+    let mut running = user
         .events(
-            somebody
-                .request(Method::POST, &format!("/chat/stream/{}", first["conversation_id"]))
+            user.request(Method::POST, &format!("/chat/stream/{}", first["conversation_id"]))
                 .json(&json!({ "content": "More" })),
         )
         .await
         .unwrap();
     running.until("chunk").await;
-    assert_eq!(somebody.post(&path, &json!({ "on_busy": "reject" })).await.status, 409);
-    let refused = somebody.post(&path, &json!({ "on_busy": "whatever" })).await;
+    assert_eq!(user.post(&path, &json!({ "on_busy": "reject" })).await.status, 409);
+    let refused = user.post(&path, &json!({ "on_busy": "whatever" })).await;
     assert_eq!(refused.status, 422);
-    let anew = somebody.post(&path, &json!({ "on_busy": "interrupt" })).await;
+    let anew = user.post(&path, &json!({ "on_busy": "interrupt" })).await;
     assert_eq!(anew.body["assistant_message"]["content"], "anew", "{}", anew.body);
     let stopped = running.rest().await.pop().unwrap();
     assert_eq!(stopped.data["message"]["metadata"]["finish_reason"], "cancelled");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_domain::MessageId;
 use cura_store::answers::{self, Taken};
-use cura_tests::provider::{Gate, Step, answer, anthropic, chunk, event, refusal};
+use cura_tests::provider::{Latch, Step, answer, anthropic, chunk, event, refusal};
 use cura_tests::{Client, Cura, ScriptedProvider, eventually};
 use serde_json::{Value, json};
 
@@ -45,13 +45,13 @@ async fn used(client: &Client) -> (i64, i64) {
 
 #[tokio::test]
 async fn what_the_provider_says_is_what_is_counted() {
-    let provider = ScriptedProvider::saying(&["a", "b", "c"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let provider = ScriptedProvider::answering(&["a", "b", "c"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let usage = json!({ "input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "estimated": false });
     assert_eq!(sent["assistant_message"]["metadata"]["usage"], usage);
-    assert_eq!(used(&somebody).await, (10, 1));
+    assert_eq!(used(&user).await, (10, 1));
     cura.check_invariants().await;
 }
 
@@ -70,9 +70,9 @@ async fn every_attempt_is_counted_and_an_estimate_says_so() {
         }
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let message = &sent["assistant_message"];
     assert_eq!(message["content"], "one two three four five");
     let usage = &message["metadata"]["usage"];
@@ -82,24 +82,24 @@ async fn every_attempt_is_counted_and_an_estimate_says_so() {
         .count("SELECT count(*) FROM answer_attempts WHERE estimated = (outcome = 'retried')")
         .await;
     assert_eq!(attempts, 2);
-    assert_eq!(used(&somebody).await, (usage["total_tokens"].as_i64().unwrap(), 1));
+    assert_eq!(used(&user).await, (usage["total_tokens"].as_i64().unwrap(), 1));
     cura.check_invariants().await;
 }
 
 #[tokio::test]
 async fn who_has_used_up_the_day_is_told_when_there_is_more() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("USER_DAILY_TOKENS", "15")
         .start()
         .await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for _ in 0..2 {
-        let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+        let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await;
         assert_eq!(sent.status, 200, "as long as anything is left: {}", sent.body);
     }
-    let refused = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    let refused = user.post("/chat/send", &json!({ "content": "Hi" })).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (429, "quota_exceeded"));
     assert!(
         refused.body["resets_at"].as_str().unwrap().contains("T00:00:00"),
@@ -113,25 +113,25 @@ async fn who_has_used_up_the_day_is_told_when_there_is_more() {
     assert_eq!(refused.header("ratelimit-reset"), refused.header("retry-after"));
     let other = cura.client().register("other@example.com").await;
     assert_eq!(other.post("/chat/send", &json!({ "content": "Hi" })).await.status, 200);
-    assert_eq!(provider.asked().len(), 3);
+    assert_eq!(provider.requests().len(), 3);
     cura.check_invariants().await;
 }
 
 #[tokio::test]
 async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
     // Final, an answer has nothing reserved any more, and another one may be asked for.
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&["Hello"], Duration::ZERO, &gate).await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&["Hello"], Duration::ZERO, &latch).await;
     let cura = Cura::builder()
         .servers(2)
-        .answering(&provider)
+        .with_provider(&provider)
         .with("USER_DAILY_TOKENS", "100")
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let there = somebody.at(&cura.servers[1].base);
+    let user = cura.user().await;
+    let there = user.at(&cura.servers[1].base);
     let hi = json!({ "content": "Hi" });
-    let sends = (0..20).map(|n| [&somebody, &there][n % 2].try_send_without_waiting(&hi));
+    let sends = (0..20).map(|n| [&user, &there][n % 2].try_send_without_waiting(&hi));
     let replies = futures_util::future::join_all(sends).await;
     let taken = replies.iter().filter(|reply| reply.status == 202).count();
     assert_eq!(taken, 1, "the first reserves what is left");
@@ -140,10 +140,10 @@ async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
             .iter()
             .all(|reply| reply.status == 202 || reply.code() == "quota_exceeded")
     );
-    gate.open();
+    latch.open();
     let first = replies.iter().find(|reply| reply.status == 202).unwrap();
-    somebody.until_final(&first.body["assistant_message"]["id"]).await;
-    let again = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    user.until_final(&first.body["assistant_message"]["id"]).await;
+    let again = user.post("/chat/send", &json!({ "content": "Hi" })).await;
     assert_eq!(again.status, 200, "what it did not use is there again: {}", again.body);
     cura.check_invariants().await;
 }
@@ -156,19 +156,19 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
     })
     .await;
     let mut cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("AI_CONTINUATION", "off")
         .with("USER_DAILY_TOKENS", "1000000")
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let ack = stream.until("chunk").await[0].data.clone();
-    let stopped = somebody.cancel(&ack["message_id"]).await.body;
+    let stopped = user.cancel(&ack["message_id"]).await.body;
     assert_eq!(stopped["metadata"]["usage"]["output_tokens"], 60, "four bytes a token");
-    let (first, _) = used(&somebody).await;
+    let (first, _) = used(&user).await;
     assert_eq!(first, stopped["metadata"]["usage"]["total_tokens"].as_i64().unwrap());
-    let again = ask(&somebody, "Ho").await;
+    let again = ask(&user, "Ho").await;
     eventually("its text is saved", async || {
         let saved = "SELECT count(*) FROM messages WHERE status = 'sending' AND content <> ''";
         (cura.database.count(saved).await == 1).then_some(())
@@ -176,11 +176,11 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
     .await;
     cura.workers[0].kill();
     cura.add_worker().await;
-    let done = somebody.until_final(&again).await;
+    let done = user.until_final(&again).await;
     assert_eq!(done["content"], "ok");
     let lost = "SELECT output_tokens FROM answer_attempts WHERE outcome = 'lost'";
     assert_eq!(cura.database.count(lost).await, 60);
-    let (both, answers) = used(&somebody).await;
+    let (both, answers) = used(&user).await;
     assert_eq!(
         both - first,
         done["metadata"]["usage"]["total_tokens"].as_i64().unwrap()
@@ -193,21 +193,21 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
 async fn who_stops_an_answer_before_its_first_word_has_asked_for_it_all_the_same() {
     for steps in [vec![Step::Hang], vec![Step::Head, Step::Hang]] {
         let provider = ScriptedProvider::start(move |_, _| steps.clone()).await;
-        let cura = Cura::answering(&provider).await;
-        let somebody = cura.somebody().await;
-        let answer = ask(&somebody, &"word ".repeat(400)).await;
+        let cura = Cura::with_provider(&provider).await;
+        let user = cura.user().await;
+        let answer = ask(&user, &"word ".repeat(400)).await;
         eventually("the provider is asked", async || {
-            (provider.asked().len() == 1).then_some(())
+            (provider.requests().len() == 1).then_some(())
         })
         .await;
-        let stopped = somebody.cancel(&answer).await.body;
+        let stopped = user.cancel(&answer).await.body;
         let usage = &stopped["metadata"]["usage"];
         assert_eq!(
             (&usage["output_tokens"], &usage["estimated"]),
             (&json!(0), &json!(true))
         );
         assert!(usage["input_tokens"].as_i64().unwrap() > 500, "{usage}");
-        assert_eq!(used(&somebody).await, (usage["total_tokens"].as_i64().unwrap(), 1));
+        assert_eq!(used(&user).await, (usage["total_tokens"].as_i64().unwrap(), 1));
         cura.check_invariants().await;
     }
 }
@@ -217,15 +217,15 @@ async fn a_prompt_costs_something_once_the_provider_took_it_and_nothing_when_it_
     let refused = refusal("503 Service Unavailable", "", &json!({}));
     for (steps, counted) in [(vec![Step::Head, Step::Cut], 4), (refused, 0)] {
         let provider = ScriptedProvider::start(move |_, _| steps.clone()).await;
-        let cura = Cura::answering(&provider).await;
-        let somebody = cura.somebody().await;
-        let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+        let cura = Cura::with_provider(&provider).await;
+        let user = cura.user().await;
+        let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
         let message = &sent["assistant_message"];
         assert_eq!(message["metadata"]["error"], "provider_unavailable", "{message}");
-        assert_eq!(provider.asked().len(), 4);
+        assert_eq!(provider.requests().len(), 4);
         let attempts = "SELECT count(*) FROM answer_attempts WHERE input_tokens > 50 AND output_tokens = 0";
         assert_eq!(cura.database.count(attempts).await, counted);
-        let (tokens, answers) = used(&somebody).await;
+        let (tokens, answers) = used(&user).await;
         assert_eq!((tokens > 4 * 50, answers), (counted == 4, 0), "{tokens}");
         cura.check_invariants().await;
     }
@@ -241,14 +241,14 @@ async fn what_the_provider_stated_counts_also_when_its_answer_is_cut_short() {
     })
     .await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("AI_MODEL_PROVIDER", "anthropic")
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let ack = stream.until("chunk").await[0].data.clone();
-    let stopped = somebody.cancel(&ack["message_id"]).await.body;
+    let stopped = user.cancel(&ack["message_id"]).await.body;
     let usage = json!({ "input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "estimated": true });
     assert_eq!(
         stopped["metadata"]["usage"], usage,
@@ -263,37 +263,37 @@ async fn of_one_person_only_so_many_are_written_at_a_time_and_the_rest_wait() {
     let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let provider = held(std::sync::Arc::clone(&release)).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("USER_RUNNING_ANSWERS", "2")
         .start()
         .await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let mut answers = Vec::new();
     for n in 0..5 {
-        answers.push(ask(&somebody, &n.to_string()).await);
+        answers.push(ask(&user, &n.to_string()).await);
         if n < 2 {
-            eventually("it is written", async || (provider.asked().len() > n).then_some(())).await;
+            eventually("it is written", async || (provider.requests().len() > n).then_some(())).await;
         }
     }
     let other = cura.client().register("other@example.com").await;
     ask(&other, "mine").await;
-    provider.until_asked(3).await;
+    provider.wait_for_requests(3).await;
     release.store(true, std::sync::atomic::Ordering::SeqCst);
     for answer in &answers[..2] {
-        somebody.cancel(answer).await;
+        user.cancel(answer).await;
     }
     for answer in &answers[2..] {
-        assert_eq!(somebody.until_final(answer).await["content"], "ok");
+        assert_eq!(user.until_final(answer).await["content"], "ok");
     }
 }
 
 #[tokio::test]
 async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let mut waiting = Vec::new();
     for n in 0..4 {
-        let answer = ask(&somebody, &n.to_string()).await;
+        let answer = ask(&user, &n.to_string()).await;
         waiting.push(MessageId(answer.as_i64().unwrap()));
     }
     let pool = cura.database.pool();
@@ -308,7 +308,7 @@ async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
     let taken = answers::take(&mut first, waiting[0], 2, now).await.unwrap();
     assert!(matches!(taken, Taken::Yes(_)));
     let commit = async {
-        cura.database.until_somebody_waits().await;
+        cura.database.wait_for_lock_waiter().await;
         first.commit().await.unwrap();
     };
     let (second, third, fourth, ()) = tokio::join!(take(waiting[1]), take(waiting[2]), take(waiting[3]), commit);
@@ -321,7 +321,7 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
     let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let provider = held(std::sync::Arc::clone(&release)).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1")
         .start()
         .await;
@@ -330,7 +330,7 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
         cura.client().register("bob@example.com").await,
     );
     let busy = ask(&ann, "busy").await;
-    provider.until_asked(1).await;
+    provider.wait_for_requests(1).await;
     for n in 0..5 {
         ask(&ann, &format!("ann {n}")).await;
     }
@@ -345,7 +345,7 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
     ann.cancel(&busy).await;
     bobs.until("complete").await;
     let order: Vec<String> = provider
-        .asked()
+        .requests()
         .iter()
         .map(|asked| {
             let messages = asked.body["messages"].as_array().unwrap();
@@ -359,7 +359,7 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
     })
     .await;
     let order: Vec<Value> = provider
-        .asked()
+        .requests()
         .iter()
         .map(|asked| asked.body["messages"].clone())
         .collect();
@@ -375,7 +375,7 @@ async fn an_answer_that_a_worker_had_time_for_is_not_called_queued() {
     let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let provider = held(std::sync::Arc::clone(&release)).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1")
         .start()
         .await;
@@ -386,7 +386,7 @@ async fn an_answer_that_a_worker_had_time_for_is_not_called_queued() {
     );
     let busy = ask(&ann, "busy").await;
     eventually("the worker is busy", async || {
-        (provider.asked().len() == 1).then_some(())
+        (provider.requests().len() == 1).then_some(())
     })
     .await;
     let postponed = ask(&eve, "postponed").await;
@@ -415,9 +415,9 @@ async fn without_a_word_on_usage_it_is_estimated() {
         ]
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let usage = &sent["assistant_message"]["metadata"]["usage"];
     assert_eq!(
         (&usage["estimated"], &usage["output_tokens"]),

@@ -31,45 +31,45 @@ async fn stalling() -> ScriptedProvider {
 #[tokio::test]
 async fn a_running_answer_is_stopped_by_its_worker_and_keeps_what_was_streamed() {
     let provider = stalling().await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let seen = stream.until_text("One two three").await;
     let answer = seen[0].data["message_id"].clone();
-    let stopped = somebody.cancel(&answer).await;
+    let stopped = user.cancel(&answer).await;
     check_that_the_worker_stopped(&cura).await;
     assert_eq!(stopped.status, 200, "{}", stopped.body);
     assert_eq!(stopped.body["status"], "sent");
     assert_eq!(stopped.body["content"], "One two three");
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
     assert_eq!(stopped.body["metadata"]["usage"]["estimated"], true);
-    provider.until_left_alone().await;
+    provider.wait_for_disconnect().await;
     let end = stream.rest().await.pop().unwrap();
     assert_eq!((end.name.as_str(), &end.data["message"]), ("complete", &stopped.body));
-    let again = somebody.cancel(&answer).await;
+    let again = user.cancel(&answer).await;
     assert_eq!((again.status.as_u16(), &again.body), (200, &stopped.body));
     cura.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_queued_answer_that_is_stopped_never_reaches_the_provider() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
-    let mut stream = somebody
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
+    let mut cura = Cura::builder().workers(0).with_provider(&provider).start().await;
+    let user = cura.user().await;
+    let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await;
+    let mut stream = user
         .resume(sent.body["assistant_message"]["id"].as_i64().unwrap(), None)
         .await;
-    let stopped = somebody.cancel(&sent.body["assistant_message"]["id"]).await;
+    let stopped = user.cancel(&sent.body["assistant_message"]["id"]).await;
     assert_eq!((stopped.status.as_u16(), &stopped.body["content"]), (200, &json!("")));
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
     assert_eq!(stream.rest().await.last().unwrap().name, "complete");
-    let other = somebody.send_without_waiting(&json!({ "content": "Ho" })).await;
+    let other = user.send_without_waiting(&json!({ "content": "Ho" })).await;
     cura.add_worker().await;
-    let answered = somebody.until_final(&other.body["assistant_message"]["id"]).await;
+    let answered = user.until_final(&other.body["assistant_message"]["id"]).await;
     assert_eq!(answered["status"], "sent");
-    assert_eq!(provider.asked().len(), 1);
-    let message = provider.asked()[0].body["messages"]
+    assert_eq!(provider.requests().len(), 1);
+    let message = provider.requests()[0].body["messages"]
         .as_array()
         .unwrap()
         .last()
@@ -82,23 +82,23 @@ async fn a_queued_answer_that_is_stopped_never_reaches_the_provider() {
 #[tokio::test]
 async fn an_answer_the_provider_has_not_begun_stops_too() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
-    provider.until_asked(1).await;
-    let stopped = somebody.cancel(&sent.body["assistant_message"]["id"]).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await;
+    provider.wait_for_requests(1).await;
+    let stopped = user.cancel(&sent.body["assistant_message"]["id"]).await;
     check_that_the_worker_stopped(&cura).await;
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
-    provider.until_left_alone().await;
+    provider.wait_for_disconnect().await;
     cura.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
     let provider = stalling().await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until_text("One two three").await;
     let answer = seen[0].data["message_id"].clone();
     eventually("it is saved", async || {
@@ -108,7 +108,7 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
     .await;
     cura.workers[0].signal("STOP");
     let begun = Instant::now();
-    let stopped = somebody.cancel(&answer).await;
+    let stopped = user.cancel(&answer).await;
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(stopped.status, 200);
     assert_eq!(stopped.body["content"], "One two three");
@@ -123,7 +123,7 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
     );
     cura.check_invariants().await;
     assert_eq!(
-        somebody.get(&format!("/chat/messages/{answer}")).await.body,
+        user.get(&format!("/chat/messages/{answer}")).await.body,
         stopped.body,
         "what the worker wrote after it woke up changed nothing"
     );
@@ -132,11 +132,11 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
 #[tokio::test]
 async fn twenty_that_stop_at_once_are_told_the_same() {
     let provider = stalling().await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let answer = stream.until("chunk").await[0].data["message_id"].clone();
-    let replies = futures_util::future::join_all((0..20).map(|_| somebody.cancel(&answer))).await;
+    let replies = futures_util::future::join_all((0..20).map(|_| user.cancel(&answer))).await;
     for reply in &replies {
         assert_eq!((reply.status.as_u16(), &reply.body), (200, &replies[0].body));
     }
@@ -150,13 +150,13 @@ async fn twenty_that_stop_at_once_are_told_the_same() {
 
 #[tokio::test]
 async fn only_answers_of_ones_own_can_be_stopped() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
-    let question = somebody.cancel(&sent["user_message"]["id"]).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+    let question = user.cancel(&sent["user_message"]["id"]).await;
     assert_eq!((question.status.as_u16(), question.code()), (404, "message_not_found"));
-    let done = somebody.cancel(&sent["assistant_message"]["id"]).await;
+    let done = user.cancel(&sent["assistant_message"]["id"]).await;
     assert_eq!((done.status.as_u16(), &done.body), (200, &sent["assistant_message"]));
     let other = cura.client().register("other@example.com").await;
     let theirs = other.cancel(&sent["assistant_message"]["id"]).await;

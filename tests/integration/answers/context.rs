@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// What the model was told in its request with this number.
 fn told(provider: &ScriptedProvider, number: usize) -> Vec<(String, String)> {
-    let asked = provider.asked();
+    let asked = provider.requests();
     asked[number].body["messages"]
         .as_array()
         .unwrap()
@@ -30,18 +30,18 @@ fn file(content: &str) -> tempfile::NamedTempFile {
 
 #[tokio::test]
 async fn the_model_is_told_who_it_is_and_with_whom_it_speaks() {
-    let provider = ScriptedProvider::saying(&["Servus"], Duration::ZERO).await;
+    let provider = ScriptedProvider::answering(&["Servus"], Duration::ZERO).await;
     let persona = file("You are a lighthouse keeper.\n");
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("AI_PERSONA_FILE", persona.path().to_str().unwrap())
         .start()
         .await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let profile = json!({ "name": "Ann", "language": "de-AT", "timezone": "Europe/Vienna" });
-    let request = somebody.request(Method::PATCH, "/users/me").json(&profile);
-    assert_eq!(somebody.send(request).await.status, 200);
-    somebody.say(&Value::Null, "Hi").await;
+    let request = user.request(Method::PATCH, "/users/me").json(&profile);
+    assert_eq!(user.send(request).await.status, 200);
+    user.send_message(&Value::Null, "Hi").await;
     let told = told(&provider, 0);
     let (role, system) = &told[0];
     assert_eq!(role, "system");
@@ -64,13 +64,13 @@ async fn another_conversation_and_what_failed_are_never_told() {
         _ => answer(&["fine"], Duration::ZERO),
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    somebody.say(&Value::Null, "elsewhere").await;
-    let failed = somebody.say(&Value::Null, "first").await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    user.send_message(&Value::Null, "elsewhere").await;
+    let failed = user.send_message(&Value::Null, "first").await;
     assert_eq!(failed["assistant_message"]["status"], "error");
     assert!(!failed.to_string().contains("a secret of the provider"));
-    somebody.say(&failed["conversation_id"], "second").await;
+    user.send_message(&failed["conversation_id"], "second").await;
     let last = told(&provider, 2);
     assert_eq!(last.len(), 2);
     assert_eq!(
@@ -90,23 +90,22 @@ async fn a_past_that_grows_long_is_put_in_short_instead_of_cut() {
     })
     .await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("AI_MODEL_PROVIDER", "custom")
         .with("AI_CONTEXT_TOKENS", "1200")
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let first = somebody
-        .say(&Value::Null, &format!("turn 0 {}", "I cannot sleep. ".repeat(30)))
+    let user = cura.user().await;
+    let first = user
+        .send_message(&Value::Null, &format!("turn 0 {}", "I cannot sleep. ".repeat(30)))
         .await;
     let summaries = "SELECT count(*) FROM summaries";
     for turn in 1..12 {
-        somebody
-            .say(
-                &first["conversation_id"],
-                &format!("turn {turn} {}", "I cannot sleep. ".repeat(30)),
-            )
-            .await;
+        user.send_message(
+            &first["conversation_id"],
+            &format!("turn {turn} {}", "I cannot sleep. ".repeat(30)),
+        )
+        .await;
         if cura
             .database
             .count("SELECT count(*) FROM apalis.jobs WHERE job_type = 'summarize-conversation'")
@@ -120,8 +119,8 @@ async fn a_past_that_grows_long_is_put_in_short_instead_of_cut() {
         (cura.database.count(summaries).await > 0).then_some(())
     })
     .await;
-    let asked = provider.asked().len();
-    somebody.say(&first["conversation_id"], "and now?").await;
+    let asked = provider.requests().len();
+    user.send_message(&first["conversation_id"], "and now?").await;
     let last = told(&provider, asked);
     assert!(last[0].1.ends_with(summary), "{}", last[0].1);
     let everything = last.iter().map(|(_, content)| content.as_str()).collect::<String>();
@@ -145,17 +144,17 @@ async fn a_prompt_that_is_too_long_for_the_model_is_halved_once() {
         answer(&["ok"], Duration::ZERO)
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
     let mut conversation = Value::Null;
     for turn in 0..4 {
-        let sent = somebody
-            .say(&conversation, &format!("{turn} {}", "word ".repeat(600)))
+        let sent = user
+            .send_message(&conversation, &format!("{turn} {}", "word ".repeat(600)))
             .await;
         assert_eq!(sent["assistant_message"]["content"], "ok", "turn {turn}");
         conversation = sent["conversation_id"].clone();
     }
-    let hopeless = somebody.say(&conversation, &"word ".repeat(1900)).await;
+    let hopeless = user.send_message(&conversation, &"word ".repeat(1900)).await;
     assert_eq!(hopeless["assistant_message"]["status"], "error");
     assert_eq!(hopeless["assistant_message"]["metadata"]["error"], "context_too_long");
 }
@@ -171,22 +170,21 @@ async fn the_model_finds_a_title_and_never_replaces_a_persons() {
     })
     .await;
     let mut cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("AI_TITLES", "true")
         .workers(0)
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let title = async |conversation: &Value| {
-        somebody.get(&format!("/conversations/{conversation}")).await.body["title"].clone()
-    };
+    let user = cura.user().await;
+    let title =
+        async |conversation: &Value| user.get(&format!("/conversations/{conversation}")).await.body["title"].clone();
     let said = json!({ "content": "I cannot sleep at all" });
-    let first = somebody.send_without_waiting(&said).await.body["conversation_id"].clone();
+    let first = user.send_without_waiting(&said).await.body["conversation_id"].clone();
     assert_eq!(title(&first).await, "I cannot sleep at all", "a cut until then");
     cura.add_worker().await;
-    let mine = somebody.say(&Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
-    let request = somebody.request(Method::PATCH, &format!("/conversations/{mine}"));
-    somebody.send(request.json(&json!({ "title": "My nights" }))).await;
+    let mine = user.send_message(&Value::Null, "I cannot sleep at all").await["conversation_id"].clone();
+    let request = user.request(Method::PATCH, &format!("/conversations/{mine}"));
+    user.send(request.json(&json!({ "title": "My nights" }))).await;
     eventually("the model has found a title", async || {
         (title(&first).await == "Trouble sleeping").then_some(())
     })
@@ -211,7 +209,7 @@ async fn a_persona_that_cannot_be_read_stops_the_worker_with_its_name() {
     let variables = [("AI_PERSONA_FILE", "/nowhere/persona.txt".to_owned())];
     let mut worker = Program::start("cura-worker", &["--wait", "20"], &cura.variables_with(&variables));
     assert_eq!(worker.ended().await, Some(1));
-    let said = worker.said();
+    let said = worker.logs();
     assert!(
         said.contains("AI_PERSONA_FILE names a file that cannot be read"),
         "{said}"

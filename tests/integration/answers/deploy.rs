@@ -41,7 +41,7 @@ async fn watch_everything(client: Client, servers: Servers, number: usize, mut t
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        if stream.begun().await && !std::mem::replace(&mut told, true) {
+        if stream.wait_for_cursor().await && !std::mem::replace(&mut told, true) {
             *ready.lock().unwrap() += 1;
         }
         loop {
@@ -80,7 +80,7 @@ async fn hold_a_socket(
             continue;
         };
         socket.cursor.clone_from(&cursor);
-        socket.say(&json!({ "type": "ping" })).await;
+        socket.send(&json!({ "type": "ping" })).await;
         loop {
             let same = truth
                 .borrow_and_update()
@@ -152,8 +152,13 @@ async fn truth_of(cura: &Cura, user: i64) -> View {
 async fn through_a_deploy_and_a_lost_redis_every_device_shows_the_same() {
     #[expect(clippy::disallowed_methods, reason = "`make chaos` says how many")]
     let devices: usize = std::env::var("CURA_DEVICES").map_or(20, |devices| devices.parse().unwrap());
-    let provider = ScriptedProvider::saying(&cura_tests::provider::words(40), Duration::from_millis(15)).await;
-    let mut cura = Cura::builder().servers(2).workers(2).answering(&provider).start().await;
+    let provider = ScriptedProvider::answering(&cura_tests::provider::words(40), Duration::from_millis(15)).await;
+    let mut cura = Cura::builder()
+        .servers(2)
+        .workers(2)
+        .with_provider(&provider)
+        .start()
+        .await;
     let servers: Servers = Arc::new(Mutex::new(
         cura.servers.iter().map(|server| server.base.clone()).collect(),
     ));
@@ -221,7 +226,7 @@ async fn through_a_deploy_and_a_lost_redis_every_device_shows_the_same() {
             servers.lock().unwrap().remove(0);
             let mut old = cura.servers.remove(0);
             old.program.signal("TERM");
-            assert_eq!(old.program.ended().await, Some(0), "{}", old.program.said());
+            assert_eq!(old.program.ended().await, Some(0), "{}", old.program.logs());
         }
         cura.redis.restart();
     };

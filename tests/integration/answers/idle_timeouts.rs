@@ -9,16 +9,16 @@ use serde_json::json;
 
 #[tokio::test]
 async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
-    let provider = ScriptedProvider::saying(&words(400), Duration::from_millis(20)).await;
-    let (cura, wire) = Cura::builder().answering(&provider).start_behind_wire().await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let provider = ScriptedProvider::answering(&words(400), Duration::from_millis(20)).await;
+    let (cura, proxy) = Cura::builder().with_provider(&provider).start_behind_proxy().await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until("chunk").await;
-    wire.fall_silent();
+    proxy.fall_silent();
     let silent = Instant::now();
     let ask = async || {
         let asked = Instant::now();
-        let reply = somebody.get("/users/me").await;
+        let reply = user.get("/users/me").await;
         assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
         assert_eq!((reply.status.as_u16(), reply.code()), (503, "database_unavailable"));
         assert!(reply.header("retry-after").is_some());
@@ -36,15 +36,15 @@ async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
     };
     let sign_in = async {
         let asked = Instant::now();
-        let body = json!({ "email": "somebody@example.com", "password": "a long password" });
+        let body = json!({ "email": "user@example.com", "password": "a long password" });
         let reply = cura.client().post("/auth/login", &body).await;
         assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
         assert_eq!((reply.status.as_u16(), reply.code()), (503, "database_unavailable"));
     };
     tokio::join!(ask(), ask(), sign_in, watch);
-    wire.restore();
+    proxy.restore();
     eventually("everybody is served again", async || {
-        let asked = futures_util::future::join_all((0..20).map(|_| somebody.get("/users/me"))).await;
+        let asked = futures_util::future::join_all((0..20).map(|_| user.get("/users/me"))).await;
         asked.iter().all(|reply| reply.status == 200).then_some(())
     })
     .await;
@@ -52,36 +52,36 @@ async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
     let last = seen.last().unwrap();
     assert_eq!(last.name, "complete");
     assert_eq!(last.data["message"]["content"], text_after("", &seen));
-    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
+    let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await;
     let path = sent.header("location").unwrap().to_owned();
     eventually("the worker works again", async || {
-        (somebody.get(&path).await.body["metadata"]["attempts"].as_i64() >= Some(1)).then_some(())
+        (user.get(&path).await.body["metadata"]["attempts"].as_i64() >= Some(1)).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_redis_that_says_nothing_is_left_and_found_again() {
-    let provider = ScriptedProvider::saying(&words(400), Duration::from_millis(20)).await;
+    let provider = ScriptedProvider::answering(&words(400), Duration::from_millis(20)).await;
     let redis = TestRedis::start();
-    let wire = Proxy::to_port(redis.port()).await;
+    let proxy = Proxy::to_port(redis.port()).await;
     let cura = Cura::builder()
-        .answering(&provider)
-        .with("REDIS_URL", format!("redis://127.0.0.1:{}", wire.port()))
+        .with_provider(&provider)
+        .with("REDIS_URL", format!("redis://127.0.0.1:{}", proxy.port()))
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until("chunk").await;
-    wire.fall_silent();
+    proxy.fall_silent();
     eventually("it is noticed", async || {
-        let health = somebody.get("/health").await.body;
+        let health = user.get("/health").await.body;
         (health["redis"]["status"] == "down").then_some(())
     })
     .await;
-    wire.restore();
+    proxy.restore();
     eventually("it is found again", async || {
-        let health = somebody.get("/health").await.body;
+        let health = user.get("/health").await.body;
         (health["redis"]["status"] == "up").then_some(())
     })
     .await;
@@ -89,7 +89,7 @@ async fn a_redis_that_says_nothing_is_left_and_found_again() {
     seen.extend(stream.rest().await);
     assert_eq!(seen.last().unwrap().data["message"]["content"], text_after("", &seen));
     eventually("words come one by one", async || {
-        let mut stream = somebody.stream("Hi").await;
+        let mut stream = user.stream("Hi").await;
         let mut chunks = 0;
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(2) {

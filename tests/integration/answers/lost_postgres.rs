@@ -3,25 +3,22 @@
 use std::time::{Duration, Instant};
 
 use cura_tests::client::text_after;
-use cura_tests::provider::{Gate, words};
+use cura_tests::provider::{Latch, words};
 use cura_tests::{Cura, Program, ScriptedProvider, eventually};
 use serde_json::json;
 
 #[tokio::test]
 async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_recovers_by_itself() {
-    let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::ZERO).await;
-    let (cura, wire) = Cura::builder().answering(&provider).start_behind_wire().await;
-    let somebody = cura.somebody().await;
-    assert_eq!(
-        somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status,
-        200
-    );
-    wire.cut();
+    let provider = ScriptedProvider::answering(&["Here ", "I am"], Duration::ZERO).await;
+    let (cura, proxy) = Cura::builder().with_provider(&provider).start_behind_proxy().await;
+    let user = cura.user().await;
+    assert_eq!(user.post("/chat/send", &json!({ "content": "Hi" })).await.status, 200);
+    proxy.cut();
     let cut = Instant::now();
     while cut.elapsed() < Duration::from_secs(10) {
         for reply in [
-            somebody.get("/conversations").await,
-            somebody.post("/chat/send", &json!({ "content": "Hi" })).await,
+            user.get("/conversations").await,
+            user.post("/chat/send", &json!({ "content": "Hi" })).await,
             cura.client()
                 .post("/auth/login", &json!({ "email": "a@example.com", "password": "b" }))
                 .await,
@@ -34,13 +31,13 @@ async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_reco
             );
             assert!(reply.header("retry-after").is_some());
         }
-        assert_eq!(somebody.get("/health").await.status, 503);
-        assert_eq!(somebody.get("/health/ready").await.status, 503);
-        assert_eq!(somebody.get("/health/live").await.status, 200);
+        assert_eq!(user.get("/health").await.status, 503);
+        assert_eq!(user.get("/health/ready").await.status, 503);
+        assert_eq!(user.get("/health/live").await.status, 200);
     }
-    wire.restore();
+    proxy.restore();
     let sent = eventually("it answers again", async || {
-        let sent = somebody.post("/chat/send", &json!({ "content": "Hi again" })).await;
+        let sent = user.post("/chat/send", &json!({ "content": "Hi again" })).await;
         (sent.status == 200).then_some(sent)
     })
     .await;
@@ -57,31 +54,31 @@ async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_reco
 async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
     let words = words(100);
     let text = words.concat();
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(20), &gate).await;
-    let (cura, wire) = Cura::builder().answering(&provider).start_behind_wire().await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(20), &latch).await;
+    let (cura, proxy) = Cura::builder().with_provider(&provider).start_behind_proxy().await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until_word(&words[18]).await;
-    wire.cut();
+    proxy.cut();
     while !text_after("", &seen).contains(&words[58]) {
         seen.push(stream.next().await.unwrap());
     }
-    wire.restore();
-    gate.open();
+    proxy.restore();
+    latch.open();
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), text);
     assert_eq!(seen.last().unwrap().name, "complete");
-    assert_eq!(provider.asked().len(), 1, "it was not generated twice");
+    assert_eq!(provider.requests().len(), 1, "it was not generated twice");
     cura.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let send = async || somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let send = async || user.post("/chat/send", &json!({ "content": "Hi" })).await;
     // Fill the pools.
     let many = futures_util::future::join_all((0..20).map(|_| send())).await;
     assert!(many.iter().all(|sent| sent.status == 200));
@@ -101,16 +98,16 @@ async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
 async fn many_answers_that_end_while_they_are_being_saved_all_end() {
     // They last a second, after which the text so far is saved; and the worker has few connections, but not the server,
     // which is asked sixty times at once.
-    let provider = ScriptedProvider::saying(&words(50), Duration::from_millis(20)).await;
-    let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
+    let provider = ScriptedProvider::answering(&words(50), Duration::from_millis(20)).await;
+    let mut cura = Cura::builder().workers(0).with_provider(&provider).start().await;
     let few = cura.variables_with(&[("DATABASE_POOL_SIZE", "2".to_owned())]);
     cura.workers
         .push(Program::start("cura-worker", &["--wait", "20"], &few));
-    cura.workers[0].says("working").await;
-    let somebody = cura.somebody().await;
+    cura.workers[0].wait_for_log("working").await;
+    let user = cura.user().await;
     let streams = (0..60).map(|_| {
-        let somebody = somebody.clone();
-        async move { somebody.stream("Hi").await.rest().await }
+        let user = user.clone();
+        async move { user.stream("Hi").await.rest().await }
     });
     for seen in futures_util::future::join_all(streams).await {
         assert_eq!(seen.last().unwrap().name, "complete");

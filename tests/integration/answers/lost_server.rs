@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_tests::client::text_after;
-use cura_tests::provider::{Gate, words};
+use cura_tests::provider::{Latch, words};
 use cura_tests::{Cura, ScriptedProvider, eventually};
 use reqwest::Method;
 
@@ -11,23 +11,23 @@ use reqwest::Method;
 async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
     let words = words(100);
     let text = words.concat();
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(10), &gate).await;
-    let mut cura = Cura::builder().servers(2).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(10), &latch).await;
+    let mut cura = Cura::builder().servers(2).with_provider(&provider).start().await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until_word(&words[28]).await;
     cura.servers[0].program.kill();
-    gate.open();
+    latch.open();
     seen.extend(stream.rest().await);
     let (answer, cursor) = (
         seen[0].data["message_id"].as_i64().unwrap(),
         seen.last().unwrap().id.clone(),
     );
-    let mut there = somebody.at(&cura.servers[1].base).resume(answer, Some(&cursor)).await;
+    let mut there = user.at(&cura.servers[1].base).resume(answer, Some(&cursor)).await;
     seen.extend(there.rest().await);
     assert_eq!(text_after("", &seen), text);
-    assert_eq!(provider.asked().len(), 1, "the generation went on by itself");
+    assert_eq!(provider.requests().len(), 1, "the generation went on by itself");
     cura.check_invariants().await;
 }
 
@@ -45,7 +45,10 @@ async fn a_server_without_descriptors_waits_for_better_times() {
     for _ in 0..100 {
         sockets.push(tokio::net::TcpStream::connect(&address).await.unwrap());
     }
-    cura.servers[0].program.says("no connection can be accepted").await;
+    cura.servers[0]
+        .program
+        .wait_for_log("no connection can be accepted")
+        .await;
     drop(sockets);
     eventually("it accepts again", async || {
         let client = cura.client();
@@ -53,6 +56,6 @@ async fn a_server_without_descriptors_waits_for_better_times() {
         asked.is_ok_and(|response| response.status() == 200).then_some(())
     })
     .await;
-    let complaints = cura.said().matches("no connection can be accepted").count();
+    let complaints = cura.logs().matches("no connection can be accepted").count();
     assert!(complaints < 100, "it loops: {complaints}");
 }

@@ -3,24 +3,24 @@
 use std::time::{Duration, Instant};
 
 use cura_tests::client::{names, text_after};
-use cura_tests::provider::{Gate, Step, answer, chunk, words};
+use cura_tests::provider::{Latch, Step, answer, chunk, words};
 use cura_tests::{Cura, Program, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
 async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_starts() {
-    let provider = ScriptedProvider::saying(&["Here ", "I am"], Duration::ZERO).await;
-    let mut cura = Cura::builder().workers(0).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let provider = ScriptedProvider::answering(&["Here ", "I am"], Duration::ZERO).await;
+    let mut cura = Cura::builder().workers(0).with_provider(&provider).start().await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     assert_eq!(stream.next().await.unwrap().name, "ack");
     let begun = Instant::now();
-    let request = somebody
+    let request = user
         .request(Method::POST, "/chat/send")
         .header("Prefer", "wait=1")
         .json(&json!({ "content": "Ho" }));
-    let sent = somebody.send(request).await;
+    let sent = user.send(request).await;
     assert_eq!(sent.status, 202);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     // Ten seconds apart: one from the start, and at least one more.
@@ -35,7 +35,7 @@ async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_st
     assert_eq!(text_after("", &stream.rest().await), "Here I am");
     let path = sent.header("location").unwrap().to_owned();
     eventually("the other is answered too", async || {
-        (somebody.get(&path).await.body["content"] == "Here I am").then_some(())
+        (user.get(&path).await.body["content"] == "Here I am").then_some(())
     })
     .await;
     cura.check_invariants().await;
@@ -45,15 +45,15 @@ async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_st
 async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
     let words = words(100);
     let text = words.concat();
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(20), &gate).await;
-    let mut cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(20), &latch).await;
+    let mut cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until_word(&words[28]).await;
     cura.add_worker().await;
     cura.workers[0].kill();
-    gate.open();
+    latch.open();
     let killed = Instant::now();
     let again = loop {
         let event = stream.next().await.unwrap();
@@ -81,22 +81,22 @@ async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
 async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
     let words = words(60);
     // It knows nothing of going on with an answer: asked to, it begins again.
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(20), &gate).await;
-    let mut cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(20), &latch).await;
+    let mut cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until_word(&words[18]).await;
     cura.add_worker().await;
     cura.workers[0].kill();
-    gate.open();
+    latch.open();
     let killed = Instant::now();
     seen.extend(stream.until("start").await);
     assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
     seen.extend(stream.rest().await);
     assert!(!names(&seen).contains(&"reset"), "{:?}", names(&seen));
     assert_eq!(text_after("", &seen), words.concat());
-    let asked = provider.asked();
+    let asked = provider.requests();
     let told = asked[1].body["messages"].as_array().unwrap();
     let written = told[told.len() - 2]["content"].as_str().unwrap();
     assert_eq!(
@@ -111,17 +111,17 @@ async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
 #[tokio::test]
 async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
     let words = words(80);
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(30), &gate).await;
-    let mut cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(30), &latch).await;
+    let mut cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until_word(&words[18]).await;
     cura.workers[0].signal("STOP");
     cura.add_worker().await;
     seen.extend(stream.until("start").await);
     cura.workers[0].signal("CONT");
-    gate.open();
+    latch.open();
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), words.concat());
     cura.check_invariants().await;
@@ -134,13 +134,13 @@ async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
 
 #[tokio::test]
 async fn answers_survive_workers_that_are_killed_one_after_the_other() {
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words(100), Duration::from_millis(8), &gate).await;
-    let mut cura = Cura::builder().workers(2).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words(100), Duration::from_millis(8), &latch).await;
+    let mut cura = Cura::builder().workers(2).with_provider(&provider).start().await;
+    let user = cura.user().await;
     let streams = (0..8).map(|n| {
-        let somebody = somebody.clone();
-        async move { somebody.stream(&format!("Hi {n}")).await.rest().await }
+        let user = user.clone();
+        async move { user.stream(&format!("Hi {n}")).await.rest().await }
     });
     let all = futures_util::future::join_all(streams);
     let killing = async {
@@ -150,7 +150,7 @@ async fn answers_survive_workers_that_are_killed_one_after_the_other() {
             victim.kill();
             cura.add_worker().await;
         }
-        gate.open();
+        latch.open();
     };
     for seen in tokio::join!(all, killing).0 {
         assert_eq!(text_after("", &seen), words(100).concat());
@@ -169,9 +169,9 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
         }
     })
     .await;
-    let mut cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut poisoned = somebody.stream("poison").await;
+    let mut cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut poisoned = user.stream("poison").await;
     let mut seen = Vec::new();
     // Whoever works on it dies.
     for attempt in 1..=4 {
@@ -187,7 +187,7 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
         let last = cura.workers.len() - 2;
         cura.workers[last].kill();
         let begun = Instant::now();
-        let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+        let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await;
         assert_eq!(sent.body["assistant_message"]["content"], "fine");
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     }
@@ -197,7 +197,7 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
         (last.name.as_str(), &last.data["code"]),
         ("error", &json!("generation_failed"))
     );
-    let message = somebody
+    let message = user
         .get(&format!("/chat/messages/{}", seen[0].data["message_id"]))
         .await
         .body;
@@ -212,8 +212,8 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
 #[tokio::test]
 async fn an_answer_that_lost_its_job_is_closed() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
+    let user = cura.user().await;
+    let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await;
     for lost in [
         "DELETE FROM apalis.jobs WHERE job_type = 'generate-answer'",
         "UPDATE messages SET updated_at = now() - interval '1 hour'",
@@ -222,7 +222,7 @@ async fn an_answer_that_lost_its_job_is_closed() {
     }
     let mut cura = cura;
     cura.add_worker().await;
-    let closed = somebody.until_final(&sent.body["assistant_message"]["id"]).await;
+    let closed = user.until_final(&sent.body["assistant_message"]["id"]).await;
     assert_eq!(closed["status"], "error");
     cura.check_invariants().await;
 }

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
-    let provider = ScriptedProvider::saying(&["I am here."], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
+    let provider = ScriptedProvider::answering(&["I am here."], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
     let profile = json!({ "language": "de", "timezone": "Europe/Vienna" });
-    let request = somebody.request(Method::PATCH, "/users/me").json(&profile);
-    assert_eq!(somebody.send(request).await.status, 200);
-    let mut seen = somebody.stream("I don’t want to live anymore").await.rest().await;
+    let request = user.request(Method::PATCH, "/users/me").json(&profile);
+    assert_eq!(user.send(request).await.status, 200);
+    let mut seen = user.stream("I don’t want to live anymore").await.rest().await;
     // On a busy machine it may have to wait for its worker.
     seen.retain(|event| event.name != "queued");
     let names: Vec<&str> = seen.iter().map(|event| event.name.as_str()).collect();
@@ -32,19 +32,19 @@ async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
     assert_eq!(seen[4].data["message"]["content"], "I am here.", "it replaces nothing");
     let kept = &seen[4].data["message"]["metadata"]["notice"];
     assert_eq!((&kept["title"], &kept["text"]), (&notice["title"], &notice["text"]));
-    let whole = somebody
+    let whole = user
         .resume(seen[0].data["message_id"].as_i64().unwrap(), None)
         .await
         .rest()
         .await;
     assert_eq!(whole[0].name, "notice", "other devices see it too");
-    let rest = somebody
+    let rest = user
         .resume(seen[0].data["message_id"].as_i64().unwrap(), Some(&seen[3].id))
         .await
         .rest()
         .await;
     assert!(rest.iter().all(|event| event.name != "notice"), "and once only");
-    for process in cura.said().lines() {
+    for process in cura.logs().lines() {
         assert!(!process.contains("live anymore"), "words reached a log: {process}");
     }
 }
@@ -52,13 +52,11 @@ async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
 #[tokio::test]
 async fn it_comes_when_nobody_can_answer_and_not_when_there_is_no_danger() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("I want to kill myself").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("I want to kill myself").await;
     assert_eq!(stream.next().await.unwrap().name, "ack");
     assert_eq!(stream.next().await.unwrap().name, "notice");
-    let sent = somebody
-        .send_without_waiting(&json!({ "content": "I slept badly" }))
-        .await;
+    let sent = user.send_without_waiting(&json!({ "content": "I slept badly" })).await;
     assert_eq!(sent.body["assistant_message"]["metadata"]["notice"], Value::Null);
 }
 
@@ -75,8 +73,8 @@ async fn an_operator_replaces_the_rules_and_a_wrong_file_stops_the_start() {
         .with("CARE_RULES_FILE", good.path().to_str().unwrap())
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let sent = somebody
+    let user = cura.user().await;
+    let sent = user
         .send_without_waiting(&json!({ "content": "I will sink my boat" }))
         .await;
     assert!(
@@ -90,27 +88,27 @@ async fn an_operator_replaces_the_rules_and_a_wrong_file_stops_the_start() {
     let mut program = Program::start("cura-server", &["--wait", "20"], &cura.variables_with(&variables));
     assert_eq!(program.ended().await, Some(1));
     assert!(
-        program.said().contains("CARE_RULES_FILE cannot be used"),
+        program.logs().contains("CARE_RULES_FILE cannot be used"),
         "{}",
-        program.said()
+        program.logs()
     );
 }
 
 #[tokio::test]
 async fn whoever_was_away_is_shown_it_and_nobody_is_shown_it_twice() {
-    let provider = ScriptedProvider::saying(&["I am here."], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut watching = somebody.watch(None).await;
+    let provider = ScriptedProvider::answering(&["I am here."], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut watching = user.watch(None).await;
     let said = json!({ "content": "I want to kill myself" });
-    somebody.post("/chat/send", &said).await;
+    user.post("/chat/send", &said).await;
     let seen = watching.until("complete").await;
     let at = seen.iter().position(|event| event.name == "notice").unwrap();
     assert_eq!(seen[..at].iter().filter(|event| event.name == "message").count(), 2);
     let cursors = seen[..seen.len() - 1].iter().map(|event| event.id.as_str());
     let cursors = std::iter::once("0").chain(cursors);
     for (after, cursor) in cursors.enumerate().filter(|(_, cursor)| !cursor.is_empty()) {
-        let rest = somebody.watch(Some(cursor)).await.until("complete").await;
+        let rest = user.watch(Some(cursor)).await.until("complete").await;
         let notices = rest.iter().filter(|event| event.name == "notice").count();
         assert_eq!(notices, usize::from(after <= at), "after {after} events, from {cursor}");
     }
@@ -119,21 +117,21 @@ async fn whoever_was_away_is_shown_it_and_nobody_is_shown_it_twice() {
 #[tokio::test]
 async fn coming_back_before_the_answer_has_begun_does_not_repeat_it() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("I want to kill myself").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("I want to kill myself").await;
     let ack = stream.next().await.unwrap();
     let notice = stream.next().await.unwrap();
     assert_ne!(ack.id, notice.id, "it moves the cursor");
     let answer = ack.data["message_id"].as_i64().unwrap();
-    let again = somebody.resume(answer, Some(&ack.id)).await.next().await.unwrap();
+    let again = user.resume(answer, Some(&ack.id)).await.next().await.unwrap();
     assert_eq!(again.name, "notice", "for whoever has not seen it");
-    let mut watching = somebody.watch(None).await;
+    let mut watching = user.watch(None).await;
     let noticed = watching.until("notice").await.pop().unwrap();
     let (mut stream, mut watching) = (
-        somebody.resume(answer, Some(&notice.id)).await,
-        somebody.watch(Some(&noticed.id)).await,
+        user.resume(answer, Some(&notice.id)).await,
+        user.watch(Some(&noticed.id)).await,
     );
-    somebody.cancel(&ack.data["message_id"]).await;
+    user.cancel(&ack.data["message_id"]).await;
     assert_eq!(stream.next().await.unwrap().name, "complete");
     let rest = watching.until("complete").await;
     assert!(rest.iter().all(|event| event.name != "notice"));

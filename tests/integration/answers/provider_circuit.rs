@@ -17,8 +17,8 @@ async fn messages_that_always_fail_hold_nobody_else_up() {
         answer(&["All ", "is ", "well"], Duration::ZERO)
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
     let poison = async |n: usize| {
         let poisoned = cura.client().register(&format!("poison{n}@example.com")).await;
         let sent = poisoned.post("/chat/send", &json!({ "content": "poison" })).await;
@@ -27,19 +27,19 @@ async fn messages_that_always_fail_hold_nobody_else_up() {
     let healthy = async {
         for failed in [6, 9] {
             eventually("they failed more often than opens the gate", async || {
-                let asked = provider.asked().into_iter();
+                let asked = provider.requests().into_iter();
                 let poison = asked.filter(|asked| asked.body["messages"].to_string().contains("poison"));
                 (poison.count() >= failed).then_some(())
             })
             .await;
             let begun = Instant::now();
-            let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+            let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
             assert_eq!(sent["assistant_message"]["content"], "All is well", "{sent}");
             assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
         }
     };
     tokio::join!(poison(0), poison(1), poison(2), healthy);
-    assert!(!cura.said().contains("left alone"), "{}", cura.said());
+    assert!(!cura.logs().contains("left alone"), "{}", cura.logs());
     cura.check_invariants().await;
 }
 
@@ -59,7 +59,7 @@ async fn waiting_for_a_provider_is_no_attempt_also_when_it_comes_back() {
         .await
     };
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("USER_RUNNING_ANSWERS", "0")
         .start()
         .await;
@@ -67,17 +67,17 @@ async fn waiting_for_a_provider_is_no_attempt_also_when_it_comes_back() {
     for n in 0..12 {
         if n == 5 {
             eventually("the provider is left alone", async || {
-                cura.said().contains("left alone").then_some(())
+                cura.logs().contains("left alone").then_some(())
             })
             .await;
             works.store(true, Ordering::SeqCst);
         }
-        let somebody = cura.client().register(&format!("somebody{n}@example.com")).await;
-        let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
-        asking.push((somebody, sent.body["assistant_message"]["id"].clone()));
+        let user = cura.client().register(&format!("user{n}@example.com")).await;
+        let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await;
+        asking.push((user, sent.body["assistant_message"]["id"].clone()));
     }
-    for (n, (somebody, answer)) in asking.iter().enumerate() {
-        let message = somebody.until_final(answer).await;
+    for (n, (user, answer)) in asking.iter().enumerate() {
+        let message = user.until_final(answer).await;
         assert_eq!(message["content"], "All is well");
         if n >= 5 {
             assert_eq!(message["metadata"]["attempts"], 1, "it was asked for once: {message}");
@@ -96,17 +96,17 @@ async fn a_message_that_is_forbidden_is_refused_and_nobody_elses() {
         answer(&["All ", "is ", "well"], Duration::ZERO)
     })
     .await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.post("/chat/send", &json!({ "content": "flag me" })).await.body;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = user.post("/chat/send", &json!({ "content": "flag me" })).await.body;
     assert_eq!(sent["assistant_message"]["metadata"]["error"], "provider_refused");
     let other = cura.client().register("other@example.com").await;
     let sent = other.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     assert_eq!(sent["assistant_message"]["content"], "All is well", "{sent}");
     assert!(
-        !cura.said().contains("ERROR"),
+        !cura.logs().contains("ERROR"),
         "nobody has to do anything: {}",
-        cura.said()
+        cura.logs()
     );
     cura.check_invariants().await;
 }
@@ -114,17 +114,17 @@ async fn a_message_that_is_forbidden_is_refused_and_nobody_elses() {
 #[tokio::test]
 async fn a_key_that_is_refused_is_an_alert_once_and_errors_at_once() {
     let provider = ScriptedProvider::start(|_, _| refusal("401 Unauthorized", "", &json!({}))).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
     for _ in 0..5 {
         let begun = Instant::now();
-        let sent = somebody.post("/chat/send", &json!({ "content": "Hi" })).await.body;
+        let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
         assert_eq!(sent["assistant_message"]["metadata"]["error"], "provider_unauthorized");
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     }
-    cura.workers[0].says("ERROR").await;
-    let alerts = cura.said().lines().filter(|line| line.contains("ERROR")).count();
-    assert_eq!(alerts, 1, "{}", cura.said());
-    assert_eq!(provider.asked().len(), 1, "nobody goes on asking with a wrong key");
+    cura.workers[0].wait_for_log("ERROR").await;
+    let alerts = cura.logs().lines().filter(|line| line.contains("ERROR")).count();
+    assert_eq!(alerts, 1, "{}", cura.logs());
+    assert_eq!(provider.requests().len(), 1, "nobody goes on asking with a wrong key");
     cura.check_invariants().await;
 }

@@ -8,16 +8,16 @@ use super::provider_failures::{cut_after, outcome};
 
 /// The code of the `error` event somebody gets from this provider, and how often it was asked.
 async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) -> (String, bool, usize) {
-    let mut builder = Cura::builder().answering(&provider);
+    let mut builder = Cura::builder().with_provider(&provider);
     for (name, value) in settings {
         builder = builder.with(name, *value);
     }
     let cura = builder.start().await;
-    let somebody = cura.somebody().await;
-    let seen = somebody.stream("Hi").await.rest().await;
+    let user = cura.user().await;
+    let seen = user.stream("Hi").await.rest().await;
     let last = seen.last().unwrap().clone();
     assert_eq!(last.name, "error", "{seen:?}");
-    let message = somebody
+    let message = user
         .get(&format!("/chat/messages/{}", seen[0].data["message_id"]))
         .await
         .body;
@@ -25,7 +25,7 @@ async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) ->
         (&message["status"], &message["metadata"]["error"]),
         (&json!("error"), &last.data["code"])
     );
-    let conversation = somebody
+    let conversation = user
         .get(&format!("/conversations/{}", seen[0].data["conversation_id"]))
         .await
         .body;
@@ -34,7 +34,7 @@ async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) ->
     (
         last.data["code"].as_str().unwrap().to_owned(),
         last.data["retryable"].as_bool().unwrap(),
-        provider.asked().len(),
+        provider.requests().len(),
     )
 }
 

@@ -27,15 +27,15 @@ async fn after(first: Vec<Step>) -> (Value, String, usize) {
 const IMPATIENT: [(&str, &str); 2] = [("AI_FIRST_BYTE_TIMEOUT_SECONDS", "3"), ("AI_IDLE_TIMEOUT_SECONDS", "3")];
 
 pub(super) async fn outcome(provider: ScriptedProvider, settings: &[(&'static str, &str)]) -> (Value, String, usize) {
-    let mut builder = Cura::builder().answering(&provider);
+    let mut builder = Cura::builder().with_provider(&provider);
     for (name, value) in settings {
         builder = builder.with(name, *value);
     }
     let cura = builder.start().await;
-    let somebody = cura.somebody().await;
-    let seen = somebody.stream("Hi").await.rest().await;
+    let user = cura.user().await;
+    let seen = user.stream("Hi").await.rest().await;
     let path = format!("/chat/messages/{}", seen[0].data["message_id"]);
-    let message = somebody.get(&path).await.body;
+    let message = user.get(&path).await.body;
     let text = text_after("", &seen);
     assert_eq!(
         message["content"], text,
@@ -51,7 +51,7 @@ pub(super) async fn outcome(provider: ScriptedProvider, settings: &[(&'static st
         other => panic!("{other:?}"),
     }
     cura.check_invariants().await;
-    (message, text, provider.asked().len())
+    (message, text, provider.requests().len())
 }
 
 async fn recovers(first: Vec<Step>) -> usize {
@@ -158,11 +158,11 @@ async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
     })
     .await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("AI_CONTINUATION", "off")
         .start()
         .await;
-    let seen = cura.somebody().await.stream("Hi").await.rest().await;
+    let seen = cura.user().await.stream("Hi").await.rest().await;
     let last = seen.last().unwrap();
     assert_eq!(last.name, "complete", "{seen:?}");
     assert_eq!(text_after("", &seen), last.data["message"]["content"].as_str().unwrap());
@@ -173,7 +173,7 @@ async fn a_provider_that_dies_once_is_tried_again_without_a_wrong_word() {
 #[tokio::test]
 async fn another_service_answers_unnoticed_and_is_named() {
     let refusing = ScriptedProvider::start(|_, _| refusal("503 Service Unavailable", "", &json!({}))).await;
-    let second = ScriptedProvider::saying(&["All ", "is ", "well"], Duration::ZERO).await;
+    let second = ScriptedProvider::answering(&["All ", "is ", "well"], Duration::ZERO).await;
     let settings = [
         ("AI_FALLBACK_URL", second.url()),
         ("AI_FALLBACK_PROVIDER", "custom".to_owned()),
@@ -181,11 +181,11 @@ async fn another_service_answers_unnoticed_and_is_named() {
     ];
     let settings: Vec<(&'static str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let (message, text, asked) = outcome(refusing, &settings).await;
-    assert_eq!((text.as_str(), asked, second.asked().len()), ("All is well", 1, 1));
+    assert_eq!((text.as_str(), asked, second.requests().len()), ("All is well", 1, 1));
     assert_eq!(
         (&message["metadata"]["provider"], &message["metadata"]["attempts"]),
         (&json!("custom"), &json!(1))
     );
-    assert_eq!(second.asked()[0].body["model"], "second");
+    assert_eq!(second.requests()[0].body["model"], "second");
     assert_eq!(message["metadata"]["usage"]["estimated"], false);
 }

@@ -73,13 +73,18 @@ async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
         steps
     })
     .await;
-    let mut cura = Cura::builder().servers(2).workers(2).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
+    let mut cura = Cura::builder()
+        .servers(2)
+        .workers(2)
+        .with_provider(&provider)
+        .start()
+        .await;
+    let user = cura.user().await;
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     for round in 0..rounds {
         let bases: Vec<String> = cura.servers.iter().map(|server| server.base.clone()).collect();
         let key = format!("round {round}").replace(' ', "-");
-        let asking = ask_until_answered(&bases, &somebody, &key);
+        let asking = ask_until_answered(&bases, &user, &key);
         let killing = async {
             tokio::time::sleep(Duration::from_millis(dice.below(450))).await;
             // A worker three times as often as a server; now and then both workers, so that nobody is left.

@@ -17,15 +17,15 @@ async fn send(client: &Client, headers: &[(&str, &str)], body: &Value) -> Reply 
 }
 
 async fn quick() -> (Cura, ScriptedProvider) {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
     (cura, provider)
 }
 
 #[tokio::test]
 async fn sending_gives_the_finished_answer() {
     let (cura, _provider) = quick().await;
-    let sent = send(&cura.somebody().await, &[], &json!({ "content": "Hi" })).await;
+    let sent = send(&cura.user().await, &[], &json!({ "content": "Hi" })).await;
     assert_eq!(sent.status, 200, "{}", sent.body);
     assert_eq!(sent.body["user_message"]["content"], "Hi");
     assert_eq!(sent.body["user_message"]["role"], "user");
@@ -42,10 +42,10 @@ async fn sending_gives_the_finished_answer() {
 
 #[tokio::test]
 async fn who_does_not_want_to_wait_gets_202_and_an_address() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::from_millis(300)).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = send(&somebody, &[("Prefer", "wait=0")], &json!({ "content": "Hi" })).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::from_millis(300)).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = send(&user, &[("Prefer", "wait=0")], &json!({ "content": "Hi" })).await;
     assert_eq!(sent.status, 202);
     assert_eq!(sent.body["assistant_message"]["status"], "sending");
     let location = sent.header("location").unwrap().to_owned();
@@ -54,7 +54,7 @@ async fn who_does_not_want_to_wait_gets_202_and_an_address() {
         format!("/chat/messages/{}", sent.body["assistant_message"]["id"])
     );
     eventually("it is there later", async || {
-        (somebody.get(&location).await.body["content"] == "Hello").then_some(())
+        (user.get(&location).await.body["content"] == "Hello").then_some(())
     })
     .await;
 }
@@ -62,45 +62,42 @@ async fn who_does_not_want_to_wait_gets_202_and_an_address() {
 #[tokio::test]
 async fn the_same_key_and_body_attach_to_the_first_send() {
     let (cura, provider) = quick().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let key = [("Idempotency-Key", "once")];
-    let first = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    let first = send(&user, &key, &json!({ "content": "Hi" })).await;
     assert!(first.header("idempotent-replayed").is_none());
-    let again = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    let again = send(&user, &key, &json!({ "content": "Hi" })).await;
     assert_eq!(again.status, 200);
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.body, first.body);
-    let request = somebody
+    let request = user
         .request(Method::POST, "/chat/stream")
         .header("Idempotency-Key", "once");
-    let mut stream = somebody
-        .events(request.json(&json!({ "content": "Hi" })))
-        .await
-        .unwrap();
+    let mut stream = user.events(request.json(&json!({ "content": "Hi" }))).await.unwrap();
     assert_eq!(stream.headers.get("idempotent-replayed").unwrap(), "true");
     let seen = stream.rest().await;
     assert_eq!(seen[0].data["replayed"], true);
     assert_eq!(seen[1].name, "start");
     assert_eq!(text_after("", &seen), "Hello");
-    assert_eq!(provider.asked().len(), 1);
+    assert_eq!(provider.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn the_same_key_with_another_body_is_refused() {
     let (cura, provider) = quick().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let key = [("Idempotency-Key", "once")];
-    send(&somebody, &key, &json!({ "content": "Hi" })).await;
-    let other = send(&somebody, &key, &json!({ "content": "Ho" })).await;
+    send(&user, &key, &json!({ "content": "Hi" })).await;
+    let other = send(&user, &key, &json!({ "content": "Ho" })).await;
     assert_eq!((other.status.as_u16(), other.code()), (422, "idempotency_key_reused"));
-    assert_eq!(provider.asked().len(), 1);
+    assert_eq!(provider.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn a_key_belongs_to_its_user() {
     let (cura, _provider) = quick().await;
     let key = [("Idempotency-Key", "once")];
-    let first = send(&cura.somebody().await, &key, &json!({ "content": "Hi" })).await;
+    let first = send(&cura.user().await, &key, &json!({ "content": "Hi" })).await;
     let other = cura.client().register("other@example.com").await;
     let second = send(&other, &key, &json!({ "content": "Hi" })).await;
     assert!(second.header("idempotent-replayed").is_none());
@@ -110,9 +107,9 @@ async fn a_key_belongs_to_its_user() {
 #[tokio::test]
 async fn twenty_sends_at_once_with_one_key_are_one_message() {
     let (cura, provider) = quick().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let body = json!({ "content": "Hi" });
-    let sends = (0..20).map(|_| send(&somebody, &[("Idempotency-Key", "once")], &body));
+    let sends = (0..20).map(|_| send(&user, &[("Idempotency-Key", "once")], &body));
     let replies = futures_util::future::join_all(sends).await;
     for reply in &replies {
         assert_eq!(reply.status, 200, "{}", reply.body);
@@ -128,7 +125,7 @@ async fn twenty_sends_at_once_with_one_key_are_one_message() {
             .count(),
         1
     );
-    assert_eq!(provider.asked().len(), 1);
+    assert_eq!(provider.requests().len(), 1);
     cura.check_invariants().await;
     let bills = cura
         .database
@@ -140,16 +137,11 @@ async fn twenty_sends_at_once_with_one_key_are_one_message() {
 #[tokio::test]
 async fn a_second_message_while_an_answer_runs_is_a_conflict() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let first = somebody.send_without_waiting(&json!({ "content": "Hi" })).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let first = user.send_without_waiting(&json!({ "content": "Hi" })).await;
     let conversation = first.body["conversation_id"].clone();
-    let second = send(
-        &somebody,
-        &[],
-        &json!({ "content": "Ho", "conversation_id": conversation }),
-    )
-    .await;
+    let second = send(&user, &[], &json!({ "content": "Ho", "conversation_id": conversation })).await;
     assert_eq!((second.status.as_u16(), second.code()), (409, "generation_in_progress"));
     assert_eq!(second.body["message_id"], first.body["assistant_message"]["id"]);
 }
@@ -157,7 +149,7 @@ async fn a_second_message_while_an_answer_runs_is_a_conflict() {
 #[tokio::test]
 async fn somebody_elses_conversation_and_message_are_not_found() {
     let (cura, _provider) = quick().await;
-    let sent = send(&cura.somebody().await, &[], &json!({ "content": "secret" })).await;
+    let sent = send(&cura.user().await, &[], &json!({ "content": "secret" })).await;
     let (conversation, message) = (
         sent.body["conversation_id"].as_i64().unwrap(),
         sent.body["assistant_message"]["id"].as_i64().unwrap(),
@@ -189,40 +181,38 @@ async fn somebody_elses_conversation_and_message_are_not_found() {
 #[tokio::test]
 async fn what_is_not_there_yet_is_refused_instead_of_ignored() {
     let (cura, provider) = quick().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for (body, pointer) in [
         (json!({ "content": "Hi", "attachments": [1] }), "/attachments"),
         (json!({ "content": "Hi", "on_busy": "whatever" }), "/on_busy"),
     ] {
-        let refused = send(&somebody, &[], &body).await;
+        let refused = send(&user, &[], &body).await;
         assert_eq!(refused.status, 422, "{body}");
         assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{}", refused.body);
     }
-    assert!(provider.asked().is_empty());
+    assert!(provider.requests().is_empty());
 }
 
 #[tokio::test]
 async fn a_key_that_cannot_be_read_is_refused_instead_of_ignored() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let key = reqwest::header::HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
-    let request = somebody
-        .request(Method::POST, "/chat/send")
-        .header("Idempotency-Key", key);
-    let refused = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+    let request = user.request(Method::POST, "/chat/send").header("Idempotency-Key", key);
+    let refused = user.send(request.json(&json!({ "content": "Hi" }))).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (400, "malformed_header"));
 }
 
 #[tokio::test]
 async fn a_message_whose_job_cannot_be_queued_is_not_stored() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     // A job of a message of another time: the database was set back, and ids are given out anew.
     let old =
         "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
                VALUES (apalis.generate_ulid(), '{}', 'generate-answer', 'Done', 1, 4, now(), 0, '2')";
     sqlx::query(old).execute(cura.database.pool()).await.unwrap();
-    let refused = somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    let refused = user.post("/chat/send", &json!({ "content": "Hi" })).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (500, "internal_error"));
     let messages: i64 = sqlx::query_scalar("SELECT count(*) FROM messages")
         .fetch_one(cura.database.pool())
@@ -234,38 +224,38 @@ async fn a_message_whose_job_cannot_be_queued_is_not_stored() {
 #[tokio::test]
 async fn a_key_outlives_what_was_deleted_and_does_not_bring_it_back() {
     let (cura, provider) = quick().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let key = [("Idempotency-Key", "deleted")];
-    let first = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    let first = send(&user, &key, &json!({ "content": "Hi" })).await;
     let path = format!("/conversations/{}", first.body["conversation_id"]);
-    let delete = somebody.request(Method::DELETE, &path);
-    assert_eq!(somebody.send(delete).await.status, 204);
+    let delete = user.request(Method::DELETE, &path);
+    assert_eq!(user.send(delete).await.status, 204);
     eventually("nothing is left of it", async || {
         (cura.database.count("SELECT count(*) FROM messages").await == 0).then_some(())
     })
     .await;
-    let again = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    let again = send(&user, &key, &json!({ "content": "Hi" })).await;
     assert_eq!((again.status.as_u16(), again.code()), (404, "conversation_not_found"));
-    let other = send(&somebody, &key, &json!({ "content": "Hello" })).await;
+    let other = send(&user, &key, &json!({ "content": "Hello" })).await;
     assert_eq!((other.status.as_u16(), other.code()), (422, "idempotency_key_reused"));
-    assert_eq!(provider.asked().len(), 1);
+    assert_eq!(provider.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn whatever_else_a_client_says_belongs_to_its_key() {
     let (cura, _provider) = quick().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let key = [("Idempotency-Key", "whole")];
-    let first = send(&somebody, &key, &json!({ "content": "Hi" })).await;
+    let first = send(&user, &key, &json!({ "content": "Hi" })).await;
     assert_eq!(first.status, 200);
     for other in [
         json!({ "content": "Hi", "on_busy": "interrupt" }),
         json!({ "content": "Hi", "conversation_id": first.body["conversation_id"] }),
     ] {
-        let refused = send(&somebody, &key, &other).await;
+        let refused = send(&user, &key, &other).await;
         assert_eq!(refused.status, 422, "{other}");
     }
-    let same = send(&somebody, &key, &json!({ "content": "Hi", "on_busy": "reject" })).await;
+    let same = send(&user, &key, &json!({ "content": "Hi", "on_busy": "reject" })).await;
     assert_eq!(same.status, 200, "what is left out is what it stands for");
 }
 
@@ -273,10 +263,10 @@ async fn whatever_else_a_client_says_belongs_to_its_key() {
 async fn a_running_answer_is_read_as_far_as_it_was_shown() {
     let provider =
         ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("as far as this")), Step::Hang]).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let seen = somebody.stream("Hi").await.until("chunk").await;
-    let message = somebody
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let seen = user.stream("Hi").await.until("chunk").await;
+    let message = user
         .get(&format!("/chat/messages/{}", seen[0].data["message_id"]))
         .await;
     assert_eq!(
@@ -284,5 +274,5 @@ async fn a_running_answer_is_read_as_far_as_it_was_shown() {
         (&json!("sending"), &json!("as far as this"))
     );
     let list = format!("/conversations/{}/messages", seen[0].data["conversation_id"]);
-    assert_eq!(somebody.get(&list).await.body["items"][0]["content"], "as far as this");
+    assert_eq!(user.get(&list).await.body["items"][0]["content"], "as far as this");
 }

@@ -3,29 +3,28 @@
 use std::time::Duration;
 
 use cura_tests::client::{names, text_after};
-use cura_tests::provider::{Gate, words};
+use cura_tests::provider::{Latch, words};
 use cura_tests::{Cura, ScriptedProvider};
 
 #[tokio::test]
 async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_on() {
     let words = words(100);
     let text = words.concat();
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(10), &gate).await;
-    let mut cura = Cura::builder().servers(2).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(10), &latch).await;
+    let mut cura = Cura::builder().servers(2).with_provider(&provider).start().await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = vec![stream.next().await.unwrap(), stream.next().await.unwrap()];
     cura.servers[0].program.signal("TERM");
     seen.extend(stream.rest().await);
     assert_ne!(seen.last().unwrap().name, "complete");
     assert_eq!(cura.servers[0].program.ended().await, Some(0));
-    gate.open();
+    latch.open();
     let answer = seen[0].data["message_id"].as_i64().unwrap();
     let cursor = seen.last().unwrap().id.clone();
     seen.extend(
-        somebody
-            .at(&cura.servers[1].base)
+        user.at(&cura.servers[1].base)
             .resume(answer, Some(&cursor))
             .await
             .rest()
@@ -39,20 +38,20 @@ async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_
 async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
     let words = words(100);
     let text = words.concat();
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(20), &gate).await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(20), &latch).await;
     let mut cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("SHUTDOWN_GRACE_SECONDS", "0")
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until_word(&words[18]).await;
     cura.add_worker().await;
     cura.workers[0].signal("TERM");
     assert_eq!(cura.workers[0].ended().await, Some(0));
-    gate.open();
+    latch.open();
     seen.extend(stream.rest().await);
     assert_eq!(text_after("", &seen), text);
     assert_eq!(seen.last().unwrap().name, "complete");
@@ -62,20 +61,20 @@ async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
 #[tokio::test]
 async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
     let words = words(150);
-    let gate = Gate::default();
-    let provider = ScriptedProvider::holding(&words, Duration::from_millis(40), &gate).await;
+    let latch = Latch::default();
+    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(40), &latch).await;
     let mut cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("SHUTDOWN_GRACE_SECONDS", "2")
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.stream("Hi").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until_word(&words[8]).await;
     cura.add_worker().await;
     cura.workers[0].signal("TERM");
     assert_eq!(cura.workers[0].ended().await, Some(0));
-    gate.open();
+    latch.open();
     seen.extend(stream.rest().await);
     assert!(!names(&seen).contains(&"reset"), "{:?}", names(&seen));
     assert_eq!(text_after("", &seen), words.concat());

@@ -20,7 +20,7 @@ async fn check_that_it_lives(client: &Client) {
 #[tokio::test]
 async fn every_route_refuses_every_kind_of_bad_body() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     let bodies: [(&str, Vec<u8>, u16); 11] = [
         ("empty", vec![], 400),
@@ -55,10 +55,10 @@ async fn every_route_refuses_every_kind_of_bad_body() {
     for operation in operations {
         let path = operation.path("1");
         let name = format!("{} {path}", operation.method);
-        let request = || somebody.request(operation.method.clone(), &path);
+        let request = || user.request(operation.method.clone(), &path);
         let as_json = || request().header("content-type", "application/json");
         for (what, body, status) in &bodies {
-            let reply = somebody.send(as_json().body(body.clone())).await;
+            let reply = user.send(as_json().body(body.clone())).await;
             // Where none is needed an empty one is none, and what is wrong is that nothing has this id.
             let none = body.is_empty() && !operation.needs_body();
             let status = if none { 404 } else { *status };
@@ -69,10 +69,10 @@ async fn every_route_refuses_every_kind_of_bad_body() {
             ("without a type", request().body("{}")),
             ("compressed", as_json().header("content-encoding", "gzip").body("{}")),
         ] {
-            assert_problem(&somebody.send(untyped).await, 415, &format!("{name} {what}"));
+            assert_problem(&user.send(untyped).await, 415, &format!("{name} {what}"));
         }
     }
-    check_that_it_lives(&somebody).await;
+    check_that_it_lives(&user).await;
 }
 
 #[tokio::test]
@@ -86,12 +86,11 @@ async fn routes_that_take_no_body_survive_every_body() {
         }
         // A person of its own for each: some of these end sessions.
         people += 1;
-        let somebody = cura.client().register(&format!("person{people}@example.com")).await;
+        let user = cura.client().register(&format!("person{people}@example.com")).await;
         let path = operation.path("7");
         let send = async |body: Vec<u8>| {
-            let request = somebody.request(operation.method.clone(), &path);
-            somebody
-                .send(request.header("content-type", "application/json").body(body))
+            let request = user.request(operation.method.clone(), &path);
+            user.send(request.header("content-type", "application/json").body(body))
                 .await
         };
         let what = format!("{} {path}", operation.method);
@@ -108,20 +107,17 @@ async fn routes_that_take_no_body_survive_every_body() {
 async fn a_huge_body_without_a_length_is_cut_off() {
     const MEGABYTE: usize = 1024 * 1024;
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let said = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&said);
     let endless = futures_util::stream::iter((0..128).map(move |_| {
         count.fetch_add(MEGABYTE, Ordering::SeqCst);
         Ok::<_, std::io::Error>(vec![b' '; MEGABYTE])
     }));
-    let request = somebody
+    let request = user
         .request(Method::POST, "/conversations")
         .header("content-type", "application/json");
-    match somebody
-        .try_send(request.body(reqwest::Body::wrap_stream(endless)))
-        .await
-    {
+    match user.try_send(request.body(reqwest::Body::wrap_stream(endless))).await {
         Ok(reply) => assert_problem(&reply, 413, "an endless body"),
         // The server does not listen for ever, and who goes on talking does not hear its answer.
         Err(error) => assert!(!error.is_timeout() && !error.is_connect(), "{error:?}"),
@@ -129,14 +125,14 @@ async fn a_huge_body_without_a_length_is_cut_off() {
     // It hears sixteen to let the client finish; some more fit into the sockets.
     let said = said.load(Ordering::SeqCst) / MEGABYTE;
     assert!((16..=48).contains(&said), "{said} megabytes were taken");
-    assert_eq!(somebody.get("/health/live").await.status, 200);
+    assert_eq!(user.get("/health/live").await.status, 200);
 }
 
 #[tokio::test]
 async fn texts_have_their_limits_and_emojis_count_once() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let send = async |content: Value| somebody.try_send_without_waiting(&json!({ "content": content })).await;
+    let user = cura.user().await;
+    let send = async |content: Value| user.try_send_without_waiting(&json!({ "content": content })).await;
     assert_eq!(send(json!("👋".repeat(10_000))).await.status, 202);
     for bad in [
         json!("👋".repeat(10_001)),

@@ -8,34 +8,32 @@ use serde_json::json;
 #[tokio::test]
 async fn a_cursor_nobody_was_given_is_refused() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     // c-8000000000000000000.1, c.1, m1 (of another list), and no base64 at all.
     for bad in ["Yy04MDAwMDAwMDAwMDAwMDAwMDAwLjE", "Yy4x", "bTE", "%2F%2F", "Y"] {
-        assert_problem(&somebody.get(&format!("/conversations?cursor={bad}")).await, 400, bad);
+        assert_problem(&user.get(&format!("/conversations?cursor={bad}")).await, 400, bad);
     }
 }
 
 #[tokio::test]
 async fn a_bad_cursor_is_refused_before_the_stream_opens() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await.body;
+    let user = cura.user().await;
+    let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await.body;
     let answer = &sent["assistant_message"]["id"];
     for bad in ["x", "1.-1", "1.2.3", "99999999999.0"] {
         let path = format!("/chat/messages/{answer}/stream?after={bad}");
-        assert_problem(&somebody.get(&path).await, 400, bad);
+        assert_problem(&user.get(&path).await, 400, bad);
     }
 }
 
 #[tokio::test]
 async fn a_bad_idempotency_key_is_refused() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for bad in ["", "with space", &"x".repeat(300)] {
-        let request = somebody
-            .request(Method::POST, "/chat/send")
-            .header("Idempotency-Key", bad);
-        let reply = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+        let request = user.request(Method::POST, "/chat/send").header("Idempotency-Key", bad);
+        let reply = user.send(request.json(&json!({ "content": "Hi" }))).await;
         assert_problem(&reply, 400, bad);
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn wrong_addresses_and_methods_are_problems_too() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for path in [
         "/nope",
         "/conversations/abc",
@@ -17,14 +17,14 @@ async fn wrong_addresses_and_methods_are_problems_too() {
         "/docs/../etc",
         "/docs/nope",
     ] {
-        assert_problem(&somebody.get(path).await, 404, path);
+        assert_problem(&user.get(path).await, 404, path);
     }
     for (method, path, allow) in [
         (Method::DELETE, "/chat/send", "POST"),
         (Method::PUT, "/conversations", "GET, POST, HEAD"),
         (Method::POST, "/chat/messages/1/stream", "GET, HEAD"),
     ] {
-        let reply = somebody.send(somebody.request(method, path)).await;
+        let reply = user.send(user.request(method, path)).await;
         assert_problem(&reply, 405, path);
         assert_eq!(reply.header("allow"), Some(allow), "{path}");
     }
@@ -43,14 +43,14 @@ async fn the_pages_of_the_document_say_which_methods_they_have() {
 #[tokio::test]
 async fn what_nobody_accepts_is_not_produced() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for (path, accept) in [
         ("/conversations", "text/event-stream"),
         ("/chat/messages/1/stream", "application/json"),
         ("/health", "image/png"),
     ] {
-        let reply = somebody
-            .send(somebody.request(Method::GET, path).header("accept", accept))
+        let reply = user
+            .send(user.request(Method::GET, path).header("accept", accept))
             .await;
         assert_problem(&reply, 406, path);
     }
@@ -59,14 +59,14 @@ async fn what_nobody_accepts_is_not_produced() {
 #[tokio::test]
 async fn several_accept_headers_are_one_list_and_an_empty_one_is_none() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let request = somebody.request(Method::GET, "/users/me");
+    let user = cura.user().await;
+    let request = user.request(Method::GET, "/users/me");
     let both = request
         .header("accept", "text/html")
         .header("accept", "application/json");
-    assert_eq!(somebody.send(both).await.status, 200);
-    let empty = somebody.request(Method::GET, "/users/me").header("accept", "");
-    assert_eq!(somebody.send(empty).await.status, 200);
+    assert_eq!(user.send(both).await.status, 200);
+    let empty = user.request(Method::GET, "/users/me").header("accept", "");
+    assert_eq!(user.send(empty).await.status, 200);
 }
 
 /// What a server says to these bytes, which no HTTP client would send.

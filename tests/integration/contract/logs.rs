@@ -8,29 +8,29 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn no_words_and_no_tokens_of_a_socket_reach_a_log() {
-    let provider = ScriptedProvider::saying(&["an answer of mine"], Duration::ZERO).await;
+    let provider = ScriptedProvider::answering(&["an answer of mine"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("LOG_LEVEL", "trace")
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let made = somebody.post("/conversations", &json!({})).await.body;
-    let mut socket = Socket::of(&somebody, &made["id"], None).await;
+    let user = cura.user().await;
+    let made = user.post("/conversations", &json!({})).await.body;
+    let mut socket = Socket::of(&user, &made["id"], None).await;
     socket
-        .say(&json!({ "type": "auth", "token": somebody.token.clone().unwrap() }))
+        .send(&json!({ "type": "auth", "token": user.token.clone().unwrap() }))
         .await;
     socket
-        .say(&json!({ "type": "message", "content": "a question of mine" }))
+        .send(&json!({ "type": "message", "content": "a question of mine" }))
         .await;
     socket.until("complete").await;
     // What is logged last is read last.
     cura.client().get("/health/live").await;
-    cura.servers[0].program.says("/health/live").await;
-    cura.workers[0].says("TRACE").await;
-    let said = cura.said();
+    cura.servers[0].program.wait_for_log("/health/live").await;
+    cura.workers[0].wait_for_log("TRACE").await;
+    let said = cura.logs();
     assert!(said.contains("TRACE"), "it says everything else");
-    for secret in ["of mine", somebody.token.as_ref().unwrap(), "a_friend"] {
+    for secret in ["of mine", user.token.as_ref().unwrap(), "a_friend"] {
         assert!(!said.contains(secret), "{secret} reached a log");
     }
 }
@@ -44,33 +44,32 @@ async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
     })
     .await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("LOG_LEVEL", "trace")
         .start()
         .await;
-    let somebody = cura.client().register("private@example.com").await;
-    let sent = somebody.say(&Value::Null, "my secret words").await;
+    let user = cura.client().register("private@example.com").await;
+    let sent = user.send_message(&Value::Null, "my secret words").await;
     assert_eq!(sent["assistant_message"]["content"], "a secret answer");
-    somebody.get("/conversations?cursor=my-secret-cursor").await;
-    somebody
-        .get(&format!("/users/me?token={}", somebody.token.as_ref().unwrap()))
+    user.get("/conversations?cursor=my-secret-cursor").await;
+    user.get(&format!("/users/me?token={}", user.token.as_ref().unwrap()))
         .await;
     // What is logged last is read last.
     cura.client().get("/health/live").await;
-    cura.servers[0].program.says("/health/live").await;
+    cura.servers[0].program.wait_for_log("/health/live").await;
     let of_the_job = |line: &str| line.contains("job{queue=\"generate-answer\"") && line.contains("trying again");
     eventually("the worker's log is there", async || {
-        cura.workers[0].said().lines().any(of_the_job).then_some(())
+        cura.workers[0].logs().lines().any(of_the_job).then_some(())
     })
     .await;
-    let said = cura.said();
+    let said = cura.logs();
     assert!(said.contains("/chat/send"), "the access log is there: {said}");
     for secret in [
         "private@example.com",
         "my secret words",
         "a secret answer",
         "my-secret-cursor",
-        somebody.token.as_ref().unwrap(),
+        user.token.as_ref().unwrap(),
         "a long password",
     ] {
         assert!(!said.contains(secret), "{secret} is in the logs");

@@ -17,7 +17,7 @@ async fn a_million_messages() -> TestDatabase {
          FROM generate_series(1, 9001) n",
         "INSERT INTO messages (conversation_id, user_id, role, content, status, created_at, updated_at)
          SELECT CASE WHEN n % 10 = 0 THEN 1 ELSE 2 + n % 9000 END, 1, CASE n % 2 WHEN 0 THEN 'user' ELSE 'assistant' END,
-                'some words that somebody said ' || n, 'sent', now(), now()
+                'some words that user said ' || n, 'sent', now(), now()
          FROM generate_series(1, 1000000) n",
         "UPDATE messages SET parent_id = id - 10 WHERE conversation_id = 1 AND id BETWEEN 490000 AND 510000",
         "VACUUM ANALYZE messages, conversations, users",

@@ -35,20 +35,23 @@ async fn passwords_are_tried_five_times_a_minute_by_address_and_by_account() {
         .with("TRUSTED_PROXIES", "127.0.0.0/8")
         .start()
         .await;
-    let nobody = cura.client();
+    let anonymous = cura.client();
     for left in (0..5).rev() {
-        let tried = try_login(&nobody, &format!("a{left}@example.com"), "203.0.113.1").await;
+        let tried = try_login(&anonymous, &format!("a{left}@example.com"), "203.0.113.1").await;
         assert_eq!(tried.status, 401);
         assert_eq!(tried.header("ratelimit-limit"), Some("5"));
         assert_eq!(tried.header("ratelimit-remaining"), Some(left.to_string().as_str()));
     }
-    assert_limited(&try_login(&nobody, "fresh@example.com", "203.0.113.1").await);
+    assert_limited(&try_login(&anonymous, "fresh@example.com", "203.0.113.1").await);
     for n in 0..5 {
-        let tried = try_login(&nobody, "ann@example.com", &format!("198.51.100.{n}")).await;
+        let tried = try_login(&anonymous, "ann@example.com", &format!("198.51.100.{n}")).await;
         assert_eq!(tried.status, 401, "from many addresses");
     }
-    assert_limited(&try_login(&nobody, " ANN@example.com ", "198.51.100.99").await);
-    assert_eq!(try_login(&nobody, "bob@example.com", "198.51.100.99").await.status, 401);
+    assert_limited(&try_login(&anonymous, " ANN@example.com ", "198.51.100.99").await);
+    assert_eq!(
+        try_login(&anonymous, "bob@example.com", "198.51.100.99").await.status,
+        401
+    );
 }
 
 #[tokio::test]
@@ -102,13 +105,13 @@ async fn whoever_tries_tokens_is_counted_by_address() {
 
 #[tokio::test]
 async fn asking_for_answers_has_a_budget_of_its_own_and_repeating_is_free() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("RATE_LIMIT_CHAT", "2")
         .start()
         .await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     let send = async |key: &str| {
         let request = ann.request(Method::POST, "/chat/send").header("Idempotency-Key", key);
         ann.send(request.json(&json!({ "content": "Hi" }))).await
@@ -129,7 +132,7 @@ async fn asking_for_answers_has_a_budget_of_its_own_and_repeating_is_free() {
         .request(Method::POST, "/chat/stream")
         .json(&json!({ "content": "Hi" }));
     assert_limited(&ann.events(stream).await.err().expect("refused before the stream opens"));
-    assert_eq!(provider.asked().len(), 2);
+    assert_eq!(provider.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -176,7 +179,7 @@ async fn servers_share_one_budget_and_count_for_themselves_while_redis_is_away()
 #[tokio::test]
 async fn a_limit_of_zero_is_none() {
     let cura = server().start().await;
-    let ann = cura.somebody().await;
+    let ann = cura.user().await;
     for _ in 0..150 {
         let me = ann.get("/users/me").await;
         assert_eq!(me.status, 200);
@@ -220,17 +223,17 @@ async fn guessing_tokens_keeps_nobody_at_the_same_address_from_staying_signed_in
 
 #[tokio::test]
 async fn a_repetition_and_a_refusal_say_what_is_left_too() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("RATE_LIMIT_CHAT", "2")
         .with("RATE_LIMIT_DEFAULT", "50")
         .start()
         .await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     let send = async |key: &str, body: Value| {
-        let request = somebody.request(Method::POST, "/chat/send");
-        somebody.send(request.header("Idempotency-Key", key).json(&body)).await
+        let request = user.request(Method::POST, "/chat/send");
+        user.send(request.header("Idempotency-Key", key).json(&body)).await
     };
     let hi = json!({ "content": "Hi" });
     assert_eq!(send("a", hi.clone()).await.header("ratelimit-remaining"), Some("1"));
@@ -251,11 +254,11 @@ async fn a_repetition_and_a_refusal_say_what_is_left_too() {
 
 #[tokio::test]
 async fn what_is_our_own_fault_costs_nobody_anything() {
-    let (cura, wire) = server().with("RATE_LIMIT_DEFAULT", "3").start_behind_wire().await;
-    let somebody = cura.somebody().await;
-    wire.cut();
+    let (cura, proxy) = server().with("RATE_LIMIT_DEFAULT", "3").start_behind_proxy().await;
+    let user = cura.user().await;
+    proxy.cut();
     for _ in 0..5 {
-        let failed = somebody.get("/users/me").await;
+        let failed = user.get("/users/me").await;
         assert_eq!(
             (failed.status.as_u16(), failed.code()),
             (503, "database_unavailable"),

@@ -110,8 +110,8 @@ fn probes() -> Vec<Probe> {
 
 #[tokio::test]
 async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
-    let provider = ScriptedProvider::saying(&["Hello", " there"], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
+    let provider = ScriptedProvider::answering(&["Hello", " there"], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
     let ann = cura.client().register("ann@example.com").await;
     let sent = ann.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let session = ann.get("/auth/sessions").await.body["items"][0]["id"].as_i64().unwrap();
@@ -153,7 +153,7 @@ async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
         .body;
     assert_eq!(before, after, "nobody has touched anything");
     assert_eq!(ann.get("/users/me").await.status, 200, "still signed in");
-    assert_eq!(provider.asked().len(), 1);
+    assert_eq!(provider.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ impl Drop for DataDir {
 }
 
 async fn address(program: &Program) -> String {
-    format!("http://{}", program.says("API      http://").await.trim())
+    format!("http://{}", program.wait_for_log("API      http://").await.trim())
 }
 
 #[tokio::test]
@@ -60,23 +60,23 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
     let mut first = Program::start("cura-server", &["dev"], &data.variables());
     let base = address(&first).await;
     for promised in ["/docs", "curl -N", "the demo voice"] {
-        assert!(first.says(promised).await.len() < 500);
+        assert!(first.wait_for_log(promised).await.len() < 500);
     }
-    let somebody = Client::new(&base).register("dev@example.com").await;
+    let user = Client::new(&base).register("dev@example.com").await;
     eventually("it is healthy, with the demo's voice", async || {
-        let health = somebody.get("/health").await.body;
+        let health = user.get("/health").await.body;
         (health["status"] == "healthy" && health["ai_service"]["provider"] == "demo").then_some(())
     })
     .await;
-    let seen = somebody.stream("Hello").await.rest().await;
+    let seen = user.stream("Hello").await.rest().await;
     let answer = text_after("", &seen);
     assert!(answer.contains("demo"), "it says that it is a demo: {answer}");
     first.signal("INT");
     assert_eq!(first.ended().await, Some(0));
     data.wait_until_stopped().await;
     let mut second = Program::start("cura-server", &["dev"], &data.variables());
-    let somebody = somebody.at(&address(&second).await);
-    let messages = somebody
+    let user = user.at(&address(&second).await);
+    let messages = user
         .get(&format!("/conversations/{}/messages", seen[0].data["conversation_id"]))
         .await;
     assert_eq!(
@@ -86,8 +86,8 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
     );
     second.kill();
     let third = Program::start("cura-server", &["dev"], &data.variables());
-    let somebody = somebody.at(&address(&third).await);
-    assert_eq!(somebody.get("/users/me").await.status, 200);
+    let user = user.at(&address(&third).await);
+    assert_eq!(user.get("/users/me").await.status, 200);
     drop(third);
     data.wait_until_stopped().await;
 }
@@ -99,7 +99,7 @@ async fn two_of_dev_on_one_folder_need_a_redis_to_meet() {
     address(&first).await;
     let mut second = Program::start("cura-server", &["dev"], &data.variables());
     assert_eq!(second.ended().await, Some(1));
-    assert!(second.said().contains("REDIS_URL"), "{}", second.said());
+    assert!(second.logs().contains("REDIS_URL"), "{}", second.logs());
     let redis = TestRedis::start();
     let mut variables = data.variables();
     variables.push(("REDIS_URL", redis.url()));
@@ -110,10 +110,10 @@ async fn two_of_dev_on_one_folder_need_a_redis_to_meet() {
 #[tokio::test]
 async fn a_second_signal_forces_the_end() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
-    let mut cura = Cura::answering(&provider).await;
-    cura.somebody().await.stream("Hi").await.until("start").await;
+    let mut cura = Cura::with_provider(&provider).await;
+    cura.user().await.stream("Hi").await.until("start").await;
     cura.workers[0].signal("TERM");
-    cura.workers[0].says("a second signal forces it").await;
+    cura.workers[0].wait_for_log("a second signal forces it").await;
     cura.workers[0].signal("TERM");
     assert_eq!(cura.workers[0].ended().await, Some(130));
 }
@@ -197,7 +197,7 @@ async fn refuses(program: &str, variables: &[(&str, String)]) -> String {
     // A database is waited for three seconds; whoever tried again and again would not end at all.
     assert!(begun.elapsed() < Duration::from_secs(20), "after {:?}", begun.elapsed());
     assert_eq!(code, Some(1));
-    let said = program.said();
+    let said = program.logs();
     // On a busy machine a connection that was long in coming is warned of.
     let slow = |line: &&str| line.contains("time to acquire exceeded slow threshold");
     let lines: Vec<&str> = said.lines().filter(|line| !slow(line)).collect();
@@ -284,8 +284,8 @@ async fn logs_are_json_outside_development() {
         .await;
     cura.client().get("/health/live").await;
     // The answer may be here before the line is read.
-    cura.servers[0].program.says("/health/live").await;
-    let said = cura.said();
+    cura.servers[0].program.wait_for_log("/health/live").await;
+    let said = cura.logs();
     let access = said.lines().find(|line| line.contains("/health/live")).unwrap();
     let line: Value = serde_json::from_str(access).unwrap();
     assert_eq!(

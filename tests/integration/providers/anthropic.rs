@@ -6,9 +6,9 @@ use cura_domain::ModelRef;
 use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::prompt::PromptMessage;
 use cura_providers::ai::{Ai, AnthropicConfig, Continuation, Prompt};
-use cura_tests::completion::{KEY, anthropic, ask, going_on, prompt};
+use cura_tests::completion::{KEY, anthropic, complete, continuing, prompt};
 use cura_tests::provider::anthropic::{answer, begin, delta, error, event, finish};
-use cura_tests::provider::{Asked, refusal};
+use cura_tests::provider::{Request, refusal};
 use cura_tests::{ScriptedProvider, Step};
 use serde_json::{Value, json};
 
@@ -108,7 +108,7 @@ fn refusals() -> Vec<Refusal> {
 }
 
 async fn scripted(steps: Vec<Step>) -> (ScriptedProvider, Ai) {
-    let provider = ScriptedProvider::start(move |_, _: &Asked| steps.clone()).await;
+    let provider = ScriptedProvider::start(move |_, _: &Request| steps.clone()).await;
     let ai = Ai::anthropic(anthropic(&provider.url())).unwrap();
     (provider, ai)
 }
@@ -124,17 +124,17 @@ fn after_words(more: Vec<Step>) -> Vec<Step> {
 #[tokio::test]
 async fn a_good_answer_has_its_text_reason_usage_and_model() {
     let (provider, ai) = scripted(answer(&["Hel", "lo", " 👋"], Duration::from_millis(1))).await;
-    let heard = ask(&ai, prompt()).await;
-    assert_eq!(heard.text, "Hello 👋");
+    let completed = complete(&ai, prompt()).await;
+    assert_eq!(completed.text, "Hello 👋");
     let usage = Usage {
         input_tokens: 7,
         output_tokens: 3,
         estimated: false,
     };
     let end = (FinishReason::Stop, Some(usage), Some("claude-scripted".to_owned()));
-    assert_eq!(heard.end.unwrap(), end);
-    assert_eq!(heard.by, Some(ModelRef::new("anthropic", "some-claude")));
-    let asked = &provider.asked()[0];
+    assert_eq!(completed.end.unwrap(), end);
+    assert_eq!(completed.model, Some(ModelRef::new("anthropic", "some-claude")));
+    let asked = &provider.requests()[0];
     let head = asked.head.to_ascii_lowercase();
     assert!(head.starts_with("post /v1/messages "), "{head}");
     assert!(head.contains("anthropic-version: 2023-06-01\r\n"), "{head}");
@@ -168,8 +168,8 @@ async fn a_conversation_is_told_the_way_the_interface_wants_it() {
         max_output_tokens: Some(12),
         written: String::new(),
     };
-    ask(&ai, prompt).await.end.unwrap();
-    let body = &provider.asked()[0].body;
+    complete(&ai, prompt).await.end.unwrap();
+    let body = &provider.requests()[0].body;
     assert_eq!(body["system"], "Be kind.\n\nBe brief.");
     assert_eq!(body["max_tokens"], 12);
     let roles: Vec<_> = body["messages"].as_array().unwrap().iter().collect();
@@ -197,7 +197,7 @@ async fn every_reason_to_stop_is_understood() {
         ("refusal", FinishReason::ContentFilter),
     ] {
         let (_provider, ai) = scripted(after_words(finish(word, 2))).await;
-        assert_eq!(ask(&ai, prompt()).await.end.unwrap().0, reason, "{word}");
+        assert_eq!(complete(&ai, prompt()).await.end.unwrap().0, reason, "{word}");
     }
 }
 
@@ -211,9 +211,9 @@ async fn nonsense_about_the_cost_spoils_no_answer() {
         let end = json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": usage });
         let more = event(&end) + &event(&json!({ "type": "message_stop" }));
         let (_provider, ai) = scripted(after_words(vec![Step::Write(more), Step::End])).await;
-        let heard = ask(&ai, prompt()).await;
+        let completed = complete(&ai, prompt()).await;
         assert_eq!(
-            (heard.text.as_str(), heard.end.unwrap().0),
+            (completed.text.as_str(), completed.end.unwrap().0),
             ("I am ", FinishReason::Stop),
             "{usage}"
         );
@@ -237,25 +237,25 @@ async fn what_is_not_for_reading_is_left_out() {
     ];
     more.extend(finish("end_turn", 2));
     let (_provider, ai) = scripted(after_words(more)).await;
-    let heard = ask(&ai, prompt()).await;
-    heard.end.unwrap();
-    assert_eq!(heard.text, "I am well");
+    let completed = complete(&ai, prompt()).await;
+    completed.end.unwrap();
+    assert_eq!(completed.text, "I am well");
 }
 
 #[tokio::test]
 async fn a_prefilled_answer_goes_on_where_it_ended() {
     let (provider, ai) = scripted(answer(&[" ", "well", " today"], Duration::ZERO)).await;
     assert!(ai.can_continue());
-    let heard = ask(&ai, going_on("I am ")).await;
-    heard.end.unwrap();
-    assert_eq!(heard.text, "well today");
+    let completed = complete(&ai, continuing("I am ")).await;
+    completed.end.unwrap();
+    assert_eq!(completed.text, "well today");
     let messages = json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "I am" }]);
-    assert_eq!(provider.asked()[0].body["messages"], messages);
+    assert_eq!(provider.requests()[0].body["messages"], messages);
 }
 
 #[tokio::test]
 async fn a_model_that_refuses_a_prefill_is_asked_to_go_on() {
-    let provider = ScriptedProvider::start(|_, asked: &Asked| {
+    let provider = ScriptedProvider::start(|_, asked: &Request| {
         let last = asked.body["messages"].as_array().and_then(|messages| messages.last());
         if last.is_some_and(|last| last["role"] == "assistant") {
             let body = error(
@@ -268,10 +268,10 @@ async fn a_model_that_refuses_a_prefill_is_asked_to_go_on() {
     })
     .await;
     let ai = Ai::anthropic(anthropic(&provider.url())).unwrap();
-    let heard = ask(&ai, going_on("I am we")).await;
-    heard.end.unwrap();
-    assert_eq!(heard.text, "ll today", "it began all over again, and nobody saw it");
-    let asked = provider.asked();
+    let completed = complete(&ai, continuing("I am we")).await;
+    completed.end.unwrap();
+    assert_eq!(completed.text, "ll today", "it began all over again, and nobody saw it");
+    let asked = provider.requests();
     assert_eq!(asked.len(), 2);
     let messages = asked[1].body["messages"].as_array().unwrap();
     assert_eq!(messages[1], json!({ "role": "assistant", "content": "I am we" }));
@@ -280,7 +280,7 @@ async fn a_model_that_refuses_a_prefill_is_asked_to_go_on() {
 
 #[tokio::test]
 async fn who_cannot_go_on_is_not_asked_to() {
-    let provider = ScriptedProvider::start(|_, _: &Asked| answer(&["x"], Duration::ZERO)).await;
+    let provider = ScriptedProvider::start(|_, _: &Request| answer(&["x"], Duration::ZERO)).await;
     let ai = Ai::anthropic(AnthropicConfig {
         continuation: Continuation::Off,
         ..anthropic(&provider.url())
@@ -288,8 +288,8 @@ async fn who_cannot_go_on_is_not_asked_to() {
     .unwrap();
     assert!(!ai.can_continue());
     assert_eq!(
-        ask(&ai, going_on("I am ")).await.end.unwrap_err().code(),
+        complete(&ai, continuing("I am ")).await.end.unwrap_err().code(),
         "provider_refused"
     );
-    assert!(provider.asked().is_empty());
+    assert!(provider.requests().is_empty());
 }

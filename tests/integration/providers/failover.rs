@@ -5,9 +5,11 @@ use std::time::Duration;
 use cura_domain::ModelRef;
 use cura_domain::message::FinishReason;
 use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig, Timeouts};
-use cura_tests::completion::{IMPATIENT, TIMEOUTS, anthropic, ask, ask_as, going_on, openai, prompt, somebody};
+use cura_tests::completion::{
+    IMPATIENT, TIMEOUTS, anthropic, complete, complete_as, continuing, new_request_key, openai, prompt,
+};
 use cura_tests::provider::anthropic::answer as anthropic_answer;
-use cura_tests::provider::{Asked, answer, chunk, refusal};
+use cura_tests::provider::{Request, answer, chunk, refusal};
 use cura_tests::{Cura, ScriptedProvider, Step, eventually};
 use futures_util::StreamExt;
 use reqwest::Method;
@@ -27,8 +29,8 @@ async fn impatient_pair(steps: Vec<Step>) -> (ScriptedProvider, ScriptedProvider
 }
 
 async fn pair_with(steps: Vec<Step>, timeouts: Timeouts) -> (ScriptedProvider, ScriptedProvider, Ai) {
-    let first = ScriptedProvider::start(move |_, _: &Asked| steps.clone()).await;
-    let fallback = ScriptedProvider::start(|_, _: &Asked| anthropic_answer(&["Here", " I am"], Duration::ZERO)).await;
+    let first = ScriptedProvider::start(move |_, _: &Request| steps.clone()).await;
+    let fallback = ScriptedProvider::start(|_, _: &Request| anthropic_answer(&["Here", " I am"], Duration::ZERO)).await;
     let config = OpenAiConfig {
         timeouts,
         ..openai(&first.url())
@@ -59,25 +61,25 @@ async fn whatever_fails_before_the_first_word_is_not_noticed() {
     ] {
         let (first, fallback, ai) = impatient_pair(steps.clone()).await;
         assert_eq!(ai.primary_model(), &ModelRef::new("custom", "some-model"));
-        let heard = ask(&ai, prompt()).await;
-        heard.end.unwrap();
-        assert_eq!(heard.text, "Here I am", "{steps:?}");
-        let ModelRef { provider, model } = heard.by.unwrap();
+        let completed = complete(&ai, prompt()).await;
+        completed.end.unwrap();
+        assert_eq!(completed.text, "Here I am", "{steps:?}");
+        let ModelRef { provider, model } = completed.model.unwrap();
         assert_eq!((&*provider, &*model), BY_FALLBACK);
-        assert_eq!((first.asked().len(), fallback.asked().len()), (1, 1), "{steps:?}");
+        assert_eq!((first.requests().len(), fallback.requests().len()), (1, 1), "{steps:?}");
     }
 }
 
 #[tokio::test]
 async fn a_connection_that_is_refused_is_not_noticed() {
-    let fallback = ScriptedProvider::saying(&["Here", " I am"], Duration::ZERO).await;
-    let nobody = format!("http://127.0.0.1:{}", cura_tests::redis::free_port());
-    let ai = Ai::anthropic(anthropic(&nobody))
+    let fallback = ScriptedProvider::answering(&["Here", " I am"], Duration::ZERO).await;
+    let unreachable = format!("http://127.0.0.1:{}", cura_tests::redis::free_port());
+    let ai = Ai::anthropic(anthropic(&unreachable))
         .unwrap()
         .with_fallback(Ai::openai(openai(&fallback.url())).unwrap());
-    let heard = ask(&ai, prompt()).await;
+    let completed = complete(&ai, prompt()).await;
     assert_eq!(
-        (heard.text.as_str(), &*heard.by.unwrap().provider),
+        (completed.text.as_str(), &*completed.model.unwrap().provider),
         ("Here I am", "custom")
     );
     ai.probe().await.unwrap();
@@ -87,10 +89,13 @@ async fn a_connection_that_is_refused_is_not_noticed() {
 async fn after_the_first_word_nobody_else_is_asked() {
     for end in [Step::Cut, Step::Hang] {
         let (_first, fallback, ai) = impatient_pair(vec![Step::Head, Step::Write(chunk("I am ")), end]).await;
-        let heard = ask(&ai, prompt()).await;
-        assert_eq!((heard.text.as_str(), &*heard.by.unwrap().provider), ("I am ", "custom"));
-        assert!(!heard.end.unwrap_err().before_first_byte());
-        assert!(fallback.asked().is_empty());
+        let completed = complete(&ai, prompt()).await;
+        assert_eq!(
+            (completed.text.as_str(), &*completed.model.unwrap().provider),
+            ("I am ", "custom")
+        );
+        assert!(!completed.end.unwrap_err().before_first_byte());
+        assert!(fallback.requests().is_empty());
     }
 }
 
@@ -98,8 +103,11 @@ async fn after_the_first_word_nobody_else_is_asked() {
 async fn a_prompt_that_is_too_long_is_the_callers_to_shorten() {
     let body = json!({ "error": { "code": "context_length_exceeded" } });
     let (_first, fallback, ai) = pair(refusal("400 Bad Request", "", &body)).await;
-    assert_eq!(ask(&ai, prompt()).await.end.unwrap_err().code(), "context_too_long");
-    assert!(fallback.asked().is_empty());
+    assert_eq!(
+        complete(&ai, prompt()).await.end.unwrap_err().code(),
+        "context_too_long"
+    );
+    assert!(fallback.requests().is_empty());
 }
 
 #[tokio::test]
@@ -122,12 +130,12 @@ async fn when_all_fail_the_failure_that_passes_soonest_is_told() {
             None,
         ),
     ] {
-        let one = ScriptedProvider::start(move |_, _: &Asked| first.clone()).await;
-        let two = ScriptedProvider::start(move |_, _: &Asked| second.clone()).await;
+        let one = ScriptedProvider::start(move |_, _: &Request| first.clone()).await;
+        let two = ScriptedProvider::start(move |_, _: &Request| second.clone()).await;
         let ai = Ai::openai(openai(&one.url()))
             .unwrap()
             .with_fallback(Ai::openai(openai(&two.url())).unwrap());
-        let error = ask(&ai, prompt()).await.end.unwrap_err();
+        let error = complete(&ai, prompt()).await.end.unwrap_err();
         assert_eq!(
             (error.code(), error.retry_after()),
             (code, after.map(Duration::from_secs))
@@ -137,7 +145,7 @@ async fn when_all_fail_the_failure_that_passes_soonest_is_told() {
 
 #[tokio::test]
 async fn who_fails_five_times_is_left_alone_and_then_tried_again() {
-    let provider = ScriptedProvider::start(|number, _: &Asked| {
+    let provider = ScriptedProvider::start(|number, _: &Request| {
         if number < 5 {
             down()
         } else {
@@ -147,41 +155,41 @@ async fn who_fails_five_times_is_left_alone_and_then_tried_again() {
     .await;
     let ai = Ai::openai(openai(&provider.url())).unwrap();
     for _ in 0..5 {
-        assert_eq!(ai.reserve(somebody()), Ok(()));
-        ask(&ai, prompt()).await.end.unwrap_err();
+        assert_eq!(ai.reserve(new_request_key()), Ok(()));
+        complete(&ai, prompt()).await.end.unwrap_err();
     }
-    let wait = ai.reserve(somebody()).unwrap_err().retry_after;
+    let wait = ai.reserve(new_request_key()).unwrap_err().retry_after;
     assert!(wait <= Duration::from_secs(5), "{wait:?}");
-    let error = ask(&ai, prompt()).await.end.unwrap_err();
+    let error = complete(&ai, prompt()).await.end.unwrap_err();
     assert_eq!(error.code(), "provider_unavailable");
     assert!(error.retry_after().unwrap() <= wait);
-    assert_eq!(provider.asked().len(), 5, "it was not left alone");
-    let (one, other) = (somebody(), somebody());
+    assert_eq!(provider.requests().len(), 5, "it was not left alone");
+    let (one, other) = (new_request_key(), new_request_key());
     eventually("somebody may try again", async || ai.clone().reserve(one).ok()).await;
     assert!(ai.reserve(other).is_err(), "one is enough to find out");
-    assert_eq!(ask_as(one, &ai, prompt()).await.text, "back");
-    assert_eq!(ai.reserve(somebody()), Ok(()));
-    assert_eq!(provider.asked().len(), 6);
+    assert_eq!(complete_as(one, &ai, prompt()).await.text, "back");
+    assert_eq!(ai.reserve(new_request_key()), Ok(()));
+    assert_eq!(provider.requests().len(), 6);
 }
 
 #[tokio::test]
 async fn while_one_is_left_alone_the_other_answers_at_once() {
     let (first, fallback, ai) = pair(refusal("401 Unauthorized", "", &json!({}))).await;
     for _ in 0..3 {
-        assert_eq!(ask(&ai, prompt()).await.text, "Here I am");
+        assert_eq!(complete(&ai, prompt()).await.text, "Here I am");
     }
-    assert_eq!((first.asked().len(), fallback.asked().len()), (1, 3));
-    assert_eq!(ai.reserve(somebody()), Ok(()), "the fallback may be asked");
+    assert_eq!((first.requests().len(), fallback.requests().len()), (1, 3));
+    assert_eq!(ai.reserve(new_request_key()), Ok(()), "the fallback may be asked");
 }
 
 #[tokio::test]
 async fn who_breaks_off_in_the_middle_again_and_again_is_left_alone_too() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Cut]).await;
     for _ in 0..5 {
-        assert_eq!(ask(&ai, prompt()).await.text, "I am ");
+        assert_eq!(complete(&ai, prompt()).await.text, "I am ");
     }
-    assert_eq!(ask(&ai, prompt()).await.text, "Here I am");
-    assert_eq!((first.asked().len(), fallback.asked().len()), (5, 1));
+    assert_eq!(complete(&ai, prompt()).await.text, "Here I am");
+    assert_eq!((first.requests().len(), fallback.requests().len()), (5, 1));
 }
 
 #[tokio::test]
@@ -189,35 +197,35 @@ async fn giving_up_closes_the_connection_to_whoever_is_asked() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Hang]).await;
     let gave_up = tokio::time::timeout(
         Duration::from_millis(200),
-        ai.open_completion(&Call::new(somebody()), prompt()),
+        ai.open_completion(&Call::new(new_request_key()), prompt()),
     )
     .await;
     assert!(gave_up.is_err());
-    first.until_left_alone().await;
-    assert!(fallback.asked().is_empty());
+    first.wait_for_disconnect().await;
+    assert!(fallback.requests().is_empty());
     let (first, _fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Hang]).await;
     let mut pieces = ai
-        .open_completion(&Call::new(somebody()), prompt())
+        .open_completion(&Call::new(new_request_key()), prompt())
         .await
         .unwrap()
         .events;
     pieces.next().await.unwrap().unwrap();
     assert_eq!(first.open_connections(), 1);
     drop(pieces);
-    first.until_left_alone().await;
+    first.wait_for_disconnect().await;
 }
 
 #[tokio::test]
 async fn an_answer_goes_on_with_another_voice_without_repeating_itself() {
-    let first = ScriptedProvider::start(|_, _: &Asked| down()).await;
-    let fallback = ScriptedProvider::saying(&["Hello", " wor", "ld!"], Duration::ZERO).await;
+    let first = ScriptedProvider::start(|_, _: &Request| down()).await;
+    let fallback = ScriptedProvider::answering(&["Hello", " wor", "ld!"], Duration::ZERO).await;
     let ai = Ai::openai(openai(&first.url()))
         .unwrap()
         .with_fallback(Ai::openai(openai(&fallback.url())).unwrap());
-    let heard = ask(&ai, going_on("Hello wo")).await;
-    heard.end.unwrap();
-    assert_eq!(heard.text, "rld!");
-    let asked = fallback.asked();
+    let completed = complete(&ai, continuing("Hello wo")).await;
+    completed.end.unwrap();
+    assert_eq!(completed.text, "rld!");
+    let asked = fallback.requests();
     let messages = asked[0].body["messages"].as_array().unwrap();
     assert_eq!(messages[1], json!({ "role": "assistant", "content": "Hello wo" }));
     assert_eq!((messages.len(), &messages[2]["role"]), (3, &json!("user")));
@@ -235,17 +243,20 @@ async fn who_cannot_go_on_is_passed_over() {
     let (first, fallback, _) = pair(answer(&["x"], Duration::ZERO)).await;
     let ai = off(&first.url()).with_fallback(Ai::anthropic(anthropic(&fallback.url())).unwrap());
     assert!(ai.can_continue());
-    assert_eq!(ask(&ai, going_on("I say: ")).await.by.unwrap().provider, "anthropic");
-    assert!(first.asked().is_empty());
+    assert_eq!(
+        complete(&ai, continuing("I say: ")).await.model.unwrap().provider,
+        "anthropic"
+    );
+    assert!(first.requests().is_empty());
     assert!(!off(&first.url()).can_continue());
 }
 
 #[tokio::test]
 async fn the_demo_voice_says_that_it_is_one() {
-    let heard = ask(&Ai::demo(), prompt()).await;
-    let text = heard.text;
+    let completed = complete(&Ai::demo(), prompt()).await;
+    let text = completed.text;
     assert!(text.contains("demo") && text.contains("AI_MODEL_URL"), "{text}");
-    assert_eq!(heard.end.unwrap().0, FinishReason::Stop);
+    assert_eq!(completed.end.unwrap().0, FinishReason::Stop);
     assert_eq!(Ai::demo().primary_model().provider, "demo");
     Ai::demo().probe().await.unwrap();
 }
@@ -255,39 +266,45 @@ async fn the_demo_voice_goes_on_with_its_own_words_only() {
     let ai = Ai::demo_with(DemoConfig {
         word_delay: Duration::ZERO,
     });
-    let whole = ask(&ai, prompt()).await.text;
+    let whole = complete(&ai, prompt()).await.text;
     let (written, rest) = whole.split_at(31);
-    assert_eq!(ask(&ai, going_on(written)).await.text, rest);
-    assert_eq!(ask(&ai, going_on(&whole)).await.text, "");
+    assert_eq!(complete(&ai, continuing(written)).await.text, rest);
+    assert_eq!(complete(&ai, continuing(&whole)).await.text, "");
     assert_eq!(
-        ask(&ai, going_on("Something else")).await.end.unwrap_err().code(),
+        complete(&ai, continuing("Something else"))
+            .await
+            .end
+            .unwrap_err()
+            .code(),
         "provider_refused"
     );
-    assert_eq!(ai.reserve(somebody()), Ok(()));
+    assert_eq!(ai.reserve(new_request_key()), Ok(()));
 }
 
 #[tokio::test]
 async fn a_message_says_which_service_answered_it_and_operators_hear_of_the_other_once() {
-    let first = ScriptedProvider::start(|_, _: &Asked| refusal("401 Unauthorized", "", &json!({}))).await;
-    let fallback = ScriptedProvider::start(|_, _: &Asked| anthropic_answer(&["Here", " I am"], Duration::ZERO)).await;
+    let first = ScriptedProvider::start(|_, _: &Request| refusal("401 Unauthorized", "", &json!({}))).await;
+    let fallback = ScriptedProvider::start(|_, _: &Request| anthropic_answer(&["Here", " I am"], Duration::ZERO)).await;
     let cura = Cura::builder()
-        .answering(&first)
+        .with_provider(&first)
         .with("AI_FALLBACK_URL", fallback.url())
         .with("AI_FALLBACK_PROVIDER", "anthropic")
         .start()
         .await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for _ in 0..2 {
-        let request = somebody.request(Method::POST, "/chat/send");
-        let sent = somebody.send(request.json(&json!({ "content": "Hi" }))).await;
+        let request = user.request(Method::POST, "/chat/send");
+        let sent = user.send(request.json(&json!({ "content": "Hi" }))).await;
         let message = &sent.body["assistant_message"];
         assert_eq!(message["content"], "Here I am", "{}", sent.body);
         assert_eq!(message["metadata"]["provider"], "anthropic");
         assert_eq!(message["metadata"]["model"], "claude-scripted");
     }
-    assert_eq!(fallback.asked()[0].body["model"], "claude-sonnet-4-5");
-    cura.workers[0].says("rejects our key, account or settings").await;
-    let said = cura.said();
+    assert_eq!(fallback.requests()[0].body["model"], "claude-sonnet-4-5");
+    cura.workers[0]
+        .wait_for_log("rejects our key, account or settings")
+        .await;
+    let said = cura.logs();
     assert_eq!(
         said.matches("rejects our key, account or settings").count(),
         1,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Usage};
 use cura_providers::ai::{Ai, AiError, OpenAiConfig};
-use cura_tests::completion::{self, Heard, KEY, openai as config, prompt};
-use cura_tests::provider::{Asked, answer, chunk, event, finish};
+use cura_tests::completion::{self, Completed, KEY, openai as config, prompt};
+use cura_tests::provider::{Request, answer, chunk, event, finish};
 use cura_tests::{ScriptedProvider, Step};
 use serde_json::json;
 
@@ -61,13 +61,13 @@ fn refusals() -> Vec<Refusal> {
 }
 
 /// The text, and how it ended.
-async fn ask(ai: &Ai) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
-    let Heard { text, end, .. } = completion::ask(ai, prompt()).await;
+async fn complete(ai: &Ai) -> (String, Result<(FinishReason, Option<Usage>, Option<String>), AiError>) {
+    let Completed { text, end, .. } = completion::complete(ai, prompt()).await;
     (text, end)
 }
 
 async fn scripted(steps: Vec<Step>) -> (ScriptedProvider, Ai) {
-    let provider = ScriptedProvider::start(move |_, _: &Asked| steps.clone()).await;
+    let provider = ScriptedProvider::start(move |_, _: &Request| steps.clone()).await;
     let ai = Ai::openai(config(&provider.url())).unwrap();
     (provider, ai)
 }
@@ -99,7 +99,7 @@ fn body(tokens: &[&str]) -> String {
 #[tokio::test]
 async fn a_good_answer_has_its_text_reason_usage_and_model() {
     let (provider, ai) = scripted(answer(&["Hel", "lo", " 👋"], Duration::from_millis(1))).await;
-    let (text, end) = ask(&ai).await;
+    let (text, end) = complete(&ai).await;
     assert_eq!(text, "Hello 👋");
     let (reason, usage, model) = end.unwrap();
     assert_eq!(reason, FinishReason::Stop);
@@ -112,7 +112,7 @@ async fn a_good_answer_has_its_text_reason_usage_and_model() {
         })
     );
     assert_eq!(model.as_deref(), Some("scripted"));
-    let asked = &provider.asked()[0];
+    let asked = &provider.requests()[0];
     assert!(asked.head.starts_with("POST /v1/chat/completions "), "{}", asked.head);
     assert!(asked.head.contains(&format!("Bearer {KEY}")));
     assert_eq!(asked.body["model"], "some-model");
@@ -123,7 +123,7 @@ async fn a_good_answer_has_its_text_reason_usage_and_model() {
 
 #[tokio::test]
 async fn the_base_url_is_what_the_path_is_added_to() {
-    let provider = ScriptedProvider::saying(&["x"], Duration::ZERO).await;
+    let provider = ScriptedProvider::answering(&["x"], Duration::ZERO).await;
     for (suffix, path) in [
         ("", "/v1/chat/completions"),
         ("/", "/v1/chat/completions"),
@@ -131,8 +131,8 @@ async fn the_base_url_is_what_the_path_is_added_to() {
         ("/api/openai/", "/api/openai/chat/completions"),
     ] {
         let ai = Ai::openai(config(&format!("{}{suffix}", provider.url()))).unwrap();
-        ask(&ai).await.1.unwrap();
-        let head = provider.asked().last().unwrap().head.clone();
+        complete(&ai).await.1.unwrap();
+        let head = provider.requests().last().unwrap().head.clone();
         assert!(head.starts_with(&format!("POST {path} ")), "{suffix}: {head}");
     }
     for bad in ["", "not a url", "ftp://host", "http://"] {
@@ -160,7 +160,7 @@ async fn how_the_bytes_are_cut_changes_nothing() {
     .into_bytes();
     for parts in [one_by_one, by_seven, vec![whole], vec![with_crlf], vec![with_comments]] {
         let (_provider, ai) = scripted(writes(parts)).await;
-        let (text, end) = ask(&ai).await;
+        let (text, end) = complete(&ai).await;
         assert_eq!(text, "wörld 👋 ok");
         end.unwrap();
     }
@@ -179,7 +179,7 @@ async fn dialects_differ_and_are_understood() {
         Step::End,
     ])
     .await;
-    let (text, end) = ask(&ai).await;
+    let (text, end) = complete(&ai).await;
     assert_eq!((text.as_str(), end.unwrap()), ("x", (FinishReason::Stop, None, None)));
     for (word, reason) in [
         ("length", FinishReason::Length),
@@ -192,7 +192,7 @@ async fn dialects_differ_and_are_understood() {
             Step::End,
         ])
         .await;
-        assert_eq!(ask(&ai).await.1.unwrap().0, reason);
+        assert_eq!(complete(&ai).await.1.unwrap().0, reason);
     }
 }
 
@@ -217,7 +217,7 @@ async fn a_character_in_two_pieces_is_put_together() {
         ([r"Hi \udc4b", r"\ud83d"], "Hi \u{fffd}"),
     ] {
         let (_provider, ai) = scripted(raw_chunks(&pieces)).await;
-        let (text, end) = ask(&ai).await;
+        let (text, end) = complete(&ai).await;
         assert_eq!((&*text, end.unwrap().0), (whole, FinishReason::Stop), "{pieces:?}");
     }
 }
@@ -240,7 +240,7 @@ async fn nonsense_about_the_cost_spoils_no_answer() {
             Step::End,
         ];
         let (_provider, ai) = scripted(steps).await;
-        let (text, end) = ask(&ai).await;
+        let (text, end) = complete(&ai).await;
         let (reason, told, _) = end.unwrap();
         assert_eq!((&*text, reason, told), ("x", FinishReason::Stop, None), "{usage}");
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use cura_providers::Secret;
 use cura_providers::ai::{Ai, AiError, Call, Timeouts};
-use cura_tests::completion::{IMPATIENT, KEY, TIMEOUTS, ask, prompt, somebody};
-use cura_tests::provider::{Asked, refusal};
+use cura_tests::completion::{IMPATIENT, KEY, TIMEOUTS, complete, new_request_key, prompt};
+use cura_tests::provider::{Request, refusal};
 use cura_tests::{ScriptedProvider, Step, redis};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ impl Dialect {
     }
 
     async fn scripted_with(&self, steps: Vec<Step>, timeouts: Timeouts) -> (ScriptedProvider, Ai) {
-        let provider = ScriptedProvider::start(move |_, _: &Asked| steps.clone()).await;
+        let provider = ScriptedProvider::start(move |_, _: &Request| steps.clone()).await;
         let ai = (self.voice)(&provider.url(), Some(Secret::from(KEY)), timeouts).unwrap();
         (provider, ai)
     }
@@ -114,10 +114,10 @@ impl Dialect {
 
     async fn fails_with(&self, steps: Vec<Step>, timeouts: Timeouts) -> (String, AiError) {
         let (_provider, ai) = self.scripted_with(steps, timeouts).await;
-        let heard = ask(&ai, prompt()).await;
-        let error = heard.end.unwrap_err();
+        let completed = complete(&ai, prompt()).await;
+        let error = completed.end.unwrap_err();
         assert!(!format!("{error} {error:?}").contains(KEY));
-        (heard.text, error)
+        (completed.text, error)
     }
 
     /// The beginning of an answer, "I am ", and then `more`.
@@ -157,7 +157,7 @@ async fn a_redirect_is_not_followed(dialect: Dialect) {
             ("provider_misconfigured", false, None),
             "{status}"
         );
-        assert!(elsewhere.asked().is_empty(), "the key went elsewhere");
+        assert!(elsewhere.requests().is_empty(), "the key went elsewhere");
     }
 }
 
@@ -190,9 +190,9 @@ async fn who_is_not_there_or_goes_without_a_word_may_be_asked_again(dialect: Dia
         (error.code(), error.retryable(), error.before_first_byte()),
         ("provider_unavailable", true, true)
     );
-    let nobody = format!("http://127.0.0.1:{}", redis::free_port());
-    let gone = (dialect.voice)(&nobody, None, TIMEOUTS).unwrap();
-    let error = ask(&gone, prompt()).await.end.unwrap_err();
+    let unreachable = format!("http://127.0.0.1:{}", redis::free_port());
+    let gone = (dialect.voice)(&unreachable, None, TIMEOUTS).unwrap();
+    let error = complete(&gone, prompt()).await.end.unwrap_err();
     assert_eq!(
         (error.code(), error.before_first_byte()),
         ("provider_unavailable", true)
@@ -205,8 +205,8 @@ async fn what_is_no_answer_is_a_protocol_error(dialect: Dialect) {
         let rubbish = vec![Step::Write((*junk).to_owned()), Step::End];
         let at_once = [(dialect.begin)(), rubbish.clone()].concat();
         for (steps, text) in [(at_once, ""), (dialect.after_words(rubbish), "I am ")] {
-            let (heard, error) = dialect.fails(steps).await;
-            assert_eq!((&*heard, error.code()), (text, "provider_protocol"), "{junk}");
+            let (completed, error) = dialect.fails(steps).await;
+            assert_eq!((&*completed, error.code()), (text, "provider_protocol"), "{junk}");
         }
     }
     let page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>no</html>".to_vec();
@@ -236,9 +236,9 @@ async fn who_hangs_is_given_up_in_time(dialect: Dialect) {
         (dialect.after_words(pings), "I am "),
     ] {
         let begun = Instant::now();
-        let (heard, error) = dialect.fails_with(steps, IMPATIENT).await;
+        let (completed, error) = dialect.fails_with(steps, IMPATIENT).await;
         assert_eq!(
-            (&*heard, error.code(), error.retryable()),
+            (&*completed, error.code(), error.retryable()),
             (text, "provider_timeout", true)
         );
         assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
@@ -254,21 +254,21 @@ async fn a_dropped_stream_closes_the_connection(dialect: Dialect) {
     });
     let (provider, ai) = dialect.scripted(dialect.after_words(more.collect())).await;
     let mut pieces = ai
-        .open_completion(&Call::new(somebody()), prompt())
+        .open_completion(&Call::new(new_request_key()), prompt())
         .await
         .unwrap()
         .events;
     pieces.next().await.unwrap().unwrap();
     assert_eq!(provider.open_connections(), 1);
     drop(pieces);
-    provider.until_left_alone().await;
+    provider.wait_for_disconnect().await;
 }
 
 async fn a_gateway_that_holds_the_key_is_sent_none(dialect: Dialect) {
     let (provider, _) = dialect.scripted((dialect.answer)(&["x"])).await;
     let ai = (dialect.voice)(&provider.url(), None, TIMEOUTS).unwrap();
-    ask(&ai, prompt()).await.end.unwrap();
-    let head = provider.asked()[0].head.to_ascii_lowercase();
+    complete(&ai, prompt()).await.end.unwrap();
+    let head = provider.requests()[0].head.to_ascii_lowercase();
     assert!(!head.contains("authorization") && !head.contains("x-api-key"), "{head}");
     ai.probe().await.unwrap();
 }

@@ -239,14 +239,14 @@ async fn an_operator_hears_of_a_payload_nobody_understands() {
     .await
     .unwrap();
     let line = eventually("somebody says so", async || {
-        let said = cura.said();
+        let said = cura.logs();
         said.lines()
             .find(|line| line.contains("cannot be decoded"))
             .map(str::to_owned)
     })
     .await;
     assert!(line.contains("ERROR") && line.contains("odd"), "{line}");
-    assert!(!cura.said().contains("secret words"));
+    assert!(!cura.logs().contains("secret words"));
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn in_a_circle_with_a_batch_of_the_queue_a_persons_transaction_wins() {
     // It gives the three to others: has the first, waits for the second, and would wait for the third then.
     let runs = Runs::default();
     let workers = counting(workers(&database), 4, &runs);
-    database.until_somebody_waits().await;
+    database.wait_for_lock_waiter().await;
     let over = Cell::new(false);
     let cancelling = async {
         let cancelled = cancel::<Task>(&mut person, "1").await;

@@ -158,7 +158,7 @@ async fn a_slot_is_free_only_when_the_outcome_is_written() {
         .start();
     add(database.pool(), 1).await;
     add(database.pool(), 2).await;
-    database.until_somebody_waits().await;
+    database.wait_for_lock_waiter().await;
     // Twice as long as the worker needs to look for jobs.
     tokio::time::sleep(config().poll_interval * 2).await;
     assert_eq!(

@@ -156,10 +156,10 @@ async fn the_jobs_of_a_killed_process_are_finished_within_seconds() {
     })
     .await;
     let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
-    let somebody = cura.somebody().await;
+    let somebody = cura.user().await;
     let mut stream = somebody.stream("Hi").await;
     eventually("the provider is asked", async || {
-        (provider.asked().len() == 1).then_some(())
+        (provider.requests().len() == 1).then_some(())
     })
     .await;
     cura.workers[0].kill();
@@ -186,7 +186,7 @@ async fn a_frozen_process_that_wakes_up_writes_nothing() {
         .with("AI_CONTINUATION", "off")
         .start()
         .await;
-    let somebody = cura.somebody().await;
+    let somebody = cura.user().await;
     let mut stream = somebody.stream("Hi").await;
     let mut seen = stream.until("chunk").await;
     cura.workers[0].signal("STOP");

@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 const TOKENS: [&str; 4] = ["One ", "two ", "three ", "four"];
 
 async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
-    let provider = ScriptedProvider::saying(&TOKENS, apart).await;
-    let cura = Cura::answering(&provider).await;
+    let provider = ScriptedProvider::answering(&TOKENS, apart).await;
+    let cura = Cura::with_provider(&provider).await;
     (cura, provider)
 }
 
 #[tokio::test]
 async fn everything_is_told_in_the_order_in_which_it_became_true() {
     let (cura, _provider) = cura(Duration::from_millis(5)).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.watch(None).await;
-    somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    let user = cura.user().await;
+    let mut stream = user.watch(None).await;
+    user.post("/chat/send", &json!({ "content": "Hi" })).await;
     let mut seen = stream.until("complete").await;
     seen.retain(|event| !["typing", "chunk", "queued"].contains(&event.name.as_str()));
     assert_eq!(
@@ -46,34 +46,29 @@ async fn everything_is_told_in_the_order_in_which_it_became_true() {
 #[tokio::test]
 async fn a_phone_that_slept_sends_one_cursor_and_is_right() {
     let (cura, _provider) = cura(Duration::from_millis(20)).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.watch(None).await;
+    let user = cura.user().await;
+    let mut stream = user.watch(None).await;
     let mut view = View::default();
-    let sent = somebody.send_without_waiting(&json!({ "content": "first" })).await.body;
+    let sent = user.send_without_waiting(&json!({ "content": "first" })).await.body;
     for event in stream.until("chunk").await {
         view.apply(&event.data);
     }
     let cursor = stream.cursor.clone().unwrap();
     // Asleep, in the middle of a word: an answer ends, another one comes and goes, things are renamed and deleted.
     drop(stream);
-    let answered = somebody.until_final(&sent["assistant_message"]["id"]).await;
+    let answered = user.until_final(&sent["assistant_message"]["id"]).await;
     assert_eq!(answered["status"], "sent");
-    somebody
-        .post(
-            "/chat/send",
-            &json!({ "content": "second", "conversation_id": sent["conversation_id"] }),
-        )
+    user.post(
+        "/chat/send",
+        &json!({ "content": "second", "conversation_id": sent["conversation_id"] }),
+    )
+    .await;
+    let made = user.post("/conversations", &json!({ "title": "gone soon" })).await.body;
+    user.send(user.request(Method::DELETE, &format!("/conversations/{}", made["id"])))
         .await;
-    let made = somebody
-        .post("/conversations", &json!({ "title": "gone soon" }))
-        .await
-        .body;
-    somebody
-        .send(somebody.request(Method::DELETE, &format!("/conversations/{}", made["id"])))
-        .await;
-    let request = somebody.request(Method::PATCH, &format!("/conversations/{}", sent["conversation_id"]));
-    somebody.send(request.json(&json!({ "title": "renamed" }))).await;
-    let mut stream = somebody.watch(Some(&cursor)).await;
+    let request = user.request(Method::PATCH, &format!("/conversations/{}", sent["conversation_id"]));
+    user.send(request.json(&json!({ "title": "renamed" }))).await;
+    let mut stream = user.watch(Some(&cursor)).await;
     while view.titles.get(&sent["conversation_id"].as_i64().unwrap()) != Some(&Some("renamed".to_owned()))
         || view.messages.values().filter(|shown| shown.status == "sent").count() < 4
     {
@@ -87,11 +82,11 @@ async fn a_phone_that_slept_sends_one_cursor_and_is_right() {
 #[tokio::test]
 async fn every_event_can_be_the_last_one_somebody_saw() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.watch(None).await;
-    assert!(stream.begun().await);
+    let user = cura.user().await;
+    let mut stream = user.watch(None).await;
+    assert!(stream.wait_for_cursor().await);
     let begin = stream.cursor.clone().unwrap();
-    somebody.post("/chat/send", &json!({ "content": "Hi" })).await;
+    user.post("/chat/send", &json!({ "content": "Hi" })).await;
     let seen = stream.until("complete").await;
     let mut whole = View::default();
     seen.iter().for_each(|event| whole.apply(&event.data));
@@ -99,7 +94,7 @@ async fn every_event_can_be_the_last_one_somebody_saw() {
     for (at, cursor) in cursors.enumerate().filter(|(_, cursor)| !cursor.is_empty()) {
         let mut view = View::default();
         seen[..at].iter().for_each(|event| view.apply(&event.data));
-        let mut stream = somebody.watch(Some(&cursor)).await;
+        let mut stream = user.watch(Some(&cursor)).await;
         while view != whole {
             view.apply(&stream.next().await.unwrap().data);
         }
@@ -109,18 +104,16 @@ async fn every_event_can_be_the_last_one_somebody_saw() {
 #[tokio::test]
 async fn a_cursor_that_is_too_old_or_from_elsewhere_is_told_to_reload() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for n in 0..5 {
-        somebody
-            .post("/conversations", &json!({ "title": n.to_string() }))
-            .await;
+        user.post("/conversations", &json!({ "title": n.to_string() })).await;
     }
     sqlx::query("DELETE FROM events WHERE seq <= 3")
         .execute(cura.database.pool())
         .await
         .unwrap();
     for (cursor, reason) in [("1", "too_old"), ("99", "unknown"), ("9223372036854775807", "unknown")] {
-        let mut stream = somebody.watch(Some(cursor)).await;
+        let mut stream = user.watch(Some(cursor)).await;
         let resync = stream.next().await.unwrap();
         assert_eq!(
             (resync.name.as_str(), &resync.data["reason"]),
@@ -128,7 +121,7 @@ async fn a_cursor_that_is_too_old_or_from_elsewhere_is_told_to_reload() {
             "{cursor}"
         );
         assert_eq!(resync.id, "5", "and goes on from here");
-        somebody.post("/conversations", &json!({ "title": "more" })).await;
+        user.post("/conversations", &json!({ "title": "more" })).await;
         assert_eq!(stream.next().await.unwrap().name, "conversation");
         sqlx::query("DELETE FROM events WHERE seq > 5")
             .execute(cura.database.pool())
@@ -139,11 +132,11 @@ async fn a_cursor_that_is_too_old_or_from_elsewhere_is_told_to_reload() {
             .await
             .unwrap();
     }
-    let mut stream = somebody.watch(Some("3")).await;
+    let mut stream = user.watch(Some("3")).await;
     assert_eq!(stream.next().await.unwrap().id, "4", "what is still there is told");
     for bad in ["x", "-1", "1_", "1_2-3"] {
-        let request = somebody.request(Method::GET, "/events").header("Last-Event-ID", bad);
-        let refused = somebody.events(request).await.err().unwrap();
+        let request = user.request(Method::GET, "/events").header("Last-Event-ID", bad);
+        let refused = user.events(request).await.err().unwrap();
         assert_eq!(
             (refused.status.as_u16(), refused.code()),
             (400, "invalid_cursor"),
@@ -161,7 +154,7 @@ async fn a_cursor_that_names_somebody_elses_answer_shows_nothing_of_it() {
         steps
     })
     .await;
-    let cura = Cura::answering(&provider).await;
+    let cura = Cura::with_provider(&provider).await;
     let ann = cura.client().register("ann@example.com").await;
     let sent = ann.send_without_waiting(&json!({ "content": "Hi" })).await.body;
     let bob = cura.client().register("bob@example.com").await;
@@ -175,9 +168,9 @@ async fn a_cursor_that_names_somebody_elses_answer_shows_nothing_of_it() {
 #[tokio::test]
 async fn what_is_announced_to_nobody_is_found_by_looking() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.watch(None).await;
-    somebody.post("/conversations", &json!({ "title": "announced" })).await;
+    let user = cura.user().await;
+    let mut stream = user.watch(None).await;
+    user.post("/conversations", &json!({ "title": "announced" })).await;
     assert_eq!(stream.next().await.unwrap().data["conversation"]["title"], "announced");
     // Written by somebody who cannot announce.
     for write in [
@@ -194,11 +187,11 @@ async fn what_is_announced_to_nobody_is_found_by_looking() {
 #[tokio::test]
 async fn a_stream_ends_with_its_session_and_with_its_token() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.watch(None).await;
+    let user = cura.user().await;
+    let mut stream = user.watch(None).await;
     stream.next_frame().await.unwrap();
     let begun = Instant::now();
-    somebody.post("/auth/logout-all", &Value::Null).await;
+    user.post("/auth/logout-all", &Value::Null).await;
     let last = stream.rest().await.pop().unwrap();
     assert_eq!(
         (last.name.as_str(), &last.data["reason"]),
@@ -206,40 +199,33 @@ async fn a_stream_ends_with_its_session_and_with_its_token() {
     );
     // Whoever was not told would look after ten seconds.
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
-    let again = somebody
-        .events(somebody.request(Method::GET, "/events"))
-        .await
-        .err()
-        .unwrap();
+    let again = user.events(user.request(Method::GET, "/events")).await.err().unwrap();
     assert_eq!(again.status, 401);
 }
 
 #[tokio::test]
 async fn the_end_of_a_session_stands_behind_nothing_that_was_not_told() {
     let word = "word ".repeat(2000);
-    let provider = ScriptedProvider::saying(&[word.as_str(); 40], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
+    let provider = ScriptedProvider::answering(&[word.as_str(); 40], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
     for _ in 0..8 {
-        assert_eq!(
-            somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status,
-            200
-        );
+        assert_eq!(user.post("/chat/send", &json!({ "content": "Hi" })).await.status, 200);
     }
-    let mut stream = somebody.watch(Some("0")).await;
+    let mut stream = user.watch(Some("0")).await;
     let mut seen = vec![stream.next().await.unwrap()];
     // More than the sockets hold waits to be read when the session ends.
-    somebody.post("/auth/logout-all", &Value::Null).await;
+    user.post("/auth/logout-all", &Value::Null).await;
     seen.extend(stream.rest().await);
     let last = seen.pop().unwrap();
     assert_eq!(last.name, "session_ended");
     let before = seen.iter().rev().find(|event| !event.id.is_empty()).unwrap();
     assert_eq!(last.id, before.id);
-    let login = json!({ "email": "somebody@example.com", "password": "a long password" });
+    let login = json!({ "email": "user@example.com", "password": "a long password" });
     let token = cura.client().post("/auth/login", &login).await.body["access_token"].clone();
     let mut view = View::default();
     seen.iter().for_each(|event| view.apply(&event.data));
-    let mut stream = somebody.with_token(&token).watch(Some(&last.id)).await;
+    let mut stream = user.with_token(&token).watch(Some(&last.id)).await;
     while view.messages.values().filter(|shown| shown.status == "sent").count() < 16 {
         view.apply(&stream.next().await.unwrap().data);
     }
@@ -248,17 +234,15 @@ async fn the_end_of_a_session_stands_behind_nothing_that_was_not_told() {
 #[tokio::test]
 async fn a_log_with_a_hole_or_set_back_is_not_stepped_over() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
+    let user = cura.user().await;
     for n in 0..6 {
-        somebody
-            .post("/conversations", &json!({ "title": n.to_string() }))
-            .await;
+        user.post("/conversations", &json!({ "title": n.to_string() })).await;
     }
     sqlx::query("DELETE FROM events WHERE seq = 4")
         .execute(cura.database.pool())
         .await
         .unwrap();
-    let mut stream = somebody.watch(Some("1")).await;
+    let mut stream = user.watch(Some("1")).await;
     let seen = stream.until("resync").await;
     assert_eq!(names(&seen), ["conversation", "conversation", "resync"]);
     // A database that was restored: less has happened than this stream was told.
@@ -275,9 +259,9 @@ async fn a_log_with_a_hole_or_set_back_is_not_stepped_over() {
 #[tokio::test]
 async fn an_archive_that_is_ready_is_told() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.watch(None).await;
-    assert_eq!(somebody.get("/users/me/export").await.status, 202);
+    let user = cura.user().await;
+    let mut stream = user.watch(None).await;
+    assert_eq!(user.get("/users/me/export").await.status, 202);
     let told = stream.until("export").await.pop().unwrap();
     assert_eq!(told.data["status"], "ready");
     assert!(told.data["size"].as_i64().unwrap() > 0);
@@ -286,16 +270,16 @@ async fn an_archive_that_is_ready_is_told() {
 #[tokio::test]
 async fn a_conversation_is_told_as_it_is_in_the_end() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let made = somebody.post("/conversations", &json!({})).await.body;
-    let mut stream = somebody.watch(None).await;
+    let user = cura.user().await;
+    let made = user.post("/conversations", &json!({})).await.body;
+    let mut stream = user.watch(None).await;
     let said = json!({ "conversation_id": made["id"], "content": "My first words" });
-    somebody.post("/chat/send", &said).await;
+    user.post("/chat/send", &said).await;
     let seen = stream.until("complete").await;
     let told = seen.iter().filter(|event| event.name == "conversation");
     let told: Vec<&Value> = told.map(|event| &event.data["conversation"]).collect();
     assert_eq!(told[0]["title"], "My first words", "the title it was given");
-    let now = somebody.get(&format!("/conversations/{}", made["id"])).await.body;
+    let now = user.get(&format!("/conversations/{}", made["id"])).await.body;
     assert_eq!(**told.last().unwrap(), now);
     assert_eq!((&now["busy"], &now["message_count"]), (&json!(false), &json!(2)));
 }
@@ -303,13 +287,13 @@ async fn a_conversation_is_told_as_it_is_in_the_end() {
 #[tokio::test]
 async fn an_answer_whose_conversation_is_deleted_is_told_to_be_gone() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("Hello")), Step::Hang]).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let mut stream = somebody.watch(None).await;
-    let sent = somebody.send_without_waiting(&json!({ "content": "Hi" })).await.body;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut stream = user.watch(None).await;
+    let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await.body;
     stream.until("chunk").await;
-    let delete = somebody.request(Method::DELETE, &format!("/conversations/{}", sent["conversation_id"]));
-    assert_eq!(somebody.send(delete).await.status, 204);
+    let delete = user.request(Method::DELETE, &format!("/conversations/{}", sent["conversation_id"]));
+    assert_eq!(user.send(delete).await.status, 204);
     let mut seen = stream.until("error").await;
     let gone = seen.pop().unwrap();
     assert_eq!(
@@ -325,25 +309,25 @@ async fn an_answer_whose_conversation_is_deleted_is_told_to_be_gone() {
 #[tokio::test]
 async fn every_event_is_as_the_document_says() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let mut document = somebody.get("/openapi.json").await.body;
+    let user = cura.user().await;
+    let mut document = user.get("/openapi.json").await.body;
     as_json_schema(&mut document);
     let schema = json!({ "$ref": "#/components/schemas/Event", "components": document["components"] });
     let event = jsonschema::validator_for(&schema).unwrap();
-    let mut stream = somebody.watch(None).await;
-    let sent = somebody
+    let mut stream = user.watch(None).await;
+    let sent = user
         .post("/chat/send", &json!({ "content": "I want to kill myself" }))
         .await;
     let mut seen = stream.until("complete").await;
-    let delete = somebody.request(
+    let delete = user.request(
         Method::DELETE,
         &format!("/conversations/{}", sent.body["conversation_id"]),
     );
-    somebody.send(delete).await;
+    user.send(delete).await;
     seen.extend(stream.until("conversation").await);
-    let mut lost = somebody.watch(Some("99")).await;
+    let mut lost = user.watch(Some("99")).await;
     seen.push(lost.next().await.unwrap());
-    somebody.post("/auth/logout-all", &Value::Null).await;
+    user.post("/auth/logout-all", &Value::Null).await;
     seen.extend(lost.rest().await);
     for told in seen {
         let wrong: Vec<String> = event.iter_errors(&told.data).map(|error| error.to_string()).collect();

@@ -17,14 +17,14 @@ use super::sockets::{TEXT, TOKENS, conversation, cura, text_of};
 #[tokio::test]
 async fn who_may_not_is_told_by_the_close_code() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
     let path = format!("/chat/ws/{conversation}");
-    let nobody = cura.client();
-    assert_eq!(Socket::open(&nobody, &path).await.unwrap().closed().await, 4401);
+    let anonymous = cura.client();
+    assert_eq!(Socket::open(&anonymous, &path).await.unwrap().closed().await, 4401);
     for bad in ["?token=garbage", "?ticket=garbage"] {
         assert_eq!(
-            Socket::open(&nobody, &format!("{path}{bad}"))
+            Socket::open(&anonymous, &format!("{path}{bad}"))
                 .await
                 .unwrap()
                 .closed()
@@ -35,47 +35,43 @@ async fn who_may_not_is_told_by_the_close_code() {
     }
     let other = cura.client().register("other@example.com").await;
     assert_eq!(Socket::of(&other, &conversation, None).await.closed().await, 4404);
-    assert_eq!(Socket::of(&somebody, &json!(999_999), None).await.closed().await, 4404);
-    let ticket = somebody.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
+    assert_eq!(Socket::of(&user, &json!(999_999), None).await.closed().await, 4404);
+    let ticket = user.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
     let by_ticket = format!("{path}?ticket={}", ticket.as_str().unwrap());
-    let mut socket = Socket::open(&nobody, &by_ticket).await.unwrap();
-    socket.say(&json!({ "type": "ping" })).await;
+    let mut socket = Socket::open(&anonymous, &by_ticket).await.unwrap();
+    socket.send(&json!({ "type": "ping" })).await;
     assert_eq!(socket.next().await.unwrap()["type"], "pong");
     assert_eq!(
-        Socket::open(&nobody, &by_ticket).await.unwrap().closed().await,
+        Socket::open(&anonymous, &by_ticket).await.unwrap().closed().await,
         4401,
         "it is for once"
     );
-    let by_token = format!("{path}?token={}", somebody.token.as_ref().unwrap());
-    let mut socket = Socket::open(&nobody, &by_token).await.unwrap();
-    socket.say(&json!({ "type": "ping" })).await;
+    let by_token = format!("{path}?token={}", user.token.as_ref().unwrap());
+    let mut socket = Socket::open(&anonymous, &by_token).await.unwrap();
+    socket.send(&json!({ "type": "ping" })).await;
     assert_eq!(socket.next().await.unwrap()["type"], "pong");
     assert!(
-        !cura.said().contains(somebody.token.as_ref().unwrap()),
+        !cura.logs().contains(user.token.as_ref().unwrap()),
         "a token reached a log"
     );
-    let basic = format!("Basic {}", somebody.token.as_ref().unwrap());
-    let request = raw_socket::request(&somebody, &path, &[("Authorization", Some(&basic))]);
-    let mut socket = RawSocket::connect(&somebody).await;
+    let basic = format!("Basic {}", user.token.as_ref().unwrap());
+    let request = raw_socket::request(&user, &path, &[("Authorization", Some(&basic))]);
+    let mut socket = RawSocket::connect(&user).await;
     socket.send(format!("{request}\r\n").as_bytes()).await;
     assert!(socket.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(socket.close_code().await, Some(4401), "a token is a bearer's");
-    let plain = somebody.get(&path).await;
+    let plain = user.get(&path).await;
     assert_eq!((plain.status.as_u16(), plain.code()), (426, "upgrade_required"));
-    assert!(
-        Socket::open(&somebody, &format!("{path}?after=nonsense"))
-            .await
-            .is_err()
-    );
+    assert!(Socket::open(&user, &format!("{path}?after=nonsense")).await.is_err());
 }
 
 #[tokio::test]
 async fn without_a_database_nobody_is_given_a_socket_that_ends_at_once() {
-    let (cura, wire) = Cura::builder().workers(0).start_behind_wire().await;
-    let somebody = cura.somebody().await;
-    let path = format!("/chat/ws/{}", conversation(&somebody).await);
-    wire.cut();
-    match Socket::open(&somebody, &path).await.err() {
+    let (cura, proxy) = Cura::builder().workers(0).start_behind_proxy().await;
+    let user = cura.user().await;
+    let path = format!("/chat/ws/{}", conversation(&user).await);
+    proxy.cut();
+    match Socket::open(&user, &path).await.err() {
         Some(Error::Http(refused)) => {
             assert_eq!(refused.status().as_u16(), 503);
             assert!(refused.headers().contains_key("retry-after"), "{refused:?}");
@@ -87,9 +83,9 @@ async fn without_a_database_nobody_is_given_a_socket_that_ends_at_once() {
 #[tokio::test]
 async fn nonsense_is_answered_and_floods_and_heaps_are_closed() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
     for (frame, code) in [
         (Message::text("nonsense"), "malformed_frame"),
         (Message::text("{\"type\":\"dance\"}"), "unknown_type"),
@@ -100,40 +96,37 @@ async fn nonsense_is_answered_and_floods_and_heaps_are_closed() {
         ),
         (Message::binary(vec![1, 2, 3]), "malformed_frame"),
     ] {
-        socket.send(frame).await;
+        socket.send_frame(frame).await;
         let answer = socket.next().await.unwrap();
         assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!(code)));
     }
-    socket.send(Message::text("x".repeat(64 * 1024 + 1))).await;
+    socket.send_frame(Message::text("x".repeat(64 * 1024 + 1))).await;
     assert_eq!(socket.closed().await, 1009);
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
     for _ in 0..200 {
-        socket.say(&json!({ "type": "typing", "is_typing": true })).await;
+        socket.send(&json!({ "type": "typing", "is_typing": true })).await;
     }
     assert_eq!(socket.closed().await, 1008);
 }
 
 #[tokio::test]
 async fn a_socket_spends_the_same_budget_as_everything_else() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("RATE_LIMIT_CHAT", "2")
         .start()
         .await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    assert_eq!(
-        somebody.post("/chat/send", &json!({ "content": "Hi" })).await.status,
-        200
-    );
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    assert_eq!(user.post("/chat/send", &json!({ "content": "Hi" })).await.status, 200);
+    let mut socket = Socket::of(&user, &conversation, None).await;
     socket
-        .say(&json!({ "type": "message", "content": "one", "client_message_id": "1" }))
+        .send(&json!({ "type": "message", "content": "one", "client_message_id": "1" }))
         .await;
     socket.until("complete").await;
     socket
-        .say(&json!({ "type": "message", "content": "two", "client_message_id": "2" }))
+        .send(&json!({ "type": "message", "content": "two", "client_message_id": "2" }))
         .await;
     let refused = socket.until("error").await;
     let refused = refused.last().unwrap();
@@ -143,33 +136,33 @@ async fn a_socket_spends_the_same_budget_as_everything_else() {
     );
     assert_eq!(refused["retryable"], true);
     socket
-        .say(&json!({ "type": "message", "content": "one", "client_message_id": "1" }))
+        .send(&json!({ "type": "message", "content": "one", "client_message_id": "1" }))
         .await;
     let again = socket.until("ack").await;
     assert_eq!(again.last().unwrap()["replayed"], true, "a repetition is free");
-    assert_eq!(provider.asked().len(), 2);
+    assert_eq!(provider.requests().len(), 2);
 }
 
 #[tokio::test]
 async fn sessions_that_end_and_tokens_that_expire_end_sockets_and_a_fresh_token_keeps_one() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
-    socket.say(&json!({ "type": "auth", "token": "garbage" })).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&json!({ "type": "auth", "token": "garbage" })).await;
     assert_eq!(socket.next().await.unwrap()["code"], "not_authenticated");
     let other = cura.client().register("other@example.com").await;
-    socket.say(&json!({ "type": "auth", "token": other.token })).await;
+    socket.send(&json!({ "type": "auth", "token": other.token })).await;
     assert_eq!(
         socket.next().await.unwrap()["code"],
         "not_authenticated",
         "only one's own"
     );
-    socket.say(&json!({ "type": "auth", "token": somebody.token })).await;
+    socket.send(&json!({ "type": "auth", "token": user.token })).await;
     let taken = socket.next().await.unwrap();
     assert_eq!(taken["type"], "auth");
     assert!(taken["expires_at"].is_string());
-    somebody.post("/auth/logout-all", &Value::Null).await;
+    user.post("/auth/logout-all", &Value::Null).await;
     let begun = Instant::now();
     let ended = socket.until("session_ended").await;
     assert_eq!(ended.last().unwrap()["reason"], "signed_out");
@@ -180,9 +173,9 @@ async fn sessions_that_end_and_tokens_that_expire_end_sockets_and_a_fresh_token_
 #[tokio::test]
 async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_comes() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let session = somebody.get("/auth/sessions").await.body["items"][0]["id"]
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let session = user.get("/auth/sessions").await.body["items"][0]["id"]
         .as_i64()
         .unwrap();
     let lifetimes = TokenLifetimes {
@@ -191,33 +184,33 @@ async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_co
     };
     // Signed as the server would sign it, for a shorter time.
     let tokens = Tokens::new(Settings::from_environment().unwrap().security.signing_key(), lifetimes);
-    let (user, session) = (cura_domain::UserId(1), cura_domain::SessionId(session));
+    let (user_id, session) = (cura_domain::UserId(1), cura_domain::SessionId(session));
     let now = chrono::DateTime::from(std::time::SystemTime::now());
     let short = tokens
-        .issue_access(user, session, now, &cura_bin::wiring::entropy())
+        .issue_access(user_id, session, now, &cura_bin::wiring::entropy())
         .unwrap();
-    let hasty = somebody.with_token(&json!(short));
+    let hasty = user.with_token(&json!(short));
     let mut stream = hasty.watch(None).await;
     let mut left = Socket::of(&hasty, &conversation, None).await;
     let mut kept = Socket::of(&hasty, &conversation, None).await;
-    kept.say(&json!({ "type": "auth", "token": somebody.token })).await;
+    kept.send(&json!({ "type": "auth", "token": user.token })).await;
     assert_eq!(kept.next().await.unwrap()["type"], "auth");
     let ended = left.until("session_ended").await;
     assert_eq!(ended.last().unwrap()["reason"], "expired");
     assert_eq!(left.closed().await, 4401);
     assert_eq!(stream.rest().await.last().unwrap().data["reason"], "expired");
-    kept.say(&json!({ "type": "ping" })).await;
+    kept.send(&json!({ "type": "ping" })).await;
     assert_eq!(kept.next().await.unwrap()["type"], "pong");
 }
 
 #[tokio::test]
 async fn a_server_that_stops_says_so_and_the_other_one_goes_on() {
-    let provider = ScriptedProvider::saying(&TOKENS, Duration::from_millis(300)).await;
-    let mut cura = Cura::builder().servers(2).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
-    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let provider = ScriptedProvider::answering(&TOKENS, Duration::from_millis(300)).await;
+    let mut cura = Cura::builder().servers(2).with_provider(&provider).start().await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&json!({ "type": "message", "content": "Hi" })).await;
     let mut seen = socket.until("chunk").await;
     cura.servers[0].program.signal("TERM");
     let code = loop {
@@ -227,7 +220,7 @@ async fn a_server_that_stops_says_so_and_the_other_one_goes_on() {
         }
     };
     assert_eq!(code, 1012);
-    let there = somebody.at(&cura.servers[1].base);
+    let there = user.at(&cura.servers[1].base);
     let mut socket = Socket::of(&there, &conversation, socket.cursor.as_deref()).await;
     seen.extend(socket.until("complete").await);
     assert_eq!(text_of(&seen, &seen[0]["message_id"]), TEXT);
@@ -237,14 +230,14 @@ async fn a_server_that_stops_says_so_and_the_other_one_goes_on() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_keeps_no_server_from_stopping() {
     let word = "word ".repeat(2000);
-    let provider = ScriptedProvider::saying(&[word.as_str(); 60], Duration::ZERO).await;
-    let mut cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    let provider = ScriptedProvider::answering(&[word.as_str(); 60], Duration::ZERO).await;
+    let mut cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
     for _ in 0..20 {
         let body = json!({ "content": "Hi", "conversation_id": conversation });
-        assert_eq!(somebody.post("/chat/send", &body).await.status, 200);
+        assert_eq!(user.post("/chat/send", &body).await.status, 200);
     }
     let begun = Instant::now();
     cura.servers[0].program.signal("TERM");
@@ -267,20 +260,20 @@ async fn small_socket(client: &Client, conversation: &Value) -> TcpStream {
 #[tokio::test]
 async fn a_reader_that_does_not_read_what_it_asks_for_is_let_go_with_its_session() {
     let word = "word ".repeat(3000);
-    let provider = ScriptedProvider::saying(&[word.as_str(); 60], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
+    let provider = ScriptedProvider::answering(&[word.as_str(); 60], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
     let frame = json!({ "type": "message", "content": "Hi", "client_message_id": "a" });
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
-    socket.say(&frame).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&frame).await;
     socket.until("complete").await;
     // Whoever says it again is told its end again: nearly a megabyte each time.
-    let mut stream = small_socket(&somebody, &conversation).await;
+    let mut stream = small_socket(&user, &conversation).await;
     let again = raw_socket::text(&frame.to_string());
     stream.write_all(&again.repeat(20)).await.unwrap();
     stream.read_exact(&mut [0; 2000]).await.unwrap();
-    somebody.post("/auth/logout-all", &Value::Null).await;
+    user.post("/auth/logout-all", &Value::Null).await;
     let begun = Instant::now();
     let pong = raw_socket::frame(FIN | PONG, b"");
     eventually("the server lets go", async || {
@@ -294,11 +287,11 @@ async fn a_reader_that_does_not_read_what_it_asks_for_is_let_go_with_its_session
 #[tokio::test]
 async fn a_socket_of_a_conversation_that_is_deleted_says_so_and_ends() {
     let cura = Cura::without_workers().await;
-    let somebody = cura.somebody().await;
-    let made = somebody.post("/conversations", &json!({})).await.body;
-    let mut socket = Socket::of(&somebody, &made["id"], None).await;
-    let delete = somebody.request(Method::DELETE, &format!("/conversations/{}", made["id"]));
-    assert_eq!(somebody.send(delete).await.status, 204);
+    let user = cura.user().await;
+    let made = user.post("/conversations", &json!({})).await.body;
+    let mut socket = Socket::of(&user, &made["id"], None).await;
+    let delete = user.request(Method::DELETE, &format!("/conversations/{}", made["id"]));
+    assert_eq!(user.send(delete).await.status, 204);
     assert_eq!(socket.until("conversation").await.pop().unwrap()["deleted"], true);
     assert_eq!(socket.closed().await, 4404);
 }

@@ -10,8 +10,8 @@ pub(crate) const TOKENS: [&str; 4] = ["One ", "two ", "three ", "four"];
 pub(crate) const TEXT: &str = "One two three four";
 
 pub(crate) async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
-    let provider = ScriptedProvider::saying(&TOKENS, apart).await;
-    let cura = Cura::answering(&provider).await;
+    let provider = ScriptedProvider::answering(&TOKENS, apart).await;
+    let cura = Cura::with_provider(&provider).await;
     (cura, provider)
 }
 
@@ -43,11 +43,11 @@ fn types(events: &[Value]) -> Vec<&str> {
 #[tokio::test]
 async fn what_is_said_is_confirmed_and_its_answer_comes() {
     let (cura, _provider) = cura(Duration::from_millis(5)).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
     socket
-        .say(&json!({ "type": "message", "content": "Hi", "client_message_id": "a" }))
+        .send(&json!({ "type": "message", "content": "Hi", "client_message_id": "a" }))
         .await;
     let seen = socket.until("complete").await;
     let ack = &seen[0];
@@ -75,15 +75,15 @@ async fn what_is_said_is_confirmed_and_its_answer_comes() {
 #[tokio::test]
 async fn the_same_name_is_the_same_message_and_its_answer_is_told_again() {
     let (cura, provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
     let frame = json!({ "type": "message", "content": "Hi", "client_message_id": "a" });
-    socket.say(&frame).await;
+    socket.send(&frame).await;
     let first = socket.until("complete").await;
     drop(socket);
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
-    socket.say(&frame).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&frame).await;
     let again = socket.until("complete").await;
     assert_eq!(
         (&again[0]["replayed"], &again[0]["message_id"]),
@@ -93,7 +93,7 @@ async fn the_same_name_is_the_same_message_and_its_answer_is_told_again() {
     assert_eq!(text_of(&again, &again[0]["message_id"]), TEXT);
     assert_eq!(again.last().unwrap()["message"], first.last().unwrap()["message"]);
     socket
-        .say(&json!({ "type": "message", "content": "Ho", "client_message_id": "a" }))
+        .send(&json!({ "type": "message", "content": "Ho", "client_message_id": "a" }))
         .await;
     let refused = socket.until("error").await;
     let refused = refused.last().unwrap();
@@ -101,23 +101,23 @@ async fn the_same_name_is_the_same_message_and_its_answer_is_told_again() {
         (&refused["code"], &refused["client_message_id"]),
         (&json!("idempotency_key_reused"), &json!("a"))
     );
-    assert_eq!(provider.asked().len(), 1);
+    assert_eq!(provider.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn a_socket_that_was_cut_anywhere_goes_on_with_its_cursor() {
     let (cura, _provider) = cura(Duration::from_millis(30)).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
-    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&json!({ "type": "message", "content": "Hi" })).await;
     let mut seen = vec![socket.next().await.unwrap()];
     let answer = seen[0]["message_id"].clone();
     // Cut after every single event.
     while seen.last().unwrap()["type"] != "complete" {
         let cursor = socket.cursor.clone();
         drop(socket);
-        socket = Socket::of(&somebody, &conversation, cursor.as_deref()).await;
+        socket = Socket::of(&user, &conversation, cursor.as_deref()).await;
         socket.cursor = cursor;
         loop {
             let event = socket.next().await.unwrap();
@@ -136,25 +136,23 @@ async fn a_socket_that_was_cut_anywhere_goes_on_with_its_cursor() {
 #[tokio::test]
 async fn a_socket_to_which_nothing_has_happened_knows_where_it_stands() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
-    socket.say(&json!({ "type": "ping" })).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&json!({ "type": "ping" })).await;
     socket.next().await.unwrap();
     let cursor = socket.cursor.clone().unwrap();
     drop(socket);
     let body = json!({ "content": "Hi", "conversation_id": conversation });
-    let request = somebody
-        .request(Method::POST, "/chat/send")
-        .header("Idempotency-Key", "a");
-    somebody.send(request.json(&body)).await;
-    let mut socket = Socket::of(&somebody, &conversation, Some(&cursor)).await;
+    let request = user.request(Method::POST, "/chat/send").header("Idempotency-Key", "a");
+    user.send(request.json(&body)).await;
+    let mut socket = Socket::of(&user, &conversation, Some(&cursor)).await;
     // Who lost the answer to what they said says it again: its end is told once, after its beginning.
     socket
-        .say(&json!({ "type": "message", "content": "Hi", "client_message_id": "a" }))
+        .send(&json!({ "type": "message", "content": "Hi", "client_message_id": "a" }))
         .await;
     let seen = socket.until("complete").await;
-    socket.say(&json!({ "type": "ping" })).await;
+    socket.send(&json!({ "type": "ping" })).await;
     let rest = socket.until("pong").await;
     let ends = [&seen[..], &rest[..]].concat();
     assert_eq!(
@@ -168,22 +166,22 @@ async fn a_socket_to_which_nothing_has_happened_knows_where_it_stands() {
 #[tokio::test]
 async fn a_cursor_of_one_conversation_is_of_no_use_elsewhere() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let (here, there) = (conversation(&somebody).await, conversation(&somebody).await);
-    let mut socket = Socket::of(&somebody, &here, None).await;
-    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let user = cura.user().await;
+    let (here, there) = (conversation(&user).await, conversation(&user).await);
+    let mut socket = Socket::of(&user, &here, None).await;
+    socket.send(&json!({ "type": "message", "content": "Hi" })).await;
     socket.until("complete").await;
     let cursor = socket.cursor.clone().unwrap();
-    let mut other = Socket::of(&somebody, &there, Some(&cursor)).await;
+    let mut other = Socket::of(&user, &there, Some(&cursor)).await;
     assert_eq!(other.next().await.unwrap()["type"], "resync");
-    let mut everything = somebody.watch(Some(&cursor)).await;
+    let mut everything = user.watch(Some(&cursor)).await;
     let told = everything.next().await.unwrap();
     assert_eq!(
         (told.name.as_str(), &told.data["reason"]),
         ("resync", &json!("unknown"))
     );
     // What is about everything is about one conversation, too.
-    let mut socket = Socket::of(&somebody, &here, Some("0")).await;
+    let mut socket = Socket::of(&user, &here, Some("0")).await;
     assert_eq!(text_of(&socket.until("complete").await, &json!(2)), TEXT);
 }
 
@@ -191,13 +189,13 @@ async fn a_cursor_of_one_conversation_is_of_no_use_elsewhere() {
 async fn the_longest_answer_is_told_however_long_it_is_as_json() {
     // Six bytes each, as JSON.
     let piece = "\u{1}".repeat(16 * 1024);
-    let provider = ScriptedProvider::saying(&[piece.as_str(); 64], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
+    let provider = ScriptedProvider::answering(&[piece.as_str(); 64], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
     let body = json!({ "content": "Hi", "conversation_id": conversation });
-    assert_eq!(somebody.post("/chat/send", &body).await.status, 200);
-    let mut socket = Socket::of(&somebody, &conversation, Some("0")).await;
+    assert_eq!(user.post("/chat/send", &body).await.status, 200);
+    let mut socket = Socket::of(&user, &conversation, Some("0")).await;
     let seen = socket.until("complete").await;
     let content = seen.last().unwrap()["message"]["content"].as_str().unwrap();
     assert_eq!(content.len(), 1024 * 1024);
@@ -207,24 +205,24 @@ async fn the_longest_answer_is_told_however_long_it_is_as_json() {
 #[tokio::test]
 async fn an_answer_is_stopped_and_what_is_not_of_here_is_not() {
     let (cura, _provider) = cura(Duration::from_millis(500)).await;
-    let somebody = cura.somebody().await;
-    let (here, there) = (conversation(&somebody).await, conversation(&somebody).await);
-    let mut socket = Socket::of(&somebody, &here, None).await;
-    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let user = cura.user().await;
+    let (here, there) = (conversation(&user).await, conversation(&user).await);
+    let mut socket = Socket::of(&user, &here, None).await;
+    socket.send(&json!({ "type": "message", "content": "Hi" })).await;
     let seen = socket.until("chunk").await;
-    let mut other = Socket::of(&somebody, &there, None).await;
+    let mut other = Socket::of(&user, &there, None).await;
     other
-        .say(&json!({ "type": "cancel", "message_id": seen[0]["message_id"] }))
+        .send(&json!({ "type": "cancel", "message_id": seen[0]["message_id"] }))
         .await;
     let refused = other.until("error").await;
     assert_eq!(refused[0]["code"], "message_not_found");
     socket
-        .say(&json!({ "type": "cancel", "message_id": seen[0]["message_id"] }))
+        .send(&json!({ "type": "cancel", "message_id": seen[0]["message_id"] }))
         .await;
     let end = socket.until("complete").await;
     let end = end.last().unwrap();
     assert_eq!(end["message"]["metadata"]["finish_reason"], "cancelled");
-    socket.say(&json!({ "type": "cancel", "message_id": 999_999 })).await;
+    socket.send(&json!({ "type": "cancel", "message_id": 999_999 })).await;
     let refused = socket.until("error").await;
     assert_eq!(refused.last().unwrap()["message_id"], 999_999);
 }
@@ -232,14 +230,14 @@ async fn an_answer_is_stopped_and_what_is_not_of_here_is_not() {
 #[tokio::test]
 async fn a_message_that_is_refused_because_an_answer_runs_does_not_end_that_answer() {
     let (cura, _provider) = cura(Duration::from_millis(300)).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
-    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&json!({ "type": "message", "content": "Hi" })).await;
     let mut seen = socket.until("start").await;
     let answer = seen[0]["message_id"].clone();
     socket
-        .say(&json!({ "type": "message", "content": "Ho", "client_message_id": "b" }))
+        .send(&json!({ "type": "message", "content": "Ho", "client_message_id": "b" }))
         .await;
     seen.extend(socket.until("error").await);
     let refused = seen.pop().unwrap();
@@ -259,20 +257,20 @@ async fn a_message_that_is_refused_because_an_answer_runs_does_not_end_that_answ
 #[tokio::test]
 async fn whoever_cancels_what_ended_before_they_came_is_told_its_end() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
-    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&json!({ "type": "message", "content": "Hi" })).await;
     let end = socket.until("complete").await.pop().unwrap();
     let cancel = json!({ "type": "cancel", "message_id": end["message_id"] });
     // Here it was told.
-    socket.say(&cancel).await;
-    socket.say(&json!({ "type": "cancel", "message_id": 999_999 })).await;
+    socket.send(&cancel).await;
+    socket.send(&json!({ "type": "cancel", "message_id": 999_999 })).await;
     let rest = socket.until("error").await;
     assert!(rest.iter().all(|event| event["type"] != "complete"), "{rest:#?}");
-    let mut socket = Socket::of(&somebody, &conversation, None).await;
+    let mut socket = Socket::of(&user, &conversation, None).await;
     for _ in 0..2 {
-        socket.say(&cancel).await;
+        socket.send(&cancel).await;
         let told = socket.until("complete").await.pop().unwrap();
         assert_eq!(told["message"], end["message"]);
     }
@@ -281,14 +279,14 @@ async fn whoever_cancels_what_ended_before_they_came_is_told_its_end() {
 #[tokio::test]
 async fn what_is_not_here_cannot_be_read() {
     let (cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let (here, there) = (conversation(&somebody).await, conversation(&somebody).await);
-    let mut socket = Socket::of(&somebody, &there, None).await;
-    socket.say(&json!({ "type": "message", "content": "Hi" })).await;
+    let user = cura.user().await;
+    let (here, there) = (conversation(&user).await, conversation(&user).await);
+    let mut socket = Socket::of(&user, &there, None).await;
+    socket.send(&json!({ "type": "message", "content": "Hi" })).await;
     let elsewhere = socket.until("complete").await[0]["message_id"].clone();
-    let mut socket = Socket::of(&somebody, &here, None).await;
+    let mut socket = Socket::of(&user, &here, None).await;
     for message in [json!(999_999), elsewhere] {
-        socket.say(&json!({ "type": "read", "message_id": message })).await;
+        socket.send(&json!({ "type": "read", "message_id": message })).await;
         let refused = socket.next().await.unwrap();
         assert_eq!(
             (&refused["code"], &refused["message_id"]),
@@ -299,14 +297,14 @@ async fn what_is_not_here_cannot_be_read() {
 
 #[tokio::test]
 async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
-    let provider = ScriptedProvider::saying(&["Hello"], Duration::ZERO).await;
-    let cura = Cura::builder().servers(2).answering(&provider).start().await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
-    let there = somebody.at(&cura.servers[1].base);
-    let mut here = Socket::of(&somebody, &conversation, None).await;
+    let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
+    let cura = Cura::builder().servers(2).with_provider(&provider).start().await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let there = user.at(&cura.servers[1].base);
+    let mut here = Socket::of(&user, &conversation, None).await;
     let mut elsewhere = Socket::of(&there, &conversation, None).await;
-    here.say(&json!({ "type": "message", "content": "Hi" })).await;
+    here.send(&json!({ "type": "message", "content": "Hi" })).await;
     let seen = here.until("complete").await;
     let theirs = elsewhere.until("complete").await;
     let answer = &seen[0]["message_id"];
@@ -316,7 +314,7 @@ async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
         seen.last().unwrap(),
         "the same event, with the same cursor"
     );
-    here.say(&json!({ "type": "typing", "is_typing": true })).await;
+    here.send(&json!({ "type": "typing", "is_typing": true })).await;
     let typing = async |socket: &mut Socket| loop {
         let event = socket.next().await.unwrap();
         if event["type"] == "typing" && event["role"] == "user" {
@@ -325,7 +323,7 @@ async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
     };
     assert_eq!(typing(&mut elsewhere).await, true);
     assert_eq!(typing(&mut elsewhere).await, false, "it expires");
-    here.say(&json!({ "type": "read", "message_id": answer })).await;
+    here.send(&json!({ "type": "read", "message_id": answer })).await;
     let read = elsewhere.until("read").await;
     assert_eq!(&read.last().unwrap()["message_id"], answer);
     let request = there.request(Method::PATCH, &format!("/conversations/{conversation}"));
@@ -337,31 +335,31 @@ async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
 #[tokio::test]
 async fn presence_is_known_on_every_server_and_ends_by_itself() {
     let (mut cura, _provider) = cura(Duration::ZERO).await;
-    let somebody = cura.somebody().await;
-    let conversation = conversation(&somebody).await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
     let live = cura_live::Live::redis(&cura.redis.url(), cura_live::LiveConfig::default()).unwrap();
-    let user = cura_domain::UserId(1);
-    assert!(!live.is_present(user).await.unwrap());
-    let socket = Socket::of(&somebody, &conversation, None).await;
+    let user_id = cura_domain::UserId(1);
+    assert!(!live.is_present(user_id).await.unwrap());
+    let socket = Socket::of(&user, &conversation, None).await;
     eventually("somebody is there", async || {
-        live.is_present(user).await.unwrap().then_some(())
+        live.is_present(user_id).await.unwrap().then_some(())
     })
     .await;
     drop(socket);
     eventually("nobody is there", async || {
-        (!live.is_present(user).await.unwrap()).then_some(())
+        (!live.is_present(user_id).await.unwrap()).then_some(())
     })
     .await;
-    let _socket = Socket::of(&somebody, &conversation, None).await;
+    let _socket = Socket::of(&user, &conversation, None).await;
     eventually("somebody is there", async || {
-        live.is_present(user).await.unwrap().then_some(())
+        live.is_present(user_id).await.unwrap().then_some(())
     })
     .await;
     // A server that is killed says nothing; its word holds for half a minute.
     cura.servers.remove(0).program.kill();
-    assert!(live.is_present(user).await.unwrap());
+    assert!(live.is_present(user_id).await.unwrap());
     let begun = std::time::Instant::now();
-    while live.is_present(user).await.unwrap() {
+    while live.is_present(user_id).await.unwrap() {
         assert!(begun.elapsed() < Duration::from_secs(40), "it does not expire");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

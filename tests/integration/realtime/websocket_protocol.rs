@@ -14,24 +14,24 @@ const TOO_BIG: Option<u16> = Some(1009);
 
 struct Place {
     _cura: Cura,
-    somebody: Client,
+    user: Client,
     conversation: Value,
 }
 
 impl Place {
     async fn new() -> Self {
         let cura = Cura::without_workers().await;
-        let somebody = cura.somebody().await;
-        let conversation = somebody.post("/conversations", &json!({})).await.body["id"].clone();
+        let user = cura.user().await;
+        let conversation = user.post("/conversations", &json!({})).await.body["id"].clone();
         Self {
             _cura: cura,
-            somebody,
+            user,
             conversation,
         }
     }
 
     async fn socket(&self) -> RawSocket {
-        RawSocket::of(&self.somebody, &self.conversation).await
+        RawSocket::of(&self.user, &self.conversation).await
     }
 
     /// How the server ends a socket on which this was said.
@@ -287,8 +287,8 @@ async fn a_handshake_is_answered_with_the_proof_that_it_was_read_or_with_a_probl
     let place = Place::new().await;
     let path = format!("/chat/ws/{}", place.conversation);
     let ask = async |changed: &[(&str, Option<&str>)]| {
-        let mut socket = RawSocket::connect(&place.somebody).await;
-        let request = request(&place.somebody, &path, changed);
+        let mut socket = RawSocket::connect(&place.user).await;
+        let request = request(&place.user, &path, changed);
         socket.send(format!("{request}\r\n").as_bytes()).await;
         (socket.head().await, socket)
     };
@@ -370,8 +370,8 @@ async fn it_does_not_matter_how_tcp_cuts_what_is_said() {
         assert_eq!(socket.event().await["type"], "pong");
     }
     // Behind the handshake, in the same write.
-    let mut socket = RawSocket::connect(&place.somebody).await;
-    let request = request(&place.somebody, &format!("/chat/ws/{}", place.conversation), &[]);
+    let mut socket = RawSocket::connect(&place.user).await;
+    let request = request(&place.user, &format!("/chat/ws/{}", place.conversation), &[]);
     socket
         .send(&[format!("{request}\r\n").into_bytes(), text(COMMAND)].concat())
         .await;

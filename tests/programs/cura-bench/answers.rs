@@ -55,8 +55,8 @@ async fn first_tokens(client: &Client) -> Vec<Duration> {
 
 pub async fn first_token_across_processes() {
     let provider = provider(3, TOKEN_EVERY).await;
-    let cura = Cura::answering(&provider).await;
-    let all = first_tokens(&cura.somebody().await).await;
+    let cura = Cura::with_provider(&provider).await;
+    let all = first_tokens(&cura.user().await).await;
     let measured = format!("{} (p99 {})", ms(at(&all, 50)), ms(at(&all, 99)));
     row(
         "time to first token, server + worker + Redis, one stream, median",
@@ -77,7 +77,7 @@ pub async fn first_token_all_in_one() {
         ("RATE_LIMIT_DEFAULT", "0".to_owned()),
     ];
     let mut dev = Program::start("cura-server", &["dev"], &variables);
-    let base = format!("http://{}", dev.says("API      http://").await.trim());
+    let base = format!("http://{}", dev.wait_for_log("API      http://").await.trim());
     let client = Client::new(&base).register("bench@example.com").await;
     let all = first_tokens(&client).await;
     let measured = format!("{} (p99 {})", ms(at(&all, 50)), ms(at(&all, 99)));
@@ -95,7 +95,7 @@ pub async fn many_streams(streams: usize) {
     let count = 100;
     let provider = provider(count, TOKEN_EVERY).await;
     let mut builder = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info");
     builder = builder
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1100")
@@ -141,9 +141,9 @@ pub async fn many_streams(streams: usize) {
     if wrong > 0 {
         println!(
             "{} asked, {} open\n{}",
-            provider.asked().len(),
+            provider.requests().len(),
             provider.open_connections(),
-            cura.said()
+            cura.logs()
         );
     }
     let mut late: Vec<Duration> = done.into_iter().flat_map(|(_, late)| late).collect();

@@ -15,7 +15,7 @@ pub async fn mixed_calls() {
     const CALLS: u32 = 10_000;
     let provider = provider(1, TOKEN_EVERY).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
         .with("DATABASE_POOL_SIZE", "10")
         .start()

@@ -18,7 +18,7 @@ const IDLE: usize = 5000;
 const COMING_BACK: usize = 1000;
 /// Whose they are.
 const PEOPLE: usize = 500;
-/// Answers that are watched, each by somebody else.
+/// Answers that are watched, each by another user.
 const ANSWERS: usize = 200;
 /// Tokens of each.
 const TOKENS: usize = 250;
@@ -41,11 +41,11 @@ fn raise_file_limit() {
 }
 
 async fn people(cura: &Cura, count: usize) -> Vec<Person> {
-    let nobody = cura.client();
+    let anonymous = cura.client();
     let made = (0..count).map(|n| {
-        let nobody = nobody.clone();
+        let anonymous = anonymous.clone();
         async move {
-            let client = nobody.register(&format!("person{n}@example.com")).await;
+            let client = anonymous.register(&format!("person{n}@example.com")).await;
             let conversation = client.post("/conversations", &json!({})).await.body["id"].clone();
             Person(client, conversation)
         }
@@ -100,7 +100,7 @@ pub async fn idle(kind: Kind) {
 pub async fn latency(kind: Kind) {
     let provider = provider(TOKENS, TOKEN_EVERY).await;
     let cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "300")
         .with("DATABASE_POOL_SIZE", "10")
@@ -177,7 +177,7 @@ pub async fn reconnect(kind: Kind) {
     raise_file_limit();
     let provider = provider(20, Duration::from_millis(1)).await;
     let mut cura = Cura::builder()
-        .answering(&provider)
+        .with_provider(&provider)
         .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
         .with("DATABASE_POOL_SIZE", "10")
         .start()

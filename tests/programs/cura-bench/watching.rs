@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::answers::between;
 
-/// How somebody watches.
+/// The connection by which a client watches.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Events,
