@@ -1,12 +1,17 @@
 //! The use cases of the API, with everything they need.
 
-use std::sync::Arc;
-
-use cura_app::health::AiProbe;
+use cura_app::accounts::Accounts;
+use cura_app::conversations::Conversations;
+use cura_app::exports::Exports;
+use cura_app::feed::Feed;
+use cura_app::health::Health;
+use cura_app::messages::Messages;
 use cura_app::passwords::Passwords;
+use cura_app::profile::Profile;
 use cura_app::session_watch::SessionWatch;
+use cura_app::sessions::Sessions;
 use cura_app::tokens::Tokens;
-use cura_app::{App, Parts};
+use cura_app::{App, Notices, Services};
 use cura_care::CareRules;
 use cura_live::Live;
 use cura_providers::ai::Ai;
@@ -21,29 +26,56 @@ use crate::settings::{Settings, wrong};
 /// # Errors
 /// When argon2 refuses the cost of a password hash, or the care rules cannot be used.
 pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Result<App, StartError> {
+    let (clock, entropy) = (clock(), entropy());
+    let tokens = Tokens::new(settings.security.signing_key(), settings.security.token_lifetimes);
+    let sessions = Sessions::new(database.clone(), clock.clone(), entropy.clone(), tokens);
+    let passwords = passwords(settings)?;
+    let notices = Notices::new(care_rules(settings)?);
+    Ok(App::new(Services {
+        accounts: Accounts::new(
+            database.clone(),
+            live.clone(),
+            clock.clone(),
+            passwords,
+            sessions.clone(),
+        ),
+        sessions,
+        session_watch: SessionWatch::new(database.clone(), clock.clone()),
+        profile: Profile::new(database.clone(), clock.clone()),
+        conversations: Conversations::new(database.clone(), live.clone(), clock.clone()),
+        messages: Messages::new(database.clone(), live.clone(), notices.clone()),
+        feed: Feed::new(database.clone(), live.clone(), entropy.clone(), notices.clone()),
+        exports: Exports::new(database.clone(), clock.clone()),
+        health: Health::new(
+            database.clone(),
+            live.clone(),
+            ai.clone(),
+            settings.process.data_dir.clone(),
+        ),
+        clock,
+        entropy,
+        database,
+        live,
+        ai,
+        allowance: settings.limits.allowance,
+        notices,
+    }))
+}
+
+fn passwords(settings: &Settings) -> Result<Passwords, StartError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let passwords = Passwords::new(settings.security.password_hash, cores, entropy()).map_err(|_| {
+    Passwords::new(settings.security.password_hash, cores, entropy()).map_err(|_| {
         wrong(
             "PASSWORD_HASH_MEMORY_KIB",
             "and PASSWORD_HASH_PASSES are no cost argon2 takes",
         )
-    })?;
-    let care = match settings.care.operator_rules()? {
-        Some(rules) => rules,
-        None => CareRules::built_in().map_err(|error| StartError::Other(error.to_string()))?,
-    };
-    Ok(App::new(Parts {
-        database,
-        live,
-        ai,
-        clock: clock(),
-        entropy: entropy(),
-        tokens: Tokens::new(settings.security.signing_key(), settings.security.token_lifetimes),
-        passwords,
-        data_dir: settings.process.data_dir.clone(),
-        ai_probe: AiProbe::default(),
-        session_watch: SessionWatch::default(),
-        allowance: settings.limits.allowance,
-        care: Arc::new(care),
-    }))
+        .into()
+    })
+}
+
+fn care_rules(settings: &Settings) -> Result<CareRules, StartError> {
+    match settings.care.operator_rules()? {
+        Some(rules) => Ok(rules),
+        None => CareRules::built_in().map_err(|error| StartError::Other(error.to_string())),
+    }
 }

@@ -44,14 +44,14 @@ pub async fn serve(
     limiter: &RateLimiter,
     stop: CancellationToken,
 ) {
-    if !app.care().is_reviewed() {
+    if !app.notices.are_reviewed() {
         tracing::warn!("the care rules were not reviewed by professionals; see CARE_RULES_FILE");
     }
     let origins = Origins::new(&settings.server.allowed_origins);
     // Until the last stream has ended.
     let tasks = TaskTracker::new();
-    let _watching = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_watching_sessions()));
-    let _looking = AbortOnDropHandle::new(tasks.spawn(app.clone().keep_looking_at_logs()));
+    let _watching = AbortOnDropHandle::new(tasks.spawn(app.session_watch.clone().run()));
+    let _looking = AbortOnDropHandle::new(tasks.spawn(app.feed.clone().run_heartbeat()));
     let limits = RateLimits::new(limiter, settings.limits.rates, settings.server.trusted_proxies.clone());
     let shutdown = Shutdown::new(stop.clone());
     let api = cura_api::api(app, origins, limits, shutdown.clone());

@@ -28,7 +28,7 @@ pub fn api(
 ) -> impl Endpoint<Output = Response> + 'static {
     let document = openapi();
     let paths = http::paths::Paths::new(&document);
-    let entropy = app.entropy().clone();
+    let entropy = app.entropy.clone();
     let all = openapi::routes(&document)
         .nest("/", routes::service())
         .data(app)

@@ -5,21 +5,19 @@ mod place;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cura_domain::answer::Fence;
 use cura_domain::event::Event;
 use cura_domain::idempotency::IdempotencyKey;
-use cura_domain::message::{Message, MessageStatus, MessageText, NewAnswer};
+use cura_domain::message::{Message, MessageText, NewAnswer};
 use cura_domain::notice::Notice;
 use cura_domain::{ConversationId, MessageId};
 use cura_queue::{EnqueueOptions, Enqueued, GenerateAnswer, QueueError};
 use cura_store::idempotency::KeyUse;
 use cura_store::{PgConnection, StoreError, events, idempotency, messages, users};
-use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::stopping::{Announced, Stopped};
-use crate::{App, Caller, stamp};
+use crate::{App, Caller};
 use place::{Place, Said};
 
 /// How long an idempotency key stands for its first use, as the contract says.
@@ -135,17 +133,6 @@ impl From<QueueError> for AskError {
     }
 }
 
-/// Why a message cannot be read.
-#[derive(Debug, Error)]
-pub enum ReadMessageError {
-    /// Not there, or not the caller's.
-    #[error("no such message")]
-    NotFound,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl App {
     /// What an earlier wish with the same key stored, if there was one.
     ///
@@ -155,7 +142,7 @@ impl App {
         let Some(key) = &wish.key else {
             return Ok(None);
         };
-        let not_before = stamp(&self.0.clock) - KEY_LIFETIME;
+        let not_before = self.clock.now_micros() - KEY_LIFETIME;
         self.read(async |connection| {
             match idempotency::find(connection, caller.user, key.as_str(), not_before).await? {
                 None => Ok(None),
@@ -173,7 +160,7 @@ impl App {
     /// # Errors
     /// [`AskError`]; then nothing was stored.
     pub async fn start_answer(&self, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, AskError> {
-        let now = stamp(&self.0.clock);
+        let now = self.clock.now_micros();
         let stored = self.write(async |connection| {
             if let Some(first) = self.claim_key(connection, caller, wish, now).await? {
                 return Ok((first, Announced::default()));
@@ -266,7 +253,7 @@ impl App {
         caller: Caller,
         said: &str,
     ) -> Result<Option<Notice>, StoreError> {
-        if self.0.care.check(said, None, None).is_none() {
+        if self.notices.care().check(said, None, None).is_none() {
             return Ok(None);
         }
         let user = users::find(connection, caller.user).await?;
@@ -274,44 +261,7 @@ impl App {
             .as_ref()
             .map(|user| (user.language.as_str(), user.timezone.as_str()))
             .unzip();
-        Ok(self.0.care.check(said, language, time_zone))
-    }
-
-    /// One message of the caller; of a running answer with the text that watchers have seen.
-    ///
-    /// # Errors
-    /// [`ReadMessageError::NotFound`] also when it is somebody else's.
-    pub async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, ReadMessageError> {
-        let message = self.read(async |connection| {
-            messages::find_owned(connection, caller.user, id)
-                .await?
-                .map(|message| self.readable(message))
-                .ok_or(ReadMessageError::NotFound)
-        });
-        let mut message = message.await?;
-        self.fill_in(std::slice::from_mut(&mut message)).await;
-        Ok(message)
-    }
-
-    /// Gives running answers the text that watchers have seen: it is saved once a second only.
-    pub(crate) async fn fill_in(&self, messages: &mut [Message]) {
-        let running = messages
-            .iter_mut()
-            .filter(|message| message.status == MessageStatus::Sending && message.attempt > Fence(0));
-        join_all(running.map(async |message| {
-            let saved = std::mem::take(&mut message.content);
-            message.content = self.shown(message.id, message.attempt, saved).await;
-        }))
-        .await;
-    }
-
-    /// The text watchers were shown by attempt `fence`: what was saved, and perhaps more.
-    pub(crate) async fn shown(&self, answer: MessageId, fence: Fence, saved: String) -> String {
-        // Half a second at most; without it, there is what was saved.
-        match self.0.live.read(answer).await.ok().flatten() {
-            Some(shown) if shown.fence == fence && shown.text.starts_with(&saved) => shown.text,
-            _ => saved,
-        }
+        Ok(self.notices.care().check(said, language, time_zone))
     }
 
     async fn replay(

@@ -1,110 +1,133 @@
-//! How Cura feels: every dependency asked at once, each with its own short timeout.
+//! Health: all dependencies are probed at once, each with its own short timeout.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cura_live::Live;
+use cura_providers::ai::Ai;
 use cura_queue::QueueHealth;
-use cura_store::StoreError;
+use cura_store::{Database, StoreError};
 use tokio::time::Instant;
-
-use crate::App;
 
 /// How long one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long an answer of the AI service is believed: asking it is not free.
+/// How long a probe of the AI provider counts: probing it costs money.
 const AI_FRESH: Duration = Duration::from_secs(30);
 /// With less free space than this, uploads and the database are in danger.
 const LOW_DISK_BYTES: u64 = 512 * 1024 * 1024;
 
-/// What one probe found.
+/// The result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// It answers.
+    /// The dependency answered.
     Up,
-    /// It does not answer, or not in time.
+    /// It did not answer in time.
     Down,
 }
 
-/// Room on the disk that holds the data.
+/// Space on the disk that holds the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disk {
-    /// Bytes we may still write.
+    /// Free bytes.
     pub free_bytes: u64,
-    /// Whether that is too little.
+    /// Whether that is too little to operate safely.
     pub low: bool,
 }
 
-/// What all probes found.
+/// The results of all probes.
 #[derive(Debug, Clone)]
-pub struct Health {
+pub struct HealthReport {
     /// Postgres.
     pub database: Probe,
-    /// The streams of running answers.
+    /// The texts of running answers.
     pub live: Probe,
-    /// Which implementation carries them: `redis` or `in-process`.
+    /// Where they are kept: `redis` or `in-process`.
     pub live_kind: &'static str,
-    /// The queues; `None` when Postgres does not say.
+    /// The queues; `None` when Postgres does not answer.
     pub queue: Option<QueueHealth>,
-    /// The AI service, asked every 30 s at most, but for those who come at the same moment first.
+    /// The AI provider, probed every 30 s at most.
     pub ai: Probe,
-    /// Who is asked first: `demo`, `openai`, `anthropic`, `custom`.
+    /// The first provider: `demo`, `openai`, `anthropic` or `custom`.
     pub ai_provider: String,
-    /// The disk; `None` when the operating system does not say.
+    /// The disk; `None` when the operating system reports nothing.
     pub disk: Option<Disk>,
 }
 
-/// What is known of the AI service.
+/// The last probe of the AI provider.
 #[derive(Debug, Default)]
-pub struct AiProbe(Mutex<Option<(Instant, Probe)>>);
+struct AiProbe(Mutex<Option<(Instant, Probe)>>);
 
-impl App {
-    /// Asks everything, all at once.
-    pub async fn health(&self) -> Health {
-        let (database, live, queue, ai) = tokio::join!(
-            probe(self.0.database.ping()),
-            probe(self.0.live.ping()),
-            tokio::time::timeout(PROBE_TIMEOUT, async {
-                self.read(async |connection| cura_queue::health(connection).await.map_err(StoreError::from))
-                    .await
-                    .ok()
-            }),
-            self.ai(),
-        );
-        Health {
+/// Probes what Cura depends on. Cheap to clone.
+#[derive(Clone)]
+pub struct Health {
+    database: Database,
+    live: Live,
+    ai: Ai,
+    ai_probe: Arc<AiProbe>,
+    data_dir: Arc<PathBuf>,
+}
+
+impl Health {
+    /// Puts the parts together. `data_dir` is where files are kept.
+    pub fn new(database: Database, live: Live, ai: Ai, data_dir: PathBuf) -> Self {
+        Self {
             database,
             live,
-            live_kind: self.0.live.kind(),
+            ai,
+            ai_probe: Arc::default(),
+            data_dir: Arc::new(data_dir),
+        }
+    }
+
+    /// Probes everything at once.
+    pub async fn report(&self) -> HealthReport {
+        let (database, live, queue, ai) = tokio::join!(
+            probe(self.database.ping()),
+            probe(self.live.ping()),
+            tokio::time::timeout(PROBE_TIMEOUT, async {
+                let asked = self
+                    .database
+                    .connection(async |connection| Ok::<_, StoreError>(cura_queue::health(connection).await?));
+                asked.await.ok()
+            }),
+            self.probe_ai(),
+        );
+        HealthReport {
+            database,
+            live,
+            live_kind: self.live.kind(),
             queue: queue.ok().flatten(),
             ai,
-            ai_provider: self.0.ai.primary_model().provider.clone(),
+            ai_provider: self.ai.primary_model().provider.clone(),
             disk: self.disk(),
         }
     }
 
-    /// Whether requests can be served at all: Postgres answers.
-    pub async fn ready(&self) -> bool {
-        probe(self.0.database.ping()).await == Probe::Up
+    /// Whether requests can be served: Postgres answers.
+    pub async fn is_ready(&self) -> bool {
+        probe(self.database.ping()).await == Probe::Up
     }
 
-    async fn ai(&self) -> Probe {
-        let known = || self.0.ai_probe.0.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn probe_ai(&self) -> Probe {
+        let known = || self.ai_probe.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, found)) = &mut *known()
             && at.elapsed() < AI_FRESH
         {
             return *found;
         }
         if let Some((at, _)) = &mut *known() {
-            // Whoever comes meanwhile gets the old answer instead of asking too.
+            // Callers that come while the probe runs get the previous result.
             *at = Instant::now();
         }
-        let found = probe(self.0.ai.probe()).await;
+        let found = probe(self.ai.probe()).await;
         *known() = Some((Instant::now(), found));
         found
     }
 
     fn disk(&self) -> Option<Disk> {
-        let stat = rustix::fs::statvfs(&self.0.data_dir).ok()?;
+        let stat = rustix::fs::statvfs(self.data_dir.as_path()).ok()?;
         let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
         Some(Disk {
             free_bytes,

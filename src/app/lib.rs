@@ -1,104 +1,130 @@
-//! What people can do: one module a use case. A use case opens the transaction, locks what is owned, applies a rule of
-//! the domain, writes, enqueues, commits; then it announces.
+//! The use cases: what users can do, one module for each noun.
+//!
+//! A use case opens a transaction, locks what the user owns, applies a rule of the domain, writes, enqueues jobs and
+//! commits. Only after that does it publish to open connections.
 
 pub mod accounts;
 pub mod budget;
+mod caller;
 pub mod chat;
 pub mod conversations;
-pub mod export;
-pub mod follow;
+pub mod exports;
+pub mod feed;
 pub mod health;
+pub mod messages;
 mod notices;
+mod page;
 pub mod passwords;
 pub mod profile;
+mod publish;
 pub mod session_watch;
 pub mod sessions;
 mod stopping;
 pub mod tokens;
-pub mod user_feed;
 
-use std::path::PathBuf;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use accounts::Accounts;
 use budget::Allowance;
-use chrono::{DateTime, Utc};
-use cura_care::CareRules;
-use cura_domain::{Clock, Entropy, UserId};
-use cura_live::{Live, Signal};
+use conversations::Conversations;
+use cura_domain::answer::{Fence, Position};
+use cura_domain::message::Message;
+use cura_domain::{Clock, Entropy, MessageId, UserId};
+use cura_live::Live;
 use cura_providers::ai::Ai;
+use cura_store::messages::StoredMessage;
 use cura_store::{Database, PgConnection};
+use exports::Exports;
+use feed::{AnswerFollower, Feed};
+use health::Health;
+use messages::{MessageError, Messages};
+use profile::Profile;
+use session_watch::SessionWatch;
+use sessions::Sessions;
 
-/// Rate limits, counted where the streams are.
+/// Rate limits, which are counted where `live` is.
 pub mod limits {
     pub use cura_live::{Limit, RateDecision, RateLimiter};
 }
 
-pub use accounts::Caller;
+pub use caller::Caller;
 pub use cura_store::StoreError;
-use health::AiProbe;
-use passwords::Passwords;
-use session_watch::SessionWatch;
-use tokens::Tokens;
+pub use notices::Notices;
+pub use page::Page;
 
-/// Everything a use case needs. Cheap to clone.
+/// All use cases. Cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Parts>);
+pub struct App(Arc<Services>);
 
-/// What [`App`] is made of; the composition root decides.
-pub struct Parts {
-    /// Truth.
+/// What [`App`] consists of.
+pub struct Services {
+    /// Registering, logging in, passwords, erasing.
+    pub accounts: Accounts,
+    /// Authenticating, refreshing and ending sessions; tickets.
+    pub sessions: Sessions,
+    /// The end of sessions with open streams.
+    pub session_watch: SessionWatch,
+    /// Profiles and usage.
+    pub profile: Profile,
+    /// Conversations.
+    pub conversations: Conversations,
+    /// Reading messages.
+    pub messages: Messages,
+    /// Following answers and users.
+    pub feed: Feed,
+    /// Archives of all data of a user.
+    pub exports: Exports,
+    /// Probes of the dependencies.
+    pub health: Health,
+    /// The time.
+    pub clock: Clock,
+    /// Cryptographic randomness.
+    pub entropy: Entropy,
+    /// Postgres.
     pub database: Database,
     /// The texts of running answers.
     pub live: Live,
-    /// Who answers; asked here only whether it is there.
+    /// The AI provider.
     pub ai: Ai,
-    /// The time.
-    pub clock: Clock,
-    /// Randomness fit for secrets.
-    pub entropy: Entropy,
-    /// Access tokens.
-    pub tokens: Tokens,
-    /// Password hashes.
-    pub passwords: Passwords,
-    /// Where files are kept; asked here only whether there is room.
-    pub data_dir: PathBuf,
-    /// What is known of the AI service.
-    pub ai_probe: AiProbe,
-    /// The sessions with open streams here.
-    pub session_watch: SessionWatch,
     /// What answers may cost.
     pub allowance: Allowance,
-    /// What is said beside an answer when a question points to danger.
-    pub care: Arc<CareRules>,
+    /// Crisis notices.
+    pub notices: Notices,
+}
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
 }
 
 impl App {
-    /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+    /// Bundles the services.
+    pub fn new(services: Services) -> Self {
+        Self(Arc::new(services))
     }
 
-    /// The time.
-    pub fn now(&self) -> DateTime<Utc> {
-        self.0.clock.now()
-    }
-
-    /// Randomness fit for secrets.
-    pub fn entropy(&self) -> &Entropy {
-        &self.0.entropy
-    }
-
-    /// What is said beside an answer when a question points to danger.
-    pub fn care(&self) -> &CareRules {
-        &self.0.care
-    }
-
-    /// Tells the connections of `user` that the log has an event with this number. Whoever misses it finds out at the next
-    /// look at the log.
     async fn announce(&self, user: UserId, seq: i64) {
-        if let Err(error) = self.0.live.publish_to_user(user, Signal::Logged(seq)).await {
-            tracing::debug!(%error, "an event could not be announced");
-        }
+        publish::publish_event(&self.live, user, seq).await;
+    }
+
+    async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, MessageError> {
+        self.messages.get(caller, id).await
+    }
+
+    fn follow(&self, caller: Caller, answer: MessageId, position: Position) -> AnswerFollower {
+        self.feed.follow(caller, answer, position)
+    }
+
+    async fn shown(&self, answer: MessageId, fence: Fence, saved: String) -> String {
+        messages::shown_text(&self.live, answer, fence, saved).await
+    }
+
+    fn readable(&self, message: StoredMessage) -> Message {
+        self.notices.readable(message)
     }
 
     async fn read<T, E: From<StoreError>>(
@@ -114,31 +140,4 @@ impl App {
     ) -> Result<T, E> {
         self.0.database.transaction(work).await
     }
-}
-
-/// A page of a list and where the next one starts.
-#[derive(Debug, Clone)]
-pub struct Page<T, P> {
-    /// At most as many as asked for.
-    pub items: Vec<T>,
-    /// The position after the last item, when there is more.
-    pub next: Option<P>,
-    /// How many there are in all.
-    pub total: i64,
-}
-
-impl<T, P> Page<T, P> {
-    /// Makes a page of `items`, which were fetched with one more than `limit` to see whether there is more.
-    fn cut(mut items: Vec<T>, limit: u32, total: i64, position: impl Fn(&T) -> P) -> Self {
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next = items.last().filter(|_| more).map(position);
-        Self { items, next, total }
-    }
-}
-
-/// `now` as Postgres keeps it: whole microseconds, so that what is answered at once equals what is read later.
-fn stamp(clock: &Clock) -> chrono::DateTime<chrono::Utc> {
-    use chrono::SubsecRound;
-    clock.now().trunc_subsecs(6)
 }

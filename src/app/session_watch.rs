@@ -1,25 +1,26 @@
-//! Whoever signs out, is signed out, suspended or erased sees their open streams end within two seconds, on every server.
+//! Ends the open streams of a session within two seconds of its end, on every server, however the session ended: logout,
+//! revocation, suspension, or erasure of the account.
 //!
-//! Postgres announces ended sessions at COMMIT, by whatever way they ended; one connection per server listens. After it
-//! was away, and now and then, all sessions with open streams are looked at.
+//! A trigger notifies every server at COMMIT; one connection per server listens. After that connection was lost, and every
+//! ten seconds, all sessions with open streams are checked against the database.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cura_domain::{SessionId, UserId};
-use cura_store::{StoreError, sessions};
+use cura_domain::{Clock, SessionId, UserId};
+use cura_store::{Database, StoreError, sessions};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{App, Caller};
+use crate::caller::Caller;
 
 /// The channel of the triggers in migration 0004: `s<session>` or `u<user>`.
 const CHANNEL: &str = "cura_sessions_ended";
-/// How often everything is looked at although nothing was announced: a connection may be dead without saying so.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// The pause before a lost connection is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How often all watched sessions are checked without a notification: the connection may be dead without an error.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// The pause before a lost connection is replaced.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,21 +33,29 @@ pub enum SessionEnd {
     Expired,
 }
 
-/// The sessions with open streams on this server.
+/// Watches the sessions with open streams on this server. Cheap to clone.
+#[derive(Clone)]
+pub struct SessionWatch {
+    database: Database,
+    clock: Clock,
+    watched: WatchedSessions,
+}
+
+/// The sessions with open streams, by id.
 #[derive(Clone, Default)]
-pub struct SessionWatch(Arc<Mutex<HashMap<SessionId, Watched>>>);
+struct WatchedSessions(Arc<Mutex<HashMap<SessionId, Watched>>>);
 
 struct Watched {
     user: UserId,
     end: watch::Sender<Option<SessionEnd>>,
 }
 
-/// A stream's view of its session, and of the token it was opened with. Dropping it ends the watching.
+/// A stream's view of its session, and of the token it was opened with. Dropping it stops the watching.
 pub struct OpenSession {
     session: SessionId,
     end: watch::Receiver<Option<SessionEnd>>,
     expires_at: Instant,
-    watch: SessionWatch,
+    sessions: WatchedSessions,
 }
 
 impl OpenSession {
@@ -58,7 +67,7 @@ impl OpenSession {
         };
         match end {
             Ok(end) => end.unwrap_or(SessionEnd::SignedOut),
-            // The table never forgets a session somebody watches.
+            // The sender stays in the table as long as there is a receiver.
             Err(_) => std::future::pending().await,
         }
     }
@@ -66,8 +75,8 @@ impl OpenSession {
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
-        let mut table = self.watch.lock();
-        // Ours is still counted.
+        let mut table = self.sessions.lock();
+        // This receiver still counts.
         if table
             .get(&self.session)
             .is_some_and(|watched| watched.end.receiver_count() <= 1)
@@ -77,8 +86,8 @@ impl Drop for OpenSession {
     }
 }
 
-impl SessionWatch {
-    /// A view of the caller's session, and whether nobody was watching it yet.
+impl WatchedSessions {
+    /// A view of the caller's session, and whether it is the first one.
     fn open(&self, caller: Caller, expires_at: Instant) -> (OpenSession, bool) {
         let mut table = self.lock();
         let first = !table.contains_key(&caller.session);
@@ -90,14 +99,18 @@ impl SessionWatch {
             session: caller.session,
             end: watched.end.subscribe(),
             expires_at,
-            watch: self.clone(),
+            sessions: self.clone(),
         };
         (open, first)
     }
 
-    fn apply(&self, announced: &str) {
+    /// Applies a notification of [`CHANNEL`].
+    fn apply(&self, notification: &str) {
         let table = self.lock();
-        match (announced.get(..1), announced.get(1..).and_then(|id| id.parse().ok())) {
+        match (
+            notification.get(..1),
+            notification.get(1..).and_then(|id| id.parse().ok()),
+        ) {
             (Some("s"), Some(id)) => {
                 if let Some(watched) = table.get(&SessionId(id)) {
                     watched.end.send_replace(Some(SessionEnd::SignedOut));
@@ -122,38 +135,48 @@ impl SessionWatch {
     }
 }
 
-impl App {
+impl SessionWatch {
+    /// Watches no session yet. Sessions that end are noticed while [`Self::run`] runs.
+    pub fn new(database: Database, clock: Clock) -> Self {
+        Self {
+            database,
+            clock,
+            watched: WatchedSessions::default(),
+        }
+    }
+
     /// Watches the caller's session for as long as the returned value lives.
-    pub async fn open_session_of(&self, caller: Caller) -> OpenSession {
-        let left = (caller.until - self.0.clock.now()).to_std().unwrap_or_default();
-        let (open, first) = self.0.session_watch.open(caller, Instant::now() + left);
-        if first {
-            // It may have ended between its check and this watching; if Postgres does not say now, it does soon.
-            self.look_at(&[caller.session.0]).await;
+    pub async fn watch(&self, caller: Caller) -> OpenSession {
+        let left = (caller.until - self.clock.now()).to_std().unwrap_or_default();
+        let (open, is_first) = self.watched.open(caller, Instant::now() + left);
+        if is_first {
+            // The session may have ended after it was authenticated and before it was watched. If this check fails, the
+            // next one finds it.
+            self.check(&[caller.session.0]).await;
         }
         open
     }
 
-    /// Listens for ended sessions; runs until dropped. One per server.
-    pub async fn keep_watching_sessions(self) {
+    /// Listens for ended sessions until dropped. Runs once per server.
+    pub async fn run(self) {
         loop {
-            if let Err(error) = self.listen_for_ended_sessions().await {
-                tracing::debug!(%error, "listening for ended sessions was interrupted");
+            if let Err(error) = self.listen().await {
+                tracing::debug!(%error, "the connection that listens for ended sessions was lost; reconnecting");
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RECONNECT_PAUSE).await;
         }
     }
 
-    async fn listen_for_ended_sessions(&self) -> Result<(), StoreError> {
-        let mut listener = self.0.database.listen(CHANNEL).await?;
+    async fn listen(&self) -> Result<(), StoreError> {
+        let mut listener = self.database.listen(CHANNEL).await?;
         loop {
             listener.check().await?;
-            // What was announced before we listened, or while the connection was away, is found by looking.
-            self.look_at_all_sessions().await;
-            let look_at = Instant::now() + LOOK_EVERY;
+            // Finds the sessions that ended before we listened, or while the connection was lost.
+            self.check_all().await;
+            let check_at = Instant::now() + CHECK_INTERVAL;
             loop {
-                match timeout_at(look_at, listener.next()).await {
-                    Ok(Ok(Some(announced))) => self.0.session_watch.apply(&announced),
+                match timeout_at(check_at, listener.next()).await {
+                    Ok(Ok(Some(notification))) => self.watched.apply(&notification),
                     Ok(Ok(None)) | Err(_) => break,
                     Ok(Err(error)) => return Err(error),
                 }
@@ -161,22 +184,24 @@ impl App {
         }
     }
 
-    async fn look_at_all_sessions(&self) {
-        let watched = self.0.session_watch.ids();
+    async fn check_all(&self) {
+        let watched = self.watched.ids();
         if !watched.is_empty() {
-            self.look_at(&watched).await;
+            self.check(&watched).await;
         }
     }
 
-    async fn look_at(&self, watched: &[i64]) {
-        let ended = self.read(async |connection| sessions::ended_among(connection, watched).await);
+    async fn check(&self, watched: &[i64]) {
+        let ended = self
+            .database
+            .connection(async |connection| sessions::ended_among(connection, watched).await);
         match ended.await {
             Ok(ended) => {
                 for session in ended {
-                    self.0.session_watch.apply(&format!("s{session}"));
+                    self.watched.apply(&format!("s{session}"));
                 }
             }
-            Err(error) => tracing::debug!(%error, "looking for ended sessions failed"),
+            Err(error) => tracing::debug!(%error, "open sessions could not be checked"),
         }
     }
 }

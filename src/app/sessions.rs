@@ -1,188 +1,231 @@
-//! Sessions: staying signed in, and no longer.
+//! Sessions: opening, authenticating, listing and ending them, and the one-time tickets that stand for them.
 //!
-//! A session has exactly one refresh token that works. A token that was replaced and comes back means that two parties
-//! hold it, so the session ends, except within [`GRACE`] of its replacement: then the answer got lost, or two tabs
-//! refreshed at once, and everybody is given the same successor again. There is never a second branch.
+//! A session has exactly one valid refresh token ([`refresh`]). A request is authenticated against the session's row each
+//! time, so a session that ended is refused at once.
 
+mod refresh;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use cura_domain::SessionId;
-use cura_store::sessions::{LockedSession, TokenHash};
-use cura_store::{PgConnection, StoreError, sessions, users};
+use chrono::TimeDelta;
+use cura_domain::account::Name;
+use cura_domain::user::User;
+use cura_domain::{Clock, Entropy, SessionId, UserId};
+use cura_store::{Database, PgConnection, StoreError, sessions, users};
+use thiserror::Error;
 
 pub use cura_domain::session::Session;
 
-use crate::accounts::{AuthenticateError, MAX_SESSIONS, SignInError, SignedIn};
-use crate::tokens::{RefreshToken, Ticket};
-use crate::{App, Caller, stamp};
+pub use crate::caller::Caller;
+use crate::passwords::PasswordError;
+use crate::tokens::{IssuedRefreshToken, SigningFailed, Ticket, Tokens};
 
-/// How long a replaced refresh token is forgiven, for an answer that never arrived.
-const GRACE: TimeDelta = TimeDelta::seconds(10);
-/// How long a ticket waits to be used, as the contract says.
+/// The most sessions of a user. Beyond it, the least recently used one ends.
+const MAX_SESSIONS: i64 = 100;
+/// The precision of `last_seen`: updating it on every request would write a row for each read.
+const LAST_SEEN_PRECISION: TimeDelta = TimeDelta::minutes(1);
+/// How long a ticket can be redeemed, as the contract says.
 const TICKET_LIFETIME: Duration = Duration::from_secs(60);
 
-/// A ticket: stands for its session once, where no header can be sent.
+/// A session that was opened or refreshed, as the client gets it.
+pub struct SignedIn {
+    /// The user.
+    pub user: User,
+    /// The access token.
+    pub access_token: String,
+    /// The refresh token.
+    pub refresh_token: String,
+    /// How long the access token is valid.
+    pub expires_in: TimeDelta,
+}
+
+/// A ticket: authenticates its session once, where a client cannot send headers.
 pub struct IssuedTicket {
     /// What the client gets.
     pub secret: String,
-    /// How long it waits to be used.
+    /// How long it can be redeemed.
     pub expires_in: Duration,
 }
 
-/// What a presented refresh token is to its session.
-enum Presented {
-    /// The one that works.
-    Current,
-    /// The one before, a moment ago.
-    Forgiven,
-    /// One that was replaced long ago: somebody else has the successor.
-    Stolen,
+/// Why signing in, or refreshing, failed.
+#[derive(Debug, Error)]
+pub enum SignInError {
+    /// The address has an account already.
+    #[error("the address is taken")]
+    EmailTaken,
+    /// Address and password do not match. Which of them is wrong is not disclosed.
+    #[error("address and password do not match")]
+    WrongCredentials,
+    /// The refresh token is unknown, replaced or expired.
+    #[error("the refresh token is not valid")]
+    InvalidToken,
+    /// The account is suspended.
+    #[error("the account is suspended")]
+    Suspended,
+    /// Passwords cannot be checked now.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The access token could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningFailed),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-impl Presented {
-    fn judge(session: &LockedSession, presented: &TokenHash, now: DateTime<Utc>) -> Self {
-        let recently = session.rotated_at.is_some_and(|rotated_at| now - rotated_at <= GRACE);
-        if session.current_token == presented {
-            Self::Current
-        } else if session.previous_token.as_deref() == Some(presented) && recently {
-            Self::Forgiven
-        } else {
-            Self::Stolen
-        }
-    }
+/// Why a request is not authenticated.
+#[derive(Debug, Error)]
+pub enum AuthenticateError {
+    /// There is no valid token, or its session has ended.
+    #[error("not signed in")]
+    NotSignedIn,
+    /// The account is suspended.
+    #[error("the account is suspended")]
+    Suspended,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-impl App {
-    /// A new pair for a refresh token; the old one dies.
-    ///
-    /// # Errors
-    /// [`SignInError::InvalidToken`]; when the token was a dead one, its session has ended too.
-    pub async fn refresh(&self, token: &str) -> Result<SignedIn, SignInError> {
-        // A stolen one ends its session, which is to be kept, and is an error all the same.
-        let exchanged = self.write(async |connection| self.exchange(connection, token).await);
-        exchanged.await?.ok_or(SignInError::InvalidToken)
-    }
+/// The use cases of sessions. Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions {
+    database: Database,
+    clock: Clock,
+    entropy: Entropy,
+    tokens: Arc<Tokens>,
+}
 
-    async fn exchange(&self, connection: &mut PgConnection, token: &str) -> Result<Option<SignedIn>, SignInError> {
-        let presented = RefreshToken::hash(token);
-        let now = stamp(&self.0.clock);
-        let session = sessions::lock_by_token(connection, &presented)
-            .await?
-            .ok_or(SignInError::InvalidToken)?;
-        if session.ended || session.expires_at <= now {
-            return Err(SignInError::InvalidToken);
-        }
-        if session.suspended {
-            return Err(SignInError::Suspended);
-        }
-        let next = match Presented::judge(&session, &presented, now) {
-            Presented::Current => {
-                let next = self.0.tokens.refresh_token(self.0.entropy.bytes())?;
-                let expires_at = now + self.0.tokens.lifetimes().refresh;
-                sessions::rotate(connection, session.id, &next.kept, now, expires_at).await?;
-                next
-            }
-            Presented::Forgiven => self.current_token(&session)?,
-            Presented::Stolen => {
-                sessions::end(connection, session.id, now).await?;
-                tracing::warn!(user_id = %session.user_id, session_id = %session.id,
-                    "a dead refresh token came back: the session ends");
-                return Ok(None);
-            }
-        };
-        let user = users::find(connection, session.user_id)
-            .await?
-            .ok_or(SignInError::InvalidToken)?;
-        self.signed_in(user, session.id, next).map(Some)
-    }
-
-    /// The token of a session that works, made again. Not when the signing key has changed meanwhile.
-    fn current_token(&self, session: &LockedSession) -> Result<RefreshToken, SignInError> {
-        let seed = session.current_seed.as_deref().and_then(|seed| seed.try_into().ok());
-        let token = self.0.tokens.refresh_token(seed.ok_or(SignInError::InvalidToken)?)?;
-        if session.current_token == token.kept.hash {
-            Ok(token)
-        } else {
-            Err(SignInError::InvalidToken)
+impl Sessions {
+    /// Puts the parts together.
+    pub fn new(database: Database, clock: Clock, entropy: Entropy, tokens: Tokens) -> Self {
+        Self {
+            database,
+            clock,
+            entropy,
+            tokens: Arc::new(tokens),
         }
     }
 
-    /// Ends the session of a refresh token. An unknown token has no session, which is what was asked for.
+    /// Authenticates an access token.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn logout(&self, token: &str) -> Result<(), StoreError> {
-        let now = stamp(&self.0.clock);
-        self.write(async |connection| {
-            if let Some(session) = sessions::lock_by_token(connection, &RefreshToken::hash(token)).await? {
-                sessions::end(connection, session.id, now).await?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Ends every session of the caller, this one too.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn logout_all(&self, caller: Caller) -> Result<(), StoreError> {
-        let now = stamp(&self.0.clock);
-        self.read(async |connection| sessions::end_all(connection, caller.user, None, now).await)
+    /// [`AuthenticateError`] says whether signing in would help.
+    pub async fn authenticate(&self, access_token: &str) -> Result<Caller, AuthenticateError> {
+        let caller = self
+            .tokens
+            .read_access(access_token, self.clock.now())
+            .ok_or(AuthenticateError::NotSignedIn)?;
+        self.database
+            .connection(async |connection| self.authorize_session(connection, caller).await)
             .await
     }
 
-    /// Where the caller is signed in, the last used first.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn sessions(&self, caller: Caller) -> Result<Vec<Session>, StoreError> {
-        let now = stamp(&self.0.clock);
-        self.read(async |connection| sessions::list(connection, caller.user, now, MAX_SESSIONS).await)
+    /// Ends every session of the caller, including the current one.
+    pub async fn log_out_everywhere(&self, caller: Caller) -> Result<(), StoreError> {
+        let now = self.clock.now_micros();
+        self.database
+            .transaction(async |connection| sessions::end_all(connection, caller.user, None, now).await)
             .await
     }
 
-    /// Ends one session of the caller; `false` when there is no such session.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn revoke_session(&self, caller: Caller, session: SessionId) -> Result<bool, StoreError> {
-        let now = stamp(&self.0.clock);
-        self.read(async |connection| sessions::end_owned(connection, caller.user, session, now).await)
+    /// The caller's active sessions, most recently used first.
+    pub async fn list(&self, caller: Caller) -> Result<Vec<Session>, StoreError> {
+        let now = self.clock.now_micros();
+        self.database
+            .connection(async |connection| sessions::list(connection, caller.user, now, MAX_SESSIONS).await)
             .await
     }
 
-    /// A ticket for the caller's session.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Ends one session of the caller; `false` when the caller has no such active session.
+    pub async fn revoke(&self, caller: Caller, session: SessionId) -> Result<bool, StoreError> {
+        let now = self.clock.now_micros();
+        self.database
+            .transaction(async |connection| sessions::end_owned(connection, caller.user, session, now).await)
+            .await
+    }
+
+    /// Issues a ticket for the caller's session.
     pub async fn issue_ticket(&self, caller: Caller) -> Result<IssuedTicket, StoreError> {
-        let ticket = Ticket::generate(&self.0.entropy);
-        let expires_at = stamp(&self.0.clock) + TICKET_LIFETIME;
-        self.read(async |connection| {
-            sessions::insert_ticket(connection, &ticket.hash, caller.user, caller.session, expires_at).await
-        })
-        .await?;
+        let ticket = Ticket::generate(&self.entropy);
+        let expires_at = self.clock.now_micros() + TICKET_LIFETIME;
+        self.database
+            .transaction(async |connection| {
+                sessions::insert_ticket(connection, &ticket.hash, caller.user, caller.session, expires_at).await
+            })
+            .await?;
         Ok(IssuedTicket {
             secret: ticket.secret,
             expires_in: TICKET_LIFETIME,
         })
     }
 
-    /// Who a ticket stands for; it is used up.
+    /// Authenticates a ticket and uses it up, also when its session has ended.
     ///
     /// # Errors
     /// [`AuthenticateError`] says whether signing in would help.
-    pub async fn use_ticket(&self, ticket: &str) -> Result<Caller, AuthenticateError> {
-        let now = stamp(&self.0.clock);
-        self.read(async |connection| {
-            let taken = sessions::take_ticket(connection, &Ticket::hash(ticket), now).await?;
-            let (user, session) = taken.ok_or(AuthenticateError::NotSignedIn)?;
-            // As if an access token had been made with the ticket.
-            let until = now + self.0.tokens.lifetimes().access;
-            self.admit(connection, Caller { user, session, until }).await
+    pub async fn redeem_ticket(&self, ticket: &str) -> Result<Caller, AuthenticateError> {
+        let now = self.clock.now_micros();
+        // Statements of their own instead of a transaction: a ticket whose session has ended is used up all the same.
+        self.database
+            .connection(async |connection| {
+                let redeemed = sessions::take_ticket(connection, &Ticket::hash(ticket), now).await?;
+                let (user, session) = redeemed.ok_or(AuthenticateError::NotSignedIn)?;
+                // As if an access token had been issued with the ticket.
+                let until = now + self.tokens.lifetimes().access;
+                self.authorize_session(connection, Caller { user, session, until })
+                    .await
+            })
+            .await
+    }
+
+    /// Refuses a caller whose session has ended or whose account is suspended; records that the user was seen.
+    async fn authorize_session(
+        &self,
+        connection: &mut PgConnection,
+        caller: Caller,
+    ) -> Result<Caller, AuthenticateError> {
+        let state = sessions::standing(connection, caller.session, caller.user)
+            .await?
+            .ok_or(AuthenticateError::NotSignedIn)?;
+        if state.suspended {
+            return Err(AuthenticateError::Suspended);
+        }
+        let now = self.clock.now_micros();
+        let stale = now - LAST_SEEN_PRECISION;
+        if state.last_seen.is_none_or(|seen| seen <= stale) {
+            users::see(connection, caller.user, now, stale).await?;
+        }
+        Ok(caller)
+    }
+
+    /// Opens a session in the transaction of `connection`, and ends the user's oldest ones beyond the limit.
+    pub(crate) async fn open(
+        &self,
+        connection: &mut PgConnection,
+        user: User,
+        device: Option<&Name>,
+    ) -> Result<SignedIn, SignInError> {
+        let now = self.clock.now_micros();
+        let token = self.tokens.refresh_token(self.entropy.bytes())?;
+        let expires_at = now + self.tokens.lifetimes().refresh;
+        let device = device.map(Name::as_str);
+        let session = sessions::insert(connection, user.id, device, &token.stored, now, expires_at).await?;
+        sessions::end_beyond(connection, user.id, MAX_SESSIONS, now).await?;
+        self.signed_in(user, session, token)
+    }
+
+    fn signed_in(&self, user: User, session: SessionId, refresh: IssuedRefreshToken) -> Result<SignedIn, SignInError> {
+        Ok(SignedIn {
+            access_token: self.access_token(user.id, session)?,
+            user,
+            refresh_token: refresh.secret,
+            expires_in: self.tokens.lifetimes().access,
         })
-        .await
+    }
+
+    fn access_token(&self, user: UserId, session: SessionId) -> Result<String, SigningFailed> {
+        self.tokens.issue_access(user, session, self.clock.now(), &self.entropy)
     }
 }

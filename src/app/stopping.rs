@@ -13,9 +13,9 @@ use cura_store::attempts::Spent;
 use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, messages, usage};
 use futures_util::future::join_all;
 
-use crate::chat::ReadMessageError;
-use crate::follow::AnswerEvent;
-use crate::{App, Caller, stamp};
+use crate::feed::AnswerEvent;
+use crate::messages::MessageError as ReadMessageError;
+use crate::{App, Caller};
 
 /// How long whoever writes an answer may take to stop by itself.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -109,7 +109,7 @@ impl App {
         message: &Message,
         by_force: bool,
     ) -> Result<(StopState, Announced), ReadMessageError> {
-        let now = stamp(&self.0.clock);
+        let now = self.clock.now_micros();
         let (user, conversation) = (caller.user, message.conversation_id);
         let locked = conversations::lock_owned(connection, user, conversation).await?;
         if locked.is_none() {

@@ -1,33 +1,34 @@
-//! Tokens: short-lived access tokens (JWT, HS256), opaque refresh tokens and tickets (of both only SHA-256 is kept).
+//! Tokens: short-lived access tokens (JWT, HS256), opaque refresh tokens and tickets. Of the opaque ones only a SHA-256
+//! hash is stored.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::{Entropy, SessionId, UserId};
-use cura_store::sessions::{KeptToken, TicketHash, TokenHash, TokenSeed};
+use cura_store::sessions::{StoredToken, TicketHash, TokenHash, TokenSeed};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::Caller;
+use crate::caller::Caller;
 
-/// Who issues our access tokens, and for whom.
+/// The `iss` and `aud` of our access tokens.
 const ISSUER: &str = "cura";
 const AUDIENCE: &str = "cura-api";
-/// The only kind of token the API takes.
+/// The only kind of token that the API accepts.
 const ACCESS: &str = "access";
 /// How far two servers' clocks may differ, in seconds.
 const LEEWAY_SECONDS: i64 = 5;
-/// The longest access token worth looking at, in bytes: ours have about 300.
+/// The longest access token that is parsed, in bytes: ours have about 300.
 const MAX_TOKEN_BYTES: usize = 2048;
 
-/// How long tokens live.
+/// How long tokens are valid.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenLifetimes {
     /// Of an access token.
     pub access: TimeDelta,
-    /// Of a session since it was last refreshed.
+    /// Of a refresh token, and so of a session that is not refreshed.
     pub refresh: TimeDelta,
 }
 
@@ -39,7 +40,7 @@ pub struct Tokens {
     lifetimes: TokenLifetimes,
 }
 
-/// An access token that could not be made.
+/// A token could not be signed.
 #[derive(Debug, Error)]
 #[error("signing failed: {0}")]
 pub struct SigningFailed(String);
@@ -56,23 +57,23 @@ struct Claims {
     jti: String,
 }
 
-/// What is signed to make a refresh token; no JWT begins like it.
+/// The first part of the message whose signature is a refresh token; no JWT begins with it.
 const REFRESH_LABEL: &[u8] = b"cura refresh token\0";
 
-/// A refresh token on its way to the client: an HMAC of a random seed under the signing key. Seed and hash are kept, so
-/// that it can be made again for a client that lost it, and by nobody who has only the database.
-pub struct RefreshToken {
+/// A refresh token on its way to the client: an HMAC of a random seed under the signing key. Seed and hash are stored, so
+/// that it can be derived again for a client that lost it, but not from the database alone.
+pub struct IssuedRefreshToken {
     /// What the client gets.
     pub secret: String,
-    /// What we keep.
-    pub kept: KeptToken,
+    /// What is stored.
+    pub stored: StoredToken,
 }
 
-/// A ticket on its way to the client; only its hash is kept.
+/// A ticket on its way to the client; only its hash is stored.
 pub struct Ticket {
     /// What the client gets.
     pub secret: String,
-    /// What we keep.
+    /// What is stored.
     pub hash: TicketHash,
 }
 
@@ -83,7 +84,7 @@ impl Tokens {
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "sub", "aud", "iss"]);
-        // Compared below with the clock we were given.
+        // Checked in `read_access` against the given clock.
         validation.validate_exp = false;
         Self {
             encoding: EncodingKey::from_secret(secret),
@@ -93,15 +94,15 @@ impl Tokens {
         }
     }
 
-    /// How long tokens live.
+    /// How long tokens are valid.
     pub fn lifetimes(&self) -> TokenLifetimes {
         self.lifetimes
     }
 
-    /// An access token for a session.
+    /// Issues an access token for a session.
     ///
     /// # Errors
-    /// When the crypto backend refuses; never with a key of ours.
+    /// When the crypto backend refuses the key, which it never does for HS256.
     pub fn issue_access(
         &self,
         user: UserId,
@@ -123,7 +124,7 @@ impl Tokens {
             .map_err(|error| SigningFailed(error.to_string()))
     }
 
-    /// Whom an access token names, if it is ours, complete, and has not expired.
+    /// The caller that an access token names, if it is ours, complete, and has not expired.
     pub fn read_access(&self, token: &str, now: DateTime<Utc>) -> Option<Caller> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
@@ -132,42 +133,40 @@ impl Tokens {
             .ok()?
             .claims;
         let now = now.timestamp();
-        let in_time = claims.exp + LEEWAY_SECONDS > now && claims.iat <= now + LEEWAY_SECONDS;
-        (in_time && claims.typ == ACCESS).then_some(())?;
+        let is_current = claims.exp + LEEWAY_SECONDS > now && claims.iat <= now + LEEWAY_SECONDS;
+        (is_current && claims.typ == ACCESS).then_some(())?;
         Some(Caller {
             user: claims.sub.parse().ok()?,
             session: SessionId(claims.sid),
             until: DateTime::from_timestamp(claims.exp, 0)?,
         })
     }
-}
 
-impl Tokens {
-    /// The refresh token that a seed makes.
+    /// Derives the refresh token of a seed.
     ///
     /// # Errors
-    /// When the crypto backend refuses; never with a key of ours.
-    pub fn refresh_token(&self, seed: TokenSeed) -> Result<RefreshToken, SigningFailed> {
+    /// When the crypto backend refuses the key, which it never does for HS256.
+    pub fn refresh_token(&self, seed: TokenSeed) -> Result<IssuedRefreshToken, SigningFailed> {
         let message = [REFRESH_LABEL, &seed].concat();
         let secret = jsonwebtoken::crypto::sign(&message, &self.encoding, Algorithm::HS256)
             .map_err(|error| SigningFailed(error.to_string()))?;
         let hash = sha256(&secret);
-        Ok(RefreshToken {
+        Ok(IssuedRefreshToken {
             secret,
-            kept: KeptToken { hash, seed },
+            stored: StoredToken { hash, seed },
         })
     }
 }
 
-impl RefreshToken {
-    /// The hash of a presented token. A fast hash is enough for 256 bits that cannot be guessed.
+impl IssuedRefreshToken {
+    /// The hash of a presented token. A fast hash is enough for 256 random bits.
     pub fn hash(secret: &str) -> TokenHash {
         sha256(secret)
     }
 }
 
 impl Ticket {
-    /// A fresh one: 256 random bits.
+    /// A new ticket of 256 random bits.
     pub fn generate(entropy: &Entropy) -> Self {
         let secret = URL_SAFE_NO_PAD.encode(entropy.bytes::<32>());
         let hash = sha256(&secret);
@@ -232,8 +231,8 @@ mod tests {
         assert_ne!(secret(b"key", [1; 32]), secret(b"other", [1; 32]));
         let token = tokens(b"key").refresh_token([1; 32]).unwrap();
         assert_eq!(
-            (token.secret.len(), token.kept.hash),
-            (43, RefreshToken::hash(&token.secret))
+            (token.secret.len(), token.stored.hash),
+            (43, IssuedRefreshToken::hash(&token.secret))
         );
     }
 

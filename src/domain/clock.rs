@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
 /// Tells the time. Cheap to clone.
 #[derive(Clone)]
@@ -18,6 +18,11 @@ impl Clock {
     /// The present moment, in UTC.
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()
+    }
+
+    /// The present moment in whole microseconds, as Postgres stores it: what is returned at once equals what is read later.
+    pub fn now_micros(&self) -> DateTime<Utc> {
+        self.now().trunc_subsecs(6)
     }
 }
 

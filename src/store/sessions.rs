@@ -41,7 +41,7 @@ pub type TokenSeed = [u8; 32];
 
 /// A refresh token as it is kept.
 #[derive(Debug, Clone, Copy)]
-pub struct KeptToken {
+pub struct StoredToken {
     /// Its hash.
     pub hash: TokenHash,
     /// What it was made from.
@@ -65,7 +65,7 @@ pub async fn insert(
     conn: &mut PgConnection,
     user: UserId,
     device_name: Option<&str>,
-    token: &KeptToken,
+    token: &StoredToken,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<SessionId, StoreError> {
@@ -125,7 +125,7 @@ pub async fn lock_by_token(conn: &mut PgConnection, token: &TokenHash) -> Result
 pub async fn rotate(
     conn: &mut PgConnection,
     session: SessionId,
-    next: &KeptToken,
+    next: &StoredToken,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<(), StoreError> {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cura_app::StoreError;
-use cura_app::accounts::AuthenticateError;
-use cura_app::chat::{AskError, ReadMessageError};
-use cura_app::conversations::ReadConversationError;
+use cura_app::chat::AskError;
+use cura_app::conversations::ConversationError;
+use cura_app::messages::MessageError;
 use cura_app::passwords::PasswordError;
+use cura_app::sessions::AuthenticateError;
 use poem::http::StatusCode;
 
 use crate::http::problem::Problem;
@@ -56,20 +57,20 @@ impl From<AuthenticateError> for Problem {
     }
 }
 
-impl From<ReadConversationError> for Problem {
-    fn from(error: ReadConversationError) -> Self {
+impl From<ConversationError> for Problem {
+    fn from(error: ConversationError) -> Self {
         match error {
-            ReadConversationError::NotFound => Self::conversation_not_found(),
-            ReadConversationError::Store(error) => error.into(),
+            ConversationError::NotFound => Self::conversation_not_found(),
+            ConversationError::Store(error) => error.into(),
         }
     }
 }
 
-impl From<ReadMessageError> for Problem {
-    fn from(error: ReadMessageError) -> Self {
+impl From<MessageError> for Problem {
+    fn from(error: MessageError) -> Self {
         match error {
-            ReadMessageError::NotFound => Self::message_not_found(),
-            ReadMessageError::Store(error) => error.into(),
+            MessageError::NotFound => Self::message_not_found(),
+            MessageError::Store(error) => error.into(),
         }
     }
 }

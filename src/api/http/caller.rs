@@ -75,7 +75,7 @@ impl<'a> ApiExtractor<'a> for StreamAuth {
 /// As when the request began.
 pub(crate) async fn revalidate_session(request: &Request) -> Result<(), Problem> {
     if let (Some(token), Some(app)) = (bearer_of(request), request.data::<App>()) {
-        app.authenticate(token).await?;
+        app.sessions.authenticate(token).await?;
     }
     Ok(())
 }
@@ -88,13 +88,13 @@ pub(crate) fn bearer_of(request: &Request) -> Option<&str> {
 
 async fn use_ticket(request: &Request, ticket: ApiKey) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
-    let caller = app.use_ticket(&ticket.key).await.map_err(Problem::from)?;
+    let caller = app.sessions.redeem_ticket(&ticket.key).await.map_err(Problem::from)?;
     spend(request, caller).await
 }
 
 async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
-    let caller = app.authenticate(&token.token).await.map_err(Problem::from)?;
+    let caller = app.sessions.authenticate(&token.token).await.map_err(Problem::from)?;
     spend(request, caller).await
 }
 

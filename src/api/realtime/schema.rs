@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use cura_app::chat::StartedAnswer;
-use cura_app::follow::AnswerEvent;
+use cura_app::feed::AnswerEvent;
+use cura_app::feed::{Resync, UserEvent};
 use cura_app::session_watch::SessionEnd;
-use cura_app::user_feed::{Resync, UserEvent};
 use cura_domain::MessageId;
 use cura_domain::message::MessageStatus;
 use poem_openapi::types::ToJSON;
@@ -275,9 +275,9 @@ impl EventView {
     pub(crate) fn of_answer(answer: MessageId, event: AnswerEvent) -> Self {
         let message_id = answer.0;
         match event {
-            AnswerEvent::Queued { place, .. } => Self::Queued(QueuedEvent {
+            AnswerEvent::Queued { queue_position, .. } => Self::Queued(QueuedEvent {
                 message_id,
-                position: place,
+                position: queue_position,
             }),
             AnswerEvent::Notice { notice, .. } => Self::Notice(NoticeEvent {
                 message_id,

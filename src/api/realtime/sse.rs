@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cura_app::follow::{AnswerEvent, AnswerFollower};
+use cura_app::feed::UserFeed;
+use cura_app::feed::{AnswerEvent, AnswerFollower};
 use cura_app::session_watch::OpenSession;
-use cura_app::user_feed::UserFeed;
 use cura_domain::answer::Position;
 use cura_domain::{Entropy, MessageId};
 use futures_util::stream;

@@ -1,8 +1,8 @@
 //! `/auth`: registering, signing in, staying signed in, signing out.
 
 use chrono::{DateTime, Utc};
-use cura_app::accounts::{ChangePasswordError, SignInError, SignedIn};
-use cura_app::sessions::Session;
+use cura_app::accounts::ChangePasswordError;
+use cura_app::sessions::{Session, SignInError, SignedIn};
 use cura_app::{App, Caller};
 use cura_domain::SessionId;
 use cura_domain::account::{Email, Name, NewPassword};
@@ -171,7 +171,10 @@ impl AuthApi {
         );
         let (email, password) = fields.finish(email.zip(password))?;
         rate_limit.charge_account(&email).await?;
-        let signed_in = app.register(&email, &password, name.flatten().as_ref()).await?;
+        let signed_in = app
+            .accounts
+            .register(&email, &password, name.flatten().as_ref())
+            .await?;
         Ok(Registered::Created(Json(signed_in.into())))
     }
 
@@ -194,7 +197,8 @@ impl AuthApi {
         let email = fields.finish(email)?;
         rate_limit.charge_account(&email).await?;
         Ok(Json(
-            app.login(&email, &body.password, device.flatten().as_ref())
+            app.accounts
+                .login(&email, &body.password, device.flatten().as_ref())
                 .await?
                 .into(),
         ))
@@ -212,7 +216,7 @@ impl AuthApi {
     ) -> Result<Json<SignedInView>, Problem> {
         // By token: whoever guesses from the same address does not keep anybody from staying signed in.
         rate_limit.charge_token(&body.0.refresh_token).await?;
-        match app.refresh(&body.0.refresh_token).await {
+        match app.sessions.refresh(&body.0.refresh_token).await {
             Ok(signed_in) => Ok(Json(signed_in.into())),
             Err(error) => {
                 let problem = Problem::from(error);
@@ -233,7 +237,7 @@ impl AuthApi {
         body: JsonBody<RefreshTokenRequest>,
     ) -> Result<LoggedOut, Problem> {
         rate_limit.charge_address().await?;
-        app.logout(&body.0.refresh_token).await?;
+        app.sessions.log_out(&body.0.refresh_token).await?;
         Ok(LoggedOut::Done)
     }
 
@@ -242,14 +246,14 @@ impl AuthApi {
     /// Here too.
     #[oai(path = "/logout-all", method = "post", operation_id = "logoutAll")]
     async fn logout_all(&self, caller: caller::SignedIn, app: Data<&App>) -> Result<LoggedOut, Problem> {
-        app.logout_all(caller.0).await?;
+        app.sessions.log_out_everywhere(caller.0).await?;
         Ok(LoggedOut::Done)
     }
 
     /// Where I am signed in, the last used place first
     #[oai(path = "/sessions", method = "get", operation_id = "listSessions")]
     async fn sessions(&self, caller: caller::SignedIn, app: Data<&App>) -> Result<Json<SessionPage>, Problem> {
-        let sessions = app.sessions(caller.0).await?;
+        let sessions = app.sessions.list(caller.0).await?;
         Ok(Json(SessionPage {
             items: sessions
                 .into_iter()
@@ -268,7 +272,7 @@ impl AuthApi {
         app: Data<&App>,
         session_id: Path<i64>,
     ) -> Result<LoggedOut, Problem> {
-        if app.revoke_session(caller.0, SessionId(session_id.0)).await? {
+        if app.sessions.revoke(caller.0, SessionId(session_id.0)).await? {
             Ok(LoggedOut::Done)
         } else {
             Err(Problem::not_found("session_not_found", "There is no such session."))
@@ -289,7 +293,9 @@ impl AuthApi {
         let mut fields = Fields::default();
         let new = fields.check("/new_password", "weak_password", NewPassword::new(&body.new_password));
         let new = fields.finish(new)?;
-        app.change_password(caller.0, &body.current_password, &new).await?;
+        app.accounts
+            .change_password(caller.0, &body.current_password, &new)
+            .await?;
         Ok(PasswordChanged::Done)
     }
 
@@ -298,7 +304,7 @@ impl AuthApi {
     /// For WebSocket and EventSource: it stands for this session once, as `?ticket=`.
     #[oai(path = "/ticket", method = "post", operation_id = "createTicket")]
     async fn ticket(&self, caller: caller::SignedIn, app: Data<&App>) -> Result<Json<TicketView>, Problem> {
-        let ticket = app.issue_ticket(caller.0).await?;
+        let ticket = app.sessions.issue_ticket(caller.0).await?;
         Ok(Json(TicketView {
             ticket: ticket.secret,
             expires_in: i64::try_from(ticket.expires_in.as_secs()).unwrap_or(i64::MAX),

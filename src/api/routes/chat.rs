@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cura_app::chat::{Ask, AskForAnswer, OnBusy};
-use cura_app::conversations::Message;
-use cura_app::follow::AnswerEvent;
+use cura_app::feed::AnswerEvent;
+use cura_app::messages::Message;
 use cura_app::{App, Caller};
 use cura_domain::answer::Position;
 use cura_domain::idempotency::IdempotencyKey;
@@ -316,15 +316,15 @@ async fn stream(
 ) -> Result<Response<EventStream>, Problem> {
     let started = start_answer(app, rate_limit, caller, &wish).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
-    let session = app.open_session_of(caller).await;
-    let follower = app.follow_read(caller, started.answer, Position::START);
+    let session = app.session_watch.watch(caller).await;
+    let follower = app.feed.follow_message(caller, started.answer, Position::START);
     let response = Response::new(EventStream::of_answer(
         Some(ack),
         follower,
         Streaming {
             session,
             shutdown: shutdown.token(),
-            entropy: app.entropy(),
+            entropy: &app.entropy,
         },
     ));
     Ok(if replayed {
@@ -340,7 +340,7 @@ async fn wait_for(app: &App, caller: Caller, answer: Message, wait: Duration, sh
     if wait.is_zero() {
         return answer;
     }
-    let mut follower = app.follow_read(caller, answer.clone(), Position::START);
+    let mut follower = app.feed.follow_message(caller, answer.clone(), Position::START);
     let ended = async {
         while let Some(event) = follower.next().await {
             if let AnswerEvent::Ended { message, .. } = event {
@@ -357,6 +357,6 @@ async fn wait_for(app: &App, caller: Caller, answer: Message, wait: Duration, sh
     };
     match ended {
         Some(message) => message,
-        None => app.message(caller, answer.id).await.unwrap_or(answer),
+        None => app.messages.get(caller, answer.id).await.unwrap_or(answer),
     }
 }

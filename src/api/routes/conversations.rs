@@ -1,7 +1,7 @@
 //! `/conversations`: making, listing and reading them.
 
 use cura_app::App;
-use cura_app::conversations::Order;
+use cura_app::messages::Order;
 use cura_domain::ConversationId;
 use cura_domain::conversation::{ConversationStatus, Title};
 use poem::web::Data;
@@ -129,7 +129,7 @@ impl ConversationsApi {
         let title = body.0.title.as_deref().map(Title::new).transpose();
         let title = fields.check("/title", "invalid_format", title);
         let title = fields.finish(title)?;
-        let made = app.create_conversation(caller.0, title.as_ref()).await?;
+        let made = app.conversations.create(caller.0, title.as_ref()).await?;
         let location = format!("/conversations/{}", made.id);
         Ok(ConversationCreated::Created(Json(made.into()), location))
     }
@@ -152,7 +152,7 @@ impl ConversationsApi {
         let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
         let after = read_cursor(cursor.0.as_deref())?;
         let wanted = u32::try_from(limit).unwrap_or(1);
-        let page = app.list_conversations(caller.0, status.into(), after, wanted).await?;
+        let page = app.conversations.list(caller.0, status.into(), after, wanted).await?;
         let word = ConversationStatus::from(status).as_str();
         let links = PageLinks::of(
             &page,
@@ -176,7 +176,8 @@ impl ConversationsApi {
         conversation_id: Path<i64>,
     ) -> Result<Json<ConversationView>, Problem> {
         Ok(Json(
-            app.conversation(caller.0, ConversationId(conversation_id.0))
+            app.conversations
+                .get(caller.0, ConversationId(conversation_id.0))
                 .await?
                 .into(),
         ))
@@ -196,7 +197,7 @@ impl ConversationsApi {
         let title = fields.check("/title", "invalid_format", title);
         let title = fields.finish(title)?;
         let (id, status) = (ConversationId(conversation_id.0), body.0.status.map(Into::into));
-        let changed = app.update_conversation(caller.0, id, title.as_ref(), status).await?;
+        let changed = app.conversations.update(caller.0, id, title.as_ref(), status).await?;
         Ok(Json(changed.into()))
     }
 
@@ -210,7 +211,8 @@ impl ConversationsApi {
         app: Data<&App>,
         conversation_id: Path<i64>,
     ) -> Result<ConversationDeleted, Problem> {
-        app.delete_conversation(caller.0, ConversationId(conversation_id.0))
+        app.conversations
+            .delete(caller.0, ConversationId(conversation_id.0))
             .await?;
         Ok(ConversationDeleted::Done)
     }
@@ -239,7 +241,8 @@ impl ConversationsApi {
         let after = read_cursor(cursor.0.as_deref())?;
         let wanted = u32::try_from(limit).unwrap_or(1);
         let page = app
-            .list_messages(caller.0, ConversationId(id), order, after, wanted)
+            .messages
+            .list(caller.0, ConversationId(id), order, after, wanted)
             .await?;
         let path = format!("/conversations/{id}/messages");
         let links = PageLinks::of(&page, &path, &[("limit", &limit.to_string()), ("order", word)]);

@@ -35,11 +35,11 @@ impl EventsApi {
         after: Query<Option<String>>,
     ) -> Result<EventStream, Problem> {
         let cursor = read_cursor(last_event_id.0.filter(|id| !id.is_empty()).or(after.0))?;
-        let feed = app.user_feed(auth.0, None, cursor).await?;
+        let feed = app.feed.open(auth.0, None, cursor).await?;
         let streaming = Streaming {
-            session: app.open_session_of(auth.0).await,
+            session: app.session_watch.watch(auth.0).await,
             shutdown: shutdown.token(),
-            entropy: app.entropy(),
+            entropy: &app.entropy,
         };
         Ok(EventStream::of_user(feed, streaming))
     }

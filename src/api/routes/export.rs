@@ -1,7 +1,7 @@
 //! The archive of everything somebody has, streamed in pieces as it is stored.
 
 use cura_app::App;
-use cura_app::export::{Export, ReadyExport};
+use cura_app::exports::{Export, ReadyExport};
 use futures_util::stream;
 use poem::http::{StatusCode, header};
 use poem::{Body, IntoResponse, Response};
@@ -54,7 +54,7 @@ fn archive(ready: ReadyExport, app: App) -> Response {
     let name = format!("cura-export-{}.zip", ready.created_at.format("%Y-%m-%d"));
     let size = ready.size;
     let pieces = stream::unfold((app, ready, 0_i32, 0_i64), |(app, ready, number, sent)| async move {
-        match app.export_part(&ready, number).await {
+        match app.exports.part(&ready, number).await {
             Ok(Some(bytes)) => {
                 let sent = sent.saturating_add(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
                 Some((Ok(bytes), (app, ready, number + 1, sent)))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_app::App;
-use cura_app::health::{Health, Probe};
+use cura_app::health::{HealthReport, Probe};
 use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
@@ -112,7 +112,7 @@ impl HealthApi {
     /// How Cura and its dependencies are
     #[oai(path = "/", method = "get", operation_id = "getHealth")]
     async fn health(&self, app: Data<&App>) -> HealthAnswer {
-        let view = HealthView::from(app.health().await);
+        let view = HealthView::from(app.health.report().await);
         match view.status {
             Overall::Unhealthy => HealthAnswer::Unhealthy(Json(view), 2),
             Overall::Healthy | Overall::Degraded => HealthAnswer::Serving(Json(view)),
@@ -132,7 +132,7 @@ impl HealthApi {
         if shutdown.has_begun() {
             return Err(Problem::unavailable("closing", "This server is closing.", after));
         }
-        if !app.ready().await {
+        if !app.health.is_ready().await {
             return Err(Problem::unavailable(
                 "database_unavailable",
                 "The database is away.",
@@ -158,8 +158,8 @@ impl From<Probe> for Standing {
     }
 }
 
-impl From<Health> for HealthView {
-    fn from(health: Health) -> Self {
+impl From<HealthReport> for HealthView {
+    fn from(health: HealthReport) -> Self {
         let queue_up = health
             .queue
             .as_ref()

@@ -29,7 +29,7 @@ impl AnswersApi {
         app: Data<&App>,
         message_id: Path<i64>,
     ) -> Result<Json<MessageView>, Problem> {
-        Ok(Json(app.message(caller.0, MessageId(message_id.0)).await?.into()))
+        Ok(Json(app.messages.get(caller.0, MessageId(message_id.0)).await?.into()))
     }
 
     /// Join or resume the stream of an answer
@@ -51,15 +51,15 @@ impl AnswersApi {
         let cursor = read_cursor(last_event_id.0.filter(|id| !id.is_empty()).or(after.0))?;
         let position = cursor.unwrap_or(Position::START);
         let caller = auth.0;
-        let message = app.message(caller, MessageId(message_id.0)).await?;
+        let message = app.messages.get(caller, MessageId(message_id.0)).await?;
         if message.role != Role::Assistant {
             return Err(Problem::not_found("answer_not_found", "This message is no answer."));
         }
-        let follower = app.follow_read(caller, message, position);
+        let follower = app.feed.follow_message(caller, message, position);
         let streaming = Streaming {
-            session: app.open_session_of(caller).await,
+            session: app.session_watch.watch(caller).await,
             shutdown: shutdown.token(),
-            entropy: app.entropy(),
+            entropy: &app.entropy,
         };
         Ok(EventStream::of_answer(None, follower, streaming))
     }

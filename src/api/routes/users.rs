@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use cura_app::App;
-use cura_app::accounts::User;
+use cura_app::profile::User;
 use cura_app::profile::{ChangeProfileError, ProfileChange, UsageDay};
 use cura_domain::account::Name;
 use cura_domain::profile::{Language, TimeZone};
@@ -108,7 +108,7 @@ impl UsersApi {
     /// Who I am
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
     async fn me(&self, caller: SignedIn, app: Data<&App>) -> Result<Json<UserView>, Problem> {
-        let user = app.profile(caller.0).await?.ok_or_else(Problem::not_signed_in)?;
+        let user = app.profile.find(caller.0).await?.ok_or_else(Problem::not_signed_in)?;
         Ok(Json(user.into()))
     }
 
@@ -139,7 +139,7 @@ impl UsersApi {
             preferences: body.preferences,
         };
         let change = fields.finish(Some(change))?;
-        Ok(Json(app.change_profile(caller.0, change).await?.into()))
+        Ok(Json(app.profile.change(caller.0, change).await?.into()))
     }
 
     /// Erase my account, and everything in it
@@ -152,7 +152,7 @@ impl UsersApi {
         app: Data<&App>,
         body: JsonBody<EraseAccountRequest>,
     ) -> Result<AccountErased, Problem> {
-        app.erase_account(caller.0, &body.0.password).await?;
+        app.accounts.erase(caller.0, &body.0.password).await?;
         Ok(AccountErased::Done)
     }
 
@@ -167,7 +167,7 @@ impl UsersApi {
         days: Query<Option<i64>>,
     ) -> Result<Json<UsageReport>, Problem> {
         let days = days.0.and_then(|days| u32::try_from(days).ok()).unwrap_or(30);
-        let used = app.usage(caller.0, days).await?;
+        let used = app.profile.usage(caller.0, days).await?;
         Ok(Json(UsageReport::of(used)))
     }
 
@@ -176,7 +176,7 @@ impl UsersApi {
     /// JSON lines and a manifest with checksums. The first call begins to make it; it can be fetched for an hour.
     #[oai(path = "/me/export", method = "get", operation_id = "exportMe")]
     async fn export(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportAnswer, Problem> {
-        Ok(ExportAnswer::of(app.export(caller.0).await?, app.clone()))
+        Ok(ExportAnswer::of(app.exports.get_or_start(caller.0).await?, app.clone()))
     }
 
     /// Throw the archive away
@@ -184,7 +184,7 @@ impl UsersApi {
     /// The next one holds what there is then.
     #[oai(path = "/me/export", method = "delete", operation_id = "deleteExport")]
     async fn forget_export(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportForgotten, Problem> {
-        app.forget_export(caller.0).await?;
+        app.exports.delete(caller.0).await?;
         Ok(ExportForgotten::Done)
     }
 }

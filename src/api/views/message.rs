@@ -1,7 +1,7 @@
 //! A message as clients see it, wherever it appears.
 
 use chrono::{DateTime, Utc};
-use cura_app::conversations::Message;
+use cura_app::messages::Message;
 use cura_domain::message::{FinishReason, MessageStatus, Role};
 use cura_domain::notice::{Notice, Resource};
 use poem_openapi::{Enum, Object};

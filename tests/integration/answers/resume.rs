@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use cura_app::chat::{Ask, AskForAnswer, OnBusy};
-use cura_app::follow::AnswerEvent;
-use cura_app::user_feed::{Told, UserEvent, UserFeed};
+use cura_app::feed::AnswerEvent;
+use cura_app::feed::{FeedItem, UserEvent, UserFeed};
 use cura_app::{App, Caller};
 use cura_bin::settings::Settings;
 use cura_bin::wiring;
@@ -110,7 +110,7 @@ impl World {
             session: SessionId(1),
             until: chrono::DateTime::<chrono::Utc>::MAX_UTC,
         };
-        let feed = app.user_feed(caller, None, None).await.unwrap();
+        let feed = app.feed.open(caller, None, None).await.unwrap();
         let before = vec![(feed.cursor().to_string(), View::default())];
         Self {
             app,
@@ -141,7 +141,7 @@ impl World {
                         &answer.text,
                         None,
                         None,
-                        self.app.now(),
+                        self.app.clock.now(),
                     );
                     assert!(saved.await.unwrap());
                 }
@@ -162,7 +162,8 @@ impl World {
                     let title = Title::new(&format!("title {}", self.written)).unwrap();
                     let changed = self
                         .app
-                        .update_conversation(self.caller, conversation, Some(&title), None);
+                        .conversations
+                        .update(self.caller, conversation, Some(&title), None);
                     changed.await.unwrap();
                 }
             }
@@ -217,7 +218,7 @@ impl World {
     /// What `jobs/taking.rs` does.
     async fn take(&self, running: &mut Running, from_the_beginning: bool) {
         let mut transaction = self.pool.begin().await.unwrap();
-        let taken = answers::take(&mut transaction, running.id, 0, self.app.now())
+        let taken = answers::take(&mut transaction, running.id, 0, self.app.clock.now())
             .await
             .unwrap();
         let Taken::Yes(taken) = taken else {
@@ -286,7 +287,7 @@ impl World {
                 }
             }
         };
-        let now = self.app.now();
+        let now = self.app.clock.now();
         let mut transaction = self.pool.begin().await.unwrap();
         let ended = answers::end(&mut transaction, answer.id, Some(answer.fence), &end, now)
             .await
@@ -306,7 +307,7 @@ impl World {
         }
     }
 
-    fn sees(&mut self, told: Told) {
+    fn sees(&mut self, told: FeedItem) {
         self.view.apply(&as_an_app_gets_it(told.event));
         if let Some(cursor) = told.cursor {
             self.before.push((cursor.to_string(), self.view.clone()));
@@ -319,7 +320,7 @@ impl World {
         let (cursor, view) = self.before.last().unwrap().clone();
         self.view = view;
         let cursor = Some(cursor.parse().unwrap());
-        self.feed = self.app.user_feed(self.caller, None, cursor).await.unwrap();
+        self.feed = self.app.feed.open(self.caller, None, cursor).await.unwrap();
     }
 
     /// What the database says that an app should show.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cura_app::Caller;
+use cura_app::feed::{UserEvent, UserFeed};
 use cura_app::session_watch::OpenSession;
-use cura_app::user_feed::{UserEvent, UserFeed};
 use cura_domain::MessageId;
 use cura_domain::message::MessageStatus;
 use futures_util::future::BoxFuture;
@@ -109,7 +109,7 @@ impl<'a> Connection<'a> {
     async fn execute(&mut self, command: Command) -> Result<(), CloseReason> {
         let refused = match command {
             Command::Ping {} => {
-                let at = self.context.app.now();
+                let at = self.context.app.clock.now();
                 // With the cursor: a socket without events learns where it stands.
                 let cursor = self.feed.cursor();
                 return self.send_event(&EventView::Pong(PongEvent { at }), Some(&cursor)).await;
@@ -127,7 +127,8 @@ impl<'a> Connection<'a> {
                 let (context, origin) = (self.context, self.feed.origin());
                 context
                     .app
-                    .tell_typing(self.caller, context.conversation, is_typing, origin)
+                    .feed
+                    .publish_typing(self.caller, context.conversation, is_typing, origin)
                     .await;
                 return Ok(());
             }
@@ -153,7 +154,7 @@ impl<'a> Connection<'a> {
             });
         }
         self.context.rate_limit.charge_caller(self.caller).await?;
-        let feed_began_after_end = self.feed.began_after_end_of(message);
+        let feed_began_after_end = self.feed.started_after_end_of(message);
         let cancellation = self.context.clone().cancel(self.caller, message, feed_began_after_end);
         self.cancellations.push(cancellation.boxed());
         Ok(())
@@ -185,9 +186,9 @@ impl<'a> Connection<'a> {
         let cursor = self.feed.cursor();
         self.send_event(&EventView::Ack(ack), Some(&cursor)).await?;
         let id = started.answer.id;
-        if has_ended && self.feed.began_after_end_of(id).await.unwrap_or(false) {
+        if has_ended && self.feed.started_after_end_of(id).await.unwrap_or(false) {
             // The feed began after this answer's end and will not contain it, but a client that repeats its message wants it.
-            for event in self.context.app.retell(self.caller, started.answer) {
+            for event in self.context.app.feed.replay(self.caller, started.answer) {
                 self.send_event(&EventView::of_answer(id, event), None).await?;
             }
         }

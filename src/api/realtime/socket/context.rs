@@ -1,8 +1,8 @@
 //! What a socket uses, and what it does for its client: the use cases, within the same limits as REST.
 
-use cura_app::chat::ReadMessageError;
-use cura_app::conversations::Message;
-use cura_app::follow::AnswerEvent;
+use cura_app::feed::AnswerEvent;
+use cura_app::messages::Message;
+use cura_app::messages::MessageError;
 use cura_app::session_watch::OpenSession;
 use cura_app::{App, Caller, StoreError};
 use cura_domain::answer::Position;
@@ -29,7 +29,12 @@ impl Context {
         let noted = async {
             self.rate_limit.charge_caller(caller).await?;
             self.find_message(caller, message).await?;
-            Ok::<_, Problem>(self.app.note_read(caller, self.conversation, message).await?)
+            Ok::<_, Problem>(
+                self.app
+                    .conversations
+                    .mark_read(caller, self.conversation, message)
+                    .await?,
+            )
         };
         noted.await.map_err(|problem| refusal(message, problem))
     }
@@ -55,22 +60,22 @@ impl Context {
     }
 
     /// A message of this conversation.
-    async fn find_message(&self, caller: Caller, id: MessageId) -> Result<Message, ReadMessageError> {
-        let found = self.app.message(caller, id).await?;
+    async fn find_message(&self, caller: Caller, id: MessageId) -> Result<Message, MessageError> {
+        let found = self.app.messages.get(caller, id).await?;
         if found.conversation_id == self.conversation {
             Ok(found)
         } else {
-            Err(ReadMessageError::NotFound)
+            Err(MessageError::NotFound)
         }
     }
 
     /// The same user with a new access token, and the session of that token.
     pub(super) async fn renew(&self, caller: Caller, token: &str) -> Result<(Caller, OpenSession), Problem> {
-        let renewed = self.app.authenticate(token).await?;
+        let renewed = self.app.sessions.authenticate(token).await?;
         if renewed.user != caller.user {
             return Err(Problem::not_signed_in());
         }
-        Ok((renewed, self.app.open_session_of(renewed).await))
+        Ok((renewed, self.app.session_watch.watch(renewed).await))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use cura_app::conversations::ReadConversationError;
+use cura_app::conversations::ConversationError;
 use poem::Request;
 use poem::http::{HeaderValue, header};
 use poem::web::headers::authorization::Bearer;
@@ -78,17 +78,17 @@ pub(crate) async fn open(
 async fn admit(context: &Context, credentials: Credentials) -> Result<Admission, Problem> {
     let (app, rate_limit) = (&context.app, &context.rate_limit);
     let caller = match (credentials.token, credentials.ticket) {
-        (Some(token), _) => Some(app.authenticate(&token).await),
-        (None, Some(ticket)) => Some(app.use_ticket(&ticket).await),
+        (Some(token), _) => Some(app.sessions.authenticate(&token).await),
+        (None, Some(ticket)) => Some(app.sessions.redeem_ticket(&ticket).await),
         (None, None) => None,
     };
     let problem = match caller.transpose().map_err(Problem::from) {
         Ok(Some(caller)) => {
             rate_limit.charge_caller(caller).await?;
-            return match app.conversation(caller, context.conversation).await {
+            return match app.conversations.get(caller, context.conversation).await {
                 Ok(_) => Ok(Admission::Admitted(caller)),
-                Err(ReadConversationError::NotFound) => Ok(Admission::NotFound),
-                Err(error @ ReadConversationError::Store(_)) => Err(error.into()),
+                Err(ConversationError::NotFound) => Ok(Admission::NotFound),
+                Err(error @ ConversationError::Store(_)) => Err(error.into()),
             };
         }
         Ok(None) => Problem::not_signed_in(),

@@ -1,8 +1,8 @@
 //! The life of one socket: a client that is admitted gets its connection, and every socket is closed with a reason.
 
 use cura_app::Caller;
+use cura_app::feed::UserFeed;
 use cura_app::session_watch::OpenSession;
-use cura_app::user_feed::UserFeed;
 use cura_domain::cursor::Cursor;
 use poem::web::websocket::WebSocketStream;
 
@@ -45,7 +45,7 @@ async fn begin(
     caller: Caller,
     cursor: Option<Cursor>,
 ) -> Result<(UserFeed, OpenSession), CloseReason> {
-    let feed = context.app.user_feed(caller, Some(context.conversation), cursor).await;
+    let feed = context.app.feed.open(caller, Some(context.conversation), cursor).await;
     let feed = feed.map_err(|_| CloseReason::TRY_LATER)?;
-    Ok((feed, context.app.open_session_of(caller).await))
+    Ok((feed, context.app.session_watch.watch(caller).await))
 }

@@ -1,0 +1,39 @@
+//! What feeds and followers share.
+
+use std::sync::Arc;
+
+use cura_domain::Entropy;
+use cura_live::Live;
+use cura_store::Database;
+
+use crate::notices::Notices;
+
+/// What feeds and followers read from. One pointer per connection: there are many.
+#[derive(Clone)]
+pub(crate) struct Parts(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) database: Database,
+    pub(crate) live: Live,
+    pub(crate) entropy: Entropy,
+    pub(crate) notices: Notices,
+}
+
+impl Parts {
+    pub(crate) fn new(database: Database, live: Live, entropy: Entropy, notices: Notices) -> Self {
+        Self(Arc::new(Inner {
+            database,
+            live,
+            entropy,
+            notices,
+        }))
+    }
+}
+
+impl std::ops::Deref for Parts {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
