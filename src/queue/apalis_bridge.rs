@@ -27,7 +27,7 @@ impl Backend for ClaimedJobs {
     fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Self::Task, Infallible>>> {
         self.jobs.poll_recv(cx).map(|job| {
             job.map(|job| {
-                let attempt = usize::try_from(job.run.attempt).unwrap_or(usize::MAX);
+                let attempt = usize::try_from(job.claim.run.attempt).unwrap_or(usize::MAX);
                 Ok(Task::new(job).into_builder().attempt(attempt).build())
             })
         })

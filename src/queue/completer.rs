@@ -9,12 +9,11 @@ use tokio::sync::mpsc;
 
 use crate::cancel::CANCEL_KEY;
 use crate::channels::WAKE_CHANNEL;
+use crate::claimed_job::Claim;
 use crate::disposition::Disposition;
 use crate::error::QueueError;
 use crate::instance::Instance;
-use crate::job::JobId;
 use crate::on_failure::enqueue_on_failure_jobs;
-use crate::slots::Slot;
 use crate::timeout::with_timeout;
 
 /// How many outcomes may wait to be written before runs wait to report theirs.
@@ -24,39 +23,23 @@ const BATCH: usize = 128;
 /// The pause before an outcome is written again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// The outcome of a run. Its slot is given back when the outcome is written or refused.
-#[derive(Debug)]
+/// The outcome of a run. The claim is dropped when it is written or refused.
 pub(crate) struct Completion {
-    pub(crate) job_id: JobId,
-    /// The instance under which the job was claimed.
-    pub(crate) instance_id: Arc<str>,
-    pub(crate) attempt: u32,
+    pub(crate) claim: Claim,
     pub(crate) disposition: Disposition,
-    pub(crate) slot: Slot,
 }
 
 /// Writes outcomes until the channel is closed and empty.
 pub(crate) async fn run_completer_loop(instance: Arc<Instance>, mut completions: mpsc::Receiver<Completion>) {
     let mut batch = Vec::with_capacity(BATCH);
     while completions.recv_many(&mut batch, BATCH).await > 0 {
-        match write(&instance, &batch).await {
-            Ok(()) => close_runs(&instance, &batch),
-            Err(error) => {
-                tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs were refused; writing them one by one");
-                for completion in &mut batch {
-                    write_one(&instance, completion).await;
-                }
+        if let Err(error) = write(&instance, &batch).await {
+            tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs were refused; writing them one by one");
+            for completion in &mut batch {
+                write_one(&instance, completion).await;
             }
         }
-        for completion in batch.drain(..) {
-            drop(completion.slot);
-        }
-    }
-}
-
-fn close_runs(instance: &Instance, written: &[Completion]) {
-    for completion in written {
-        instance.close_run(&completion.instance_id, &completion.job_id, completion.attempt);
+        batch.clear();
     }
 }
 
@@ -69,11 +52,10 @@ async fn write_one(instance: &Instance, completion: &mut Completion) {
         completion.disposition = plain;
         written = write(instance, std::slice::from_ref(completion)).await;
     }
-    match written {
-        Ok(()) => close_runs(instance, std::slice::from_ref(completion)),
-        Err(error) => {
-            tracing::error!(%error, job_id = completion.job_id, "the outcome of a job was refused and is dropped");
-        }
+    if let Err(error) = written {
+        completion.claim.keep_run_open();
+        let job_id = &completion.claim.run.job_id;
+        tracing::error!(%error, job_id, "the outcome of a job was refused and is dropped");
     }
 }
 
@@ -102,16 +84,16 @@ async fn write(instance: &Instance, batch: &[Completion]) -> Result<(), QueueErr
 async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result<(), QueueError> {
     let (mut ids, mut instances, mut attempts, mut statuses, mut delays, mut refunds, mut results) =
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
-    for completion in batch {
-        let (status, delay, refund, result) = match &completion.disposition {
+    for Completion { claim, disposition } in batch {
+        let (status, delay, refund, result) = match disposition {
             Disposition::Complete => ("Done", Duration::ZERO, 0, serde_json::json!({"Ok": null})),
             Disposition::Retry { after, reason } => ("Pending", *after, 0, serde_json::json!({"Err": reason})),
             Disposition::Discard { reason } => ("Killed", Duration::ZERO, 0, serde_json::json!({"Err": reason})),
             Disposition::Release { after, reason } => ("Pending", *after, 1, serde_json::json!({"Err": reason})),
         };
-        ids.push(completion.job_id.as_str());
-        instances.push(&*completion.instance_id);
-        attempts.push(i32::try_from(completion.attempt).unwrap_or(i32::MAX));
+        ids.push(claim.run.job_id.as_str());
+        instances.push(&*claim.instance_id);
+        attempts.push(i32::try_from(claim.run.attempt).unwrap_or(i32::MAX));
         statuses.push(status);
         delays.push(delay.as_secs_f64());
         refunds.push(refund);

@@ -43,21 +43,13 @@ impl Executor {
     /// Runs a job and passes its outcome to the completer.
     pub(crate) async fn execute(self: Arc<Self>, job: ClaimedJob) {
         let ClaimedJob {
-            instance_id,
+            claim,
             payload,
-            run,
-            slot,
             running,
         } = job;
-        let outcome = self.run(payload, run.clone()).await;
-        let disposition = self.decide(outcome, &run);
-        let completion = Completion {
-            job_id: run.job_id,
-            instance_id,
-            attempt: run.attempt,
-            disposition,
-            slot,
-        };
+        let outcome = self.run(payload, claim.run.clone()).await;
+        let disposition = self.decide(outcome, &claim.run);
+        let completion = Completion { claim, disposition };
         // Refused only when the completer is gone, which outlives every executor.
         let _ = self.completions.send(completion).await;
         drop(running);

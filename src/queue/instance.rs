@@ -33,13 +33,8 @@ pub(crate) struct Instance {
 
 struct Lease {
     id: Arc<str>,
-    /// Every run whose outcome is not written yet.
-    runs: HashMap<JobId, OpenRun>,
-}
-
-struct OpenRun {
-    attempt: u32,
-    stop: watch::Sender<Option<StopReason>>,
+    /// Every run whose outcome is not written yet, with what stops it.
+    runs: HashMap<JobId, watch::Sender<Option<StopReason>>>,
 }
 
 impl Instance {
@@ -77,8 +72,7 @@ impl Instance {
         };
         let (sender, stop) = watch::channel(reason);
         if reason != Some(StopReason::Lost) {
-            let open = OpenRun { attempt, stop: sender };
-            lease.runs.insert(job_id.clone(), open);
+            lease.runs.insert(job_id.clone(), sender);
         }
         Run {
             job_id,
@@ -88,11 +82,12 @@ impl Instance {
         }
     }
 
-    /// Closes a run. The job may run again already, as another attempt or by another instance.
-    pub(crate) fn close_run(&self, instance_id: &str, job_id: &str, attempt: u32) {
+    /// Closes a run, and no later one of its job, which may have been claimed again already.
+    pub(crate) fn close_run(&self, run: &Run) {
         let mut lease = self.lock();
-        if *lease.id == *instance_id && lease.runs.get(job_id).is_some_and(|run| run.attempt == attempt) {
-            lease.runs.remove(job_id);
+        let open = lease.runs.get(&run.job_id);
+        if open.is_some_and(|stop| stop.subscribe().same_channel(&run.stop)) {
+            lease.runs.remove(&run.job_id);
         }
     }
 
@@ -103,8 +98,8 @@ impl Instance {
 
     /// Stops one run.
     pub(crate) fn stop_run(&self, job_id: &str, reason: StopReason) {
-        if let Some(run) = self.lock().runs.get(job_id) {
-            run.stop.send_replace(Some(reason));
+        if let Some(stop) = self.lock().runs.get(job_id) {
+            stop.send_replace(Some(reason));
         }
     }
 
@@ -121,8 +116,8 @@ impl Instance {
     }
 
     fn stop_runs(&self, reason: StopReason, replaces: impl Fn(Option<StopReason>) -> bool) {
-        for run in self.lock().runs.values() {
-            run.stop.send_if_modified(|known| {
+        for stop in self.lock().runs.values() {
+            stop.send_if_modified(|known| {
                 let replace = replaces(*known);
                 if replace {
                     *known = Some(reason);
@@ -137,8 +132,8 @@ impl Instance {
         self.leased.store(false, Ordering::Release);
         let mut lease = self.lock();
         lease.id = new_id();
-        for (_, run) in lease.runs.drain() {
-            run.stop.send_replace(Some(StopReason::Lost));
+        for (_, stop) in lease.runs.drain() {
+            stop.send_replace(Some(StopReason::Lost));
         }
     }
 

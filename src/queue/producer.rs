@@ -10,10 +10,10 @@ use sqlx::postgres::PgRow;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::claimed_job::ClaimedJob;
+use crate::claimed_job::{ClaimedJob, ClaimedRow};
 use crate::error::QueueError;
 use crate::instance::Instance;
-use crate::slots::{QueueSlots, Slot};
+use crate::slots::QueueSlots;
 use crate::timeout::with_timeout;
 
 /// The most jobs claimed for one queue in one statement.
@@ -70,8 +70,8 @@ pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[Serv
     }
 }
 
-/// Releases jobs that are claimed by this instance and have no open run here: the answer to their claim got lost, or they
-/// could not be handed over. Only between two claims, so that none is on its way.
+/// Releases jobs that are claimed by this instance and have no open run here: the answer to their claim got lost, or their
+/// claim was dropped. Only between two claims, so that none is on its way.
 async fn release_orphaned_claims(instance: &Instance) -> Result<(), QueueError> {
     let instance_id = instance.id();
     let open = instance.open_runs();
@@ -107,7 +107,7 @@ async fn age_priorities(instance: &Instance) -> Result<(), QueueError> {
 
 /// Claims for every queue with free slots, in one statement. Gives whether all slots of a queue were used, so that more
 /// jobs may be ready.
-async fn claim(instance: &Instance, queues: &[ServedQueue]) -> Result<bool, QueueError> {
+async fn claim(instance: &Arc<Instance>, queues: &[ServedQueue]) -> Result<bool, QueueError> {
     let mut reserved: Vec<_> = queues
         .iter()
         // Without an executor nothing could be run.
@@ -147,37 +147,30 @@ async fn claim(instance: &Instance, queues: &[ServedQueue]) -> Result<bool, Queu
         if let Some((queue, slots)) = reserved.iter_mut().find(|(queue, _)| queue.name == name)
             && let Some(slot) = slots.take()
         {
-            hand_over(instance, queue, open(instance, &instance_id, &row, slot)?);
+            hand_over(queue, ClaimedJob::open(instance, &instance_id, decode(&row)?, slot));
         }
     }
     Ok(reserved.iter().any(|(_, slots)| slots.len() == 0))
 }
 
-/// Opens the run of a job that was claimed under `instance_id`.
-fn open(instance: &Instance, instance_id: &Arc<str>, row: &PgRow, slot: Slot) -> Result<ClaimedJob, QueueError> {
-    let payload = row.try_get("job")?;
-    let attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
-    let max_attempts = row.try_get::<i32, _>("max_attempts")?.unsigned_abs();
-    Ok(ClaimedJob {
-        instance_id: Arc::clone(instance_id),
-        payload,
-        run: instance.open_run(instance_id, row.try_get("id")?, attempt, max_attempts),
-        slot,
-        running: instance.running.token(),
+fn decode(row: &PgRow) -> Result<ClaimedRow, QueueError> {
+    Ok(ClaimedRow {
+        job_id: row.try_get("id")?,
+        payload: row.try_get("job")?,
+        attempt: row.try_get::<i32, _>("attempts")?.unsigned_abs(),
+        max_attempts: row.try_get::<i32, _>("max_attempts")?.unsigned_abs(),
     })
 }
 
-/// Hands a job to the executor of its queue. If that is gone, the job's slot is given back and its run closed, so that the
-/// job is released as an orphaned claim.
-fn hand_over(instance: &Instance, queue: &ServedQueue, job: ClaimedJob) {
+/// Hands a job to the executor of its queue. If that is gone, the claim is dropped.
+fn hand_over(queue: &ServedQueue, job: ClaimedJob) {
     if let Err(refused) = queue.jobs.try_send(job) {
-        let job = refused.into_inner();
+        let job_id = refused.into_inner().claim.run.job_id.clone();
         tracing::error!(
             queue = queue.name,
-            job_id = job.run.job_id,
+            job_id,
             "a claimed job has no executor; releasing it"
         );
-        instance.close_run(&job.instance_id, &job.run.job_id, job.run.attempt);
     }
 }
 
@@ -191,36 +184,31 @@ mod tests {
     #[tokio::test]
     async fn a_job_whose_hand_over_fails_gives_its_slot_back_and_is_released() {
         let pool = PgPoolOptions::new().connect_lazy("postgres://nowhere/nothing");
-        let instance = Instance::new(pool.expect("a URL"), WorkersConfig::default());
+        let instance = Arc::new(Instance::new(pool.expect("a URL"), WorkersConfig::default()));
         let (sender, receiver) = mpsc::channel(1);
         let queue = ServedQueue {
             name: "test",
             slots: QueueSlots::new(1, Arc::clone(&instance.wake)),
             jobs: sender,
         };
-        let job = |slot| ClaimedJob {
-            instance_id: instance.id(),
-            payload: Vec::new(),
-            run: instance.open_run(&instance.id(), "job".to_owned(), 1, 1),
-            slot,
-            running: instance.running.token(),
+        let claim = || {
+            let row = ClaimedRow {
+                job_id: "job".to_owned(),
+                payload: Vec::new(),
+                attempt: 1,
+                max_attempts: 1,
+            };
+            let slot = queue.slots.reserve(1).take().expect("a free slot");
+            ClaimedJob::open(&instance, &instance.id(), row, slot)
         };
         let free = || queue.slots.reserve(9).len();
 
-        hand_over(
-            &instance,
-            &queue,
-            job(queue.slots.reserve(1).take().expect("a free slot")),
-        );
+        hand_over(&queue, claim());
         assert_eq!((free(), instance.open_runs().len(), instance.running.len()), (0, 1, 1));
         drop(receiver);
-        assert_eq!((free(), instance.running.len()), (1, 0), "dropped in the channel");
+        assert_eq!((free(), instance.open_runs().len(), instance.running.len()), (1, 0, 0));
 
-        hand_over(
-            &instance,
-            &queue,
-            job(queue.slots.reserve(1).take().expect("a free slot")),
-        );
+        hand_over(&queue, claim());
         assert_eq!((free(), instance.open_runs().len(), instance.running.len()), (1, 0, 0));
     }
 }
