@@ -1,6 +1,7 @@
 //! What every request goes through, whichever route it is for.
 
 mod app_errors;
+mod body;
 pub(crate) mod caller;
 pub(crate) mod client_address;
 mod connection;
@@ -8,10 +9,11 @@ pub(crate) mod connection_permit;
 pub(crate) mod fields;
 mod framework_errors;
 pub(crate) mod middleware;
+pub(crate) mod operation;
 pub(crate) mod paging;
 mod parser_errors;
-pub(crate) mod paths;
 pub(crate) mod payload;
+pub(crate) mod policy;
 pub(crate) mod prefer;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;

@@ -10,16 +10,19 @@ mod routes;
 mod views;
 
 use cura_app::App;
+use http::middleware;
+use http::operation::Operations;
 use poem::{Endpoint, EndpointExt, Response, Route};
 
 pub use http::client_address::{InvalidProxies, TrustedProxies};
 pub use http::middleware::cors::Origins;
+pub use http::policy::{Authentication, BodyLimit, Policy, RateClass, policies};
 pub use http::rate_limit::{RateLimits, Rates};
 pub use http::server::serve;
 pub use http::shutdown::Shutdown;
 pub use openapi::openapi;
 
-/// The whole API, ready to be served. Streams end when `shutdown` does.
+/// The whole API, ready to be served. Streams end when `shutdown` begins.
 pub fn api(
     app: App,
     origins: Origins,
@@ -27,17 +30,13 @@ pub fn api(
     shutdown: Shutdown,
 ) -> impl Endpoint<Output = Response> + 'static {
     let document = openapi();
-    let paths = http::paths::Paths::new(&document);
-    let entropy = app.entropy.clone();
-    let all = openapi::routes(&document)
-        .nest("/", routes::service())
-        .data(app)
-        .data(shutdown);
-    http::middleware::Front {
-        inner: Route::new().nest("/", all).map_to_response(),
-        paths,
+    let settings = middleware::Settings {
+        operations: Operations::new(&document),
         origins,
         limits,
-        entropy,
-    }
+        entropy: app.entropy.clone(),
+    };
+    let documented = openapi::routes(&document).nest("/", routes::service());
+    let routes = Route::new().nest("/", documented.data(app).data(shutdown));
+    middleware::wrap(routes.map_to_response(), settings)
 }

@@ -1,4 +1,4 @@
-//! Who may call how often: a budget a minute for each kind of route, by account and by address.
+//! Rate limits: a budget per minute for each rate class, by user, by address, and by account.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -8,43 +8,29 @@ use std::time::Duration;
 use cura_app::Caller;
 use cura_app::limits::{Limit, RateDecision, RateLimiter};
 use cura_domain::account::Email;
-use poem::http::{HeaderMap, Method, StatusCode};
+use poem::http::{HeaderMap, StatusCode};
 use poem::{FromRequest, Request, RequestBody, Result};
 use sha2::{Digest, Sha256};
 
 use crate::http::client_address::{TrustedProxies, client_key};
+use crate::http::policy::RateClass;
 use crate::http::problem::Problem;
 use crate::http::rate_limit_headers;
 
-/// What a route costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// Where passwords are tried: by address and by account.
-    Auth,
-    /// Where answers are asked for.
-    Chat,
-    /// Where files come in.
-    Upload,
-    /// Everything else.
-    Default,
-    /// Probes, documents, and what is not there.
-    Free,
-}
-
-/// How often per minute; 0 is no limit.
+/// Requests per minute for each rate class; 0 is no limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
-    /// Where passwords are tried.
+    /// Operations that check a password.
     pub auth: u32,
-    /// Where answers are asked for.
+    /// Operations that start an answer.
     pub chat: u32,
-    /// Where files come in.
+    /// Operations that receive files.
     pub upload: u32,
     /// Everything else.
     pub default: u32,
 }
 
-/// The limits of a server. Cheap to clone.
+/// The rate limits of a server. Cheap to clone.
 #[derive(Clone)]
 pub struct RateLimits(Arc<Parts>);
 
@@ -57,7 +43,7 @@ struct Parts {
 }
 
 impl RateLimits {
-    /// Counts with `limiter`; believes `proxies` about where requests come from.
+    /// Counts with `limiter`. The client's address is taken from `X-Forwarded-For` if the request comes from one of `proxies`.
     pub fn new(limiter: &RateLimiter, rates: Rates, proxies: TrustedProxies) -> Self {
         let limit = |name, per_minute| NonZeroU32::new(per_minute).map(|rate| limiter.limit(name, rate));
         Self(Arc::new(Parts {
@@ -69,175 +55,149 @@ impl RateLimits {
         }))
     }
 
-    /// The budgets of one request.
-    pub(crate) fn turn(&self, request: &Request, template: Option<&str>) -> RateLimit {
+    /// The limits of one request, of which nothing is charged yet.
+    pub(crate) fn of_request(&self, request: &Request, class: RateClass) -> RateLimit {
         RateLimit(Arc::new(RateLimitParts {
             limits: self.clone(),
-            class: class_of(request.method(), template),
+            class,
             address: self.0.proxies.client(&request.remote_addr().0, request.headers()),
             caller: OnceLock::new(),
             tightest: Mutex::new(None),
         }))
     }
 
-    fn of(&self, class: Class) -> Option<&Limit> {
+    fn limit(&self, class: RateClass) -> Option<&Limit> {
         match class {
-            Class::Auth => self.0.auth.as_ref(),
-            Class::Chat => self.0.chat.as_ref(),
-            Class::Upload => self.0.upload.as_ref(),
-            Class::Default => self.0.default.as_ref(),
-            Class::Free => None,
+            RateClass::Auth => self.0.auth.as_ref(),
+            RateClass::Chat => self.0.chat.as_ref(),
+            RateClass::Upload => self.0.upload.as_ref(),
+            RateClass::Default => self.0.default.as_ref(),
+            RateClass::Free => None,
         }
     }
 }
 
-/// Where passwords are tried.
-const AUTH_ROUTES: [&str; 3] = ["/auth/register", "/auth/login", "/auth/password"];
-/// Where answers are asked for.
-const CHAT_ROUTES: [&str; 5] = [
-    "/chat/send",
-    "/chat/stream",
-    "/chat/stream/{conversation_id}",
-    "/chat/messages/{message_id}/regenerate",
-    "/chat/messages/{message_id}/edit",
-];
-
-/// What a route of the OpenAPI document costs.
-fn class_of(method: &Method, template: Option<&str>) -> Class {
-    let Some(template) = template else {
-        return Class::Free;
-    };
-    match (method.as_str(), template) {
-        ("POST", path) if AUTH_ROUTES.contains(&path) => Class::Auth,
-        ("DELETE", "/users/me") => Class::Auth,
-        ("POST", path) if CHAT_ROUTES.contains(&path) => Class::Chat,
-        ("POST", "/uploads/file" | "/users/me/avatar") => Class::Upload,
-        (_, path) if path.starts_with("/health") => Class::Free,
-        _ => Class::Default,
-    }
-}
-
-/// One request and what it may spend.
+/// What one request is charged. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct RateLimit(Arc<RateLimitParts>);
 
 struct RateLimitParts {
     limits: RateLimits,
-    class: Class,
+    class: RateClass,
     address: IpAddr,
-    /// Who it turned out to be.
+    /// Set once the caller is authenticated.
     caller: OnceLock<Caller>,
-    /// Of all budgets looked at, the one with the least left.
+    /// Of all limits charged, the decision with the least remaining.
     tightest: Mutex<Option<RateDecision>>,
 }
 
 impl RateLimit {
-    /// Spends the caller's budget, as far as their route is one that costs before anything is known of the request.
+    /// Charges an authenticated caller, unless the operation is charged later.
     ///
     /// # Errors
-    /// 429 when there is none left.
+    /// 429 if the limit is reached.
     pub(crate) async fn charge_caller(&self, caller: Caller) -> Result<(), Problem> {
         self.0.caller.get_or_init(|| caller);
         match self.0.class {
-            // The key of a message is looked at first: a repetition is free.
-            Class::Chat => Ok(()),
-            Class::Auth => {
+            // Charged after the idempotency key was looked up: repeating a request is free.
+            RateClass::Chat => Ok(()),
+            RateClass::Auth => {
                 self.charge_address().await?;
-                self.spend(Class::Auth, &by_user(caller)).await
+                self.charge(RateClass::Auth, &by_user(caller)).await
             }
-            class => self.spend(class, &by_user(caller)).await,
+            class => self.charge(class, &by_user(caller)).await,
         }
     }
 
-    /// Spends the caller's budget for asking for answers.
+    /// Charges the caller for starting an answer.
     ///
     /// # Errors
-    /// 429 when there is none left.
+    /// 429 if the limit is reached.
     pub(crate) async fn charge_chat(&self, caller: Caller) -> Result<(), Problem> {
-        self.spend(Class::Chat, &by_user(caller)).await
+        self.charge(RateClass::Chat, &by_user(caller)).await
     }
 
-    /// Counts a repetition of what was asked before: it is answered whatever is left.
+    /// Counts a repeated request, which is answered even if the limit is reached.
     pub(crate) async fn charge_repetition(&self, caller: Caller) {
-        let _ = self.spend(Class::Default, &by_user(caller)).await;
+        let _ = self.charge(RateClass::Default, &by_user(caller)).await;
     }
 
-    /// Spends the budget of whoever is refused before anything was counted: the caller's, or, of somebody unknown, that of
-    /// their address.
+    /// Charges a request that was refused before anything was charged: to the caller, or to the address if the caller is unknown.
     ///
     /// # Errors
-    /// 429 when there is none left.
+    /// 429 if the limit is reached.
     pub(crate) async fn charge_refused(&self) -> Result<(), Problem> {
         match self.0.caller.get() {
-            Some(caller) => self.spend(self.0.class, &by_user(*caller)).await,
+            Some(caller) => self.charge(self.0.class, &by_user(*caller)).await,
             None => self.charge_address().await,
         }
     }
 
-    /// Spends the budget of the address the request comes from.
+    /// Charges the client's address.
     ///
     /// # Errors
-    /// 429 when there is none left.
+    /// 429 if the limit is reached.
     pub(crate) async fn charge_address(&self) -> Result<(), Problem> {
-        let class = if self.0.class == Class::Auth {
-            Class::Auth
+        let class = if self.0.class == RateClass::Auth {
+            RateClass::Auth
         } else {
-            Class::Default
+            RateClass::Default
         };
-        self.spend(class, &format!("a:{}", client_key(self.0.address))).await
+        self.charge(class, &format!("a:{}", client_key(self.0.address))).await
     }
 
-    /// Spends the budget of a refresh token.
+    /// Charges a refresh token.
     ///
     /// # Errors
-    /// 429 when there is none left.
+    /// 429 if the limit is reached.
     pub(crate) async fn charge_token(&self, token: &str) -> Result<(), Problem> {
-        self.spend(Class::Default, &format!("t:{}", fingerprint(token))).await
-    }
-
-    /// Spends the budgets of the address the request comes from, and of the account it is about.
-    ///
-    /// # Errors
-    /// 429 when one of them is empty.
-    pub(crate) async fn charge_account(&self, email: &Email) -> Result<(), Problem> {
-        self.charge_address().await?;
-        // The address of a person goes nowhere in clear.
-        self.spend(Class::Auth, &format!("e:{}", fingerprint(email.as_str())))
+        self.charge(RateClass::Default, &format!("t:{}", fingerprint(token)))
             .await
     }
 
-    /// Whether anything was looked at.
-    pub(crate) fn is_counted(&self) -> bool {
-        self.tightest().is_some() || self.0.class == Class::Free
+    /// Charges the client's address, and the account that it tries to sign in to.
+    ///
+    /// # Errors
+    /// 429 if one of the limits is reached.
+    pub(crate) async fn charge_account(&self, email: &Email) -> Result<(), Problem> {
+        self.charge_address().await?;
+        // Redis never sees the e-mail address itself.
+        self.charge(RateClass::Auth, &format!("e:{}", fingerprint(email.as_str())))
+            .await
     }
 
-    /// Says in an answer what is left.
+    /// Whether anything was charged, or nothing has to be.
+    pub(crate) fn is_charged(&self) -> bool {
+        self.tightest().is_some() || self.0.class == RateClass::Free
+    }
+
+    /// Sets the headers that say how much remains.
     pub(crate) fn announce(&self, headers: &mut HeaderMap) {
-        // Unless something tighter has been said.
-        if let Some(verdict) = self.tightest().filter(|_| !rate_limit_headers::are_set(headers)) {
-            let reset = whole_seconds(verdict.reset);
-            rate_limit_headers::insert(headers, verdict.limit.into(), verdict.remaining.into(), reset);
+        // Unless a used-up quota is announced, which is tighter.
+        if let Some(decision) = self.tightest().filter(|_| !rate_limit_headers::are_set(headers)) {
+            let reset = whole_seconds(decision.reset);
+            rate_limit_headers::insert(headers, decision.limit.into(), decision.remaining.into(), reset);
         }
     }
 
-    async fn spend(&self, class: Class, who: &str) -> Result<(), Problem> {
-        let Some(limit) = self.0.limits.of(class) else {
+    async fn charge(&self, class: RateClass, key: &str) -> Result<(), Problem> {
+        let Some(limit) = self.0.limits.limit(class) else {
             return Ok(());
         };
-        let verdict = limit.spend(who).await;
+        let decision = limit.spend(key).await;
         {
             let mut tightest = self.0.tightest.lock().unwrap_or_else(PoisonError::into_inner);
-            let tighter =
-                |known: &RateDecision| (verdict.allowed, verdict.remaining) < (known.allowed, known.remaining);
-            if tightest.as_ref().is_none_or(tighter) {
-                *tightest = Some(verdict);
+            let is_tighter =
+                |known: &RateDecision| (decision.allowed, decision.remaining) < (known.allowed, known.remaining);
+            if tightest.as_ref().is_none_or(is_tighter) {
+                *tightest = Some(decision);
             }
         }
-        if verdict.allowed {
+        if decision.allowed {
             return Ok(());
         }
-        let retry_after = Duration::from_secs(whole_seconds(verdict.retry_after));
-        let detail = "Too many requests; come back later.";
+        let retry_after = Duration::from_secs(whole_seconds(decision.retry_after));
+        let detail = "Too many requests; please try again later.";
         Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after(retry_after))
     }
 
@@ -252,7 +212,7 @@ impl<'a> FromRequest<'a> for &'a RateLimit {
     }
 }
 
-/// Half of a hash: enough to tell any two apart.
+/// Half of a hash: enough to tell any two values apart.
 fn fingerprint(text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
     let half: [u8; 16] = std::array::from_fn(|n| hash[n]);
@@ -263,24 +223,7 @@ fn by_user(caller: Caller) -> String {
     format!("u:{}", caller.user)
 }
 
-/// Rounded up: who comes back a moment early would be refused again.
+/// Rounded up: a client that comes back too early would be refused again.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A route that is renamed must not fall among everything else unnoticed.
-    #[test]
-    fn what_costs_something_else_is_in_the_document() {
-        let document = crate::openapi::openapi();
-        let paths = document["paths"].as_object().map(serde_json::Map::keys);
-        let known: Vec<&String> = paths.into_iter().flatten().collect();
-        // Not there yet: files.
-        for template in CHAT_ROUTES.iter().chain(&AUTH_ROUTES) {
-            assert!(known.iter().any(|known| known == template), "{template} is no route");
-        }
-    }
 }

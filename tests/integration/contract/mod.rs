@@ -5,6 +5,7 @@ mod browsers;
 mod cursors;
 mod http_protocol;
 mod logs;
+mod policies;
 mod query_plans;
 mod rate_limits;
 mod tenant_isolation;

@@ -1,11 +1,13 @@
-//! Which web pages may call us (Fetch standard, CORS protocol): an explicit list, compared whole.
+//! Which web pages may call the API (Fetch standard, CORS protocol): an explicit list of origins, compared as a whole.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use poem::{Request, Response};
+use poem::{Endpoint, Request, Response, Result};
 
 use crate::http::problem::Problem;
+use crate::http::request_id::RequestId;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const REQUEST_HEADERS: &str =
@@ -13,25 +15,25 @@ const REQUEST_HEADERS: &str =
 const EXPOSED: &str = "x-request-id, location, etag, content-disposition, link, x-total-count, retry-after, ratelimit-limit, ratelimit-remaining, \
      ratelimit-reset, idempotent-replayed";
 
-/// The origins that may call us. Tokens travel in a header, so no credentials are ever allowed.
+/// The origins that may call the API. Tokens are sent in a header, so credentials are never allowed.
 #[derive(Debug, Clone)]
 pub struct Origins {
     any: bool,
     listed: HashSet<String>,
 }
 
-/// What a request's origin may do.
-pub(crate) enum Verdict {
-    /// No page of another origin is involved.
+/// What the origin of a request may do.
+enum OriginClass {
+    /// There is no `Origin`: the request does not come from a page of another origin.
     SameOrigin,
-    /// It may read the answer.
+    /// The page may read the response.
     Allowed(HeaderValue),
-    /// It may not.
+    /// The page may not.
     Refused,
 }
 
 impl Origins {
-    /// Exactly these origins (`scheme://host[:port]`, any case); `*` stands for all.
+    /// Exactly these origins (`scheme://host[:port]`, any case); `*` allows all.
     pub fn new(origins: &[String]) -> Self {
         Self {
             any: origins.iter().any(|origin| origin == "*"),
@@ -42,45 +44,61 @@ impl Origins {
         }
     }
 
-    pub(crate) fn judge(&self, request: &Request) -> Verdict {
+    fn classify(&self, request: &Request) -> OriginClass {
         let Some(origin) = request.headers().get(header::ORIGIN) else {
-            return Verdict::SameOrigin;
+            return OriginClass::SameOrigin;
         };
         if self.any {
-            return Verdict::Allowed(HeaderValue::from_static("*"));
+            return OriginClass::Allowed(HeaderValue::from_static("*"));
         }
         match origin.to_str() {
-            Ok(text) if self.listed.contains(&text.to_ascii_lowercase()) => Verdict::Allowed(origin.clone()),
-            _ => Verdict::Refused,
+            Ok(text) if self.listed.contains(&text.to_ascii_lowercase()) => OriginClass::Allowed(origin.clone()),
+            _ => OriginClass::Refused,
         }
     }
 }
 
-/// The answer to a preflight, if the request is one.
-pub(crate) fn preflight(request: &Request, verdict: &Verdict) -> Option<Result<Response, Problem>> {
-    let asks =
+/// Answers preflight requests, and says in every other response what the origin may do with it.
+pub(super) async fn cors<E: Endpoint<Output = Response>>(
+    origins: Arc<Origins>,
+    next: Arc<E>,
+    request: Request,
+) -> Result<Response> {
+    let class = origins.classify(&request);
+    let mut response = match preflight(&request, &class) {
+        Some(preflight) => preflight,
+        None => next.call(request).await?,
+    };
+    add_cors_headers(response.headers_mut(), class);
+    Ok(response)
+}
+
+/// The response to a preflight request; `None` if the request is not one.
+fn preflight(request: &Request, class: &OriginClass) -> Option<Response> {
+    let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    match verdict {
-        Verdict::Allowed(_) if asks => Some(Ok(Response::builder()
-            .status(StatusCode::NO_CONTENT)
-            .header(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS)
-            .header(header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS)
-            .header(header::ACCESS_CONTROL_MAX_AGE, "3600")
-            .finish())),
-        Verdict::Refused if asks => Some(Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "origin_not_allowed",
-            "Pages of this origin may not call this server.",
-        ))),
+    match class {
+        OriginClass::Allowed(_) if is_preflight => Some(
+            Response::builder()
+                .status(StatusCode::NO_CONTENT)
+                .header(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS)
+                .header(header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS)
+                .header(header::ACCESS_CONTROL_MAX_AGE, "3600")
+                .finish(),
+        ),
+        OriginClass::Refused if is_preflight => {
+            let detail = "Pages of this origin may not call this server.";
+            let refusal = Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail);
+            Some(refusal.render(RequestId::of(request).as_str()))
+        }
         _ => None,
     }
 }
 
-/// Says in an answer what the origin may do with it.
-pub(crate) fn mark(headers: &mut HeaderMap, verdict: Verdict) {
-    // Caches must not give one origin's answer to another.
+fn add_cors_headers(headers: &mut HeaderMap, class: OriginClass) {
+    // Caches must not serve one origin's response to another.
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if let Verdict::Allowed(origin) = verdict {
+    if let OriginClass::Allowed(origin) = class {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }

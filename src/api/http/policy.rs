@@ -1,0 +1,143 @@
+//! The policy of each operation: what it costs, how large its body may be, how long it may take, and who may call it. One row per
+//! operation, by its `operation_id`.
+//!
+//! Nothing else decides these. A test holds the table against `openapi/openapi.json`: every operation has exactly one row,
+//! reads a body if its row says so, and documents the `security` that its row names.
+
+use std::time::Duration;
+
+use crate::http::prefer;
+
+/// Which limit an operation is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateClass {
+    /// Operations that check a password: by address and by account.
+    Auth,
+    /// Operations that start an answer: by user, unless a request is repeated.
+    Chat,
+    /// Operations that receive files: by user.
+    Upload,
+    /// Everything else: by user.
+    Default,
+    /// Health checks, the document, and unknown paths: not charged.
+    Free,
+}
+
+/// How a caller proves its identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// Not at all.
+    Public,
+    /// By an access token in `Authorization`.
+    AccessToken,
+    /// By an access token, or by a ticket in the query.
+    AccessTokenOrTicket,
+    /// During the handshake of a socket, which answers with a close code instead of a status.
+    SocketHandshake,
+}
+
+/// What a request body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimit {
+    /// Whether the operation reads the body. Otherwise it is discarded: many clients send `{}` with everything.
+    pub is_read: bool,
+    /// The largest body, in bytes.
+    pub max_bytes: usize,
+    /// How long it may take to arrive.
+    pub timeout: Duration,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// What it costs.
+    pub rate: RateClass,
+    /// What its body may be.
+    pub body: BodyLimit,
+    /// How long its handler may take until the response begins, arrival of the body included. Every call that a handler makes has a
+    /// shorter timeout of its own.
+    pub timeout: Duration,
+    /// Who may call it.
+    pub authentication: Authentication,
+}
+
+/// A JSON body. A message of 10,000 characters of 4 bytes, escaped, fits.
+const JSON: BodyLimit = BodyLimit {
+    is_read: true,
+    max_bytes: 256 * 1024,
+    timeout: Duration::from_secs(15),
+};
+const NO_BODY: BodyLimit = BodyLimit { is_read: false, ..JSON };
+
+const NORMAL: Duration = Duration::from_secs(25);
+/// For operations that obey `Prefer: wait`.
+const WAITS_FOR_ANSWER: Duration = NORMAL.saturating_add(prefer::MAX_WAIT);
+
+/// Every operation of the OpenAPI document.
+#[rustfmt::skip]
+const POLICIES: &[(&str, Policy)] = {
+    use Authentication::{AccessToken, AccessTokenOrTicket, Public, SocketHandshake};
+    use RateClass::{Auth, Chat, Default, Free};
+    &[
+        ("register",           row(Auth,    JSON,    NORMAL,           Public)),
+        ("login",              row(Auth,    JSON,    NORMAL,           Public)),
+        ("refreshTokens",      row(Default, JSON,    NORMAL,           Public)),
+        ("logout",             row(Default, JSON,    NORMAL,           Public)),
+        ("logoutAll",          row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("changePassword",     row(Auth,    JSON,    NORMAL,           AccessToken)),
+        ("createTicket",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("listSessions",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("revokeSession",      row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("getMe",              row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("updateMe",           row(Default, JSON,    NORMAL,           AccessToken)),
+        ("deleteMe",           row(Auth,    JSON,    NORMAL,           AccessToken)),
+        ("getUsage",           row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("exportMe",           row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("deleteExport",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("createConversation", row(Default, JSON,    NORMAL,           AccessToken)),
+        ("listConversations",  row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("getConversation",    row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("updateConversation", row(Default, JSON,    NORMAL,           AccessToken)),
+        ("deleteConversation", row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("listMessages",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("sendMessage",        row(Chat,    JSON,    WAITS_FOR_ANSWER, AccessToken)),
+        ("streamMessage",      row(Chat,    JSON,    NORMAL,           AccessToken)),
+        ("streamMessageTo",    row(Chat,    JSON,    NORMAL,           AccessToken)),
+        ("getMessage",         row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("resumeStream",       row(Default, NO_BODY, NORMAL,           AccessTokenOrTicket)),
+        ("cancelAnswer",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("regenerateAnswer",   row(Chat,    JSON,    WAITS_FOR_ANSWER, AccessToken)),
+        ("editMessage",        row(Chat,    JSON,    WAITS_FOR_ANSWER, AccessToken)),
+        ("watchEvents",        row(Default, NO_BODY, NORMAL,           AccessTokenOrTicket)),
+        ("openSocket",         row(Default, NO_BODY, NORMAL,           SocketHandshake)),
+        ("getHealth",          row(Free,    NO_BODY, NORMAL,           Public)),
+        ("getLiveness",        row(Free,    NO_BODY, NORMAL,           Public)),
+        ("getReadiness",       row(Free,    NO_BODY, NORMAL,           Public)),
+    ]
+};
+
+/// A path that the document does not have: the document itself, its pages, and what does not exist.
+pub(crate) const UNDOCUMENTED: Policy = row(RateClass::Free, NO_BODY, NORMAL, Authentication::Public);
+
+/// A method that the path does not have.
+pub(crate) const METHOD_NOT_ALLOWED: Policy = row(RateClass::Default, NO_BODY, NORMAL, Authentication::Public);
+
+const fn row(rate: RateClass, body: BodyLimit, timeout: Duration, authentication: Authentication) -> Policy {
+    Policy {
+        rate,
+        body,
+        timeout,
+        authentication,
+    }
+}
+
+/// Every row: the operation's id, and its policy.
+pub fn policies() -> &'static [(&'static str, Policy)] {
+    POLICIES
+}
+
+/// The row of an operation.
+pub(crate) fn find(operation_id: &str) -> Option<&'static Policy> {
+    let row = POLICIES.iter().find(|(id, _)| *id == operation_id);
+    row.map(|(_, policy)| policy)
+}
