@@ -63,7 +63,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: ExportAccount, _: Run) ->
     let id = job.export_id;
     let wanted = context
         .database
-        .connection(async |connection| exports::find_wanted(connection, id).await);
+        .connection(async |connection| exports::find_pending(connection, id).await);
     let Some(user) = wanted.await.map_err(snooze_if_unavailable)? else {
         tracing::info!(export_id = id, "nothing to export: it is ready, or no longer wanted");
         return Ok(());
@@ -106,7 +106,7 @@ async fn read_tables(context: &JobContext, user: UserId, parts: mpsc::Sender<Arc
                 }
                 let mut after = 0;
                 loop {
-                    let lines = with_deadline(personal_data::lines(connection, sql, user, after, PAGE)).await?;
+                    let lines = with_deadline(personal_data::list_lines(connection, sql, user, after, PAGE)).await?;
                     let Some((last, _)) = lines.last() else {
                         break;
                     };
@@ -128,7 +128,7 @@ async fn store(context: &JobContext, id: i64, user: UserId, mut file: File) -> R
     context
         .database
         .long_transaction(async |connection| {
-            if !with_deadline(exports::lock_wanted(connection, id)).await? {
+            if !with_deadline(exports::lock_pending(connection, id)).await? {
                 return Ok(None);
             }
             let archive = store_parts(connection, id, &mut file).await?;

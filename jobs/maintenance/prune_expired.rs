@@ -31,7 +31,7 @@ async fn remove_expired(context: &JobContext, kind: Expired) -> Result<(), JobEr
     loop {
         let removed = context
             .database
-            .connection(async |connection| kind.forget(connection, now).await);
+            .connection(async |connection| kind.delete_expired(connection, now).await);
         let removed = removed.await.map_err(snooze_if_unavailable)?;
         rows += removed;
         if removed < BATCH {

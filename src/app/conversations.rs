@@ -111,7 +111,7 @@ impl Conversations {
                     .map_err(StoreError::from)?;
             }
             // An archive must not contain what was deleted.
-            exports::forget(connection, caller.user).await?;
+            exports::delete(connection, caller.user).await?;
             let job = PurgeConversation {
                 conversation_id: id.0,
                 round: 0,
@@ -131,7 +131,7 @@ impl Conversations {
     pub async fn mark_read(&self, caller: Caller, id: ConversationId, message: MessageId) -> Result<(), StoreError> {
         let now = self.clock.now_micros();
         let recorded = self.database.transaction(async |connection| {
-            if !conversations::note_read(connection, caller.user, id, message).await? {
+            if !conversations::mark_read(connection, caller.user, id, message).await? {
                 return Ok(None);
             }
             let read = [Event::Read(id, message)];

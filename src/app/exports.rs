@@ -49,7 +49,7 @@ impl Exports {
         let now = self.clock.now_micros();
         self.database
             .transaction(async |connection| {
-                if let Some(export) = exports::find_and_lock(connection, caller.user).await?
+                if let Some(export) = exports::find_locked(connection, caller.user).await?
                     && export.expires_at > now
                 {
                     return Ok(match export.ready {
@@ -62,7 +62,7 @@ impl Exports {
                         }),
                     });
                 }
-                let export_id = exports::begin(connection, caller.user, now, now + MAKE_TIMEOUT).await?;
+                let export_id = exports::start(connection, caller.user, now, now + MAKE_TIMEOUT).await?;
                 cura_queue::enqueue(connection, &ExportAccount { export_id }).await?;
                 Ok(Export::Making)
             })
@@ -72,7 +72,7 @@ impl Exports {
     /// Deletes the caller's archive, finished or not.
     pub async fn delete(&self, caller: Caller) -> Result<(), StoreError> {
         self.database
-            .transaction(async |connection| exports::forget(connection, caller.user).await)
+            .transaction(async |connection| exports::delete(connection, caller.user).await)
             .await
     }
 

@@ -90,7 +90,7 @@ impl Feed {
                 let last = self
                     .0
                     .database
-                    .connection(async |connection| events::last_of(connection, users).await);
+                    .connection(async |connection| events::list_last(connection, users).await);
                 match last.await {
                     Ok(last) => {
                         for (user, seq) in last {

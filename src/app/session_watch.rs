@@ -194,7 +194,7 @@ impl SessionWatch {
     async fn check(&self, watched: &[i64]) {
         let ended = self
             .database
-            .connection(async |connection| sessions::ended_among(connection, watched).await);
+            .connection(async |connection| sessions::list_ended(connection, watched).await);
         match ended.await {
             Ok(ended) => {
                 for session in ended {

@@ -170,7 +170,7 @@ impl Sessions {
         // Statements of their own instead of a transaction: a ticket whose session has ended is used up all the same.
         self.database
             .connection(async |connection| {
-                let redeemed = sessions::take_ticket(connection, &Ticket::hash(ticket), now).await?;
+                let redeemed = sessions::redeem_ticket(connection, &Ticket::hash(ticket), now).await?;
                 let (user, session) = redeemed.ok_or(AuthenticateError::NotSignedIn)?;
                 // As if an access token had been issued with the ticket.
                 let until = now + self.tokens.lifetimes().access;
@@ -186,7 +186,7 @@ impl Sessions {
         connection: &mut PgConnection,
         caller: Caller,
     ) -> Result<Caller, AuthenticateError> {
-        let state = sessions::standing(connection, caller.session, caller.user)
+        let state = sessions::find_state(connection, caller.session, caller.user)
             .await?
             .ok_or(AuthenticateError::NotSignedIn)?;
         if state.suspended {
@@ -195,7 +195,7 @@ impl Sessions {
         let now = self.clock.now_micros();
         let stale = now - LAST_SEEN_PRECISION;
         if state.last_seen.is_none_or(|seen| seen <= stale) {
-            users::see(connection, caller.user, now, stale).await?;
+            users::touch_last_seen(connection, caller.user, now, stale).await?;
         }
         Ok(caller)
     }
@@ -212,7 +212,7 @@ impl Sessions {
         let expires_at = now + self.tokens.lifetimes().refresh;
         let device = device.map(Name::as_str);
         let session = sessions::insert(connection, user.id, device, &token.stored, now, expires_at).await?;
-        sessions::end_beyond(connection, user.id, MAX_SESSIONS, now).await?;
+        sessions::end_oldest_beyond(connection, user.id, MAX_SESSIONS, now).await?;
         self.signed_in(user, session, token)
     }
 

@@ -1,4 +1,4 @@
-//! Conversations of a user, newest activity first. A deleted one is in no answer of this module.
+//! Conversations of a user. Deleted ones are never returned.
 
 use chrono::{DateTime, Utc};
 use cura_domain::conversation::{Conversation, ConversationStatus, ListPosition};
@@ -7,10 +7,7 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// Makes a conversation that has, or is about to get, this many messages.
-///
-/// # Errors
-/// When Postgres fails.
+/// Inserts a conversation that has, or is about to get, this many messages.
 pub async fn insert(
     conn: &mut PgConnection,
     user: UserId,
@@ -34,9 +31,6 @@ pub async fn insert(
 }
 
 /// A conversation of `user`.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn find_owned(
     conn: &mut PgConnection,
     user: UserId,
@@ -56,10 +50,7 @@ pub async fn find_owned(
     row.map(Conversation::try_from).transpose()
 }
 
-/// Those of these conversations that are `user`'s.
-///
-/// # Errors
-/// When Postgres fails.
+/// The conversations among `ids` that belong to `user`.
 pub async fn list_owned(
     conn: &mut PgConnection,
     user: UserId,
@@ -80,12 +71,9 @@ pub async fn list_owned(
     rows.into_iter().map(Conversation::try_from).collect()
 }
 
-/// Notes that the user has read a conversation as far as `message`, one of its own; `false` when that was known, or is not
-/// so.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn note_read(
+/// Records that the user has read a conversation up to `message`; `false` when a later message was recorded before, or the
+/// message is not in the conversation.
+pub async fn mark_read(
     conn: &mut PgConnection,
     user: UserId,
     id: ConversationId,
@@ -107,16 +95,13 @@ pub async fn note_read(
 /// A conversation that is locked until the end of the transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedConversation {
-    /// The answers in it that are not final, in their order: the first is being written, or about to be.
+    /// The answers that are not final, by id: the first is being written, or is the next to start.
     pub running: Vec<MessageId>,
     /// Whether it has no title.
     pub untitled: bool,
 }
 
-/// Locks a conversation of `user`, if there is one. Whoever locks its messages too does it after this.
-///
-/// # Errors
-/// When Postgres fails.
+/// Locks a conversation of `user`, if it exists. Its messages are locked after it, never before.
 pub async fn lock_owned(
     conn: &mut PgConnection,
     user: UserId,
@@ -133,7 +118,7 @@ pub async fn lock_owned(
     let Some(untitled) = locked else {
         return Ok(None);
     };
-    // A statement of its own: it must see what the transaction we waited for has written.
+    // A separate statement, to see what the transaction has written that this one waited for.
     let running = sqlx::query_scalar!(
         "SELECT id FROM messages WHERE user_id = $1 AND conversation_id = $2 AND running ORDER BY id",
         user.0,
@@ -147,10 +132,7 @@ pub async fn lock_owned(
     }))
 }
 
-/// A page of the user's conversations, newest activity first, at most `limit`.
-///
-/// # Errors
-/// When Postgres fails.
+/// A page of the conversations of `user`, most recent activity first, at most `limit`.
 pub async fn list(
     conn: &mut PgConnection,
     user: UserId,
@@ -180,9 +162,6 @@ pub async fn list(
 }
 
 /// How many conversations of `user` have this status.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn count(conn: &mut PgConnection, user: UserId, listed: ConversationStatus) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM conversations WHERE user_id = $1 AND status = $2 AND deleted_at IS NULL"#,
@@ -195,9 +174,6 @@ pub async fn count(conn: &mut PgConnection, user: UserId, listed: ConversationSt
 
 /// Notes that `added` messages came at `now`; a conversation without a title gets `title`, a cut of its first message.
 /// Gives whether its title is still such a cut.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn touch(
     conn: &mut PgConnection,
     id: ConversationId,
@@ -222,9 +198,6 @@ pub async fn touch(
 
 /// Replaces a title that is a cut of the first message by a better one; gives whose conversation it is, `None` when the
 /// title is no cut any more.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn improve_title(
     conn: &mut PgConnection,
     id: ConversationId,
@@ -244,9 +217,6 @@ pub async fn improve_title(
 }
 
 /// Changes the title a user chose, the status, or both; `false` when `user` has no such conversation.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn update(
     conn: &mut PgConnection,
     user: UserId,
@@ -271,10 +241,7 @@ pub async fn update(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes a conversation out of every answer; what is left of it is purged later.
-///
-/// # Errors
-/// When Postgres fails.
+/// Marks a conversation as deleted: it is never returned again. Its rows are purged later.
 pub async fn delete(conn: &mut PgConnection, id: ConversationId, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE conversations SET deleted_at = $2, updated_at = $2 WHERE id = $1",
@@ -286,11 +253,8 @@ pub async fn delete(conn: &mut PgConnection, id: ConversationId, now: DateTime<U
     Ok(())
 }
 
-/// Removes one batch of the messages of a deleted conversation, and the conversation when none is left; whether it is
-/// gone. A conversation that was not deleted is left alone.
-///
-/// # Errors
-/// When Postgres fails.
+/// Deletes a batch of the messages of a deleted conversation, and its row when none is left; returns whether the row is
+/// gone. A conversation that was not deleted is not touched.
 pub async fn purge(conn: &mut PgConnection, id: ConversationId) -> Result<bool, StoreError> {
     // The newest first: an answer refers to its question.
     let removed = sqlx::query!(

@@ -1,20 +1,20 @@
-//! What can go wrong between us and Postgres.
+//! Why a query failed, as far as a caller can act on it.
 
 use thiserror::Error;
 
 /// A query failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// Postgres cannot be reached, is starting or shutting down, or has no connection left: trying again makes sense.
+    /// Postgres cannot be reached, is starting or shutting down, or has no free connection: a retry makes sense.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
-    /// The user was erased in this moment.
+    /// The user was erased at this moment.
     #[error("the user is gone")]
     UserGone,
-    /// Anything else: a bug, or a broken database.
+    /// Anything else: a bug, or a damaged database.
     #[error("a query failed")]
     Query(#[source] sqlx::Error),
-    /// A stored word that this version does not know.
+    /// A stored word is unknown to this version.
     #[error("a row holds an unknown {0}")]
     UnknownWord(&'static str),
 }
@@ -25,7 +25,7 @@ impl<E: Into<sqlx::Error>> From<E> for StoreError {
         let error = error.into();
         if is_unavailable(&error) {
             Self::Unavailable(error)
-        } else if refers_to_nobody(&error) {
+        } else if refers_to_missing_user(&error) {
             Self::UserGone
         } else {
             Self::Query(error)
@@ -33,8 +33,8 @@ impl<E: Into<sqlx::Error>> From<E> for StoreError {
     }
 }
 
-/// Whether a row could not be written because its user is no longer there.
-fn refers_to_nobody(error: &sqlx::Error) -> bool {
+/// Whether a row was refused because its user does not exist any more.
+fn refers_to_missing_user(error: &sqlx::Error) -> bool {
     let constraint = error
         .as_database_error()
         .filter(|error| error.is_foreign_key_violation())
@@ -42,7 +42,7 @@ fn refers_to_nobody(error: &sqlx::Error) -> bool {
     constraint.is_some_and(|name| name.ends_with("user_id_fkey"))
 }
 
-/// Whether an error means "not now" instead of "never".
+/// Whether an error is temporary.
 fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -52,7 +52,7 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         // SQLSTATE classes: 08 connection, 53 resources, 57P operator intervention; 55P03 lock and 57014 statement timeout;
-        // 40P01 deadlock and 40001 serialization: the same again succeeds.
+        // 40P01 deadlock and 40001 serialization: a retry succeeds.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08")
                 || code.starts_with("53")

@@ -1,5 +1,5 @@
-//! The user's event log: what happened, in the order in which it became true, numbered without holes. It holds ids; what
-//! they stand for is read when it is told.
+//! The event log of a user: events in commit order, numbered without gaps. Events hold ids; the rows behind them are read
+//! when the events are reported.
 
 use chrono::{DateTime, Utc};
 use cura_domain::event::{Event, Logged};
@@ -9,11 +9,8 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// Appends events, in the transaction that makes them true; gives the number of the last one. Whoever appends for the same
-/// user waits until that transaction ends, so this is the last thing a transaction does.
-///
-/// # Errors
-/// When Postgres fails.
+/// Appends events in the transaction that makes them true, and returns the number of the last one. Other transactions of
+/// the same user wait here until this one ends, so it must be the last statement of a transaction.
 pub async fn append(
     conn: &mut PgConnection,
     user: UserId,
@@ -43,9 +40,6 @@ pub async fn append(
 }
 
 /// The events of `user` after number `seq`, in order, at most `limit`.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn list_after(
     conn: &mut PgConnection,
     user: UserId,
@@ -69,24 +63,21 @@ pub async fn list_after(
         .collect())
 }
 
-/// How things stand at one moment.
+/// The end of a log at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct LogHead {
     /// The number of the last event; 0 before the first.
     pub seq: i64,
-    /// The answers that are not final, in their order.
+    /// The answers that are not final, by id.
     pub running: Vec<MessageId>,
 }
 
-/// The last event of `user` and their running answers, of one conversation or of all, as they are at one moment.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn standing(
+/// The number of the last event of `user`, and the answers that are not final at that moment, of one conversation or all.
+pub async fn head(
     conn: &mut PgConnection,
     user: UserId,
     conversation: Option<ConversationId>,
-) -> Result<Standing, StoreError> {
+) -> Result<LogHead, StoreError> {
     let row = sqlx::query!(
         r#"SELECT COALESCE((SELECT seq FROM event_counters WHERE user_id = $1), 0) AS "seq!",
                   ARRAY(SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
@@ -98,17 +89,14 @@ pub async fn standing(
     )
     .fetch_one(conn)
     .await?;
-    Ok(Standing {
+    Ok(LogHead {
         seq: row.seq,
         running: row.running.into_iter().map(MessageId).collect(),
     })
 }
 
-/// The number of the last event of each of these users; of those who have none, nothing.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn last_of(conn: &mut PgConnection, users: &[UserId]) -> Result<Vec<(UserId, i64)>, StoreError> {
+/// The number of the last event of each of these users; users without events are left out.
+pub async fn list_last(conn: &mut PgConnection, users: &[UserId]) -> Result<Vec<(UserId, i64)>, StoreError> {
     let ids: Vec<i64> = users.iter().map(|user| user.0).collect();
     let rows = sqlx::query!("SELECT user_id, seq FROM event_counters WHERE user_id = ANY($1)", &ids)
         .fetch_all(conn)
@@ -116,11 +104,8 @@ pub async fn last_of(conn: &mut PgConnection, users: &[UserId]) -> Result<Vec<(U
     Ok(rows.into_iter().map(|row| (UserId(row.user_id), row.seq)).collect())
 }
 
-/// The number of the event that tells the end of an answer of `user`, if the log still has it.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn ended_at(conn: &mut PgConnection, user: UserId, message: MessageId) -> Result<Option<i64>, StoreError> {
+/// The number of the event that reports the end of an answer of `user`, if the log still has it.
+pub async fn find_end(conn: &mut PgConnection, user: UserId, message: MessageId) -> Result<Option<i64>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT seq FROM events WHERE user_id = $1 AND kind = 'ended' AND payload @> jsonb_build_object('message_id', $2::bigint)
            ORDER BY seq DESC LIMIT 1"#,

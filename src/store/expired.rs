@@ -1,4 +1,4 @@
-//! What has had its time: forgotten in batches, so that nobody waits for it.
+//! Expired rows: deleted in batches, so that no statement holds locks for long.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::{ConversationId, UserId};
@@ -6,32 +6,32 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// The most rows forgotten in one statement.
+/// The most rows deleted by one statement.
 pub const BATCH: u64 = 1000;
-/// How long an idempotency key lives (as the contract says), and an hour for whoever is just looking.
+/// How long an idempotency key is valid (as the contract says), and an hour for requests that are using it.
 const KEYS: TimeDelta = TimeDelta::hours(25);
-/// How long an ended session is kept, with its tokens: a dead one that comes back means theft.
+/// How long an ended session is kept with its tokens, so that the reuse of one is recognized.
 const SESSIONS: TimeDelta = TimeDelta::days(30);
-/// How long the event log goes back, as the contract says.
+/// How long events are kept, as the contract says.
 const EVENTS: TimeDelta = TimeDelta::days(7);
 
-/// What is forgotten.
+/// A kind of row that expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expired {
-    /// Tickets nobody used.
+    /// Tickets that were not redeemed.
     Tickets,
     /// Idempotency keys after their 24 hours.
     IdempotencyKeys,
-    /// Sessions that ended, or ran out, a month ago.
+    /// Sessions that ended or expired a month ago.
     Sessions,
-    /// Archives nobody fetches any more.
+    /// Archives after their hour.
     Exports,
-    /// Events beyond the retention.
+    /// Events after their retention.
     Events,
 }
 
 impl Expired {
-    /// All of it.
+    /// All kinds.
     pub const ALL: [Self; 5] = [
         Self::Tickets,
         Self::IdempotencyKeys,
@@ -40,11 +40,8 @@ impl Expired {
         Self::Events,
     ];
 
-    /// Forgets one batch; gives how many, fewer than [`BATCH`] when nothing is left.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn forget(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    /// Deletes one batch and returns the number of rows, which is below [`BATCH`] when none is left.
+    pub async fn delete_expired(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, StoreError> {
         let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
         let done = match self {
             Self::Tickets => {
@@ -101,10 +98,7 @@ impl Expired {
     }
 }
 
-/// Users whose erasure was asked for before `since` and who are still there, at most 100.
-///
-/// # Errors
-/// When Postgres fails.
+/// Users whose erasure began before `since` and is not complete, at most 100.
 pub async fn list_unerased(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<Vec<UserId>, StoreError> {
     let left = sqlx::query_scalar!(
         "SELECT id FROM users WHERE erased_at < $1 ORDER BY erased_at LIMIT 100",
@@ -115,10 +109,7 @@ pub async fn list_unerased(conn: &mut PgConnection, since: DateTime<Utc>) -> Res
     Ok(left.into_iter().map(UserId).collect())
 }
 
-/// Conversations that were deleted before `since` and are still there, at most 100.
-///
-/// # Errors
-/// When Postgres fails.
+/// Conversations that were deleted before `since` and whose rows still exist, at most 100.
 pub async fn list_unpurged(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<Vec<ConversationId>, StoreError> {
     let left = sqlx::query_scalar!(
         "SELECT id FROM conversations WHERE deleted_at < $1 ORDER BY deleted_at LIMIT 100",

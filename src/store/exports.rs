@@ -1,4 +1,4 @@
-//! Archives of all a user's data: one a user, made by a job, kept in pieces for a while.
+//! Archives of all data of a user: one per user, made by a job, stored in parts until it expires.
 
 use chrono::{DateTime, Utc};
 use cura_domain::UserId;
@@ -7,11 +7,8 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// The archive of `user`; their row is locked until the transaction ends, so that two requests make one.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn find_and_lock(conn: &mut PgConnection, user: UserId) -> Result<Option<Export>, StoreError> {
+/// The archive of `user`. The user's row is locked until the transaction ends, so that two requests make one archive.
+pub async fn find_locked(conn: &mut PgConnection, user: UserId) -> Result<Option<Export>, StoreError> {
     sqlx::query!("SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE", user.0)
         .fetch_optional(&mut *conn)
         .await?;
@@ -29,17 +26,14 @@ pub async fn find_and_lock(conn: &mut PgConnection, user: UserId) -> Result<Opti
     }))
 }
 
-/// Begins a new archive in place of the old one; gives its id.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn begin(
+/// Starts a new archive in place of the old one and returns its id.
+pub async fn start(
     conn: &mut PgConnection,
     user: UserId,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
-    forget(conn, user).await?;
+    delete(conn, user).await?;
     Ok(sqlx::query_scalar!(
         r#"INSERT INTO exports (user_id, state, created_at, expires_at) VALUES ($1, 'making', $2, $3) RETURNING id"#,
         user.0,
@@ -50,22 +44,16 @@ pub async fn begin(
     .await?)
 }
 
-/// Forgets the archive of `user`, ready or not.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn forget(conn: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
+/// Deletes the archive of `user`, finished or not.
+pub async fn delete(conn: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
     sqlx::query!("DELETE FROM exports WHERE user_id = $1", user.0)
         .execute(conn)
         .await?;
     Ok(())
 }
 
-/// Whose archive is to be made; `None` when it is made, or nobody wants it any more.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn find_wanted(conn: &mut PgConnection, id: i64) -> Result<Option<UserId>, StoreError> {
+/// The user of an archive that is not finished; `None` when it is finished or was deleted.
+pub async fn find_pending(conn: &mut PgConnection, id: i64) -> Result<Option<UserId>, StoreError> {
     let user = sqlx::query_scalar!(
         r#"SELECT e.user_id FROM exports e JOIN users u ON u.id = e.user_id
            WHERE e.id = $1 AND e.state = 'making' AND u.erased_at IS NULL"#,
@@ -76,11 +64,8 @@ pub async fn find_wanted(conn: &mut PgConnection, id: i64) -> Result<Option<User
     Ok(user.map(UserId))
 }
 
-/// Locks an archive that is still to be made; `false` when it is made, or nobody wants it any more.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn lock_wanted(conn: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+/// Locks an archive that is not finished; `false` when it is finished or was deleted.
+pub async fn lock_pending(conn: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
     let found = sqlx::query_scalar!(
         "SELECT id FROM exports WHERE id = $1 AND state = 'making' FOR UPDATE",
         id
@@ -90,10 +75,7 @@ pub async fn lock_wanted(conn: &mut PgConnection, id: i64) -> Result<bool, Store
     Ok(found.is_some())
 }
 
-/// Adds a piece of an archive.
-///
-/// # Errors
-/// When Postgres fails.
+/// Adds a part of an archive.
 pub async fn insert_part(conn: &mut PgConnection, id: i64, number: i32, bytes: &[u8]) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO export_parts (export_id, number, bytes) VALUES ($1, $2, $3)",
@@ -106,10 +88,7 @@ pub async fn insert_part(conn: &mut PgConnection, id: i64, number: i32, bytes: &
     Ok(())
 }
 
-/// All pieces are there.
-///
-/// # Errors
-/// When Postgres fails.
+/// Marks an archive as ready, once all parts are stored.
 pub async fn finish(
     conn: &mut PgConnection,
     id: i64,
@@ -128,10 +107,7 @@ pub async fn finish(
     Ok(())
 }
 
-/// A piece of an archive; `None` after the last, or when it was forgotten meanwhile.
-///
-/// # Errors
-/// When Postgres fails.
+/// A part of an archive; `None` after the last, or when the archive was deleted.
 pub async fn find_part(conn: &mut PgConnection, id: i64, number: i32) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(sqlx::query_scalar!(
         "SELECT bytes FROM export_parts WHERE export_id = $1 AND number = $2",

@@ -1,4 +1,4 @@
-//! The past of a message: what was said before it, along its own branch. Regenerated and edited siblings are other pasts.
+//! The history of a message: the messages before it on its own branch. Regenerated and edited siblings are other branches.
 
 use chrono::{DateTime, Utc};
 use cura_domain::message::Role;
@@ -8,22 +8,19 @@ use sqlx::PgConnection;
 
 use crate::{StoreError, messages};
 
-/// The most messages of one past that are read.
+/// The most messages of a history.
 const MAX_MESSAGES: i32 = 500;
 
-/// What was said up to a message.
+/// The messages up to a message.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// What was said, newest first, back to what `summary` covers; what failed and what is empty left out.
+    /// Messages newest first, back to those that `summary` covers, without failed and empty ones.
     pub newest_first: Vec<HistoryMessage>,
-    /// What was said before, in short.
+    /// A summary of the messages before.
     pub summary: Option<String>,
 }
 
-/// The past of `message`, itself included, of about `bytes` UTF-8 bytes and never beyond its conversation.
-///
-/// # Errors
-/// When Postgres fails.
+/// The history of `message`, including it, of about `bytes` UTF-8 bytes, within its conversation.
 pub async fn of(
     conn: &mut PgConnection,
     conversation: ConversationId,
@@ -68,10 +65,7 @@ pub async fn of(
     Ok(history)
 }
 
-/// What was said first in a conversation and what was answered to it, if both are there.
-///
-/// # Errors
-/// When Postgres fails.
+/// The first message of a conversation and the answer to it, if both exist.
 pub async fn beginning(
     conn: &mut PgConnection,
     conversation: ConversationId,
@@ -88,10 +82,7 @@ pub async fn beginning(
     Ok(row.map(|row| (row.question, row.answer)))
 }
 
-/// Whose message this is and where, if it is there.
-///
-/// # Errors
-/// When Postgres fails.
+/// The user and the conversation of a message, if it exists.
 pub async fn find_place(
     conn: &mut PgConnection,
     message: MessageId,
@@ -106,10 +97,7 @@ pub async fn find_place(
     Ok(row.map(|row| (UserId(row.user_id), ConversationId(row.conversation_id))))
 }
 
-/// Keeps what was said up to and including `message`, in short; the first summary of a message stays.
-///
-/// # Errors
-/// When Postgres fails.
+/// Stores a summary of the messages up to and including `message`, unless there is one.
 pub async fn insert_summary(
     conn: &mut PgConnection,
     user: UserId,

@@ -1,4 +1,4 @@
-//! Idempotency keys: the same key of the same user stands for one send, for as long as the key lives.
+//! Idempotency keys: a key of a user stands for one request as long as the key is valid.
 
 use chrono::{DateTime, Utc};
 use cura_domain::{MessageId, UserId};
@@ -6,19 +6,16 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// What a key was first used for.
+/// The request that first used a key.
 #[derive(Debug, Clone)]
 pub struct KeyUse {
     /// SHA-256 of the request.
     pub request_hash: Vec<u8>,
-    /// The user's message it made, and the answer it asked for; `None` when they were deleted since.
+    /// The message and the answer that it stored; `None` when they were deleted since.
     pub made: Option<(MessageId, MessageId)>,
 }
 
-/// What a key stands for, if it was used since `not_before`.
-///
-/// # Errors
-/// When Postgres fails.
+/// The first use of a key, if it was at or after `not_before`.
 pub async fn find(
     conn: &mut PgConnection,
     user: UserId,
@@ -40,11 +37,8 @@ pub async fn find(
     }))
 }
 
-/// Takes a key for this transaction; `false` when another one has it. Waits for a transaction that is just taking it.
-/// A key older than `not_before` is dead and taken over.
-///
-/// # Errors
-/// When Postgres fails.
+/// Claims a key for this transaction; `false` when another request has it. Waits for a transaction that is claiming it. A
+/// key from before `not_before` has expired and is claimed anyway.
 pub async fn claim(
     conn: &mut PgConnection,
     user: UserId,
@@ -69,10 +63,7 @@ pub async fn claim(
     Ok(done.rows_affected() == 1)
 }
 
-/// Writes down what a claimed key stands for.
-///
-/// # Errors
-/// When Postgres fails.
+/// Stores what the request of a claimed key stored.
 pub async fn bind(
     conn: &mut PgConnection,
     user: UserId,

@@ -1,7 +1,7 @@
-//! Truth: everything Cura knows for certain, in Postgres.
+//! Cura's data in Postgres.
 //!
-//! Plain async functions on `&mut PgConnection`; whoever opened the transaction commits it. Every row of a user is
-//! reached with the user's id in the WHERE, so somebody else's row is the same as no row.
+//! Queries are async functions on `&mut PgConnection`; the caller opens and commits the transaction ([`Database`]). Every
+//! row of a user is read with the user's id in the WHERE, so the row of another user is the same as no row.
 
 pub mod answers;
 pub mod attempts;

@@ -1,6 +1,6 @@
-//! Messages of a conversation, both sides, as clients see them.
+//! Messages of both sides of a conversation, as clients see them.
 //!
-//! Lists are by `id + 0`, which only the indexes of a conversation and of a user have: see migration 0003.
+//! Lists are ordered by `id + 0`, which only the indexes of a conversation and of a user have: see migration 0003.
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::{AttemptOffsets, Fence};
@@ -17,10 +17,7 @@ use crate::StoreError;
 /// A message as it was read from its row.
 pub type StoredMessage = Message<StoredNotice>;
 
-/// Writes a user's message and its pending answer in one statement.
-///
-/// # Errors
-/// When Postgres fails.
+/// Inserts a user's message and its pending answer in one statement.
 pub async fn insert_turn(
     conn: &mut PgConnection,
     new: &NewAnswer<'_>,
@@ -64,10 +61,7 @@ pub async fn insert_turn(
     })
 }
 
-/// Writes another pending answer to a question that is there.
-///
-/// # Errors
-/// When Postgres fails.
+/// Inserts another pending answer to an existing question.
 pub async fn insert_answer(
     conn: &mut PgConnection,
     new: &NewAnswer<'_>,
@@ -91,9 +85,6 @@ pub async fn insert_answer(
 }
 
 /// A message of `user`, unless its conversation was deleted.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn find_owned(
     conn: &mut PgConnection,
     user: UserId,
@@ -115,9 +106,6 @@ pub async fn find_owned(
 }
 
 /// An answer that is not final.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn find_running(conn: &mut PgConnection, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
     let row = sqlx::query_as!(
         MessageRow,
@@ -134,9 +122,6 @@ pub async fn find_running(conn: &mut PgConnection, id: MessageId) -> Result<Opti
 
 /// Those of these messages that are `user`'s, unless their conversation was deleted; without their texts, but for those
 /// `with_text`.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn list_owned(
     conn: &mut PgConnection,
     user: UserId,
@@ -162,11 +147,12 @@ pub async fn list_owned(
     rows.into_iter().map(StoredMessage::try_from).collect()
 }
 
-/// How long the texts of these messages of `user` are.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn sizes(conn: &mut PgConnection, user: UserId, ids: &[MessageId]) -> Result<Vec<TextSize>, StoreError> {
+/// The lengths of the texts of these messages of `user`.
+pub async fn list_text_sizes(
+    conn: &mut PgConnection,
+    user: UserId,
+    ids: &[MessageId],
+) -> Result<Vec<TextSize>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"SELECT id, role, octet_length(content)::bigint AS "bytes!" FROM messages WHERE id = ANY($1) AND user_id = $2"#,
@@ -186,10 +172,7 @@ pub async fn sizes(conn: &mut PgConnection, user: UserId, ids: &[MessageId]) -> 
         .collect()
 }
 
-/// What was saved of a message's text; nothing of one that is not there.
-///
-/// # Errors
-/// When Postgres fails.
+/// The saved text of a message; empty when it does not exist.
 pub async fn saved_text(conn: &mut PgConnection, id: MessageId) -> Result<String, StoreError> {
     let text = sqlx::query_scalar!("SELECT content FROM messages WHERE id = $1", id.0)
         .fetch_optional(conn)
@@ -199,9 +182,6 @@ pub async fn saved_text(conn: &mut PgConnection, id: MessageId) -> Result<String
 
 /// A page of a conversation's messages after `after` in the given order, at most `limit`. The caller has checked
 /// that the conversation is the user's.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn list(
     conn: &mut PgConnection,
     conversation: ConversationId,

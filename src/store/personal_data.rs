@@ -1,45 +1,45 @@
-//! Where Cura keeps data of people: every table and every other store. Erasure and export go by this list, and a test
-//! fails when a migration adds a table that is not in it.
+//! The registry of personal data: every table that holds any. Erasure and export follow it, and a test fails when a
+//! migration adds a table that is not listed here.
 //!
-//! Besides our tables, data of people is in
-//! - `apalis.jobs`: ids only; cancelled at erasure, done jobs are forgotten after a day and dead ones after 30;
-//! - Redis, `cura:answer:*`: texts of running answers; forgotten when they are deleted or their user is erased, else a minute
-//!   after their end, half an hour after the last word at the latest;
-//! - Redis, `cura:user:*`: who is connected, by ids; forgotten half a minute after they are gone;
-//! - Redis, `cura:limit:*`: ids, client addresses and hashes of e-mail addresses; forgotten after a minute.
+//! Personal data outside of these tables:
+//! - `apalis.jobs`: ids only. Jobs are cancelled at erasure; completed ones are deleted after a day, discarded ones after 30;
+//! - Redis, `cura:answer:*`: texts of running answers. Deleted with their conversation or user, a minute after their end, or
+//!   half an hour after the last write;
+//! - Redis, `cura:user:*`: ids of connected users. They expire half a minute after the last connection has closed;
+//! - Redis, `cura:limit:*`: ids, client addresses and hashes of e-mail addresses. They expire after a minute.
 
 use cura_domain::UserId;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::StoreError;
 
-/// The most rows removed in one statement.
+/// The most rows deleted by one statement.
 const BATCH: u64 = 1000;
 
-/// A table with data of people.
+/// A table with personal data.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
     /// Its name.
     pub name: &'static str,
-    /// Which rows are those of user `$1`.
+    /// The condition for the rows of user `$1`.
     owned: &'static str,
-    /// In which order rows go: what refers to others of the table first.
+    /// The order in which rows are deleted: rows that refer to others of the table first.
     order: &'static str,
-    /// How it is given to the user.
+    /// How it is exported.
     pub export: Export,
 }
 
-/// How a table is given to the user it is about.
+/// How a table is exported to its user.
 #[derive(Debug, Clone, Copy)]
 pub enum Export {
     /// A file of JSON lines.
     File {
         /// Its name.
         name: &'static str,
-        /// Gives `(key bigint, line text)` of user `$1` after key `$2`, at most `$3`, in the order of the key.
+        /// Selects `(key bigint, line text)` of user `$1` after key `$2`, at most `$3` rows, ordered by key.
         sql: &'static str,
     },
-    /// Not at all.
+    /// Not exported.
     Nothing {
         /// Why.
         reason: &'static str,
@@ -50,7 +50,7 @@ const TECHNICAL: Export = Export::Nothing {
     reason: "technical: hashes and numbers that say nothing about the person",
 };
 
-/// Every table with data of people, in the order in which a user's rows can be removed.
+/// Every table with personal data, in the order in which a user's rows can be deleted.
 pub const TABLES: [Table; 14] = [
     Table {
         name: "tickets",
@@ -192,14 +192,11 @@ pub const TABLES: [Table; 14] = [
     },
 ];
 
-/// Tables without data of people.
-pub const IMPERSONAL_TABLES: [&str; 1] = ["_sqlx_migrations"];
+/// The tables without personal data.
+pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 1] = ["_sqlx_migrations"];
 
 impl Table {
-    /// Removes one batch of a user's rows, 1,000 at most; says whether that was all.
-    ///
-    /// # Errors
-    /// When Postgres fails.
+    /// Deletes a batch of a user's rows, 1,000 at most, and returns whether any may be left.
     pub async fn erase(&self, conn: &mut PgConnection, user: UserId) -> Result<Erased, StoreError> {
         let Self { name, owned, order, .. } = self;
         // Constants of this file, not input.
@@ -210,10 +207,7 @@ impl Table {
         Ok(if rows < BATCH { Erased::All } else { Erased::Some })
     }
 
-    /// How many rows a user has.
-    ///
-    /// # Errors
-    /// When Postgres fails.
+    /// The number of rows of a user.
     pub async fn count(&self, conn: &mut PgConnection, user: UserId) -> Result<i64, StoreError> {
         let Self { name, owned, .. } = self;
         // Constants of this file, not input.
@@ -222,20 +216,17 @@ impl Table {
     }
 }
 
-/// How far an erasure has come.
+/// How far an erasure has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Erased {
-    /// Nothing is left.
+    /// No row is left.
     All,
-    /// There may be more.
+    /// Rows may be left.
     Some,
 }
 
-/// Lines of an exported file after `after`, at most `limit`, each with its key.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn lines(
+/// The lines of an exported file after key `after`, at most `limit`, each with its key.
+pub async fn list_lines(
     conn: &mut PgConnection,
     sql: &'static str,
     user: UserId,

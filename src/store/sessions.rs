@@ -1,4 +1,4 @@
-//! Sessions: the places a user is signed in, each with exactly one refresh token that works.
+//! Sessions: where a user is signed in. Each has exactly one valid refresh token.
 
 use chrono::{DateTime, Utc};
 use cura_domain::session::Session;
@@ -10,24 +10,24 @@ use crate::StoreError;
 /// SHA-256 of a refresh token.
 pub type TokenHash = [u8; 32];
 
-/// A session as refreshing needs it, locked until the transaction ends.
+/// A session for refreshing, locked until the transaction ends.
 #[derive(Debug, Clone)]
 pub struct LockedSession {
     /// The session.
     pub id: SessionId,
-    /// Whose it is.
+    /// Its user.
     pub user_id: UserId,
-    /// The token that works.
+    /// The hash of the valid token.
     pub current_token: Vec<u8>,
-    /// What the token that works was made from, with the signing key.
+    /// The seed from which the signing key derives the valid token.
     pub current_seed: Option<Vec<u8>>,
-    /// The token that the current one replaced.
+    /// The hash of the token that the valid one replaced.
     pub previous_token: Option<Vec<u8>>,
     /// When `previous_token` was replaced.
     pub rotated_at: Option<DateTime<Utc>>,
-    /// When the session ends by itself.
+    /// When the session expires.
     pub expires_at: DateTime<Utc>,
-    /// Whether it was ended.
+    /// Whether it has ended.
     pub ended: bool,
     /// Whether the user is suspended.
     pub suspended: bool,
@@ -36,31 +36,28 @@ pub struct LockedSession {
 /// SHA-256 of a ticket.
 pub type TicketHash = [u8; 32];
 
-/// What a refresh token of ours is made from: random bytes.
+/// The random bytes from which a refresh token is derived.
 pub type TokenSeed = [u8; 32];
 
-/// A refresh token as it is kept.
+/// A refresh token as it is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredToken {
     /// Its hash.
     pub hash: TokenHash,
-    /// What it was made from.
+    /// The seed from which it is derived.
     pub seed: TokenSeed,
 }
 
-/// Whether a session may be used, and when its user was seen last.
+/// What decides whether a session authenticates a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct SessionState {
     /// Whether the account is suspended.
     pub suspended: bool,
-    /// When its user was last active.
+    /// When the user was last seen.
     pub last_seen: Option<DateTime<Utc>>,
 }
 
 /// Opens a session with its first refresh token.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn insert(
     conn: &mut PgConnection,
     user: UserId,
@@ -90,10 +87,7 @@ pub async fn insert(
     Ok(SessionId(id))
 }
 
-/// Locks the session a refresh token was ever issued for, dead or alive.
-///
-/// # Errors
-/// When Postgres fails.
+/// Locks the session of a refresh token, valid or replaced.
 pub async fn lock_by_token(conn: &mut PgConnection, token: &TokenHash) -> Result<Option<LockedSession>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT s.id, s.user_id, s.current_token, s.current_seed, s.previous_token, s.rotated_at, s.expires_at,
@@ -118,10 +112,7 @@ pub async fn lock_by_token(conn: &mut PgConnection, token: &TokenHash) -> Result
     }))
 }
 
-/// Makes `next` the only token that works; the one it replaces is remembered with this moment.
-///
-/// # Errors
-/// When Postgres fails.
+/// Makes `next` the only valid token; the replaced one is stored with the time of its replacement.
 pub async fn rotate(
     conn: &mut PgConnection,
     session: SessionId,
@@ -149,9 +140,6 @@ pub async fn rotate(
 }
 
 /// Ends a session; idempotent.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn end(conn: &mut PgConnection, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL",
@@ -163,10 +151,7 @@ pub async fn end(conn: &mut PgConnection, session: SessionId, now: DateTime<Utc>
     Ok(())
 }
 
-/// Ends a session of `user`; `false` when they have no such session that lives.
-///
-/// # Errors
-/// When Postgres fails.
+/// Ends a session of `user`; `false` when the user has no such active session.
 pub async fn end_owned(
     conn: &mut PgConnection,
     user: UserId,
@@ -184,10 +169,7 @@ pub async fn end_owned(
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends every session of `user`, except `spared`.
-///
-/// # Errors
-/// When Postgres fails.
+/// Ends every session of `user` except `spared`.
 pub async fn end_all(
     conn: &mut PgConnection,
     user: UserId,
@@ -205,11 +187,8 @@ pub async fn end_all(
     Ok(())
 }
 
-/// Ends what a user has beyond the `keep` sessions that were used last.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn end_beyond(
+/// Ends all but the `keep` most recently used sessions of `user`.
+pub async fn end_oldest_beyond(
     conn: &mut PgConnection,
     user: UserId,
     keep: i64,
@@ -228,10 +207,7 @@ pub async fn end_beyond(
     Ok(())
 }
 
-/// The sessions of `user` that live, the last used first, at most `limit`.
-///
-/// # Errors
-/// When Postgres fails.
+/// The active sessions of `user`, most recently used first, at most `limit`.
 pub async fn list(
     conn: &mut PgConnection,
     user: UserId,
@@ -251,17 +227,14 @@ pub async fn list(
     .await?)
 }
 
-/// How a session stands that an access token names; `None` when it has ended or never was.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn standing(
+/// The state of an active session; `None` when it has ended or never existed.
+pub async fn find_state(
     conn: &mut PgConnection,
     session: SessionId,
     user: UserId,
-) -> Result<Option<Standing>, StoreError> {
+) -> Result<Option<SessionState>, StoreError> {
     Ok(sqlx::query_as!(
-        Standing,
+        SessionState,
         r#"SELECT u.suspended_at IS NOT NULL AS "suspended!", u.last_seen
            FROM sessions s JOIN users u ON u.id = s.user_id
            WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND u.erased_at IS NULL"#,
@@ -272,11 +245,8 @@ pub async fn standing(
     .await?)
 }
 
-/// Which of `sessions` may no longer be used.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn ended_among(conn: &mut PgConnection, sessions: &[i64]) -> Result<Vec<SessionId>, StoreError> {
+/// The sessions among `sessions` that have ended, or whose account is suspended or erased.
+pub async fn list_ended(conn: &mut PgConnection, sessions: &[i64]) -> Result<Vec<SessionId>, StoreError> {
     let ended = sqlx::query_scalar!(
         r#"SELECT asked.id AS "id!" FROM unnest($1::bigint[]) AS asked (id)
            WHERE NOT EXISTS (
@@ -291,10 +261,7 @@ pub async fn ended_among(conn: &mut PgConnection, sessions: &[i64]) -> Result<Ve
     Ok(ended.into_iter().map(SessionId).collect())
 }
 
-/// Keeps a ticket until it is used or expires.
-///
-/// # Errors
-/// When Postgres fails.
+/// Stores a ticket.
 pub async fn insert_ticket(
     conn: &mut PgConnection,
     ticket: &TicketHash,
@@ -314,11 +281,8 @@ pub async fn insert_ticket(
     Ok(())
 }
 
-/// Uses a ticket up; gives whose it was, `None` when it was used before, has expired, or never was.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn take_ticket(
+/// Deletes a ticket and returns its user and session; `None` when it was redeemed before, has expired, or never existed.
+pub async fn redeem_ticket(
     conn: &mut PgConnection,
     ticket: &TicketHash,
     now: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Users: who may sign in, and what they told us about themselves.
+//! Users: their credentials and their profiles.
 
 use chrono::{DateTime, Utc};
 use cura_domain::UserId;
@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// What signing in needs to know.
+/// What is checked when a user signs in.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     /// The user.
@@ -18,10 +18,7 @@ pub struct Credentials {
     pub suspended: bool,
 }
 
-/// Adds a user; `None` when the address is taken.
-///
-/// # Errors
-/// When Postgres fails.
+/// Inserts a user; `None` when the address is taken.
 pub async fn insert(
     conn: &mut PgConnection,
     email: &str,
@@ -46,9 +43,6 @@ pub async fn insert(
 }
 
 /// The profile of a user.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn find(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, StoreError> {
     let user = sqlx::query_as!(
         User,
@@ -62,9 +56,6 @@ pub async fn find(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, S
 }
 
 /// The profile of a user, locked until the transaction ends.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn lock(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, StoreError> {
     let user = sqlx::query_as!(
         User,
@@ -77,10 +68,7 @@ pub async fn lock(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, S
     Ok(user)
 }
 
-/// Writes what a user may change of their profile.
-///
-/// # Errors
-/// When Postgres fails.
+/// Updates the fields of a profile that a user can change.
 pub async fn update_profile(conn: &mut PgConnection, user: &User, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE users SET name = $2, preferences = $3, timezone = $4, language = $5, updated_at = $6 WHERE id = $1",
@@ -96,11 +84,8 @@ pub async fn update_profile(conn: &mut PgConnection, user: &User, now: DateTime<
     Ok(())
 }
 
-/// Notes that a user is active, unless that was noted after `stale`.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn see(
+/// Sets `last_seen` to `now` if it is not later than `stale`.
+pub async fn touch_last_seen(
     conn: &mut PgConnection,
     id: UserId,
     now: DateTime<Utc>,
@@ -117,10 +102,7 @@ pub async fn see(
     Ok(())
 }
 
-/// The credentials of a user, locked until the transaction ends; `None` when they are being erased.
-///
-/// # Errors
-/// When Postgres fails.
+/// The credentials of a user, locked until the transaction ends; `None` when the account is being erased.
 pub async fn lock_credentials(conn: &mut PgConnection, id: UserId) -> Result<Option<Credentials>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!"
@@ -137,9 +119,6 @@ pub async fn lock_credentials(conn: &mut PgConnection, id: UserId) -> Result<Opt
 }
 
 /// The PHC string of a user's password.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn password_hash(conn: &mut PgConnection, id: UserId) -> Result<Option<String>, StoreError> {
     Ok(sqlx::query_scalar!(
         "SELECT password_hash FROM users WHERE id = $1 AND erased_at IS NULL",
@@ -149,10 +128,7 @@ pub async fn password_hash(conn: &mut PgConnection, id: UserId) -> Result<Option
     .await?)
 }
 
-/// The credentials behind an address.
-///
-/// # Errors
-/// When Postgres fails.
+/// The credentials of the user with this address.
 pub async fn find_credentials(conn: &mut PgConnection, email: &str) -> Result<Option<Credentials>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!" FROM users WHERE email = $1"#,
@@ -167,10 +143,7 @@ pub async fn find_credentials(conn: &mut PgConnection, email: &str) -> Result<Op
     }))
 }
 
-/// Replaces a password hash, unless it was changed since `old` was read; says whether it was replaced.
-///
-/// # Errors
-/// When Postgres fails.
+/// Replaces a password hash if it is still `old`; returns whether it was replaced.
 pub async fn replace_password_hash(
     conn: &mut PgConnection,
     id: UserId,
@@ -190,11 +163,8 @@ pub async fn replace_password_hash(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes a user out of every answer: nothing that was known about the person is left in the row, and the address is free
-/// again. What is left of them is erased later.
-///
-/// # Errors
-/// When Postgres fails.
+/// Begins the erasure of a user: the row keeps no personal data, and the address can be registered again. Other rows are
+/// erased later.
 pub async fn begin_erasure(conn: &mut PgConnection, id: UserId, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         r#"UPDATE users
@@ -210,10 +180,7 @@ pub async fn begin_erasure(conn: &mut PgConnection, id: UserId, now: DateTime<Ut
     Ok(())
 }
 
-/// Whether the erasure of a user was asked for.
-///
-/// # Errors
-/// When Postgres fails.
+/// Whether the erasure of a user has begun.
 pub async fn is_being_erased(conn: &mut PgConnection, id: UserId) -> Result<bool, StoreError> {
     let found = sqlx::query_scalar!("SELECT id FROM users WHERE id = $1 AND erased_at IS NOT NULL", id.0)
         .fetch_optional(conn)

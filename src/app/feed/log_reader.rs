@@ -6,7 +6,7 @@ use cura_domain::cursor::Cursor;
 use cura_domain::event::{Event, Logged};
 use cura_domain::message::{Message, MessageStatus, Role, TextSize};
 use cura_domain::{ConversationId, MessageId, UserId};
-use cura_store::events::Standing;
+use cura_store::events::LogHead;
 use cura_store::{PgConnection, StoreError, conversations, events, messages};
 use futures_util::future::BoxFuture;
 
@@ -49,7 +49,7 @@ pub(super) struct Page {
 /// [`Fetch`], before the followers are made.
 enum Read {
     Page(Page),
-    Lost(Resync, Standing),
+    Lost(Resync, LogHead),
 }
 
 impl LogReader {
@@ -58,11 +58,11 @@ impl LogReader {
         let head = self
             .parts
             .database
-            .connection(async |connection| events::standing(connection, self.user, self.only).await);
+            .connection(async |connection| events::head(connection, self.user, self.only).await);
         Ok(self.cursor_at(head.await?))
     }
 
-    fn cursor_at(&self, head: Standing) -> Cursor {
+    fn cursor_at(&self, head: LogHead) -> Cursor {
         Cursor {
             scope: self.only,
             seq: head.seq,
@@ -128,7 +128,7 @@ impl LogReader {
         let user = self.user;
         let mut rows = events::list_after(connection, user, seq, PAGE).await?;
         if rows.is_empty() {
-            let head = events::standing(connection, user, self.only).await?;
+            let head = events::head(connection, user, self.only).await?;
             if head.seq == seq {
                 return Ok(Read::Page(Page::default()));
             }
@@ -141,7 +141,7 @@ impl LogReader {
             }
         }
         if rows.first().is_some_and(|row| row.seq != seq + 1) {
-            let head = events::standing(connection, user, self.only).await?;
+            let head = events::head(connection, user, self.only).await?;
             return Ok(Read::Lost(Resync::TooOld, head));
         }
         // The next fetch starts after a gap, and reports it.
@@ -169,7 +169,7 @@ impl LogReader {
         let named: Vec<MessageId> = rows.iter().filter_map(|row| message_of(&row.event)).collect();
         let mut read = Vec::new();
         if !named.is_empty() {
-            let sizes = messages::sizes(connection, self.user, &named).await?;
+            let sizes = messages::list_text_sizes(connection, self.user, &named).await?;
             more |= cut(&mut rows, &sizes);
             let kept: Vec<MessageId> = rows.iter().filter_map(|row| message_of(&row.event)).collect();
             let with_text = rows.iter().filter(|row| text_of(&row.event, &sizes).is_some());

@@ -120,7 +120,7 @@ impl UserFeed {
         async move {
             let ended = parts
                 .database
-                .connection(async |connection| events::ended_at(connection, user, answer).await);
+                .connection(async |connection| events::find_end(connection, user, answer).await);
             Ok(ended.await?.is_none_or(|seq| seq <= started_at))
         }
     }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use cura_domain::UserId;
-use cura_store::personal_data::{Export, IMPERSONAL_TABLES, TABLES};
+use cura_store::personal_data::{Export, TABLES, TABLES_WITHOUT_PERSONAL_DATA};
 use cura_tests::provider::{Step, chunk, words};
 use cura_tests::{Client, Cura, Reply, ScriptedProvider, TestDatabase, eventually};
 use reqwest::Method;
@@ -90,7 +90,7 @@ async fn every_table_is_known_to_hold_data_of_people_or_not() {
     let known: BTreeSet<String> = TABLES
         .iter()
         .map(|table| table.name)
-        .chain(IMPERSONAL_TABLES)
+        .chain(TABLES_WITHOUT_PERSONAL_DATA)
         .map(str::to_owned)
         .collect();
     assert_eq!(
