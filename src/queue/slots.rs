@@ -30,7 +30,7 @@ impl QueueSlots {
         let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
         let permits = Arc::clone(&self.permits).try_acquire_many_owned(free.min(most));
         ReservedSlots {
-            // Fails only if somebody else reserved in between; the next claim finds what is free then.
+            // Fails only if another claim reserved in between; the next one finds what is free then.
             permits: permits.ok(),
             freed: Arc::clone(&self.freed),
         }
@@ -43,7 +43,7 @@ impl QueueSlots {
     }
 }
 
-/// Slots reserved for a claim. Those that are not taken are given back silently: the claimer knows of them.
+/// Slots reserved for a claim. Those that are not taken are given back silently: the producer knows of them.
 pub(crate) struct ReservedSlots {
     permits: Option<OwnedSemaphorePermit>,
     freed: Arc<Notify>,
@@ -74,7 +74,7 @@ pub(crate) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // The permit first, so that the claimer finds it free.
+        // The permit first, so that the producer finds it free.
         self.permit = None;
         self.freed.notify_one();
     }
@@ -99,12 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_slot_of_a_job_wakes_the_claimer() {
+    fn only_the_slot_of_a_job_wakes_the_producer() {
         let freed = Arc::new(Notify::new());
         let woken = || freed.notified().now_or_never().is_some();
         let slots = QueueSlots::new(1, Arc::clone(&freed));
         drop(slots.reserve(1));
-        assert!(!woken(), "it would claim in a circle");
+        assert!(!woken(), "the producer would claim without end");
         drop(slots.reserve(1).take());
         assert!(woken());
     }

@@ -1,4 +1,4 @@
-//! Rows of jobs that several transactions want at once: nobody waits in a circle.
+//! Rows of jobs that several transactions lock at once: no deadlock.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 use super::{Runs, Task, add, counting, row, until, workers};
 
-/// A job that would wait for a minute if nobody released it.
+/// A job that waits for a minute unless it is made ready.
 async fn add_waiting(pool: &PgPool, id: i64) {
     let options = EnqueueOptions {
         after: Duration::from_secs(60),
@@ -21,7 +21,7 @@ async fn add_waiting(pool: &PgPool, id: i64) {
 }
 
 #[tokio::test]
-async fn two_who_cancel_their_own_job_and_release_the_others_do_not_wait_for_each_other() {
+async fn transactions_that_cancel_one_job_and_make_others_ready_do_not_wait_for_each_other() {
     let database = TestDatabase::create().await;
     let pool = database.pool();
     for id in 1..=3 {
@@ -43,18 +43,18 @@ async fn two_who_cancel_their_own_job_and_release_the_others_do_not_wait_for_eac
         assert_eq!(row(pool, cancelled).await.status, "Killed");
     }
     let ready = "SELECT count(*) FROM apalis.jobs WHERE status = 'Pending' AND run_at <= now()";
-    assert_eq!(database.count(ready).await, 1, "the third was released");
+    assert_eq!(database.count(ready).await, 1, "the third was made ready");
 }
 
-/// The queue's own statements lock many rows, in an order nobody chose. In a circle with a person's they are the ones that
-/// give up, and are tried again.
+/// The queue's own statements lock many rows, in no particular order. In a deadlock with another transaction they are the
+/// ones that give up, and are tried again.
 #[tokio::test]
-async fn in_a_circle_with_a_batch_of_the_queue_a_persons_transaction_wins() {
+async fn in_a_deadlock_with_a_batch_of_the_queue_the_other_transaction_wins() {
     let database = TestDatabase::create().await;
     let pool = database.pool();
     sqlx::query(
         "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
-         VALUES ('silent', 'cura', 'cura', '', now() - interval '1 minute', now())",
+         VALUES ('dead', 'cura', 'cura', '', now() - interval '1 minute', now())",
     )
     .execute(pool)
     .await
@@ -62,14 +62,14 @@ async fn in_a_circle_with_a_batch_of_the_queue_a_persons_transaction_wins() {
     for id in 1..=3 {
         add(pool, id).await;
     }
-    sqlx::query("UPDATE apalis.jobs SET status = 'Running', lock_by = 'silent', lock_at = now(), attempts = 1")
+    sqlx::query("UPDATE apalis.jobs SET status = 'Running', lock_by = 'dead', lock_at = now(), attempts = 1")
         .execute(pool)
         .await
         .unwrap();
     let (mut first, mut person) = (pool.begin().await.unwrap(), pool.begin().await.unwrap());
     cancel::<Task>(&mut first, "2").await.unwrap();
     cancel::<Task>(&mut person, "3").await.unwrap();
-    // It gives the three to others: has the first, waits for the second, and would wait for the third then.
+    // The rescue has locked the first, waits for the second, and would wait for the third then.
     let runs = Runs::default();
     let workers = counting(workers(&database), 4, &runs);
     database.wait_for_lock_waiter().await;

@@ -1,11 +1,17 @@
-//! The queue: every property it promises, and every defect of the stock backend it must not have.
+//! The queue: every property it guarantees, and every defect of the stock backend it must not have.
 
-mod failing;
-mod keeping;
+mod cancel;
+mod cleaner;
+mod completer;
+mod enqueue;
+mod executor;
 mod locks;
-mod places;
-mod running;
-mod stopping;
+mod notifier;
+mod producer;
+mod queue_position;
+mod rescuer;
+mod shutdown;
+mod stats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,21 +32,21 @@ impl Job for Task {
     const QUEUE: &'static str = "test-task";
     const MAX_ATTEMPTS: u32 = 3;
     const TIMEOUT: Duration = Duration::from_secs(20);
-    const ON_FAILURE: Option<OnFailure> = Some(OnFailure::of::<LastWill>());
+    const ON_FAILURE: Option<OnFailure> = Some(OnFailure::of::<OnFailureTask>());
 
     fn key(&self) -> String {
         self.id.to_string()
     }
 }
 
-/// Gets the payload of a dead [`Task`].
+/// Gets the payload of a discarded [`Task`].
 #[derive(Serialize, Deserialize)]
-pub struct LastWill {
+pub struct OnFailureTask {
     pub id: i64,
 }
 
-impl Job for LastWill {
-    const QUEUE: &'static str = "test-heir";
+impl Job for OnFailureTask {
+    const QUEUE: &'static str = "test-on-failure";
     const MAX_ATTEMPTS: u32 = 7;
     const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -49,10 +55,10 @@ impl Job for LastWill {
     }
 }
 
-/// How often the heirs there are may be tried.
+/// How often the on-failure jobs there are may be tried.
 pub async fn on_failure_attempts(pool: &PgPool) -> Vec<u32> {
     let attempts = sqlx::query_scalar("SELECT max_attempts FROM apalis.jobs WHERE job_type = $1")
-        .bind(LastWill::QUEUE)
+        .bind(OnFailureTask::QUEUE)
         .fetch_all(pool)
         .await
         .unwrap();
@@ -65,7 +71,7 @@ pub fn config() -> WorkersConfig {
         poll_interval: Duration::from_millis(200),
         listener_check_interval: Duration::from_millis(200),
         heartbeat_interval: Duration::from_millis(100),
-        // Whoever comes back first after an outage waits this long for the others.
+        // The first worker to reach Postgres after an outage waits this long for the others.
         lease: Duration::from_secs(2),
         rescue_after: Duration::from_secs(2),
         isolation_timeout: Duration::from_secs(15),
@@ -111,7 +117,7 @@ pub async fn add(pool: &PgPool, id: i64) -> Enqueued {
     enqueue(&mut pool.acquire().await.unwrap(), &Task { id }).await.unwrap()
 }
 
-/// What the row of a task says.
+/// The row of a task.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Row {
     pub status: String,

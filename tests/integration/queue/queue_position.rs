@@ -1,4 +1,4 @@
-//! Which place a waiting job has: it is true, and cheap to know.
+//! The queue position of a job: it is the order in which jobs run, and cheap to find.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,25 +9,25 @@ use sqlx::{Executor, PgConnection, PgPool};
 
 use super::{Task, until, workers};
 
-/// Places are told only where somebody works.
-async fn somebody_works(pool: &PgPool) {
+/// A job has a position only while a worker is alive.
+async fn register_worker(pool: &PgPool) {
     sqlx::query(
         "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
-         VALUES ('somebody', 'other', 'other', '', now() + interval '1 hour', now())",
+         VALUES ('worker', 'other', 'other', '', now() + interval '1 hour', now())",
     )
     .execute(pool)
     .await
     .unwrap();
 }
 
-async fn place(pool: &PgPool, id: i64) -> Option<i64> {
+async fn position(pool: &PgPool, id: i64) -> Option<i64> {
     queue_position::<Task>(&mut pool.acquire().await.unwrap(), &id.to_string())
         .await
         .unwrap()
 }
 
 #[tokio::test]
-async fn jobs_run_in_the_order_of_their_places() {
+async fn jobs_run_in_the_order_of_their_positions() {
     let database = TestDatabase::create().await;
     let pool = database.pool();
     for (id, priority) in (1..).zip([-2, 0, 1, -1, 0, -2, 1]) {
@@ -46,15 +46,15 @@ async fn jobs_run_in_the_order_of_their_places() {
     enqueue_with(&mut pool.acquire().await.unwrap(), &Task { id: 8 }, later)
         .await
         .unwrap();
-    assert_eq!(place(pool, 1).await, None, "nobody works");
-    somebody_works(pool).await;
-    let mut places = Vec::new();
+    assert_eq!(position(pool, 1).await, None, "there is no worker");
+    register_worker(pool).await;
+    let mut positions = Vec::new();
     for id in 1..=7 {
-        places.push((place(pool, id).await.unwrap(), id));
+        positions.push((position(pool, id).await.unwrap(), id));
     }
-    places.sort_unstable();
-    assert_eq!(places, [(1, 3), (2, 7), (3, 2), (4, 5), (5, 4), (6, 1), (7, 6)]);
-    assert_eq!(place(pool, 8).await, None, "its time has not come");
+    positions.sort_unstable();
+    assert_eq!(positions, [(1, 3), (2, 7), (3, 2), (4, 5), (5, 4), (6, 1), (7, 6)]);
+    assert_eq!(position(pool, 8).await, None, "its time has not come");
     let ran = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&ran);
     let workers = workers(&database)
@@ -68,12 +68,12 @@ async fn jobs_run_in_the_order_of_their_places() {
     workers.shutdown(Duration::from_secs(5)).await;
 }
 
-/// Everybody who watches a waiting answer asks for its place every three seconds.
+/// Every watcher of a waiting answer asks for its position every three seconds.
 #[tokio::test]
-async fn a_place_among_twenty_thousand_is_found_without_reading_them() {
+async fn a_position_among_twenty_thousand_is_found_without_reading_them() {
     let database = TestDatabase::create().await;
     let pool = database.pool();
-    somebody_works(pool).await;
+    register_worker(pool).await;
     let mut connection = pool.acquire().await.unwrap();
     // Job 19,500 alone has a higher priority; the others have four, mixed, and lie about in the table.
     sqlx::query(
@@ -89,15 +89,15 @@ async fn a_place_among_twenty_thousand_is_found_without_reading_them() {
     connection.execute("ANALYZE apalis.jobs").await.unwrap();
     for (id, expected) in [(19_500, 1), (8, 3), (2000, 501), (12_000, 1001), (19_999, 1001)] {
         let before = buffers(&mut connection).await;
-        let place = queue_position::<Task>(&mut connection, &id.to_string()).await.unwrap();
+        let found = queue_position::<Task>(&mut connection, &id.to_string()).await.unwrap();
         let read = buffers(&mut connection).await - before;
-        assert_eq!(place, Some(expected));
+        assert_eq!(found, Some(expected));
         // Fewer where the table was vacuumed a moment ago, which depends on what else the server does.
         assert!((1..=expected + 40).contains(&read), "{read} buffers for job {id}");
     }
 }
 
-/// The blocks of the table and its indexes that were looked at so far.
+/// The blocks of the table and its indexes that were read so far.
 async fn buffers(connection: &mut PgConnection) -> i64 {
     // Statistics are written once a second unless they are asked for.
     connection.execute("SELECT pg_stat_force_next_flush()").await.unwrap();

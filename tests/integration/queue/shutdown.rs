@@ -1,4 +1,4 @@
-//! Shutting down: what can finish finishes, the rest is given back, nothing is lost and nothing runs twice.
+//! Shutting down: runs that can finish do, the other jobs are released, nothing is lost and nothing runs twice.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use sqlx::postgres::PgPoolOptions;
 
 use super::{Runs, Task, add, config, counting, row, until, workers};
 
-/// What a run is told, of whatever urgency.
-async fn told(run: &Run) -> StopReason {
-    eventually("the run is told to stop", async || run.stop_reason()).await
+/// Waits until the run has any reason to stop.
+async fn stopped(run: &Run) -> StopReason {
+    eventually("the run has a reason to stop", async || run.stop_reason()).await
 }
 
 /// The stock backend does not renew while it drains: an eight-second job ran twice on shutdown.
@@ -50,7 +50,7 @@ async fn a_shutdown_with_hundreds_of_jobs_in_flight_ends_and_keeps_every_outcome
             counted.add();
             async move {
                 // All of them end at once.
-                told(&run).await;
+                stopped(&run).await;
                 Ok::<(), JobError>(())
             }
         })
@@ -67,7 +67,7 @@ async fn a_shutdown_with_hundreds_of_jobs_in_flight_ends_and_keeps_every_outcome
 }
 
 #[tokio::test]
-async fn what_does_not_finish_is_given_back_at_once_and_keeps_its_attempt() {
+async fn a_run_that_does_not_finish_is_released_at_once_and_keeps_its_attempt() {
     let database = TestDatabase::create().await;
     let runs = Runs::default();
     let counted = runs.clone();
@@ -86,9 +86,9 @@ async fn what_does_not_finish_is_given_back_at_once_and_keeps_its_attempt() {
     peer.shutdown(Duration::from_secs(5)).await;
 }
 
-/// An operator's grace is followed by a kill: whatever has to be said is said within it.
+/// An operator's grace is followed by a kill: outcomes must be written within it.
 #[tokio::test]
-async fn a_shutdown_fits_its_grace_even_if_postgres_says_nothing_any_more() {
+async fn a_shutdown_fits_its_grace_even_if_postgres_falls_silent() {
     let database = TestDatabase::create().await;
     let wire = Proxy::to_postgres(&database).await;
     let pool = PgPoolOptions::new().connect_lazy(&wire.url(&database)).unwrap();
@@ -110,7 +110,7 @@ async fn a_shutdown_fits_its_grace_even_if_postgres_says_nothing_any_more() {
 }
 
 #[tokio::test]
-async fn a_job_may_hand_itself_over_when_it_is_told_of_the_shutdown() {
+async fn a_job_may_release_itself_when_a_shutdown_begins() {
     let database = TestDatabase::create().await;
     let runs = Runs::default();
     let counted = runs.clone();
@@ -118,7 +118,7 @@ async fn a_job_may_hand_itself_over_when_it_is_told_of_the_shutdown() {
         .queue(4, move |_: Task, run: Run| {
             counted.add();
             async move {
-                assert_eq!(told(&run).await, StopReason::Draining);
+                assert_eq!(stopped(&run).await, StopReason::Draining);
                 Err::<(), _>(JobError::Release)
             }
         })
@@ -144,7 +144,7 @@ async fn nothing_is_claimed_after_the_shutdown_has_begun() {
     assert_eq!(runs.count(), 0);
 }
 
-/// A restart under the same name leaves rows `Running` for ever with the stock backend; here nobody has a fixed name.
+/// A restart under the same name leaves rows `Running` for ever with the stock backend; here every start has a new identity.
 #[tokio::test]
 async fn the_jobs_of_a_killed_process_are_finished_within_seconds() {
     let provider = ScriptedProvider::start(|number, _| {
@@ -156,8 +156,8 @@ async fn the_jobs_of_a_killed_process_are_finished_within_seconds() {
     })
     .await;
     let mut cura = Cura::builder().with("AI_MODEL_URL", provider.url()).start().await;
-    let somebody = cura.user().await;
-    let mut stream = somebody.stream("Hi").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     eventually("the provider is asked", async || {
         (provider.requests().len() == 1).then_some(())
     })
@@ -172,7 +172,7 @@ async fn the_jobs_of_a_killed_process_are_finished_within_seconds() {
 #[tokio::test]
 async fn a_frozen_process_that_wakes_up_writes_nothing() {
     let provider = ScriptedProvider::start(|number, _| {
-        // The first answer is still being said when its worker wakes up.
+        // The first answer is still streaming when its worker wakes up.
         let count = if number == 0 { 1000 } else { 60 };
         let words: Vec<String> = (0..count).map(|n| format!("{number}:{n} ")).collect();
         cura_tests::provider::answer(
@@ -186,8 +186,8 @@ async fn a_frozen_process_that_wakes_up_writes_nothing() {
         .with("AI_CONTINUATION", "off")
         .start()
         .await;
-    let somebody = cura.user().await;
-    let mut stream = somebody.stream("Hi").await;
+    let user = cura.user().await;
+    let mut stream = user.stream("Hi").await;
     let mut seen = stream.until("chunk").await;
     cura.workers[0].signal("STOP");
     cura.add_worker().await;

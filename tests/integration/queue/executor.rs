@@ -1,13 +1,13 @@
-//! Runs that fail, hang, panic or cannot be understood.
+//! Runs that fail, hang or panic, and payloads that cannot be decoded.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cura_queue::{Cancelled, Job, JobError, Run, StopReason, cancel};
+use cura_queue::{Job, JobError, Run};
 use cura_tests::{Cura, TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 
-use super::{LastWill, Runs, Task, add, counting, on_failure_attempts, row, until, workers};
+use super::{OnFailureTask, Runs, Task, add, counting, on_failure_attempts, row, until, workers};
 
 fn retry(after: Option<Duration>) -> JobError {
     JobError::Retry {
@@ -18,19 +18,19 @@ fn retry(after: Option<Duration>) -> JobError {
 
 /// The stock backend has no durable back-off: five attempts in 40 ms.
 #[tokio::test]
-async fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
+async fn a_failed_job_is_retried_until_its_attempts_are_used_up() {
     let database = TestDatabase::create().await;
     let attempts = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&attempts);
-    let heirs = Runs::default();
-    let heard = heirs.clone();
+    let on_failure = Runs::default();
+    let counted = on_failure.clone();
     let workers = workers(&database)
         .queue(4, move |_: Task, run: Run| {
             seen.lock().unwrap().push(run.attempt);
             async { Err::<(), _>(retry(None)) }
         })
-        .queue(1, move |_: LastWill, _: Run| {
-            heard.add();
+        .queue(1, move |_: OnFailureTask, _: Run| {
+            counted.add();
             async { Ok(()) }
         })
         .start();
@@ -39,13 +39,16 @@ async fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
     assert_eq!(*attempts.lock().unwrap(), [1, 2, 3]);
     let dead = row(database.pool(), 7).await;
     assert_eq!(dead.reason.as_deref(), Some("attempt 3 of 3: not now"));
-    heirs.reach(1).await;
-    assert_eq!(on_failure_attempts(database.pool()).await, [LastWill::MAX_ATTEMPTS]);
+    on_failure.reach(1).await;
+    assert_eq!(
+        on_failure_attempts(database.pool()).await,
+        [OnFailureTask::MAX_ATTEMPTS]
+    );
     workers.shutdown(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
-async fn a_job_that_says_when_to_come_back_is_not_run_before() {
+async fn a_retry_after_some_time_is_not_run_before() {
     let database = TestDatabase::create().await;
     let starts = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&starts);
@@ -73,7 +76,7 @@ async fn a_job_that_says_when_to_come_back_is_not_run_before() {
 }
 
 #[tokio::test]
-async fn a_fatal_failure_is_dead_at_once_with_its_reason() {
+async fn a_discarded_job_is_dead_at_once_with_its_reason() {
     let database = TestDatabase::create().await;
     let workers = workers(&database)
         .queue(4, |_: Task, _: Run| async {
@@ -87,60 +90,6 @@ async fn a_fatal_failure_is_dead_at_once_with_its_reason() {
     let dead = row(database.pool(), 1).await;
     assert_eq!((dead.attempts, dead.reason.as_deref()), (1, Some("never")));
     workers.shutdown(Duration::from_secs(5)).await;
-}
-
-/// Postgres stores no NUL, which anything that fails may say.
-#[tokio::test]
-async fn a_reason_that_cannot_be_stored_is_left_out_and_harms_no_neighbour() {
-    let database = TestDatabase::create().await;
-    let workers = workers(&database)
-        .queue(4, |task: Task, _: Run| async move {
-            match task.id {
-                1 => Err(JobError::Discard {
-                    reason: "a \0 from far away".to_owned(),
-                }),
-                _ => Ok(()),
-            }
-        })
-        .start();
-    for id in 1..=5 {
-        add(database.pool(), id).await;
-    }
-    until(database.pool(), "Done", 4).await;
-    until(database.pool(), "Killed", 1).await;
-    let dead = row(database.pool(), 1).await;
-    assert_eq!(dead.reason.as_deref(), Some("its reason could not be stored"));
-    workers.shutdown(Duration::from_secs(5)).await;
-}
-
-#[tokio::test]
-async fn an_outcome_that_is_refused_stalls_no_other_and_its_job_goes_to_others() {
-    let database = TestDatabase::create().await;
-    for refuse in [
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$",
-        "CREATE TRIGGER refuse BEFORE UPDATE ON apalis.jobs FOR EACH ROW
-         WHEN (NEW.idempotency_key = '1' AND NEW.status = 'Done') EXECUTE FUNCTION refuse()",
-    ] {
-        sqlx::query(refuse).execute(database.pool()).await.unwrap();
-    }
-    let runs = Runs::default();
-    let first = counting(workers(&database), 4, &runs);
-    for id in 1..=5 {
-        add(database.pool(), id).await;
-    }
-    until(database.pool(), "Done", 4).await;
-    add(database.pool(), 6).await;
-    until(database.pool(), "Done", 5).await;
-    assert_eq!(row(database.pool(), 1).await.status, "Running");
-    sqlx::query("DROP TRIGGER refuse ON apalis.jobs")
-        .execute(database.pool())
-        .await
-        .unwrap();
-    first.shutdown(Duration::from_secs(5)).await;
-    let second = counting(workers(&database), 4, &runs);
-    until(database.pool(), "Done", 6).await;
-    assert_eq!((row(database.pool(), 1).await.attempts, runs.count()), (2, 7));
-    second.shutdown(Duration::from_secs(5)).await;
 }
 
 /// The stock backend leaves the row of a panicked run `Running` for ever.
@@ -179,7 +128,7 @@ impl Job for Brief {
 
 /// The stock backend leaves the row of a run that timed out `Running` for ever.
 #[tokio::test]
-async fn a_run_that_takes_too_long_is_cut_and_tried_again() {
+async fn a_run_that_takes_too_long_is_aborted_and_retried() {
     let database = TestDatabase::create().await;
     let runs = Runs::default();
     let counted = runs.clone();
@@ -206,7 +155,7 @@ async fn a_run_that_takes_too_long_is_cut_and_tried_again() {
 
 /// With the stock backend, one payload that cannot be decoded drops every job in flight.
 #[tokio::test]
-async fn a_payload_nobody_understands_is_dead_with_a_reason_and_harms_nobody() {
+async fn an_undecodable_payload_is_discarded_with_a_reason_and_harms_no_neighbour() {
     let database = TestDatabase::create().await;
     sqlx::query(
         "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
@@ -227,9 +176,9 @@ async fn a_payload_nobody_understands_is_dead_with_a_reason_and_harms_nobody() {
     workers.shutdown(Duration::from_secs(5)).await;
 }
 
-/// A handler that gives up has told somebody; here there was none.
+/// A handler that discards a job logs why itself; here no handler ran.
 #[tokio::test]
-async fn an_operator_hears_of_a_payload_nobody_understands() {
+async fn an_undecodable_payload_is_logged_as_an_error() {
     let cura = Cura::builder().start().await;
     sqlx::query(
         "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
@@ -238,7 +187,7 @@ async fn an_operator_hears_of_a_payload_nobody_understands() {
     .execute(cura.database.pool())
     .await
     .unwrap();
-    let line = eventually("somebody says so", async || {
+    let line = eventually("it is logged", async || {
         let said = cura.logs();
         said.lines()
             .find(|line| line.contains("cannot be decoded"))
@@ -247,49 +196,4 @@ async fn an_operator_hears_of_a_payload_nobody_understands() {
     .await;
     assert!(line.contains("ERROR") && line.contains("odd"), "{line}");
     assert!(!cura.logs().contains("secret words"));
-}
-
-#[tokio::test]
-async fn a_cancelled_job_that_has_not_started_never_runs() {
-    let database = TestDatabase::create().await;
-    let runs = Runs::default();
-    for id in [1, 2] {
-        add(database.pool(), id).await;
-    }
-    let mut connection = database.pool().acquire().await.unwrap();
-    assert_eq!(
-        cancel::<Task>(&mut connection, "1").await.unwrap(),
-        Cancelled::BeforeStart
-    );
-    assert_eq!(cancel::<Task>(&mut connection, "1").await.unwrap(), Cancelled::TooLate);
-    assert_eq!(cancel::<Task>(&mut connection, "99").await.unwrap(), Cancelled::TooLate);
-    let workers = counting(workers(&database), 4, &runs);
-    until(database.pool(), "Done", 1).await;
-    assert_eq!(runs.count(), 1);
-    assert_eq!(row(database.pool(), 1).await.status, "Killed");
-    workers.shutdown(Duration::from_secs(5)).await;
-}
-
-#[tokio::test]
-async fn a_running_job_is_told_that_it_is_cancelled() {
-    let database = TestDatabase::create().await;
-    let runs = Runs::default();
-    let counted = runs.clone();
-    let workers = workers(&database)
-        .queue(4, move |_: Task, run: Run| {
-            counted.add();
-            async move {
-                assert_eq!(run.cancelled().await, StopReason::Cancelled);
-                Ok::<(), JobError>(())
-            }
-        })
-        .start();
-    add(database.pool(), 1).await;
-    runs.reach(1).await;
-    let told = cancel::<Task>(&mut database.pool().acquire().await.unwrap(), "1")
-        .await
-        .unwrap();
-    assert_eq!(told, Cancelled::Signalled);
-    until(database.pool(), "Done", 1).await;
-    workers.shutdown(Duration::from_secs(5)).await;
 }

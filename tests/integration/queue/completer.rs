@@ -1,0 +1,104 @@
+//! Outcomes are written until Postgres has them, and one that it refuses harms no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cura_queue::{JobError, Run};
+use cura_tests::TestDatabase;
+use tokio::sync::Semaphore;
+
+use super::{Runs, Task, add, config, count, counting, row, until, workers};
+
+/// Postgres stores no NUL, which any reason may contain.
+#[tokio::test]
+async fn a_reason_that_cannot_be_stored_is_left_out_and_harms_no_neighbour() {
+    let database = TestDatabase::create().await;
+    let workers = workers(&database)
+        .queue(4, |task: Task, _: Run| async move {
+            match task.id {
+                1 => Err(JobError::Discard {
+                    reason: "a \0 from far away".to_owned(),
+                }),
+                _ => Ok(()),
+            }
+        })
+        .start();
+    for id in 1..=5 {
+        add(database.pool(), id).await;
+    }
+    until(database.pool(), "Done", 4).await;
+    until(database.pool(), "Killed", 1).await;
+    let dead = row(database.pool(), 1).await;
+    assert_eq!(dead.reason.as_deref(), Some("its reason could not be stored"));
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_refused_stalls_no_other_and_its_job_is_rescued() {
+    let database = TestDatabase::create().await;
+    for refuse in [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON apalis.jobs FOR EACH ROW
+         WHEN (NEW.idempotency_key = '1' AND NEW.status = 'Done') EXECUTE FUNCTION refuse()",
+    ] {
+        sqlx::query(refuse).execute(database.pool()).await.unwrap();
+    }
+    let runs = Runs::default();
+    let first = counting(workers(&database), 4, &runs);
+    for id in 1..=5 {
+        add(database.pool(), id).await;
+    }
+    until(database.pool(), "Done", 4).await;
+    add(database.pool(), 6).await;
+    until(database.pool(), "Done", 5).await;
+    assert_eq!(row(database.pool(), 1).await.status, "Running");
+    sqlx::query("DROP TRIGGER refuse ON apalis.jobs")
+        .execute(database.pool())
+        .await
+        .unwrap();
+    first.shutdown(Duration::from_secs(5)).await;
+    let second = counting(workers(&database), 4, &runs);
+    until(database.pool(), "Done", 6).await;
+    assert_eq!((row(database.pool(), 1).await.attempts, runs.count()), (2, 7));
+    second.shutdown(Duration::from_secs(5)).await;
+}
+
+/// Otherwise jobs pile up in a process whose outcomes Postgres does not take.
+#[tokio::test]
+async fn a_slot_is_free_only_when_the_outcome_is_written() {
+    let database = TestDatabase::create().await;
+    let ran = Arc::new(Semaphore::new(0));
+    let ended = Arc::clone(&ran);
+    let pool = database.pool().clone();
+    let workers = workers(&database)
+        .queue(1, move |task: Task, _: Run| {
+            let (pool, ended) = (pool.clone(), Arc::clone(&ended));
+            async move {
+                if task.id == 1 {
+                    // Held until the test lets go, so that this job's outcome cannot be written.
+                    let mut locked = pool.begin().await.unwrap();
+                    let lock = "SELECT 1 FROM apalis.jobs WHERE idempotency_key = '1' FOR UPDATE";
+                    sqlx::query(lock).execute(&mut *locked).await.unwrap();
+                    tokio::spawn(async move {
+                        ended.acquire().await.unwrap().forget();
+                        locked.rollback().await.unwrap();
+                    });
+                }
+                Ok::<(), JobError>(())
+            }
+        })
+        .start();
+    add(database.pool(), 1).await;
+    add(database.pool(), 2).await;
+    database.wait_for_lock_waiter().await;
+    // Twice as long as the worker needs to look for jobs.
+    tokio::time::sleep(config().poll_interval * 2).await;
+    assert_eq!(
+        count(database.pool(), "Pending").await,
+        1,
+        "the second is not claimed yet"
+    );
+    ran.add_permits(1);
+    until(database.pool(), "Done", 2).await;
+    workers.shutdown(Duration::from_secs(5)).await;
+}
