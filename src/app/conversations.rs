@@ -12,7 +12,7 @@ pub use cura_domain::conversation::{Conversation, ListPosition};
 
 use crate::caller::Caller;
 use crate::page::Page;
-use crate::publish::{publish_ends, publish_event};
+use crate::publish::publish_ends;
 
 /// Why a conversation was not read or changed.
 #[derive(Debug, Error)]
@@ -51,7 +51,7 @@ impl Conversations {
             Ok::<_, ConversationError>((conversation, seq))
         });
         let (conversation, seq) = created.await?;
-        publish_event(&self.live, caller.user, seq).await;
+        self.live.publish_event(caller.user, seq).await;
         Ok(conversation)
     }
 
@@ -90,7 +90,7 @@ impl Conversations {
             Ok((conversation, seq))
         });
         let (conversation, seq) = changed.await?;
-        publish_event(&self.live, caller.user, seq).await;
+        self.live.publish_event(caller.user, seq).await;
         Ok(conversation)
     }
 
@@ -121,7 +121,7 @@ impl Conversations {
             Ok::<_, ConversationError>((locked.running, seq))
         });
         let (running, seq) = deleted.await?;
-        publish_event(&self.live, caller.user, seq).await;
+        self.live.publish_event(caller.user, seq).await;
         publish_ends(&self.live, &running).await;
         Ok(())
     }
@@ -138,7 +138,7 @@ impl Conversations {
             events::append(connection, caller.user, &read, now).await.map(Some)
         });
         if let Some(seq) = recorded.await? {
-            publish_event(&self.live, caller.user, seq).await;
+            self.live.publish_event(caller.user, seq).await;
         }
         Ok(())
     }

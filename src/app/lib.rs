@@ -108,7 +108,7 @@ impl App {
     }
 
     async fn announce(&self, user: UserId, seq: i64) {
-        publish::publish_event(&self.live, user, seq).await;
+        self.live.publish_event(user, seq).await;
     }
 
     async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, MessageError> {

@@ -79,7 +79,7 @@ impl Follower {
         let state = self.state.borrow_and_update();
         if state.fence > self.announced {
             self.announced = state.fence;
-            if state.bases.keep(self.position) == self.position.offset {
+            if state.attempt_offsets.keep(self.position) == self.position.offset {
                 self.position.attempt = state.fence;
             }
             return Some(Progress::Started {
@@ -91,7 +91,7 @@ impl Follower {
             // Only now, not with `Started`: a reader that resumes in between must get this reset as well.
             self.position = Position {
                 attempt: state.fence,
-                offset: state.bases.keep(self.position),
+                offset: state.attempt_offsets.keep(self.position),
             };
             return Some(Progress::Reset {
                 attempt: self.position.attempt,

@@ -78,7 +78,7 @@ impl Live {
     }
 
     /// Begins an attempt: older ones can no longer write. `text` is what the attempt keeps of the answer; the last of
-    /// `bases` is its length.
+    /// `offsets` is its length.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -86,10 +86,10 @@ impl Live {
         &self,
         id: MessageId,
         fence: Fence,
-        bases: &AttemptOffsets,
+        offsets: &AttemptOffsets,
         text: &str,
     ) -> Result<(), AppendError> {
-        self.replace(id, fence, bases, text).await
+        self.replace(id, fence, offsets, text).await
     }
 
     /// Adds `text` at `offset`. Repeating a call whose reply was lost changes nothing and succeeds.
@@ -112,10 +112,10 @@ impl Live {
         &self,
         id: MessageId,
         fence: Fence,
-        bases: &AttemptOffsets,
+        offsets: &AttemptOffsets,
         text: &str,
     ) -> Result<(), AppendError> {
-        self.replace(id, fence, bases, text).await
+        self.replace(id, fence, offsets, text).await
     }
 
     /// Ends the text, because the answer is final in Postgres. Readers get [`Progress::Ended`] after the last of it.
@@ -218,13 +218,13 @@ impl Live {
         &self,
         id: MessageId,
         fence: Fence,
-        bases: &AttemptOffsets,
+        offsets: &AttemptOffsets,
         text: &str,
     ) -> Result<(), AppendError> {
         self.check_length(text.len())?;
         match &self.implementation {
-            Memory(memory) => memory.replace(id, fence, bases, text),
-            Redis(redis) => redis.replace(id, fence, bases, text).await,
+            Memory(memory) => memory.replace(id, fence, offsets, text),
+            Redis(redis) => redis.replace(id, fence, offsets, text).await,
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct PresenceChanges {
 }
 
 impl PresenceChanges {
-    /// What differs between `reported` and `connected`; everybody connected when the whole report is repeated.
+    /// The differences between `reported` and `connected`; to repeat the whole report, all users connected.
     pub(crate) fn between(reported: &HashSet<UserId>, connected: &HashSet<UserId>, repeat: bool) -> Self {
         let gone = reported.difference(connected).copied().collect();
         let connected = if repeat {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_reports_the_difference_and_a_repetition_everyone() {
+    fn a_change_reports_the_differences_and_a_repetition_all_users() {
         let (reported, connected) = (
             HashSet::from([UserId(1), UserId(2)]),
             HashSet::from([UserId(2), UserId(3)]),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The decision, and what a client is told about its budget.
+/// Whether the request may proceed, and the state of the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateDecision {
     /// Whether the request may proceed.

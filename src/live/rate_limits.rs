@@ -18,7 +18,7 @@ use crate::redis::RedisRateLimits;
 /// How long Redis is not asked after a failure, so that requests do not wait for its timeout one after the other.
 const REDIS_PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes limits that count in the same place. Cheap to clone.
+/// Makes limits that share one store of counts. Cheap to clone.
 #[derive(Clone)]
 pub struct RateLimiter(Option<Arc<SharedCounts>>);
 

@@ -20,7 +20,7 @@ pub struct LiveText {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TextState {
     pub(crate) fence: Fence,
-    pub(crate) bases: AttemptOffsets,
+    pub(crate) attempt_offsets: AttemptOffsets,
     pub(crate) text: String,
     pub(crate) ended: bool,
 }
@@ -38,7 +38,7 @@ pub(crate) enum MirrorUpdate {
 
 impl TextState {
     /// Begins an attempt with `text`, or writes back what was lost of it. Gives whether anything changed.
-    pub(crate) fn replace(&mut self, fence: Fence, bases: &AttemptOffsets, text: &str) -> Result<bool, AppendError> {
+    pub(crate) fn replace(&mut self, fence: Fence, offsets: &AttemptOffsets, text: &str) -> Result<bool, AppendError> {
         if self.fence > fence || self.ended {
             return Err(AppendError::Stale);
         }
@@ -47,7 +47,7 @@ impl TextState {
             return Ok(false);
         }
         self.fence = fence;
-        self.bases.clone_from(bases);
+        self.attempt_offsets.clone_from(offsets);
         self.text.clear();
         self.text.push_str(text);
         Ok(true)

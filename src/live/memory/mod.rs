@@ -36,10 +36,10 @@ impl MemoryLive {
         &self,
         id: MessageId,
         fence: Fence,
-        bases: &AttemptOffsets,
+        offsets: &AttemptOffsets,
         text: &str,
     ) -> Result<(), AppendError> {
-        self.texts.write(id, |state| state.replace(fence, bases, text))
+        self.texts.write(id, |state| state.replace(fence, offsets, text))
     }
 
     pub(crate) fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {

@@ -3,7 +3,7 @@
 
 use cura_domain::{MessageId, UserId};
 
-/// The hash with an answer's fence, bases and end.
+/// The hash with an answer's fence, attempt offsets and end.
 pub(crate) fn state_key(id: MessageId) -> String {
     format!("cura:answer:{{{id}}}:state")
 }

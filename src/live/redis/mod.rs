@@ -31,7 +31,7 @@ use connection::Connection;
 use keys::{Channel, state_key, text_key};
 use presence::PresenceReporter;
 pub(crate) use rate_limits::RedisRateLimits;
-use scripts::{ReadReply, Scripts, WriteReply, encode_bases};
+use scripts::{ReadReply, Scripts, WriteReply, encode_offsets};
 use subscriber::Subscriber;
 
 /// Texts, signals and presence that every process on one Redis sees. Cheap to clone.
@@ -90,12 +90,12 @@ impl RedisLive {
         &self,
         id: MessageId,
         fence: Fence,
-        bases: &AttemptOffsets,
+        offsets: &AttemptOffsets,
         text: &str,
     ) -> Result<(), AppendError> {
         let mut call = self.0.scripts.replace(id);
         call.arg(fence.0)
-            .arg(encode_bases(bases))
+            .arg(encode_offsets(offsets))
             .arg(text)
             .arg(seconds(self.0.config.idle_ttl));
         self.invoke::<WriteReply>(&call).await?.0

@@ -11,7 +11,7 @@ use super::keys::{Channel, state_key, text_key};
 use crate::error::AppendError;
 use crate::text::TextState;
 
-/// `ARGV`: fence, bases, text, seconds to keep it.
+/// `ARGV`: fence, attempt offsets, text, seconds to keep it.
 const REPLACE: &str = r"
 local fence = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 local new = tonumber(ARGV[1])
@@ -20,7 +20,7 @@ if fence == new and redis.call('STRLEN', KEYS[2]) >= #ARGV[3] and redis.call('HE
   return 'ok'
 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'bases', ARGV[2])
+redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'offsets', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', KEYS[3], 'w')
@@ -59,7 +59,7 @@ redis.call('PUBLISH', KEYS[3], 'e ' .. ARGV[1])
 return 'ok'";
 
 const READ: &str = r"
-local state = redis.call('HMGET', KEYS[1], 'fence', 'bases', 'ended')
+local state = redis.call('HMGET', KEYS[1], 'fence', 'offsets', 'ended')
 return {state[1], state[2], state[3], redis.call('GET', KEYS[2])}";
 
 pub(crate) struct Scripts {
@@ -102,13 +102,13 @@ fn invoke(script: &Script, id: MessageId) -> ScriptInvocation<'_> {
     call
 }
 
-/// AttemptOffsets as they are stored: numbers separated by commas.
-pub(crate) fn encode_bases(bases: &AttemptOffsets) -> String {
-    bases.0.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+/// Offsets as they are stored: numbers separated by commas.
+pub(crate) fn encode_offsets(offsets: &AttemptOffsets) -> String {
+    offsets.0.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn decode_bases(text: &str) -> AttemptOffsets {
-    AttemptOffsets(text.split(',').filter_map(|base| base.parse().ok()).collect())
+fn decode_offsets(text: &str) -> AttemptOffsets {
+    AttemptOffsets(text.split(',').filter_map(|offset| offset.parse().ok()).collect())
 }
 
 /// What a write gives.
@@ -135,10 +135,10 @@ pub(crate) struct ReadReply(pub(crate) Option<TextState>);
 impl FromRedisValue for ReadReply {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         type Row = (Option<u32>, Option<String>, Option<String>, Option<String>);
-        let (fence, bases, ended, text): Row = FromRedisValue::from_redis_value(value)?;
+        let (fence, offsets, ended, text): Row = FromRedisValue::from_redis_value(value)?;
         Ok(Self(fence.zip(text).map(|(fence, text)| TextState {
             fence: Fence(fence),
-            bases: decode_bases(&bases.unwrap_or_default()),
+            attempt_offsets: decode_offsets(&offsets.unwrap_or_default()),
             text,
             ended: ended.is_some(),
         })))
