@@ -1,7 +1,7 @@
 //! Signals to open connections after a transaction has committed. A signal may be lost: connections also ask Postgres.
 
-use cura_domain::answer::Fence;
 use cura_domain::MessageId;
+use cura_domain::answer::Fence;
 use cura_live::Live;
 use futures_util::future::join_all;
 
