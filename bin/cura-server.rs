@@ -25,8 +25,8 @@ enum Mode {
 }
 
 fn main() -> ExitCode {
-    // Before anything else: this process may be the keeper of a private Postgres.
-    cura_devdb::run_keeper_if_asked();
+    // Before anything else: this process may be the supervisor of a private Postgres.
+    cura_devdb::run_supervisor_if_asked();
     let arguments = Arguments::parse();
     match arguments.mode {
         None => program::run(|settings| serve::run(settings, Duration::from_secs(arguments.wait))),

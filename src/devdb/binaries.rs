@@ -1,10 +1,10 @@
-//! Finding PostgreSQL: each place it may be in, and each binary run once to see that it works.
+//! Finds PostgreSQL: searches the places where it may be installed, and runs each binary once to check that it works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::DevDbError;
+use crate::error::DevDbError;
 
 /// The oldest version Cura runs on.
 const OLDEST: u32 = 14;
@@ -17,12 +17,12 @@ pub(crate) struct Binaries {
 }
 
 impl Binaries {
-    /// The version that made the cluster in `data`, or the newest when there is no cluster yet.
+    /// The version that created the cluster in `data`, or the newest one if there is no cluster yet.
     pub(crate) fn find(data: &Path) -> Result<Self, DevDbError> {
-        let mut found: Vec<Self> = candidates().into_iter().filter_map(Self::try_out).collect();
+        let mut found: Vec<Self> = candidates().into_iter().filter_map(Self::probe).collect();
         found.retain(|binaries| binaries.major >= OLDEST);
         let Some(made_by) = major_of(data) else {
-            // Among equals the first: the order of the candidates says who goes first.
+            // Of equal versions, the first candidate is chosen; `max_by_key` returns the last.
             found.reverse();
             return found
                 .into_iter()
@@ -46,17 +46,17 @@ impl Binaries {
         self.bin.join("initdb")
     }
 
-    fn try_out(bin: PathBuf) -> Option<Self> {
-        let says = Command::new(bin.join("postgres"))
+    fn probe(bin: PathBuf) -> Option<Self> {
+        let version = Command::new(bin.join("postgres"))
             .arg("--version")
             .stderr(Stdio::null())
             .output()
             .ok()?;
-        if !says.status.success() || !bin.join("initdb").exists() {
+        if !version.status.success() || !bin.join("initdb").exists() {
             return None;
         }
         // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", "postgres (PostgreSQL) 18devel"
-        let text = String::from_utf8(says.stdout).ok()?;
+        let text = String::from_utf8(version.stdout).ok()?;
         let version = text.split_whitespace().nth(2)?;
         let digits = version
             .find(|letter: char| !letter.is_ascii_digit())
@@ -68,7 +68,7 @@ impl Binaries {
     }
 }
 
-/// The version that made a cluster.
+/// The version that created a cluster.
 fn major_of(data: &Path) -> Option<u32> {
     fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
 }
@@ -80,8 +80,8 @@ fn candidates() -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).collect())
         .unwrap_or_default();
-    if let Ok(says) = Command::new("pg_config").arg("--bindir").stderr(Stdio::null()).output()
-        && let Ok(bin) = String::from_utf8(says.stdout)
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").stderr(Stdio::null()).output()
+        && let Ok(bin) = String::from_utf8(output.stdout)
     {
         all.push(bin.trim().into());
     }

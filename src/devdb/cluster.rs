@@ -1,4 +1,4 @@
-//! The cluster: making it, starting its server, finding a server that runs already, stopping it.
+//! The cluster: creates it, starts its server, finds a server that runs already, and stops it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,44 +10,52 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::binaries::Binaries;
-use crate::folder::Folder;
+use crate::error::{DevDbError, io};
+use crate::profile::Profile;
 use crate::server_user::ServerUser;
-use crate::{DevDbError, Profile, io};
+use crate::state_dir::StateDir;
 
 /// A cluster and what is needed to run it.
 pub(crate) struct Cluster {
-    folder: Folder,
+    state_dir: StateDir,
     binaries: Binaries,
     user: Option<ServerUser>,
     sockets: PathBuf,
 }
 
+/// The server of a cluster.
+pub(crate) struct RunningServer {
+    pid: Pid,
+    /// Whether it accepts connections.
+    pub(crate) is_ready: bool,
+}
+
 impl Cluster {
-    /// The cluster in `folder`, made when it is not there.
-    pub(crate) fn open(folder: Folder, profile: Profile) -> Result<Self, DevDbError> {
-        let binaries = Binaries::find(&folder.data())?;
+    /// The cluster in `state_dir`; creates it if it does not exist.
+    pub(crate) fn open(state_dir: StateDir, profile: Profile) -> Result<Self, DevDbError> {
+        let binaries = Binaries::find(&state_dir.data())?;
         let user = ServerUser::to_become()?;
-        let sockets = socket_folder(&folder, user.as_ref())?;
+        let sockets = create_socket_dir(&state_dir, user.as_ref())?;
         let cluster = Self {
-            folder,
+            state_dir,
             binaries,
             user,
             sockets,
         };
-        if !cluster.folder.data().join("PG_VERSION").exists() {
-            cluster.make(profile)?;
+        if !cluster.state_dir.data().join("PG_VERSION").exists() {
+            cluster.create(profile)?;
         }
         Ok(cluster)
     }
 
-    /// Where its socket is.
+    /// The folder of the server's socket.
     pub(crate) fn sockets(&self) -> &Path {
         &self.sockets
     }
 
-    /// `initdb` and the database `cura`, in a folder that gets its name when all is there.
-    fn make(&self, profile: Profile) -> Result<(), DevDbError> {
-        let (new, data) = (self.folder.new_data(), self.folder.data());
+    /// Creates the cluster and the database `cura`, in a folder that is renamed into place when it is complete.
+    fn create(&self, profile: Profile) -> Result<(), DevDbError> {
+        let (new, data) = (self.state_dir.new_data(), self.state_dir.data());
         for leftover in [&new, &data] {
             if leftover.exists() {
                 fs::remove_dir_all(leftover).map_err(io(leftover.display().to_string()))?;
@@ -56,7 +64,7 @@ impl Cluster {
         let mut initdb = self.command(&self.binaries.initdb())?;
         initdb.arg("-D").arg(&new).args([
             "--username=postgres",
-            // Whoever reaches the socket in its closed folder is the owner.
+            // Only the owner can reach the socket in its closed folder.
             "--auth=trust",
             "--encoding=UTF8",
             "--locale=C.UTF-8",
@@ -91,7 +99,7 @@ impl Cluster {
         let mut postgres = self.command(&self.binaries.postgres())?;
         postgres
             .arg("-D")
-            .arg(self.folder.data())
+            .arg(self.state_dir.data())
             .arg("-k")
             .arg(&self.sockets)
             .args(["-c", "listen_addresses="]);
@@ -111,20 +119,20 @@ impl Cluster {
         postgres.stdin(Stdio::null()).spawn().map_err(io("postgres"))
     }
 
-    /// The server of this cluster, if it runs, and whether it takes connections.
-    pub(crate) fn running(&self) -> Option<(Pid, bool)> {
-        let file = fs::read_to_string(self.folder.data().join("postmaster.pid")).ok()?;
+    /// The server of this cluster, if it runs.
+    pub(crate) fn running(&self) -> Option<RunningServer> {
+        let file = fs::read_to_string(self.state_dir.data().join("postmaster.pid")).ok()?;
         let mut lines = file.lines();
         let pid = lines.next()?.trim().parse().ok().and_then(Pid::from_raw)?;
         // Line 8 is the state (PostgreSQL, src/include/utils/pidfile.h).
-        let ready = lines.nth(6).is_some_and(|state| state.trim() == "ready");
-        self.is_ours(pid).then_some((pid, ready))
+        let is_ready = lines.nth(6).is_some_and(|state| state.trim() == "ready");
+        self.is_ours(pid).then_some(RunningServer { pid, is_ready })
     }
 
-    /// PostgreSQL recognises the pid file of a dead server, but not when the number belongs to somebody else by now.
-    /// Only then the file goes: it also guards against what a killed server left behind.
+    /// Removes the pid file of a dead server if its process id now belongs to another process, which PostgreSQL does not
+    /// recognise. In other cases the file stays: it protects against processes that a killed server left behind.
     fn clear_reused_pid(&self) {
-        let path = self.folder.data().join("postmaster.pid");
+        let path = self.state_dir.data().join("postmaster.pid");
         let Ok(file) = fs::read_to_string(&path) else { return };
         let Some(pid) = file
             .lines()
@@ -134,34 +142,29 @@ impl Cluster {
         else {
             return;
         };
-        let taken = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).exists();
-        if taken && !self.is_ours(pid) {
+        let in_use = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).exists();
+        if in_use && !self.is_ours(pid) {
             let _ = fs::remove_file(&path);
         }
     }
 
-    /// Whether `pid` is a living server of this cluster: the number may have been given to somebody else.
+    /// Whether `pid` is a running server of this cluster: the process id may have been reused.
     fn is_ours(&self, pid: Pid) -> bool {
         let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         // A zombie has no command line.
         let Ok(command) = fs::read(process.join("cmdline")) else {
             return false;
         };
-        let data = self.folder.data();
+        let data = self.state_dir.data();
         command
             .split(|byte| *byte == 0)
             .any(|argument| argument == data.as_os_str().as_encoded_bytes())
     }
 
-    /// Asks the server to stop fast: clients are cut, everything committed is kept.
-    pub(crate) fn ask_to_stop(pid: Pid) {
-        // Fails only when it is gone.
-        let _ = kill_process(pid, Signal::INT);
-    }
-
-    /// A command as the server's user, in its own process group (Ctrl-C is not for it), in a plain environment.
+    /// A command run as the server's user, in a process group of its own, which Ctrl-C does not reach, and without settings of
+    /// the environment.
     fn command(&self, program: &Path) -> Result<Command, DevDbError> {
-        let log = self.folder.server_log();
+        let log = self.state_dir.server_log();
         let log = File::options()
             .append(true)
             .create(true)
@@ -188,16 +191,25 @@ impl Cluster {
     fn failed(&self, program: &'static str) -> DevDbError {
         DevDbError::Failed {
             program,
-            log: self.folder.server_log(),
+            log: self.state_dir.server_log(),
         }
     }
 }
 
-/// A folder below `/tmp` that only the server's user (and root) can open. A socket's path has at most 104 bytes.
-fn socket_folder(folder: &Folder, user: Option<&ServerUser>) -> Result<PathBuf, DevDbError> {
+impl RunningServer {
+    /// Asks the server to stop fast: connections are closed, and everything committed is kept.
+    pub(crate) fn ask_to_stop(&self) {
+        // Fails only if the process has ended.
+        let _ = kill_process(self.pid, Signal::INT);
+    }
+}
+
+/// Creates a folder that only the server's user and root can open. It is below `/tmp`, because a socket's path has at most
+/// 104 bytes.
+fn create_socket_dir(state_dir: &StateDir, user: Option<&ServerUser>) -> Result<PathBuf, DevDbError> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hash = DefaultHasher::new();
-    folder.data().hash(&mut hash);
+    state_dir.data().hash(&mut hash);
     let uid = ServerUser::uid_of(user);
     let path = PathBuf::from(format!("/tmp/cura-pg-{uid}-{:016x}", hash.finish()));
     let wrong = || io(path.display().to_string());
@@ -210,10 +222,10 @@ fn socket_folder(folder: &Folder, user: Option<&ServerUser>) -> Result<PathBuf, 
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(wrong()(error)),
     }
-    // Somebody else may have made it first, to listen in.
+    // Another user of the machine may have created it first, to intercept connections.
     let meta = fs::symlink_metadata(&path).map_err(wrong())?;
     if !meta.is_dir() || meta.uid() != uid {
-        return Err(wrong()(std::io::Error::other("it belongs to somebody else; remove it")));
+        return Err(wrong()(std::io::Error::other("it belongs to another user; remove it")));
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(wrong())?;
     Ok(path)

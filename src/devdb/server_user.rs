@@ -1,4 +1,4 @@
-//! The user PostgreSQL runs as. It refuses to run as root, so as root we become `postgres`, or else `nobody`.
+//! The user that PostgreSQL runs as. PostgreSQL refuses to run as root; root starts it as `postgres`, or else as `nobody`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -6,9 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{DevDbError, io};
+use crate::error::{DevDbError, io};
 
-/// Somebody who is not root.
+/// A user other than root.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerUser {
     name: String,
@@ -17,7 +17,7 @@ pub(crate) struct ServerUser {
 }
 
 impl ServerUser {
-    /// Whom to become; `None` when we are not root and stay who we are.
+    /// The user to run the server as; `None` if this process is not root and runs it as its own user.
     pub(crate) fn to_become() -> Result<Option<Self>, DevDbError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -42,19 +42,19 @@ impl ServerUser {
         })
     }
 
-    /// The id the server's files belong to.
+    /// The id of the owner of the server's files.
     pub(crate) fn uid_of(user: Option<&Self>) -> u32 {
         user.map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid)
     }
 
-    /// Makes `command` run as this user. std drops the supplementary groups too.
+    /// Makes `command` run as this user. std drops the supplementary groups, too.
     pub(crate) fn apply(user: Option<&Self>, command: &mut Command) {
         if let Some(user) = user {
             command.uid(user.uid).gid(user.gid);
         }
     }
 
-    /// Gives a folder to this user.
+    /// Makes this user the owner of a folder.
     pub(crate) fn give(&self, folder: &Path) -> Result<(), DevDbError> {
         chown(folder, Some(self.uid), Some(self.gid)).map_err(io(folder.display().to_string()))
     }

@@ -37,9 +37,9 @@ fn server() -> &'static Server {
         if let Ok(url) = std::env::var("DATABASE_URL") {
             return Server::Given(url);
         }
-        let keeper = program::path("cura-server");
-        let root = PathBuf::from(format!("/tmp/cura-tests-{}", users_name()));
-        let start = || PrivatePostgres::start(&root, Profile::Throwaway, Some(&keeper));
+        let supervisor = program::path("cura-server");
+        let root = PathBuf::from(format!("/tmp/cura-tests-postgres-{}", users_name()));
+        let start = || PrivatePostgres::start(&root, Profile::Throwaway, Some(&supervisor));
         // A separate thread, because starting blocks.
         let started = std::thread::scope(|scope| scope.spawn(start).join().expect("starting Postgres panicked"));
         Server::Private(started.expect("a private Postgres for the tests"))

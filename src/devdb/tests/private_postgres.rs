@@ -1,4 +1,4 @@
-//! A private Postgres survives whatever is killed, and is gone when nobody uses it.
+//! A private Postgres recovers whichever process is killed, and is stopped when it has no users.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
@@ -21,12 +21,12 @@ impl Root {
         Self(path)
     }
 
-    fn hold(&self) -> Holder {
-        self.hold_with(|_| {})
+    fn join(&self) -> Client {
+        self.join_with(|_| {})
     }
 
-    fn hold_with(&self, change: impl FnOnce(&mut Command)) -> Holder {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_devdb-holder"));
+    fn join_with(&self, change: impl FnOnce(&mut Command)) -> Client {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_devdb-client"));
         command
             .arg(&self.0)
             .arg("durable")
@@ -34,13 +34,13 @@ impl Root {
             .stdout(Stdio::piped());
         change(&mut command);
         let mut child = command.spawn().unwrap();
-        let mut said = String::new();
+        let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut said)
+            .read_line(&mut line)
             .unwrap();
-        Holder {
+        Client {
             child,
-            said: said.trim().to_owned(),
+            output: line.trim().to_owned(),
         }
     }
 
@@ -53,8 +53,8 @@ impl Root {
             .ok()
     }
 
-    fn keeper(&self) -> Option<u32> {
-        fs::read_to_string(self.0.join("postgres/keeper.lock"))
+    fn supervisor(&self) -> Option<u32> {
+        fs::read_to_string(self.0.join("postgres/supervisor.lock"))
             .ok()?
             .parse()
             .ok()
@@ -63,29 +63,29 @@ impl Root {
 
     fn wait_until_stopped(&self) {
         eventually("everything is stopped", || {
-            self.postmaster().is_none() && self.keeper().is_none()
+            self.postmaster().is_none() && self.supervisor().is_none()
         });
     }
 }
 
 impl Drop for Root {
     fn drop(&mut self) {
-        for pid in [self.keeper(), self.postmaster()].into_iter().flatten() {
+        for pid in [self.supervisor(), self.postmaster()].into_iter().flatten() {
             kill(pid, "KILL");
         }
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-struct Holder {
+struct Client {
     child: Child,
-    said: String,
+    output: String,
 }
 
-impl Holder {
+impl Client {
     fn query(&self, sql: &str) -> Option<String> {
         let done = Command::new("psql")
-            .args(["-XAtqc", sql, &self.said])
+            .args(["-XAtqc", sql, &self.output])
             .stderr(Stdio::null())
             .output()
             .unwrap();
@@ -130,22 +130,22 @@ fn eventually(what: &str, mut state: impl FnMut() -> bool) {
 }
 
 #[test]
-fn it_starts_is_shared_and_is_stopped_by_the_last_one_out() {
+fn it_starts_is_shared_and_stops_after_its_last_user() {
     let root = Root::new();
-    let first = root.hold();
+    let first = root.join();
     assert_eq!(
         first
             .query("CREATE TABLE kept AS SELECT 42 AS n; SELECT n FROM kept")
             .as_deref(),
         Some("42")
     );
-    let second = root.hold();
-    assert_eq!(first.said, second.said);
+    let second = root.join();
+    assert_eq!(first.output, second.output);
     first.leave();
     assert_eq!(second.query("SELECT n FROM kept").as_deref(), Some("42"));
     second.leave();
     root.wait_until_stopped();
-    let again = root.hold();
+    let again = root.join();
     assert_eq!(again.query("SELECT n FROM kept").as_deref(), Some("42"));
     again.leave();
     root.wait_until_stopped();
@@ -154,64 +154,66 @@ fn it_starts_is_shared_and_is_stopped_by_the_last_one_out() {
 #[test]
 fn many_starting_at_once_share_one_server() {
     let root = Root::new();
-    let all: Vec<Holder> = std::thread::scope(|scope| {
+    let all: Vec<Client> = std::thread::scope(|scope| {
         (0..6)
-            .map(|_| scope.spawn(|| root.hold()))
+            .map(|_| scope.spawn(|| root.join()))
             .collect::<Vec<_>>()
             .into_iter()
             .map(|t| t.join().unwrap())
             .collect()
     });
-    for holder in &all {
-        assert_eq!(holder.query("SELECT 1").as_deref(), Some("1"), "{}", holder.said);
+    for client in &all {
+        assert_eq!(client.query("SELECT 1").as_deref(), Some("1"), "{}", client.output);
     }
-    all.into_iter().for_each(Holder::leave);
+    all.into_iter().for_each(Client::leave);
     root.wait_until_stopped();
 }
 
 #[test]
-fn a_killed_user_is_gone_like_any_other() {
+fn a_killed_user_no_longer_counts() {
     let root = Root::new();
-    root.hold().kill();
+    root.join().kill();
     root.wait_until_stopped();
 }
 
 #[test]
-fn a_killed_keeper_is_replaced_while_somebody_uses_the_server() {
+fn a_killed_supervisor_is_replaced_while_the_server_has_users() {
     let root = Root::new();
-    let holder = root.hold();
-    let (keeper, postmaster) = (root.keeper().unwrap(), root.postmaster());
-    kill(keeper, "KILL");
-    eventually("another keeper", || root.keeper().is_some_and(|pid| pid != keeper));
+    let client = root.join();
+    let (supervisor, postmaster) = (root.supervisor().unwrap(), root.postmaster());
+    kill(supervisor, "KILL");
+    eventually("another supervisor", || {
+        root.supervisor().is_some_and(|pid| pid != supervisor)
+    });
     assert_eq!(root.postmaster(), postmaster, "the server went on");
-    assert_eq!(holder.query("SELECT 1").as_deref(), Some("1"));
-    holder.leave();
+    assert_eq!(client.query("SELECT 1").as_deref(), Some("1"));
+    client.leave();
     root.wait_until_stopped();
 }
 
 #[test]
 fn a_killed_server_is_started_again_with_its_data() {
     let root = Root::new();
-    let holder = root.hold();
-    holder.query("CREATE TABLE kept AS SELECT 42 AS n").unwrap();
+    let client = root.join();
+    client.query("CREATE TABLE kept AS SELECT 42 AS n").unwrap();
     kill(root.postmaster().unwrap(), "KILL");
     eventually("it answers again", || {
-        holder.query("SELECT n FROM kept").as_deref() == Some("42")
+        client.query("SELECT n FROM kept").as_deref() == Some("42")
     });
-    holder.leave();
+    client.leave();
     root.wait_until_stopped();
 }
 
 #[test]
-fn user_keeper_and_server_killed_together_recover() {
+fn user_supervisor_and_server_killed_together_recover() {
     let root = Root::new();
-    let holder = root.hold();
-    holder.query("CREATE TABLE kept AS SELECT 42 AS n").unwrap();
-    let (keeper, postmaster) = (root.keeper().unwrap(), root.postmaster().unwrap());
-    holder.kill();
-    kill(keeper, "KILL");
+    let client = root.join();
+    client.query("CREATE TABLE kept AS SELECT 42 AS n").unwrap();
+    let (supervisor, postmaster) = (root.supervisor().unwrap(), root.postmaster().unwrap());
+    client.kill();
+    kill(supervisor, "KILL");
     kill(postmaster, "KILL");
-    let again = root.hold();
+    let again = root.join();
     eventually("it answers again", || {
         again.query("SELECT n FROM kept").as_deref() == Some("42")
     });
@@ -220,35 +222,35 @@ fn user_keeper_and_server_killed_together_recover() {
 }
 
 #[test]
-fn a_server_without_user_and_keeper_is_adopted_and_stopped_in_the_end() {
+fn a_server_without_user_and_supervisor_is_adopted_and_stopped_in_the_end() {
     let root = Root::new();
-    let holder = root.hold();
-    let (keeper, postmaster) = (root.keeper().unwrap(), root.postmaster().unwrap());
-    kill(keeper, "STOP");
-    holder.kill();
-    kill(keeper, "KILL");
-    eventually("the keeper is dead", || !lives(keeper));
-    let again = root.hold();
+    let client = root.join();
+    let (supervisor, postmaster) = (root.supervisor().unwrap(), root.postmaster().unwrap());
+    kill(supervisor, "STOP");
+    client.kill();
+    kill(supervisor, "KILL");
+    eventually("the supervisor is dead", || !lives(supervisor));
+    let again = root.join();
     assert_eq!(root.postmaster(), Some(postmaster));
     again.leave();
     root.wait_until_stopped();
 }
 
 #[test]
-fn an_interrupted_first_start_is_begun_anew() {
+fn an_interrupted_first_start_is_repeated() {
     let root = Root::new();
     fs::create_dir_all(root.0.join("postgres/data.new/base")).unwrap();
     fs::write(root.0.join("postgres/data.new/PG_VERSION"), "15\n").unwrap();
-    let holder = root.hold();
-    assert_eq!(holder.query("SELECT 1").as_deref(), Some("1"), "{}", holder.said);
-    holder.leave();
+    let client = root.join();
+    assert_eq!(client.query("SELECT 1").as_deref(), Some("1"), "{}", client.output);
+    client.leave();
     root.wait_until_stopped();
 }
 
 #[test]
-fn a_pid_that_belongs_to_somebody_else_by_now_is_recognised() {
+fn a_reused_process_id_is_recognised() {
     let root = Root::new();
-    root.hold().leave();
+    root.join().leave();
     root.wait_until_stopped();
     let mut other = Command::new("sleep").arg("60").spawn().unwrap();
     let pid_file = root.0.join("postgres/data/postmaster.pid");
@@ -257,44 +259,44 @@ fn a_pid_that_belongs_to_somebody_else_by_now_is_recognised() {
         format!("{}\n/somewhere\n1\n5432\n/tmp\n\n  1  1\nready\n", other.id()),
     )
     .unwrap();
-    let holder = root.hold();
-    assert_eq!(holder.query("SELECT 1").as_deref(), Some("1"), "{}", holder.said);
+    let client = root.join();
+    assert_eq!(client.query("SELECT 1").as_deref(), Some("1"), "{}", client.output);
     other.kill().unwrap();
     other.wait().unwrap();
-    holder.leave();
+    client.leave();
     root.wait_until_stopped();
 }
 
 #[test]
-fn ctrl_c_is_for_the_user_and_not_for_the_server() {
+fn ctrl_c_reaches_the_user_and_not_the_server() {
     let root = Root::new();
-    let holder = root.hold_with(|command| {
+    let client = root.join_with(|command| {
         command.process_group(0);
     });
-    let group = format!("-{}", holder.child.id());
-    let second = root.hold();
+    let group = format!("-{}", client.child.id());
+    let second = root.join();
     Command::new("kill").args(["-INT", "--", &group]).status().unwrap();
     assert_eq!(second.query("SELECT 1").as_deref(), Some("1"));
-    drop(holder);
+    drop(client);
     assert_eq!(second.query("SELECT 1").as_deref(), Some("1"));
     second.leave();
     root.wait_until_stopped();
 }
 
 #[test]
-fn without_postgres_one_sentence_says_what_to_install() {
+fn without_postgres_the_error_says_what_to_install() {
     let root = Root::new();
-    let holder = root.hold_with(|command| {
+    let client = root.join_with(|command| {
         command.env("CURA_PG_BIN", "/nowhere");
     });
     assert!(
-        holder
-            .said
+        client
+            .output
             .starts_with("error: no PostgreSQL 14 or newer was found; install it"),
         "{}",
-        holder.said
+        client.output
     );
-    holder.leave();
+    client.leave();
 }
 
 #[test]
@@ -302,25 +304,25 @@ fn data_of_a_version_that_is_not_installed_is_left_alone() {
     let root = Root::new();
     fs::create_dir_all(root.0.join("postgres/data")).unwrap();
     fs::write(root.0.join("postgres/data/PG_VERSION"), "9\n").unwrap();
-    let holder = root.hold();
+    let client = root.join();
     assert!(
-        holder.said.contains("made by PostgreSQL 9, which is not installed"),
+        client.output.contains("made by PostgreSQL 9, which is not installed"),
         "{}",
-        holder.said
+        client.output
     );
     assert!(root.0.join("postgres/data/PG_VERSION").exists());
-    holder.leave();
+    client.leave();
 }
 
 #[test]
-fn it_runs_for_somebody_who_is_not_root_too() {
+fn it_also_runs_for_a_user_other_than_root() {
     if !Path::new("/root").metadata().is_ok_and(|_| is_root()) {
         return;
     }
     let root = Root::new();
-    // A copy, because the build folder may be closed to nobody.
-    let program = root.0.join("holder");
-    fs::copy(env!("CARGO_BIN_EXE_devdb-holder"), &program).unwrap();
+    // A copy, because the build folder may be closed to the user nobody.
+    let program = root.0.join("client");
+    fs::copy(env!("CARGO_BIN_EXE_devdb-client"), &program).unwrap();
     let home = root.0.join("home");
     fs::create_dir(&home).unwrap();
     let (uid, gid) = (65534, 65534);
@@ -335,30 +337,30 @@ fn it_runs_for_somebody_who_is_not_root_too() {
         .gid(gid)
         .current_dir("/");
     let mut child = command.spawn().unwrap();
-    let mut said = String::new();
+    let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut said)
+        .read_line(&mut line)
         .unwrap();
-    let holder = Holder {
+    let client = Client {
         child,
-        said: said.trim().to_owned(),
+        output: line.trim().to_owned(),
     };
-    assert_eq!(holder.query("SELECT 1").as_deref(), Some("1"), "{}", holder.said);
-    holder.leave();
+    assert_eq!(client.query("SELECT 1").as_deref(), Some("1"), "{}", client.output);
+    client.leave();
     eventually("stopped", || !home.join("postgres/data/postmaster.pid").exists());
 }
 
 #[test]
-fn a_folder_that_is_closed_to_the_servers_user_is_named() {
+fn the_error_names_a_folder_that_is_closed_to_the_servers_user() {
     if !is_root() {
         return;
     }
     use std::os::unix::fs::PermissionsExt;
     let root = Root::new();
     fs::set_permissions(&root.0, fs::Permissions::from_mode(0o700)).unwrap();
-    let holder = root.hold();
-    assert!(holder.said.contains("is closed to the user"), "{}", holder.said);
-    holder.leave();
+    let client = root.join();
+    assert!(client.output.contains("is closed to the user"), "{}", client.output);
+    client.leave();
 }
 
 fn is_root() -> bool {

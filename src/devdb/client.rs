@@ -1,9 +1,10 @@
-//! Uses a private Postgres until its stdin ends: `holder DATA_ROOT durable|throwaway`. Prints the URL when it is there.
+//! Uses a private Postgres until its stdin ends: `devdb-client DATA_ROOT durable|throwaway`. Prints the URL when the server
+//! is ready.
 
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a program of the tests: whoever starts it reads its output"
+    reason = "a program for tests, which read its output"
 )]
 
 use std::io::Read;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use cura_devdb::{PrivatePostgres, Profile};
 
 fn main() -> ExitCode {
-    cura_devdb::run_keeper_if_asked();
+    cura_devdb::run_supervisor_if_asked();
     let mut arguments = std::env::args().skip(1);
     let data_root: PathBuf = arguments.next().expect("DATA_ROOT").into();
     let profile = if arguments.next().as_deref() == Some("throwaway") {
