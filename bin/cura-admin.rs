@@ -1,5 +1,5 @@
-//! `cura-admin`: what operators do. Data goes to stdout, talk to stderr; exit code 0 done, 1 failed, 2 wrong usage.
-#![expect(clippy::print_stdout, reason = "a command line talks through its streams")]
+//! `cura-admin`: the commands of operators. Data goes to stdout, messages to stderr.
+#![expect(clippy::print_stdout, reason = "a command writes to its standard streams")]
 
 use std::process::ExitCode;
 
@@ -7,9 +7,9 @@ use clap::{Parser, Subcommand};
 use cura_bin::commands::migrate::{self, Migrate};
 use cura_bin::commands::{openapi, secret};
 
-/// The operator's tool of Cura. Settings come from the environment and `.env`; see `.env.example`.
+/// Operator commands of Cura. Settings come from the environment and `.env`; see `.env.example`.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there are pending migrations (`migrate status`).
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 migrations are pending (`migrate status`).
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -22,12 +22,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The database's schema.
+    /// Change or show the schema of the database.
     #[command(subcommand)]
     Migrate(Migrate),
     /// Print the OpenAPI document.
     Openapi,
-    /// Print a fresh value for SECRET_KEY.
+    /// Print a new random value for SECRET_KEY.
     Secret,
 }
 

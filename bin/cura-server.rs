@@ -1,4 +1,4 @@
-//! `cura-server`: the HTTP server; `cura-server dev`: everything in one process.
+//! `cura-server`: serves the API; `cura-server dev` runs everything in one process.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use cura_bin::program;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many seconds to wait at the start for Postgres (with its migrations) and Redis.
+    /// How many seconds to wait at the start for Postgres, its migrations, and Redis.
     #[arg(long, default_value_t = 3, value_name = "SECONDS")]
     wait: u64,
     #[command(subcommand)]
@@ -20,7 +20,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Mode {
-    /// Run everything in one process, on a private Postgres in DATA_DIR: nothing to configure.
+    /// Run server, workers and a private Postgres in one process, with nothing to configure.
     Dev,
 }
 

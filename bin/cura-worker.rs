@@ -1,4 +1,4 @@
-//! `cura-worker`: consumes the queues.
+//! `cura-worker`: runs jobs.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use cura_bin::program;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The queues to consume, separated by commas; all unless said otherwise.
+    /// The queues to consume, separated by commas. Default: all.
     #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(cura_jobs::queues()))]
     queues: Vec<String>,
-    /// How many seconds to wait at the start for Postgres (with its migrations) and Redis.
+    /// How many seconds to wait at the start for Postgres, its migrations, and Redis.
     #[arg(long, default_value_t = 3, value_name = "SECONDS")]
     wait: u64,
 }

@@ -1,4 +1,4 @@
-//! Signals: the first one asks to stop, the second one does not ask.
+//! Signals: the first SIGTERM or SIGINT stops the process gracefully, the second one at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ const FORCED: i32 = 130;
 /// A token that is cancelled by the first SIGTERM or SIGINT. The second one ends the process at once.
 ///
 /// # Errors
-/// When the operating system does not let us listen.
+/// When the operating system refuses a signal handler.
 pub fn stop_on_signals(tasks: &TaskTracker) -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

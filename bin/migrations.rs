@@ -1,37 +1,37 @@
-//! The schema: apalis' migrations first, then ours, which build on them.
+//! The schema: apalis' migrations first, then Cura's, which build on them.
 
 use cura_store::MIGRATOR;
 use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 
-/// One migration and whether the database has it.
+/// One migration, and whether it has been applied.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct MigrationState {
     /// `apalis` or `cura`.
     pub set: &'static str,
-    /// Its number.
+    /// The version in the file name.
     pub version: i64,
-    /// What it does.
+    /// The description in the file name.
     pub description: String,
-    /// Whether the database has it.
+    /// Whether it has been applied.
     pub applied: bool,
 }
 
-/// Applies everything that is missing. Several at once wait for each other.
+/// Applies every pending migration. Concurrent calls wait for each other.
 ///
 /// # Errors
-/// When a migration fails; it leaves nothing behind.
+/// When a migration fails; it is rolled back, the ones before it stay.
 pub async fn up(pool: &PgPool) -> Result<(), MigrateError> {
     cura_queue::migrator().run(pool).await?;
     MIGRATOR.run(pool).await
 }
 
-/// Takes back our last `steps` migrations, and with them their data. apalis' own stay. Gives back the versions.
+/// Reverts Cura's last `steps` migrations and deletes their data; apalis' migrations stay. Gives the reverted versions.
 ///
 /// # Errors
-/// When a migration cannot be taken back; it leaves nothing behind.
+/// When a migration cannot be reverted; it is rolled back, the ones reverted before it stay reverted.
 pub async fn down(pool: &PgPool, steps: usize) -> Result<Vec<i64>, MigrateError> {
-    let applied: Vec<i64> = ours(pool)
+    let applied: Vec<i64> = of_cura(pool)
         .await?
         .into_iter()
         .filter(|state| state.applied)
@@ -43,25 +43,19 @@ pub async fn down(pool: &PgPool, steps: usize) -> Result<Vec<i64>, MigrateError>
     Ok(applied[kept..].iter().rev().copied().collect())
 }
 
-/// Every migration and whether the database has it, in the order in which they are applied.
-///
-/// # Errors
-/// When the database does not answer.
+/// Every migration, in the order in which they are applied.
 pub async fn status(pool: &PgPool) -> Result<Vec<MigrationState>, MigrateError> {
     let mut all = states("apalis", &cura_queue::migrator(), pool).await?;
-    all.extend(ours(pool).await?);
+    all.extend(of_cura(pool).await?);
     Ok(all)
 }
 
-/// How many migrations are missing.
-///
-/// # Errors
-/// When the database does not answer.
+/// How many migrations are pending.
 pub async fn pending(pool: &PgPool) -> Result<usize, MigrateError> {
     Ok(status(pool).await?.iter().filter(|state| !state.applied).count())
 }
 
-async fn ours(pool: &PgPool) -> Result<Vec<MigrationState>, MigrateError> {
+async fn of_cura(pool: &PgPool) -> Result<Vec<MigrationState>, MigrateError> {
     states("cura", &MIGRATOR, pool).await
 }
 
@@ -72,7 +66,7 @@ async fn states(set: &'static str, migrator: &Migrator, pool: &PgPool) -> Result
         .fetch_one(pool)
         .await?;
     let applied: Vec<i64> = if exists {
-        // A constant of a migrator, not input.
+        // The table name is a constant of the migrator, not input.
         let select = sqlx::AssertSqlSafe(format!("SELECT version FROM {table} WHERE success ORDER BY version"));
         sqlx::query_scalar(select).fetch_all(pool).await?
     } else {

@@ -1,25 +1,26 @@
-//! How every program starts and ends: settings, telemetry and a runtime first; a failure is one line on stderr and exit code 1.
+//! How every program starts and ends: settings, then telemetry, then a runtime. A failure is one line on stderr and exit
+//! code 1.
 
 use std::process::ExitCode;
 
 use crate::settings::{SettingError, Settings};
 use crate::telemetry;
 
-/// The exit code of a program that cannot start or was asked for something impossible.
+/// The exit code of a program that cannot start, or of a command that failed.
 const FAILED: u8 = 1;
 
 /// Why a program cannot start: one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting.
+    /// A setting is missing or cannot be used.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// Anything else.
+    /// Another failure; the text says what to do.
     #[error("{0}")]
     Other(String),
 }
 
-/// Runs a program: settings, telemetry, a runtime, and one line on stderr if it fails.
+/// Reads the settings and runs a program with them; gives its exit code.
 pub fn run<F>(program: impl FnOnce(Settings) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), StartError>>,
@@ -33,20 +34,20 @@ where
     }
 }
 
-/// Says why on stderr.
+/// Writes the error to stderr; gives the exit code.
 #[expect(
     clippy::print_stderr,
-    reason = "a program that cannot start tells its operator, whatever the log level"
+    reason = "the operator must see why a program ended, whatever the log level"
 )]
 pub fn fail(error: &StartError) -> ExitCode {
     eprintln!("error: {error}");
     ExitCode::from(FAILED)
 }
 
-/// Runs a program with settings that are known.
+/// Starts telemetry and a runtime, and runs a program in it.
 ///
 /// # Errors
-/// What the program says.
+/// The error of the program, or the reason why it could not be started.
 pub fn start<F>(settings: Settings, program: impl FnOnce(Settings) -> F) -> Result<(), StartError>
 where
     F: Future<Output = Result<(), StartError>>,
@@ -57,7 +58,7 @@ where
         .build()
         .map_err(|error| StartError::Other(format!("no threads can be started: {error}")))?;
     let outcome = runtime.block_on(program(settings));
-    // Blocking work that hangs must not keep the process.
+    // Blocking work that hangs must not keep the process alive.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     drop(telemetry);
     outcome

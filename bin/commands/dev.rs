@@ -1,4 +1,5 @@
-//! `cura-server dev`: everything in one process, nothing to configure.
+//! `cura-server dev`: server, workers and a private Postgres with nothing to configure. Data and the signing key are kept in
+//! `DATA_DIR`, so users stay signed in across restarts.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,16 +19,16 @@ use crate::program::{self, StartError};
 use crate::settings::{ProviderSettings, Settings};
 use crate::{lifecycle, migrations, wiring};
 
-/// How long answers may finish when the process stops; on one machine nobody else could take them over.
-const FINISH: Duration = Duration::from_secs(10);
+/// How long answers may finish when the process stops: there is no other worker that could continue them.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a process holds while it runs; the operating system takes it back, however the process ends.
+/// What the process owns while it runs; the operating system releases it, however the process ends.
 struct Prepared {
     _lock: Option<File>,
     _postgres: Option<PrivatePostgres>,
 }
 
-/// A private Postgres and a signing key of its own, where the settings name none. Blocks; call before the runtime starts.
+/// Starts a private Postgres and makes a signing key, unless the settings name one. Blocks; call before the runtime starts.
 ///
 /// # Errors
 /// When the private Postgres cannot be started, or the data folder cannot be written.
@@ -36,7 +37,7 @@ fn prepare(settings: &mut Settings) -> Result<Prepared, StartError> {
         .redis
         .url
         .is_none()
-        .then(|| keep_to_ourselves(&settings.process.data_dir));
+        .then(|| lock_data_dir(&settings.process.data_dir));
     let _lock = alone.transpose()?;
     if settings.security.secret_key.is_none() {
         settings.security.secret_key = Some(signing_key(&settings.process.data_dir)?);
@@ -53,11 +54,11 @@ fn prepare(settings: &mut Settings) -> Result<Prepared, StartError> {
     })
 }
 
-/// Keeps the data folder to one process, because two do not see each other's streams.
+/// Locks the data folder: without Redis, two processes would not see each other's streams.
 ///
 /// # Errors
-/// When there is another one.
-fn keep_to_ourselves(data_dir: &Path) -> Result<File, StartError> {
+/// When another process holds the lock.
+fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
     let path = data_dir.join("dev.lock");
     let failed = |error| StartError::Other(format!("{} cannot be used: {error}", path.display()));
     fs::create_dir_all(data_dir).map_err(failed)?;
@@ -70,14 +71,14 @@ fn keep_to_ourselves(data_dir: &Path) -> Result<File, StartError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(StartError::Other(format!(
-            "another `cura-server dev` uses {}; stop it, choose another DATA_DIR, or set REDIS_URL, where they can meet",
+            "another `cura-server dev` uses {}; stop it, choose another DATA_DIR, or set REDIS_URL, which lets them share it",
             data_dir.display()
         ))),
         Err(fs::TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
-/// The key in the data folder, made when there is none, so that people stay signed in.
+/// The signing key in the data folder, made if there is none.
 fn signing_key(data_dir: &Path) -> Result<Secret, StartError> {
     let path = data_dir.join("secret_key");
     let failed = |error| StartError::Other(format!("{} cannot be used: {error}", path.display()));
@@ -89,21 +90,21 @@ fn signing_key(data_dir: &Path) -> Result<Secret, StartError> {
     }
     fs::create_dir_all(data_dir).map_err(failed)?;
     let key = secret::generate();
-    // Whole or not at all: others may start at the same moment.
-    let own = data_dir.join(format!("secret_key.{}", std::process::id()));
+    // Written elsewhere, then linked: another process that starts now never reads half a key.
+    let complete = data_dir.join(format!("secret_key.{}", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&own)
+        .open(&complete)
         .map_err(failed)?;
     file.write_all(key.as_bytes()).map_err(failed)?;
-    let linked = fs::hard_link(&own, &path);
-    fs::remove_file(&own).map_err(failed)?;
+    let linked = fs::hard_link(&complete, &path);
+    fs::remove_file(&complete).map_err(failed)?;
     match linked {
         Ok(()) => Ok(key.into()),
-        // Somebody else was first.
+        // Another process was first.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => signing_key(data_dir),
         Err(error) => Err(failed(error)),
     }
@@ -116,14 +117,14 @@ pub fn start() -> ExitCode {
 
 fn develop() -> Result<(), StartError> {
     let mut settings = Settings::from_environment()?;
-    // Held until the end: the last process to let go stops the private Postgres.
+    // Held until the end: when the last process drops it, the private Postgres stops.
     let prepared = prepare(&mut settings)?;
     let outcome = program::start(settings, run);
     drop(prepared);
     outcome
 }
 
-/// Server and workers until a signal comes.
+/// Migrates the database, then runs server and workers until a signal comes.
 ///
 /// # Errors
 /// When the database cannot be migrated or the address is taken.
@@ -134,7 +135,7 @@ async fn run(settings: Settings) -> Result<(), StartError> {
         .await
         .map_err(|error| StartError::Other(format!("the database cannot be migrated: {error}")))?;
     let database = wiring::database(&settings, "cura-dev")?;
-    // With a Redis, several of these can run on one database.
+    // With Redis, several of these processes can share one database.
     let (live, limiter) = match settings.redis.url {
         Some(_) => (wiring::redis_live(&settings)?, wiring::redis_limiter(&settings)?),
         None => (Live::in_process(LiveConfig::default()), RateLimiter::in_process()),
@@ -145,19 +146,19 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let workers = wiring::workers(&settings, &database, live, ai, |_| true)?;
     welcome(address, &settings.ai.providers);
     wiring::serve(&settings, listener, app, &limiter, stop).await;
-    workers.shutdown(FINISH).await;
+    workers.shutdown(FINISH_WITHIN).await;
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "what a person who typed one command wants to see")]
+#[expect(clippy::print_stdout, reason = "the command's output: where to go next")]
 fn welcome(address: SocketAddr, ai: &[ProviderSettings]) {
     let base = format!("http://{address}");
     let name = |provider: &ProviderSettings| {
         let (model, url) = provider.model_and_url();
         format!("{model} at {url}")
     };
-    let voice = match ai {
-        [] => "the demo voice (set AI_MODEL_URL for a real model)".to_owned(),
+    let answers = match ai {
+        [] => "the demo (set AI_MODEL_URL for a real model)".to_owned(),
         providers => providers.iter().map(name).collect::<Vec<_>>().join(", else "),
     };
     println!(
@@ -167,7 +168,7 @@ Cura is running.
   API      {base}
   Docs     {base}/docs   (or {base}/redoc)
   Health   {base}/health
-  Answers  {voice}
+  Answers  {answers}
 
 Talk to it: this makes an account and streams an answer.
 
@@ -176,7 +177,7 @@ Talk to it: this makes an account and streams an answer.
   curl -N {base}/chat/stream -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
     -d '{{"content":"Hello, who are you?"}}'
 
-Ctrl-C stops everything; what was said is kept.
+Ctrl-C stops everything; accounts and conversations are kept.
 "#
     );
 }

@@ -1,8 +1,8 @@
-//! `cura-admin migrate`: data goes to stdout, messages to stderr.
+//! `cura-admin migrate`: changes the schema. Data goes to stdout, messages to stderr.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line talks through its streams"
+    reason = "a command writes to its standard streams"
 )]
 
 use std::process::ExitCode;
@@ -18,26 +18,26 @@ use crate::{migrations, wiring};
 /// What to do with the schema.
 #[derive(Debug, Subcommand)]
 pub enum Migrate {
-    /// Apply everything that is missing.
+    /// Apply every pending migration.
     Up {
         /// How many seconds to wait for Postgres.
         #[arg(long, default_value_t = 3, value_name = "SECONDS")]
         wait: u64,
     },
-    /// Take back the newest migrations, and lose what they hold.
+    /// Revert the newest migrations and delete their data.
     Down {
-        /// How many.
+        /// How many migrations to revert.
         #[arg(long, default_value_t = 1)]
         steps: usize,
-        /// Yes, lose the data.
+        /// Confirm that the data may be deleted.
         #[arg(long)]
         yes: bool,
     },
-    /// Show which migrations the database has.
+    /// Show which migrations have been applied.
     Status,
 }
 
-/// `migrate status` found pending migrations.
+/// The exit code of `migrate status` when migrations are pending.
 const PENDING: u8 = 3;
 
 /// Runs the command; gives the exit code.
@@ -60,25 +60,23 @@ async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result
     match command {
         Migrate::Up { wait } => {
             wiring::wait_for_database(&database, Duration::from_secs(wait)).await?;
-            let missing = migrations::pending(database.pool()).await.map_err(failed)?;
+            let applied = migrations::pending(database.pool()).await.map_err(failed)?;
             migrations::up(database.pool()).await.map_err(failed)?;
             if as_json {
-                println!("{}", json!({ "applied": missing }));
+                println!("{}", json!({ "applied": applied }));
             } else {
-                eprintln!("{missing} migrations applied; the database is up to date");
+                eprintln!("{applied} migrations applied; the database is up to date");
             }
         }
         Migrate::Down { yes: false, .. } => {
-            return Err(StartError::Other(
-                "this loses data; say --yes if that is what you want".to_owned(),
-            ));
+            return Err(StartError::Other("this deletes data; pass --yes to confirm".to_owned()));
         }
         Migrate::Down { steps, yes: true } => {
             let reverted = migrations::down(database.pool(), steps).await.map_err(failed)?;
             if as_json {
                 println!("{}", json!({ "reverted": reverted }));
             } else {
-                eprintln!("taken back: {reverted:?}");
+                eprintln!("reverted: {reverted:?}");
             }
         }
         Migrate::Status => {

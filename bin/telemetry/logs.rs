@@ -1,4 +1,4 @@
-//! Logs on stderr: lines for people in development, JSON elsewhere.
+//! Logs on stderr: readable lines in development, JSON elsewhere.
 
 use std::io::IsTerminal;
 
@@ -13,7 +13,7 @@ pub(super) fn layer<S>(settings: &Settings) -> Result<impl Layer<S> + use<S>, Se
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    // The WebSocket library logs whole frames at its finest level: what people say, and their tokens.
+    // The WebSocket library logs whole frames at level trace, and with them messages and tokens.
     let level = format!(
         "{},tungstenite=info,tokio_tungstenite=info",
         settings.telemetry.log_level

@@ -1,4 +1,4 @@
-//! Error reports to Sentry, without what people say or where they are.
+//! Error reports to Sentry, without messages, addresses or other personal data.
 
 use secrecy::ExposeSecret;
 use sentry::ClientInitGuard;

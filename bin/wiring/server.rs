@@ -48,7 +48,7 @@ pub async fn serve(
         tracing::warn!("the care rules were not reviewed by professionals; see CARE_RULES_FILE");
     }
     let origins = Origins::new(&settings.server.allowed_origins);
-    // Until the last stream has ended.
+    // These tasks run until the last stream has ended.
     let tasks = TaskTracker::new();
     let _watching = AbortOnDropHandle::new(tasks.spawn(app.session_watch.clone().run()));
     let _looking = AbortOnDropHandle::new(tasks.spawn(app.feed.clone().run_heartbeat()));

@@ -59,7 +59,7 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
     let data = DataDir::new("dev");
     let mut first = Program::start("cura-server", &["dev"], &data.variables());
     let base = address(&first).await;
-    for promised in ["/docs", "curl -N", "the demo voice"] {
+    for promised in ["/docs", "curl -N", "the demo (set AI_MODEL_URL"] {
         assert!(first.wait_for_log(promised).await.len() < 500);
     }
     let user = Client::new(&base).register("dev@example.com").await;

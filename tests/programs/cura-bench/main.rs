@@ -8,6 +8,7 @@
 mod answers;
 mod calls;
 mod measure;
+mod memory;
 mod queue;
 mod watchers;
 mod watching;
@@ -45,6 +46,9 @@ async fn main() {
     if wants("calls") {
         calls::mixed_calls().await;
         calls::sign_in_times().await;
+    }
+    if wants("memory") {
+        memory::registrations().await;
     }
     if wants("queue") {
         queue::enqueue_to_start().await;
