@@ -1,24 +1,30 @@
-//! The routes: one file for each noun of the URL, and here the list of all.
+//! The routes: one file for each noun of the URL, and their registry.
 
-pub(crate) mod auth;
-pub(crate) mod chat;
-pub(crate) mod conversations;
-pub(crate) mod events;
-pub(crate) mod export;
-pub(crate) mod health;
-pub(crate) mod messages;
+mod auth;
+mod chat;
+mod conversations;
+mod events;
+mod export;
+mod health;
+mod messages;
+mod reply;
+mod sessions;
 pub(crate) mod tag;
-pub(crate) mod users;
-pub(crate) mod ws;
+mod usage;
+mod users;
+mod ws;
 
 use poem_openapi::OpenApiService;
 
 pub(crate) type Apis = (
     auth::AuthApi,
+    sessions::SessionsApi,
     users::UsersApi,
+    usage::UsageApi,
+    export::ExportApi,
     conversations::ConversationsApi,
     chat::ChatApi,
-    messages::AnswersApi,
+    messages::MessagesApi,
     events::EventsApi,
     ws::WsApi,
     health::HealthApi,
@@ -27,10 +33,13 @@ pub(crate) type Apis = (
 pub(crate) fn service() -> OpenApiService<Apis, ()> {
     let apis = (
         auth::AuthApi,
+        sessions::SessionsApi,
         users::UsersApi,
+        usage::UsageApi,
+        export::ExportApi,
         conversations::ConversationsApi,
         chat::ChatApi,
-        messages::AnswersApi,
+        messages::MessagesApi,
         events::EventsApi,
         ws::WsApi,
         health::HealthApi,

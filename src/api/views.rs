@@ -1,4 +1,5 @@
-//! Resources as clients see them, wherever they appear: in the answers of routes and in events.
+//! Resources as clients see them, wherever they appear: in responses and in events.
 
 pub(crate) mod conversation;
 pub(crate) mod message;
+pub(crate) mod user;

@@ -1,5 +1,7 @@
 //! Health: all dependencies are probed at once, each with its own short timeout.
 
+mod report;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,54 +9,15 @@ use std::time::Duration;
 
 use cura_live::Live;
 use cura_providers::ai::Ai;
-use cura_queue::QueueHealth;
 use cura_store::{Database, StoreError};
 use tokio::time::Instant;
+
+pub use report::{Disk, HealthReport, Probe, ServiceStatus};
 
 /// How long one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a probe of the AI provider counts: probing it costs money.
 const AI_FRESH: Duration = Duration::from_secs(30);
-/// With less free space than this, uploads and the database are in danger.
-const LOW_DISK_BYTES: u64 = 512 * 1024 * 1024;
-
-/// The result of a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probe {
-    /// The dependency answered.
-    Up,
-    /// It did not answer in time.
-    Down,
-}
-
-/// Space on the disk that holds the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disk {
-    /// Free bytes.
-    pub free_bytes: u64,
-    /// Whether that is too little to operate safely.
-    pub low: bool,
-}
-
-/// The results of all probes.
-#[derive(Debug, Clone)]
-pub struct HealthReport {
-    /// Postgres.
-    pub database: Probe,
-    /// The texts of running answers.
-    pub live: Probe,
-    /// Where they are kept: `redis` or `in-process`.
-    pub live_kind: &'static str,
-    /// The queues; `None` when Postgres does not answer.
-    pub queue: Option<QueueHealth>,
-    /// The AI provider, probed every 30 s at most.
-    pub ai: Probe,
-    /// The first provider: `demo`, `openai`, `anthropic` or `custom`.
-    pub ai_provider: String,
-    /// The disk; `None` when the operating system reports nothing.
-    pub disk: Option<Disk>,
-}
-
 /// The last probe of the AI provider.
 #[derive(Debug, Default)]
 struct AiProbe(Mutex<Option<(Instant, Probe)>>);
@@ -129,10 +92,7 @@ impl Health {
     fn disk(&self) -> Option<Disk> {
         let stat = rustix::fs::statvfs(self.data_dir.as_path()).ok()?;
         let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-        Some(Disk {
-            free_bytes,
-            low: free_bytes < LOW_DISK_BYTES,
-        })
+        Some(Disk { free_bytes })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who makes a request: the access token, or a ticket, checked against the session it belongs to.
+//! The caller of a request: an access token or a ticket, checked against its session.
 
 use cura_app::{App, Caller};
 use poem::http::header;
@@ -18,7 +18,7 @@ use crate::http::rate_limit::RateLimit;
     rename = "access_token",
     checker = "authenticate"
 )]
-pub struct SignedIn(pub Caller);
+pub(crate) struct SignedIn(pub(crate) Caller);
 
 /// A ticket from `/auth/ticket`, as `?ticket=…`, for `EventSource`, which cannot send headers.
 #[derive(SecurityScheme)]
@@ -29,10 +29,10 @@ pub struct SignedIn(pub Caller);
     rename = "ticket",
     checker = "use_ticket"
 )]
-pub struct WithTicket(pub Caller);
+pub(crate) struct WithTicket(pub(crate) Caller);
 
-/// Who watches: by access token, or, without one, by ticket.
-pub struct StreamAuth(pub Caller);
+/// The caller of a stream: by access token, or, without one, by ticket.
+pub(crate) struct StreamAuth(pub(crate) Caller);
 
 impl<'a> ApiExtractor<'a> for StreamAuth {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
@@ -58,7 +58,7 @@ impl<'a> ApiExtractor<'a> for StreamAuth {
         body: &mut RequestBody,
         options: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        // Whoever presents a token learns what is wrong with it, and not with a ticket they do not have.
+        // A client that sends a token learns what is wrong with the token, not that a ticket is missing.
         if request.headers().contains_key(header::AUTHORIZATION) {
             let by_token = <SignedIn as ApiExtractor>::from_request(request, body, options).await;
             by_token.map(|by| Self(by.0))
@@ -69,10 +69,10 @@ impl<'a> ApiExtractor<'a> for StreamAuth {
     }
 }
 
-/// The caller of a request whose body took long to arrive, checked again: nobody acts for a session that ended meanwhile.
+/// Checks the caller's session again, after a body that arrived slowly: the session may have ended meanwhile.
 ///
 /// # Errors
-/// As when the request began.
+/// The same as at the beginning of the request.
 pub(crate) async fn revalidate_session(request: &Request) -> Result<(), Problem> {
     if let (Some(token), Some(app)) = (bearer_of(request), request.data::<App>()) {
         app.sessions.authenticate(token).await?;
@@ -81,7 +81,7 @@ pub(crate) async fn revalidate_session(request: &Request) -> Result<(), Problem>
 }
 
 /// The token of the `Authorization` header.
-pub(crate) fn bearer_of(request: &Request) -> Option<&str> {
+fn bearer_of(request: &Request) -> Option<&str> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     value.split_once(' ').map(|(_, token)| token.trim())
 }
@@ -89,16 +89,16 @@ pub(crate) fn bearer_of(request: &Request) -> Option<&str> {
 async fn use_ticket(request: &Request, ticket: ApiKey) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
     let caller = app.sessions.redeem_ticket(&ticket.key).await.map_err(Problem::from)?;
-    spend(request, caller).await
+    charge(request, caller).await
 }
 
 async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
     let caller = app.sessions.authenticate(&token.token).await.map_err(Problem::from)?;
-    spend(request, caller).await
+    charge(request, caller).await
 }
 
-async fn spend(request: &Request, caller: Caller) -> Result<Caller> {
+async fn charge(request: &Request, caller: Caller) -> Result<Caller> {
     let rate_limit = request.data::<RateLimit>().ok_or_else(Problem::internal)?;
     rate_limit.charge_caller(caller).await?;
     Ok(caller)

@@ -1,9 +1,9 @@
-//! `/health`: whether Cura is well, for people, load balancers and orchestrators.
+//! `/health`: the health of the service, for people, load balancers and orchestrators.
 
 use std::time::Duration;
 
 use cura_app::App;
-use cura_app::health::{HealthReport, Probe};
+use cura_app::health::{HealthReport, Probe, ServiceStatus};
 use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
@@ -12,70 +12,70 @@ use crate::http::problem::Problem;
 use crate::http::shutdown::Shutdown;
 use crate::routes::tag::Tag;
 
-/// A job that could run waits longer than this only when there are too few workers.
-const QUEUE_BEHIND: Duration = Duration::from_secs(30);
+/// When a client should try again if the service is unhealthy.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 pub(crate) struct HealthApi;
 
-/// How Cura is.
+/// The health of the service.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[oai(rename_all = "lowercase")]
-enum Overall {
-    /// All is well.
+#[oai(rename = "ServiceStatus", rename_all = "lowercase")]
+enum ServiceStatusView {
+    /// Everything works.
     Healthy,
-    /// Requests are served, but something is missing.
+    /// Requests are served, but a dependency other than the database is down.
     Degraded,
     /// Requests cannot be served.
     Unhealthy,
 }
 
-/// How one dependency is.
+/// The status of a dependency.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[oai(rename_all = "snake_case")]
-enum Standing {
+enum DependencyStatus {
     Up,
     Down,
-    /// This Cura does not use it.
+    /// This installation does not use it.
     NotUsed,
 }
 
 /// One dependency.
 #[derive(Object)]
 struct DependencyHealth {
-    status: Standing,
+    status: DependencyStatus,
 }
 
 /// The AI service.
 #[derive(Object)]
 struct AiHealth {
-    status: Standing,
-    /// `demo` is no AI: it says the same to everybody.
+    status: DependencyStatus,
+    /// The provider. `demo` is not an AI: its answers are fixed.
     provider: String,
 }
 
-/// The queues.
+/// The job queues.
 #[derive(Object)]
 struct QueueHealth {
-    status: Standing,
-    /// Worker processes seen in the last seconds.
+    status: DependencyStatus,
+    /// Worker processes that sent a heartbeat in the last seconds.
     workers: Option<i64>,
-    /// How long the longest waiting job that could run has been waiting.
+    /// How long the oldest job that could run has waited.
     oldest_ready_seconds: Option<f64>,
 }
 
 /// The disk.
 #[derive(Object)]
 struct DiskHealth {
-    /// `down` when there is too little room.
-    status: Standing,
+    /// `down` if too little space is free.
+    status: DependencyStatus,
     free_bytes: Option<i64>,
 }
 
-/// How Cura and its dependencies are.
+/// The health of the service and its dependencies.
 #[derive(Object)]
 #[oai(rename = "Health")]
 struct HealthView {
-    status: Overall,
+    status: ServiceStatusView,
     database: DependencyHealth,
     redis: DependencyHealth,
     ai_service: AiHealth,
@@ -84,16 +84,16 @@ struct HealthView {
     version: String,
 }
 
-/// Yes.
+/// The check passed.
 #[derive(Object)]
-#[oai(rename = "Yes")]
-struct YesView {
-    /// `ok`.
+#[oai(rename = "Ok")]
+struct OkView {
+    /// Always `ok`.
     status: String,
 }
 
 #[derive(ApiResponse)]
-enum HealthAnswer {
+enum HealthResponse {
     /// Requests are served.
     #[oai(status = 200)]
     Serving(Json<HealthView>),
@@ -109,47 +109,52 @@ enum HealthAnswer {
 
 #[OpenApi(prefix_path = "/health", tag = "Tag::Health")]
 impl HealthApi {
-    /// How Cura and its dependencies are
+    /// Get the health of the service and its dependencies
     #[oai(path = "/", method = "get", operation_id = "getHealth")]
-    async fn health(&self, app: Data<&App>) -> HealthAnswer {
+    async fn health(&self, app: Data<&App>) -> HealthResponse {
         let view = HealthView::from(app.health.report().await);
         match view.status {
-            Overall::Unhealthy => HealthAnswer::Unhealthy(Json(view), 2),
-            Overall::Healthy | Overall::Degraded => HealthAnswer::Serving(Json(view)),
+            ServiceStatusView::Unhealthy => HealthResponse::Unhealthy(Json(view), 2),
+            ServiceStatusView::Healthy | ServiceStatusView::Degraded => HealthResponse::Serving(Json(view)),
         }
     }
 
-    /// Whether the process is alive
+    /// Check that the process is alive
     #[oai(path = "/live", method = "get", operation_id = "getLiveness")]
-    async fn live(&self) -> Json<YesView> {
-        yes()
+    async fn live(&self) -> Json<OkView> {
+        ok()
     }
 
-    /// Whether this server wants requests: its database answers and it is not closing
+    /// Check that this server accepts requests
+    ///
+    /// The database responds, and the server is not shutting down.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
-    async fn ready(&self, app: Data<&App>, shutdown: Data<&Shutdown>) -> Result<Json<YesView>, Problem> {
-        let after = Duration::from_secs(2);
+    async fn ready(&self, app: Data<&App>, shutdown: Data<&Shutdown>) -> Result<Json<OkView>, Problem> {
         if shutdown.has_begun() {
-            return Err(Problem::unavailable("closing", "This server is closing.", after));
+            return Err(Problem::unavailable(
+                "closing",
+                "This server is shutting down.",
+                RETRY_AFTER,
+            ));
         }
         if !app.health.is_ready().await {
             return Err(Problem::unavailable(
                 "database_unavailable",
-                "The database is away.",
-                after,
+                "The database is unavailable.",
+                RETRY_AFTER,
             ));
         }
-        Ok(yes())
+        Ok(ok())
     }
 }
 
-fn yes() -> Json<YesView> {
-    Json(YesView {
+fn ok() -> Json<OkView> {
+    Json(OkView {
         status: "ok".to_owned(),
     })
 }
 
-impl From<Probe> for Standing {
+impl From<Probe> for DependencyStatus {
     fn from(probe: Probe) -> Self {
         match probe {
             Probe::Up => Self::Up,
@@ -158,45 +163,43 @@ impl From<Probe> for Standing {
     }
 }
 
+impl From<ServiceStatus> for ServiceStatusView {
+    fn from(status: ServiceStatus) -> Self {
+        match status {
+            ServiceStatus::Healthy => Self::Healthy,
+            ServiceStatus::Degraded => Self::Degraded,
+            ServiceStatus::Unhealthy => Self::Unhealthy,
+        }
+    }
+}
+
 impl From<HealthReport> for HealthView {
-    fn from(health: HealthReport) -> Self {
-        let queue_up = health
-            .queue
-            .as_ref()
-            .is_some_and(|q| q.workers > 0 && q.oldest_ready < QUEUE_BEHIND);
-        let disk_up = health.disk.is_none_or(|disk| !disk.low);
-        let well = health.live == Probe::Up && health.ai == Probe::Up && queue_up && disk_up;
-        let up = |up| if up { Standing::Up } else { Standing::Down };
+    fn from(report: HealthReport) -> Self {
+        let redis = if report.live_kind == "redis" {
+            report.live.into()
+        } else {
+            DependencyStatus::NotUsed
+        };
         Self {
-            status: match health.database {
-                Probe::Down => Overall::Unhealthy,
-                Probe::Up if well => Overall::Healthy,
-                Probe::Up => Overall::Degraded,
-            },
+            status: report.status().into(),
             database: DependencyHealth {
-                status: health.database.into(),
+                status: report.database.into(),
             },
-            redis: DependencyHealth {
-                status: if health.live_kind == "redis" {
-                    health.live.into()
-                } else {
-                    Standing::NotUsed
-                },
-            },
-            ai_service: AiHealth {
-                status: health.ai.into(),
-                provider: health.ai_provider,
-            },
+            redis: DependencyHealth { status: redis },
             queue: QueueHealth {
-                status: up(queue_up),
-                workers: health.queue.as_ref().map(|queue| queue.workers),
-                oldest_ready_seconds: health.queue.as_ref().map(|queue| queue.oldest_ready.as_secs_f64()),
+                status: report.queue_status().into(),
+                workers: report.queue.as_ref().map(|queue| queue.workers),
+                oldest_ready_seconds: report.queue.as_ref().map(|queue| queue.oldest_ready.as_secs_f64()),
             },
             disk: DiskHealth {
-                status: up(disk_up),
-                free_bytes: health
+                status: report.disk_status().into(),
+                free_bytes: report
                     .disk
                     .map(|disk| i64::try_from(disk.free_bytes).unwrap_or(i64::MAX)),
+            },
+            ai_service: AiHealth {
+                status: report.ai.into(),
+                provider: report.ai_provider,
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -1,27 +1,51 @@
-//! `/chat/messages`: reading, watching and stopping what was asked for.
+//! `/chat/messages`: one message: reading, streaming, cancelling, regenerating and editing it.
 
 use cura_app::App;
+use cura_app::chat::{Ask, AskForAnswer, OnBusy};
 use cura_domain::MessageId;
 use cura_domain::answer::Position;
-use cura_domain::message::Role;
+use cura_domain::message::{MessageText, Role};
 use poem::web::Data;
-use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi};
 
 use crate::http::caller::{SignedIn, StreamAuth};
+use crate::http::fields::Fields;
+use crate::http::payload::{JsonBody, OptionalJsonBody};
 use crate::http::problem::Problem;
+use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::cursor::read_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
+use crate::routes::reply::{self, OnBusyView, Sent, read_key};
 use crate::routes::tag::Tag;
 use crate::views::message::MessageView;
 
-pub(crate) struct AnswersApi;
+pub(crate) struct MessagesApi;
+
+/// The new text of a message.
+#[derive(Object)]
+struct EditMessageRequest {
+    /// At most 10,000 characters.
+    #[oai(validator(min_length = 1, max_length = 10000))]
+    content: String,
+    /// Default `reject`.
+    on_busy: Option<OnBusyView>,
+}
+
+/// How to regenerate an answer.
+#[derive(Object, Default)]
+struct RegenerateAnswerRequest {
+    /// Default `reject`.
+    on_busy: Option<OnBusyView>,
+}
 
 #[OpenApi(prefix_path = "/chat/messages", tag = "Tag::Chat")]
-impl AnswersApi {
-    /// One message; of a running answer, with the text so far
+impl MessagesApi {
+    /// Get a message
+    ///
+    /// A running answer has its text so far.
     #[oai(path = "/:message_id", method = "get", operation_id = "getMessage")]
     async fn message(
         &self,
@@ -32,9 +56,9 @@ impl AnswersApi {
         Ok(Json(app.messages.get(caller.0, MessageId(message_id.0)).await?.into()))
     }
 
-    /// Join or resume the stream of an answer
+    /// Stream or resume an answer
     ///
-    /// Works on any server, during and after the generation.
+    /// Works on any server, while the answer is written and after its end.
     #[oai(path = "/:message_id/stream", method = "get", operation_id = "resumeStream")]
     async fn resume(
         &self,
@@ -42,10 +66,10 @@ impl AnswersApi {
         app: Data<&App>,
         shutdown: Data<&Shutdown>,
         message_id: Path<i64>,
-        /// The id of the last event that was seen; wins over `after`.
+        /// The id of the last event that was received; wins over `after`.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
-        /// The id of the last event that was seen.
+        /// The id of the last event that was received.
         after: Query<Option<String>>,
     ) -> Result<EventStream, Problem> {
         let cursor = read_cursor(last_event_id.0.filter(|id| !id.is_empty()).or(after.0))?;
@@ -53,7 +77,7 @@ impl AnswersApi {
         let caller = auth.0;
         let message = app.messages.get(caller, MessageId(message_id.0)).await?;
         if message.role != Role::Assistant {
-            return Err(Problem::not_found("answer_not_found", "This message is no answer."));
+            return Err(Problem::not_found("answer_not_found", "This message is not an answer."));
         }
         let follower = app.feed.follow_message(caller, message, position);
         let streaming = Streaming {
@@ -64,9 +88,9 @@ impl AnswersApi {
         Ok(EventStream::of_answer(None, follower, streaming))
     }
 
-    /// Stop an answer
+    /// Cancel an answer
     ///
-    /// A queued one is never begun; of a running one, what was streamed stays. Stopping what is over changes nothing.
+    /// A queued answer never starts; a running one keeps the text that was streamed. Cancelling a final answer changes nothing.
     #[oai(path = "/:message_id/cancel", method = "post", operation_id = "cancelAnswer")]
     async fn cancel(
         &self,
@@ -75,5 +99,67 @@ impl AnswersApi {
         message_id: Path<i64>,
     ) -> Result<Json<MessageView>, Problem> {
         Ok(Json(app.cancel_answer(caller.0, MessageId(message_id.0)).await?.into()))
+    }
+
+    /// Regenerate an answer
+    ///
+    /// The new answer is a sibling of the old one, with the same `parent_id`.
+    #[oai(path = "/:message_id/regenerate", method = "post", operation_id = "regenerateAnswer")]
+    async fn regenerate(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        rate_limit: &RateLimit,
+        shutdown: Data<&Shutdown>,
+        message_id: Path<i64>,
+        /// `wait=N`: how many seconds to wait for the answer; default 60, 0 does not wait (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+        /// The client's key for this request. A repeated request with the same key returns the first message and its answer.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
+        body: OptionalJsonBody<RegenerateAnswerRequest>,
+    ) -> Result<Sent, Problem> {
+        let body = body.0.unwrap_or_default();
+        let request = AskForAnswer {
+            ask: Ask::Regenerate {
+                answer: MessageId(message_id.0),
+            },
+            on_busy: body.on_busy.map_or(OnBusy::Reject, OnBusy::from),
+            key: read_key(idempotency_key.0)?,
+        };
+        reply::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
+    }
+
+    /// Edit a message and answer it
+    ///
+    /// The new message is a sibling of the old one, with the same `parent_id`; the old one is kept.
+    #[oai(path = "/:message_id/edit", method = "post", operation_id = "editMessage")]
+    async fn edit(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        rate_limit: &RateLimit,
+        shutdown: Data<&Shutdown>,
+        message_id: Path<i64>,
+        /// `wait=N`: how many seconds to wait for the answer; default 60, 0 does not wait (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+        /// The client's key for this request. A repeated request with the same key returns the first message and its answer.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
+        body: JsonBody<EditMessageRequest>,
+    ) -> Result<Sent, Problem> {
+        let mut fields = Fields::default();
+        let text = fields.check("/content", "invalid_content", MessageText::new(body.0.content));
+        let request = AskForAnswer {
+            ask: Ask::Edit {
+                message: MessageId(message_id.0),
+                text: fields.finish(text)?,
+            },
+            on_busy: body.0.on_busy.map_or(OnBusy::Reject, OnBusy::from),
+            key: read_key(idempotency_key.0)?,
+        };
+        reply::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
     }
 }

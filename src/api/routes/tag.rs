@@ -4,12 +4,12 @@ use poem_openapi::Tags;
 
 #[derive(Tags)]
 pub(crate) enum Tag {
-    /// Signing up, in and out, and who one is.
+    /// Registration, sessions, profile.
     Accounts,
-    /// What was said, and when.
+    /// Conversations and their messages.
     Conversations,
-    /// Sending messages and watching their answers come.
+    /// Sending messages and streaming answers.
     Chat,
-    /// Whether Cura is well.
+    /// The health of the service.
     Health,
 }

@@ -1,0 +1,50 @@
+//! What the errors of signing in and changing passwords mean to a client.
+
+use cura_app::accounts::ChangePasswordError;
+use cura_app::sessions::SignInError;
+use poem::http::StatusCode;
+
+use crate::http::problem::Problem;
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::EmailTaken => Self::new(
+                StatusCode::CONFLICT,
+                "email_taken",
+                "An account with this e-mail address exists already.",
+            ),
+            SignInError::WrongCredentials => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "E-mail address and password do not match.",
+            ),
+            SignInError::InvalidToken => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_refresh_token",
+                "The refresh token is invalid or expired.",
+            ),
+            SignInError::Suspended => Self::suspended(),
+            SignInError::Password(error) => error.into(),
+            SignInError::Signing(error) => {
+                tracing::error!(%error, "signing the access token failed");
+                Self::internal()
+            }
+            SignInError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangePasswordError> for Problem {
+    fn from(error: ChangePasswordError) -> Self {
+        match error {
+            ChangePasswordError::WrongPassword => Self::new(
+                StatusCode::FORBIDDEN,
+                "wrong_password",
+                "The current password is wrong.",
+            ),
+            ChangePasswordError::Password(error) => error.into(),
+            ChangePasswordError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The two ways in which a started answer is returned: waited for, or streamed.
+
+use std::time::Duration;
+
+use cura_app::chat::{AskForAnswer, OnBusy};
+use cura_app::feed::AnswerEvent;
+use cura_app::messages::Message;
+use cura_app::{App, Caller};
+use cura_domain::answer::Position;
+use cura_domain::idempotency::IdempotencyKey;
+use cura_domain::message::MessageStatus;
+use poem::http::StatusCode;
+use poem_openapi::payload::{Json, Response};
+use poem_openapi::{ApiResponse, Enum, Object};
+
+use crate::http::prefer;
+use crate::http::problem::Problem;
+use crate::http::rate_limit::RateLimit;
+use crate::http::shutdown::Shutdown;
+use crate::http::start_answer::start_answer;
+use crate::realtime::schema::AckEvent;
+use crate::realtime::sse::{EventStream, Streaming};
+use crate::views::message::MessageView;
+
+/// What happens to a message if an answer is being written in its conversation.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[oai(rename = "OnBusy", rename_all = "lowercase")]
+pub(super) enum OnBusyView {
+    /// 409, with the id of the running answer.
+    Reject,
+    /// The running answer is cancelled; its text so far is kept.
+    Interrupt,
+    /// It is answered later, in order; 409 if twenty messages are waiting.
+    Queue,
+}
+
+impl From<OnBusyView> for OnBusy {
+    fn from(view: OnBusyView) -> Self {
+        match view {
+            OnBusyView::Reject => Self::Reject,
+            OnBusyView::Interrupt => Self::Interrupt,
+            OnBusyView::Queue => Self::Queue,
+        }
+    }
+}
+
+/// A message and its answer.
+#[derive(Object)]
+#[oai(rename = "SentMessage")]
+pub(super) struct SentView {
+    conversation_id: i64,
+    user_message: MessageView,
+    assistant_message: MessageView,
+}
+
+#[derive(ApiResponse)]
+pub(super) enum Sent {
+    /// The answer is final. Its status is `error` if the AI service failed.
+    #[oai(status = 200)]
+    Answered(
+        Json<SentView>,
+        /// `true` if an earlier request with the same key stored the message.
+        #[oai(header = "Idempotent-Replayed")]
+        Option<bool>,
+    ),
+    /// The message is stored, and the answer is not final yet.
+    #[oai(status = 202)]
+    Accepted(
+        Json<SentView>,
+        /// `true` if an earlier request with the same key stored the message.
+        #[oai(header = "Idempotent-Replayed")]
+        Option<bool>,
+        /// The path of the answer.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+/// The checked `Idempotency-Key`.
+pub(super) fn read_key(key: Option<String>) -> Result<Option<IdempotencyKey>, Problem> {
+    key.map(|key| {
+        IdempotencyKey::new(&key)
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", error.to_string()))
+    })
+    .transpose()
+}
+
+/// Starts an answer and waits for it, as long as `Prefer` says.
+pub(super) async fn when_final(
+    app: &App,
+    rate_limit: &RateLimit,
+    shutdown: &Shutdown,
+    caller: Caller,
+    request: &AskForAnswer,
+    prefer: Option<&str>,
+) -> Result<Sent, Problem> {
+    let wait = prefer::wait(prefer);
+    let started = start_answer(app, rate_limit, caller, request).await?;
+    let location = format!("/chat/messages/{}", started.answer.id);
+    let answer = wait_for(app, caller, started.answer, wait, shutdown).await;
+    let is_final = answer.status != MessageStatus::Sending;
+    let body = Json(SentView {
+        conversation_id: started.conversation.0,
+        user_message: started.user_message.into(),
+        assistant_message: answer.into(),
+    });
+    let replayed = started.replayed.then_some(true);
+    Ok(if is_final {
+        Sent::Answered(body, replayed)
+    } else {
+        Sent::Accepted(body, replayed, location)
+    })
+}
+
+/// Starts an answer and streams its events.
+pub(super) async fn as_stream(
+    app: &App,
+    rate_limit: &RateLimit,
+    shutdown: &Shutdown,
+    caller: Caller,
+    request: &AskForAnswer,
+) -> Result<Response<EventStream>, Problem> {
+    let started = start_answer(app, rate_limit, caller, request).await?;
+    let (replayed, ack) = (started.replayed, AckEvent::from(&started));
+    let session = app.session_watch.watch(caller).await;
+    let follower = app.feed.follow_message(caller, started.answer, Position::START);
+    let response = Response::new(EventStream::of_answer(
+        Some(ack),
+        follower,
+        Streaming {
+            session,
+            shutdown: shutdown.token(),
+            entropy: &app.entropy,
+        },
+    ));
+    Ok(if replayed {
+        response.header("Idempotent-Replayed", "true")
+    } else {
+        response
+    })
+}
+
+/// The answer when it is final, or as it is when `wait` is over or the server shuts down. The message is stored by now, so a
+/// failure here is not an error of the request.
+async fn wait_for(app: &App, caller: Caller, answer: Message, wait: Duration, shutdown: &Shutdown) -> Message {
+    if wait.is_zero() {
+        return answer;
+    }
+    let mut follower = app.feed.follow_message(caller, answer.clone(), Position::START);
+    let ended = async {
+        while let Some(event) = follower.next().await {
+            if let AnswerEvent::Ended { message, .. } = event {
+                return Some(*message);
+            }
+        }
+        None
+    };
+    let token = shutdown.token();
+    let ended = tokio::select! {
+        ended = ended => ended,
+        () = tokio::time::sleep(wait) => None,
+        () = token.cancelled() => None,
+    };
+    match ended {
+        Some(message) => message,
+        None => app.messages.get(caller, answer.id).await.unwrap_or(answer),
+    }
+}
