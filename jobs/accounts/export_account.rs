@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use cura_domain::UserId;
 use cura_domain::event::Event;
-use cura_domain::export::Archive;
+use cura_domain::export::{Archive, ReadyExport};
 use cura_queue::{ExportAccount, JobError, Run};
 use cura_store::personal_data::{self, Export, TABLES};
 use cura_store::{PgConnection, StoreError, events, exports, with_deadline};
@@ -134,10 +134,13 @@ async fn store(context: &JobContext, id: i64, user: UserId, mut file: File) -> R
             let archive = store_parts(connection, id, &mut file).await?;
             let now = context.clock.now();
             let expires_at = now + TTL;
-            let payload = json!({ "status": "ready", "size": archive.size, "expires_at": expires_at });
+            let ready = Event::Export(ReadyExport {
+                size: archive.size,
+                expires_at,
+            });
             let finished = with_deadline(async {
                 exports::finish(connection, id, &archive, expires_at).await?;
-                events::append(connection, user, &[Event::Export(payload)], now).await
+                events::append(connection, user, &[ready], now).await
             });
             Ok(Some(finished.await?))
         })

@@ -1,6 +1,6 @@
 //! Conversations: creating, listing, changing, reading and deleting them. A conversation of another user is not found.
 
-use cura_domain::conversation::{ConversationStatus, Title};
+use cura_domain::conversation::{ConversationStatus, Title, TitleSource};
 use cura_domain::event::Event;
 use cura_domain::{Clock, ConversationId, MessageId, UserId};
 use cura_live::Live;
@@ -42,10 +42,9 @@ impl Conversations {
     /// Creates an empty conversation.
     pub async fn create(&self, caller: Caller, title: Option<&Title>) -> Result<Conversation, ConversationError> {
         let now = self.clock.now_micros();
-        let source = if title.is_some() { "user" } else { "none" };
         let created = self.database.transaction(async |connection| {
-            let title = title.map(Title::as_str);
-            let id = conversations::insert(connection, caller.user, title, source, 0, now).await?;
+            let title = title.map(|title| (title, TitleSource::User));
+            let id = conversations::insert(connection, caller.user, title, 0, now).await?;
             let conversation = get_owned(connection, caller.user, id).await?;
             let seq = events::append(connection, caller.user, &[Event::Conversation(id)], now).await?;
             Ok::<_, ConversationError>((conversation, seq))

@@ -1,10 +1,10 @@
 //! Conversations: their titles and states.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::ConversationId;
+use crate::stored_words::stored_words;
 use crate::text::is_blank;
 
 /// The longest title, in characters.
@@ -12,32 +12,27 @@ pub const MAX_TITLE_CHARS: usize = 200;
 /// How much of the first message becomes the title until a better one is found, in characters.
 const EXCERPT_CHARS: usize = 60;
 
-/// Whether a conversation is in the main list or put aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ConversationStatus {
-    /// In the main list.
-    Active,
-    /// Put aside.
-    Archived,
-}
-
-impl ConversationStatus {
-    /// The word used on the wire and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Archived => "archived",
-        }
+stored_words!(
+    /// Whether a conversation is in the main list or archived.
+    ConversationStatus {
+        /// In the main list.
+        Active = "active",
+        /// Out of the main list, and otherwise the same.
+        Archived = "archived",
     }
+);
 
-    /// The status a word stands for.
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Active, Self::Archived]
-            .into_iter()
-            .find(|status| status.as_str() == word)
+stored_words!(
+    /// Where the title of a conversation comes from, which decides whether a better one may replace it.
+    TitleSource {
+        /// The first words of its first message, until a model suggests something better.
+        Excerpt = "excerpt",
+        /// A model suggested it.
+        Model = "model",
+        /// The user chose it: nothing replaces it but the user.
+        User = "user",
     }
-}
+);
 
 /// A conversation and whether an answer is being written in it.
 #[derive(Debug, Clone)]

@@ -1,7 +1,6 @@
 //! Events: what happened to a user, in the order in which it became true.
 
-use serde_json::Value;
-
+use crate::export::ReadyExport;
 use crate::{ConversationId, MessageId};
 
 /// Something that happened.
@@ -15,8 +14,8 @@ pub enum Event {
     Conversation(ConversationId),
     /// The user has read as far as this message.
     Read(ConversationId, MessageId),
-    /// An archive is ready, with what is to be said of it.
-    Export(Value),
+    /// An export can be downloaded.
+    Export(ReadyExport),
     /// What a later version wrote down.
     Unknown,
 }

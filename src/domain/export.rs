@@ -23,3 +23,12 @@ pub struct Archive {
     /// Their SHA-256.
     pub sha256: Vec<u8>,
 }
+
+/// An export that can be downloaded, as the user's devices are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadyExport {
+    /// The size of the archive, in bytes.
+    pub size: i64,
+    /// When it is deleted.
+    pub expires_at: DateTime<Utc>,
+}

@@ -15,6 +15,7 @@ pub mod notice;
 pub mod profile;
 pub mod prompt;
 pub mod session;
+mod stored_words;
 pub mod text;
 pub mod tokens;
 pub mod usage;

@@ -1,38 +1,19 @@
 //! Messages: what was said, by whom, and how far an answer has come.
 
+mod new;
+mod text;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+pub use self::new::{Follows, NewAnswer, WrittenTurn};
+pub use self::text::{InvalidText, MAX_USER_CHARS, MessageText};
 use crate::answer::{AttemptOffsets, Fence};
 use crate::notice::Notice;
-use crate::text::is_blank;
-use crate::{ConversationId, MessageId, UserId};
+use crate::stored_words::stored_words;
+use crate::{ConversationId, MessageId};
 
-/// The longest text a user may send, in characters (Unicode scalar values), as the contract says.
-pub const MAX_USER_CHARS: usize = 10_000;
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
-
-        impl $name {
-            /// The word used on the wire and in the database.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// The value a word stands for, if it is one of ours.
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-
-words!(
+stored_words!(
     /// Who speaks.
     Role {
         /// The person.
@@ -44,7 +25,7 @@ words!(
     }
 );
 
-words!(
+stored_words!(
     /// How far a message has come. Only `sending` ever changes.
     MessageStatus {
         /// An answer that is queued or being written.
@@ -56,7 +37,7 @@ words!(
     }
 );
 
-words!(
+stored_words!(
     /// Why an answer ended.
     FinishReason {
         /// The model was done.
@@ -83,8 +64,8 @@ pub struct Usage {
 
 /// A message of either side. What only an answer has is empty on a user's message.
 ///
-/// `N` is the notice: a message that was just read has a [`StoredNotice`](crate::notice::StoredNotice), which may be unreadable and has to be replaced
-/// ([`Self::map_notice`]) before the message is shown.
+/// `N` is its notice: a message that was just read has a [`StoredNotice`](crate::notice::StoredNotice), which may be
+/// unreadable and has to be replaced ([`Self::map_notice`]) before the message is shown.
 #[derive(Debug, Clone)]
 pub struct Message<N = Notice> {
     /// The message.
@@ -211,39 +192,6 @@ pub enum Order {
     Descending,
 }
 
-/// A user's message and its pending answer, as they were just written.
-#[derive(Debug, Clone, Copy)]
-pub struct WrittenTurn {
-    /// What the user's message follows.
-    pub parent: Option<MessageId>,
-    /// The user's message.
-    pub question: MessageId,
-    /// The answer.
-    pub answer: MessageId,
-}
-
-/// An answer that is about to be asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct NewAnswer<'a> {
-    /// Who asks.
-    pub user: UserId,
-    /// Where.
-    pub conversation: ConversationId,
-    /// What it may cost.
-    pub reserved_tokens: i64,
-    /// What is shown beside it.
-    pub notice: Option<&'a Notice>,
-}
-
-/// What a user's new message follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Follows {
-    /// The last message of the conversation.
-    TheLast,
-    /// What this message of the same conversation follows: it is said anew.
-    SameAs(MessageId),
-}
-
 /// How long a message's text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextSize {
@@ -255,67 +203,9 @@ pub struct TextSize {
     pub bytes: i64,
 }
 
-/// A user's text that has been checked: not blank, no NUL, at most [`MAX_USER_CHARS`] characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessageText(String);
-
-/// Why a text cannot be a user's message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidText {
-    /// Nothing anybody could see.
-    #[error("must not be empty")]
-    Empty,
-    /// More than [`MAX_USER_CHARS`] characters.
-    #[error("must have at most {MAX_USER_CHARS} characters")]
-    TooLong,
-    /// Holds U+0000, which Postgres cannot store.
-    #[error("must not contain the NUL character")]
-    Nul,
-}
-
-impl MessageText {
-    /// Checks `raw` and keeps it as it is, white space included.
-    ///
-    /// # Errors
-    /// [`InvalidText`] says which rule it breaks.
-    pub fn new(raw: String) -> Result<Self, InvalidText> {
-        if is_blank(&raw) {
-            return Err(InvalidText::Empty);
-        }
-        if raw.contains('\0') {
-            return Err(InvalidText::Nul);
-        }
-        if raw.chars().nth(MAX_USER_CHARS).is_some() {
-            return Err(InvalidText::TooLong);
-        }
-        Ok(Self(raw))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_is_counted_in_characters_not_bytes() {
-        assert!(MessageText::new("ü".repeat(MAX_USER_CHARS)).is_ok());
-        assert_eq!(
-            MessageText::new("ü".repeat(MAX_USER_CHARS + 1)),
-            Err(InvalidText::TooLong)
-        );
-    }
-
-    #[test]
-    fn blank_and_unstorable_texts_are_refused() {
-        assert_eq!(MessageText::new(" \n\t".into()), Err(InvalidText::Empty));
-        assert_eq!(MessageText::new("\u{1}\u{200b}".into()), Err(InvalidText::Empty));
-        assert_eq!(MessageText::new("a\0b".into()), Err(InvalidText::Nul));
-    }
 
     #[test]
     fn words_round_trip() {

@@ -1,18 +1,20 @@
 //! Conversations of a user. Deleted ones are never returned.
 
 use chrono::{DateTime, Utc};
-use cura_domain::conversation::{Conversation, ConversationStatus, ListPosition};
+use cura_domain::conversation::{Conversation, ConversationStatus, ListPosition, Title, TitleSource};
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// Inserts a conversation that has, or is about to get, this many messages.
+/// The stored title source of a conversation without a title.
+const NO_TITLE: &str = "none";
+
+/// Inserts a conversation that has, or is about to get, this many messages, with its title and where that comes from.
 pub async fn insert(
     conn: &mut PgConnection,
     user: UserId,
-    title: Option<&str>,
-    title_source: &str,
+    title: Option<(&Title, TitleSource)>,
     messages: i32,
     now: DateTime<Utc>,
 ) -> Result<ConversationId, StoreError> {
@@ -20,8 +22,8 @@ pub async fn insert(
         r#"INSERT INTO conversations (user_id, title, title_source, last_message_at, created_at, updated_at, message_count)
            VALUES ($1, $2, $3, $4, $4, $4, $5) RETURNING id"#,
         user.0,
-        title,
-        title_source,
+        title.map(|(title, _)| title.as_str()),
+        title.map_or(NO_TITLE, |(_, source)| source.as_str()),
         now,
         messages,
     )
@@ -172,8 +174,8 @@ pub async fn count(conn: &mut PgConnection, user: UserId, listed: ConversationSt
     .await?)
 }
 
-/// Notes that `added` messages came at `now`; a conversation without a title gets `title`, a cut of its first message.
-/// Gives whether its title is still such a cut.
+/// Adds `added` messages that came at `now`; a conversation without a title gets `title`, an excerpt of its first message.
+/// Returns whether its title is an excerpt.
 pub async fn touch(
     conn: &mut PgConnection,
     id: ConversationId,
@@ -181,11 +183,11 @@ pub async fn touch(
     title: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let cut = sqlx::query_scalar!(
+    let is_excerpt = sqlx::query_scalar!(
         r#"UPDATE conversations
            SET message_count = message_count + $2, last_message_at = $4, updated_at = $4,
-               title = COALESCE(title, $3), title_source = CASE WHEN title IS NULL AND $3::text IS NOT NULL THEN 'cut' ELSE title_source END
-           WHERE id = $1 RETURNING title_source = 'cut' AS "cut!""#,
+               title = COALESCE(title, $3), title_source = CASE WHEN title IS NULL AND $3::text IS NOT NULL THEN 'excerpt' ELSE title_source END
+           WHERE id = $1 RETURNING title_source = 'excerpt' AS "is_excerpt!""#,
         id.0,
         added,
         title,
@@ -193,11 +195,10 @@ pub async fn touch(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(cut.unwrap_or(false))
+    Ok(is_excerpt.unwrap_or(false))
 }
 
-/// Replaces a title that is a cut of the first message by a better one; gives whose conversation it is, `None` when the
-/// title is no cut any more.
+/// Replaces a title that is an excerpt by a model's; returns the owner, or `None` when the title is no excerpt any more.
 pub async fn improve_title(
     conn: &mut PgConnection,
     id: ConversationId,
@@ -206,7 +207,7 @@ pub async fn improve_title(
 ) -> Result<Option<UserId>, StoreError> {
     let user = sqlx::query_scalar!(
         r#"UPDATE conversations SET title = $2, title_source = 'model', updated_at = $3
-           WHERE id = $1 AND title_source = 'cut' AND deleted_at IS NULL RETURNING user_id"#,
+           WHERE id = $1 AND title_source = 'excerpt' AND deleted_at IS NULL RETURNING user_id"#,
         id.0,
         title,
         now,

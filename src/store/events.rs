@@ -3,11 +3,15 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::event::{Event, Logged};
+use cura_domain::export::ReadyExport;
 use cura_domain::{ConversationId, MessageId, UserId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::StoreError;
+
+/// The status in the payload of an export event; there is no other.
+const EXPORT_READY: &str = "ready";
 
 /// Appends events in the transaction that makes them true, and returns the number of the last one. Other transactions of
 /// the same user wait here until this one ends, so it must be the last statement of a transaction.
@@ -58,7 +62,7 @@ pub async fn list_after(
         .into_iter()
         .map(|row| Logged {
             seq: row.seq,
-            event: read(&row.kind, row.payload),
+            event: read(&row.kind, &row.payload),
         })
         .collect())
 }
@@ -135,12 +139,14 @@ fn payload(event: &Event) -> Value {
             json!({ "conversation_id": conversation.0, "message_id": message.0 })
         }
         Event::Conversation(conversation) => json!({ "conversation_id": conversation.0 }),
-        Event::Export(payload) => payload.clone(),
+        Event::Export(ready) => {
+            json!({ "status": EXPORT_READY, "size": ready.size, "expires_at": ready.expires_at })
+        }
         Event::Unknown => Value::Null,
     }
 }
 
-fn read(kind: &str, payload: Value) -> Event {
+fn read(kind: &str, payload: &Value) -> Event {
     let conversation = payload["conversation_id"].as_i64().map(ConversationId);
     let message = payload["message_id"].as_i64().map(MessageId);
     match (kind, conversation, message) {
@@ -148,7 +154,15 @@ fn read(kind: &str, payload: Value) -> Event {
         ("ended", Some(conversation), Some(message)) => Event::Ended(conversation, message),
         ("conversation", Some(conversation), _) => Event::Conversation(conversation),
         ("read", Some(conversation), Some(message)) => Event::Read(conversation, message),
-        ("export", ..) => Event::Export(payload),
+        ("export", ..) => read_export(payload).map_or(Event::Unknown, Event::Export),
         _ => Event::Unknown,
     }
+}
+
+fn read_export(payload: &Value) -> Option<ReadyExport> {
+    let expires_at = payload["expires_at"].as_str()?.parse().ok()?;
+    Some(ReadyExport {
+        size: payload["size"].as_i64()?,
+        expires_at,
+    })
 }

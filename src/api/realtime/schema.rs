@@ -1,6 +1,6 @@
 //! Events: one schema for every transport.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use cura_app::chat::StartedAnswer;
 use cura_app::feed::AnswerEvent;
 use cura_app::feed::{Resync, UserEvent};
@@ -344,10 +344,10 @@ impl EventView {
                 role: role.into(),
                 is_typing,
             }),
-            UserEvent::Export(payload) => Self::Export(ExportEvent {
-                status: payload["status"].as_str().unwrap_or_default().to_owned(),
-                size: payload["size"].as_i64(),
-                expires_at: payload["expires_at"].as_str().map(str::to_owned),
+            UserEvent::Export(ready) => Self::Export(ExportEvent {
+                status: "ready".to_owned(),
+                size: Some(ready.size),
+                expires_at: Some(ready.expires_at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
             }),
             UserEvent::Resync(reason) => Self::Resync(ResyncEvent {
                 reason: match reason {

@@ -1,7 +1,7 @@
 //! Where an answer is to be written: found, locked, and cleared of what is in the way.
 
 use chrono::{DateTime, Utc};
-use cura_domain::conversation::Title;
+use cura_domain::conversation::{Title, TitleSource};
 use cura_domain::message::{Follows, Message, MessageText, NewAnswer, Role};
 use cura_domain::{ConversationId, MessageId};
 use cura_store::conversations::LockedConversation;
@@ -75,7 +75,8 @@ impl App {
         };
         let Some(conversation) = conversation else {
             let title = Title::excerpt(said.text());
-            let id = conversations::insert(connection, caller.user, Some(title.as_str()), "cut", 2, now).await?;
+            let title = Some((&title, TitleSource::Excerpt));
+            let id = conversations::insert(connection, caller.user, title, 2, now).await?;
             return Ok(Place {
                 conversation: id,
                 running: Vec::new(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cura_domain::answer::Fence;
 use cura_domain::conversation::Conversation;
+use cura_domain::export::ReadyExport;
 use cura_domain::message::{Message, Role};
 use cura_domain::{ConversationId, MessageId};
 
@@ -23,7 +24,7 @@ pub enum UserEvent {
     /// A side of the conversation types, or has stopped typing.
     Typing(ConversationId, Role, bool),
     /// An archive of all data can be downloaded.
-    Export(serde_json::Value),
+    Export(ReadyExport),
     /// The cursor cannot be resumed: reload everything, and continue from the cursor of this event.
     Resync(Resync),
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cura_care::CareRules;
 use cura_tests::{Cura, Program, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -135,4 +136,51 @@ async fn coming_back_before_the_answer_has_begun_does_not_repeat_it() {
     assert_eq!(stream.next().await.unwrap().name, "complete");
     let rest = watching.until("complete").await;
     assert!(rest.iter().all(|event| event.name != "notice"));
+}
+
+#[tokio::test]
+async fn a_stored_notice_that_cannot_be_read_is_replaced_by_the_general_one() {
+    let provider = ScriptedProvider::saying(&["I am here."], Duration::ZERO).await;
+    let cura = Cura::answering(&provider).await;
+    let somebody = cura.somebody().await;
+    let sent = somebody
+        .post("/chat/send", &json!({ "content": "I want to kill myself" }))
+        .await;
+    let answer = sent.body["assistant_message"]["id"].as_i64().unwrap();
+    let damage = sqlx::query("UPDATE messages SET notice = '{\"kind\": 1}' WHERE id = $1").bind(answer);
+    damage.execute(cura.database.pool()).await.unwrap();
+
+    let expected = json!(CareRules::built_in().unwrap().general_notice());
+    let message = somebody.get(&format!("/chat/messages/{answer}")).await;
+    let shown = &message.body["metadata"]["notice"];
+    let streamed = somebody.resume(answer, None).await.rest().await;
+    let conversation = message.body["conversation_id"].as_i64().unwrap();
+    let listed = somebody.get(&format!("/conversations/{conversation}/messages")).await;
+    let watched = somebody.watch(Some("0")).await.until("complete").await;
+    let event = watched.iter().find(|event| event.name == "notice").unwrap();
+    for notice in [
+        shown,
+        &streamed[0].data,
+        &listed.body["items"][0]["metadata"]["notice"],
+        &event.data,
+    ] {
+        for field in ["kind", "title", "text"] {
+            assert_eq!(notice[field], expected[field], "{notice}");
+        }
+        let contacts = |notice: &Value| -> Vec<Value> {
+            let resources = notice["resources"].as_array().unwrap();
+            resources.iter().map(|resource| resource["contact"].clone()).collect()
+        };
+        assert_eq!(contacts(notice), contacts(&expected));
+    }
+    assert_eq!(streamed[0].name, "notice");
+    let reports = cura.said();
+    let mut reports = reports
+        .lines()
+        .filter(|line| line.contains("stored crisis notice cannot be read"));
+    assert!(
+        reports
+            .next()
+            .is_some_and(|line| line.contains("ERROR") || line.contains("error"))
+    );
 }
