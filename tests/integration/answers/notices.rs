@@ -140,10 +140,10 @@ async fn coming_back_before_the_answer_has_begun_does_not_repeat_it() {
 
 #[tokio::test]
 async fn a_stored_notice_that_cannot_be_read_is_replaced_by_the_general_one() {
-    let provider = ScriptedProvider::saying(&["I am here."], Duration::ZERO).await;
-    let cura = Cura::answering(&provider).await;
-    let somebody = cura.somebody().await;
-    let sent = somebody
+    let provider = ScriptedProvider::answering(&["I am here."], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let sent = user
         .post("/chat/send", &json!({ "content": "I want to kill myself" }))
         .await;
     let answer = sent.body["assistant_message"]["id"].as_i64().unwrap();
@@ -151,12 +151,12 @@ async fn a_stored_notice_that_cannot_be_read_is_replaced_by_the_general_one() {
     damage.execute(cura.database.pool()).await.unwrap();
 
     let expected = json!(CareRules::built_in().unwrap().general_notice());
-    let message = somebody.get(&format!("/chat/messages/{answer}")).await;
+    let message = user.get(&format!("/chat/messages/{answer}")).await;
     let shown = &message.body["metadata"]["notice"];
-    let streamed = somebody.resume(answer, None).await.rest().await;
+    let streamed = user.resume(answer, None).await.rest().await;
     let conversation = message.body["conversation_id"].as_i64().unwrap();
-    let listed = somebody.get(&format!("/conversations/{conversation}/messages")).await;
-    let watched = somebody.watch(Some("0")).await.until("complete").await;
+    let listed = user.get(&format!("/conversations/{conversation}/messages")).await;
+    let watched = user.watch(Some("0")).await.until("complete").await;
     let event = watched.iter().find(|event| event.name == "notice").unwrap();
     for notice in [
         shown,
@@ -174,13 +174,12 @@ async fn a_stored_notice_that_cannot_be_read_is_replaced_by_the_general_one() {
         assert_eq!(contacts(notice), contacts(&expected));
     }
     assert_eq!(streamed[0].name, "notice");
-    let reports = cura.said();
-    let mut reports = reports
+    let logs = cura.logs();
+    let mut logs = logs
         .lines()
         .filter(|line| line.contains("stored crisis notice cannot be read"));
     assert!(
-        reports
-            .next()
+        logs.next()
             .is_some_and(|line| line.contains("ERROR") || line.contains("error"))
     );
 }
