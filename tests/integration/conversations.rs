@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cura_tests::provider::{Step, chunk};
-use cura_tests::{Client, Cura, ScriptedProvider, eventually};
+use cura_tests::provider::Step;
+use cura_tests::{Client, Cura, ScriptedProvider, eventually, interrupted_answer};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -230,16 +230,13 @@ async fn a_deleted_conversation_is_gone_from_every_answer_and_then_from_the_data
 
 #[tokio::test]
 async fn deleting_stops_the_answer_that_is_being_written() {
-    let provider =
-        ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am going to")), Step::Hang]).await;
-    let cura = Cura::with_provider(&provider).await;
-    let ann = cura.user().await;
-    let mut stream = ann.stream("Hi").await;
-    let seen = stream.until("chunk").await;
-    let path = format!("/conversations/{}", seen[0].data["conversation_id"]);
-    assert_eq!(ann.send(ann.request(Method::DELETE, &path)).await.status, 204);
-    assert_eq!(stream.rest().await.pop().unwrap().name, "error");
-    provider.wait_for_disconnect().await;
+    let mut answer = interrupted_answer().stalling_after(&["I am going to"]).start().await;
+    let path = format!("/conversations/{}", answer.conversation_id());
+    let delete = answer.user.request(Method::DELETE, &path);
+    assert_eq!(answer.user.send(delete).await.status, 204);
+    answer.read_rest().await;
+    assert_eq!(answer.last().name, "error");
+    answer.provider.wait_for_disconnect().await;
 }
 
 #[tokio::test]

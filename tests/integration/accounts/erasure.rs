@@ -154,18 +154,13 @@ async fn an_erased_account_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn erasing_stops_what_is_running_and_ends_what_is_open() {
-    let provider =
-        ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("I am going to")), Step::Hang]).await;
-    let cura = Cura::with_provider(&provider).await;
-    let ann = cura.client().register("ann@example.com").await;
-    let mut stream = ann.stream("Hi").await;
-    stream.until("chunk").await;
-    assert_eq!(erase(&ann, PASSWORD).await.status, 204);
-    let last = stream.rest().await.pop().unwrap();
-    assert_eq!(last.name, "session_ended");
-    provider.wait_for_disconnect().await;
+    let mut answer = interrupted_answer().stalling_after(&["I am going to"]).start().await;
+    assert_eq!(erase(&answer.user, PASSWORD).await.status, 204);
+    answer.read_rest().await;
+    assert_eq!(answer.last().name, "session_ended");
+    answer.provider.wait_for_disconnect().await;
     eventually("the user is gone", async || {
-        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
+        (answer.cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_tests::provider::{Step, answer, chunk, finish};
-use cura_tests::{Cura, ScriptedProvider};
+use cura_tests::{Cura, ScriptedProvider, interrupted_answer};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -173,18 +173,15 @@ async fn who_interrupts_is_told_what_was_said_until_then() {
         steps
     })
     .await;
-    let cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let mut stream = user.stream("one").await;
-    let ack = stream.until("chunk").await[0].data.clone();
-    let body = json!({ "conversation_id": ack["conversation_id"], "content": "two", "on_busy": "interrupt" });
-    let sent = user.post("/chat/send", &body).await;
+    let first = interrupted_answer().by(provider).start().await;
+    let body = json!({ "conversation_id": first.conversation_id(), "content": "two", "on_busy": "interrupt" });
+    let sent = first.user.post("/chat/send", &body).await;
     assert_eq!(sent.status, 200, "{}", sent.body);
     assert_eq!(sent.body["assistant_message"]["content"], "part 1");
-    let first = user.until_final(&ack["message_id"]).await;
-    assert_eq!(first["metadata"]["finish_reason"], "cancelled");
-    assert_eq!(told(&provider, 1), ["one", "part 0", "two"]);
-    cura.check_invariants().await;
+    let interrupted = first.user.until_final(&first.id()).await;
+    assert_eq!(interrupted["metadata"]["finish_reason"], "cancelled");
+    assert_eq!(told(&first.provider, 1), ["Hi", "part 0", "two"]);
+    first.cura.check_invariants().await;
 }
 
 #[tokio::test]

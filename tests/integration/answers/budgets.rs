@@ -5,7 +5,7 @@ use std::time::Duration;
 use cura_domain::MessageId;
 use cura_store::answers::{self, Taken};
 use cura_tests::provider::{Latch, Step, answer, anthropic, chunk, event, refusal};
-use cura_tests::{Client, Cura, ScriptedProvider, eventually};
+use cura_tests::{Client, Cura, ScriptedProvider, eventually, interrupted_answer};
 use serde_json::{Value, json};
 
 /// Asks, and gives the id of the answer, which is not waited for.
@@ -155,38 +155,32 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
         _ => answer(&["ok"], Duration::ZERO),
     })
     .await;
-    let mut cura = Cura::builder()
-        .with_provider(&provider)
+    let mut first = interrupted_answer()
+        .by(provider)
         .with("AI_CONTINUATION", "off")
         .with("USER_DAILY_TOKENS", "1000000")
         .start()
         .await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let ack = stream.until("chunk").await[0].data.clone();
-    let stopped = user.cancel(&ack["message_id"]).await.body;
+    let user = first.user.clone();
+    let stopped = first.cancel().await.body;
     assert_eq!(stopped["metadata"]["usage"]["output_tokens"], 60, "four bytes a token");
-    let (first, _) = used(&user).await;
-    assert_eq!(first, stopped["metadata"]["usage"]["total_tokens"].as_i64().unwrap());
+    let (before, _) = used(&user).await;
+    assert_eq!(before, stopped["metadata"]["usage"]["total_tokens"].as_i64().unwrap());
     let again = ask(&user, "Ho").await;
-    eventually("its text is saved", async || {
-        let saved = "SELECT count(*) FROM messages WHERE status = 'sending' AND content <> ''";
-        (cura.database.count(saved).await == 1).then_some(())
-    })
-    .await;
-    cura.workers[0].kill();
-    cura.add_worker().await;
+    first.until_checkpointed().await;
+    first.cura.workers[0].kill();
+    first.cura.add_worker().await;
     let done = user.until_final(&again).await;
     assert_eq!(done["content"], "ok");
     let lost = "SELECT output_tokens FROM answer_attempts WHERE outcome = 'lost'";
-    assert_eq!(cura.database.count(lost).await, 60);
+    assert_eq!(first.cura.database.count(lost).await, 60);
     let (both, answers) = used(&user).await;
     assert_eq!(
-        both - first,
+        both - before,
         done["metadata"]["usage"]["total_tokens"].as_i64().unwrap()
     );
     assert_eq!(answers, 2);
-    cura.check_invariants().await;
+    first.cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -240,22 +234,19 @@ async fn what_the_provider_stated_counts_also_when_its_answer_is_cut_short() {
         steps
     })
     .await;
-    let cura = Cura::builder()
-        .with_provider(&provider)
+    let answer = interrupted_answer()
+        .by(provider)
         .with("AI_MODEL_PROVIDER", "anthropic")
         .start()
         .await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let ack = stream.until("chunk").await[0].data.clone();
-    let stopped = user.cancel(&ack["message_id"]).await.body;
+    let stopped = answer.cancel().await.body;
     let usage = json!({ "input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "estimated": true });
     assert_eq!(
         stopped["metadata"]["usage"], usage,
         "the prompt is stated, the rest is not"
     );
     assert_eq!(stopped["metadata"]["model"], "claude-scripted");
-    cura.check_invariants().await;
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cura_tests::client::text_after;
-use cura_tests::provider::{Step, chunk};
-use cura_tests::{Cura, ScriptedProvider, eventually};
+use cura_tests::provider::Step;
+use cura_tests::{Cura, InterruptedAnswer, ScriptedProvider, interrupted_answer};
 use serde_json::json;
 
 /// That one attempt was ended by its own worker, and not by the server that waited for it in vain.
@@ -17,38 +16,31 @@ async fn check_that_the_worker_stopped(cura: &Cura) {
     }
 }
 
-/// A provider that says three words and then nothing until it is let go.
-async fn stalling() -> ScriptedProvider {
-    ScriptedProvider::start(|_, _| {
-        let mut steps = vec![Step::Head];
-        steps.extend(["One ", "two ", "three"].map(|word| Step::Write(chunk(word))));
-        steps.push(Step::Hang);
-        steps
-    })
-    .await
+/// An answer that stalls after three words.
+async fn stalled() -> InterruptedAnswer {
+    interrupted_answer()
+        .stalling_after(&["One ", "two ", "three"])
+        .start()
+        .await
 }
 
 #[tokio::test]
 async fn a_running_answer_is_stopped_by_its_worker_and_keeps_what_was_streamed() {
-    let provider = stalling().await;
-    let cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let seen = stream.until_text("One two three").await;
-    let answer = seen[0].data["message_id"].clone();
-    let stopped = user.cancel(&answer).await;
-    check_that_the_worker_stopped(&cura).await;
+    let mut answer = stalled().await;
+    let stopped = answer.cancel().await;
+    check_that_the_worker_stopped(&answer.cura).await;
     assert_eq!(stopped.status, 200, "{}", stopped.body);
     assert_eq!(stopped.body["status"], "sent");
     assert_eq!(stopped.body["content"], "One two three");
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
     assert_eq!(stopped.body["metadata"]["usage"]["estimated"], true);
-    provider.wait_for_disconnect().await;
-    let end = stream.rest().await.pop().unwrap();
+    answer.provider.wait_for_disconnect().await;
+    answer.read_rest().await;
+    let end = answer.last();
     assert_eq!((end.name.as_str(), &end.data["message"]), ("complete", &stopped.body));
-    let again = user.cancel(&answer).await;
+    let again = answer.cancel().await;
     assert_eq!((again.status.as_u16(), &again.body), (200, &stopped.body));
-    cura.check_invariants().await;
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]
@@ -95,35 +87,26 @@ async fn an_answer_the_provider_has_not_begun_stops_too() {
 
 #[tokio::test]
 async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
-    let provider = stalling().await;
-    let cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until_text("One two three").await;
-    let answer = seen[0].data["message_id"].clone();
-    eventually("it is saved", async || {
-        let saved = "SELECT count(*) FROM messages WHERE status = 'sending' AND content <> ''";
-        (cura.database.count(saved).await == 1).then_some(())
-    })
-    .await;
-    cura.workers[0].signal("STOP");
+    let mut answer = stalled().await;
+    answer.until_checkpointed().await;
+    answer.cura.workers[0].signal("STOP");
     let begun = Instant::now();
-    let stopped = user.cancel(&answer).await;
+    let stopped = answer.cancel().await;
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(stopped.status, 200);
     assert_eq!(stopped.body["content"], "One two three");
     assert_eq!(stopped.body["metadata"]["finish_reason"], "cancelled");
-    cura.workers[0].signal("CONT");
-    seen.extend(stream.rest().await);
-    assert_eq!(text_after("", &seen), "One two three");
+    answer.cura.workers[0].signal("CONT");
+    answer.read_rest().await;
+    assert_eq!(answer.text_seen(), "One two three");
     assert!(
         stopped.body["metadata"]["ttft_ms"].is_i64(),
-        "it was saved before: {}",
+        "it was stored before: {}",
         stopped.body
     );
-    cura.check_invariants().await;
+    answer.cura.check_invariants().await;
     assert_eq!(
-        user.get(&format!("/chat/messages/{answer}")).await.body,
+        answer.user.get(&format!("/chat/messages/{}", answer.id())).await.body,
         stopped.body,
         "what the worker wrote after it woke up changed nothing"
     );
@@ -131,21 +114,18 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
 
 #[tokio::test]
 async fn twenty_that_stop_at_once_are_told_the_same() {
-    let provider = stalling().await;
-    let cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let answer = stream.until("chunk").await[0].data["message_id"].clone();
-    let replies = futures_util::future::join_all((0..20).map(|_| user.cancel(&answer))).await;
+    let answer = stalled().await;
+    let replies = futures_util::future::join_all((0..20).map(|_| answer.cancel())).await;
     for reply in &replies {
         assert_eq!((reply.status.as_u16(), &reply.body), (200, &replies[0].body));
     }
+    let attempts = "SELECT count(*) FROM answer_attempts";
     assert_eq!(
-        cura.database.count("SELECT count(*) FROM answer_attempts").await,
+        answer.cura.database.count(attempts).await,
         1,
         "one attempt, counted once"
     );
-    cura.check_invariants().await;
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]

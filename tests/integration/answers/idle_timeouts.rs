@@ -2,18 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use cura_tests::client::text_after;
-use cura_tests::provider::words;
-use cura_tests::{Cura, Proxy, ScriptedProvider, TestRedis, eventually};
+use cura_tests::{Proxy, TestRedis, eventually, interrupted_answer};
 use serde_json::json;
 
 #[tokio::test]
 async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
-    let provider = ScriptedProvider::answering(&words(400), Duration::from_millis(20)).await;
-    let (cura, proxy) = Cura::builder().with_provider(&provider).start_behind_proxy().await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until("chunk").await;
+    let long = interrupted_answer().words(400, Duration::from_millis(20)).read(1);
+    let (mut answer, proxy) = long.start_behind_proxy().await;
+    let user = answer.user.clone();
     proxy.fall_silent();
     let silent = Instant::now();
     let ask = async || {
@@ -27,31 +23,31 @@ async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
         let mut longest = Duration::ZERO;
         let mut last = Instant::now();
         while silent.elapsed() < Duration::from_secs(4) {
-            seen.push(stream.next().await.unwrap());
+            let next = answer.stream.next().await.unwrap();
+            answer.seen.push(next);
             longest = longest.max(last.elapsed());
             last = Instant::now();
         }
-        // Whoever waits for Postgres waits five seconds.
+        // A request that waits for Postgres waits five seconds.
         assert!(longest < Duration::from_secs(4), "a word was held back for {longest:?}");
     };
     let sign_in = async {
         let asked = Instant::now();
         let body = json!({ "email": "user@example.com", "password": "a long password" });
-        let reply = cura.client().post("/auth/login", &body).await;
+        let reply = answer.cura.client().post("/auth/login", &body).await;
         assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
         assert_eq!((reply.status.as_u16(), reply.code()), (503, "database_unavailable"));
     };
     tokio::join!(ask(), ask(), sign_in, watch);
     proxy.restore();
-    eventually("everybody is served again", async || {
+    eventually("all requests are served again", async || {
         let asked = futures_util::future::join_all((0..20).map(|_| user.get("/users/me"))).await;
         asked.iter().all(|reply| reply.status == 200).then_some(())
     })
     .await;
-    seen.extend(stream.rest().await);
-    let last = seen.last().unwrap();
-    assert_eq!(last.name, "complete");
-    assert_eq!(last.data["message"]["content"], text_after("", &seen));
+    answer.finish().await;
+    assert_eq!(answer.last().name, "complete");
+    assert_eq!(answer.last().data["message"]["content"], answer.text_seen());
     let sent = user.send_without_waiting(&json!({ "content": "Hi" })).await;
     let path = sent.header("location").unwrap().to_owned();
     eventually("the worker works again", async || {
@@ -62,17 +58,15 @@ async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
 
 #[tokio::test]
 async fn a_redis_that_says_nothing_is_left_and_found_again() {
-    let provider = ScriptedProvider::answering(&words(400), Duration::from_millis(20)).await;
     let redis = TestRedis::start();
     let proxy = Proxy::to_port(redis.port()).await;
-    let cura = Cura::builder()
-        .with_provider(&provider)
+    let mut answer = interrupted_answer()
+        .words(400, Duration::from_millis(20))
+        .read(1)
         .with("REDIS_URL", format!("redis://127.0.0.1:{}", proxy.port()))
         .start()
         .await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until("chunk").await;
+    let user = answer.user.clone();
     proxy.fall_silent();
     eventually("it is noticed", async || {
         let health = user.get("/health").await.body;
@@ -86,8 +80,8 @@ async fn a_redis_that_says_nothing_is_left_and_found_again() {
     })
     .await;
     // Whatever was lost on the way, the text is right, and the next answer comes word by word again.
-    seen.extend(stream.rest().await);
-    assert_eq!(seen.last().unwrap().data["message"]["content"], text_after("", &seen));
+    answer.finish().await;
+    assert_eq!(answer.last().data["message"]["content"], answer.text_seen());
     eventually("words come one by one", async || {
         let mut stream = user.stream("Hi").await;
         let mut chunks = 0;

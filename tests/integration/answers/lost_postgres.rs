@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cura_tests::client::text_after;
-use cura_tests::provider::{Latch, words};
-use cura_tests::{Cura, Program, ScriptedProvider, eventually};
+use cura_tests::provider::words;
+use cura_tests::{Cura, Program, ScriptedProvider, eventually, interrupted_answer};
 use serde_json::json;
 
 #[tokio::test]
@@ -52,25 +51,19 @@ async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_reco
 
 #[tokio::test]
 async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
-    let words = words(100);
-    let text = words.concat();
-    let latch = Latch::default();
-    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(20), &latch).await;
-    let (cura, proxy) = Cura::builder().with_provider(&provider).start_behind_proxy().await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until_word(&words[18]).await;
+    let (mut answer, proxy) = interrupted_answer().start_behind_proxy().await;
     proxy.cut();
-    while !text_after("", &seen).contains(&words[58]) {
-        seen.push(stream.next().await.unwrap());
+    let later = answer.words[58].clone();
+    while !answer.text_seen().contains(&later) {
+        let next = answer.stream.next().await.unwrap();
+        answer.seen.push(next);
     }
     proxy.restore();
-    latch.open();
-    seen.extend(stream.rest().await);
-    assert_eq!(text_after("", &seen), text);
-    assert_eq!(seen.last().unwrap().name, "complete");
-    assert_eq!(provider.requests().len(), 1, "it was not generated twice");
-    cura.check_invariants().await;
+    answer.finish().await;
+    assert_eq!(answer.text_seen(), answer.text());
+    assert_eq!(answer.last().name, "complete");
+    assert_eq!(answer.provider.requests().len(), 1, "it was not generated twice");
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]

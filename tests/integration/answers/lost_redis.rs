@@ -3,30 +3,21 @@
 use std::time::Duration;
 
 use cura_tests::client::text_after;
-use cura_tests::provider::{Latch, words};
-use cura_tests::{Cura, ScriptedProvider, eventually};
+use cura_tests::{Cura, ScriptedProvider, eventually, interrupted_answer};
 
 #[tokio::test]
 async fn redis_killed_in_the_middle_costs_no_word() {
-    let words = words(100);
-    let text = words.concat();
-    let latch = Latch::default();
-    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(20), &latch).await;
-    let mut cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until_word(&words[18]).await;
-    cura.redis.kill();
+    let mut answer = interrupted_answer().start().await;
+    answer.cura.redis.kill();
     eventually("it is noticed", async || {
-        (user.get("/health").await.body["status"] == "degraded").then_some(())
+        (answer.user.get("/health").await.body["status"] == "degraded").then_some(())
     })
     .await;
-    cura.redis.restart();
-    latch.open();
-    seen.extend(stream.rest().await);
-    assert_eq!(text_after("", &seen), text);
-    assert_eq!(seen.last().unwrap().data["message"]["content"], text);
-    cura.check_invariants().await;
+    answer.cura.redis.restart();
+    answer.finish().await;
+    assert_eq!(answer.text_seen(), answer.text());
+    assert_eq!(answer.last().data["message"]["content"], answer.text());
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]

@@ -2,33 +2,24 @@
 
 use std::time::Duration;
 
-use cura_tests::client::text_after;
-use cura_tests::provider::{Latch, words};
-use cura_tests::{Cura, ScriptedProvider, eventually};
+use cura_tests::{Cura, eventually, interrupted_answer};
 use reqwest::Method;
 
 #[tokio::test]
 async fn a_server_killed_in_the_middle_is_left_for_the_other_one() {
-    let words = words(100);
-    let text = words.concat();
-    let latch = Latch::default();
-    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(10), &latch).await;
-    let mut cura = Cura::builder().servers(2).with_provider(&provider).start().await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until_word(&words[28]).await;
-    cura.servers[0].program.kill();
-    latch.open();
-    seen.extend(stream.rest().await);
-    let (answer, cursor) = (
-        seen[0].data["message_id"].as_i64().unwrap(),
-        seen.last().unwrap().id.clone(),
-    );
-    let mut there = user.at(&cura.servers[1].base).resume(answer, Some(&cursor)).await;
-    seen.extend(there.rest().await);
-    assert_eq!(text_after("", &seen), text);
-    assert_eq!(provider.requests().len(), 1, "the generation went on by itself");
-    cura.check_invariants().await;
+    let mut answer = interrupted_answer()
+        .words(100, Duration::from_millis(10))
+        .read(29)
+        .servers(2)
+        .start()
+        .await;
+    answer.cura.servers[0].program.kill();
+    answer.finish().await;
+    let other = answer.cura.servers[1].base.clone();
+    answer.read_rest_at(&other).await;
+    assert_eq!(answer.text_seen(), answer.text());
+    assert_eq!(answer.provider.requests().len(), 1, "the worker went on writing");
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cura_tests::client::{names, text_after};
 use cura_tests::provider::{Latch, Step, answer, chunk, words};
-use cura_tests::{Cura, Program, ScriptedProvider, eventually};
+use cura_tests::{Cura, Program, ScriptedProvider, eventually, interrupted_answer};
 use reqwest::Method;
 use serde_json::json;
 
@@ -43,93 +43,62 @@ async fn without_a_worker_the_stream_stays_open_and_the_answer_comes_when_one_st
 
 #[tokio::test]
 async fn a_worker_killed_in_the_middle_is_noticed_and_the_text_stays_correct() {
-    let words = words(100);
-    let text = words.concat();
-    let latch = Latch::default();
-    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(20), &latch).await;
-    let mut cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until_word(&words[28]).await;
-    cura.add_worker().await;
-    cura.workers[0].kill();
-    latch.open();
+    let mut answer = interrupted_answer().read(29).start().await;
+    answer.cura.add_worker().await;
+    answer.cura.workers[0].kill();
+    answer.let_finish();
     let killed = Instant::now();
-    let again = loop {
-        let event = stream.next().await.unwrap();
-        seen.push(event.clone());
-        if event.name == "start" {
-            break event;
-        }
-    };
-    assert_eq!(again.data["attempt"], 2);
+    answer.read_until("start").await;
+    assert_eq!(answer.last().data["attempt"], 2);
     assert!(
         killed.elapsed() < Duration::from_secs(20),
         "noticed after {:?}",
         killed.elapsed()
     );
-    seen.extend(stream.rest().await);
-    assert_eq!(text_after("", &seen), text, "continuous, or cut back explicitly");
-    let last = seen.last().unwrap();
+    answer.read_rest().await;
+    assert_eq!(answer.text_seen(), answer.text(), "continuous, or cut back explicitly");
+    let last = answer.last();
     assert_eq!(last.name, "complete");
-    assert_eq!(last.data["message"]["content"], text);
+    assert_eq!(last.data["message"]["content"], answer.text());
     assert_eq!(last.data["message"]["metadata"]["attempts"], 2);
-    cura.check_invariants().await;
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]
 async fn after_a_kill_the_answer_goes_on_where_readers_saw_it_end() {
-    let words = words(60);
-    // It knows nothing of going on with an answer: asked to, it begins again.
-    let latch = Latch::default();
-    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(20), &latch).await;
-    let mut cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until_word(&words[18]).await;
-    cura.add_worker().await;
-    cura.workers[0].kill();
-    latch.open();
+    // The provider does not continue an answer; it always starts again.
+    let mut answer = interrupted_answer().words(60, Duration::from_millis(20)).start().await;
+    answer.cura.add_worker().await;
+    answer.cura.workers[0].kill();
+    answer.let_finish();
     let killed = Instant::now();
-    seen.extend(stream.until("start").await);
+    answer.read_until("start").await;
     assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
-    seen.extend(stream.rest().await);
-    assert!(!names(&seen).contains(&"reset"), "{:?}", names(&seen));
-    assert_eq!(text_after("", &seen), words.concat());
-    let asked = provider.requests();
-    let told = asked[1].body["messages"].as_array().unwrap();
-    let written = told[told.len() - 2]["content"].as_str().unwrap();
-    assert_eq!(
-        told[told.len() - 2]["role"],
-        "assistant",
-        "the model is shown what it has said"
-    );
-    assert!(words.concat().starts_with(written) && !written.is_empty(), "{written}");
-    cura.check_invariants().await;
+    answer.read_rest().await;
+    let names = names(&answer.seen);
+    assert!(!names.contains(&"reset"), "{names:?}");
+    assert_eq!(answer.text_seen(), answer.text());
+    let requests = answer.provider.requests();
+    let prompt = requests[1].body["messages"].as_array().unwrap();
+    let continued = &prompt[prompt.len() - 2];
+    assert_eq!(continued["role"], "assistant", "the model is shown what it has written");
+    let written = continued["content"].as_str().unwrap();
+    assert!(answer.text().starts_with(written) && !written.is_empty(), "{written}");
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]
 async fn a_worker_that_is_frozen_and_woken_writes_nothing_and_counts_nothing() {
-    let words = words(80);
-    let latch = Latch::default();
-    let provider = ScriptedProvider::answering_until(&words, Duration::from_millis(30), &latch).await;
-    let mut cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until_word(&words[18]).await;
-    cura.workers[0].signal("STOP");
-    cura.add_worker().await;
-    seen.extend(stream.until("start").await);
-    cura.workers[0].signal("CONT");
-    latch.open();
-    seen.extend(stream.rest().await);
-    assert_eq!(text_after("", &seen), words.concat());
-    cura.check_invariants().await;
-    let answers = cura
-        .database
-        .count("SELECT sum(messages)::bigint FROM usage_days")
-        .await;
-    assert_eq!(answers, 1);
+    let mut answer = interrupted_answer().words(80, Duration::from_millis(30)).start().await;
+    answer.cura.workers[0].signal("STOP");
+    answer.cura.add_worker().await;
+    answer.read_until("start").await;
+    answer.cura.workers[0].signal("CONT");
+    answer.finish().await;
+    assert_eq!(answer.text_seen(), answer.text());
+    answer.cura.check_invariants().await;
+    let counted = "SELECT sum(messages)::bigint FROM usage_days";
+    assert_eq!(answer.cura.database.count(counted).await, 1);
 }
 
 #[tokio::test]

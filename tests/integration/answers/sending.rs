@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cura_tests::client::text_after;
-use cura_tests::provider::{Step, chunk};
-use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually};
+use cura_tests::provider::Step;
+use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually, interrupted_answer};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -261,18 +261,13 @@ async fn whatever_else_a_client_says_belongs_to_its_key() {
 
 #[tokio::test]
 async fn a_running_answer_is_read_as_far_as_it_was_shown() {
-    let provider =
-        ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("as far as this")), Step::Hang]).await;
-    let cura = Cura::with_provider(&provider).await;
-    let user = cura.user().await;
-    let seen = user.stream("Hi").await.until("chunk").await;
-    let message = user
-        .get(&format!("/chat/messages/{}", seen[0].data["message_id"]))
-        .await;
+    let answer = interrupted_answer().stalling_after(&["as far as this"]).start().await;
+    let message = answer.user.get(&format!("/chat/messages/{}", answer.id())).await;
     assert_eq!(
         (&message.body["status"], &message.body["content"]),
         (&json!("sending"), &json!("as far as this"))
     );
-    let list = format!("/conversations/{}/messages", seen[0].data["conversation_id"]);
-    assert_eq!(user.get(&list).await.body["items"][0]["content"], "as far as this");
+    let list = format!("/conversations/{}/messages", answer.conversation_id());
+    let listed = answer.user.get(&list).await;
+    assert_eq!(listed.body["items"][0]["content"], "as far as this");
 }

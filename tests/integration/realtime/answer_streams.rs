@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_tests::client::{names, text_after};
 use cura_tests::provider::{Latch, Step, answer, chunk, finish};
-use cura_tests::{Cura, Event, ScriptedProvider};
+use cura_tests::{Cura, Event, ScriptedProvider, interrupted_answer};
 use reqwest::Method;
 use serde_json::json;
 
@@ -216,23 +216,21 @@ async fn resuming_from_the_start_of_a_new_attempt_still_resets_what_it_rewrote()
         steps
     })
     .await;
-    let cura = Cura::builder()
-        .with_provider(&provider)
+    let mut answer = interrupted_answer()
+        .by(provider)
         .with("AI_CONTINUATION", "off")
         .start()
         .await;
-    let user = cura.user().await;
-    let mut stream = user.stream("Hi").await;
-    let mut seen = stream.until("chunk").await;
     latch.open();
-    seen.extend(stream.rest().await);
+    answer.read_rest().await;
+    let (user, seen) = (&answer.user, &answer.seen);
     assert_eq!(
-        names_without_queued(&seen),
+        names_without_queued(seen),
         ["ack", "start", "chunk", "start", "reset", "chunk", "complete"]
     );
     for (at, event) in seen.iter().enumerate() {
         let before = text_after("", &seen[..=at]);
-        let rest = user.resume(answer_of(&seen), Some(&event.id)).await.rest().await;
+        let rest = user.resume(answer_of(seen), Some(&event.id)).await.rest().await;
         assert_eq!(
             text_after(&before, &rest),
             "attempt 1 says this",
