@@ -33,16 +33,19 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body; null when there is none or it is not JSON.
     pub body: Value,
+    /// The body as it was sent.
+    pub bytes: Vec<u8>,
 }
 
 impl Reply {
     async fn of(response: reqwest::Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await?;
+        let bytes = response.bytes().await?.to_vec();
         Ok(Self {
             status,
             headers,
-            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            bytes,
         })
     }
 

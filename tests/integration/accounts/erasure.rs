@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use cura_domain::UserId;
 use cura_store::personal_data::{Export, TABLES, TABLES_WITHOUT_PERSONAL_DATA};
-use cura_tests::provider::{Step, chunk, words};
-use cura_tests::{Client, Cura, Reply, ScriptedProvider, TestDatabase, eventually};
+use cura_tests::provider::words;
+use cura_tests::{Client, Cura, Reply, ScriptedProvider, TestDatabase, eventually, interrupted_answer};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

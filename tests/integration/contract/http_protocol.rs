@@ -70,7 +70,7 @@ async fn several_accept_headers_are_one_list_and_an_empty_one_is_none() {
 }
 
 /// What a server says to these bytes, which no HTTP client would send.
-async fn raw(cura: &Cura, bytes: &[u8]) -> String {
+pub(super) async fn raw(cura: &Cura, bytes: &[u8]) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let address = cura.servers[0].base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -9,3 +9,4 @@ mod policies;
 mod query_plans;
 mod rate_limits;
 mod tenant_isolation;
+mod wire_snapshots;
