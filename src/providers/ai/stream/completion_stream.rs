@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use cura_domain::answer::MAX_ANSWER_BYTES;
 use cura_domain::message::{FinishReason, Usage};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
@@ -14,8 +15,6 @@ use crate::ai::completion::{CompletionEvent, CompletionStream};
 use crate::ai::error::{AiError, Failure, TimeoutPhase};
 use crate::ai::timeouts::Timeouts;
 
-/// The longest answer that is accepted, in bytes of text.
-const MAX_TEXT_BYTES: usize = 1024 * 1024;
 /// How much of a model's name is kept, in bytes.
 const MAX_MODEL_BYTES: usize = 200;
 /// How long a finished answer waits for its usage and its end marker.
@@ -127,7 +126,7 @@ impl Reader {
             self.call
                 .update(self.model.as_deref(), self.input_tokens, self.output_tokens);
             if let Some(text) = event.text.map(|text| self.joiner.push(text)).and_then(storable) {
-                if self.text_bytes + text.len() > MAX_TEXT_BYTES {
+                if self.text_bytes + text.len() > MAX_ANSWER_BYTES {
                     return Err(Failure::Protocol("an answer longer than our limit"));
                 }
                 self.text_bytes += text.len();
