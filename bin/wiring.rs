@@ -6,7 +6,7 @@ mod server;
 mod sources;
 mod workers;
 
-pub use app::app;
+pub use app::{answers, app};
 pub use dependencies::{
     ai, database, database_for_migrations, redis_limiter, redis_live, wait_for_database, wait_for_dependencies,
 };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cura_answers::Answers;
 use cura_domain::Clock;
 use cura_live::Live;
 use cura_providers::ai::Ai;
@@ -10,6 +11,7 @@ use cura_store::Database;
 /// The dependencies of all jobs.
 pub struct JobContext {
     pub(crate) database: Database,
+    pub(crate) answers: Answers,
     pub(crate) live: Live,
     pub(crate) ai: Ai,
     pub(crate) clock: Clock,
@@ -31,9 +33,17 @@ pub struct AssistantConfig {
 
 impl JobContext {
     /// Puts the dependencies together.
-    pub fn new(database: Database, live: Live, ai: Ai, clock: Clock, assistant: AssistantConfig) -> Self {
+    pub fn new(
+        database: Database,
+        answers: Answers,
+        live: Live,
+        ai: Ai,
+        clock: Clock,
+        assistant: AssistantConfig,
+    ) -> Self {
         Self {
             database,
+            answers,
             live,
             ai,
             clock,

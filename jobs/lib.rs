@@ -1,14 +1,9 @@
 //! The jobs workers run. This file is the registry: one line for each job. Each job's file says why it may run twice.
 
-mod bury_answer;
+mod answers;
 mod context;
-mod ending;
 mod errors;
-mod generate_answer;
 mod registry;
-mod stop_answers;
-mod taking;
-mod writer;
 
 mod accounts {
     mod archive;
@@ -31,6 +26,7 @@ use std::time::Duration;
 use cura_queue::{PruneExpired, WorkersBuilder};
 
 use accounts::{erase_user, export_account};
+use answers::{fail_abandoned_answer, generate_answer};
 pub use context::{AssistantConfig, JobContext};
 use conversations::{purge_conversation, summarize_conversation, title_conversation};
 use maintenance::prune_expired;
@@ -50,7 +46,7 @@ pub struct Concurrency {
 fn registry(concurrency: Concurrency) -> Registry {
     Registry::default()
         .job(concurrency.generate_answer, generate_answer::run)
-        .job(1, bury_answer::run)
+        .job(1, fail_abandoned_answer::run)
         .job(4, title_conversation::run)
         .job(4, summarize_conversation::run)
         .job(2, purge_conversation::run)

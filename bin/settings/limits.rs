@@ -1,7 +1,7 @@
 //! How often clients may call, and how many tokens and answers a user may have.
 
 use cura_api::Rates;
-use cura_app::budget::Allowance;
+use cura_app::chat::Quota;
 
 use super::variables::{SettingError, Variables};
 
@@ -14,7 +14,7 @@ pub struct LimitSettings {
     /// `RATE_LIMIT_*`: calls a minute.
     pub rates: Rates,
     /// `USER_DAILY_TOKENS`, `USER_RUNNING_ANSWERS`
-    pub allowance: Allowance,
+    pub quota: Quota,
 }
 
 impl LimitSettings {
@@ -28,7 +28,7 @@ impl LimitSettings {
         };
         Ok(Self {
             rates,
-            allowance: Allowance {
+            quota: Quota {
                 daily_tokens: from.parsed("USER_DAILY_TOKENS", 0)?,
                 // By default, as many as a user may request in a minute.
                 running_answers: from.parsed("USER_RUNNING_ANSWERS", rates.chat)?,

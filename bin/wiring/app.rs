@@ -1,6 +1,8 @@
 //! The use cases of the API, with everything they need.
 
+use cura_answers::Answers;
 use cura_app::accounts::Accounts;
+use cura_app::chat::Chat;
 use cura_app::conversations::Conversations;
 use cura_app::exports::Exports;
 use cura_app::feed::Feed;
@@ -31,6 +33,8 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
     let sessions = Sessions::new(database.clone(), clock.clone(), entropy.clone(), tokens);
     let passwords = passwords(settings)?;
     let notices = Notices::new(care_rules(settings)?);
+    let messages = Messages::new(database.clone(), live.clone(), notices.clone());
+    let feed = Feed::new(database.clone(), live.clone(), entropy.clone(), notices.clone());
     Ok(App::new(Services {
         accounts: Accounts::new(
             database.clone(),
@@ -43,8 +47,15 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
         session_watch: SessionWatch::new(database.clone(), clock.clone()),
         profile: Profile::new(database.clone(), clock.clone()),
         conversations: Conversations::new(database.clone(), live.clone(), clock.clone()),
-        messages: Messages::new(database.clone(), live.clone(), notices.clone()),
-        feed: Feed::new(database.clone(), live.clone(), entropy.clone(), notices.clone()),
+        chat: Chat::new(
+            (database.clone(), live.clone(), clock.clone()),
+            answers(database.clone(), live.clone(), &ai),
+            settings.limits.quota,
+            notices.clone(),
+            (messages.clone(), feed.clone()),
+        ),
+        messages,
+        feed,
         exports: Exports::new(database.clone(), clock.clone()),
         health: Health::new(
             database.clone(),
@@ -54,10 +65,6 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
         ),
         clock,
         entropy,
-        database,
-        live,
-        ai,
-        allowance: settings.limits.allowance,
         notices,
     }))
 }
@@ -78,4 +85,9 @@ fn care_rules(settings: &Settings) -> Result<CareRules, StartError> {
         Some(rules) => Ok(rules),
         None => CareRules::built_in().map_err(|error| StartError::Other(error.to_string())),
     }
+}
+
+/// The life of answers. A lost attempt that saved no model counts for the provider that is asked first.
+pub fn answers(database: Database, live: Live, ai: &Ai) -> Answers {
+    Answers::new(database, live, clock(), ai.primary_model().clone())
 }

@@ -6,6 +6,7 @@ use cura_providers::ai::Ai;
 use cura_queue::{Workers, WorkersConfig};
 use cura_store::Database;
 
+use super::app::answers;
 use super::sources::clock;
 use crate::program::StartError;
 use crate::settings::Settings;
@@ -21,7 +22,8 @@ pub fn workers(
     ai: Ai,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
-    let context = JobContext::new(database.clone(), live, ai, clock(), assistant(settings)?);
+    let answers = answers(database.clone(), live.clone(), &ai);
+    let context = JobContext::new(database.clone(), answers, live, ai, clock(), assistant(settings)?);
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,
     };
@@ -40,6 +42,6 @@ fn assistant(settings: &Settings) -> Result<AssistantConfig, StartError> {
         context_tokens: settings.assistant.context_tokens,
         // The demo suggests no titles.
         titles: settings.assistant.titles && !settings.ai.providers.is_empty(),
-        running_answers: settings.limits.allowance.running_answers,
+        running_answers: settings.limits.quota.running_answers,
     })
 }

@@ -10,9 +10,9 @@ use cura_queue::{EraseUser, JobError, Run};
 use cura_store::personal_data::{Erased, TABLES};
 use cura_store::{answers, users};
 
+use crate::answers::stop_writers::{stop_and_forget, texts_kept_since};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
-use crate::stop_answers::{stop_and_forget, texts_kept_since};
 
 pub(crate) async fn run(context: Arc<JobContext>, job: EraseUser, _: Run) -> Result<(), JobError> {
     let database = &context.database;

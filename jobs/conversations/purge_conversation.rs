@@ -8,9 +8,9 @@ use cura_domain::ConversationId;
 use cura_queue::{JobError, PurgeConversation, Run};
 use cura_store::{answers, conversations};
 
+use crate::answers::stop_writers::{stop_and_forget, texts_kept_since};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
-use crate::stop_answers::{stop_and_forget, texts_kept_since};
 
 pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run) -> Result<(), JobError> {
     let database = &context.database;

@@ -67,7 +67,7 @@ async fn fail_abandoned_answers(context: &JobContext) -> Result<(), JobError> {
     let mut after = MessageId(0);
     loop {
         let page = context.database.connection(async |connection| {
-            let stale = answers::list_untouched(connection, since, after).await?;
+            let stale = answers::list_stale(connection, since, after).await?;
             let keys: Vec<String> = stale.iter().map(MessageId::to_string).collect();
             let unfinished = cura_queue::list_unfinished::<GenerateAnswer>(connection, &keys).await?;
             Ok((stale, unfinished))

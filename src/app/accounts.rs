@@ -2,15 +2,15 @@
 //!
 //! Wrong address and wrong password cannot be told apart, neither by the error nor by the time it takes.
 
+use cura_answers::cancel_jobs;
 use cura_domain::account::{Email, Name, NewPassword};
 use cura_domain::{Clock, MessageId, UserId};
 use cura_live::Live;
-use cura_queue::{EraseUser, GenerateAnswer};
+use cura_queue::EraseUser;
 use cura_store::{Database, StoreError, answers, sessions, users};
 use thiserror::Error;
 
 use crate::passwords::{Checked, PasswordError, Passwords};
-use crate::publish::publish_ends;
 use crate::sessions::{Caller, Sessions, SignInError, SignedIn};
 
 /// Why a password was not changed, or did not authenticate the caller.
@@ -146,7 +146,7 @@ impl Accounts {
         self.check_password(caller.user, password).await?;
         let running = self.begin_erasure(caller.user).await?;
         tracing::info!(user_id = %caller.user, "an account is being erased");
-        publish_ends(&self.live, &running).await;
+        self.live.publish_deleted(&running).await;
         Ok(())
     }
 
@@ -159,9 +159,7 @@ impl Accounts {
                 users::begin_erasure(connection, user, now).await?;
                 sessions::end_all(connection, user, None, now).await?;
                 let running = answers::list_running(connection, user).await?;
-                for answer in &running {
-                    cura_queue::cancel::<GenerateAnswer>(connection, &answer.to_string()).await?;
-                }
+                cancel_jobs(connection, &running).await?;
                 let job = EraseUser {
                     user_id: user.0,
                     round: 0,

@@ -1,259 +1,177 @@
-//! Asking for an answer: stored and queued in one transaction, once, however often it is asked for.
+//! Starting answers: the question, the pending answer and its job are stored in one transaction, and once, however often the
+//! request is repeated with its key.
 
-mod place;
+mod cancel;
+mod quota;
+mod request;
+mod target;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use cura_answers::{Answers, Finished};
+use cura_domain::Clock;
 use cura_domain::event::Event;
 use cura_domain::idempotency::IdempotencyKey;
-use cura_domain::message::{Message, MessageText, NewAnswer};
+use cura_domain::message::NewAnswer;
 use cura_domain::notice::Notice;
-use cura_domain::{ConversationId, MessageId};
-use cura_queue::{EnqueueOptions, Enqueued, GenerateAnswer, QueueError};
+use cura_live::Live;
+use cura_queue::{EnqueueOptions, Enqueued, GenerateAnswer};
 use cura_store::idempotency::KeyUse;
-use cura_store::{PgConnection, StoreError, events, idempotency, messages, users};
-use sha2::{Digest, Sha256};
-use thiserror::Error;
+use cura_store::{Database, PgConnection, StoreError, idempotency, messages, users};
 
-use crate::stopping::{Announced, Stopped};
-use crate::{App, Caller};
-use place::{Place, Said};
+use crate::caller::Caller;
+use crate::feed::Feed;
+use crate::messages::Messages;
+use crate::notices::Notices;
+pub use quota::Quota;
+pub use request::{AnswerRequest, BusyPolicy, RequestKind, StartAnswerError, StartedAnswer};
+use target::AnswerTarget;
 
 /// How long an idempotency key stands for its first use, as the contract says.
 const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// When an answer that waits for another one looks again whether its time has come, if nobody told it.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How long the job of an answer that waits for another one is delayed, unless it is made ready before.
+const WAITING_DELAY: Duration = Duration::from_secs(10);
 
-/// What an answer is asked for to.
-#[derive(Debug, Clone)]
-pub enum Ask {
-    /// Something new.
-    Say {
-        /// Where; `None` opens a new conversation.
-        conversation: Option<ConversationId>,
-        /// What.
-        text: MessageText,
-    },
-    /// Something said before, said anew beside it.
-    Edit {
-        /// What was said before.
-        message: MessageId,
-        /// What is said now.
-        text: MessageText,
-    },
-    /// The same, answered anew beside the first answer.
-    Regenerate {
-        /// The first answer.
-        answer: MessageId,
-    },
+/// The use cases of asking for answers and cancelling them. Cheap to clone.
+#[derive(Clone)]
+pub struct Chat {
+    database: Database,
+    live: Live,
+    clock: Clock,
+    answers: Answers,
+    quota: Quota,
+    notices: Notices,
+    messages: Messages,
+    feed: Feed,
 }
 
-/// What happens when an answer is being written in the conversation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OnBusy {
-    /// Nothing is stored.
-    #[default]
-    Reject,
-    /// It is stopped.
-    Interrupt,
-    /// The new one waits for it.
-    Queue,
-}
-
-/// A wish for an answer.
-#[derive(Debug, Clone)]
-pub struct AskForAnswer {
-    /// To what.
-    pub ask: Ask,
-    /// What if another one is being written.
-    pub on_busy: OnBusy,
-    /// The client's own name for this wish.
-    pub key: Option<IdempotencyKey>,
-}
-
-/// A question that is stored, and its answer that is queued, running or done.
-#[derive(Debug, Clone)]
-pub struct StartedAnswer {
-    /// Where it was said.
-    pub conversation: ConversationId,
-    /// The user's message.
-    pub user_message: Message,
-    /// The answer, as it was when this was found out.
-    pub answer: Message,
-    /// Whether an earlier wish with the same key had done it.
-    pub replayed: bool,
-}
-
-/// Why no answer was asked for. Nothing was stored.
-#[derive(Debug, Error)]
-pub enum AskError {
-    /// The conversation is not there, or not the caller's.
-    #[error("no such conversation")]
-    ConversationNotFound,
-    /// The message is not there, not the caller's, or of the other side.
-    #[error("no such message")]
-    MessageNotFound,
-    /// An answer is being written in this conversation, or too many wait there.
-    #[error("an answer is being written")]
-    Busy {
-        /// That answer.
-        running: MessageId,
-    },
-    /// The caller has used up the tokens of the day.
-    #[error("the tokens of the day are used up")]
-    QuotaExceeded {
-        /// How many a day has.
-        limit: u64,
-        /// When there are new ones.
-        resets_at: DateTime<Utc>,
-        /// How long that is from now.
-        after: Duration,
-    },
-    /// The key was used for something else.
-    #[error("the key was used for something else")]
-    KeyReused,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The job cannot be written down.
-    #[error(transparent)]
-    Queue(QueueError),
-    /// A job for a message with this id is there already: the ids of messages were given out anew.
-    #[error("there is a job for this message already")]
-    JobKnown,
-}
-
-impl From<QueueError> for AskError {
-    fn from(error: QueueError) -> Self {
-        match error {
-            QueueError::Database(error) => Self::Store(error.into()),
-            error @ QueueError::Payload(_) => Self::Queue(error),
+impl Chat {
+    /// Puts the parts together.
+    pub fn new(
+        (database, live, clock): (Database, Live, Clock),
+        answers: Answers,
+        quota: Quota,
+        notices: Notices,
+        (messages, feed): (Messages, Feed),
+    ) -> Self {
+        Self {
+            database,
+            live,
+            clock,
+            answers,
+            quota,
+            notices,
+            messages,
+            feed,
         }
     }
-}
 
-impl App {
-    /// What an earlier wish with the same key stored, if there was one.
+    /// What an earlier request with the same key stored, if there was one.
     ///
     /// # Errors
-    /// [`AskError::KeyReused`] when the key was used for something else.
-    pub async fn find_asked(&self, caller: Caller, wish: &AskForAnswer) -> Result<Option<StartedAnswer>, AskError> {
-        let Some(key) = &wish.key else {
+    /// [`StartAnswerError::KeyReused`] when the key was used for another request.
+    pub async fn find_replay(
+        &self,
+        caller: Caller,
+        request: &AnswerRequest,
+    ) -> Result<Option<StartedAnswer>, StartAnswerError> {
+        let Some(key) = &request.key else {
             return Ok(None);
         };
         let not_before = self.clock.now_micros() - KEY_LIFETIME;
-        self.read(async |connection| {
-            match idempotency::find(connection, caller.user, key.as_str(), not_before).await? {
-                None => Ok(None),
-                Some(first) => self
-                    .replay(connection, caller, &request_hash(wish), &first)
-                    .await
-                    .map(Some),
-            }
-        })
-        .await
+        self.database
+            .connection(async |connection| {
+                match idempotency::find(connection, caller.user, key.as_str(), not_before).await? {
+                    None => Ok(None),
+                    Some(first) => self.replay(connection, caller, &request.hash(), &first).await.map(Some),
+                }
+            })
+            .await
     }
 
-    /// Stores what is said and queues its answer. Both are there, or neither.
+    /// Stores the question and queues its answer: both, or nothing.
     ///
     /// # Errors
-    /// [`AskError`]; then nothing was stored.
-    pub async fn start_answer(&self, caller: Caller, wish: &AskForAnswer) -> Result<StartedAnswer, AskError> {
+    /// [`StartAnswerError`]; then nothing was stored.
+    pub async fn start(&self, caller: Caller, request: &AnswerRequest) -> Result<StartedAnswer, StartAnswerError> {
         let now = self.clock.now_micros();
-        let stored = self.write(async |connection| {
-            if let Some(first) = self.claim_key(connection, caller, wish, now).await? {
-                return Ok((first, Announced::default()));
+        let stored = self.database.transaction(async |connection| {
+            if let Some(first) = self.claim_key(connection, caller, request, now).await? {
+                return Ok((first, None));
             }
-            self.store_and_queue(connection, caller, wish, now).await
+            let (started, finished) = self.store_and_enqueue(connection, caller, request, now).await?;
+            Ok::<_, StartAnswerError>((started, Some(finished)))
         });
-        let (started, announced) = stored.await?;
-        // After the time for storing: what is stored is stored.
-        self.announce_ended(caller, announced).await;
+        let (started, finished) = stored.await?;
+        if let Some(finished) = finished {
+            finished.publish(&self.live).await;
+        }
         Ok(started)
     }
 
-    /// Makes the wish the owner of its key; when it has one already, what that one stored.
-    async fn claim_key(
+    async fn store_and_enqueue(
         &self,
         connection: &mut PgConnection,
         caller: Caller,
-        wish: &AskForAnswer,
+        request: &AnswerRequest,
         now: DateTime<Utc>,
-    ) -> Result<Option<StartedAnswer>, AskError> {
-        let Some(key) = wish.key.as_ref().map(IdempotencyKey::as_str) else {
-            return Ok(None);
-        };
-        let hash = request_hash(wish);
-        let not_before = now - KEY_LIFETIME;
-        if idempotency::claim(connection, caller.user, key, &hash, now, not_before).await? {
-            return Ok(None);
-        }
-        let first = idempotency::find(connection, caller.user, key, not_before)
-            .await?
-            .ok_or(AskError::ConversationNotFound)?;
-        self.replay(connection, caller, &hash, &first).await.map(Some)
-    }
-
-    async fn store_and_queue(
-        &self,
-        connection: &mut PgConnection,
-        caller: Caller,
-        wish: &AskForAnswer,
-        now: DateTime<Utc>,
-    ) -> Result<(StartedAnswer, Announced), AskError> {
-        self.lock_budget(connection, caller).await?;
-        let place = self.place(connection, caller, &wish.ask, now).await?;
-        let stopped = self.make_way(connection, caller, &place, wish.on_busy, now).await?;
-        // Of what is left once the way is free.
-        let budget = self.budget(connection, caller, now).await?;
-        let notice = self.notice(connection, caller, place.said.text()).await?;
-        let known = place.known.then_some(place.conversation);
+    ) -> Result<(StartedAnswer, Finished), StartAnswerError> {
+        self.quota.lock(connection, caller.user).await?;
+        let target = target::find(&self.notices, connection, caller, &request.kind, now).await?;
+        let mut finishing = self
+            .answers
+            .finishing(connection, caller.user, target.conversation, now);
+        target.apply_busy_policy(&mut finishing, request.busy_policy).await?;
+        let still_running = target.unfinished.len() > finishing.ended().len();
+        let connection = finishing.connection();
+        // After the busy policy, because what it cancels is no longer reserved.
+        let budget = self.quota.check(connection, caller.user, now).await?;
+        let notice = self.notice(connection, caller, target.question.text()).await?;
+        let conversation = (!target.is_new).then_some(target.conversation);
+        let reserved_tokens = budget
+            .reservation(connection, conversation, target.question.text())
+            .await?;
         let new = NewAnswer {
             user: caller.user,
-            conversation: place.conversation,
-            reserved_tokens: budget.reservation(connection, known, place.said.text()).await?,
+            conversation: target.conversation,
+            reserved_tokens,
             notice: notice.as_ref(),
         };
-        let (user_message, answer) = place::write(connection, &new, &place, now).await?;
-        if let Some(key) = &wish.key {
+        let (user_message, answer) = target.write(connection, &new, now).await?;
+        if let Some(key) = &request.key {
             idempotency::bind(connection, caller.user, key.as_str(), user_message.id, answer.id).await?;
         }
-        let waits = place.running.len() > stopped.ended.len() || budget.is_full();
+        let waits = still_running || budget.is_full();
         let options = EnqueueOptions {
-            after: if waits { LOOK_AGAIN } else { Duration::ZERO },
-            // Who has asked for little comes before who has asked for much.
+            after: if waits { WAITING_DELAY } else { Duration::ZERO },
+            // Users with few unfinished answers come before users with many.
             priority: -budget.running(),
         };
         let job = GenerateAnswer {
             message_id: answer.id.0,
         };
         if cura_queue::enqueue_with(connection, &job, options).await? == Enqueued::Duplicate {
-            return Err(AskError::JobKnown);
+            return Err(StartAnswerError::DuplicateJob);
         }
-        stopped.count(connection, now).await?;
-        let happened = happened(&place, &stopped, user_message.id, answer.id);
-        let announced = Announced {
-            seq: Some(events::append(connection, caller.user, &happened, now).await?),
-            ended: stopped.ended,
-        };
         let started = StartedAnswer {
-            conversation: place.conversation,
+            conversation: target.conversation,
             user_message,
             answer,
             replayed: false,
         };
-        Ok((started, announced))
+        let finished = finishing.close(events_of(&target, &started)).await?;
+        Ok((started, finished))
     }
 
-    /// What is to be shown beside the answer, if what was said points to danger.
+    /// The notice to show beside the answer, if the question points to danger.
     async fn notice(
         &self,
         connection: &mut PgConnection,
         caller: Caller,
-        said: &str,
+        text: &str,
     ) -> Result<Option<Notice>, StoreError> {
-        if self.notices.care().check(said, None, None).is_none() {
+        if self.notices.care().check(text, None, None).is_none() {
             return Ok(None);
         }
         let user = users::find(connection, caller.user).await?;
@@ -261,7 +179,29 @@ impl App {
             .as_ref()
             .map(|user| (user.language.as_str(), user.timezone.as_str()))
             .unzip();
-        Ok(self.notices.care().check(said, language, time_zone))
+        Ok(self.notices.care().check(text, language, time_zone))
+    }
+
+    /// Makes the request the owner of its key, or returns what the first request with it stored.
+    async fn claim_key(
+        &self,
+        connection: &mut PgConnection,
+        caller: Caller,
+        request: &AnswerRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Option<StartedAnswer>, StartAnswerError> {
+        let Some(key) = request.key.as_ref().map(IdempotencyKey::as_str) else {
+            return Ok(None);
+        };
+        let hash = request.hash();
+        let not_before = now - KEY_LIFETIME;
+        if idempotency::claim(connection, caller.user, key, &hash, now, not_before).await? {
+            return Ok(None);
+        }
+        let first = idempotency::find(connection, caller.user, key, not_before)
+            .await?
+            .ok_or(StartAnswerError::ConversationNotFound)?;
+        self.replay(connection, caller, &hash, &first).await.map(Some)
     }
 
     async fn replay(
@@ -270,66 +210,33 @@ impl App {
         caller: Caller,
         hash: &[u8; 32],
         first: &KeyUse,
-    ) -> Result<StartedAnswer, AskError> {
+    ) -> Result<StartedAnswer, StartAnswerError> {
         if first.request_hash != hash {
-            return Err(AskError::KeyReused);
+            return Err(StartAnswerError::KeyReused);
         }
-        // Deleted meanwhile, with the conversation.
-        let (question, answer) = first.made.ok_or(AskError::ConversationNotFound)?;
+        // `None` once the conversation was deleted.
+        let (question, answer) = first.made.ok_or(StartAnswerError::ConversationNotFound)?;
         let user_message = messages::find_owned(connection, caller.user, question).await?;
         let answer = messages::find_owned(connection, caller.user, answer).await?;
-        let (user_message, answer) = user_message.zip(answer).ok_or(AskError::ConversationNotFound)?;
-        let (user_message, answer) = (self.readable(user_message), self.readable(answer));
+        let (user_message, answer) = user_message.zip(answer).ok_or(StartAnswerError::ConversationNotFound)?;
         Ok(StartedAnswer {
             conversation: answer.conversation_id,
-            user_message,
-            answer,
+            user_message: self.notices.readable(user_message),
+            answer: self.notices.readable(answer),
             replayed: true,
         })
     }
 }
 
-/// What asking did, for the log.
-fn happened(place: &Place, stopped: &Stopped, question: MessageId, answer: MessageId) -> Vec<Event> {
-    let mut happened = stopped.events(place.conversation);
-    if !place.known || place.gets_title {
-        happened.push(Event::Conversation(place.conversation));
+/// The events of a started answer.
+fn events_of(target: &AnswerTarget, started: &StartedAnswer) -> Vec<Event> {
+    let mut events = Vec::new();
+    if target.is_new || target.gets_title {
+        events.push(Event::Conversation(target.conversation));
     }
-    if matches!(place.said, Said::New { .. }) {
-        happened.push(Event::Message(place.conversation, question));
+    if target.question.is_new() {
+        events.push(Event::Message(target.conversation, started.user_message.id));
     }
-    happened.push(Event::Message(place.conversation, answer));
-    happened
-}
-
-/// What makes two wishes the same one: where, what, and whatever else the client said.
-fn request_hash(wish: &AskForAnswer) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(match wish.on_busy {
-        OnBusy::Reject => b"reject".as_slice(),
-        OnBusy::Interrupt => b"interrupt",
-        OnBusy::Queue => b"queue",
-    });
-    match &wish.ask {
-        Ask::Say { conversation, text } => {
-            match conversation {
-                None => hash.update(b"say anew"),
-                Some(conversation) => {
-                    hash.update(b"say");
-                    hash.update(conversation.0.to_be_bytes());
-                }
-            }
-            hash.update(text.as_str().as_bytes());
-        }
-        Ask::Edit { message, text } => {
-            hash.update(b"edit");
-            hash.update(message.0.to_be_bytes());
-            hash.update(text.as_str().as_bytes());
-        }
-        Ask::Regenerate { answer } => {
-            hash.update(b"regenerate");
-            hash.update(answer.0.to_be_bytes());
-        }
-    }
-    hash.finalize().into()
+    events.push(Event::Message(target.conversation, started.answer.id));
+    events
 }

@@ -1,10 +1,11 @@
 //! Conversations: creating, listing, changing, reading and deleting them. A conversation of another user is not found.
 
+use cura_answers::cancel_jobs;
 use cura_domain::conversation::{ConversationStatus, Title, TitleSource};
 use cura_domain::event::Event;
 use cura_domain::{Clock, ConversationId, MessageId, UserId};
 use cura_live::Live;
-use cura_queue::{GenerateAnswer, PurgeConversation};
+use cura_queue::PurgeConversation;
 use cura_store::{Database, PgConnection, StoreError, conversations, events, exports};
 use thiserror::Error;
 
@@ -12,7 +13,6 @@ pub use cura_domain::conversation::{Conversation, ListPosition};
 
 use crate::caller::Caller;
 use crate::page::Page;
-use crate::publish::publish_ends;
 
 /// Why a conversation was not read or changed.
 #[derive(Debug, Error)]
@@ -104,11 +104,7 @@ impl Conversations {
                 .await?
                 .ok_or(ConversationError::NotFound)?;
             conversations::delete(connection, id, now).await?;
-            for answer in &locked.running {
-                cura_queue::cancel::<GenerateAnswer>(connection, &answer.to_string())
-                    .await
-                    .map_err(StoreError::from)?;
-            }
+            cancel_jobs(connection, &locked.running).await?;
             // An archive must not contain what was deleted.
             exports::delete(connection, caller.user).await?;
             let job = PurgeConversation {
@@ -121,7 +117,7 @@ impl Conversations {
         });
         let (running, seq) = deleted.await?;
         self.live.publish_event(caller.user, seq).await;
-        publish_ends(&self.live, &running).await;
+        self.live.publish_deleted(&running).await;
         Ok(())
     }
 

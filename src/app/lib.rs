@@ -4,7 +4,6 @@
 //! commits. Only after that does it publish to open connections.
 
 pub mod accounts;
-pub mod budget;
 mod caller;
 pub mod chat;
 pub mod conversations;
@@ -16,29 +15,21 @@ mod notices;
 mod page;
 pub mod passwords;
 pub mod profile;
-mod publish;
 pub mod session_watch;
 pub mod sessions;
-mod stopping;
 pub mod tokens;
 
 use std::ops::Deref;
 use std::sync::Arc;
 
 use accounts::Accounts;
-use budget::Allowance;
+use chat::Chat;
 use conversations::Conversations;
-use cura_domain::answer::{Fence, Position};
-use cura_domain::message::Message;
-use cura_domain::{Clock, Entropy, MessageId, UserId};
-use cura_live::Live;
-use cura_providers::ai::Ai;
-use cura_store::messages::StoredMessage;
-use cura_store::{Database, PgConnection};
+use cura_domain::{Clock, Entropy};
 use exports::Exports;
-use feed::{AnswerFollower, Feed};
+use feed::Feed;
 use health::Health;
-use messages::{MessageError, Messages};
+use messages::Messages;
 use profile::Profile;
 use session_watch::SessionWatch;
 use sessions::Sessions;
@@ -69,6 +60,8 @@ pub struct Services {
     pub profile: Profile,
     /// Conversations.
     pub conversations: Conversations,
+    /// Asking for answers and cancelling them.
+    pub chat: Chat,
     /// Reading messages.
     pub messages: Messages,
     /// Following answers and users.
@@ -81,14 +74,6 @@ pub struct Services {
     pub clock: Clock,
     /// Cryptographic randomness.
     pub entropy: Entropy,
-    /// Postgres.
-    pub database: Database,
-    /// The texts of running answers.
-    pub live: Live,
-    /// The AI provider.
-    pub ai: Ai,
-    /// What answers may cost.
-    pub allowance: Allowance,
     /// Crisis notices.
     pub notices: Notices,
 }
@@ -105,39 +90,5 @@ impl App {
     /// Bundles the services.
     pub fn new(services: Services) -> Self {
         Self(Arc::new(services))
-    }
-
-    async fn announce(&self, user: UserId, seq: i64) {
-        self.live.publish_event(user, seq).await;
-    }
-
-    async fn message(&self, caller: Caller, id: MessageId) -> Result<Message, MessageError> {
-        self.messages.get(caller, id).await
-    }
-
-    fn follow(&self, caller: Caller, answer: MessageId, position: Position) -> AnswerFollower {
-        self.feed.follow(caller, answer, position)
-    }
-
-    async fn shown(&self, answer: MessageId, fence: Fence, saved: String) -> String {
-        messages::shown_text(&self.live, answer, fence, saved).await
-    }
-
-    fn readable(&self, message: StoredMessage) -> Message {
-        self.notices.readable(message)
-    }
-
-    async fn read<T, E: From<StoreError>>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        self.0.database.connection(work).await
-    }
-
-    async fn write<T, E: From<StoreError>>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        self.0.database.transaction(work).await
     }
 }

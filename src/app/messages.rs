@@ -1,6 +1,7 @@
 //! Reading messages: one, or a page of a conversation. A running answer is returned with the text that its readers were
 //! shown, which may be up to a second ahead of the saved one.
 
+use cura_answers::shown_text;
 use cura_domain::answer::Fence;
 use cura_domain::message::MessageStatus;
 use cura_domain::{ConversationId, MessageId};
@@ -95,14 +96,5 @@ impl Messages {
             message.content = shown_text(&self.live, message.id, message.attempt, saved).await;
         }))
         .await;
-    }
-}
-
-/// The text that readers were shown by attempt `fence`, of which `saved` is in Postgres.
-pub(crate) async fn shown_text(live: &Live, answer: MessageId, fence: Fence, saved: String) -> String {
-    // Half a second at most; while `live` is away, it is the saved text.
-    match live.read(answer).await.ok().flatten() {
-        Some(shown) if shown.fence == fence && shown.text.starts_with(&saved) => shown.text,
-        _ => saved,
     }
 }

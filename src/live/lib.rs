@@ -20,6 +20,7 @@ mod text;
 
 use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
+use futures_util::future::join_all;
 
 pub use config::LiveConfig;
 pub use error::{AppendError, InvalidUrl, LiveUnavailable};
@@ -186,6 +187,17 @@ impl Live {
         if let Err(error) = self.publish_to_user(user, Signal::Logged(seq)).await {
             tracing::debug!(%error, user_id = %user, seq, "cannot publish an event");
         }
+    }
+
+    /// Signals the readers of answers that the attempts up to these have written their last text. A reader that misses it asks
+    /// Postgres.
+    pub async fn publish_ends(&self, answers: &[(MessageId, Fence)]) {
+        join_all(answers.iter().map(|(answer, fence)| self.end(*answer, *fence))).await;
+    }
+
+    /// Signals the readers of answers that were deleted. A reader that misses it asks Postgres.
+    pub async fn publish_deleted(&self, answers: &[MessageId]) {
+        join_all(answers.iter().map(|answer| self.end(*answer, Fence::MAX))).await;
     }
 
     /// Publishes a signal to the connections of `user` in this process.

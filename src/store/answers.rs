@@ -1,36 +1,36 @@
-//! Answers: from pending to sent or error. An answer is written by at most one attempt at a time: every write carries
-//! the fence its attempt received, and a write with an old fence, or to a final answer, changes nothing.
+//! The rows of answers. At most one attempt writes an answer at a time: every write carries the fence that its attempt
+//! received, and a write with an old fence, or to a final answer, changes nothing.
 
 use chrono::{DateTime, Utc};
-use cura_domain::answer::{AttemptOffsets, Fence};
+use cura_domain::answer::{AnswerResult, AttemptOffsets, Fence};
 use cura_domain::message::{FinishReason, MessageStatus, Usage};
-use cura_domain::{ConversationId, MessageId, UserId};
+use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// An answer that an attempt has just taken.
+/// An attempt that has just started, with what it needs to know of its answer and user.
 #[derive(Debug, Clone)]
-pub struct TakenAnswer {
-    /// Whose answer it is.
+pub struct StartedAttempt {
+    /// The user who asked.
     pub user_id: UserId,
-    /// Where it is said.
+    /// The conversation of the answer.
     pub conversation_id: ConversationId,
-    /// The question it answers.
+    /// The question that is answered.
     pub question: MessageId,
     /// This attempt's fence.
     pub fence: Fence,
-    /// Where each attempt began, this one included.
+    /// The offset at which each attempt began, this one included.
     pub bases: AttemptOffsets,
-    /// What earlier attempts have saved; this one begins at its end.
+    /// The text that earlier attempts saved; this attempt continues at its end.
     pub text: String,
-    /// Whether somebody wants it stopped.
-    pub cancelled: bool,
+    /// Whether the answer is to be cancelled.
+    pub cancel_requested: bool,
     /// When the question was stored.
     pub created_at: DateTime<Utc>,
-    /// When the first attempt began.
+    /// When the answer became eligible to start.
     pub started_at: DateTime<Utc>,
-    /// What the user is called.
+    /// The user's name.
     pub name: Option<String>,
     /// The user's IANA time zone.
     pub timezone: String,
@@ -38,28 +38,30 @@ pub struct TakenAnswer {
     pub language: String,
 }
 
-/// What came of taking an answer.
+/// The outcome of [`start_attempt`].
 #[derive(Debug, Clone)]
-pub enum Taken {
-    /// It is this attempt's.
-    Yes(Box<TakenAnswer>),
-    /// Others of its conversation or user come first.
-    NotYet,
-    /// It is final, deleted, or never was.
+pub enum AttemptStart {
+    /// The attempt has started.
+    Started(Box<StartedAttempt>),
+    /// Other answers of the conversation or the user come first.
+    Waiting,
+    /// The answer is final or deleted.
     Over,
 }
 
-/// Takes a running answer for a new attempt, which goes on where the saved text ends: older attempts can no longer
-/// write. Answers of a conversation begin in their order, and of a user at most `most` at a time (0: any number).
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn take(conn: &mut PgConnection, id: MessageId, most: u32, now: DateTime<Utc>) -> Result<Taken, StoreError> {
-    if let Some(taken) = take_if(conn, id, most, Counted::AllThatAsk, now).await? {
-        return Ok(Taken::Yes(taken));
+/// Starts a new attempt at an unfinished answer, at the end of the saved text; older attempts can no longer write.
+/// Answers of one conversation start in order, and at most `max_running` of one user run at a time (0: no limit).
+pub async fn start_attempt(
+    conn: &mut PgConnection,
+    id: MessageId,
+    max_running: u32,
+    now: DateTime<Utc>,
+) -> Result<AttemptStart, StoreError> {
+    if let Some(started) = start_if_below(conn, id, max_running, Counted::Unfinished, now).await? {
+        return Ok(AttemptStart::Started(started));
     }
-    // Takes of the same instant do not see each other, unless they wait for each other.
-    let waits = sqlx::query_scalar!(
+    // Concurrent starts do not see each other, unless they wait for the same locks.
+    let unfinished = sqlx::query_scalar!(
         r#"SELECT id FROM messages
            WHERE running AND user_id = (SELECT m.user_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
                                         WHERE m.id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL)
@@ -68,29 +70,29 @@ pub async fn take(conn: &mut PgConnection, id: MessageId, most: u32, now: DateTi
     )
     .fetch_all(&mut *conn)
     .await?;
-    if waits.is_empty() {
-        return Ok(Taken::Over);
+    if unfinished.is_empty() {
+        return Ok(AttemptStart::Over);
     }
-    let taken = take_if(conn, id, most, Counted::AllThatBegan, now).await?;
-    Ok(taken.map_or(Taken::NotYet, Taken::Yes))
+    let started = start_if_below(conn, id, max_running, Counted::Started, now).await?;
+    Ok(started.map_or(AttemptStart::Waiting, AttemptStart::Started))
 }
 
-/// Which answers of a user count against what may be written at a time.
+/// Which of the user's answers count against the limit of running ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counted {
-    /// Also those that have not begun: if there is room for all, nobody has to be waited for.
-    AllThatAsk,
-    /// Those that have begun, which stays true only as long as all of the user's are locked.
-    AllThatBegan,
+    /// All unfinished ones: if the limit holds for all of them, no lock is needed.
+    Unfinished,
+    /// The started ones, a number that only stays true while all unfinished answers of the user are locked.
+    Started,
 }
 
-async fn take_if(
+async fn start_if_below(
     conn: &mut PgConnection,
     id: MessageId,
-    most: u32,
+    max_running: u32,
     counted: Counted,
     now: DateTime<Utc>,
-) -> Result<Option<Box<TakenAnswer>>, StoreError> {
+) -> Result<Option<Box<StartedAttempt>>, StoreError> {
     let row = sqlx::query!(
         r#"UPDATE messages m
            SET attempt = attempt + 1, bases = bases || octet_length(content)::bigint, updated_at = $2,
@@ -109,20 +111,20 @@ async fn take_if(
                      m.started_at AS "started_at!", u.name, u.timezone, u.language"#,
         id.0,
         now,
-        i32::try_from(most).unwrap_or(i32::MAX),
-        counted == Counted::AllThatAsk,
+        i32::try_from(max_running).unwrap_or(i32::MAX),
+        counted == Counted::Unfinished,
     )
     .fetch_optional(conn)
     .await?;
     Ok(row.map(|row| {
-        Box::new(TakenAnswer {
+        Box::new(StartedAttempt {
             user_id: UserId(row.user_id),
             conversation_id: ConversationId(row.conversation_id),
             question: MessageId(row.parent_id),
             fence: Fence(row.attempt.unsigned_abs()),
             bases: AttemptOffsets(row.bases.into_iter().map(i64::unsigned_abs).collect()),
             text: row.content,
-            cancelled: row.cancelled,
+            cancel_requested: row.cancelled,
             created_at: row.created_at,
             started_at: row.started_at,
             name: row.name,
@@ -132,11 +134,9 @@ async fn take_if(
     }))
 }
 
-/// Begins this attempt elsewhere than at the end of what was saved: at the end of `text`. `false` when the fence is old.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn rebase(conn: &mut PgConnection, id: MessageId, fence: Fence, text: &str) -> Result<bool, StoreError> {
+/// Replaces the saved text by `text` and lets the attempt that has just started continue at its end; `false` when the fence
+/// is old.
+pub async fn restart_at(conn: &mut PgConnection, id: MessageId, fence: Fence, text: &str) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         r#"UPDATE messages SET content = $3, bases[$2] = octet_length($3)
            WHERE id = $1 AND attempt = $2 AND status = 'sending'"#,
@@ -149,17 +149,14 @@ pub async fn rebase(conn: &mut PgConnection, id: MessageId, fence: Fence, text: 
     Ok(done.rows_affected() == 1)
 }
 
-/// Saves the text so far, who writes it, and how long its first word took, of which the first one ever stays; `false` when
-/// the fence is old, or more was saved before: a late save takes nothing back.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn save_progress(
+/// Saves the text so far, the model that writes it, and the time to the first text (of which the first one saved stays).
+/// `false` when the fence is old, or a longer text was saved before: a late checkpoint takes nothing back.
+pub async fn checkpoint(
     conn: &mut PgConnection,
     id: MessageId,
     fence: Fence,
     text: &str,
-    voice: Option<(&str, &str)>,
+    model: Option<&ModelRef>,
     ttft_ms: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
@@ -172,8 +169,8 @@ pub async fn save_progress(
         i32::from(fence),
         text,
         now,
-        voice.map(|(provider, _)| provider),
-        voice.map(|(_, model)| model),
+        model.map(|model| &*model.provider),
+        model.map(|model| &*model.model),
         ttft_ms,
     )
     .execute(conn)
@@ -181,73 +178,52 @@ pub async fn save_progress(
     Ok(done.rows_affected() == 1)
 }
 
-/// How an answer ends.
+/// What is written into an answer when it becomes final.
 #[derive(Debug, Clone, Copy)]
-pub struct End<'a> {
-    /// How it is kept: `sent` or `error`.
-    pub status: MessageStatus,
-    /// Why a sent one ended.
-    pub reason: Option<FinishReason>,
-    /// Why a failed one failed.
-    pub error_code: Option<&'a str>,
-    /// The whole text; `None` leaves what was saved.
+pub struct FinalAnswer<'a> {
+    /// How the answer ended.
+    pub result: AnswerResult<'a>,
+    /// The whole text; `None` keeps the saved one.
     pub text: Option<&'a str>,
-    /// Who answered, if somebody did: the provider and the model.
-    pub voice: Option<(&'a str, &'a str)>,
-    /// What the last attempt cost, as far as it is not among the attempts that are over.
+    /// The model that answered; `None` keeps the saved one.
+    pub model: Option<&'a ModelRef>,
+    /// The tokens of the last attempt, unless its row in `answer_attempts` was written before.
     pub usage: Option<Usage>,
-    /// From the question stored to the first text, in milliseconds, if no attempt before has saved it.
+    /// From the question stored to the first text, in milliseconds, unless an earlier attempt saved it.
     pub ttft_ms: Option<i64>,
 }
 
-impl<'a> End<'a> {
-    /// An answer that somebody stopped; what was saved of it stays.
-    pub const CANCELLED: Self = Self {
-        status: MessageStatus::Sent,
-        reason: Some(FinishReason::Cancelled),
-        error_code: None,
-        text: None,
-        voice: None,
-        usage: None,
-        ttft_ms: None,
-    };
-
-    /// An answer that failed; what was saved of it stays.
-    pub const fn failed(code: &'a str) -> Self {
+impl<'a> FinalAnswer<'a> {
+    /// An answer that ended with `result` and keeps what was saved of it.
+    pub const fn new(result: AnswerResult<'a>) -> Self {
         Self {
-            status: MessageStatus::Error,
-            reason: None,
-            error_code: Some(code),
-            ..Self::CANCELLED
+            result,
+            text: None,
+            model: None,
+            usage: None,
+            ttft_ms: None,
         }
     }
 }
 
 /// An answer that has just become final.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended {
-    /// Whose it is.
-    pub user_id: UserId,
-    /// Where it was said.
-    pub conversation_id: ConversationId,
+pub struct FinishedAnswer {
     /// The last attempt.
     pub fence: Fence,
-    /// Whether other answers of the user have not begun yet.
+    /// Whether other answers of the user have not started yet.
     pub others_wait: bool,
 }
 
-/// Makes a running answer final; its cost is that of all its attempts. `None` when it was final already, or `fence` is
-/// given and old.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn end(
+/// Makes an unfinished answer final; its usage is the sum over all its attempts. `None` when it was final already, or
+/// `fence` is given and old.
+pub async fn finish(
     conn: &mut PgConnection,
     id: MessageId,
     fence: Option<Fence>,
-    end: &End<'_>,
+    answer: &FinalAnswer<'_>,
     now: DateTime<Utc>,
-) -> Result<Option<Ended>, StoreError> {
+) -> Result<Option<FinishedAnswer>, StoreError> {
     let row = sqlx::query!(
         r#"UPDATE messages m
            SET status = $3, finish_reason = $4, error_code = $5, content = COALESCE($6, content),
@@ -261,46 +237,64 @@ pub async fn end(
                         bool_or(estimated) AS estimated
                  FROM answer_attempts WHERE message_id = $1 AND attempt IS DISTINCT FROM $2) spent
            WHERE m.id = $1 AND m.status = 'sending' AND ($2::integer IS NULL OR m.attempt = $2)
-           RETURNING m.user_id, m.conversation_id, m.attempt,
+           RETURNING m.attempt,
                      EXISTS (SELECT 1 FROM messages w WHERE w.user_id = m.user_id AND w.running
                                AND w.attempt = 0 AND w.id <> m.id) AS "others_wait!""#,
         id.0,
         fence.map(i32::from),
-        end.status.as_str(),
-        end.reason.map(FinishReason::as_str),
-        end.error_code,
-        end.text,
-        end.voice.map(|(provider, _)| provider),
-        end.voice.map(|(_, model)| model),
-        end.usage.map(|usage| usage.input_tokens),
-        end.usage.map(|usage| usage.output_tokens),
-        end.usage.map(|usage| usage.estimated),
-        end.ttft_ms,
+        answer.result.status().as_str(),
+        answer.result.finish_reason().map(FinishReason::as_str),
+        answer.result.error_code(),
+        answer.text,
+        answer.model.map(|model| &*model.provider),
+        answer.model.map(|model| &*model.model),
+        answer.usage.map(|usage| usage.input_tokens),
+        answer.usage.map(|usage| usage.output_tokens),
+        answer.usage.map(|usage| usage.estimated),
+        answer.ttft_ms,
         now,
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Ended {
-        user_id: UserId(row.user_id),
-        conversation_id: ConversationId(row.conversation_id),
+    Ok(row.map(|row| FinishedAnswer {
         fence: Fence(row.attempt.unsigned_abs()),
         others_wait: row.others_wait,
+    }))
+}
+
+/// An unfinished answer whose row is locked until the end of the transaction.
+#[derive(Debug, Clone)]
+pub struct UnfinishedAnswer {
+    /// The attempt that may write; 0 before the first.
+    pub fence: Fence,
+    /// The saved text.
+    pub text: String,
+}
+
+/// Locks an answer that is not final, if there is one.
+pub async fn lock_unfinished(conn: &mut PgConnection, id: MessageId) -> Result<Option<UnfinishedAnswer>, StoreError> {
+    let row = sqlx::query!(
+        "SELECT attempt, content FROM messages WHERE id = $1 AND status = 'sending' FOR NO KEY UPDATE",
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| UnfinishedAnswer {
+        fence: Fence(row.attempt.unsigned_abs()),
+        text: row.content,
     }))
 }
 
 /// An answer whose row is locked until the end of the transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct LockedAnswer {
-    /// How far it has come.
+    /// Its status before the request.
     pub status: MessageStatus,
     /// The attempt that may write; 0 before the first.
     pub fence: Fence,
 }
 
-/// Locks an answer of `user`, if there is one, and writes down that it is to be stopped, if it is not final.
-///
-/// # Errors
-/// When Postgres fails.
+/// Locks an answer of `user`, if there is one, and records that it is to be cancelled, if it is not final.
 pub async fn request_cancel(
     conn: &mut PgConnection,
     user: UserId,
@@ -330,10 +324,7 @@ pub async fn request_cancel(
     .transpose()
 }
 
-/// The answers of `user` that wait for others of their conversation or user and could begin now, at most 16.
-///
-/// # Errors
-/// When Postgres fails.
+/// The answers of `user` that have not started and are the first unfinished ones of their conversation, at most 16.
 pub async fn list_startable(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
     let startable = sqlx::query_scalar!(
         r#"SELECT m.id FROM messages m
@@ -350,9 +341,6 @@ pub async fn list_startable(conn: &mut PgConnection, user: UserId) -> Result<Vec
 }
 
 /// The answers of `user` that are not final.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn list_running(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
     let running = sqlx::query_scalar!(
         r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
@@ -364,30 +352,24 @@ pub async fn list_running(conn: &mut PgConnection, user: UserId) -> Result<Vec<M
     Ok(running.into_iter().map(MessageId).collect())
 }
 
-/// Answers after `after` that nobody has touched since `since` and that are not final, at most 100: their job waits long,
-/// died, or was lost with a backup.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn list_untouched(
+/// Unfinished answers after `after` that have not changed since `since`, at most 100: their job waits long, was discarded,
+/// or was lost with a backup.
+pub async fn list_stale(
     conn: &mut PgConnection,
     since: DateTime<Utc>,
     after: MessageId,
 ) -> Result<Vec<MessageId>, StoreError> {
-    let untouched = sqlx::query_scalar!(
+    let stale = sqlx::query_scalar!(
         "SELECT id FROM messages WHERE running AND updated_at < $1 AND id > $2 ORDER BY id LIMIT 100",
         since,
         after.0,
     )
     .fetch_all(conn)
     .await?;
-    Ok(untouched.into_iter().map(MessageId).collect())
+    Ok(stale.into_iter().map(MessageId).collect())
 }
 
 /// The answers of `user` that changed after `since`: their texts may still be in `live`.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn list_recent(
     conn: &mut PgConnection,
     user: UserId,
@@ -404,9 +386,6 @@ pub async fn list_recent(
 }
 
 /// The answers of a deleted conversation that changed after `since`: their texts may still be in `live`.
-///
-/// # Errors
-/// When Postgres fails.
 pub async fn list_recent_deleted(
     conn: &mut PgConnection,
     id: ConversationId,
@@ -423,15 +402,12 @@ pub async fn list_recent_deleted(
     Ok(recent.into_iter().map(MessageId).collect())
 }
 
-/// Notes that the turn of an answer has come, though it cannot begin yet; gives since when. `None` when it is to be taken,
-/// whatever it is: final, gone, to be stopped, or not yet at all.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn turn_came(
+/// Records when this answer became eligible to start and returns that time. `None` if the caller should start an attempt,
+/// which reports why: the answer is final, deleted, to be cancelled, or not eligible yet.
+pub async fn record_eligible(
     conn: &mut PgConnection,
     id: MessageId,
-    most: u32,
+    max_running: u32,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let since = sqlx::query_scalar!(
@@ -445,23 +421,20 @@ pub async fn turn_came(
            RETURNING m.started_at AS "started_at!""#,
         id.0,
         now,
-        i32::try_from(most).unwrap_or(i32::MAX),
+        i32::try_from(max_running).unwrap_or(i32::MAX),
     )
     .fetch_optional(conn)
     .await?;
     Ok(since)
 }
 
-/// Whether the turn of an answer has come, whether it could begin then or not.
-///
-/// # Errors
-/// When Postgres fails.
-pub async fn has_had_its_turn(conn: &mut PgConnection, id: MessageId) -> Result<bool, StoreError> {
-    let came = sqlx::query_scalar!(
+/// Whether an answer has become eligible to start, whether it has started or not.
+pub async fn was_eligible(conn: &mut PgConnection, id: MessageId) -> Result<bool, StoreError> {
+    let eligible = sqlx::query_scalar!(
         r#"SELECT started_at IS NOT NULL AS "came!" FROM messages WHERE id = $1"#,
         id.0,
     )
     .fetch_optional(conn)
     .await?;
-    Ok(came.unwrap_or(false))
+    Ok(eligible.unwrap_or(false))
 }

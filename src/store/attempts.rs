@@ -1,11 +1,13 @@
-//! What attempts at answers cost. An attempt is counted once, in the transaction that writes its row down: by its number,
-//! so that whoever else comes later (a worker that was frozen, a second cancel) changes nothing.
+//! What attempts at answers cost. An attempt is counted once, in the transaction that inserts its row: a later insert for the
+//! same attempt (by a worker that was frozen, or a second cancel) changes nothing.
+//!
+//! An attempt's row is only inserted by a transaction that holds the lock of its message's row.
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::Fence;
 use cura_domain::message::Usage;
 use cura_domain::tokens::BYTES_PER_TOKEN;
-use cura_domain::{MessageId, UserId};
+use cura_domain::{MessageId, ModelRef, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -13,16 +15,16 @@ use crate::StoreError;
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It wrote the end.
+    /// It finished the answer.
     Completed,
-    /// Somebody stopped it.
+    /// The answer was cancelled.
     Cancelled,
-    /// It gave up.
+    /// It gave up, and the answer with it.
     Failed,
-    /// Another attempt was asked for.
+    /// It failed, and another attempt follows.
     Retried,
-    /// Its worker shut down.
-    HandedOver,
+    /// Its worker shut down, and another attempt follows.
+    Released,
 }
 
 impl Outcome {
@@ -32,7 +34,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",
             Self::Retried => "retried",
-            Self::HandedOver => "handed_over",
+            Self::Released => "released",
         }
     }
 }
@@ -42,25 +44,20 @@ impl Outcome {
 pub struct Attempt<'a> {
     /// The answer.
     pub message: MessageId,
-    /// Whose it is.
+    /// The user who asked.
     pub user: UserId,
-    /// Which attempt.
+    /// The attempt's number.
     pub fence: Fence,
     /// How it ended.
     pub outcome: Outcome,
-    /// Who was asked.
-    pub provider: &'a str,
-    /// Which model.
-    pub model: &'a str,
+    /// The model that was asked.
+    pub model: &'a ModelRef,
     /// What it cost.
     pub usage: Usage,
 }
 
-/// Counts an attempt, and an answer more if it `completed` or was cancelled; nothing if it was counted before. Last in its
-/// transaction but for the events, as [`crate::usage::add`].
-///
-/// # Errors
-/// When Postgres fails.
+/// Counts an attempt, and one answer more if it was completed or cancelled; changes nothing if the attempt was counted
+/// before. Locks the user's usage row of the day, as [`crate::usage::add`] does.
 pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
     let answers = i32::from(matches!(attempt.outcome, Outcome::Completed | Outcome::Cancelled));
     sqlx::query!(
@@ -79,8 +76,8 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
         i32::from(attempt.fence),
         attempt.user.0,
         attempt.outcome.as_str(),
-        attempt.provider,
-        attempt.model,
+        attempt.model.provider,
+        attempt.model.model,
         attempt.usage.input_tokens,
         attempt.usage.output_tokens,
         attempt.usage.estimated,
@@ -93,37 +90,34 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
     Ok(())
 }
 
-/// What is to be added to a user's usage.
+/// The cost of an attempt whose worker vanished.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spent {
-    /// The user.
+pub struct LostAttempt {
+    /// The user who asked.
     pub user: UserId,
-    /// The model.
+    /// The model, by the provider's name for it.
     pub model: String,
-    /// The tokens.
+    /// The estimated tokens.
     pub usage: Usage,
 }
 
-/// Counts an attempt at a running answer whose worker vanished, when the text had `bytes`: what was told it, and what it
-/// wrote, at [`BYTES_PER_TOKEN`]. One that wrote nothing costs nothing. Gives what is to be added to the user's usage, as the
-/// last thing but the events in the transaction. Whoever calls this keeps the attempt from ending by
-/// itself: by a newer fence, or by the lock of its conversation.
-///
-/// # Errors
-/// When Postgres fails.
+/// Counts an attempt at an unfinished answer whose worker vanished when the text had `bytes`: an estimate of its prompt and
+/// of what it wrote, at [`BYTES_PER_TOKEN`]. An attempt that wrote nothing costs nothing. `model` is used where no checkpoint
+/// has saved one. The caller adds the returned cost to the user's usage, and keeps the attempt from counting itself: by a
+/// newer fence, or by the lock of its message.
 pub async fn record_lost(
     conn: &mut PgConnection,
     message: MessageId,
     attempt: Fence,
     bytes: usize,
-    (provider, model): (&str, &str),
+    model: &ModelRef,
     now: DateTime<Utc>,
-) -> Result<Option<Spent>, StoreError> {
+) -> Result<Option<LostAttempt>, StoreError> {
     let lost = sqlx::query!(
         r#"INSERT INTO answer_attempts
                (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
            SELECT m.id, $2, m.user_id, 'lost', COALESCE(m.provider, $4), COALESCE(m.model, $5),
-                  -- Told: the last of what was said before, as much as a prompt has room for.
+                  -- The prompt: the last messages before the answer, as many as a prompt has room for.
                   (SELECT COALESCE(sum(octet_length(said.content)), 0) / $7::bigint FROM (
                        SELECT content FROM messages
                        WHERE conversation_id = m.conversation_id AND id + 0 < m.id AND status = 'sent'
@@ -136,14 +130,14 @@ pub async fn record_lost(
         message.0,
         i32::from(attempt),
         i64::try_from(bytes).unwrap_or(i64::MAX),
-        provider,
-        model,
+        model.provider,
+        model.model,
         now,
         i64::try_from(BYTES_PER_TOKEN).unwrap_or(i64::MAX),
     )
     .fetch_optional(&mut *conn)
     .await?;
-    Ok(lost.map(|lost| Spent {
+    Ok(lost.map(|lost| LostAttempt {
         user: UserId(lost.user_id),
         model: lost.model,
         usage: Usage {

@@ -1,4 +1,4 @@
-//! What answers cost, by day and model.
+//! Tokens used, by user, day and model.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use cura_domain::message::Usage;
@@ -8,10 +8,8 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// Adds to what was used: tokens, and `answers`. Last in its transaction, because all answers of a user write the same row.
-///
-/// # Errors
-/// When Postgres fails.
+/// Adds tokens and a number of `answers` to the usage of a day. All answers of a user write the same row, so this comes late
+/// in a transaction.
 pub async fn add(
     conn: &mut PgConnection,
     user: UserId,
@@ -37,10 +35,7 @@ pub async fn add(
     Ok(())
 }
 
-/// What was used since `from`, the newest day first.
-///
-/// # Errors
-/// When Postgres fails.
+/// The usage since `from`, the newest day first.
 pub async fn list(conn: &mut PgConnection, user: UserId, from: NaiveDate) -> Result<Vec<UsageDay>, StoreError> {
     Ok(sqlx::query_as!(
         UsageDay,
@@ -53,27 +48,24 @@ pub async fn list(conn: &mut PgConnection, user: UserId, from: NaiveDate) -> Res
     .await?)
 }
 
-/// What a user has going, and has used today.
+/// A user's unfinished answers, and the tokens used on a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// Answers that are not final.
+    /// Unfinished answers.
     pub running: i64,
-    /// Those of them that have begun.
-    pub written: i64,
-    /// Tokens that are reserved for them.
+    /// Unfinished answers that have started.
+    pub started: i64,
+    /// Tokens reserved for unfinished answers.
     pub reserved: i64,
     /// Tokens used on the day.
     pub used: i64,
 }
 
-/// What `user` has going, and has used on `day`.
-///
-/// # Errors
-/// When Postgres fails.
+/// The unfinished answers of `user`, and the tokens used on `day`.
 pub async fn load(conn: &mut PgConnection, user: UserId, day: NaiveDate) -> Result<Load, StoreError> {
     Ok(sqlx::query_as!(
         Load,
-        r#"SELECT count(*) AS "running!", count(*) FILTER (WHERE attempt > 0) AS "written!",
+        r#"SELECT count(*) AS "running!", count(*) FILTER (WHERE attempt > 0) AS "started!",
                   COALESCE(sum(reserved_tokens), 0)::bigint AS "reserved!",
                   (SELECT COALESCE(sum(input_tokens + output_tokens), 0)::bigint FROM usage_days
                    WHERE user_id = $1 AND day = $2) AS "used!"
@@ -85,11 +77,8 @@ pub async fn load(conn: &mut PgConnection, user: UserId, day: NaiveDate) -> Resu
     .await?)
 }
 
-/// Makes whoever else wants to know what `user` has left wait until this transaction ends. Before anything else of the
-/// user is locked.
-///
-/// # Errors
-/// When Postgres fails.
+/// Locks the user's row, so that concurrent checks of the quota wait until this transaction ends. Comes before any other lock
+/// of the user's rows.
 pub async fn lock(conn: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
     sqlx::query!("SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE", user.0)
         .fetch_optional(conn)
@@ -97,10 +86,7 @@ pub async fn lock(conn: &mut PgConnection, user: UserId) -> Result<(), StoreErro
     Ok(())
 }
 
-/// What the last answer in a conversation cost, prompt included.
-///
-/// # Errors
-/// When Postgres fails.
+/// The tokens of the last answer in a conversation, prompt included.
 pub async fn last_cost(conn: &mut PgConnection, conversation: ConversationId) -> Result<Option<i64>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT input_tokens + output_tokens AS "tokens!" FROM messages

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_app::StoreError;
-use cura_app::chat::AskError;
+use cura_app::chat::StartAnswerError;
 use cura_app::conversations::ConversationError;
 use cura_app::messages::MessageError;
 use cura_app::passwords::PasswordError;
@@ -75,16 +75,16 @@ impl From<MessageError> for Problem {
     }
 }
 
-impl From<AskError> for Problem {
-    fn from(error: AskError) -> Self {
+impl From<StartAnswerError> for Problem {
+    fn from(error: StartAnswerError) -> Self {
         match error {
-            AskError::ConversationNotFound => Self::conversation_not_found(),
-            AskError::MessageNotFound => Self::message_not_found(),
-            AskError::Busy { running } => {
+            StartAnswerError::ConversationNotFound => Self::conversation_not_found(),
+            StartAnswerError::MessageNotFound => Self::message_not_found(),
+            StartAnswerError::Busy { running } => {
                 let detail = "An answer is being written in this conversation.";
                 Self::new(StatusCode::CONFLICT, "generation_in_progress", detail).with_message(running.0)
             }
-            AskError::QuotaExceeded {
+            StartAnswerError::QuotaExceeded {
                 limit,
                 resets_at,
                 after,
@@ -92,12 +92,12 @@ impl From<AskError> for Problem {
                 let detail = "The daily token quota is used up; it is reset at resets_at.";
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", detail).with_quota(limit, resets_at, after)
             }
-            AskError::KeyReused => {
+            StartAnswerError::KeyReused => {
                 let detail = "This Idempotency-Key was used for a different request.";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
             }
-            AskError::Store(error) => error.into(),
-            error @ (AskError::Queue(_) | AskError::JobKnown) => {
+            StartAnswerError::Store(error) => error.into(),
+            error @ (StartAnswerError::Queue(_) | StartAnswerError::DuplicateJob) => {
                 tracing::error!(%error, "enqueueing the answer failed");
                 Self::internal()
             }

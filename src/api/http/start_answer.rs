@@ -1,6 +1,6 @@
 //! Starting an answer within the caller's limits.
 
-use cura_app::chat::{AskForAnswer, StartedAnswer};
+use cura_app::chat::{AnswerRequest, StartedAnswer};
 use cura_app::{App, Caller};
 
 use crate::http::problem::Problem;
@@ -12,12 +12,12 @@ pub(crate) async fn start_answer(
     app: &App,
     rate_limit: &RateLimit,
     caller: Caller,
-    request: &AskForAnswer,
+    request: &AnswerRequest,
 ) -> Result<StartedAnswer, Problem> {
-    if let Some(first) = app.find_asked(caller, request).await? {
+    if let Some(first) = app.chat.find_replay(caller, request).await? {
         rate_limit.charge_repetition(caller).await;
         return Ok(first);
     }
     rate_limit.charge_chat(caller).await?;
-    Ok(app.start_answer(caller, request).await?)
+    Ok(app.chat.start(caller, request).await?)
 }

@@ -1,7 +1,7 @@
 //! `/chat/send` and `/chat/stream`: sending messages.
 
 use cura_app::App;
-use cura_app::chat::{Ask, AskForAnswer, OnBusy};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_domain::ConversationId;
 use cura_domain::message::MessageText;
 use poem::web::Data;
@@ -99,7 +99,7 @@ impl ChatApi {
 }
 
 /// The request for an answer, if every field is valid.
-fn answer_request(body: SendMessageRequest, path: Option<i64>, key: Option<String>) -> Result<AskForAnswer, Problem> {
+fn answer_request(body: SendMessageRequest, path: Option<i64>, key: Option<String>) -> Result<AnswerRequest, Problem> {
     let key = read_key(key)?;
     let mut fields = Fields::default();
     if matches!((path, body.conversation_id), (Some(path), Some(body)) if path != body) {
@@ -110,12 +110,12 @@ fn answer_request(body: SendMessageRequest, path: Option<i64>, key: Option<Strin
         );
     }
     let text = fields.check("/content", "invalid_content", MessageText::new(body.content));
-    Ok(AskForAnswer {
-        ask: Ask::Say {
+    Ok(AnswerRequest {
+        kind: RequestKind::Send {
             conversation: path.or(body.conversation_id).map(ConversationId),
             text: fields.finish(text)?,
         },
-        on_busy: body.on_busy.map_or(OnBusy::Reject, OnBusy::from),
+        busy_policy: body.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
         key,
     })
 }

@@ -1,7 +1,7 @@
 //! `/chat/messages`: one message: reading, streaming, cancelling, regenerating and editing it.
 
 use cura_app::App;
-use cura_app::chat::{Ask, AskForAnswer, OnBusy};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_domain::MessageId;
 use cura_domain::answer::Position;
 use cura_domain::message::{MessageText, Role};
@@ -98,7 +98,7 @@ impl MessagesApi {
         app: Data<&App>,
         message_id: Path<i64>,
     ) -> Result<Json<MessageView>, Problem> {
-        Ok(Json(app.cancel_answer(caller.0, MessageId(message_id.0)).await?.into()))
+        Ok(Json(app.chat.cancel(caller.0, MessageId(message_id.0)).await?.into()))
     }
 
     /// Regenerate an answer
@@ -121,11 +121,11 @@ impl MessagesApi {
         body: OptionalJsonBody<RegenerateAnswerRequest>,
     ) -> Result<Sent, Problem> {
         let body = body.0.unwrap_or_default();
-        let request = AskForAnswer {
-            ask: Ask::Regenerate {
+        let request = AnswerRequest {
+            kind: RequestKind::Regenerate {
                 answer: MessageId(message_id.0),
             },
-            on_busy: body.on_busy.map_or(OnBusy::Reject, OnBusy::from),
+            busy_policy: body.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
             key: read_key(idempotency_key.0)?,
         };
         reply::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
@@ -152,12 +152,12 @@ impl MessagesApi {
     ) -> Result<Sent, Problem> {
         let mut fields = Fields::default();
         let text = fields.check("/content", "invalid_content", MessageText::new(body.0.content));
-        let request = AskForAnswer {
-            ask: Ask::Edit {
+        let request = AnswerRequest {
+            kind: RequestKind::Edit {
                 message: MessageId(message_id.0),
                 text: fields.finish(text)?,
             },
-            on_busy: body.0.on_busy.map_or(OnBusy::Reject, OnBusy::from),
+            busy_policy: body.0.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
             key: read_key(idempotency_key.0)?,
         };
         reply::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await

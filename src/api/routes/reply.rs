@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_app::chat::{AskForAnswer, OnBusy};
+use cura_app::chat::{AnswerRequest, BusyPolicy};
 use cura_app::feed::AnswerEvent;
 use cura_app::messages::Message;
 use cura_app::{App, Caller};
@@ -34,7 +34,7 @@ pub(super) enum OnBusyView {
     Queue,
 }
 
-impl From<OnBusyView> for OnBusy {
+impl From<OnBusyView> for BusyPolicy {
     fn from(view: OnBusyView) -> Self {
         match view {
             OnBusyView::Reject => Self::Reject,
@@ -91,7 +91,7 @@ pub(super) async fn when_final(
     rate_limit: &RateLimit,
     shutdown: &Shutdown,
     caller: Caller,
-    request: &AskForAnswer,
+    request: &AnswerRequest,
     prefer: Option<&str>,
 ) -> Result<Sent, Problem> {
     let wait = prefer::wait(prefer);
@@ -118,7 +118,7 @@ pub(super) async fn as_stream(
     rate_limit: &RateLimit,
     shutdown: &Shutdown,
     caller: Caller,
-    request: &AskForAnswer,
+    request: &AnswerRequest,
 ) -> Result<Response<EventStream>, Problem> {
     let started = start_answer(app, rate_limit, caller, request).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));

@@ -302,8 +302,7 @@ fn ask(parts: Parts, user: UserId, answer: MessageId) -> BoxFuture<'static, Resu
                 return Ok(AnswerState::Final(message));
             }
             // An answer that was eligible to start waits for the provider, not for a worker.
-            let waits_for_worker =
-                message.attempt == Fence(0) && !answers::has_had_its_turn(connection, answer).await?;
+            let waits_for_worker = message.attempt == Fence(0) && !answers::was_eligible(connection, answer).await?;
             let queue_position = if waits_for_worker {
                 cura_queue::queue_position::<GenerateAnswer>(connection, &answer.to_string()).await?
             } else {

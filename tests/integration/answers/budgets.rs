@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_domain::MessageId;
-use cura_store::answers::{self, Taken};
+use cura_store::answers::{self, AttemptStart};
 use cura_tests::provider::{Latch, Step, answer, anthropic, chunk, event, refusal};
 use cura_tests::{Client, Cura, ScriptedProvider, eventually, interrupted_answer};
 use serde_json::{Value, json};
@@ -291,13 +291,13 @@ async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
     let now = chrono::DateTime::from(std::time::SystemTime::now());
     let take = async |id: MessageId| {
         let mut transaction = pool.begin().await.unwrap();
-        let taken = answers::take(&mut transaction, id, 2, now).await.unwrap();
+        let taken = answers::start_attempt(&mut transaction, id, 2, now).await.unwrap();
         transaction.commit().await.unwrap();
-        matches!(taken, Taken::Yes(_))
+        matches!(taken, AttemptStart::Started(_))
     };
     let mut first = pool.begin().await.unwrap();
-    let taken = answers::take(&mut first, waiting[0], 2, now).await.unwrap();
-    assert!(matches!(taken, Taken::Yes(_)));
+    let taken = answers::start_attempt(&mut first, waiting[0], 2, now).await.unwrap();
+    assert!(matches!(taken, AttemptStart::Started(_)));
     let commit = async {
         cura.database.wait_for_lock_waiter().await;
         first.commit().await.unwrap();

@@ -3,25 +3,22 @@
 
 use std::time::Duration;
 
-use cura_app::chat::{Ask, AskForAnswer, OnBusy};
-use cura_app::feed::AnswerEvent;
-use cura_app::feed::{FeedItem, UserEvent, UserFeed};
+use cura_answers::{AnswerWriter, Answers, AttemptCost, AttemptStart, BeginOptions, FollowUps};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::feed::{AnswerEvent, FeedItem, UserEvent, UserFeed};
 use cura_app::{App, Caller};
 use cura_bin::settings::Settings;
 use cura_bin::wiring;
-use cura_domain::answer::{AttemptOffsets, Fence};
+use cura_domain::answer::AnswerResult;
 use cura_domain::conversation::Title;
-use cura_domain::event::Event;
 use cura_domain::message::{FinishReason, MessageStatus, MessageText, Role, Usage};
-use cura_domain::{ConversationId, MessageId, SessionId, UserId};
+use cura_domain::{ConversationId, MessageId, ModelRef, SessionId, UserId};
 use cura_live::{Live, LiveConfig, Signal};
 use cura_providers::ai::Ai;
-use cura_store::answers::{self, End, Taken};
-use cura_store::{events, messages};
+use cura_store::{Database, messages};
 use cura_tests::{TestDatabase, View};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -69,18 +66,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A running answer as its worker knows it.
+/// A running answer and its worker's writer.
 struct Running {
     id: MessageId,
-    conversation: ConversationId,
-    fence: Fence,
-    bases: AttemptOffsets,
-    text: String,
+    writer: AnswerWriter,
 }
 
 struct World {
     app: App,
-    pool: PgPool,
+    answers: Answers,
+    database: Database,
     live: Live,
     caller: Caller,
     conversation: Option<ConversationId>,
@@ -104,7 +99,9 @@ impl World {
         .unwrap();
         let live = Live::in_process(LiveConfig::default());
         let settings = Settings::from_environment().unwrap();
-        let app = wiring::app(&settings, pool.clone().into(), live.clone(), Ai::demo()).unwrap();
+        let database = Database::from(pool);
+        let app = wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap();
+        let answers = wiring::answers(database.clone(), live.clone(), &Ai::demo());
         let caller = Caller {
             user: UserId(user),
             session: SessionId(1),
@@ -114,7 +111,8 @@ impl World {
         let before = vec![(feed.cursor().to_string(), View::default())];
         Self {
             app,
-            pool,
+            answers,
+            database,
             live,
             caller,
             conversation: None,
@@ -132,18 +130,10 @@ impl World {
             Step::Write { which, letters } => self.write(which, letters).await,
             Step::Save { which } => {
                 if let Some(at) = self.at(which) {
-                    let answer = &self.running[at];
-                    let mut connection = self.pool.acquire().await.unwrap();
-                    let saved = answers::save_progress(
-                        &mut connection,
-                        answer.id,
-                        answer.fence,
-                        &answer.text,
-                        None,
-                        None,
-                        self.app.clock.now(),
-                    );
-                    assert!(saved.await.unwrap());
+                    let writer = &mut self.running[at].writer;
+                    if let Some(checkpoint) = writer.checkpoint(None) {
+                        writer.record_checkpoint(checkpoint.await).unwrap();
+                    }
                 }
             }
             Step::TakeOver {
@@ -193,117 +183,77 @@ impl World {
             return;
         }
         self.written += 1;
-        let wish = AskForAnswer {
-            ask: Ask::Say {
+        let wish = AnswerRequest {
+            kind: RequestKind::Send {
                 conversation: self.conversation.filter(|_| !anew),
                 text: MessageText::new(format!("question {}", self.written)).unwrap(),
             },
-            on_busy: OnBusy::Reject,
+            busy_policy: BusyPolicy::Reject,
             key: None,
         };
-        if let Ok(started) = self.app.start_answer(self.caller, &wish).await {
+        if let Ok(started) = self.app.chat.start(self.caller, &wish).await {
             self.conversation = Some(started.conversation);
-            let mut running = Running {
+            let writer = self.begin(started.answer.id, false).await;
+            self.running.push(Running {
                 id: started.answer.id,
-                conversation: started.conversation,
-                fence: Fence(0),
-                bases: AttemptOffsets::default(),
-                text: String::new(),
-            };
-            self.take(&mut running, false).await;
-            self.running.push(running);
+                writer,
+            });
         }
     }
 
-    /// What `jobs/taking.rs` does.
-    async fn take(&self, running: &mut Running, from_the_beginning: bool) {
-        let mut transaction = self.pool.begin().await.unwrap();
-        let taken = answers::take(&mut transaction, running.id, 0, self.app.clock.now())
+    /// A new attempt, as `GenerateAnswer` begins it.
+    async fn begin(&self, id: MessageId, from_the_beginning: bool) -> AnswerWriter {
+        let options = BeginOptions {
+            max_running: 0,
+            can_continue: !from_the_beginning,
+        };
+        let begun = self
+            .database
+            .transaction(async |connection| self.answers.begin(connection, id, options).await)
             .await
             .unwrap();
-        let Taken::Yes(taken) = taken else {
-            panic!("it is running: {taken:?}");
+        let AttemptStart::Started(attempt) = begun else {
+            panic!("the answer is running: {begun:?}");
         };
-        let shown = self.live.read(running.id).await.unwrap();
-        let mut text = match shown {
-            Some(shown) if shown.fence < taken.fence && shown.text.starts_with(&taken.text) => shown.text,
-            _ => taken.text.clone(),
-        };
-        if from_the_beginning {
-            text.clear();
-        }
-        (running.fence, running.bases) = (taken.fence, taken.bases);
-        if text != taken.text {
-            answers::rebase(&mut transaction, running.id, running.fence, &text)
-                .await
-                .unwrap();
-            *running.bases.0.last_mut().unwrap() = text.len() as u64;
-        }
-        transaction.commit().await.unwrap();
-        running.text = text;
-        let begun = self
-            .live
-            .begin(running.id, running.fence, &running.bases, &running.text);
-        begun.await.unwrap();
+        let mut writer = self.answers.writer(id, attempt);
+        writer.announce_start().await;
+        writer
     }
 
     async fn write(&mut self, which: usize, letters: usize) {
         let Some(at) = self.at(which) else { return };
         self.written += 1;
         let piece: String = format!("{:x}ü", self.written).repeat(letters);
-        let answer = &mut self.running[at];
-        let offset = answer.text.len() as u64;
-        answer.text.push_str(&piece);
-        if self.live.append(answer.id, answer.fence, offset, &piece).await.is_err() {
-            let restored = self.live.restore(answer.id, answer.fence, &answer.bases, &answer.text);
-            restored.await.unwrap();
-        }
+        self.running[at].writer.append(&piece).await.unwrap();
     }
 
     async fn take_over(&mut self, which: usize, from_the_beginning: bool) {
         let Some(at) = self.at(which) else { return };
-        let mut running = self.running.swap_remove(at);
-        self.take(&mut running, from_the_beginning).await;
-        self.running.push(running);
+        let id = self.running.swap_remove(at).id;
+        let writer = self.begin(id, from_the_beginning).await;
+        self.running.push(Running { id, writer });
     }
 
     async fn end(&mut self, which: usize, fails: bool, silently: bool) {
         let Some(at) = self.at(which) else { return };
         let answer = self.running.swap_remove(at);
-        let end = End {
-            text: Some(&answer.text),
-            voice: Some(("test", "test")),
-            usage: Some(Usage {
+        let result = if fails {
+            AnswerResult::Failed("generation_failed")
+        } else {
+            AnswerResult::Completed(FinishReason::Stop)
+        };
+        let cost = AttemptCost {
+            model: ModelRef::new("test", "test"),
+            usage: Usage {
                 input_tokens: 1,
                 output_tokens: 1,
                 estimated: false,
-            }),
-            ..if fails {
-                End::failed("generation_failed")
-            } else {
-                End {
-                    reason: Some(FinishReason::Stop),
-                    ..End::CANCELLED
-                }
-            }
+            },
         };
-        let now = self.app.clock.now();
-        let mut transaction = self.pool.begin().await.unwrap();
-        let ended = answers::end(&mut transaction, answer.id, Some(answer.fence), &end, now)
-            .await
-            .unwrap();
-        assert!(ended.is_some());
-        let happened = [Event::Ended(answer.conversation, answer.id)];
-        let seq = events::append(&mut transaction, self.caller.user, &happened, now)
-            .await
-            .unwrap();
-        transaction.commit().await.unwrap();
+        let finished = answer.writer.finish(result, Some(&cost), FollowUps::default());
+        let finished = finished.await.unwrap();
         if !silently {
-            self.live.end(answer.id, answer.fence).await.unwrap();
-            self.live
-                .publish_to_user(self.caller.user, Signal::Logged(seq))
-                .await
-                .unwrap();
+            finished.publish(&self.live).await;
         }
     }
 
@@ -326,7 +276,7 @@ impl World {
     /// What the database says that an app should show.
     async fn truth(&self) -> View {
         let mut truth = View::default();
-        let mut connection = self.pool.acquire().await.unwrap();
+        let mut connection = self.database.pool().acquire().await.unwrap();
         let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM messages ORDER BY id")
             .fetch_all(&mut *connection)
             .await
@@ -338,7 +288,7 @@ impl World {
         {
             // Of a running answer, what its worker has written.
             let running = self.running.iter().find(|running| running.id == message.id);
-            let text = running.map_or(message.content, |running| running.text.clone());
+            let text = running.map_or(message.content, |running| running.writer.text().to_owned());
             let shown = cura_tests::view::Shown {
                 text,
                 status: message.status.as_str().to_owned(),
@@ -355,9 +305,9 @@ impl World {
 
     /// Reads until the view is the database.
     async fn settles(&mut self) {
-        for answer in &self.running {
-            let restored = self.live.restore(answer.id, answer.fence, &answer.bases, &answer.text);
-            restored.await.unwrap();
+        // The workers write on, which restores what `live` has lost.
+        for answer in &mut self.running {
+            answer.writer.append(".").await.unwrap();
         }
         self.live
             .publish_to_user(self.caller.user, Signal::ReadLog)

@@ -53,7 +53,7 @@ async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
     assert_eq!(answer.text_seen(), answer.text());
     let spent = "SELECT attempts::bigint FROM apalis.jobs WHERE job_type = 'generate-answer'";
     assert_eq!(answer.cura.database.count(spent).await, 1);
-    let handed = "SELECT count(*) FROM answer_attempts WHERE outcome = 'handed_over'";
+    let handed = "SELECT count(*) FROM answer_attempts WHERE outcome = 'released'";
     let recorded = answer.cura.database.count(handed).await;
     assert_eq!(recorded, 1, "what it cost until then is recorded");
     answer.cura.check_invariants().await;

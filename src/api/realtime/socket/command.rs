@@ -1,6 +1,6 @@
 //! The commands that a client may send on a socket.
 
-use cura_app::chat::{Ask, AskForAnswer, OnBusy};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_domain::ConversationId;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::MessageText;
@@ -27,12 +27,12 @@ pub(super) struct MessageCommand {
     content: String,
     client_message_id: Option<String>,
     attachments: Option<Vec<i64>>,
-    on_busy: Option<OnBusyField>,
+    on_busy: Option<BusyPolicyField>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum OnBusyField {
+enum BusyPolicyField {
     Reject,
     Interrupt,
     Queue,
@@ -79,7 +79,7 @@ impl MessageCommand {
     }
 
     /// The request for an answer, if every field is valid.
-    pub(super) fn check(self, conversation: ConversationId) -> Result<AskForAnswer, ErrorEvent> {
+    pub(super) fn check(self, conversation: ConversationId) -> Result<AnswerRequest, ErrorEvent> {
         let refuse = |code: &str, detail: String| ErrorEvent {
             detail,
             client_message_id: self.client_message_id(),
@@ -92,15 +92,15 @@ impl MessageCommand {
         let key = key.map_err(|error| refuse("invalid_client_message_id", format!("client_message_id {error}")))?;
         let text = MessageText::new(self.content.clone())
             .map_err(|error| refuse("invalid_content", format!("content {error}")))?;
-        Ok(AskForAnswer {
-            ask: Ask::Say {
+        Ok(AnswerRequest {
+            kind: RequestKind::Send {
                 conversation: Some(conversation),
                 text,
             },
-            on_busy: match self.on_busy {
-                None | Some(OnBusyField::Reject) => OnBusy::Reject,
-                Some(OnBusyField::Interrupt) => OnBusy::Interrupt,
-                Some(OnBusyField::Queue) => OnBusy::Queue,
+            busy_policy: match self.on_busy {
+                None | Some(BusyPolicyField::Reject) => BusyPolicy::Reject,
+                Some(BusyPolicyField::Interrupt) => BusyPolicy::Interrupt,
+                Some(BusyPolicyField::Queue) => BusyPolicy::Queue,
             },
             key,
         })
@@ -136,7 +136,7 @@ mod tests {
         ));
     }
 
-    fn check(frame: &str) -> Result<AskForAnswer, ErrorEvent> {
+    fn check(frame: &str) -> Result<AnswerRequest, ErrorEvent> {
         match Command::read(frame)? {
             Command::Message(message) => message.check(ConversationId(1)),
             _ => unreachable!("a message"),
@@ -147,7 +147,7 @@ mod tests {
     fn optional_fields_may_be_null() {
         let frame = r#"{"type":"message","content":"x","client_message_id":null,"attachments":null,"on_busy":null}"#;
         let request = check(frame).map_err(|refused| refused.code).unwrap();
-        assert_eq!((request.key, request.on_busy), (None, OnBusy::Reject));
+        assert_eq!((request.key, request.busy_policy), (None, BusyPolicy::Reject));
     }
 
     #[test]

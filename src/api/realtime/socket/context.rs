@@ -49,7 +49,7 @@ impl Context {
     ) -> Option<EventView> {
         let cancelled = async {
             let found = self.find_message(caller, id).await?;
-            let message = self.app.cancel_answer(caller, id).await?;
+            let message = self.app.chat.cancel(caller, id).await?;
             Ok::<_, Problem>((found.status, message))
         };
         match cancelled.await {

@@ -1,0 +1,147 @@
+//! What a run does before it asks a provider: checks that one can be asked, begins an attempt, and reads the prompt's context.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use cura_answers::{AttemptStart, BeginOptions, StartedAttempt};
+use cura_domain::prompt::{self, HistoryMessage, Prompt, PromptMessage, UserContext};
+use cura_domain::{MessageId, tokens};
+use cura_providers::ai::RequestKey;
+use cura_queue::JobError;
+use cura_store::{PgConnection, StoreError, answers, history};
+
+use crate::context::JobContext;
+use crate::errors::snooze_if_unavailable;
+
+/// The longest a person waits for a provider that cannot be asked, from when the answer became eligible to start.
+pub(crate) const MAX_WAIT_FOR_PROVIDER: TimeDelta = TimeDelta::minutes(2);
+/// How long a job is snoozed while other answers come first, unless it is made ready before.
+const WAITING_SNOOZE: Duration = Duration::from_secs(2);
+/// The shortest snooze while no provider can be asked.
+const MIN_PROVIDER_SNOOZE: Duration = Duration::from_millis(100);
+
+/// The outcome of beginning an attempt.
+pub(crate) enum BeginOutcome {
+    /// The attempt has begun, and this is what the model is told.
+    Started(Box<StartedAttempt>, PromptContext),
+    /// The attempt has begun, and the answer is to be cancelled.
+    CancelRequested(Box<StartedAttempt>),
+    /// The answer is final or deleted.
+    Over,
+}
+
+/// What the model is told, before it is cut to a token budget.
+#[derive(Clone)]
+pub(crate) struct PromptContext {
+    system: PromptMessage,
+    newest_first: Vec<HistoryMessage>,
+}
+
+/// Begins an attempt.
+///
+/// # Errors
+/// [`JobError::Snooze`] while other answers come first, or no provider can be asked.
+pub(crate) async fn begin_attempt(context: &JobContext, id: MessageId) -> Result<BeginOutcome, JobError> {
+    if let Err(open) = context.ai.reserve(RequestKey::Answer(id)) {
+        snooze_until_provider_may_be_asked(context, id, open.retry_after).await?;
+    }
+    let options = BeginOptions {
+        max_running: context.assistant.running_answers,
+        can_continue: context.ai.can_continue(),
+    };
+    let begun = context.database.transaction(async |connection| {
+        Ok::<_, StoreError>(match context.answers.begin(connection, id, options).await? {
+            AttemptStart::Waiting => None,
+            AttemptStart::Over => Some(BeginOutcome::Over),
+            AttemptStart::Started(attempt) if attempt.cancel_requested => Some(BeginOutcome::CancelRequested(attempt)),
+            AttemptStart::Started(attempt) => {
+                let prompt_context = read_context(context, connection, &attempt).await?;
+                Some(BeginOutcome::Started(attempt, prompt_context))
+            }
+        })
+    });
+    begun
+        .await
+        .map_err(snooze_if_unavailable)?
+        .ok_or_else(|| JobError::Snooze {
+            after: WAITING_SNOOZE,
+            reason: "other answers come first".to_owned(),
+        })
+}
+
+/// Snoozes a job while no provider can be asked, which is no attempt, unless the person has waited long enough.
+async fn snooze_until_provider_may_be_asked(
+    context: &JobContext,
+    id: MessageId,
+    wait: Duration,
+) -> Result<(), JobError> {
+    let now = context.clock.now();
+    let max_running = context.assistant.running_answers;
+    let eligible = context
+        .database
+        .connection(async |connection| answers::record_eligible(connection, id, max_running, now).await);
+    match eligible.await.map_err(snooze_if_unavailable)? {
+        Some(since) if now - since < MAX_WAIT_FOR_PROVIDER => Err(JobError::Snooze {
+            after: wait.max(MIN_PROVIDER_SNOOZE),
+            reason: "the circuit breakers of all providers are open".to_owned(),
+        }),
+        // Beginning an attempt says what the answer is: to be cancelled, waiting, or waiting for too long.
+        _ => Ok(()),
+    }
+}
+
+async fn read_context(
+    context: &JobContext,
+    connection: &mut PgConnection,
+    attempt: &StartedAttempt,
+) -> Result<PromptContext, StoreError> {
+    let bytes = i64::try_from(context.assistant.context_tokens * tokens::MANY_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
+    let past = history::of(connection, attempt.conversation_id, attempt.question, bytes).await?;
+    let user = UserContext {
+        name: attempt.name.as_deref(),
+        language: &attempt.language,
+        time_zone: &attempt.timezone,
+        now: context.clock.now(),
+    };
+    Ok(PromptContext {
+        system: prompt::system(&context.assistant.persona, &user, past.summary.as_deref()),
+        newest_first: past.newest_first,
+    })
+}
+
+impl PromptContext {
+    /// Cuts the context to `budget` tokens. Counting many tokens is done off the async threads, and only where the count can
+    /// matter.
+    ///
+    /// # Errors
+    /// When the counting thread panicked.
+    pub(crate) async fn assemble(&self, context: &JobContext, budget: usize) -> Result<Prompt, JobError> {
+        let prompt_context = self.clone();
+        let bytes: usize = prompt_context
+            .newest_first
+            .iter()
+            .map(|spoken| spoken.message.content.len())
+            .sum();
+        // A token has at least one byte.
+        if bytes + prompt_context.system.content.len() <= budget / 2 {
+            let estimate = |text: &str| tokens::estimate(text.len());
+            return Ok(prompt::assemble(
+                prompt_context.system,
+                prompt_context.newest_first,
+                budget,
+                estimate,
+            ));
+        }
+        let counter = context.ai.token_counter();
+        tokio::task::spawn_blocking(move || {
+            prompt::assemble(prompt_context.system, prompt_context.newest_first, budget, |text| {
+                counter.count(text)
+            })
+        })
+        .await
+        .map_err(|error| JobError::Retry {
+            after: None,
+            reason: error.to_string(),
+        })
+    }
+}

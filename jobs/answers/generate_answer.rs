@@ -1,0 +1,185 @@
+//! Generates one answer: begins an attempt, asks the provider, streams the text, finishes the answer.
+//!
+//! May run twice, even at once after a network split: each run begins an attempt of its own, and the writes of an older
+//! attempt change nothing. A final answer is never begun again, so a second run ends at once. A later attempt continues
+//! where readers have seen the text end, if the provider can.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use cura_answers::AnswerWriter;
+use cura_domain::MessageId;
+use cura_domain::message::{FinishReason, Usage};
+use cura_providers::ai::{AiError, CompletionEvent, CompletionStream, Failure};
+use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
+use futures_util::future::{Fuse, FusedFuture};
+use futures_util::{FutureExt, StreamExt};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use super::begin_attempt::{BeginOutcome, MAX_WAIT_FOR_PROVIDER, begin_attempt};
+use super::generation::{Generation, OpenError};
+use super::write_failed;
+use crate::context::JobContext;
+
+/// How long a half-written answer waits for a provider that cannot be asked.
+const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
+/// The longest `Retry-After` of a provider that is waited for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The most text that is appended at once, in UTF-8 bytes.
+const MAX_MERGED_BYTES: usize = 16 * 1024;
+
+pub(crate) async fn run(context: Arc<JobContext>, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
+    let context = &*context;
+    let id = MessageId(job.message_id);
+    let (attempt, prompt_context) = match begin_attempt(context, id).await? {
+        BeginOutcome::Started(attempt, prompt_context) => (attempt, prompt_context),
+        BeginOutcome::CancelRequested(attempt) => return Generation::new(context, id, attempt).cancel().await,
+        BeginOutcome::Over => {
+            tracing::info!(message_id = %id, "nothing to generate: the answer is final or deleted");
+            return Ok(());
+        }
+    };
+    let mut generation = Generation::new(context, id, attempt);
+    let stop = run.cancelled();
+    tokio::pin!(stop);
+    let opened = tokio::select! {
+        opened = generation.open(&prompt_context) => opened,
+        reason = &mut stop => return end_early(generation, reason).await,
+    };
+    let end = match opened {
+        Ok(completion) => stream(&mut generation, completion.events, stop.as_mut()).await?,
+        Err(OpenError::Provider(error)) => StreamEnd::Failed(error),
+        Err(OpenError::Job(error)) => return Err(error),
+    };
+    match end {
+        StreamEnd::Finished { reason, usage } => generation.complete(reason, usage).await,
+        StreamEnd::Failed(error) => fail_or_retry(generation, &run, error).await,
+        StreamEnd::Stopped(reason) => end_early(generation, reason).await,
+    }
+}
+
+/// Why a stream ended.
+enum StreamEnd {
+    /// The provider finished the answer.
+    Finished { reason: FinishReason, usage: Option<Usage> },
+    /// The provider failed.
+    Failed(AiError),
+    /// The run is to end.
+    Stopped(StopReason),
+}
+
+/// Appends what the provider sends, and saves it at intervals, until the stream ends or the run is to end.
+async fn stream(
+    generation: &mut Generation<'_>,
+    mut events: CompletionStream,
+    mut stop: Pin<&mut impl Future<Output = StopReason>>,
+) -> Result<StreamEnd, JobError> {
+    let mut interval = tokio::time::interval(AnswerWriter::CHECKPOINT_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval.reset();
+    // In a task of its own, so that a slow database delays no text, and a checkpoint that waits for a connection is polled
+    // while the stream waits for another.
+    let mut checkpoint = Fuse::terminated();
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            _ = interval.tick(), if checkpoint.is_terminated() => {
+                generation.writer.restore_if_lost().await.map_err(write_failed)?;
+                checkpoint = generation.checkpoint().map_or_else(Fuse::terminated, |saving| {
+                    AbortOnDropHandle::new(TaskTracker::new().spawn(saving)).fuse()
+                });
+                continue;
+            }
+            saved = &mut checkpoint => {
+                if let Ok(saved) = saved {
+                    generation.writer.record_checkpoint(saved).map_err(write_failed)?;
+                }
+                continue;
+            }
+            reason = &mut stop => return Ok(StreamEnd::Stopped(reason)),
+        };
+        let next = match event {
+            Some(Ok(CompletionEvent::Text(mut text))) => {
+                let next = take_ready(&mut events, &mut text);
+                generation.writer.append(&text).await.map_err(write_failed)?;
+                next
+            }
+            next => Ready::Event(next),
+        };
+        match next {
+            Ready::Nothing | Ready::Event(Some(Ok(CompletionEvent::Text(_)))) => {}
+            Ready::Event(Some(Ok(CompletionEvent::Finished { reason, usage, .. }))) => {
+                return Ok(StreamEnd::Finished { reason, usage });
+            }
+            Ready::Event(Some(Err(error))) => return Ok(StreamEnd::Failed(error)),
+            Ready::Event(None) => {
+                let error = AiError::new(Failure::Protocol("an answer without an end"), false);
+                return Ok(StreamEnd::Failed(error));
+            }
+        }
+    }
+}
+
+/// What a stream has ready beyond text.
+enum Ready {
+    /// Nothing yet.
+    Nothing,
+    /// An event, or the end of the stream.
+    Event(Option<Result<CompletionEvent, AiError>>),
+}
+
+/// Adds the text that is ready to `text`, so that under pressure one append does for many chunks. Returns what came after
+/// the text, if it is ready too.
+fn take_ready(events: &mut CompletionStream, text: &mut String) -> Ready {
+    while text.len() < MAX_MERGED_BYTES {
+        match events.next().now_or_never() {
+            Some(Some(Ok(CompletionEvent::Text(more)))) => text.push_str(&more),
+            Some(event) => return Ready::Event(event),
+            None => break,
+        }
+    }
+    Ready::Nothing
+}
+
+/// Ends a run that is to end before its answer has.
+async fn end_early(generation: Generation<'_>, reason: StopReason) -> Result<(), JobError> {
+    match reason {
+        StopReason::Cancelled => generation.cancel().await,
+        StopReason::Draining | StopReason::Release => generation.release().await,
+        StopReason::Lost => Err(JobError::Retry {
+            after: None,
+            reason: "this worker lost its lease".to_owned(),
+        }),
+    }
+}
+
+/// Ends an attempt whose provider failed: snoozes or retries the job where that can help, else fails the answer.
+async fn fail_or_retry(mut generation: Generation<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
+    generation.provider_failed();
+    if run.stop_reason() == Some(StopReason::Cancelled) {
+        return generation.cancel().await;
+    }
+    let (writer, reason) = (&generation.writer, error.to_string());
+    let wait = error.retry_after().unwrap_or_default();
+    let age = writer.age() + TimeDelta::from_std(wait).unwrap_or(MAX_WAIT_FOR_PROVIDER);
+    // A person who has seen part of an answer wants its rest, however old it is.
+    let is_worth_waiting = age <= MAX_WAIT_FOR_PROVIDER || !writer.text().is_empty();
+    if let Failure::CircuitOpen { retry_after: wait } = *error.failure()
+        && is_worth_waiting
+        && writer.age() <= MAX_AGE
+    {
+        // No provider was asked, so this is no attempt.
+        return generation.snooze(wait, reason).await;
+    }
+    let id = writer.id();
+    if error.retryable() && is_worth_waiting && wait <= MAX_RETRY_AFTER && run.attempt < run.max_attempts {
+        tracing::warn!(message_id = %id, code = error.code(), reason, "the provider failed; retrying");
+        return generation.retry(error.retry_after(), reason).await;
+    }
+    // The circuit breaker alerts operators, once, when they are needed.
+    tracing::warn!(message_id = %id, code = error.code(), reason, "the provider failed; the answer is an error");
+    generation.fail(error.code()).await?;
+    Err(JobError::Discard { reason })
+}

@@ -1,0 +1,5 @@
+-- An attempt whose worker shut down is called as the job's outcome is: released.
+ALTER TABLE answer_attempts DROP CONSTRAINT answer_attempts_outcome_check;
+UPDATE answer_attempts SET outcome = 'released' WHERE outcome = 'handed_over';
+ALTER TABLE answer_attempts ADD CONSTRAINT answer_attempts_outcome_check
+    CHECK (outcome IN ('completed', 'cancelled', 'failed', 'retried', 'released', 'lost'));

@@ -1,0 +1,42 @@
+//! Failing an answer whose job was discarded, so that its reader does not wait for ever.
+
+use cura_domain::MessageId;
+use cura_domain::answer::AnswerResult;
+use cura_store::{StoreError, answers, history};
+
+use crate::{Answers, WriteError};
+
+/// The error code of an answer whose job was discarded.
+const ERROR_CODE: &str = "generation_failed";
+
+impl Answers {
+    /// Makes an answer that no job will finish an error, with the text that was saved. `false` when it is final or deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing was changed.
+    pub async fn fail_abandoned(&self, id: MessageId) -> Result<bool, StoreError> {
+        let failed = self.0.database.transaction(async |connection| {
+            let now = self.0.clock.now();
+            let Some((user, conversation)) = history::find_place(connection, id).await? else {
+                return Err(WriteError::Superseded);
+            };
+            let mut finishing = self.lock(connection, user, conversation, now).await?;
+            let Some(answer) = answers::lock_unfinished(finishing.connection(), id).await? else {
+                return Err(WriteError::Superseded);
+            };
+            let result = AnswerResult::Failed(ERROR_CODE);
+            finishing
+                .end_without_writer(id, answer.fence, result, &answer.text)
+                .await?;
+            Ok(finishing.close(Vec::new()).await?)
+        });
+        match failed.await {
+            Ok(finished) => {
+                finished.publish(&self.0.live).await;
+                Ok(true)
+            }
+            Err(WriteError::Superseded | WriteError::TooLong) => Ok(false),
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+}

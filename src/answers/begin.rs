@@ -1,0 +1,58 @@
+//! Begins an attempt: at the offset that readers have seen, or at 0 if the provider cannot continue a text.
+
+use cura_domain::MessageId;
+use cura_domain::answer::Fence;
+use cura_store::answers::AttemptStart;
+use cura_store::{PgConnection, StoreError, answers, attempts, usage};
+
+use crate::{Answers, live_text};
+
+/// How an attempt may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BeginOptions {
+    /// How many answers of one user may run at a time; 0 is no limit.
+    pub max_running: u32,
+    /// Whether the provider can continue a text.
+    pub can_continue: bool,
+}
+
+impl Answers {
+    /// Begins an attempt at an answer in the caller's transaction: the new fence, the offset at which the attempt begins and
+    /// the cost of the attempt before become visible together.
+    ///
+    /// After a crash the text that readers were shown, which may be longer than the saved one, is where the attempt begins.
+    pub async fn begin(
+        &self,
+        transaction: &mut PgConnection,
+        id: MessageId,
+        options: BeginOptions,
+    ) -> Result<AttemptStart, StoreError> {
+        let now = self.0.clock.now();
+        let start = answers::start_attempt(transaction, id, options.max_running, now).await?;
+        let AttemptStart::Started(mut attempt) = start else {
+            return Ok(start);
+        };
+        if attempt.fence == Fence::FIRST {
+            return Ok(AttemptStart::Started(attempt));
+        }
+        let saved = std::mem::take(&mut attempt.text);
+        let mut text = live_text::shown_before(&self.0.live, id, attempt.fence, &saved).await;
+        let before = Fence(attempt.fence.0 - 1);
+        // Counted here because the new fence keeps that attempt from counting itself.
+        let lost = attempts::record_lost(transaction, id, before, text.len(), &self.0.default_model, now).await?;
+        if !attempt.cancel_requested && (!options.can_continue || text.trim().is_empty()) {
+            text.clear();
+        }
+        if text != saved {
+            answers::restart_at(transaction, id, attempt.fence, &text).await?;
+            if let Some(start) = attempt.bases.0.last_mut() {
+                *start = text.len() as u64;
+            }
+        }
+        attempt.text = text;
+        if let Some(lost) = lost {
+            usage::add(transaction, lost.user, &lost.model, 0, &lost.usage, now).await?;
+        }
+        Ok(AttemptStart::Started(attempt))
+    }
+}

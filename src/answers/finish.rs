@@ -1,0 +1,237 @@
+//! Making answers final: the one transaction in which an answer ends, and what is published after it.
+
+use chrono::{DateTime, Utc};
+use cura_domain::answer::{AnswerResult, Fence};
+use cura_domain::event::Event;
+use cura_domain::{ConversationId, MessageId, UserId};
+use cura_live::Live;
+use cura_store::answers::FinalAnswer;
+use cura_store::attempts::{Attempt, LostAttempt};
+use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, usage};
+
+use crate::follow_ups::{FollowUps, release_waiting_answers};
+use crate::{Answers, AttemptCost, Outcome, WriteError};
+
+/// How an attempt finishes its answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending<'a> {
+    pub(crate) fence: Fence,
+    pub(crate) result: AnswerResult<'a>,
+    /// The whole text.
+    pub(crate) text: &'a str,
+    /// What this attempt cost, if it cost anything.
+    pub(crate) cost: Option<&'a AttemptCost>,
+    /// From the question stored to the first text, in milliseconds.
+    pub(crate) ttft_ms: Option<i64>,
+    pub(crate) follow_ups: FollowUps,
+}
+
+/// The part of a transaction that makes answers of one conversation final. Must be closed; only the end of the transaction
+/// that closed it makes the ends visible.
+#[must_use = "an answer that ends without `close` has no usage, no events, and nothing that follows from it"]
+pub struct Finishing<'c> {
+    pub(crate) answers: Answers,
+    pub(crate) connection: &'c mut PgConnection,
+    pub(crate) user: UserId,
+    conversation: ConversationId,
+    pub(crate) now: DateTime<Utc>,
+    ended: Vec<(MessageId, Fence)>,
+    others_wait: bool,
+    follow_ups: FollowUps,
+    /// Whether the title is an excerpt of the first message; known once the conversation's last change was recorded.
+    title_is_excerpt: Option<bool>,
+    attempts: Vec<(MessageId, Fence, Outcome, AttemptCost)>,
+    lost: Vec<LostAttempt>,
+}
+
+impl Answers {
+    /// Locks the conversation by recording that it changed at `now`.
+    pub(crate) async fn lock<'c>(
+        &self,
+        connection: &'c mut PgConnection,
+        user: UserId,
+        conversation: ConversationId,
+        now: DateTime<Utc>,
+    ) -> Result<Finishing<'c>, StoreError> {
+        let title_is_excerpt = conversations::touch(connection, conversation, 0, None, now).await?;
+        let mut finishing = self.finishing(connection, user, conversation, now);
+        finishing.title_is_excerpt = Some(title_is_excerpt);
+        Ok(finishing)
+    }
+
+    /// Makes answers of a conversation final that the transaction of `connection` has locked or inserted.
+    pub fn finishing<'c>(
+        &self,
+        connection: &'c mut PgConnection,
+        user: UserId,
+        conversation: ConversationId,
+        now: DateTime<Utc>,
+    ) -> Finishing<'c> {
+        Finishing {
+            answers: self.clone(),
+            connection,
+            user,
+            conversation,
+            now,
+            ended: Vec::new(),
+            others_wait: false,
+            follow_ups: FollowUps::default(),
+            title_is_excerpt: None,
+            attempts: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+}
+
+impl Finishing<'_> {
+    /// The transaction, to write messages and jobs beside the answers that end.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        self.connection
+    }
+
+    /// The answers that this transaction has made final.
+    pub fn ended(&self) -> impl ExactSizeIterator<Item = MessageId> + '_ {
+        self.ended.iter().map(|(answer, _)| *answer)
+    }
+
+    /// Ends an answer by the attempt that wrote it.
+    ///
+    /// # Errors
+    /// [`WriteError::Superseded`] when the answer is final or the attempt's fence is old; then the transaction is to be
+    /// rolled back.
+    pub(crate) async fn end(&mut self, id: MessageId, ending: &Ending<'_>) -> Result<(), WriteError> {
+        let answer = FinalAnswer {
+            result: ending.result,
+            text: Some(ending.text),
+            model: ending.cost.map(|cost| &cost.model),
+            usage: ending.cost.map(|cost| cost.usage),
+            ttft_ms: ending.ttft_ms,
+        };
+        if !self.write(id, Some(ending.fence), &answer).await? {
+            return Err(WriteError::Superseded);
+        }
+        let outcome = match ending.result {
+            AnswerResult::Completed(_) => {
+                self.follow_ups = ending.follow_ups;
+                Outcome::Completed
+            }
+            AnswerResult::Cancelled => Outcome::Cancelled,
+            AnswerResult::Failed(_) => Outcome::Failed,
+        };
+        if let Some(cost) = ending.cost {
+            self.attempts.push((id, ending.fence, outcome, cost.clone()));
+        }
+        Ok(())
+    }
+
+    /// Ends an answer whose row is locked and that no worker finishes; `text` is all that readers were shown. The attempt
+    /// `fence` is counted as lost. `false` when the answer is final.
+    pub(crate) async fn end_without_writer(
+        &mut self,
+        id: MessageId,
+        fence: Fence,
+        result: AnswerResult<'_>,
+        text: &str,
+    ) -> Result<bool, StoreError> {
+        // Before the answer ends, because its usage is the sum of its attempts.
+        let model = &self.answers.0.default_model;
+        let lost = attempts::record_lost(self.connection, id, fence, text.len(), model, self.now).await?;
+        self.lost.extend(lost);
+        let answer = FinalAnswer {
+            text: Some(text),
+            ..FinalAnswer::new(result)
+        };
+        self.write(id, None, &answer).await
+    }
+
+    async fn write(
+        &mut self,
+        id: MessageId,
+        fence: Option<Fence>,
+        answer: &FinalAnswer<'_>,
+    ) -> Result<bool, StoreError> {
+        let Some(finished) = answers::finish(self.connection, id, fence, answer, self.now).await? else {
+            return Ok(false);
+        };
+        // Where a worker may still write, no attempt is newer than the end.
+        self.ended.push((id, fence.unwrap_or(Fence::MAX)));
+        self.others_wait |= finished.others_wait;
+        Ok(true)
+    }
+
+    /// Writes what follows from the ends: answers that waited may start, follow-up jobs, usage, and the events, to which
+    /// `also` is added. The events are the last lock of the transaction.
+    pub async fn close(mut self, also: Vec<Event>) -> Result<Finished, StoreError> {
+        if !self.ended.is_empty() {
+            let title_is_excerpt = match self.title_is_excerpt {
+                Some(is_excerpt) => is_excerpt,
+                None => conversations::touch(self.connection, self.conversation, 0, None, self.now).await?,
+            };
+            if self.others_wait {
+                release_waiting_answers(self.connection, self.user).await?;
+            }
+            self.follow_ups
+                .enqueue(self.connection, self.conversation, title_is_excerpt)
+                .await?;
+        }
+        self.count().await?;
+        let mut happened = Vec::new();
+        if !self.ended.is_empty() {
+            let ended: Vec<MessageId> = self.ended().collect();
+            happened = Event::ends(self.conversation, &ended);
+        }
+        happened.extend(also);
+        let seq = if happened.is_empty() {
+            None
+        } else {
+            Some(events::append(self.connection, self.user, &happened, self.now).await?)
+        };
+        Ok(Finished {
+            user: self.user,
+            seq,
+            ended: self.ended,
+        })
+    }
+
+    async fn count(&mut self) -> Result<(), StoreError> {
+        for (message, fence, outcome, cost) in &self.attempts {
+            let attempt = Attempt {
+                message: *message,
+                user: self.user,
+                fence: *fence,
+                outcome: *outcome,
+                model: &cost.model,
+                usage: cost.usage,
+            };
+            attempts::record(self.connection, &attempt, self.now).await?;
+        }
+        // The usage rows of a day are locked in the order of their models.
+        self.lost.sort_by(|a, b| a.model.cmp(&b.model));
+        for lost in &self.lost {
+            usage::add(self.connection, lost.user, &lost.model, 0, &lost.usage, self.now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What became true in a transaction that made answers final: to be published once it has committed.
+#[derive(Debug)]
+#[must_use = "readers wait until they ask Postgres, unless the end is published"]
+pub struct Finished {
+    user: UserId,
+    /// The number of the last event.
+    seq: Option<i64>,
+    ended: Vec<(MessageId, Fence)>,
+}
+
+impl Finished {
+    /// Notifies readers of the answers and the user's connections. Readers that miss it find out from Postgres.
+    pub async fn publish(&self, live: &Live) {
+        let logged = async {
+            if let Some(seq) = self.seq {
+                live.publish_event(self.user, seq).await;
+            }
+        };
+        tokio::join!(live.publish_ends(&self.ended), logged);
+    }
+}

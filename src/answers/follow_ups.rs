@@ -1,0 +1,56 @@
+//! What an answer's end makes possible: waiting answers may start, and a conversation gets a better title or a summary.
+
+use std::time::Duration;
+
+use cura_domain::{ConversationId, MessageId, UserId};
+use cura_queue::{EnqueueOptions, GenerateAnswer, SummarizeConversation, TitleConversation};
+use cura_store::{PgConnection, StoreError, answers};
+
+/// How long a better title waits, so that it does not compete with the first answers for the provider.
+const TITLE_DELAY: Duration = Duration::from_secs(3);
+
+/// The jobs that follow a completed answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FollowUps {
+    /// Ask the model for a title, if the present one is only an excerpt of the first message.
+    pub title: bool,
+    /// Summarize the conversation up to this message.
+    pub summarize_up_to: Option<MessageId>,
+}
+
+impl FollowUps {
+    /// Enqueues the jobs.
+    pub(crate) async fn enqueue(
+        self,
+        connection: &mut PgConnection,
+        conversation: ConversationId,
+        title_is_excerpt: bool,
+    ) -> Result<(), StoreError> {
+        if self.title && title_is_excerpt {
+            let job = TitleConversation {
+                conversation_id: conversation.0,
+            };
+            let options = EnqueueOptions {
+                after: TITLE_DELAY,
+                ..EnqueueOptions::default()
+            };
+            cura_queue::enqueue_with(connection, &job, options).await?;
+        }
+        if let Some(message) = self.summarize_up_to {
+            let job = SummarizeConversation { message_id: message.0 };
+            cura_queue::enqueue(connection, &job).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the jobs of the user's waiting answers ready, if those are the next of their conversations. Beginning one of them
+/// checks again whether it may start.
+pub(crate) async fn release_waiting_answers(connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
+    let waiting = answers::list_startable(connection, user).await?;
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<String> = waiting.iter().map(MessageId::to_string).collect();
+    Ok(cura_queue::make_ready::<GenerateAnswer>(connection, &keys).await?)
+}

@@ -1,0 +1,101 @@
+//! The life of an answer, from pending to sent or error: beginning an attempt, writing, saving, finishing, cancelling.
+//!
+//! At most one attempt writes an answer at a time: every write carries the fence that its attempt received, and a write
+//! with an old fence changes nothing. An answer becomes final exactly once, in one transaction with everything that
+//! follows from it: its usage, the answers that waited for it, follow-up jobs, and its events. Only after that transaction
+//! has committed are readers notified.
+//!
+//! ```mermaid
+//! stateDiagram-v2
+//!     [*] --> pending: stored with its question and a GenerateAnswer job
+//!     pending --> running: begin
+//!     running --> running: begin (the next attempt, with a higher fence)
+//!     pending --> sent: cancel
+//!     running --> sent: AnswerWriter finish / cancel
+//!     running --> error: AnswerWriter finish
+//!     pending --> error: fail_abandoned
+//!     running --> error: fail_abandoned
+//! ```
+//!
+//! # Lock order
+//! Every transaction locks rows in this order, several of one kind by ascending id: idempotency key, user, conversation,
+//! messages, jobs, usage, event counter. [`Finishing`] is that order in code: it can only be made with the conversation
+//! locked, its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The rows of
+//! attempts need no place in the order: only a transaction that holds the lock of a message inserts attempts of it.
+//! Beginning an attempt and saving its text lock messages and usage, and nothing before them.
+
+mod abandon;
+mod begin;
+mod cancel;
+mod finish;
+mod follow_ups;
+mod live_text;
+mod writer;
+
+use std::sync::Arc;
+
+use cura_domain::message::Usage;
+use cura_domain::{Clock, ModelRef};
+use cura_live::Live;
+use cura_store::{Database, StoreError};
+use thiserror::Error;
+
+pub use begin::BeginOptions;
+pub use cancel::{CancelMode, CancelOutcome, cancel_jobs};
+pub use cura_store::answers::{AttemptStart, StartedAttempt};
+pub use cura_store::attempts::Outcome;
+pub use finish::{Finished, Finishing};
+pub use follow_ups::FollowUps;
+pub use live_text::shown_text;
+pub use writer::{AnswerWriter, Checkpoint};
+
+/// What the life of an answer needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Answers(Arc<Parts>);
+
+struct Parts {
+    database: Database,
+    live: Live,
+    clock: Clock,
+    default_model: ModelRef,
+}
+
+impl Answers {
+    /// Puts the parts together. An attempt whose worker vanished before it saved its model counts for `default_model`.
+    pub fn new(database: Database, live: Live, clock: Clock, default_model: ModelRef) -> Self {
+        Self(Arc::new(Parts {
+            database,
+            live,
+            clock,
+            default_model,
+        }))
+    }
+
+    /// The texts of running answers.
+    pub fn live(&self) -> &Live {
+        &self.0.live
+    }
+}
+
+/// What an attempt cost, and the model that it is billed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptCost {
+    /// The model that was asked.
+    pub model: ModelRef,
+    /// The tokens.
+    pub usage: Usage,
+}
+
+/// Why a write to an answer was not done.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// A newer attempt writes the answer, or it is final: this attempt is over.
+    #[error("a newer attempt has the answer, or it is final")]
+    Superseded,
+    /// The answer would become longer than [`cura_domain::answer::MAX_ANSWER_BYTES`].
+    #[error("the answer is too long")]
+    TooLong,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

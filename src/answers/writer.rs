@@ -1,0 +1,260 @@
+//! Writes one attempt at an answer: to `live` as the text comes, to Postgres at checkpoints and at the end.
+//!
+//! The writer has the whole text, so `live` may lose it at any time: it is written back when `live` is reachable again. An
+//! outage of `live` or Postgres never stops an attempt; a newer attempt, or the answer's end, does.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use cura_domain::answer::{AnswerResult, Fence, MAX_ANSWER_BYTES};
+use cura_domain::{MessageId, ModelRef};
+use cura_live::AppendError;
+use cura_store::answers::StartedAttempt;
+use cura_store::attempts::{self, Attempt};
+use cura_store::{StoreError, answers};
+use tokio::time::Instant;
+
+use crate::finish::{Ending, Finished};
+use crate::{Answers, AttemptCost, FollowUps, Outcome, WriteError};
+
+/// How long the end of an answer is retried while Postgres is away; then another attempt generates it again.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause between two tries to write the end.
+const FINISH_PAUSE: Duration = Duration::from_millis(500);
+
+/// Writes one attempt at an answer.
+pub struct AnswerWriter {
+    answers: Answers,
+    id: MessageId,
+    attempt: Box<StartedAttempt>,
+    text: String,
+    /// The UTF-8 bytes that the last checkpoint saved.
+    saved: usize,
+    /// From the question stored to this attempt's first text.
+    ttft: Option<TimeDelta>,
+    /// Whether `live` has all of `text`.
+    live_is_whole: bool,
+}
+
+/// The result of a checkpoint, for [`AnswerWriter::record_checkpoint`].
+#[derive(Debug)]
+pub struct Checkpoint {
+    written: Result<bool, StoreError>,
+    bytes: usize,
+}
+
+impl Answers {
+    /// A writer for an attempt that has begun: it continues at the end of the attempt's text.
+    pub fn writer(&self, id: MessageId, mut attempt: Box<StartedAttempt>) -> AnswerWriter {
+        let text = std::mem::take(&mut attempt.text);
+        AnswerWriter {
+            answers: self.clone(),
+            id,
+            attempt,
+            saved: text.len(),
+            text,
+            ttft: None,
+            live_is_whole: false,
+        }
+    }
+}
+
+impl AnswerWriter {
+    /// How often a running answer's text is saved.
+    pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// The answer.
+    pub fn id(&self) -> MessageId {
+        self.id
+    }
+
+    /// This attempt's fence.
+    pub fn fence(&self) -> Fence {
+        self.attempt.fence
+    }
+
+    /// The text so far, of this attempt and those before.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The UTF-8 bytes that this attempt has written.
+    pub fn written_bytes(&self) -> usize {
+        let start = self.attempt.bases.0.last().copied().unwrap_or_default();
+        self.text.len() - usize::try_from(start).unwrap_or_default().min(self.text.len())
+    }
+
+    /// How long ago the answer became eligible to start.
+    pub fn age(&self) -> TimeDelta {
+        self.answers.0.clock.now() - self.attempt.started_at
+    }
+
+    /// Announces to readers that this attempt begins. If `live` is away, it is told with the first [`Self::restore_if_lost`].
+    pub async fn announce_start(&mut self) {
+        let live = &self.answers.0.live;
+        let begun = live.begin(self.id, self.attempt.fence, &self.attempt.bases, &self.text);
+        self.live_is_whole = begun.await.is_ok();
+    }
+
+    /// Appends text.
+    ///
+    /// # Errors
+    /// [`WriteError::Superseded`], or [`WriteError::TooLong`], after which the text is as before.
+    pub async fn append(&mut self, piece: &str) -> Result<(), WriteError> {
+        if self.text.len() + piece.len() > MAX_ANSWER_BYTES {
+            return Err(WriteError::TooLong);
+        }
+        self.ttft
+            .get_or_insert_with(|| self.answers.0.clock.now() - self.attempt.created_at);
+        let offset = self.text.len() as u64;
+        self.text.push_str(piece);
+        if self.live_is_whole {
+            let live = &self.answers.0.live;
+            let appended = live.append(self.id, self.attempt.fence, offset, piece).await;
+            self.note_live(appended)?;
+            if !self.live_is_whole {
+                self.restore().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the whole text back to `live`, if `live` has lost some of it.
+    ///
+    /// # Errors
+    /// [`WriteError::Superseded`].
+    pub async fn restore_if_lost(&mut self) -> Result<(), WriteError> {
+        if self.live_is_whole {
+            Ok(())
+        } else {
+            self.restore().await
+        }
+    }
+
+    async fn restore(&mut self) -> Result<(), WriteError> {
+        let live = &self.answers.0.live;
+        let restored = live.restore(self.id, self.attempt.fence, &self.attempt.bases, &self.text);
+        let restored = restored.await;
+        self.live_is_whole = true;
+        self.note_live(restored)
+    }
+
+    fn note_live(&mut self, written: Result<(), AppendError>) -> Result<(), WriteError> {
+        match written {
+            Ok(()) => Ok(()),
+            Err(AppendError::Stale) => Err(WriteError::Superseded),
+            Err(_) => {
+                self.live_is_whole = false;
+                Ok(())
+            }
+        }
+    }
+
+    /// Saves the text so far and the model that writes it, if there is more than the last checkpoint saved. To be awaited
+    /// beside the stream, so that a slow database delays no text; its result goes to [`Self::record_checkpoint`].
+    pub fn checkpoint(&self, model: Option<ModelRef>) -> Option<impl Future<Output = Checkpoint> + Send + use<>> {
+        if self.saved == self.text.len() {
+            return None;
+        }
+        let (database, now) = (self.answers.0.database.clone(), self.answers.0.clock.now());
+        let (id, fence, text) = (self.id, self.attempt.fence, self.text.clone());
+        let ttft_ms = self.ttft_ms();
+        Some(async move {
+            let (text, model) = (text.as_str(), model.as_ref());
+            let written = database.connection(async |connection| {
+                answers::checkpoint(connection, id, fence, text, model, ttft_ms, now).await
+            });
+            Checkpoint {
+                written: written.await,
+                bytes: text.len(),
+            }
+        })
+    }
+
+    /// Takes the result of a checkpoint. One that failed because Postgres is away is made up for by the next.
+    ///
+    /// # Errors
+    /// [`WriteError::Superseded`].
+    pub fn record_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), WriteError> {
+        match checkpoint.written {
+            Ok(true) => self.saved = checkpoint.bytes,
+            Ok(false) => return Err(WriteError::Superseded),
+            Err(error) => {
+                tracing::warn!(message_id = %self.id, %error, "saving an answer's text failed; retrying with the next checkpoint")
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the answer final, with all that follows; the caller publishes it. Retries for 60 s while Postgres is away.
+    ///
+    /// # Errors
+    /// [`WriteError::Superseded`], or [`WriteError::Store`] when Postgres stays away; then another attempt has to finish.
+    pub async fn finish(
+        &self,
+        result: AnswerResult<'_>,
+        cost: Option<&AttemptCost>,
+        follow_ups: FollowUps,
+    ) -> Result<Finished, WriteError> {
+        let ending = Ending {
+            fence: self.attempt.fence,
+            result,
+            text: &self.text,
+            cost,
+            ttft_ms: self.ttft_ms(),
+            follow_ups,
+        };
+        let (user, conversation) = (self.attempt.user_id, self.attempt.conversation_id);
+        let parts = &self.answers.0;
+        let give_up = Instant::now() + FINISH_TIMEOUT;
+        let mut warned = false;
+        loop {
+            let written = parts.database.transaction(async |connection| {
+                let now = parts.clock.now();
+                let mut finishing = self.answers.lock(connection, user, conversation, now).await?;
+                finishing.end(self.id, &ending).await?;
+                Ok(finishing.close(Vec::new()).await?)
+            });
+            match written.await {
+                Err(WriteError::Store(StoreError::Unavailable(error))) if Instant::now() < give_up => {
+                    if !std::mem::replace(&mut warned, true) {
+                        tracing::warn!(message_id = %self.id, %error, "the database is unavailable; retrying to store the end of an answer");
+                    }
+                    tokio::time::sleep(FINISH_PAUSE).await;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    /// Ends this attempt but not the answer: saves the text so far and what the attempt cost. If that fails, the next attempt
+    /// continues from the last checkpoint, or from what `live` has.
+    pub async fn leave(&self, outcome: Outcome, model: Option<&ModelRef>, cost: Option<&AttemptCost>) {
+        let (id, fence, ttft_ms) = (self.id, self.attempt.fence, self.ttft_ms());
+        let left = self.answers.0.database.transaction(async |connection| {
+            let now = self.answers.0.clock.now();
+            if !answers::checkpoint(connection, id, fence, &self.text, model, ttft_ms, now).await? {
+                return Ok(());
+            }
+            if let Some(cost) = cost {
+                let attempt = Attempt {
+                    message: id,
+                    user: self.attempt.user_id,
+                    fence,
+                    outcome,
+                    model: &cost.model,
+                    usage: cost.usage,
+                };
+                attempts::record(connection, &attempt, now).await?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        if let Err(error) = left.await {
+            tracing::warn!(message_id = %self.id, %error, "the last text of an attempt could not be saved");
+        }
+    }
+
+    fn ttft_ms(&self) -> Option<i64> {
+        self.ttft.map(|ttft| ttft.num_milliseconds())
+    }
+}

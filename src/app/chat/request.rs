@@ -1,0 +1,154 @@
+//! What a client asks for when it wants an answer, what it gets, and why it may get none.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use cura_domain::idempotency::IdempotencyKey;
+use cura_domain::message::{Message, MessageText};
+use cura_domain::{ConversationId, MessageId};
+use cura_queue::QueueError;
+use cura_store::StoreError;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// What the answer replies to.
+#[derive(Debug, Clone)]
+pub enum RequestKind {
+    /// A new message.
+    Send {
+        /// The conversation; `None` creates one.
+        conversation: Option<ConversationId>,
+        /// The message.
+        text: MessageText,
+    },
+    /// A new version of an earlier message, as its sibling.
+    Edit {
+        /// The earlier message.
+        message: MessageId,
+        /// The new text.
+        text: MessageText,
+    },
+    /// The same question; the new answer is a sibling of the earlier one.
+    Regenerate {
+        /// The earlier answer.
+        answer: MessageId,
+    },
+}
+
+/// What happens if an answer in the conversation is unfinished.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BusyPolicy {
+    /// The request is refused, and nothing is stored.
+    #[default]
+    Reject,
+    /// The unfinished answers are cancelled.
+    Interrupt,
+    /// The new answer waits for the unfinished ones.
+    Queue,
+}
+
+/// A request for an answer.
+#[derive(Debug, Clone)]
+pub struct AnswerRequest {
+    /// What the answer replies to.
+    pub kind: RequestKind,
+    /// What happens if an answer in the conversation is unfinished.
+    pub busy_policy: BusyPolicy,
+    /// The client's name for this request: a repetition with the same key finds what the first one stored.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl AnswerRequest {
+    /// SHA-256 of everything that makes two requests the same one, the key aside.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(match self.busy_policy {
+            BusyPolicy::Reject => b"reject".as_slice(),
+            BusyPolicy::Interrupt => b"interrupt",
+            BusyPolicy::Queue => b"queue",
+        });
+        match &self.kind {
+            RequestKind::Send { conversation, text } => {
+                match conversation {
+                    None => hash.update(b"send to a new conversation"),
+                    Some(conversation) => {
+                        hash.update(b"send");
+                        hash.update(conversation.0.to_be_bytes());
+                    }
+                }
+                hash.update(text.as_str().as_bytes());
+            }
+            RequestKind::Edit { message, text } => {
+                hash.update(b"edit");
+                hash.update(message.0.to_be_bytes());
+                hash.update(text.as_str().as_bytes());
+            }
+            RequestKind::Regenerate { answer } => {
+                hash.update(b"regenerate");
+                hash.update(answer.0.to_be_bytes());
+            }
+        }
+        hash.finalize().into()
+    }
+}
+
+/// A stored question and its answer, which is queued, running or final.
+#[derive(Debug, Clone)]
+pub struct StartedAnswer {
+    /// The conversation of both.
+    pub conversation: ConversationId,
+    /// The user's message.
+    pub user_message: Message,
+    /// The answer, as it was when it was read.
+    pub answer: Message,
+    /// Whether an earlier request with the same key stored both.
+    pub replayed: bool,
+}
+
+/// Why no answer was started. Nothing was stored.
+#[derive(Debug, Error)]
+pub enum StartAnswerError {
+    /// The conversation is not there, or not the caller's.
+    #[error("no such conversation")]
+    ConversationNotFound,
+    /// The message is not there, not the caller's, or of the wrong role.
+    #[error("no such message")]
+    MessageNotFound,
+    /// An answer in this conversation is unfinished, or too many wait there.
+    #[error("an answer is being written")]
+    Busy {
+        /// The first unfinished answer.
+        running: MessageId,
+    },
+    /// The caller has used up the tokens of the day.
+    #[error("the tokens of the day are used up")]
+    QuotaExceeded {
+        /// Tokens per day.
+        limit: u64,
+        /// When the next day begins.
+        resets_at: DateTime<Utc>,
+        /// The time until then.
+        after: Duration,
+    },
+    /// The key was used for another request.
+    #[error("the key was used for another request")]
+    KeyReused,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The job cannot be encoded.
+    #[error(transparent)]
+    Queue(QueueError),
+    /// A job for a message with this id exists: message ids were given out twice.
+    #[error("a job for this message exists already")]
+    DuplicateJob,
+}
+
+impl From<QueueError> for StartAnswerError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Database(error) => Self::Store(error.into()),
+            error @ QueueError::Payload(_) => Self::Queue(error),
+        }
+    }
+}
