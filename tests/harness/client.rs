@@ -12,10 +12,10 @@ pub use self::event_stream::{Event, Events, names, text_after};
 
 mod event_stream;
 
-/// Longer than anybody should say nothing; a stream as a whole may take as long as it likes.
+/// The longest silence on a connection; a stream as a whole has no limit.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Somebody at one server, signed in or not.
+/// A client of one server, signed in or not.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -24,7 +24,7 @@ pub struct Client {
     pub token: Option<String>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
     /// The status.
@@ -54,14 +54,14 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The stable word of a problem.
+    /// The code of a problem.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 }
 
 impl Client {
-    /// Nobody in particular, at the server at `base`.
+    /// A client that is not signed in, of the server at `base`.
     pub fn new(base: &str) -> Self {
         let http = reqwest::Client::builder()
             .connect_timeout(LIMIT)
@@ -75,7 +75,7 @@ impl Client {
         }
     }
 
-    /// The same person at another server.
+    /// The same client at another server.
     pub fn at(&self, base: &str) -> Self {
         Self {
             base: base.to_owned(),
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    /// Somebody who has this access token.
+    /// The same client with this access token.
     pub fn with_token(&self, token: &Value) -> Self {
         Self {
             token: token.as_str().map(str::to_owned),
@@ -96,7 +96,7 @@ impl Client {
         &self.base
     }
 
-    /// A request, signed if we are signed in.
+    /// A request, with the access token if there is one.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {

@@ -1,4 +1,4 @@
-//! An AI service that speaks OpenAI's dialect and does as it is told, on a real socket.
+//! An AI provider with OpenAI's protocol that follows a script, on a real socket.
 
 pub mod anthropic;
 
@@ -13,41 +13,41 @@ use tokio::sync::watch;
 
 use crate::eventually;
 
-/// One thing the service does on a connection, in order.
+/// One step of the provider on a connection.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// The head of a good answer; bodies are chunked from here on.
+    /// The head of a successful response; the body is chunked from here on.
     Head,
     /// A part of the body, in one TCP write and one HTTP chunk.
     Write(String),
     /// A token that says when it was sent: [`now`] in microseconds, and a space.
     Stamp,
-    /// Bytes as they are, no HTTP chunk around them.
+    /// Bytes without an HTTP chunk around them.
     Raw(Vec<u8>),
-    /// Nothing, for this long.
+    /// A pause of this length.
     Pause(Duration),
-    /// Nothing, until the client goes.
+    /// Silence until the client disconnects.
     Hang,
-    /// Nothing, until the test opens the latch, or the client goes.
+    /// Silence until the test opens the latch or the client disconnects.
     Wait(Latch),
-    /// The proper end of the body.
+    /// The regular end of the body.
     End,
-    /// The end of the connection, whatever was promised.
+    /// The end of the connection, wherever the response is.
     Cut,
 }
 
-/// What keeps a service from going on until the test has seen or done what has to be before.
+/// Holds the provider back until the test opens it.
 #[derive(Debug, Clone, Default)]
 pub struct Latch(watch::Sender<bool>);
 
 impl Latch {
-    /// Lets everybody through, from now on.
+    /// Opens it for good.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
 
     async fn opened(&self) {
-        // It cannot be closed: we hold it.
+        // The sender lives as long as this value.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
@@ -86,7 +86,7 @@ impl ScriptedProvider {
                 #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
                 tokio::spawn(async move {
                     connections.fetch_add(1, Ordering::SeqCst);
-                    // The client may go whenever it likes.
+                    // The client may disconnect at any time.
                     let _ = converse(socket, &*script, &log).await;
                     connections.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -101,7 +101,7 @@ impl ScriptedProvider {
         Self::start(move |_, _| steps.clone()).await
     }
 
-    /// Always the same answer: these tokens, this far apart, the last one not before the gate is open.
+    /// Always the same answer: these tokens, this far apart, the last one only when the latch is open.
     pub async fn answering_until(tokens: &[impl AsRef<str>], apart: Duration, latch: &Latch) -> Self {
         let mut steps = answer(tokens, apart);
         // The head comes first, and each token has a pause after it.
@@ -109,7 +109,7 @@ impl ScriptedProvider {
         Self::start(move |_, _| steps.clone()).await
     }
 
-    /// What `AI_MODEL_URL` is to be.
+    /// The value for `AI_MODEL_URL`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -119,17 +119,17 @@ impl ScriptedProvider {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until it was asked so many times.
+    /// Waits until it has received this many requests.
     pub async fn wait_for_requests(&self, times: usize) {
-        eventually(&format!("the provider is asked {times} times"), async || {
+        eventually(&format!("the provider receives {times} requests"), async || {
             (self.requests().len() == times).then_some(())
         })
         .await;
     }
 
-    /// Waits until nobody holds a connection to it.
+    /// Waits until no connection to it is open.
     pub async fn wait_for_disconnect(&self) {
-        eventually("the provider is left alone", async || {
+        eventually("the provider has no connection", async || {
             (self.open_connections() == 0).then_some(())
         })
         .await;
@@ -141,18 +141,18 @@ impl ScriptedProvider {
     }
 }
 
-/// The time since this process asked first.
+/// The time since the first call in this process.
 pub fn now() -> Duration {
     static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
     BEGUN.elapsed()
 }
 
-/// So many different words, each with its space.
+/// This many different words, each followed by a space.
 pub fn words(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("word{n} ")).collect()
 }
 
-/// The steps of a good answer.
+/// The steps of a successful answer.
 pub fn answer(tokens: &[impl AsRef<str>], apart: Duration) -> Vec<Step> {
     let mut steps = vec![Step::Head];
     for token in tokens {
@@ -171,7 +171,7 @@ pub fn chunk(text: &str) -> String {
     }))
 }
 
-/// The end of a good answer.
+/// The end of a successful answer.
 pub fn finish(tokens: usize) -> Vec<Step> {
     let stop = json!({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "scripted",

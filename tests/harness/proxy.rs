@@ -17,7 +17,7 @@ enum State {
     Silent,
 }
 
-/// A running proxy; connections pass until it is told otherwise.
+/// A running proxy; connections pass until a test changes that.
 pub struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,

@@ -1,4 +1,4 @@
-//! A WebSocket as nobody should hold one: frames made by hand, right and wrong, on a plain TCP connection (RFC 6455).
+//! A WebSocket of hand-made frames, valid and invalid, on a plain TCP connection (RFC 6455).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Conversations: made, listed page by page, read.
+//! Conversations: created, listed page by page, changed, deleted.
 
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ async fn a_conversation_is_renamed_put_aside_and_taken_back() {
 }
 
 #[tokio::test]
-async fn a_title_somebody_chose_stays_and_a_missing_one_is_cut_from_the_first_message() {
+async fn a_chosen_title_stays_and_a_missing_one_is_an_excerpt_of_the_first_message() {
     let cura = Cura::without_workers().await;
     let ann = cura.user().await;
     let title_after = async |created: Value| {
@@ -192,7 +192,7 @@ async fn a_deleted_conversation_is_gone_from_every_answer_and_then_from_the_data
         .header("Idempotency-Key", "k");
     let sent = ann.send(request.json(&json!({ "content": "Hi" }))).await.body;
     let (conversation, answer) = (&sent["conversation_id"], &sent["assistant_message"]["id"]);
-    // It is queued, watched, and deleted: nobody has to wait for a worker.
+    // It is queued, watched and deleted without a worker.
     let mut stream = ann.resume(answer.as_i64().unwrap(), None).await;
     let path = format!("/conversations/{conversation}");
     let delete = async || ann.send(ann.request(Method::DELETE, &path)).await;

@@ -1,4 +1,4 @@
-//! The same service, speaking Anthropic's dialect.
+//! The same provider with Anthropic's protocol.
 
 use std::time::Duration;
 

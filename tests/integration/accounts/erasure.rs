@@ -1,4 +1,4 @@
-//! Taking everything with oneself, and leaving nothing behind.
+//! Exporting and erasing an account, and pruning what has expired.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -19,7 +19,7 @@ async fn erase(client: &Client, password: &str) -> Reply {
     client.send(request.json(&json!({ "password": password }))).await
 }
 
-/// The archive of somebody's data, as soon as it is made.
+/// Waits for the export of this account and returns it.
 async fn export(client: &Client) -> Vec<u8> {
     eventually("the archive is made", async || {
         let response = client.request(Method::GET, "/users/me/export").send().await.unwrap();
@@ -52,8 +52,8 @@ fn file(archive: &[u8], name: &str) -> Vec<u8> {
     content
 }
 
-/// Somebody who has something in every table with data of people.
-async fn somebody_with_everything(cura: &Cura, email: &str) -> (Client, UserId) {
+/// A user with rows in every table of personal data.
+async fn user_with_everything(cura: &Cura, email: &str) -> (Client, UserId) {
     let ann = cura.client().register(email).await;
     let request = ann.request(Method::POST, "/chat/send").header("Idempotency-Key", "one");
     let sent = ann.send(request.json(&json!({ "content": "my secret words" }))).await;
@@ -116,8 +116,8 @@ async fn every_table_is_known_to_hold_data_of_people_or_not() {
 async fn an_erased_account_leaves_nothing_behind() {
     let provider = ScriptedProvider::answering(&["my secret answer"], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
-    let (ann, id) = somebody_with_everything(&cura, "ann@example.com").await;
-    let (bob, bobs_id) = somebody_with_everything(&cura, "bob@example.com").await;
+    let (ann, id) = user_with_everything(&cura, "ann@example.com").await;
+    let (bob, bobs_id) = user_with_everything(&cura, "bob@example.com").await;
     let before = rows(&cura, id).await;
     assert!(
         before.iter().all(|(_, count)| *count > 0),
@@ -136,7 +136,7 @@ async fn an_erased_account_leaves_nothing_behind() {
         rows(&cura, id).await.iter().all(|(_, count)| *count == 0).then_some(())
     })
     .await;
-    assert_eq!(rows(&cura, bobs_id).await, bobs, "nobody else loses anything");
+    assert_eq!(rows(&cura, bobs_id).await, bobs, "no other user loses anything");
     assert_eq!(bob.get("/users/me").await.status, 200);
     let redis = redis::Client::open(cura.redis.url()).unwrap();
     let mut connection = redis.get_multiplexed_async_connection().await.unwrap();
@@ -153,7 +153,7 @@ async fn an_erased_account_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn erasing_stops_what_is_running_and_ends_what_is_open() {
+async fn erasing_cancels_running_answers_and_ends_open_streams() {
     let mut answer = interrupted_answer().stalling_after(&["I am going to"]).start().await;
     assert_eq!(erase(&answer.user, PASSWORD).await.status, 204);
     answer.read_rest().await;
@@ -169,8 +169,8 @@ async fn erasing_stops_what_is_running_and_ends_what_is_open() {
 async fn an_archive_holds_everything_and_says_so_itself() {
     let provider = ScriptedProvider::answering(&["Hello ", "wörld"], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
-    let (ann, id) = somebody_with_everything(&cura, "ann@example.com").await;
-    somebody_with_everything(&cura, "bob@example.com").await;
+    let (ann, id) = user_with_everything(&cura, "ann@example.com").await;
+    user_with_everything(&cura, "bob@example.com").await;
     // The one made above is old; what was said since is in the next one.
     sqlx::query("UPDATE exports SET expires_at = now()")
         .execute(cura.database.pool())
@@ -259,7 +259,7 @@ async fn a_large_archive_comes_in_pieces_and_two_requests_make_one() {
 }
 
 #[tokio::test]
-async fn what_has_had_its_time_is_forgotten_once_a_period_by_whoever_comes_first() {
+async fn expired_rows_are_pruned_once_a_period_by_the_first_worker_that_comes() {
     let cura = Cura::without_workers().await;
     let ann = cura.user().await;
     ann.post("/auth/ticket", &Value::Null).await;
@@ -308,7 +308,7 @@ async fn texts(cura: &Cura) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_word_stays_in_redis_when_somebody_is_erased_in_the_middle_of_answers() {
+async fn no_word_stays_in_redis_when_a_user_is_erased_in_the_middle_of_answers() {
     let provider = ScriptedProvider::answering(&words(500), Duration::from_millis(10)).await;
     let cura = Cura::builder().workers(2).with_provider(&provider).start().await;
     let ann = cura.client().register("ann@example.com").await;
@@ -376,7 +376,7 @@ async fn an_erasure_or_a_purge_whose_job_was_lost_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_deleted_conversation_is_in_no_archive_and_an_archive_can_be_thrown_away() {
+async fn a_deleted_conversation_is_in_no_export_and_an_export_can_be_deleted() {
     let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let ann = cura.user().await;

@@ -1,4 +1,4 @@
-//! What people tell us about themselves.
+//! The profile: name, language, time zone, preferences, usage.
 
 use cura_tests::{Client, Cura, Reply, ScriptedProvider};
 use reqwest::Method;

@@ -1,4 +1,4 @@
-//! Staying signed in, and no longer.
+//! Sessions: refresh tokens, sign-out, tickets, and how streams end with their session.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ async fn a_replaced_token_that_comes_back_late_ends_the_session() {
 }
 
 #[tokio::test]
-async fn the_signed_in_places_are_listed_and_each_can_be_signed_out() {
+async fn sessions_are_listed_and_each_can_be_ended() {
     let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let (phone, _) = sign_in(&cura.client(), "ann@example.com", "phone").await;
@@ -99,7 +99,7 @@ async fn the_signed_in_places_are_listed_and_each_can_be_signed_out() {
 }
 
 #[tokio::test]
-async fn signing_out_everywhere_leaves_nobody_signed_in() {
+async fn signing_out_everywhere_ends_every_session() {
     let cura = Cura::without_workers().await;
     let first = cura.client().register("ann@example.com").await;
     let (second, token) = sign_in(&cura.client(), "ann@example.com", "phone").await;
@@ -164,7 +164,7 @@ async fn a_ticket_opens_one_stream_of_its_session_once() {
         "/chat/messages/{answer}/stream?ticket={}",
         bobs.body["ticket"].as_str().unwrap()
     );
-    assert_eq!(anonymous.get(&path).await.status, 404, "somebody else's ticket");
+    assert_eq!(anonymous.get(&path).await.status, 404, "another user's ticket");
     let elsewhere = ann.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
     let path = format!("/users/me?ticket={}", elsewhere.as_str().unwrap());
     assert_eq!(anonymous.get(&path).await.status, 401, "tickets are for streams");
@@ -191,7 +191,7 @@ async fn a_ticket_expires_and_dies_with_its_session() {
     assert_eq!(use_one(&ticket).await, 401);
 }
 
-/// Sooner than whoever missed the announcement would look at its sessions, every ten seconds.
+/// Less than the ten seconds after which a server that missed the signal checks its sessions.
 const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// Opens a stream that does not end by itself, does `work`, and says how the stream ended.
@@ -207,7 +207,7 @@ async fn end_of_stream_after(cura: &Cura, ann: &Client, work: impl AsyncFnOnce()
 }
 
 #[tokio::test]
-async fn whoever_is_signed_out_sees_open_streams_end_at_once_on_every_server() {
+async fn signing_out_ends_open_streams_at_once_on_every_server() {
     let cura = Cura::builder().servers(2).workers(0).start().await;
     let ann = cura.user().await;
     let elsewhere = ann.at(&cura.servers[1].base);
@@ -266,7 +266,7 @@ async fn streams_end_also_when_the_announcement_was_missed() {
     assert!(begun.elapsed() < AT_ONCE, "after {:?}", begun.elapsed());
 }
 
-/// What somebody with some of the tokens of a session does next.
+/// The next step of a client that has some of the tokens of a session.
 #[derive(Debug, Clone, Copy)]
 enum Move {
     /// Presents the token that was given out this many refreshes ago.
@@ -337,7 +337,7 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
                             assert_eq!(Some(&reply.body["refresh_token"]), model.tokens.last());
                         }
                         _ => {
-                            assert_eq!(reply.status, 401, "somebody else has the successor");
+                            assert_eq!(reply.status, 401, "another client has the successor");
                             model.over = true;
                         }
                     }
@@ -355,7 +355,7 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
     runtime.block_on(async move { drop(cura) });
 }
 
-/// Signs in with the right password while a transaction of somebody else changes the account, and commits.
+/// Signs in with the right password while another transaction changes the account and commits.
 async fn login_during(cura: &Cura, change: &'static str) -> cura_tests::Reply {
     let mut other = cura.database.pool().begin().await.unwrap();
     sqlx::query(change).execute(&mut *other).await.unwrap();
@@ -443,7 +443,7 @@ async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwh
 }
 
 #[tokio::test]
-async fn whoever_resumes_with_a_token_learns_what_is_wrong_with_it() {
+async fn resuming_with_an_invalid_token_says_what_is_wrong_with_it() {
     let cura = Cura::builder().workers(0).with("RATE_LIMIT_DEFAULT", "2").start().await;
     let ann = cura.user().await;
     let resume = async || ann.get("/chat/messages/1/stream").await;
@@ -460,7 +460,7 @@ async fn whoever_resumes_with_a_token_learns_what_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn the_place_used_longest_ago_makes_room_for_the_hundred_and_first() {
+async fn the_hundred_and_first_session_replaces_the_one_unused_longest() {
     let cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;
     let fill = "INSERT INTO sessions (user_id, current_token, created_at, last_used_at, expires_at)

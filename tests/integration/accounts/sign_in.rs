@@ -1,4 +1,4 @@
-//! Signing up, in, on and out.
+//! Registering, signing in, refreshing and signing out.
 
 use cura_tests::{Client, Cura};
 use serde_json::json;
@@ -33,7 +33,7 @@ async fn an_address_is_taken_once_whatever_its_case() {
 #[tokio::test]
 async fn every_wrong_field_is_named_at_once_and_no_value_is_repeated() {
     let cura = Cura::without_workers().await;
-    let body = json!({ "email": "nobody", "password": "hunter2" });
+    let body = json!({ "email": "no address", "password": "hunter2" });
     let refused = cura.client().post("/auth/register", &body).await;
     assert_eq!(refused.status, 422);
     let body = json!({ "email": 7, "name": ["x"], "password": "hunter2" });
@@ -46,7 +46,7 @@ async fn every_wrong_field_is_named_at_once_and_no_value_is_repeated() {
         .collect();
     assert_eq!(pointers, ["/email", "/name", "/password"]);
     for said in [refused.body.to_string(), refused_types.body.to_string(), cura.logs()] {
-        assert!(!said.contains("hunter2") && !said.contains("nobody"), "{said}");
+        assert!(!said.contains("hunter2") && !said.contains("no address"), "{said}");
     }
 }
 
@@ -60,7 +60,7 @@ async fn fields_only_cura_sets_are_refused() {
 }
 
 #[tokio::test]
-async fn signing_in_needs_the_right_password_and_does_not_say_who_exists() {
+async fn signing_in_needs_the_right_password_and_does_not_reveal_which_accounts_exist() {
     let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let login = async |email: &str, password: &str| {
@@ -177,7 +177,7 @@ async fn tokens_that_are_not_ours_are_refused() {
 }
 
 #[tokio::test]
-async fn an_old_hash_is_made_anew_when_its_cost_was_raised() {
+async fn an_old_hash_is_replaced_when_its_cost_was_raised() {
     let mut cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;
     let hash = async || {

@@ -1,4 +1,4 @@
-//! Saying and answering anew, and what happens while an answer is being written.
+//! Regenerated answers and edited questions, and what happens while an answer is being written.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ async fn counting(apart: Duration) -> ScriptedProvider {
     ScriptedProvider::start(move |number, _| answer(&["answer ", &number.to_string()], apart)).await
 }
 
-/// What the model was told in its request with this number, the system message left out.
-fn told(provider: &ScriptedProvider, number: usize) -> Vec<String> {
+/// The messages of the request with this number, without the system message.
+fn prompt(provider: &ScriptedProvider, number: usize) -> Vec<String> {
     let asked = provider.requests();
     let messages = asked[number].body["messages"].as_array().unwrap();
     messages[1..]
@@ -23,23 +23,23 @@ fn told(provider: &ScriptedProvider, number: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_from_the_new_one() {
+async fn a_regenerated_answer_stands_beside_the_old_one_and_the_conversation_goes_on_from_it() {
     let provider = counting(Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
     let first = user.send_message(&Value::Null, "first").await;
     let path = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);
-    let anew = user.post(&path, &json!({})).await;
-    assert_eq!(anew.status, 200, "{}", anew.body);
-    assert_eq!(anew.body["user_message"], first["user_message"]);
-    assert_eq!(anew.body["assistant_message"]["content"], "answer 1");
+    let regenerated = user.post(&path, &json!({})).await;
+    assert_eq!(regenerated.status, 200, "{}", regenerated.body);
+    assert_eq!(regenerated.body["user_message"], first["user_message"]);
+    assert_eq!(regenerated.body["assistant_message"]["content"], "answer 1");
     assert_eq!(
-        anew.body["assistant_message"]["parent_id"],
+        regenerated.body["assistant_message"]["parent_id"],
         first["assistant_message"]["parent_id"]
     );
-    assert_eq!(told(&provider, 1), ["first"], "the old answer is not told");
+    assert_eq!(prompt(&provider, 1), ["first"], "the old answer is not in the prompt");
     user.send_message(&first["conversation_id"], "second").await;
-    assert_eq!(told(&provider, 2), ["first", "answer 1", "second"]);
+    assert_eq!(prompt(&provider, 2), ["first", "answer 1", "second"]);
     let path = format!("/conversations/{}", first["conversation_id"]);
     assert_eq!(user.get(&path).await.body["message_count"], 5);
     let listed = user.get(&format!("{path}/messages?order=asc")).await.body;
@@ -54,7 +54,7 @@ async fn a_question_answered_anew_has_two_answers_and_the_conversation_goes_on_f
 }
 
 #[tokio::test]
-async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
+async fn an_edited_question_stands_beside_the_old_one_and_has_its_own_history() {
     let provider = counting(Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -68,7 +68,7 @@ async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
         edited.body["user_message"]["parent_id"],
         second["user_message"]["parent_id"]
     );
-    assert_eq!(told(&provider, 2), ["first", "answer 0", "other"]);
+    assert_eq!(prompt(&provider, 2), ["first", "answer 0", "other"]);
     let old = user
         .get(&format!("/chat/messages/{}", second["user_message"]["id"]))
         .await;
@@ -77,7 +77,7 @@ async fn what_is_said_anew_stands_beside_what_was_said_and_has_its_own_past() {
 }
 
 #[tokio::test]
-async fn anew_is_once_too() {
+async fn regenerating_and_editing_are_idempotent() {
     let provider = counting(Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -114,7 +114,7 @@ async fn anew_is_once_too() {
 }
 
 #[tokio::test]
-async fn only_ones_own_words_can_be_said_anew_and_only_answers_given_anew() {
+async fn only_questions_can_be_edited_and_only_answers_regenerated() {
     let provider = counting(Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -142,7 +142,7 @@ async fn only_ones_own_words_can_be_said_anew_and_only_answers_given_anew() {
 }
 
 #[tokio::test]
-async fn while_an_answer_is_written_anew_is_a_conflict_that_names_it() {
+async fn regenerating_and_editing_conflict_with_a_running_answer_and_name_it() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("so")), Step::Hang]).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -162,7 +162,7 @@ async fn while_an_answer_is_written_anew_is_a_conflict_that_names_it() {
 }
 
 #[tokio::test]
-async fn who_interrupts_is_told_what_was_said_until_then() {
+async fn an_interrupting_question_is_answered_with_the_text_so_far_in_its_prompt() {
     let provider = ScriptedProvider::start(|number, _| {
         let mut steps = vec![Step::Head, Step::Write(chunk(&format!("part {number}")))];
         if number == 0 {
@@ -180,12 +180,12 @@ async fn who_interrupts_is_told_what_was_said_until_then() {
     assert_eq!(sent.body["assistant_message"]["content"], "part 1");
     let interrupted = first.user.until_final(&first.id()).await;
     assert_eq!(interrupted["metadata"]["finish_reason"], "cancelled");
-    assert_eq!(told(&first.provider, 1), ["Hi", "part 0", "two"]);
+    assert_eq!(prompt(&first.provider, 1), ["Hi", "part 0", "two"]);
     first.cura.check_invariants().await;
 }
 
 #[tokio::test]
-async fn who_queues_is_answered_in_order() {
+async fn queued_questions_are_answered_in_order() {
     let provider = counting(Duration::from_millis(50)).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -203,7 +203,7 @@ async fn who_queues_is_answered_in_order() {
         .flat_map(|n| [n.to_string(), format!("answer {n}")])
         .take(11)
         .collect();
-    assert_eq!(told(&provider, 5), expected);
+    assert_eq!(prompt(&provider, 5), expected);
     cura.check_invariants().await;
 }
 
@@ -234,7 +234,11 @@ async fn a_queued_question_is_answered_when_the_one_before_is_stopped_or_fails()
     cancel(&first["assistant_message"]["id"]).await;
     assert_eq!(user.until_final(&second).await["status"], "error");
     assert_eq!(user.until_final(&fourth).await["content"], "at last");
-    assert_eq!(told(&provider, 2), ["0\n\n1\n\n2\n\n3"], "what failed is never told");
+    assert_eq!(
+        prompt(&provider, 2),
+        ["0\n\n1\n\n2\n\n3"],
+        "a failed answer is never in the prompt"
+    );
     cura.check_invariants().await;
 }
 
@@ -255,11 +259,11 @@ async fn a_queue_has_an_end() {
 }
 
 #[tokio::test]
-async fn answering_anew_can_stop_what_runs_or_wait_for_it() {
+async fn regenerating_can_interrupt_a_running_answer_or_be_refused() {
     let provider = ScriptedProvider::start(|number, _| match number {
         0 => answer(&["first"], Duration::ZERO),
         1 => vec![Step::Head, Step::Write(chunk("running")), Step::Hang],
-        _ => answer(&["anew"], Duration::ZERO),
+        _ => answer(&["again"], Duration::ZERO),
     })
     .await;
     let cura = Cura::with_provider(&provider).await;
@@ -277,8 +281,12 @@ async fn answering_anew_can_stop_what_runs_or_wait_for_it() {
     assert_eq!(user.post(&path, &json!({ "on_busy": "reject" })).await.status, 409);
     let refused = user.post(&path, &json!({ "on_busy": "whatever" })).await;
     assert_eq!(refused.status, 422);
-    let anew = user.post(&path, &json!({ "on_busy": "interrupt" })).await;
-    assert_eq!(anew.body["assistant_message"]["content"], "anew", "{}", anew.body);
+    let regenerated = user.post(&path, &json!({ "on_busy": "interrupt" })).await;
+    assert_eq!(
+        regenerated.body["assistant_message"]["content"], "again",
+        "{}",
+        regenerated.body
+    );
     let stopped = running.rest().await.pop().unwrap();
     assert_eq!(stopped.data["message"]["metadata"]["finish_reason"], "cancelled");
     cura.check_invariants().await;

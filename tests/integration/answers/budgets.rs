@@ -1,4 +1,4 @@
-//! What answers cost, who may ask for how many, and whose turn it is.
+//! Usage, quotas, and the order in which answers are written.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use cura_tests::provider::{Latch, Step, answer, anthropic, chunk, event, refusal
 use cura_tests::{Client, Cura, ScriptedProvider, eventually, interrupted_answer};
 use serde_json::{Value, json};
 
-/// Asks, and gives the id of the answer, which is not waited for.
+/// Sends a message and returns the id of its answer without waiting for it.
 async fn ask(client: &Client, content: &str) -> Value {
     let sent = client.send_without_waiting(&json!({ "content": content })).await;
     sent.body["assistant_message"]["id"].clone()
 }
 
-/// Says something and goes on only when the test says so.
+/// A provider that hangs after its first word until the test releases it.
 async fn held(release: std::sync::Arc<std::sync::atomic::AtomicBool>) -> ScriptedProvider {
     ScriptedProvider::start(move |_, _| {
         let mut steps = vec![Step::Head];
@@ -44,7 +44,7 @@ async fn used(client: &Client) -> (i64, i64) {
 }
 
 #[tokio::test]
-async fn what_the_provider_says_is_what_is_counted() {
+async fn the_usage_the_provider_states_is_counted() {
     let provider = ScriptedProvider::answering(&["a", "b", "c"], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -87,7 +87,7 @@ async fn every_attempt_is_counted_and_an_estimate_says_so() {
 }
 
 #[tokio::test]
-async fn who_has_used_up_the_day_is_told_when_there_is_more() {
+async fn a_user_over_the_daily_quota_sees_when_it_resets() {
     let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
     let cura = Cura::builder()
         .with_provider(&provider)
@@ -118,7 +118,7 @@ async fn who_has_used_up_the_day_is_told_when_there_is_more() {
 }
 
 #[tokio::test]
-async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
+async fn twenty_questions_at_once_do_not_get_around_the_quota() {
     // Final, an answer has nothing reserved any more, and another one may be asked for.
     let latch = Latch::default();
     let provider = ScriptedProvider::answering_until(&["Hello"], Duration::ZERO, &latch).await;
@@ -149,7 +149,7 @@ async fn asking_twenty_times_at_once_does_not_get_around_the_budget() {
 }
 
 #[tokio::test]
-async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
+async fn a_cancelled_and_a_killed_answer_are_counted_too() {
     let provider = ScriptedProvider::start(|number, _| match number {
         0 | 1 => vec![Step::Head, Step::Write(chunk(&"words ".repeat(40))), Step::Hang],
         _ => answer(&["ok"], Duration::ZERO),
@@ -184,7 +184,7 @@ async fn what_a_stopped_and_a_killed_answer_cost_is_settled_too() {
 }
 
 #[tokio::test]
-async fn who_stops_an_answer_before_its_first_word_has_asked_for_it_all_the_same() {
+async fn an_answer_cancelled_before_its_first_word_is_counted_all_the_same() {
     for steps in [vec![Step::Hang], vec![Step::Head, Step::Hang]] {
         let provider = ScriptedProvider::start(move |_, _| steps.clone()).await;
         let cura = Cura::with_provider(&provider).await;
@@ -250,7 +250,7 @@ async fn what_the_provider_stated_counts_also_when_its_answer_is_cut_short() {
 }
 
 #[tokio::test]
-async fn of_one_person_only_so_many_are_written_at_a_time_and_the_rest_wait() {
+async fn a_limited_number_of_answers_of_one_user_is_written_at_a_time_and_the_rest_wait() {
     let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let provider = held(std::sync::Arc::clone(&release)).await;
     let cura = Cura::builder()
@@ -279,7 +279,7 @@ async fn of_one_person_only_so_many_are_written_at_a_time_and_the_rest_wait() {
 }
 
 #[tokio::test]
-async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
+async fn attempts_that_start_at_the_same_instant_do_not_get_around_the_limit() {
     let cura = Cura::without_workers().await;
     let user = cura.user().await;
     let mut waiting = Vec::new();
@@ -308,7 +308,7 @@ async fn takes_of_the_same_instant_do_not_get_around_the_limit() {
 }
 
 #[tokio::test]
-async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_for_another_ones_heap() {
+async fn when_all_workers_are_busy_users_see_their_position_and_none_waits_for_another_users_backlog() {
     let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let provider = held(std::sync::Arc::clone(&release)).await;
     let cura = Cura::builder()
@@ -354,8 +354,8 @@ async fn when_all_workers_are_busy_people_are_told_their_place_and_nobody_waits_
         .iter()
         .map(|asked| asked.body["messages"].clone())
         .collect();
-    for (n, told) in order[2..].iter().enumerate() {
-        let last = told.as_array().unwrap().last().unwrap();
+    for (n, messages) in order[2..].iter().enumerate() {
+        let last = messages.as_array().unwrap().last().unwrap();
         assert_eq!(last["content"], format!("ann {n}"), "in their order");
     }
     cura.check_invariants().await;

@@ -1,4 +1,4 @@
-//! Stopping an answer: at once, for good, with the text that was streamed, and without a call that is not needed.
+//! Cancelling an answer: at once, for good, with the text that was streamed, and without a needless call of the provider.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use cura_tests::provider::Step;
 use cura_tests::{Cura, InterruptedAnswer, ScriptedProvider, interrupted_answer};
 use serde_json::json;
 
-/// That one attempt was ended by its own worker, and not by the server that waited for it in vain.
+/// Checks that the worker ended its one attempt, and not the server that waited for it.
 async fn check_that_the_worker_stopped(cura: &Cura) {
     for (attempts, count) in [
         ("SELECT count(*) FROM answer_attempts WHERE outcome = 'cancelled'", 1),
@@ -86,7 +86,7 @@ async fn an_answer_the_provider_has_not_begun_stops_too() {
 }
 
 #[tokio::test]
-async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
+async fn a_frozen_worker_does_not_keep_a_user_from_cancelling_its_answer() {
     let mut answer = stalled().await;
     answer.until_checkpointed().await;
     answer.cura.workers[0].signal("STOP");
@@ -113,7 +113,7 @@ async fn a_frozen_worker_does_not_keep_anybody_from_stopping_its_answer() {
 }
 
 #[tokio::test]
-async fn twenty_that_stop_at_once_are_told_the_same() {
+async fn twenty_cancels_at_once_get_the_same_answer() {
     let answer = stalled().await;
     let replies = futures_util::future::join_all((0..20).map(|_| answer.cancel())).await;
     for reply in &replies {
@@ -129,7 +129,7 @@ async fn twenty_that_stop_at_once_are_told_the_same() {
 }
 
 #[tokio::test]
-async fn only_answers_of_ones_own_can_be_stopped() {
+async fn only_own_answers_can_be_cancelled() {
     let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;

@@ -1,4 +1,4 @@
-//! What the model is told: who Cura is, with whom it speaks, and as much of this conversation as there is room for.
+//! The prompt: who Cura is, who the user is, and as much of this conversation as the budget allows.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use cura_tests::{Cura, Program, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// What the model was told in its request with this number.
-fn told(provider: &ScriptedProvider, number: usize) -> Vec<(String, String)> {
+/// The messages of the request with this number: role and content.
+fn prompt(provider: &ScriptedProvider, number: usize) -> Vec<(String, String)> {
     let asked = provider.requests();
     asked[number].body["messages"]
         .as_array()
@@ -29,7 +29,7 @@ fn file(content: &str) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test]
-async fn the_model_is_told_who_it_is_and_with_whom_it_speaks() {
+async fn the_prompt_says_who_cura_is_and_who_the_user_is() {
     let provider = ScriptedProvider::answering(&["Servus"], Duration::ZERO).await;
     let persona = file("You are a lighthouse keeper.\n");
     let cura = Cura::builder()
@@ -42,19 +42,22 @@ async fn the_model_is_told_who_it_is_and_with_whom_it_speaks() {
     let request = user.request(Method::PATCH, "/users/me").json(&profile);
     assert_eq!(user.send(request).await.status, 200);
     user.send_message(&Value::Null, "Hi").await;
-    let told = told(&provider, 0);
-    let (role, system) = &told[0];
+    let prompt = prompt(&provider, 0);
+    let (role, system) = &prompt[0];
     assert_eq!(role, "system");
     assert!(system.starts_with("You are a lighthouse keeper.\n\n"), "{system}");
     for known in ["\"Ann\"", "de-AT", "(Europe/Vienna)"] {
         assert!(system.contains(known), "{known} is not in {system}");
     }
-    assert_eq!(told[1], ("user".to_owned(), "Hi".to_owned()));
-    assert!(!system.contains("example.com"), "an address is nobody's business");
+    assert_eq!(prompt[1], ("user".to_owned(), "Hi".to_owned()));
+    assert!(
+        !system.contains("example.com"),
+        "the email address is not in the prompt"
+    );
 }
 
 #[tokio::test]
-async fn another_conversation_and_what_failed_are_never_told() {
+async fn the_prompt_never_holds_another_conversation_or_a_failed_answer() {
     let provider = ScriptedProvider::start(|number, _| match number {
         1 => refusal(
             "400 Bad Request",
@@ -71,7 +74,7 @@ async fn another_conversation_and_what_failed_are_never_told() {
     assert_eq!(failed["assistant_message"]["status"], "error");
     assert!(!failed.to_string().contains("a secret of the provider"));
     user.send_message(&failed["conversation_id"], "second").await;
-    let last = told(&provider, 2);
+    let last = prompt(&provider, 2);
     assert_eq!(last.len(), 2);
     assert_eq!(
         last[1].1, "first\n\nsecond",
@@ -121,14 +124,14 @@ async fn a_past_that_grows_long_is_put_in_short_instead_of_cut() {
     .await;
     let asked = provider.requests().len();
     user.send_message(&first["conversation_id"], "and now?").await;
-    let last = told(&provider, asked);
+    let last = prompt(&provider, asked);
     assert!(last[0].1.ends_with(summary), "{}", last[0].1);
     let everything = last.iter().map(|(_, content)| content.as_str()).collect::<String>();
     assert!(
         !everything.contains("turn 0"),
-        "what was put in short is not told twice"
+        "summarized turns are not in the prompt twice"
     );
-    assert!(last.len() > 2, "the last turns are told in full");
+    assert!(last.len() > 2, "the last turns are in the prompt in full");
     assert_eq!(last.last().unwrap().1, "and now?");
     let (bytes, tokens) = (everything.len(), 1200);
     assert!(bytes / 4 <= tokens, "{bytes} bytes are no {tokens} tokens");

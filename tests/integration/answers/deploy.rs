@@ -30,7 +30,7 @@ type Truth = watch::Receiver<Option<View>>;
 
 /// A device that watches everything, until it shows the truth.
 async fn watch_everything(client: Client, servers: Servers, number: usize, mut truth: Truth, ready: Counter) {
-    let (mut view, mut cursor, mut told) = (View::default(), None::<String>, false);
+    let (mut view, mut cursor, mut counted) = (View::default(), None::<String>, false);
     for attempt in 0.. {
         let here = client.at(&pick(&servers, number + attempt));
         let mut request = here.request(Method::GET, "/events").timeout(Duration::from_secs(600));
@@ -41,7 +41,7 @@ async fn watch_everything(client: Client, servers: Servers, number: usize, mut t
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        if stream.wait_for_cursor().await && !std::mem::replace(&mut told, true) {
+        if stream.wait_for_cursor().await && !std::mem::replace(&mut counted, true) {
             *ready.lock().unwrap() += 1;
         }
         loop {
@@ -68,7 +68,7 @@ async fn hold_a_socket(
     mut truth: Truth,
     (ready, listening): (Counter, Counter),
 ) {
-    let (mut view, mut cursor, mut told, mut heard) = (View::default(), None::<String>, false, false);
+    let (mut view, mut cursor, mut counted, mut answered) = (View::default(), None::<String>, false, false);
     for attempt in 0.. {
         let here = client.at(&pick(&servers, number + attempt));
         let after = cursor
@@ -96,11 +96,11 @@ async fn hold_a_socket(
             cursor.clone_from(&socket.cursor);
             let Ok(event) = next else { break };
             view.apply(&event);
-            if event["type"] == "pong" && !std::mem::replace(&mut heard, true) {
+            if event["type"] == "pong" && !std::mem::replace(&mut answered, true) {
                 *listening.lock().unwrap() += 1;
             }
             // A socket has no cursor before the first event.
-            if event["type"] == "complete" && !std::mem::replace(&mut told, true) {
+            if event["type"] == "complete" && !std::mem::replace(&mut counted, true) {
                 *ready.lock().unwrap() += 1;
             }
         }
@@ -168,7 +168,7 @@ async fn through_a_deploy_and_a_lost_redis_every_device_shows_the_same() {
         let client = cura.client().register(&format!("person{account}@example.com")).await;
         let user = client.get("/users/me").await.body["id"].as_i64().unwrap();
         let conversation = json!({ "title": format!("talk {account}") });
-        let (told, truth) = watch::channel(None);
+        let (publish, truth) = watch::channel(None);
         let mine = (account..devices).step_by(ACCOUNTS);
         for device in mine.clone() {
             watching.spawn(watch_everything(
@@ -179,7 +179,7 @@ async fn through_a_deploy_and_a_lost_redis_every_device_shows_the_same() {
                 Arc::clone(&ready),
             ));
         }
-        people.push((client, user, conversation, told, truth, mine));
+        people.push((client, user, conversation, publish, truth, mine));
     }
     // Everybody watches before anything happens.
     eventually("they watch", async || (*ready.lock().unwrap() == devices).then_some(())).await;
@@ -236,8 +236,8 @@ async fn through_a_deploy_and_a_lost_redis_every_device_shows_the_same() {
         (cura.database.count(running).await == 0).then_some(())
     })
     .await;
-    for (_, user, _, told, ..) in &people {
-        told.send_replace(Some(truth_of(&cura, *user).await));
+    for (_, user, _, publish, ..) in &people {
+        publish.send_replace(Some(truth_of(&cura, *user).await));
     }
     let all_show_it = async {
         while let Some(device) = watching.join_next().await {

@@ -1,4 +1,4 @@
-//! Networks that lose everything without closing a connection: what waits for an answer stops waiting.
+//! Postgres or Redis is silent without closing a connection: requests time out, and no word is held back or lost.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use cura_tests::{Proxy, TestRedis, eventually, interrupted_answer};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
+async fn a_silent_postgres_is_a_503_and_holds_no_word_back() {
     let long = interrupted_answer().words(400, Duration::from_millis(20)).read(1);
     let (mut answer, proxy) = long.start_behind_proxy().await;
     let user = answer.user.clone();
@@ -57,7 +57,7 @@ async fn a_postgres_that_says_nothing_is_a_503_and_holds_no_word_back() {
 }
 
 #[tokio::test]
-async fn a_redis_that_says_nothing_is_left_and_found_again() {
+async fn a_silent_redis_is_given_up_and_found_again() {
     let redis = TestRedis::start();
     let proxy = Proxy::to_port(redis.port()).await;
     let mut answer = interrupted_answer()

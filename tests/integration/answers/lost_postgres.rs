@@ -7,7 +7,7 @@ use cura_tests::{Cura, Program, ScriptedProvider, eventually, interrupted_answer
 use serde_json::json;
 
 #[tokio::test]
-async fn while_postgres_is_away_requests_are_told_when_to_come_back_and_all_recovers_by_itself() {
+async fn while_postgres_is_away_requests_get_retry_after_and_all_recovers_by_itself() {
     let provider = ScriptedProvider::answering(&["Here ", "I am"], Duration::ZERO).await;
     let (cura, proxy) = Cura::builder().with_provider(&provider).start_behind_proxy().await;
     let user = cura.user().await;
@@ -67,7 +67,7 @@ async fn an_answer_survives_an_outage_of_postgres_in_its_middle() {
 }
 
 #[tokio::test]
-async fn a_postgres_that_was_restarted_costs_nobody_a_message() {
+async fn a_restarted_postgres_costs_no_message() {
     let provider = ScriptedProvider::answering(&["Hello"], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;

@@ -129,7 +129,7 @@ async fn answers_survive_workers_that_are_killed_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
+async fn an_answer_that_kills_its_workers_fails_in_the_end_and_delays_no_other() {
     let provider = ScriptedProvider::start(|_, asked| {
         if asked.body.to_string().contains("poison") {
             vec![Step::Head, Step::Write(chunk("gulp")), Step::Hang]
@@ -142,7 +142,7 @@ async fn a_poisoned_answer_fails_in_the_end_and_the_others_keep_their_pace() {
     let user = cura.user().await;
     let mut poisoned = user.stream("poison").await;
     let mut seen = Vec::new();
-    // Whoever works on it dies.
+    // Every worker that starts it is killed.
     for attempt in 1..=4 {
         loop {
             let event = poisoned.next().await.unwrap();

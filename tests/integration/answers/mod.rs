@@ -1,4 +1,4 @@
-//! The life of an answer: asked for, written, stopped, and finished whatever is lost on the way.
+//! The life of an answer: requested, written, cancelled, and finished whatever is lost on the way.
 
 mod branching;
 mod budgets;

@@ -1,4 +1,4 @@
-//! When words point to danger: help is shown beside the answer, at once, and the answer comes as it would have.
+//! Crisis notices: help is shown beside the answer at once, and the answer comes as usual.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
+async fn a_notice_comes_before_the_answer_in_the_users_language_and_country() {
     let provider = ScriptedProvider::answering(&["I am here."], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -51,7 +51,7 @@ async fn help_is_shown_before_the_answer_in_the_persons_language_and_country() {
 }
 
 #[tokio::test]
-async fn it_comes_when_nobody_can_answer_and_not_when_there_is_no_danger() {
+async fn a_notice_comes_without_workers_and_not_when_there_is_no_danger() {
     let cura = Cura::without_workers().await;
     let user = cura.user().await;
     let mut stream = user.stream("I want to kill myself").await;
@@ -96,7 +96,7 @@ async fn an_operator_replaces_the_rules_and_a_wrong_file_stops_the_start() {
 }
 
 #[tokio::test]
-async fn whoever_was_away_is_shown_it_and_nobody_is_shown_it_twice() {
+async fn a_notice_reaches_a_client_that_was_away_and_never_comes_twice() {
     let provider = ScriptedProvider::answering(&["I am here."], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -116,7 +116,7 @@ async fn whoever_was_away_is_shown_it_and_nobody_is_shown_it_twice() {
 }
 
 #[tokio::test]
-async fn coming_back_before_the_answer_has_begun_does_not_repeat_it() {
+async fn resuming_before_the_answer_has_started_does_not_repeat_the_notice() {
     let cura = Cura::without_workers().await;
     let user = cura.user().await;
     let mut stream = user.stream("I want to kill myself").await;
@@ -125,7 +125,7 @@ async fn coming_back_before_the_answer_has_begun_does_not_repeat_it() {
     assert_ne!(ack.id, notice.id, "it moves the cursor");
     let answer = ack.data["message_id"].as_i64().unwrap();
     let again = user.resume(answer, Some(&ack.id)).await.next().await.unwrap();
-    assert_eq!(again.name, "notice", "for whoever has not seen it");
+    assert_eq!(again.name, "notice", "it was not seen before");
     let mut watching = user.watch(None).await;
     let noticed = watching.until("notice").await.pop().unwrap();
     let (mut stream, mut watching) = (

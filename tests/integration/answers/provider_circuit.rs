@@ -9,7 +9,7 @@ use cura_tests::{Cura, ScriptedProvider, eventually};
 use serde_json::json;
 
 #[tokio::test]
-async fn messages_that_always_fail_hold_nobody_else_up() {
+async fn messages_that_always_fail_delay_no_other_user() {
     let provider = ScriptedProvider::start(|_, asked| {
         if asked.body["messages"].to_string().contains("poison") {
             return vec![Step::Head, Step::Write("data: rubbish\n\n".to_owned()), Step::End];
@@ -26,7 +26,7 @@ async fn messages_that_always_fail_hold_nobody_else_up() {
     };
     let healthy = async {
         for failed in [6, 9] {
-            eventually("they failed more often than opens the gate", async || {
+            eventually("they failed more often than trips the circuit breaker", async || {
                 let asked = provider.requests().into_iter();
                 let poison = asked.filter(|asked| asked.body["messages"].to_string().contains("poison"));
                 (poison.count() >= failed).then_some(())
@@ -87,7 +87,7 @@ async fn waiting_for_a_provider_is_no_attempt_also_when_it_comes_back() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_forbidden_is_refused_and_nobody_elses() {
+async fn a_message_the_provider_forbids_is_refused_and_no_other() {
     let provider = ScriptedProvider::start(|_, asked| {
         if asked.body["messages"].to_string().contains("flag me") {
             let flagged = json!({ "error": { "code": 403, "message": "Your input was flagged" } });
@@ -105,7 +105,7 @@ async fn a_message_that_is_forbidden_is_refused_and_nobody_elses() {
     assert_eq!(sent["assistant_message"]["content"], "All is well", "{sent}");
     assert!(
         !cura.logs().contains("ERROR"),
-        "nobody has to do anything: {}",
+        "there is nothing an operator has to do: {}",
         cura.logs()
     );
     cura.check_invariants().await;
@@ -125,6 +125,6 @@ async fn a_key_that_is_refused_is_an_alert_once_and_errors_at_once() {
     cura.workers[0].wait_for_log("ERROR").await;
     let alerts = cura.logs().lines().filter(|line| line.contains("ERROR")).count();
     assert_eq!(alerts, 1, "{}", cura.logs());
-    assert_eq!(provider.requests().len(), 1, "nobody goes on asking with a wrong key");
+    assert_eq!(provider.requests().len(), 1, "no further request uses the wrong key");
     cura.check_invariants().await;
 }

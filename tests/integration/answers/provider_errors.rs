@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::provider_failures::{cut_after, outcome};
 
-/// The code of the `error` event somebody gets from this provider, and how often it was asked.
+/// The code of the `error` event an answer of this provider ends with, whether it is retryable, and the number of requests.
 async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) -> (String, bool, usize) {
     let mut builder = Cura::builder().with_provider(&provider);
     for (name, value) in settings {

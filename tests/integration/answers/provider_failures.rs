@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// What becomes of a question when the service does this the first time, and then what it should.
 async fn after(first: Vec<Step>) -> (Value, String, usize) {
-    // Whoever does not hang is not given up on a busy machine.
+    // A provider that does not hang must not time out on a busy machine.
     let hangs = first.iter().any(|step| matches!(step, Step::Hang));
     let settings: &[_] = if hangs { &IMPATIENT } else { &[] };
     let provider = ScriptedProvider::start(move |number, _| {
@@ -112,7 +112,7 @@ async fn an_answer_that_stalls_breaks_off_or_turns_into_rubbish_goes_on_where_it
 }
 
 #[tokio::test]
-async fn the_first_word_is_the_first_attempts_whoever_goes_on() {
+async fn the_time_to_the_first_word_is_that_of_the_first_attempt() {
     let pause = Duration::from_millis(700);
     let provider = ScriptedProvider::start(move |number, _| {
         let mut steps = if number == 0 {

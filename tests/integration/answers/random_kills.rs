@@ -87,7 +87,7 @@ async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
         let asking = ask_until_answered(&bases, &user, &key);
         let killing = async {
             tokio::time::sleep(Duration::from_millis(dice.below(450))).await;
-            // A worker three times as often as a server; now and then both workers, so that nobody is left.
+            // A worker three times as often as a server; now and then both workers, so that none is left.
             match dice.below(8) {
                 0 | 1 => {
                     cura.servers.remove(0).program.kill();

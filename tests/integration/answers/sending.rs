@@ -1,4 +1,4 @@
-//! Sending exactly once, waiting as long as one likes, and never to somebody else's conversation.
+//! Sending a message: exactly once, with any wait, and never to another user's conversation.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn sending_gives_the_finished_answer() {
 }
 
 #[tokio::test]
-async fn who_does_not_want_to_wait_gets_202_and_an_address() {
+async fn a_client_that_does_not_wait_gets_202_and_a_location() {
     let provider = ScriptedProvider::answering(&["Hello"], Duration::from_millis(300)).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -147,7 +147,7 @@ async fn a_second_message_while_an_answer_runs_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn somebody_elses_conversation_and_message_are_not_found() {
+async fn another_users_conversation_and_message_are_not_found() {
     let (cura, _provider) = quick().await;
     let sent = send(&cura.user().await, &[], &json!({ "content": "secret" })).await;
     let (conversation, message) = (
@@ -168,7 +168,7 @@ async fn somebody_elses_conversation_and_message_are_not_found() {
     assert_eq!(
         (theirs.code(), &theirs.body["detail"]),
         (missing.code(), &missing.body["detail"]),
-        "they cannot be told apart"
+        "they are indistinguishable"
     );
     let body = json!({ "content": "Hi", "conversation_id": conversation });
     assert_eq!(send(&other, &[], &body).await.code(), "conversation_not_found");
@@ -207,7 +207,7 @@ async fn a_key_that_cannot_be_read_is_refused_instead_of_ignored() {
 async fn a_message_whose_job_cannot_be_queued_is_not_stored() {
     let cura = Cura::without_workers().await;
     let user = cura.user().await;
-    // A job of a message of another time: the database was set back, and ids are given out anew.
+    // A job of a message that no longer exists: the database was restored, and ids are given out again.
     let old =
         "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key)
                VALUES (apalis.generate_ulid(), '{}', 'generate-answer', 'Done', 1, 4, now(), 0, '2')";

@@ -25,7 +25,7 @@ async fn a_server_that_is_asked_to_stop_ends_its_streams_and_the_other_one_goes_
 }
 
 #[tokio::test]
-async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
+async fn a_worker_that_shuts_down_releases_its_answers() {
     let mut answer = interrupted_answer().with("SHUTDOWN_GRACE_SECONDS", "0").start().await;
     answer.cura.add_worker().await;
     answer.cura.workers[0].signal("TERM");
@@ -37,7 +37,7 @@ async fn a_worker_that_is_asked_to_stop_hands_its_answers_over() {
 }
 
 #[tokio::test]
-async fn a_shutdown_hands_over_at_a_chunk_and_spends_no_attempt() {
+async fn a_shutdown_releases_an_answer_at_a_chunk_and_spends_no_attempt() {
     let mut answer = interrupted_answer()
         .words(150, Duration::from_millis(40))
         .read(9)

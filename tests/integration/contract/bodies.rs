@@ -1,4 +1,4 @@
-//! Whatever body is sent, the answer is a problem that says what is wrong, and nothing breaks.
+//! Bodies: every invalid body of every operation is answered with a problem that says what is wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

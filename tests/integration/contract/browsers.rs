@@ -1,4 +1,4 @@
-//! What browsers are told: which pages may call, what may be kept, and a document that asks nobody else.
+//! Browsers: allowed origins, security headers, and documentation pages that load nothing from elsewhere.
 
 use cura_tests::Cura;
 use cura_tests::problem::assert_problem;
@@ -65,7 +65,7 @@ async fn only_listed_origins_may_call_from_a_page() {
 }
 
 #[tokio::test]
-async fn the_document_and_its_pages_are_served_and_ask_nobody_else() {
+async fn the_document_and_its_pages_are_served_and_load_nothing_from_elsewhere() {
     let cura = Cura::without_workers().await;
     let document = cura.client().get("/openapi.json").await;
     assert_eq!(document.status, 200);

@@ -1,4 +1,4 @@
-//! Cursors and idempotency keys that nobody was given, or nobody may make up, are refused before anything happens.
+//! Cursors that were not issued and malformed idempotency keys are refused before anything happens.
 
 use cura_tests::Cura;
 use cura_tests::problem::assert_problem;
@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_cursor_nobody_was_given_is_refused() {
+async fn a_cursor_that_was_not_issued_is_refused() {
     let cura = Cura::without_workers().await;
     let user = cura.user().await;
     // c-8000000000000000000.1, c.1, m1 (of another list), and no base64 at all.

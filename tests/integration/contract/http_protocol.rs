@@ -1,4 +1,4 @@
-//! HTTP as it is spoken well and badly: addresses, methods, what is accepted, and what is no HTTP at all.
+//! HTTP: paths, methods, Accept headers, request ids, and bytes that are not HTTP.
 
 use cura_tests::Cura;
 use cura_tests::problem::assert_problem;
@@ -41,7 +41,7 @@ async fn the_pages_of_the_document_say_which_methods_they_have() {
 }
 
 #[tokio::test]
-async fn what_nobody_accepts_is_not_produced() {
+async fn a_format_that_is_not_accepted_is_not_produced() {
     let cura = Cura::without_workers().await;
     let user = cura.user().await;
     for (path, accept) in [

@@ -1,4 +1,4 @@
-//! What reaches the logs, at their finest level: neither what people say nor what lets them in.
+//! Logs at trace level hold neither messages nor tokens nor email addresses.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn no_words_and_no_tokens_of_a_socket_reach_a_log() {
 
 #[tokio::test]
 async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
-    // A provider that repeats what it was told, where a worker has something to log.
+    // A provider that repeats the prompt in an error, which the worker logs.
     let provider = ScriptedProvider::start(|number, _| match number {
         0 => refusal("500 Oh", "", &json!({ "error": { "message": "my secret words" } })),
         _ => answer(&["a secret answer"], Duration::ZERO),

@@ -1,4 +1,4 @@
-//! What holds for the API as a whole: every operation, every list, every header.
+//! Rules that hold for the API as a whole: every operation, every list, every header.
 
 mod bodies;
 mod browsers;

@@ -1,5 +1,5 @@
-//! Lists stay fast however much there is: a page reads a page's worth of an index, whatever its place, with a million
-//! messages in the database. The plans are looked at, not the clock.
+//! Query plans: with a million messages in the database, every page of every list reads a page's worth of an index. The tests
+//! read plans, not the clock.
 
 use cura_tests::TestDatabase;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! How often people may call, and how they learn of it.
+//! Rate limits and their headers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ async fn passwords_are_tried_five_times_a_minute_by_address_and_by_account() {
 }
 
 #[tokio::test]
-async fn without_trusted_proxies_nobody_chooses_their_own_address() {
+async fn without_trusted_proxies_no_client_chooses_its_own_address() {
     let cura = server().with("RATE_LIMIT_AUTH", "2").start().await;
     for n in 0..2 {
         assert_eq!(
@@ -69,7 +69,7 @@ async fn without_trusted_proxies_nobody_chooses_their_own_address() {
 }
 
 #[tokio::test]
-async fn everybody_has_a_budget_and_sees_what_is_left_of_it() {
+async fn every_user_has_a_rate_limit_and_sees_what_is_left_of_it() {
     let cura = server().with("RATE_LIMIT_DEFAULT", "3").start().await;
     let ann = cura.client().register("ann@example.com").await;
     let bob = cura.client().register("bob@example.com").await;
@@ -90,7 +90,7 @@ async fn everybody_has_a_budget_and_sees_what_is_left_of_it() {
 }
 
 #[tokio::test]
-async fn whoever_tries_tokens_is_counted_by_address() {
+async fn guessed_tokens_are_counted_by_address() {
     let cura = server().with("RATE_LIMIT_DEFAULT", "4").start().await;
     let forger = cura.client().with_token(&json!("a.b.c"));
     for n in 0..4 {
@@ -140,7 +140,7 @@ async fn servers_share_one_budget_and_count_for_themselves_while_redis_is_away()
     let mut cura = server().servers(2).with("RATE_LIMIT_DEFAULT", "10").start().await;
     let (here, there) = (cura.client(), cura.servers[1].base.clone());
     let number = AtomicU32::new(0);
-    // How often somebody new may call, and how often more while they did: one comes back every six seconds.
+    // The limit of a new user, plus the calls that came back in the meantime: one every six seconds.
     let burst = async || {
         let email = format!("ann{}@example.com", number.fetch_add(1, Ordering::Relaxed));
         let here = here.register(&email).await;
@@ -155,7 +155,7 @@ async fn servers_share_one_budget_and_count_for_themselves_while_redis_is_away()
         let allowed = all.iter().filter(|status| **status == 200).count();
         (allowed, begun.elapsed().as_secs() as usize / 6)
     };
-    // A server that has waited too long for Redis leaves it alone for a second: then once more, with somebody else.
+    // A server whose call of Redis timed out does not use it for a second: then once more, with another user.
     eventually("they share", async || {
         let (allowed, back) = burst().await;
         (10..=11 + back).contains(&allowed).then_some(())
@@ -208,7 +208,7 @@ async fn what_is_refused_before_it_is_looked_at_is_counted_too() {
 }
 
 #[tokio::test]
-async fn guessing_tokens_keeps_nobody_at_the_same_address_from_staying_signed_in() {
+async fn guessing_tokens_does_not_sign_out_users_at_the_same_address() {
     let cura = server().with("RATE_LIMIT_DEFAULT", "3").start().await;
     let client = cura.client();
     let body = json!({ "email": "ann@example.com", "password": "a long password" });
@@ -253,7 +253,7 @@ async fn a_repetition_and_a_refusal_say_what_is_left_too() {
 }
 
 #[tokio::test]
-async fn what_is_our_own_fault_costs_nobody_anything() {
+async fn a_failure_of_the_server_is_not_charged() {
     let (cura, proxy) = server().with("RATE_LIMIT_DEFAULT", "3").start_behind_proxy().await;
     let user = cura.user().await;
     proxy.cut();

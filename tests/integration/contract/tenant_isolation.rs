@@ -1,5 +1,5 @@
-//! Somebody else's things are not there: on every operation, in paths, bodies, cursors and resume ids, the answer for
-//! another user's id is to the byte the answer for an id that does not exist.
+//! Tenant isolation: on every operation, in paths, bodies, cursors and resume ids, the response for another user's id is
+//! byte for byte the response for an id that does not exist.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use cura_tests::{Client, Cura, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// An id nobody has.
+/// An id that does not exist.
 const NOBODYS: i64 = 999_999_999;
 
 /// What comes back, without what differs between any two requests.
@@ -109,7 +109,7 @@ fn probes() -> Vec<Probe> {
 }
 
 #[tokio::test]
-async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
+async fn another_users_id_is_answered_byte_for_byte_like_an_id_that_does_not_exist() {
     let provider = ScriptedProvider::answering(&["Hello", " there"], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let ann = cura.client().register("ann@example.com").await;
@@ -151,7 +151,7 @@ async fn somebody_elses_id_is_to_the_byte_an_id_that_does_not_exist() {
         .get(&format!("/conversations/{}/messages", anns.conversation))
         .await
         .body;
-    assert_eq!(before, after, "nobody has touched anything");
+    assert_eq!(before, after, "nothing was changed");
     assert_eq!(ann.get("/users/me").await.status, 200, "still signed in");
     assert_eq!(provider.requests().len(), 1);
 }
@@ -177,7 +177,7 @@ async fn every_operation_that_names_something_is_probed() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_somebody_else_shows_only_ones_own() {
+async fn a_cursor_of_another_user_shows_only_own_items() {
     let cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;
     let bob = cura.client().register("bob@example.com").await;

@@ -1,4 +1,4 @@
-//! The programs as operators and developers meet them.
+//! The programs as operators and developers run them: settings, migrations, exit codes, logs.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -63,7 +63,7 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
         assert!(first.wait_for_log(promised).await.len() < 500);
     }
     let user = Client::new(&base).register("dev@example.com").await;
-    eventually("it is healthy, with the demo's voice", async || {
+    eventually("it is healthy, with the demo provider", async || {
         let health = user.get("/health").await.body;
         (health["status"] == "healthy" && health["ai_service"]["provider"] == "demo").then_some(())
     })
@@ -194,7 +194,7 @@ async fn refuses(program: &str, variables: &[(&str, String)]) -> String {
     let begun = Instant::now();
     let mut program = Program::start(program, &[], variables);
     let code = program.ended().await;
-    // A database is waited for three seconds; whoever tried again and again would not end at all.
+    // A program waits three seconds for the database; one that retried would not end at all.
     assert!(begun.elapsed() < Duration::from_secs(20), "after {:?}", begun.elapsed());
     assert_eq!(code, Some(1));
     let said = program.logs();

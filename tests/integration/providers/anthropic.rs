@@ -1,4 +1,4 @@
-//! Anthropic's dialect, as it is spoken.
+//! Anthropic's protocol.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use super::provider_dialects::{Dialect, Refusal};
 
-/// What Anthropic calls things; see dialects.rs for what is true of all.
+/// How Anthropic expresses an answer; see provider_dialects.rs for what is true of all.
 pub(crate) const DIALECT: Dialect = Dialect {
-    voice: |url, api_key, timeouts| {
+    backend: |url, api_key, timeouts| {
         Ai::anthropic(AnthropicConfig {
             api_key,
             timeouts,
@@ -148,7 +148,7 @@ async fn a_good_answer_has_its_text_reason_usage_and_model() {
 }
 
 #[tokio::test]
-async fn a_conversation_is_told_the_way_the_interface_wants_it() {
+async fn a_conversation_is_sent_in_the_form_the_api_requires() {
     let (provider, ai) = scripted(answer(&["x"], Duration::ZERO)).await;
     let say = |role, content: &str| PromptMessage {
         role,
@@ -270,7 +270,7 @@ async fn a_model_that_refuses_a_prefill_is_asked_to_go_on() {
     let ai = Ai::anthropic(anthropic(&provider.url())).unwrap();
     let completed = complete(&ai, continuing("I am we")).await;
     completed.end.unwrap();
-    assert_eq!(completed.text, "ll today", "it began all over again, and nobody saw it");
+    assert_eq!(completed.text, "ll today", "the repeated beginning was cut off");
     let asked = provider.requests();
     assert_eq!(asked.len(), 2);
     let messages = asked[1].body["messages"].as_array().unwrap();
@@ -279,7 +279,7 @@ async fn a_model_that_refuses_a_prefill_is_asked_to_go_on() {
 }
 
 #[tokio::test]
-async fn who_cannot_go_on_is_not_asked_to() {
+async fn a_model_that_cannot_continue_is_not_asked_to() {
     let provider = ScriptedProvider::start(|_, _: &Request| answer(&["x"], Duration::ZERO)).await;
     let ai = Ai::anthropic(AnthropicConfig {
         continuation: Continuation::Off,

@@ -1,4 +1,4 @@
-//! Who answers when somebody fails, and who is left alone for a while.
+//! Failover: the next backend answers when one fails, and a circuit breaker pauses one that keeps failing.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use serde_json::json;
 
 const BY_FALLBACK: (&str, &str) = ("anthropic", "some-claude");
 
-/// A first voice that does this, and a fallback that says "Here I am".
+/// A first backend that does this, and a fallback that says "Here I am".
 async fn pair(steps: Vec<Step>) -> (ScriptedProvider, ScriptedProvider, Ai) {
     pair_with(steps, TIMEOUTS).await
 }
 
-/// The same, and the first voice, if it hangs, is not waited for long.
+/// The same with short timeouts for the first backend.
 async fn impatient_pair(steps: Vec<Step>) -> (ScriptedProvider, ScriptedProvider, Ai) {
     let hangs = matches!(steps.last(), Some(Step::Hang));
     pair_with(steps, if hangs { IMPATIENT } else { TIMEOUTS }).await
@@ -86,7 +86,7 @@ async fn a_connection_that_is_refused_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn after_the_first_word_nobody_else_is_asked() {
+async fn after_the_first_word_no_fallback_is_asked() {
     for end in [Step::Cut, Step::Hang] {
         let (_first, fallback, ai) = impatient_pair(vec![Step::Head, Step::Write(chunk("I am ")), end]).await;
         let completed = complete(&ai, prompt()).await;
@@ -111,7 +111,7 @@ async fn a_prompt_that_is_too_long_is_the_callers_to_shorten() {
 }
 
 #[tokio::test]
-async fn when_all_fail_the_failure_that_passes_soonest_is_told() {
+async fn when_all_fail_the_failure_that_passes_soonest_is_returned() {
     let limited = |after: &str| {
         refusal(
             "429 Too Many Requests",
@@ -144,7 +144,7 @@ async fn when_all_fail_the_failure_that_passes_soonest_is_told() {
 }
 
 #[tokio::test]
-async fn who_fails_five_times_is_left_alone_and_then_tried_again() {
+async fn five_failures_open_the_circuit_breaker_and_a_success_closes_it() {
     let provider = ScriptedProvider::start(|number, _: &Request| {
         if number < 5 {
             down()
@@ -165,7 +165,7 @@ async fn who_fails_five_times_is_left_alone_and_then_tried_again() {
     assert!(error.retry_after().unwrap() <= wait);
     assert_eq!(provider.requests().len(), 5, "it was not left alone");
     let (one, other) = (new_request_key(), new_request_key());
-    eventually("somebody may try again", async || ai.clone().reserve(one).ok()).await;
+    eventually("a request may try again", async || ai.clone().reserve(one).ok()).await;
     assert!(ai.reserve(other).is_err(), "one is enough to find out");
     assert_eq!(complete_as(one, &ai, prompt()).await.text, "back");
     assert_eq!(ai.reserve(new_request_key()), Ok(()));
@@ -183,7 +183,7 @@ async fn while_one_is_left_alone_the_other_answers_at_once() {
 }
 
 #[tokio::test]
-async fn who_breaks_off_in_the_middle_again_and_again_is_left_alone_too() {
+async fn a_backend_that_keeps_breaking_off_in_the_middle_trips_its_circuit_breaker_too() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Cut]).await;
     for _ in 0..5 {
         assert_eq!(complete(&ai, prompt()).await.text, "I am ");
@@ -193,7 +193,7 @@ async fn who_breaks_off_in_the_middle_again_and_again_is_left_alone_too() {
 }
 
 #[tokio::test]
-async fn giving_up_closes_the_connection_to_whoever_is_asked() {
+async fn giving_up_closes_the_connection_to_the_provider() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Hang]).await;
     let gave_up = tokio::time::timeout(
         Duration::from_millis(200),
@@ -216,7 +216,7 @@ async fn giving_up_closes_the_connection_to_whoever_is_asked() {
 }
 
 #[tokio::test]
-async fn an_answer_goes_on_with_another_voice_without_repeating_itself() {
+async fn an_answer_continues_with_another_backend_without_repeating_itself() {
     let first = ScriptedProvider::start(|_, _: &Request| down()).await;
     let fallback = ScriptedProvider::answering(&["Hello", " wor", "ld!"], Duration::ZERO).await;
     let ai = Ai::openai(openai(&first.url()))
@@ -232,7 +232,7 @@ async fn an_answer_goes_on_with_another_voice_without_repeating_itself() {
 }
 
 #[tokio::test]
-async fn who_cannot_go_on_is_passed_over() {
+async fn a_backend_that_cannot_continue_is_skipped() {
     let off = |url: &str| {
         Ai::openai(OpenAiConfig {
             continuation: Continuation::Off,
@@ -252,7 +252,7 @@ async fn who_cannot_go_on_is_passed_over() {
 }
 
 #[tokio::test]
-async fn the_demo_voice_says_that_it_is_one() {
+async fn the_demo_provider_says_that_it_is_one() {
     let completed = complete(&Ai::demo(), prompt()).await;
     let text = completed.text;
     assert!(text.contains("demo") && text.contains("AI_MODEL_URL"), "{text}");
@@ -262,7 +262,7 @@ async fn the_demo_voice_says_that_it_is_one() {
 }
 
 #[tokio::test]
-async fn the_demo_voice_goes_on_with_its_own_words_only() {
+async fn the_demo_provider_continues_its_own_words_only() {
     let ai = Ai::demo_with(DemoConfig {
         word_delay: Duration::ZERO,
     });

@@ -1,4 +1,4 @@
-//! OpenAI's dialect, as it is really spoken.
+//! OpenAI's protocol, in its many variants.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::provider_dialects::{Dialect, Refusal};
 
-/// What OpenAI, and those who speak like it, call things; see dialects.rs for what is true of all.
+/// How OpenAI and compatible services express an answer; see provider_dialects.rs for what is true of all.
 pub(crate) const DIALECT: Dialect = Dialect {
-    voice: |url, api_key, timeouts| {
+    backend: |url, api_key, timeouts| {
         Ai::openai(OpenAiConfig {
             api_key,
             timeouts,
@@ -241,7 +241,7 @@ async fn nonsense_about_the_cost_spoils_no_answer() {
         ];
         let (_provider, ai) = scripted(steps).await;
         let (text, end) = complete(&ai).await;
-        let (reason, told, _) = end.unwrap();
-        assert_eq!((&*text, reason, told), ("x", FinishReason::Stop, None), "{usage}");
+        let (reason, stated, _) = end.unwrap();
+        assert_eq!((&*text, reason, stated), ("x", FinishReason::Stop, None), "{usage}");
     }
 }

@@ -1,4 +1,4 @@
-//! One suite for every dialect of AI services: whatever they call it on the wire, Cura hears the same.
+//! One suite for every provider protocol: different on the wire, the same completion.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use super::{anthropic, openai};
 
-/// What a service calls things.
+/// How a protocol expresses an answer and its failures.
 pub(crate) struct Dialect {
-    /// A voice that asks the service at this address, with this key if it needs one, and waits this long.
-    pub(crate) voice: fn(&str, Option<Secret>, Timeouts) -> Result<Ai, AiError>,
-    /// The settings of a voice whose key is [`KEY`], as a log would show them.
+    /// A backend for the service at this URL, with this key if it needs one and these timeouts.
+    pub(crate) backend: fn(&str, Option<Secret>, Timeouts) -> Result<Ai, AiError>,
+    /// The settings of a backend whose key is [`KEY`], as a log would show them.
     pub(crate) settings: fn() -> String,
     /// A good answer of these texts.
     pub(crate) answer: fn(&[&str]) -> Vec<Step>,
@@ -24,11 +24,11 @@ pub(crate) struct Dialect {
     pub(crate) begin: fn() -> Vec<Step>,
     /// A piece of text.
     pub(crate) piece: fn(&str) -> String,
-    /// What keeps a connection open and is no answer.
+    /// A keepalive event.
     pub(crate) ping: fn() -> String,
     /// Errors within an answer, and the code of each.
     pub(crate) errors: fn() -> Vec<(String, &'static str)>,
-    /// What nobody can make sense of.
+    /// Events that make no sense.
     pub(crate) junk: &'static [&'static str],
     /// The beginning of an event that has no end.
     pub(crate) endless: &'static str,
@@ -46,7 +46,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// There is no use in coming back.
+    /// It does not pass.
     pub(crate) fn lasting(status: &'static str, body: Value, code: &'static str) -> Self {
         Self {
             status,
@@ -87,10 +87,10 @@ both!(
     a_redirect_is_not_followed,
     an_error_within_an_answer_keeps_its_text,
     a_body_that_ends_too_early_is_a_failure_and_keeps_its_text,
-    who_is_not_there_or_goes_without_a_word_may_be_asked_again,
+    a_provider_that_is_away_or_closes_without_an_answer_may_be_asked_again,
     what_is_no_answer_is_a_protocol_error,
     an_event_of_ten_megabytes_does_not_fill_the_memory,
-    who_hangs_is_given_up_in_time,
+    a_provider_that_hangs_is_given_up_in_time,
     a_dropped_stream_closes_the_connection,
     a_gateway_that_holds_the_key_is_sent_none,
     the_key_is_never_shown,
@@ -103,7 +103,7 @@ impl Dialect {
 
     async fn scripted_with(&self, steps: Vec<Step>, timeouts: Timeouts) -> (ScriptedProvider, Ai) {
         let provider = ScriptedProvider::start(move |_, _: &Request| steps.clone()).await;
-        let ai = (self.voice)(&provider.url(), Some(Secret::from(KEY)), timeouts).unwrap();
+        let ai = (self.backend)(&provider.url(), Some(Secret::from(KEY)), timeouts).unwrap();
         (provider, ai)
     }
 
@@ -130,13 +130,17 @@ impl Dialect {
 }
 
 async fn refusals_say_whether_to_come_back_and_when(dialect: Dialect) {
-    for told in (dialect.refusals)() {
-        let headers = told.after.map(|seconds| format!("Retry-After: {seconds}\r\n"));
-        let steps = refusal(told.status, &headers.unwrap_or_default(), &told.body);
+    for refused in (dialect.refusals)() {
+        let headers = refused.after.map(|seconds| format!("Retry-After: {seconds}\r\n"));
+        let steps = refusal(refused.status, &headers.unwrap_or_default(), &refused.body);
         let (_, error) = dialect.fails(steps).await;
-        let what = format!("{} {}", told.status, told.body);
-        assert_eq!((error.code(), error.retryable()), (told.code, told.retryable), "{what}");
-        assert_eq!(error.retry_after(), told.after.map(Duration::from_secs), "{what}");
+        let what = format!("{} {}", refused.status, refused.body);
+        assert_eq!(
+            (error.code(), error.retryable()),
+            (refused.code, refused.retryable),
+            "{what}"
+        );
+        assert_eq!(error.retry_after(), refused.after.map(Duration::from_secs), "{what}");
         assert!(error.before_first_byte(), "{what}");
     }
 }
@@ -184,14 +188,14 @@ async fn a_body_that_ends_too_early_is_a_failure_and_keeps_its_text(dialect: Dia
     }
 }
 
-async fn who_is_not_there_or_goes_without_a_word_may_be_asked_again(dialect: Dialect) {
+async fn a_provider_that_is_away_or_closes_without_an_answer_may_be_asked_again(dialect: Dialect) {
     let (_, error) = dialect.fails(vec![Step::Cut]).await;
     assert_eq!(
         (error.code(), error.retryable(), error.before_first_byte()),
         ("provider_unavailable", true, true)
     );
     let unreachable = format!("http://127.0.0.1:{}", redis::free_port());
-    let gone = (dialect.voice)(&unreachable, None, TIMEOUTS).unwrap();
+    let gone = (dialect.backend)(&unreachable, None, TIMEOUTS).unwrap();
     let error = complete(&gone, prompt()).await.end.unwrap_err();
     assert_eq!(
         (error.code(), error.before_first_byte()),
@@ -221,7 +225,7 @@ async fn an_event_of_ten_megabytes_does_not_fill_the_memory(dialect: Dialect) {
     assert_eq!((text.as_str(), error.code()), ("I am ", "provider_protocol"));
 }
 
-async fn who_hangs_is_given_up_in_time(dialect: Dialect) {
+async fn a_provider_that_hangs_is_given_up_in_time(dialect: Dialect) {
     // Longer than anybody may take to give up.
     let mut pings = Vec::new();
     for _ in 0..300 {
@@ -266,7 +270,7 @@ async fn a_dropped_stream_closes_the_connection(dialect: Dialect) {
 
 async fn a_gateway_that_holds_the_key_is_sent_none(dialect: Dialect) {
     let (provider, _) = dialect.scripted((dialect.answer)(&["x"])).await;
-    let ai = (dialect.voice)(&provider.url(), None, TIMEOUTS).unwrap();
+    let ai = (dialect.backend)(&provider.url(), None, TIMEOUTS).unwrap();
     complete(&ai, prompt()).await.end.unwrap();
     let head = provider.requests()[0].head.to_ascii_lowercase();
     assert!(!head.contains("authorization") && !head.contains("x-api-key"), "{head}");
@@ -274,9 +278,9 @@ async fn a_gateway_that_holds_the_key_is_sent_none(dialect: Dialect) {
 }
 
 async fn the_key_is_never_shown(dialect: Dialect) {
-    let voice = |key: &str| (dialect.voice)("http://127.0.0.1:1", Some(Secret::from(key)), TIMEOUTS);
-    let ai = voice(KEY).unwrap();
+    let backend = |key: &str| (dialect.backend)("http://127.0.0.1:1", Some(Secret::from(key)), TIMEOUTS);
+    let ai = backend(KEY).unwrap();
     assert!(!format!("{} {ai:?}", (dialect.settings)()).contains(KEY));
-    let error = voice("sk\nbroken").unwrap_err();
+    let error = backend("sk\nbroken").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("broken"));
 }

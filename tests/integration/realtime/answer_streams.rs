@@ -1,4 +1,4 @@
-//! One answer, from the request to the last byte, for every reader at every place.
+//! The stream of one answer, from the request to the last byte, for every reader at every position.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn answer_of(events: &[Event]) -> i64 {
     events[0].data["message_id"].as_i64().unwrap()
 }
 
-/// What these events are called; on a busy machine an answer may wait for its worker, and whoever asked is told so.
+/// The names of these events. On a busy machine an answer may wait for its worker, hence without `queued`.
 fn names_without_queued(events: &[Event]) -> Vec<&str> {
     let mut names = names(events);
     names.retain(|name| *name != "queued");

@@ -1,4 +1,4 @@
-//! Everything that happens to a person, on one cursor, from any server.
+//! The event stream of a user: everything that happens, on one cursor, from any server.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn cura(apart: Duration) -> (Cura, ScriptedProvider) {
 }
 
 #[tokio::test]
-async fn everything_is_told_in_the_order_in_which_it_became_true() {
+async fn events_come_in_the_order_in_which_they_happened() {
     let (cura, _provider) = cura(Duration::from_millis(5)).await;
     let user = cura.user().await;
     let mut stream = user.watch(None).await;
@@ -44,7 +44,7 @@ async fn everything_is_told_in_the_order_in_which_it_became_true() {
 }
 
 #[tokio::test]
-async fn a_phone_that_slept_sends_one_cursor_and_is_right() {
+async fn a_client_that_was_away_sends_one_cursor_and_is_up_to_date() {
     let (cura, _provider) = cura(Duration::from_millis(20)).await;
     let user = cura.user().await;
     let mut stream = user.watch(None).await;
@@ -80,7 +80,7 @@ async fn a_phone_that_slept_sends_one_cursor_and_is_right() {
 }
 
 #[tokio::test]
-async fn every_event_can_be_the_last_one_somebody_saw() {
+async fn every_event_can_be_the_last_one_a_client_saw() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let mut stream = user.watch(None).await;
@@ -102,7 +102,7 @@ async fn every_event_can_be_the_last_one_somebody_saw() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_is_too_old_or_from_elsewhere_is_told_to_reload() {
+async fn a_cursor_that_is_too_old_or_unknown_gets_a_resync() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     for n in 0..5 {
@@ -133,7 +133,11 @@ async fn a_cursor_that_is_too_old_or_from_elsewhere_is_told_to_reload() {
             .unwrap();
     }
     let mut stream = user.watch(Some("3")).await;
-    assert_eq!(stream.next().await.unwrap().id, "4", "what is still there is told");
+    assert_eq!(
+        stream.next().await.unwrap().id,
+        "4",
+        "events that are still there are sent"
+    );
     for bad in ["x", "-1", "1_", "1_2-3"] {
         let request = user.request(Method::GET, "/events").header("Last-Event-ID", bad);
         let refused = user.events(request).await.err().unwrap();
@@ -146,7 +150,7 @@ async fn a_cursor_that_is_too_old_or_from_elsewhere_is_told_to_reload() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_names_somebody_elses_answer_shows_nothing_of_it() {
+async fn a_cursor_that_names_another_users_answer_shows_nothing_of_it() {
     let provider = ScriptedProvider::start(|_, _| {
         let mut steps = answer(&["a secret"], Duration::ZERO);
         steps.truncate(3);
@@ -166,13 +170,13 @@ async fn a_cursor_that_names_somebody_elses_answer_shows_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn what_is_announced_to_nobody_is_found_by_looking() {
+async fn an_event_without_a_signal_is_found_by_polling() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let mut stream = user.watch(None).await;
     user.post("/conversations", &json!({ "title": "announced" })).await;
     assert_eq!(stream.next().await.unwrap().data["conversation"]["title"], "announced");
-    // Written by somebody who cannot announce.
+    // Written without a signal.
     for write in [
         "UPDATE event_counters SET seq = seq + 1",
         "INSERT INTO events SELECT user_id, seq, 'conversation', '{\"conversation_id\": 1}', now() FROM event_counters",
@@ -197,14 +201,14 @@ async fn a_stream_ends_with_its_session_and_with_its_token() {
         (last.name.as_str(), &last.data["reason"]),
         ("session_ended", &json!("signed_out"))
     );
-    // Whoever was not told would look after ten seconds.
+    // Without the signal it would be found after ten seconds.
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let again = user.events(user.request(Method::GET, "/events")).await.err().unwrap();
     assert_eq!(again.status, 401);
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_stands_behind_nothing_that_was_not_told() {
+async fn the_end_of_a_session_has_the_cursor_of_the_last_event_sent() {
     let word = "word ".repeat(2000);
     let provider = ScriptedProvider::answering(&[word.as_str(); 40], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
@@ -245,7 +249,7 @@ async fn a_log_with_a_hole_or_set_back_is_not_stepped_over() {
     let mut stream = user.watch(Some("1")).await;
     let seen = stream.until("resync").await;
     assert_eq!(names(&seen), ["conversation", "conversation", "resync"]);
-    // A database that was restored: less has happened than this stream was told.
+    // A restored database: the log ends before the last event of this stream.
     for restore in ["DELETE FROM events WHERE seq > 3", "UPDATE event_counters SET seq = 3"] {
         sqlx::query(restore).execute(cura.database.pool()).await.unwrap();
     }
@@ -257,18 +261,18 @@ async fn a_log_with_a_hole_or_set_back_is_not_stepped_over() {
 }
 
 #[tokio::test]
-async fn an_archive_that_is_ready_is_told() {
+async fn an_export_that_is_ready_is_an_event() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let mut stream = user.watch(None).await;
     assert_eq!(user.get("/users/me/export").await.status, 202);
-    let told = stream.until("export").await.pop().unwrap();
-    assert_eq!(told.data["status"], "ready");
-    assert!(told.data["size"].as_i64().unwrap() > 0);
+    let export = stream.until("export").await.pop().unwrap();
+    assert_eq!(export.data["status"], "ready");
+    assert!(export.data["size"].as_i64().unwrap() > 0);
 }
 
 #[tokio::test]
-async fn a_conversation_is_told_as_it_is_in_the_end() {
+async fn a_conversation_event_shows_the_latest_state() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let made = user.post("/conversations", &json!({})).await.body;
@@ -276,16 +280,16 @@ async fn a_conversation_is_told_as_it_is_in_the_end() {
     let said = json!({ "conversation_id": made["id"], "content": "My first words" });
     user.post("/chat/send", &said).await;
     let seen = stream.until("complete").await;
-    let told = seen.iter().filter(|event| event.name == "conversation");
-    let told: Vec<&Value> = told.map(|event| &event.data["conversation"]).collect();
-    assert_eq!(told[0]["title"], "My first words", "the title it was given");
+    let changes = seen.iter().filter(|event| event.name == "conversation");
+    let changes: Vec<&Value> = changes.map(|event| &event.data["conversation"]).collect();
+    assert_eq!(changes[0]["title"], "My first words", "the title it was given");
     let now = user.get(&format!("/conversations/{}", made["id"])).await.body;
-    assert_eq!(**told.last().unwrap(), now);
+    assert_eq!(**changes.last().unwrap(), now);
     assert_eq!((&now["busy"], &now["message_count"]), (&json!(false), &json!(2)));
 }
 
 #[tokio::test]
-async fn an_answer_whose_conversation_is_deleted_is_told_to_be_gone() {
+async fn an_answer_whose_conversation_is_deleted_ends_with_an_error_event() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk("Hello")), Step::Hang]).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
@@ -329,9 +333,12 @@ async fn every_event_is_as_the_document_says() {
     seen.push(lost.next().await.unwrap());
     user.post("/auth/logout-all", &Value::Null).await;
     seen.extend(lost.rest().await);
-    for told in seen {
-        let wrong: Vec<String> = event.iter_errors(&told.data).map(|error| error.to_string()).collect();
-        assert!(wrong.is_empty(), "{}: {wrong:?}", told.data);
+    for received in seen {
+        let wrong: Vec<String> = event
+            .iter_errors(&received.data)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(wrong.is_empty(), "{}: {wrong:?}", received.data);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `live`: one suite, passed by both implementations, and what only Redis can do: die.
+//! Live texts: one suite for both implementations, and the loss of Redis.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ fn patient() -> LiveConfig {
     }
 }
 
-/// The beginning of an attempt, told to a reader that stands at `offset` of the attempt `at`.
+/// The start of an attempt as a reader at `offset` of the attempt `at` sees it.
 fn started(attempt: Fence, at: Fence, offset: u64) -> Progress {
     let position = Position { attempt: at, offset };
     Progress::Started { attempt, position }
@@ -115,7 +115,7 @@ async fn read(mut follower: Follower, before: &str, position: Position) -> Strin
                 text.push_str(&content);
             }
             Progress::Ended => return text,
-            Progress::Deleted => panic!("nobody forgot it"),
+            Progress::Deleted => panic!("it was not deleted"),
         }
     }
 }
@@ -266,7 +266,7 @@ async fn what_a_newer_attempt_keeps_is_not_sent_again(start: fn(LiveConfig) -> T
     }
     // Saved were six bytes: the next attempt goes on from there.
     begin(&live, SECOND, &[0, 6], "Hello ").await;
-    // Until the reset is told, the reader stands in the attempt before.
+    // Until the reset is delivered, the reader's position is in the previous attempt.
     assert_eq!(reader.next().await, started(SECOND, FIRST, 9));
     assert_eq!(
         reader.next().await,
@@ -360,7 +360,7 @@ async fn what_is_over_is_forgotten(start: fn(LiveConfig) -> Tested) {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let _ = live.begin(MessageId(8), FIRST, &AttemptOffsets(vec![0]), "").await;
         match live.append(ID, FIRST, 4, "x").await.unwrap_err() {
-            // Until then it is final, and nobody writes it.
+            // Until then it is final and is not written.
             AppendError::Stale | AppendError::Unavailable => None,
             refused => Some(refused),
         }
@@ -393,7 +393,7 @@ async fn redis_killed_and_restarted_during_a_stream_loses_nothing() {
                 assert!(live.append(ID, FIRST, offset, &piece).await.is_err());
                 assert!(
                     begun.elapsed() < Duration::from_secs(20),
-                    "a dead Redis holds nobody up"
+                    "a dead Redis delays no caller"
                 );
                 server.restart();
             } else if live.append(ID, FIRST, offset, &piece).await.is_err() {

@@ -1,4 +1,4 @@
-//! How a socket is refused, limited and ended: by who may not, by too much, by its session, its token and its server.
+//! How a socket is refused, limited and closed: authentication, floods, its session, its token and its server.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::sockets::{TEXT, TOKENS, conversation, cura, text_of};
 
 #[tokio::test]
-async fn who_may_not_is_told_by_the_close_code() {
+async fn a_refused_socket_says_why_by_its_close_code() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let conversation = conversation(&user).await;
@@ -66,7 +66,7 @@ async fn who_may_not_is_told_by_the_close_code() {
 }
 
 #[tokio::test]
-async fn without_a_database_nobody_is_given_a_socket_that_ends_at_once() {
+async fn without_a_database_the_handshake_is_refused() {
     let (cura, proxy) = Cura::builder().workers(0).start_behind_proxy().await;
     let user = cura.user().await;
     let path = format!("/chat/ws/{}", conversation(&user).await);
@@ -81,7 +81,7 @@ async fn without_a_database_nobody_is_given_a_socket_that_ends_at_once() {
 }
 
 #[tokio::test]
-async fn nonsense_is_answered_and_floods_and_heaps_are_closed() {
+async fn invalid_frames_get_an_error_and_floods_and_long_frames_close_the_socket() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let conversation = conversation(&user).await;
@@ -268,7 +268,7 @@ async fn a_reader_that_does_not_read_what_it_asks_for_is_let_go_with_its_session
     let mut socket = Socket::of(&user, &conversation, None).await;
     socket.send(&frame).await;
     socket.until("complete").await;
-    // Whoever says it again is told its end again: nearly a megabyte each time.
+    // Each repetition of the message replays its end: nearly a megabyte each time.
     let mut stream = small_socket(&user, &conversation).await;
     let again = raw_socket::text(&frame.to_string());
     stream.write_all(&again.repeat(20)).await.unwrap();

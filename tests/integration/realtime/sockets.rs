@@ -1,4 +1,4 @@
-//! One conversation on a WebSocket: said, heard, resumed, refused and ended.
+//! One conversation on a WebSocket: messages, answers, resuming, commands, presence.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn types(events: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_is_said_is_confirmed_and_its_answer_comes() {
+async fn a_message_is_acknowledged_and_its_answer_comes() {
     let (cura, _provider) = cura(Duration::from_millis(5)).await;
     let user = cura.user().await;
     let conversation = conversation(&user).await;
@@ -73,7 +73,7 @@ async fn what_is_said_is_confirmed_and_its_answer_comes() {
 }
 
 #[tokio::test]
-async fn the_same_name_is_the_same_message_and_its_answer_is_told_again() {
+async fn the_same_client_message_id_is_the_same_message_and_replays_its_answer() {
     let (cura, provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let conversation = conversation(&user).await;
@@ -134,7 +134,7 @@ async fn a_socket_that_was_cut_anywhere_goes_on_with_its_cursor() {
 }
 
 #[tokio::test]
-async fn a_socket_to_which_nothing_has_happened_knows_where_it_stands() {
+async fn a_socket_without_events_has_a_cursor() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let conversation = conversation(&user).await;
@@ -147,7 +147,7 @@ async fn a_socket_to_which_nothing_has_happened_knows_where_it_stands() {
     let request = user.request(Method::POST, "/chat/send").header("Idempotency-Key", "a");
     user.send(request.json(&body)).await;
     let mut socket = Socket::of(&user, &conversation, Some(&cursor)).await;
-    // Who lost the answer to what they said says it again: its end is told once, after its beginning.
+    // A client that lost the reply sends the message again: its end comes once, after its beginning.
     socket
         .send(&json!({ "type": "message", "content": "Hi", "client_message_id": "a" }))
         .await;
@@ -175,9 +175,9 @@ async fn a_cursor_of_one_conversation_is_of_no_use_elsewhere() {
     let mut other = Socket::of(&user, &there, Some(&cursor)).await;
     assert_eq!(other.next().await.unwrap()["type"], "resync");
     let mut everything = user.watch(Some(&cursor)).await;
-    let told = everything.next().await.unwrap();
+    let resync = everything.next().await.unwrap();
     assert_eq!(
-        (told.name.as_str(), &told.data["reason"]),
+        (resync.name.as_str(), &resync.data["reason"]),
         ("resync", &json!("unknown"))
     );
     // What is about everything is about one conversation, too.
@@ -186,7 +186,7 @@ async fn a_cursor_of_one_conversation_is_of_no_use_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_longest_answer_is_told_however_long_it_is_as_json() {
+async fn the_longest_answer_is_sent_however_long_it_is_as_json() {
     // Six bytes each, as JSON.
     let piece = "\u{1}".repeat(16 * 1024);
     let provider = ScriptedProvider::answering(&[piece.as_str(); 64], Duration::ZERO).await;
@@ -203,7 +203,7 @@ async fn the_longest_answer_is_told_however_long_it_is_as_json() {
 }
 
 #[tokio::test]
-async fn an_answer_is_stopped_and_what_is_not_of_here_is_not() {
+async fn an_answer_is_cancelled_on_its_own_socket_and_on_no_other() {
     let (cura, _provider) = cura(Duration::from_millis(500)).await;
     let user = cura.user().await;
     let (here, there) = (conversation(&user).await, conversation(&user).await);
@@ -255,7 +255,7 @@ async fn a_message_that_is_refused_because_an_answer_runs_does_not_end_that_answ
 }
 
 #[tokio::test]
-async fn whoever_cancels_what_ended_before_they_came_is_told_its_end() {
+async fn cancelling_an_answer_that_ended_before_the_socket_opened_sends_its_end() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let conversation = conversation(&user).await;
@@ -263,7 +263,7 @@ async fn whoever_cancels_what_ended_before_they_came_is_told_its_end() {
     socket.send(&json!({ "type": "message", "content": "Hi" })).await;
     let end = socket.until("complete").await.pop().unwrap();
     let cancel = json!({ "type": "cancel", "message_id": end["message_id"] });
-    // Here it was told.
+    // This socket has received its end already.
     socket.send(&cancel).await;
     socket.send(&json!({ "type": "cancel", "message_id": 999_999 })).await;
     let rest = socket.until("error").await;
@@ -271,13 +271,13 @@ async fn whoever_cancels_what_ended_before_they_came_is_told_its_end() {
     let mut socket = Socket::of(&user, &conversation, None).await;
     for _ in 0..2 {
         socket.send(&cancel).await;
-        let told = socket.until("complete").await.pop().unwrap();
-        assert_eq!(told["message"], end["message"]);
+        let end_again = socket.until("complete").await.pop().unwrap();
+        assert_eq!(end_again["message"], end["message"]);
     }
 }
 
 #[tokio::test]
-async fn what_is_not_here_cannot_be_read() {
+async fn a_message_of_another_conversation_cannot_be_marked_as_read() {
     let (cura, _provider) = cura(Duration::ZERO).await;
     let user = cura.user().await;
     let (here, there) = (conversation(&user).await, conversation(&user).await);
@@ -341,21 +341,21 @@ async fn presence_is_known_on_every_server_and_ends_by_itself() {
     let user_id = cura_domain::UserId(1);
     assert!(!live.is_present(user_id).await.unwrap());
     let socket = Socket::of(&user, &conversation, None).await;
-    eventually("somebody is there", async || {
+    eventually("the user is present", async || {
         live.is_present(user_id).await.unwrap().then_some(())
     })
     .await;
     drop(socket);
-    eventually("nobody is there", async || {
+    eventually("the user is absent", async || {
         (!live.is_present(user_id).await.unwrap()).then_some(())
     })
     .await;
     let _socket = Socket::of(&user, &conversation, None).await;
-    eventually("somebody is there", async || {
+    eventually("the user is present", async || {
         live.is_present(user_id).await.unwrap().then_some(())
     })
     .await;
-    // A server that is killed says nothing; its word holds for half a minute.
+    // A killed server sends nothing; its last presence holds for half a minute.
     cura.servers.remove(0).program.kill();
     assert!(live.is_present(user_id).await.unwrap());
     let begun = std::time::Instant::now();

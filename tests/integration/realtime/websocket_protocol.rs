@@ -1,5 +1,5 @@
-//! RFC 6455 to the letter, on a plain TCP connection: the cases of the public Autobahn suite that a server which is no echo
-//! can be asked. What shows that it has understood a message is a `pong` event.
+//! RFC 6455 on a plain TCP connection: the cases of the public Autobahn suite that fit a server which does not echo. A `pong`
+//! event shows that it has understood a message.
 
 use cura_tests::raw_socket::{
     ACCEPT, BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RawSocket, TEXT, close, frame, request, text, unmasked,
@@ -84,7 +84,7 @@ async fn pings_are_answered_with_what_they_carry_and_pongs_are_not() {
         socket.send(&frame(FIN | PING, payload)).await;
         assert_eq!(socket.next().await, Some((PONG, payload.to_vec())));
     }
-    for payload in [&b""[..], b"nobody asked"] {
+    for payload in [&b""[..], b"unsolicited"] {
         socket.send(&frame(FIN | PONG, payload)).await;
     }
     understands(&mut socket).await;

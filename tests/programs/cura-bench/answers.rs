@@ -1,4 +1,4 @@
-//! Answers, one at a time and many at once, each on the stream of whoever asked.
+//! Answers, one at a time and many at once, each on the stream of its user.
 
 use std::time::{Duration, Instant};
 

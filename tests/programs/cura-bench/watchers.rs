@@ -29,7 +29,7 @@ const AT_A_TIME: usize = 32;
 /// Postgres' counters are no older than ten seconds.
 const COUNTED: Duration = Duration::from_secs(12);
 
-/// Somebody, and a conversation of theirs.
+/// A user with a conversation.
 #[derive(Clone)]
 struct Person(Client, Value);
 
@@ -96,7 +96,7 @@ pub async fn idle(kind: Kind) {
     row(&what, "≤ 20 KiB each", &measured);
 }
 
-/// How late the texts of many answers are at whoever watches them.
+/// The delay of the texts of many answers at their readers.
 pub async fn latency(kind: Kind) {
     let provider = provider(TOKENS, TOKEN_EVERY).await;
     let cura = Cura::builder()
