@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Executor;
-use sqlx::postgres::{PgListener, PgPoolOptions};
 
 use crate::channels::{CANCEL_CHANNEL, INSERT_CHANNEL, WAKE_CHANNEL};
 use crate::error::QueueError;
@@ -27,22 +26,9 @@ pub(crate) async fn run_notifier_loop(instance: Arc<Instance>) {
 }
 
 async fn listen_once(instance: &Instance) -> Result<(), QueueError> {
-    // A separate pool: sqlx waits for an answer when it closes a connection, and until then the connection counts against
-    // its pool. One that fell silent never answers.
-    let options = instance.pool.connect_options().as_ref().clone();
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .connect_lazy_with(options.application_name("cura-queue-listener"));
-    let mut listener = with_timeout(async {
-        let mut listener = PgListener::connect_with(&pool).await?;
-        listener
-            .listen_all([INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL])
-            .await?;
-        Ok(listener)
-    })
-    .await?;
+    let channels = [INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL];
+    let listening = cura_postgres::listen(&instance.pool, Some("cura-queue-listener"), &channels);
+    let mut listener = with_timeout(async { Ok(listening.await?) }).await?;
     loop {
         // Notifications that were sent before we listened, or while the connection was away, are lost: query instead.
         instance.wake.notify_one();

@@ -6,13 +6,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use cura_postgres::ACQUIRE_TIMEOUT;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::StoreError;
 
-/// How long a caller waits for a free connection.
-pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a use case may wait for Postgres in all. A frozen server or a network that drops packets reports no error by
 /// itself.
 const DEADLINE: Duration = Duration::from_secs(5);

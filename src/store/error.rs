@@ -23,7 +23,7 @@ pub enum StoreError {
 impl<E: Into<sqlx::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         let error = error.into();
-        if is_unavailable(&error) {
+        if cura_postgres::is_unavailable(&error) {
             Self::Unavailable(error)
         } else if refers_to_missing_user(&error) {
             Self::UserGone
@@ -40,28 +40,4 @@ fn refers_to_missing_user(error: &sqlx::Error) -> bool {
         .filter(|error| error.is_foreign_key_violation())
         .and_then(|error| error.constraint());
     constraint.is_some_and(|name| name.ends_with("user_id_fkey"))
-}
-
-/// Whether an error is temporary.
-fn is_unavailable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        // SQLSTATE classes: 08 connection, 53 resources, 57P operator intervention; 55P03 lock and 57014 statement timeout;
-        // 40P01 deadlock and 40001 serialization: a retry succeeds.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08")
-                || code.starts_with("53")
-                || code.starts_with("57P")
-                || code == "57014"
-                || code == "55P03"
-                || code == "40P01"
-                || code == "40001"
-        }),
-        _ => false,
-    }
 }

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::PgListener;
 
-use crate::database::ACQUIRE_TIMEOUT;
 use crate::{Database, StoreError};
 
 /// How long the connection may take to prove that it works.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A subscription to one channel. It has a connection of its own: a silent one occupies its slot until the operating system
-/// gives it up, and the pool must not miss it.
+/// A subscription to one channel, on a connection of its own.
 pub struct Listener(PgListener);
 
 impl Database {
@@ -20,15 +18,7 @@ impl Database {
     /// # Errors
     /// When Postgres cannot be reached.
     pub async fn listen(&self, channel: &str) -> Result<Listener, StoreError> {
-        let own = PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .connect_lazy_with(self.pool().connect_options().as_ref().clone());
-        let mut listener = PgListener::connect_with(&own).await?;
-        listener.listen(channel).await?;
-        Ok(Listener(listener))
+        Ok(Listener(cura_postgres::listen(self.pool(), None, &[channel]).await?))
     }
 }
 
@@ -49,7 +39,8 @@ impl Listener {
     /// # Errors
     /// When it does not answer within two seconds.
     pub async fn check(&mut self) -> Result<(), StoreError> {
-        let asked = sqlx::query("SELECT 1").execute(&mut self.0);
+        // Not `SELECT 1`: this one tells the listening connections in pg_stat_activity from the others.
+        let asked = sqlx::query("SELECT 'still there'").execute(&mut self.0);
         match tokio::time::timeout(CHECK_TIMEOUT, asked).await {
             Ok(answer) => Ok(answer.map(drop)?),
             Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
