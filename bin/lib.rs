@@ -1,5 +1,6 @@
 //! What the three programs share: settings, telemetry, commands, and the composition root ([`wiring`]).
 
+mod allocator;
 pub mod commands;
 pub mod lifecycle;
 pub mod migrations;
