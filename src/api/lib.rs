@@ -1,7 +1,8 @@
-//! HTTP, SSE, WebSocket and the OpenAPI document: what clients see of Cura.
+//! HTTP, server-sent events, WebSockets and the OpenAPI document: what clients see of Cura.
 //!
-//! Handlers decode, call one use case of `cura_app`, and encode. Whatever goes wrong becomes a [`http::problem::Problem`],
-//! which the outermost layer renders.
+//! A handler decodes the request, calls one use case of `cura_app`, and encodes the result. Every error becomes a
+//! `Problem`, which the middleware renders. `http` serves every request, `routes` has a file for each noun of the URL,
+//! `realtime` sends events, and `views` are the resources that both return.
 
 mod http;
 mod openapi;
@@ -36,7 +37,7 @@ pub fn api(
         limits,
         entropy: app.entropy.clone(),
     };
-    let documented = openapi::routes(&document).nest("/", routes::service());
+    let documented = routes::docs::routes(&document, openapi::redoc_html()).nest("/", routes::service());
     let routes = Route::new().nest("/", documented.data(app).data(shutdown));
     middleware::wrap(routes.map_to_response(), settings)
 }

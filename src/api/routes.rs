@@ -3,6 +3,7 @@
 mod auth;
 mod chat;
 mod conversations;
+pub(crate) mod docs;
 mod events;
 mod export;
 mod health;

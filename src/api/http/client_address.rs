@@ -1,5 +1,5 @@
-//! Where a request comes from. `X-Forwarded-For` counts only from proxies we were told to trust, and from right to left:
-//! the right-most address that is not such a proxy. What is left of it, anybody may have written.
+//! The address of the client. `X-Forwarded-For` counts only if it comes from a trusted proxy, and is read from right to left: the
+//! client is the right-most address that is not a trusted proxy. Everything left of it may be forged.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -42,7 +42,7 @@ impl TrustedProxies {
     pub(crate) fn client(&self, peer: &Addr, headers: &HeaderMap) -> IpAddr {
         let mut client = match peer {
             Addr::SocketAddr(peer) => peer.ip().to_canonical(),
-            // A socket of this machine.
+            // A local socket.
             Addr::Unix(_) | Addr::Custom(..) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         };
         // Several headers are one list.
@@ -57,7 +57,7 @@ impl TrustedProxies {
             }
             match parse_hop(hop.trim()) {
                 Some(address) => client = address,
-                // Whoever wrote this is not to be believed any further.
+                // A malformed entry, and everything left of it, may be forged.
                 None => break,
             }
         }
@@ -77,7 +77,7 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
         .map(|address: IpAddr| address.to_canonical())
 }
 
-/// What counts as one client: an IPv4 address, or the /64 an IPv6 customer has.
+/// The key of a client: its IPv4 address, or its IPv6 /64, which is what one customer gets.
 pub(crate) fn client_key(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_right_most_address_no_proxy_of_ours_has_counts() {
+    fn only_the_right_most_address_that_is_no_trusted_proxy_counts() {
         for (trusted, peer, forwarded, expected) in [
             ("", "198.51.100.7", &["203.0.113.9"][..], "198.51.100.7"),
             ("10.0.0.0/8", "198.51.100.7", &["203.0.113.9"], "198.51.100.7"),
@@ -156,9 +156,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands left of the first address that is not ours changes nothing, and nothing can panic.
+        /// Entries left of the client's address change nothing, and none of them panics.
         #[test]
-        fn what_a_client_writes_itself_does_not_count(written in "[ -~]{0,80}", octet in 1_u8..=254, proxies in 0_usize..4) {
+        fn entries_that_a_client_forges_do_not_count(written in "[ -~]{0,80}", octet in 1_u8..=254, proxies in 0_usize..4) {
             let real = format!("203.0.113.{octet}");
             let mut list = vec![written, real.clone()];
             list.extend((0..proxies).map(|n| format!("10.0.0.{n}")));

@@ -11,21 +11,21 @@ use cura_domain::MessageId;
 
 use crate::http::problem::Problem;
 
-/// How many items a page has when nobody says.
+/// The default number of items on a page.
 pub(crate) const DEFAULT_LIMIT: i64 = 20;
 
-/// A place in a list, which clients carry without understanding it.
+/// A position in a list, opaque to clients.
 pub(crate) trait Cursor: Sized {
-    /// The place in our words.
+    /// The position as text.
     fn write(&self) -> String;
-    /// The place from our words.
+    /// The position from its text; `None` if the text is not of this list.
     fn read(text: &str) -> Option<Self>;
 }
 
-/// The place a client came back with.
+/// The position that a client sends; an empty cursor counts as absent.
 ///
 /// # Errors
-/// 400 when it is none of ours.
+/// 400 if it is not a cursor of this list.
 pub(crate) fn read_cursor<C: Cursor>(cursor: Option<&str>) -> Result<Option<C>, Problem> {
     let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
         return Ok(None);
@@ -36,7 +36,7 @@ pub(crate) fn read_cursor<C: Cursor>(cursor: Option<&str>) -> Result<Option<C>, 
         .ok_or_else(|| Problem::malformed("invalid_cursor", "The cursor is not one of this list."))
 }
 
-/// What a page carries besides its items.
+/// What a page has besides its items.
 pub(crate) struct PageLinks {
     pub(crate) next_cursor: Option<String>,
     pub(crate) link: Option<String>,
@@ -44,7 +44,7 @@ pub(crate) struct PageLinks {
 }
 
 impl PageLinks {
-    /// Of a page of the list at `path`, which was asked for with these other parameters.
+    /// Of a page of the list at `path`, requested with these other parameters.
     pub(crate) fn of<T, C: Cursor>(page: &Page<T, C>, path: &str, parameters: &[(&str, &str)]) -> Self {
         let next_cursor = page.next.as_ref().map(|next| URL_SAFE_NO_PAD.encode(next.write()));
         let link = next_cursor.as_ref().map(|cursor| {
@@ -72,7 +72,7 @@ impl Cursor for ListPosition {
     fn read(text: &str) -> Option<Self> {
         let (at, id) = text.strip_prefix('c')?.split_once('.')?;
         let last_message_at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
-        // Times we have given out; Postgres refuses some that chrono can hold.
+        // Only these times are issued; Postgres rejects some others that chrono accepts.
         (1970..=9999).contains(&last_message_at.year()).then_some(())?;
         Some(Self {
             last_message_at,
@@ -98,35 +98,35 @@ mod tests {
 
     use super::*;
 
-    fn given_back<C: Cursor>(place: &C) -> C {
-        read_cursor(Some(&URL_SAFE_NO_PAD.encode(place.write())))
+    fn round_trip<C: Cursor>(position: &C) -> C {
+        read_cursor(Some(&URL_SAFE_NO_PAD.encode(position.write())))
             .unwrap()
             .unwrap()
     }
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back_as_it_went(micros in 0_i64..253_402_300_799_999_999, id: i64) {
-            let place = ListPosition {
+        fn a_cursor_survives_the_round_trip(micros in 0_i64..253_402_300_799_999_999, id: i64) {
+            let position = ListPosition {
                 last_message_at: DateTime::from_timestamp_micros(micros).unwrap(),
                 id: ConversationId(id),
             };
-            prop_assert_eq!(given_back(&place), place);
-            prop_assert_eq!(given_back(&MessageId(id)), MessageId(id));
+            prop_assert_eq!(round_trip(&position), position);
+            prop_assert_eq!(round_trip(&MessageId(id)), MessageId(id));
         }
 
         #[test]
-        fn a_cursor_of_one_list_is_none_of_another(id: i64) {
+        fn a_cursor_of_one_list_is_refused_by_another(id: i64) {
             let cursor = URL_SAFE_NO_PAD.encode(MessageId(id).write());
             prop_assert!(read_cursor::<ListPosition>(Some(&cursor)).is_err());
         }
 
         #[test]
-        fn whatever_a_client_makes_up_is_a_place_or_a_problem(made_up in "\\PC{0,40}") {
-            let _ = read_cursor::<ListPosition>(Some(&made_up));
-            let _ = read_cursor::<MessageId>(Some(&made_up));
-            let _ = read_cursor::<ListPosition>(Some(&URL_SAFE_NO_PAD.encode(&made_up)));
-            let _ = read_cursor::<MessageId>(Some(&URL_SAFE_NO_PAD.encode(&made_up)));
+        fn a_forged_cursor_is_a_position_or_a_problem(forged in "\\PC{0,40}") {
+            let _ = read_cursor::<ListPosition>(Some(&forged));
+            let _ = read_cursor::<MessageId>(Some(&forged));
+            let _ = read_cursor::<ListPosition>(Some(&URL_SAFE_NO_PAD.encode(&forged)));
+            let _ = read_cursor::<MessageId>(Some(&URL_SAFE_NO_PAD.encode(&forged)));
         }
     }
 }

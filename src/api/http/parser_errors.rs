@@ -1,5 +1,5 @@
-//! What hyper cannot parse never reaches our router, and hyper says so with a bare status line. Here that becomes a
-//! problem like every other.
+//! Requests that hyper cannot parse never reach the router: hyper answers them with a bare status line. Here that becomes a problem
+//! like every other.
 
 use std::io;
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use poem::http::StatusCode;
 
 use crate::http::problem::Problem;
 
-/// A connection whose bare refusals are replaced.
+/// A connection on which bare refusals of hyper are replaced by problems.
 pub(crate) struct ProblemWriter<S> {
     inner: S,
     entropy: Entropy,
-    /// The problem on its way, and how much of it has gone.
+    /// The problem that is being written, and how many bytes of it are written.
     problem: Vec<u8>,
     gone: usize,
 }
@@ -31,8 +31,8 @@ impl<S> ProblemWriter<S> {
     }
 }
 
-/// The status of an answer that hyper wrote by itself: a whole head without a body, and without the request id that every
-/// answer of ours has.
+/// The status of a response that hyper wrote by itself: a whole head without a body, and without the request id that every
+/// other response has.
 fn bare_refusal(written: &[u8]) -> Option<StatusCode> {
     let rest = written
         .strip_prefix(b"HTTP/1.1 ")
@@ -48,8 +48,11 @@ fn bare_refusal(written: &[u8]) -> Option<StatusCode> {
 
 fn explain(status: StatusCode) -> Problem {
     let (code, detail) = match status {
-        StatusCode::URI_TOO_LONG => ("uri_too_long", "The address is too long."),
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => ("headers_too_large", "The headers are too many, or too large."),
+        StatusCode::URI_TOO_LONG => ("uri_too_long", "The URI is too long."),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+            "headers_too_large",
+            "There are too many headers, or they are too large.",
+        ),
         StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request took too long to arrive."),
         _ => ("malformed_request", "This is not an HTTP request."),
     };
@@ -121,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_hyper_says_by_itself_is_a_bare_refusal() {
+    fn only_a_response_that_hyper_writes_by_itself_is_a_bare_refusal() {
         let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
         assert_eq!(bare_refusal(bare), Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         for other in [

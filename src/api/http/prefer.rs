@@ -1,13 +1,13 @@
-//! `Prefer: wait=N` (RFC 7240): how long a client wants to wait.
+//! `Prefer: wait=N` (RFC 7240): how long a client waits for an answer.
 
 use std::time::Duration;
 
-/// How long a client waits when it does not say.
+/// The default.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-/// The longest wait: proxies give up sooner or later.
+/// The longest wait, because proxies time out.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(300);
 
-/// The wait a `Prefer` header asks for. What cannot be read counts as not said, as RFC 7240 wants it.
+/// The wait that a `Prefer` header asks for. RFC 7240 requires that a malformed preference is ignored.
 pub(crate) fn wait(prefer: Option<&str>) -> Duration {
     prefer
         .into_iter()
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_counts_as_not_said() {
+    fn a_malformed_preference_is_ignored() {
         for unreadable in [
             None,
             Some(""),

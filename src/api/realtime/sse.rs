@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cura_app::feed::UserFeed;
-use cura_app::feed::{AnswerEvent, AnswerFollower};
+use cura_app::feed::{AnswerEvent, AnswerFollower, UserFeed};
 use cura_app::session_watch::OpenSession;
+use cura_app::{App, Caller};
 use cura_domain::answer::Position;
 use cura_domain::{Entropy, MessageId};
 use futures_util::stream;
@@ -18,11 +18,12 @@ use poem_openapi::types::Type;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::http::shutdown::Shutdown;
 use crate::realtime::schema::{AckEvent, EventView};
 
 /// How long a client waits before it reconnects, as the contract says.
 const RETRY_LINE: &str = "retry: 2000\n\n";
-/// How often a stream shows that it is alive, whatever else it says, as the contract says.
+/// How often a comment is sent, whatever else is sent, as the contract says.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_LINE: &str = ": keepalive\n\n";
 /// The clients of a server that shuts down reconnect spread over this time, in milliseconds.
@@ -57,10 +58,10 @@ impl Source {
                 Some(Frame { event, cursor, last })
             }
             Self::User(feed) => {
-                let told = feed.next().await;
+                let item = feed.next().await;
                 Some(Frame {
-                    event: EventView::of_user(told.event),
-                    cursor: told.cursor,
+                    event: EventView::of_user(item.event),
+                    cursor: item.cursor,
                     last: false,
                 })
             }
@@ -75,29 +76,40 @@ impl Source {
     }
 }
 
-/// A stream of events. Nothing notices when it is dropped: the client is only a viewer.
+/// A stream of events. Dropping it has no effect on the answer: the client is only a viewer.
 pub(crate) struct EventStream {
     source: Source,
     /// What is written first, with its cursor.
     head: String,
     session: OpenSession,
     shutdown: CancellationToken,
-    /// When the client is to come back if the server closes, in milliseconds.
-    come_back: u64,
+    /// When the client should reconnect if the server shuts down, in milliseconds.
+    reconnect_after_ms: u64,
 }
 
 /// What every stream depends on.
 pub(crate) struct Streaming<'a> {
-    /// It ends with `session_ended` when this does.
-    pub(crate) session: OpenSession,
-    /// It ends without a last event when the server closes, so that the client goes on at another one.
-    pub(crate) shutdown: CancellationToken,
-    /// So that clients do not all come back at once.
-    pub(crate) entropy: &'a Entropy,
+    /// When it ends, the stream ends with `session_ended`.
+    session: OpenSession,
+    /// When the server shuts down, the stream ends without a last event, and the client continues on another server.
+    shutdown: CancellationToken,
+    /// Spreads the reconnects of the clients.
+    entropy: &'a Entropy,
+}
+
+impl<'a> Streaming<'a> {
+    /// For a stream of `caller`.
+    pub(crate) async fn new(app: &'a App, caller: Caller, shutdown: &Shutdown) -> Self {
+        Self {
+            session: app.session_watch.watch(caller).await,
+            shutdown: shutdown.token(),
+            entropy: &app.entropy,
+        }
+    }
 }
 
 impl EventStream {
-    /// What `follower` sees of an answer, after `ack`.
+    /// The events of one answer, after `ack`.
     pub(crate) fn of_answer(ack: Option<AckEvent>, follower: AnswerFollower, streaming: Streaming<'_>) -> Self {
         let head = ack.map(|ack| frame(&EventView::Ack(ack), Some(&Position::START.to_string())));
         let source = Source::Answer {
@@ -107,21 +119,21 @@ impl EventStream {
         Self::new(source, head.unwrap_or_default(), streaming)
     }
 
-    /// Everything that `feed` tells.
+    /// Every item of `feed`.
     pub(crate) fn of_user(feed: UserFeed, streaming: Streaming<'_>) -> Self {
-        // A cursor from the first moment on: whoever loses the connection before anything happens misses nothing either.
+        // The cursor is sent first, so that a client that loses the connection before the first event misses nothing.
         let head = format!("id: {}\n\n", feed.cursor());
         Self::new(Source::User(Box::new(feed)), head, streaming)
     }
 
     fn new(source: Source, head: String, streaming: Streaming<'_>) -> Self {
-        let come_back = u64::from(u16::from_ne_bytes(streaming.entropy.bytes())) % RECONNECT_WITHIN + 100;
+        let reconnect_after_ms = u64::from(u16::from_ne_bytes(streaming.entropy.bytes())) % RECONNECT_WITHIN + 100;
         Self {
             source,
             head,
             session: streaming.session,
             shutdown: streaming.shutdown,
-            come_back,
+            reconnect_after_ms,
         }
     }
 }
@@ -161,7 +173,7 @@ impl Frames {
             }
             () = stream.shutdown.cancelled() => {
                 self.ended = true;
-                Some(format!("retry: {}\n\n", stream.come_back))
+                Some(format!("retry: {}\n\n", stream.reconnect_after_ms))
             }
         }
     }
@@ -228,7 +240,7 @@ impl ApiResponse for EventStream {
                 }],
                 headers: vec![header(
                     "Idempotent-Replayed",
-                    "`true` when an earlier request with the same key stored it.",
+                    "`true` if an earlier request with the same key stored the message.",
                 )],
             }],
         }

@@ -1,4 +1,4 @@
-//! `/conversations`: making, listing and reading them.
+//! `/conversations`: creating, listing, reading, changing and deleting them.
 
 use cura_app::App;
 use cura_app::messages::Order;
@@ -20,25 +20,25 @@ use crate::views::message::MessageView;
 
 pub(crate) struct ConversationsApi;
 
-/// Makes a conversation.
+/// A new conversation.
 #[derive(Object)]
 struct CreateConversationRequest {
-    /// What it is about; without one, the first message decides.
+    /// Its title; if absent, it is generated from the first message.
     #[oai(validator(max_length = 200))]
     title: Option<String>,
 }
 
-/// Changes a conversation; what is left out stays.
+/// The fields to change; absent ones stay.
 #[derive(Object)]
 struct UpdateConversationRequest {
-    /// What it is about.
+    /// The title.
     #[oai(validator(max_length = 200))]
     title: Option<String>,
-    /// In the main list, or put aside.
+    /// In the main list, or archived.
     status: Option<StatusView>,
 }
 
-/// In which order.
+/// The order of messages.
 #[derive(Enum, Clone, Copy)]
 #[oai(rename = "Order", rename_all = "lowercase")]
 enum OrderView {
@@ -68,11 +68,11 @@ struct MessagePage {
 
 #[derive(ApiResponse)]
 enum ConversationCreated {
-    /// The conversation is made.
+    /// The conversation is created.
     #[oai(status = 201)]
     Created(
         Json<ConversationView>,
-        /// Where it is.
+        /// Its path.
         #[oai(header = "Location")]
         String,
     ),
@@ -80,7 +80,7 @@ enum ConversationCreated {
 
 #[derive(ApiResponse)]
 enum ConversationDeleted {
-    /// It is gone from every answer.
+    /// The conversation is deleted.
     #[oai(status = 204)]
     Done,
 }
@@ -91,10 +91,10 @@ enum ConversationList {
     #[oai(status = 200)]
     Page(
         Json<ConversationPage>,
-        /// How many there are in all.
+        /// The number of items on all pages.
         #[oai(header = "X-Total-Count")]
         i64,
-        /// Where the next page is.
+        /// The link to the next page.
         #[oai(header = "Link")]
         Option<String>,
     ),
@@ -106,10 +106,10 @@ enum MessageList {
     #[oai(status = 200)]
     Page(
         Json<MessagePage>,
-        /// How many there are in all.
+        /// The number of items on all pages.
         #[oai(header = "X-Total-Count")]
         i64,
-        /// Where the next page is.
+        /// The link to the next page.
         #[oai(header = "Link")]
         Option<String>,
     ),
@@ -117,7 +117,7 @@ enum MessageList {
 
 #[OpenApi(prefix_path = "/conversations", tag = "Tag::Conversations")]
 impl ConversationsApi {
-    /// Make a conversation
+    /// Create a conversation
     #[oai(path = "/", method = "post", operation_id = "createConversation")]
     async fn create(
         &self,
@@ -134,18 +134,18 @@ impl ConversationsApi {
         Ok(ConversationCreated::Created(Json(made.into()), location))
     }
 
-    /// My conversations, newest activity first
+    /// List my conversations, newest activity first
     #[oai(path = "/", method = "get", operation_id = "listConversations")]
     async fn list(
         &self,
         caller: SignedIn,
         app: Data<&App>,
-        /// Active ones, unless said otherwise.
+        /// Default `active`.
         status: Query<Option<StatusView>>,
-        /// How many at most.
+        /// The most items on a page; default 20.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
-        /// Where to go on, from the page before.
+        /// `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
     ) -> Result<ConversationList, Problem> {
         let status = status.0.unwrap_or(StatusView::Active);
@@ -167,7 +167,7 @@ impl ConversationsApi {
         Ok(ConversationList::Page(Json(body), links.total, links.link))
     }
 
-    /// One conversation
+    /// Get a conversation
     #[oai(path = "/:conversation_id", method = "get", operation_id = "getConversation")]
     async fn get(
         &self,
@@ -183,7 +183,7 @@ impl ConversationsApi {
         ))
     }
 
-    /// Rename a conversation, put it aside, or take it back
+    /// Rename, archive or restore a conversation
     #[oai(path = "/:conversation_id", method = "patch", operation_id = "updateConversation")]
     async fn update(
         &self,
@@ -203,7 +203,7 @@ impl ConversationsApi {
 
     /// Delete a conversation
     ///
-    /// A running answer is stopped.
+    /// A running answer is cancelled.
     #[oai(path = "/:conversation_id", method = "delete", operation_id = "deleteConversation")]
     async fn delete(
         &self,
@@ -217,19 +217,19 @@ impl ConversationsApi {
         Ok(ConversationDeleted::Done)
     }
 
-    /// What was said
+    /// List the messages of a conversation
     #[oai(path = "/:conversation_id/messages", method = "get", operation_id = "listMessages")]
     async fn messages(
         &self,
         caller: SignedIn,
         app: Data<&App>,
         conversation_id: Path<i64>,
-        /// How many at most.
+        /// The most items on a page; default 20.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
-        /// Where to go on, from the page before.
+        /// `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
-        /// Newest first, unless said otherwise.
+        /// Default `desc`: newest first.
         order: Query<Option<OrderView>>,
     ) -> Result<MessageList, Problem> {
         let id = conversation_id.0;

@@ -16,7 +16,7 @@ use crate::http::payload::{JsonBody, OptionalJsonBody};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
-use crate::realtime::cursor::read_cursor;
+use crate::realtime::cursor::read_stream_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
 use crate::routes::reply::{self, OnBusyView, Sent, read_key};
 use crate::routes::tag::Tag;
@@ -72,7 +72,7 @@ impl MessagesApi {
         /// The id of the last event that was received.
         after: Query<Option<String>>,
     ) -> Result<EventStream, Problem> {
-        let cursor = read_cursor(last_event_id.0.filter(|id| !id.is_empty()).or(after.0))?;
+        let cursor = read_stream_cursor(last_event_id.0, after.0)?;
         let position = cursor.unwrap_or(Position::START);
         let caller = auth.0;
         let message = app.messages.get(caller, MessageId(message_id.0)).await?;
@@ -80,11 +80,7 @@ impl MessagesApi {
             return Err(Problem::not_found("answer_not_found", "This message is not an answer."));
         }
         let follower = app.feed.follow_message(caller, message, position);
-        let streaming = Streaming {
-            session: app.session_watch.watch(caller).await,
-            shutdown: shutdown.token(),
-            entropy: &app.entropy,
-        };
+        let streaming = Streaming::new(&app, caller, &shutdown).await;
         Ok(EventStream::of_answer(None, follower, streaming))
     }
 

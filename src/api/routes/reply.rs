@@ -122,17 +122,9 @@ pub(super) async fn as_stream(
 ) -> Result<Response<EventStream>, Problem> {
     let started = start_answer(app, rate_limit, caller, request).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
-    let session = app.session_watch.watch(caller).await;
+    let streaming = Streaming::new(app, caller, shutdown).await;
     let follower = app.feed.follow_message(caller, started.answer, Position::START);
-    let response = Response::new(EventStream::of_answer(
-        Some(ack),
-        follower,
-        Streaming {
-            session,
-            shutdown: shutdown.token(),
-            entropy: &app.entropy,
-        },
-    ));
+    let response = Response::new(EventStream::of_answer(Some(ack), follower, streaming));
     Ok(if replayed {
         response.header("Idempotent-Replayed", "true")
     } else {

@@ -1,11 +1,11 @@
-//! A conversation as clients see it, wherever it appears.
+//! A conversation as clients see it.
 
 use chrono::{DateTime, Utc};
 use cura_app::conversations::Conversation;
 use cura_domain::conversation::ConversationStatus;
 use poem_openapi::{Enum, Object};
 
-/// Which conversations.
+/// Whether a conversation is in the main list.
 #[derive(Enum, Clone, Copy)]
 #[oai(rename = "ConversationStatus", rename_all = "lowercase")]
 pub(crate) enum StatusView {
@@ -22,7 +22,7 @@ pub(crate) struct ConversationView {
     status: StatusView,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
-    /// Null while there is no message.
+    /// Null if there are no messages.
     last_message_at: Option<DateTime<Utc>>,
     message_count: i32,
     /// Whether an answer is being written.

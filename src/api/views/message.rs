@@ -1,4 +1,4 @@
-//! A message as clients see it, wherever it appears.
+//! A message as clients see it.
 
 use chrono::{DateTime, Utc};
 use cura_app::messages::Message;
@@ -6,7 +6,7 @@ use cura_domain::message::{FinishReason, MessageStatus, Role};
 use cura_domain::notice::{Notice, Resource};
 use poem_openapi::{Enum, Object};
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Enum)]
 #[oai(rename = "Role", rename_all = "lowercase")]
 pub(crate) enum RoleView {
@@ -25,15 +25,15 @@ impl From<Role> for RoleView {
     }
 }
 
-/// How far a message has come.
+/// The status of a message.
 #[derive(Enum)]
 #[oai(rename = "MessageStatus", rename_all = "lowercase")]
 enum StatusView {
-    /// An answer that is queued or being written.
+    /// The answer is queued or being written.
     Sending,
-    /// Final.
+    /// The message is final.
     Sent,
-    /// Final, and failed: `metadata.error` says why.
+    /// The answer failed: `metadata.error` says why.
     Error,
 }
 
@@ -41,13 +41,13 @@ enum StatusView {
 #[derive(Enum)]
 #[oai(rename = "FinishReason", rename_all = "snake_case")]
 enum FinishReasonView {
-    /// The model was done.
+    /// The model finished.
     Stop,
     /// The model's output limit was reached.
     Length,
     /// The provider withheld the rest.
     ContentFilter,
-    /// The user stopped it.
+    /// The user cancelled it.
     Cancelled,
 }
 
@@ -58,23 +58,23 @@ struct FileView {
     id: i64,
 }
 
-/// Tokens an answer cost.
+/// The tokens of an answer.
 #[derive(Object)]
 #[oai(rename = "Usage")]
 struct UsageView {
     input_tokens: i64,
     output_tokens: i64,
     total_tokens: i64,
-    /// Whether these are an estimate, because the provider did not say.
+    /// Whether the numbers are estimated, because the provider reported none.
     estimated: bool,
 }
 
-/// Where to find help.
+/// A place to find help.
 #[derive(Object)]
 #[oai(rename = "Resource")]
 pub(crate) struct ResourceView {
     name: String,
-    /// A number to call, or how else to reach them.
+    /// A phone number, or another way to reach them.
     contact: String,
     url: Option<String>,
 }
@@ -89,37 +89,37 @@ impl From<Resource> for ResourceView {
     }
 }
 
-/// Help that is shown beside an answer, because the question points to danger.
+/// Help to show beside an answer, because the message suggests danger.
 #[derive(Object)]
 #[oai(rename = "Notice")]
 struct NoticeView {
-    /// What danger: a stable word.
+    /// The kind of danger: a stable code.
     kind: String,
     title: String,
     text: String,
     resources: Vec<ResourceView>,
 }
 
-/// How an answer came about; empty for a user's message.
+/// How an answer was generated; empty for a message of the user.
 #[derive(Object)]
 #[oai(rename = "MessageMetadata")]
 struct MetadataView {
-    /// The model, in the provider's words.
+    /// The model, as the provider names it.
     model: Option<String>,
     /// The provider: `openai`, `anthropic`, `custom`, `demo`.
     provider: Option<String>,
     finish_reason: Option<FinishReasonView>,
     usage: Option<UsageView>,
-    /// From the moment the message was stored to the end of the answer, in milliseconds.
+    /// The time from storing the message to the end of the answer, in milliseconds.
     latency_ms: Option<i64>,
-    /// From the moment the message was stored to the first text of the answer, in milliseconds.
+    /// The time from storing the message to the first text of the answer, in milliseconds.
     ttft_ms: Option<i64>,
-    /// How many attempts it took.
+    /// The number of attempts.
     attempts: i64,
-    /// With status `error`: a stable word that says why.
+    /// With status `error`: a stable code that says why.
     #[oai(skip_serializing_if_is_none)]
     error: Option<String>,
-    /// What is to be shown beside the answer, as the `notice` event says it.
+    /// Help to show beside the answer, as in the `notice` event.
     #[oai(skip_serializing_if_is_none)]
     notice: Option<NoticeView>,
 }
@@ -135,16 +135,16 @@ impl From<Notice> for NoticeView {
     }
 }
 
-/// A message of either side.
+/// A message of the user or of Cura.
 #[derive(Object)]
 #[oai(rename = "Message")]
 pub(crate) struct MessageView {
     id: i64,
     conversation_id: i64,
-    /// The message this one answers or follows.
+    /// The message that this one answers or follows.
     parent_id: Option<i64>,
     role: RoleView,
-    /// The text; of a running answer, what there is so far.
+    /// The text; of a running answer, the text so far.
     content: String,
     status: StatusView,
     attachments: Vec<FileView>,
