@@ -105,21 +105,6 @@ pub async fn find_owned(
     row.map(StoredMessage::try_from).transpose()
 }
 
-/// An answer that is not final.
-pub async fn find_running(conn: &mut PgConnection, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
-    let row = sqlx::query_as!(
-        MessageRow,
-        r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
-                  finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
-                  notice, created_at
-           FROM messages WHERE id = $1 AND status = 'sending'"#,
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.map(StoredMessage::try_from).transpose()
-}
-
 /// Those of these messages that are `user`'s, unless their conversation was deleted; without their texts, but for those
 /// `with_text`.
 pub async fn list_owned(

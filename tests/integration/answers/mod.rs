@@ -3,6 +3,7 @@
 mod branching;
 mod budgets;
 mod cancel;
+mod competing_ends;
 mod context;
 mod deploy;
 mod idle_timeouts;

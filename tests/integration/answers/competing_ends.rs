@@ -1,0 +1,184 @@
+//! An answer that is cancelled, abandoned, finished and begun again at the same moment ends once, and no transaction deadlocks.
+
+use cura_answers::{
+    AnswerWriter, Answers, AttemptCost, AttemptStart, BeginOptions, CancelMode, CancelOutcome, FollowUps, Outcome,
+};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::{App, Caller};
+use cura_bin::settings::Settings;
+use cura_bin::wiring;
+use cura_domain::answer::AnswerResult;
+use cura_domain::message::{FinishReason, MessageText, Usage};
+use cura_domain::{ConversationId, MessageId, ModelRef, SessionId, UserId};
+use cura_live::{Live, LiveConfig};
+use cura_providers::ai::Ai;
+use cura_store::Database;
+use cura_tests::{TestDatabase, eventually};
+
+/// How many users have their answers ended side by side.
+const USERS: usize = 4;
+/// How many answers of one user are ended, one after the other.
+const ROUNDS: usize = 250;
+
+/// One user's answers, and all who end them.
+#[derive(Clone)]
+struct Arena {
+    app: App,
+    answers: Answers,
+    database: Database,
+    caller: Caller,
+}
+
+impl Arena {
+    async fn new(database: Database, n: usize) -> Self {
+        let email = format!("user{n}@example.com");
+        let user = database.connection(async |connection| {
+            let insert = "INSERT INTO users (email, password_hash, created_at, updated_at) VALUES ($1, 'x', now(), now())
+                          RETURNING id";
+            let id: i64 = sqlx::query_scalar(insert).bind(&email).fetch_one(connection).await?;
+            Ok::<_, cura_store::StoreError>(id)
+        });
+        let user = UserId(user.await.unwrap());
+        let live = Live::in_process(LiveConfig::default());
+        let settings = Settings::from_environment().unwrap();
+        Self {
+            app: wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap(),
+            answers: wiring::answers(database.clone(), live, &Ai::demo()),
+            database,
+            caller: Caller {
+                user,
+                session: SessionId(1),
+                until: chrono::DateTime::<chrono::Utc>::MAX_UTC,
+            },
+        }
+    }
+
+    async fn ask(&self) -> (ConversationId, MessageId) {
+        let request = AnswerRequest {
+            kind: RequestKind::Send {
+                conversation: None,
+                text: MessageText::new("Hi".to_owned()).unwrap(),
+            },
+            busy_policy: BusyPolicy::Reject,
+            key: None,
+        };
+        let started = self.app.chat.start(self.caller, &request).await.unwrap();
+        (started.conversation, started.answer.id)
+    }
+
+    /// Begins an attempt, if the answer is not final.
+    async fn begin(&self, id: MessageId) -> Option<AnswerWriter> {
+        let options = BeginOptions {
+            max_running: 0,
+            can_continue: true,
+        };
+        let begun = self
+            .database
+            .transaction(async |connection| self.answers.begin(connection, id, options).await)
+            .await
+            .unwrap();
+        match begun {
+            AttemptStart::Started(attempt) => Some(self.answers.writer(id, attempt)),
+            AttemptStart::Waiting | AttemptStart::Over => None,
+        }
+    }
+
+    /// An attempt that has saved some text.
+    async fn write(&self, id: MessageId) -> AnswerWriter {
+        let mut writer = self.begin(id).await.unwrap();
+        writer.announce_start().await;
+        writer.append("some words").await.unwrap();
+        let saved = writer.checkpoint(None).unwrap().await;
+        writer.record_checkpoint(saved).unwrap();
+        writer
+    }
+
+    /// Workers that release the answer one after the other, until it is final.
+    async fn release_and_begin_again(&self, id: MessageId) {
+        while let Some(mut writer) = self.begin(id).await {
+            if writer.append(".").await.is_ok() {
+                writer.leave(Outcome::Released, None, Some(&cost())).await;
+            }
+        }
+    }
+
+    /// One answer that everything ends at once; returns how often it ended.
+    async fn end_at_once(&self) -> usize {
+        let (conversation, id) = self.ask().await;
+        let stale = self.write(id).await;
+        let newest = self.write(id).await;
+        let (cancelled, abandoned, by_stale, by_newest, ()) = tokio::join!(
+            self.answers.cancel(self.caller.user, conversation, id, CancelMode::Force),
+            self.answers.fail_abandoned(id),
+            finish(&stale),
+            finish(&newest),
+            self.release_and_begin_again(id),
+        );
+        let ends = [
+            cancelled.unwrap() == Some(CancelOutcome::Ended),
+            abandoned.unwrap(),
+            by_stale,
+            by_newest,
+        ];
+        ends.into_iter().filter(|ended| *ended).count()
+    }
+}
+
+/// Ends the answer, if the attempt still has it.
+async fn finish(writer: &AnswerWriter) -> bool {
+    let result = AnswerResult::Completed(FinishReason::Stop);
+    match writer.finish(result, Some(&cost()), FollowUps::default()).await {
+        Ok(finished) => {
+            drop(finished);
+            true
+        }
+        Err(cura_answers::WriteError::Superseded) => false,
+        Err(error) => panic!("an answer could not be finished: {error:?}"),
+    }
+}
+
+fn cost() -> AttemptCost {
+    AttemptCost {
+        model: ModelRef::new("test", "test"),
+        usage: Usage {
+            input_tokens: 1,
+            output_tokens: 1,
+            estimated: false,
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_everything_ends_at_once_end_once_and_nothing_deadlocks() {
+    let test_database = TestDatabase::create().await;
+    let database = Database::connect_lazy(&test_database.url(), "test", 24).unwrap();
+    let mut users = tokio::task::JoinSet::new();
+    for n in 0..USERS {
+        let arena = Arena::new(database.clone(), n).await;
+        users.spawn(async move {
+            for _ in 0..ROUNDS {
+                assert_eq!(arena.end_at_once().await, 1, "an answer ends once");
+            }
+        });
+    }
+    while let Some(user) = users.join_next().await {
+        user.unwrap();
+    }
+    // Backends report their deadlocks when they exit.
+    database.pool().close().await;
+    eventually("all connections are closed", async || {
+        let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'test'";
+        (test_database.count(open).await == 0).then_some(())
+    })
+    .await;
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(test_database.count(deadlocks).await, 0);
+    let answers = i64::try_from(USERS * ROUNDS).unwrap();
+    let final_answers = "SELECT count(*) FROM messages WHERE role = 'assistant' AND status IN ('sent', 'error')";
+    assert_eq!(test_database.count(final_answers).await, answers);
+    let ends = "SELECT count(*) FROM events WHERE kind = 'ended'";
+    assert_eq!(test_database.count(ends).await, answers, "each end is one event");
+    let uncounted = "SELECT (SELECT sum(input_tokens + output_tokens) FROM answer_attempts)::bigint
+                          - (SELECT sum(input_tokens + output_tokens) FROM usage_days)::bigint";
+    assert_eq!(test_database.count(uncounted).await, 0, "each attempt is counted once");
+}
