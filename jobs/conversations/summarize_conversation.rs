@@ -27,10 +27,10 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SummarizeConversation, _:
     let database = &context.database;
     let message = MessageId(job.message_id);
     let read = database.connection(async |connection| {
-        let Some((user, conversation)) = history::find_place(connection, message).await? else {
+        let Some((user, conversation)) = history::find_owner(connection, message).await? else {
             return Ok(None);
         };
-        let history = history::of(connection, conversation, message, MAX_HISTORY_BYTES).await?;
+        let history = history::load(connection, conversation, message, MAX_HISTORY_BYTES).await?;
         Ok(Some((user, history)))
     });
     let Some((user, history)) = read.await.map_err(snooze_if_unavailable)? else {

@@ -21,7 +21,7 @@ const MAX_TOKENS: u32 = 400;
 pub(crate) async fn run(context: Arc<JobContext>, job: TitleConversation, _: Run) -> Result<(), JobError> {
     let database = &context.database;
     let id = ConversationId(job.conversation_id);
-    let beginning = database.connection(async |connection| history::beginning(connection, id).await);
+    let beginning = database.connection(async |connection| history::find_first_exchange(connection, id).await);
     let Some((question, answer)) = beginning.await.map_err(snooze_if_unavailable)? else {
         tracing::info!(conversation_id = %id, "no title needed: the conversation has no answered question");
         return Ok(());

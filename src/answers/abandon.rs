@@ -17,7 +17,7 @@ impl Answers {
     pub async fn fail_abandoned(&self, id: MessageId) -> Result<bool, StoreError> {
         let failed = self.0.database.transaction(async |connection| {
             let now = self.0.clock.now();
-            let Some((user, conversation)) = history::find_place(connection, id).await? else {
+            let Some((user, conversation)) = history::find_owner(connection, id).await? else {
                 return Err(WriteError::Superseded);
             };
             let mut finishing = self.lock(connection, user, conversation, now).await?;

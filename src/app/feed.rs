@@ -2,6 +2,8 @@
 
 mod answer_event;
 mod answer_follower;
+mod answer_state;
+mod catch_up;
 mod event;
 mod log_reader;
 mod parts;

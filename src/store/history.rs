@@ -21,7 +21,7 @@ pub struct History {
 }
 
 /// The history of `message`, including it, of about `bytes` UTF-8 bytes, within its conversation.
-pub async fn of(
+pub async fn load(
     conn: &mut PgConnection,
     conversation: ConversationId,
     message: MessageId,
@@ -66,7 +66,7 @@ pub async fn of(
 }
 
 /// The first message of a conversation and the answer to it, if both exist.
-pub async fn beginning(
+pub async fn find_first_exchange(
     conn: &mut PgConnection,
     conversation: ConversationId,
 ) -> Result<Option<(String, String)>, StoreError> {
@@ -83,7 +83,7 @@ pub async fn beginning(
 }
 
 /// The user and the conversation of a message, if it exists.
-pub async fn find_place(
+pub async fn find_owner(
     conn: &mut PgConnection,
     message: MessageId,
 ) -> Result<Option<(UserId, ConversationId)>, StoreError> {

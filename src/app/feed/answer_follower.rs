@@ -6,16 +6,17 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use cura_domain::answer::{Fence, Position};
+use cura_domain::answer::Position;
 use cura_domain::message::{Message, MessageStatus};
 use cura_domain::{ConversationId, MessageId, UserId};
 use cura_live::{Follower, Progress};
-use cura_queue::GenerateAnswer;
-use cura_store::{StoreError, answers, messages};
+use cura_store::StoreError;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::answer_event::AnswerEvent;
+use super::answer_state::{AnswerState, read_state};
+use super::catch_up::catch_up;
 use super::parts::Parts;
 
 /// How long `live` may be silent before Postgres is asked.
@@ -43,19 +44,6 @@ pub struct AnswerFollower {
     asking: Option<BoxFuture<'static, Result<AnswerState, StoreError>>>,
     /// The queue position that was returned last.
     last_queue_position: Option<i64>,
-}
-
-/// What Postgres knows of an answer.
-enum AnswerState {
-    /// It does not exist any more.
-    Gone,
-    /// It is not final; its position in the queue, if no attempt has begun.
-    Unfinished {
-        message: Box<Message>,
-        queue_position: Option<i64>,
-    },
-    /// It is final.
-    Final(Box<Message>),
 }
 
 impl AnswerFollower {
@@ -144,7 +132,7 @@ impl AnswerFollower {
                     }
                 }
                 () = tokio::time::sleep_until(self.ask_at), if self.asking.is_none() => {
-                    self.asking = Some(ask(self.parts.clone(), self.user, self.answer));
+                    self.asking = Some(read_state(self.parts.clone(), self.user, self.answer));
                     self.ask_at = Instant::now() + SILENCE;
                 }
                 state = answer_of(&mut self.asking) => {
@@ -208,7 +196,7 @@ impl AnswerFollower {
                         position,
                     });
                 }
-                self.catch_up(&message);
+                self.catch_up_with(&message);
             }
             Ok(AnswerState::Final(message)) => self.end_with(*message),
             Ok(AnswerState::Gone) => {
@@ -222,7 +210,7 @@ impl AnswerFollower {
     }
 
     /// Moves the reader to the end of the saved text if that is ahead of it, and follows `live` from there.
-    fn catch_up(&mut self, message: &Message) {
+    fn catch_up_with(&mut self, message: &Message) {
         let before = self.reached;
         if message.attempt < before.attempt
             || (message.attempt == before.attempt && message.content.len() as u64 <= before.offset)
@@ -235,6 +223,12 @@ impl AnswerFollower {
         }
     }
 
+    fn move_to_end(&mut self, message: &Message) {
+        let (events, end) = catch_up(self.reached, message);
+        self.ready.extend(events);
+        self.reached = end;
+    }
+
     fn end_with(&mut self, message: Message) {
         self.move_to_end(&message);
         self.ready.push_back(AnswerEvent::Ended {
@@ -243,78 +237,6 @@ impl AnswerFollower {
         });
         self.ended = true;
     }
-
-    /// Moves the reader to the end of `message.content`: removes what a newer attempt rewrote, appends what is missing.
-    fn move_to_end(&mut self, message: &Message) {
-        let text = &message.content;
-        // A reader that was only shown the notice is before the text.
-        let before = self.reached;
-        self.reached = before.of_text();
-        let keep = usize::try_from(message.attempt_offsets.keep(self.reached))
-            .unwrap_or(usize::MAX)
-            .min(text.len());
-        let keep = text.floor_char_boundary(keep);
-        let attempt = message.attempt.max(self.reached.attempt);
-        if attempt > self.reached.attempt {
-            // A reader that resumes between this event and the reset must get the reset.
-            let position = if (keep as u64) < self.reached.offset {
-                self.reached
-            } else {
-                Position {
-                    attempt,
-                    ..self.reached
-                }
-            };
-            self.ready.push_back(AnswerEvent::Started { attempt, position });
-        }
-        if (keep as u64) < self.reached.offset {
-            let offset = keep as u64;
-            let position = Position { attempt, offset };
-            self.ready.push_back(AnswerEvent::Reset { offset, position });
-        }
-        self.reached = if attempt == Fence(0) {
-            before
-        } else {
-            Position {
-                attempt,
-                offset: text.len() as u64,
-            }
-        };
-        if keep < text.len() {
-            self.ready.push_back(AnswerEvent::Chunk {
-                offset: keep as u64,
-                content: text[keep..].to_owned(),
-                position: self.reached,
-            });
-        }
-    }
-}
-
-/// Asks Postgres for the state of an answer. Boxed, because most followers have no question pending.
-fn ask(parts: Parts, user: UserId, answer: MessageId) -> BoxFuture<'static, Result<AnswerState, StoreError>> {
-    Box::pin(async move {
-        let read = parts.database.connection(async |connection| {
-            let Some(message) = messages::find_owned(connection, user, answer).await? else {
-                return Ok(AnswerState::Gone);
-            };
-            let message = Box::new(parts.notices.readable(message));
-            if message.status != MessageStatus::Sending {
-                return Ok(AnswerState::Final(message));
-            }
-            // An answer that was eligible to start waits for the provider, not for a worker.
-            let waits_for_worker = message.attempt == Fence(0) && !answers::was_eligible(connection, answer).await?;
-            let queue_position = if waits_for_worker {
-                cura_queue::queue_position::<GenerateAnswer>(connection, &answer.to_string()).await?
-            } else {
-                None
-            };
-            Ok::<_, StoreError>(AnswerState::Unfinished {
-                message,
-                queue_position,
-            })
-        });
-        read.await
-    })
 }
 
 /// The answer to the pending question; never resolves if there is none.

@@ -23,13 +23,13 @@ use super::answer_follower::AnswerFollower;
 use super::event::{FeedItem, Resync, UserEvent};
 use super::log_reader::{Fetch, LogReader};
 use super::parts::Parts;
+use typing::Typing;
 
 mod apply;
+mod typing;
 
 /// The shortest pause after a failed fetch; connections are spread over twice that.
 const RETRY_PAUSE_MS: u64 = 1000;
-/// How long a user is considered typing after the last typing signal.
-const TYPING: Duration = Duration::from_secs(6);
 
 /// One connection's view of everything that happens to its user, or in one conversation.
 pub struct UserFeed {
@@ -52,8 +52,7 @@ pub struct UserFeed {
     fetch_wanted: bool,
     /// The next fetch waits until then.
     fetch_after: Option<Instant>,
-    /// The conversations in which the user types on another connection, and when that expires.
-    typing: Vec<(ConversationId, Instant)>,
+    typing: Typing,
 }
 
 impl UserFeed {
@@ -93,7 +92,7 @@ impl UserFeed {
             ready: VecDeque::new(),
             fetch_wanted: resumes && !is_foreign,
             fetch_after: None,
-            typing: Vec::new(),
+            typing: Typing::default(),
         };
         if is_foreign {
             feed.push(UserEvent::Resync(Resync::Unknown));
@@ -135,12 +134,7 @@ impl UserFeed {
                 return item;
             }
             self.start_fetch();
-            let timer = self
-                .typing
-                .iter()
-                .map(|(_, until)| *until)
-                .chain(self.fetch_after)
-                .min();
+            let timer = self.typing.next_expiry().into_iter().chain(self.fetch_after).min();
             tokio::select! {
                 fetched = result_of(&mut self.fetching) => {
                     self.fetching = None;
@@ -188,19 +182,14 @@ impl UserFeed {
                 if origin == self.origin || self.log.only.is_some_and(|only| only != conversation) {
                     return;
                 }
-                self.typing.retain(|(typed, _)| *typed != conversation);
-                if is_typing {
-                    self.typing.push((conversation, Instant::now() + TYPING));
-                }
+                self.typing.set(conversation, is_typing);
                 self.push_transient(UserEvent::Typing(conversation, Role::User, is_typing));
             }
         }
     }
 
     fn expire_typing(&mut self) {
-        let now = Instant::now();
-        let expired: Vec<_> = self.typing.extract_if(.., |(_, until)| *until <= now).collect();
-        for (conversation, _) in expired {
+        for conversation in self.typing.expire() {
             self.push_transient(UserEvent::Typing(conversation, Role::User, false));
         }
     }
