@@ -33,7 +33,8 @@ impl Arena {
     async fn new(database: Database, n: usize) -> Self {
         let email = format!("user{n}@example.com");
         let user = database.connection(async |connection| {
-            let insert = "INSERT INTO users (email, password_hash, created_at, updated_at) VALUES ($1, 'x', now(), now())
+            let insert =
+                "INSERT INTO users (email, password_hash, created_at, updated_at) VALUES ($1, 'x', now(), now())
                           RETURNING id";
             let id: i64 = sqlx::query_scalar(insert).bind(&email).fetch_one(connection).await?;
             Ok::<_, cura_store::StoreError>(id)
@@ -108,7 +109,8 @@ impl Arena {
         let stale = self.write(id).await;
         let newest = self.write(id).await;
         let (cancelled, abandoned, by_stale, by_newest, ()) = tokio::join!(
-            self.answers.cancel(self.caller.user, conversation, id, CancelMode::Force),
+            self.answers
+                .cancel(self.caller.user, conversation, id, CancelMode::Force),
             self.answers.fail_abandoned(id),
             finish(&stale),
             finish(&newest),
@@ -167,7 +169,8 @@ async fn answers_that_everything_ends_at_once_end_once_and_nothing_deadlocks() {
     // Backends report their deadlocks when they exit.
     database.pool().close().await;
     eventually("all connections are closed", async || {
-        let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'test'";
+        let open =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'test'";
         (test_database.count(open).await == 0).then_some(())
     })
     .await;
