@@ -22,7 +22,7 @@ const MIN_PROVIDER_SNOOZE: Duration = Duration::from_millis(100);
 
 /// The outcome of beginning an attempt.
 pub(crate) enum BeginOutcome {
-    /// The attempt has begun, and this is what the model is told.
+    /// The attempt has begun, with the context of its prompt.
     Started(Box<StartedAttempt>, PromptContext),
     /// The attempt has begun, and the answer is to be cancelled.
     CancelRequested(Box<StartedAttempt>),
@@ -30,7 +30,7 @@ pub(crate) enum BeginOutcome {
     Over,
 }
 
-/// What the model is told, before it is cut to a token budget.
+/// The system message and the history, before they are cut to a token budget.
 #[derive(Clone)]
 pub(crate) struct PromptContext {
     system: PromptMessage,

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use cura_answers::{AnswerWriter, AttemptCost, Checkpoint, FollowUps, Outcome, StartedAttempt};
-use cura_domain::answer::AnswerResult;
-use cura_domain::message::{FinishReason, Usage};
+use cura_domain::message::{AnswerResult, FinishReason, Usage};
 use cura_domain::{MessageId, ModelRef, tokens};
 use cura_providers::ai::{AiError, Call, Failure, OpenCompletion, Prompt, RequestKey};
 use cura_queue::JobError;

@@ -1,7 +1,7 @@
 //! Failing an answer whose job was discarded, so that its reader does not wait for ever.
 
 use cura_domain::MessageId;
-use cura_domain::answer::AnswerResult;
+use cura_domain::message::AnswerResult;
 use cura_store::{StoreError, answers, history};
 
 use crate::{Answers, WriteError};

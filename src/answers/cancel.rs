@@ -1,7 +1,7 @@
 //! Cancelling answers: the request is stored before the worker is signalled, so an attempt that begins later sees it.
 
-use cura_domain::answer::{AnswerResult, Fence};
-use cura_domain::message::MessageStatus;
+use cura_domain::answer::Fence;
+use cura_domain::message::{AnswerResult, MessageStatus};
 use cura_domain::{ConversationId, MessageId, UserId};
 use cura_queue::{Cancelled, GenerateAnswer};
 use cura_store::{PgConnection, StoreError, answers, conversations, messages};

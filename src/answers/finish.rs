@@ -1,8 +1,9 @@
 //! Making answers final: the one transaction in which an answer ends, and what is published after it.
 
 use chrono::{DateTime, Utc};
-use cura_domain::answer::{AnswerResult, Fence};
+use cura_domain::answer::Fence;
 use cura_domain::event::Event;
+use cura_domain::message::AnswerResult;
 use cura_domain::{ConversationId, MessageId, UserId};
 use cura_live::Live;
 use cura_store::answers::FinalAnswer;

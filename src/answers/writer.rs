@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_domain::answer::{AnswerResult, Fence, MAX_ANSWER_BYTES};
+use cura_domain::answer::{Fence, MAX_ANSWER_BYTES};
+use cura_domain::message::AnswerResult;
 use cura_domain::{MessageId, ModelRef};
 use cura_live::AppendError;
 use cura_store::answers::StartedAttempt;
@@ -89,7 +90,7 @@ impl AnswerWriter {
         self.answers.0.clock.now() - self.attempt.started_at
     }
 
-    /// Announces to readers that this attempt begins. If `live` is away, it is told with the first [`Self::restore_if_lost`].
+    /// Announces to readers that this attempt begins. If `live` is away, the first [`Self::restore_if_lost`] announces it.
     pub async fn announce_start(&mut self) {
         let live = &self.answers.0.live;
         let begun = live.begin(self.id, self.attempt.fence, &self.attempt.bases, &self.text);

@@ -1,11 +1,13 @@
 //! Messages: what was said, by whom, and how far an answer has come.
 
+mod answer_result;
 mod new;
 mod text;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use self::answer_result::AnswerResult;
 pub use self::new::{Follows, NewAnswer, WrittenTurn};
 pub use self::text::{InvalidText, MAX_USER_CHARS, MessageText};
 use crate::answer::{AttemptOffsets, Fence};

@@ -2,8 +2,8 @@
 //! received, and a write with an old fence, or to a final answer, changes nothing.
 
 use chrono::{DateTime, Utc};
-use cura_domain::answer::{AnswerResult, AttemptOffsets, Fence};
-use cura_domain::message::{FinishReason, MessageStatus, Usage};
+use cura_domain::answer::{AttemptOffsets, Fence};
+use cura_domain::message::{AnswerResult, FinishReason, MessageStatus, Usage};
 use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
 use sqlx::PgConnection;
 
