@@ -18,7 +18,7 @@ pub(crate) struct Instance {
     pub(crate) config: WorkersConfig,
     /// Wakes the producer: new jobs, free slots, a lease that holds again.
     pub(crate) wake: Arc<Notify>,
-    /// Makes the heartbeat look for cancelled jobs now instead of at its next renewal.
+    /// Makes the heartbeat query cancelled jobs now instead of at its next renewal.
     pub(crate) check_cancelled: Notify,
     /// No more claims.
     pub(crate) draining: CancellationToken,

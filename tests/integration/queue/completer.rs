@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cura_queue::{JobError, Run};
 use cura_tests::TestDatabase;
-use tokio::sync::Semaphore;
+use tokio::sync::Mutex;
 
 use super::{Runs, Task, add, config, count, counting, row, until, workers};
 
@@ -67,22 +67,18 @@ async fn an_outcome_that_is_refused_stalls_no_other_and_its_job_is_rescued() {
 #[tokio::test]
 async fn a_slot_is_free_only_when_the_outcome_is_written() {
     let database = TestDatabase::create().await;
-    let ran = Arc::new(Semaphore::new(0));
-    let ended = Arc::clone(&ran);
-    let pool = database.pool().clone();
+    let locked = Arc::new(Mutex::new(None));
+    let (pool, lock) = (database.pool().clone(), Arc::clone(&locked));
     let workers = workers(&database)
         .queue(1, move |task: Task, _: Run| {
-            let (pool, ended) = (pool.clone(), Arc::clone(&ended));
+            let (pool, lock) = (pool.clone(), Arc::clone(&lock));
             async move {
                 if task.id == 1 {
-                    // Held until the test lets go, so that this job's outcome cannot be written.
-                    let mut locked = pool.begin().await.unwrap();
-                    let lock = "SELECT 1 FROM apalis.jobs WHERE idempotency_key = '1' FOR UPDATE";
-                    sqlx::query(lock).execute(&mut *locked).await.unwrap();
-                    tokio::spawn(async move {
-                        ended.acquire().await.unwrap().forget();
-                        locked.rollback().await.unwrap();
-                    });
+                    // This job's outcome cannot be written until the test ends the transaction.
+                    let mut transaction = pool.begin().await.unwrap();
+                    let own_row = "SELECT 1 FROM apalis.jobs WHERE idempotency_key = '1' FOR UPDATE";
+                    sqlx::query(own_row).execute(&mut *transaction).await.unwrap();
+                    *lock.lock().await = Some(transaction);
                 }
                 Ok::<(), JobError>(())
             }
@@ -91,14 +87,14 @@ async fn a_slot_is_free_only_when_the_outcome_is_written() {
     add(database.pool(), 1).await;
     add(database.pool(), 2).await;
     database.wait_for_lock_waiter().await;
-    // Twice as long as the worker needs to look for jobs.
+    // Twice as long as the worker needs to find a ready job.
     tokio::time::sleep(config().poll_interval * 2).await;
     assert_eq!(
         count(database.pool(), "Pending").await,
         1,
         "the second is not claimed yet"
     );
-    ran.add_permits(1);
+    locked.lock().await.take().unwrap().rollback().await.unwrap();
     until(database.pool(), "Done", 2).await;
     workers.shutdown(Duration::from_secs(5)).await;
 }

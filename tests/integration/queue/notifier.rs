@@ -36,7 +36,7 @@ async fn a_lost_listener_is_replaced_and_covered_by_the_poll() {
     runs.reach(1).await;
     let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'cura-queue-listener'";
-    // The first job may have been found by the look at the start.
+    // The first job may have been found by the query at the start.
     eventually("the notifier listens", async || {
         (database.count(cut).await > 0).then_some(())
     })
