@@ -149,6 +149,12 @@ impl Client {
         self.send(request.json(body)).await
     }
 
+    /// Sends a message in a new conversation and returns the id of its answer without waiting for it.
+    pub async fn ask(&self, content: &str) -> Value {
+        let sent = self.send_without_waiting(&json!({ "content": content })).await;
+        sent.body["assistant_message"]["id"].clone()
+    }
+
     /// The message of this id, once it is sent or has failed.
     pub async fn until_final(&self, answer: &Value) -> Value {
         let path = format!("/chat/messages/{answer}");

@@ -1,6 +1,10 @@
 //! Accounts: registration, sign-in, sessions, profile, and erasure.
 
 mod erasure;
+mod export;
 mod profile;
+mod pruning;
+mod refresh_tokens;
 mod sessions;
 mod sign_in;
+mod stream_access;

@@ -1,11 +1,11 @@
 //! The life of an answer: requested, written, cancelled, and finished whatever is lost on the way.
 
 mod branching;
-mod budgets;
 mod cancel;
 mod competing_ends;
 mod context;
 mod deploy;
+mod fairness;
 mod idle_timeouts;
 mod lost_postgres;
 mod lost_redis;
@@ -15,7 +15,9 @@ mod notices;
 mod provider_circuit;
 mod provider_errors;
 mod provider_failures;
+mod quota;
 mod random_kills;
 mod resume;
 mod sending;
 mod shutdown;
+mod usage;

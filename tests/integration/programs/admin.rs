@@ -1,0 +1,90 @@
+//! `cura-admin`: migrations, secrets, the OpenAPI document, and exit codes.
+
+use std::process::{Command, Output};
+
+use cura_tests::{TestDatabase, program};
+use serde_json::Value;
+
+pub(super) fn admin(arguments: &[&str], variables: &[(&str, String)]) -> Output {
+    let mut command = Command::new(program::path("cura-admin"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().map(|(name, value)| (*name, value)));
+    command.current_dir("/tmp").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn migrations_go_up_down_and_tell_how_they_stand() {
+    let database = TestDatabase::empty().await;
+    let variables = [("DATABASE_URL", database.url())];
+    let status = |code| {
+        let output = admin(&["migrate", "status", "--json"], &variables);
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let before = status(3);
+    let all = before["migrations"].as_array().unwrap().len();
+    assert_eq!(before["pending"], all);
+    assert_eq!(admin(&["migrate", "up"], &variables).status.code(), Some(0));
+    assert_eq!(status(0)["pending"], 0);
+    assert_eq!(
+        admin(&["migrate", "up"], &variables).status.code(),
+        Some(0),
+        "again changes nothing"
+    );
+    let refused = admin(&["migrate", "down"], &variables);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("--yes"));
+    let down = admin(&["migrate", "down", "--steps", "99", "--yes", "--json"], &variables);
+    assert_eq!(down.status.code(), Some(0), "{}", text(&down.stderr));
+    let taken_back = serde_json::from_slice::<Value>(&down.stdout).unwrap();
+    assert!(taken_back["reverted"].as_array().unwrap().len() >= 3, "{taken_back}");
+    assert_eq!(status(3)["pending"], taken_back["reverted"].as_array().unwrap().len());
+    assert_eq!(admin(&["migrate", "up"], &variables).status.code(), Some(0));
+    assert_eq!(status(0)["pending"], 0);
+    for line in text(&admin(&["migrate", "status"], &variables).stdout).lines() {
+        assert!(line.starts_with("applied"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_migration_may_take_its_time() {
+    let database = TestDatabase::empty().await;
+    let migrating = cura_store::Database::connect_for_migrations(&database.url(), "test").unwrap();
+    for limit in [
+        "statement_timeout",
+        "lock_timeout",
+        "idle_in_transaction_session_timeout",
+    ] {
+        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(limit)
+            .fetch_one(migrating.pool())
+            .await
+            .unwrap();
+        assert_eq!(value, "0", "{limit}");
+    }
+}
+
+#[test]
+fn secrets_are_random_and_the_document_is_the_committed_one() {
+    let secret = || text(&admin(&["secret"], &[]).stdout).trim().to_owned();
+    assert!(secret().len() == 64 && secret() != secret());
+    let printed: Value = serde_json::from_slice(&admin(&["openapi"], &[]).stdout).unwrap();
+    let committed = include_str!("../../../openapi/openapi.json");
+    assert_eq!(
+        printed,
+        serde_json::from_str::<Value>(committed).unwrap(),
+        "run `make generate`"
+    );
+}
+
+#[test]
+fn wrong_usage_has_its_own_exit_code() {
+    assert_eq!(admin(&["migrate", "sideways"], &[]).status.code(), Some(2));
+    assert_eq!(admin(&[], &[]).status.code(), Some(2));
+}

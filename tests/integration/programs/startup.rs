@@ -1,0 +1,115 @@
+//! Starting: settings, a database or a port that cannot be used stop the start and are named; logs are JSON in production.
+
+use std::time::{Duration, Instant};
+
+use cura_tests::{Cura, Program, TestDatabase, TestRedis};
+use serde_json::Value;
+
+/// What a program that must not start says, and how long it takes.
+async fn refuses(program: &str, variables: &[(&str, String)]) -> String {
+    let begun = Instant::now();
+    let mut program = Program::start(program, &[], variables);
+    let code = program.ended().await;
+    // A program waits three seconds for the database; one that retried would not end at all.
+    assert!(begun.elapsed() < Duration::from_secs(20), "after {:?}", begun.elapsed());
+    assert_eq!(code, Some(1));
+    let said = program.logs();
+    // On a busy machine a connection that was long in coming is warned of.
+    let slow = |line: &&str| line.contains("time to acquire exceeded slow threshold");
+    let lines: Vec<&str> = said.lines().filter(|line| !slow(line)).collect();
+    assert!(lines.len() == 1 && lines[0].contains("error: "), "{said}");
+    lines[0].to_owned()
+}
+
+#[tokio::test]
+async fn production_refuses_to_start_on_sand() {
+    let good = [
+        ("ENVIRONMENT", "production".to_owned()),
+        ("SECRET_KEY", "k".repeat(64)),
+        ("DATABASE_URL", "postgres://cura:hunter2@127.0.0.1:1/cura".to_owned()),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1:1".to_owned()),
+        ("AI_MODEL_URL", "http://127.0.0.1:1".to_owned()),
+        ("ALLOWED_ORIGINS", "[]".to_owned()),
+    ];
+    for (name, value) in [
+        ("SECRET_KEY", ""),
+        ("SECRET_KEY", "hunter2"),
+        ("DATABASE_URL", ""),
+        ("REDIS_URL", ""),
+        ("AI_MODEL_URL", ""),
+        ("ALLOWED_ORIGINS", r#"["*"]"#),
+        ("DATABASE_URL", "postgres://cura:hunter2@127.0.0.1:1/cura"),
+    ] {
+        let mut variables = good.to_vec();
+        variables.retain(|(known, _)| *known != name);
+        variables.push((name, value.to_owned()));
+        for program in ["cura-server", "cura-worker"] {
+            let said = refuses(program, &variables).await;
+            assert!(said.starts_with(&format!("error: {name} ")), "{said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_without_migrations_or_a_redis_that_is_away_is_named() {
+    let (database, mut redis) = (TestDatabase::empty().await, TestRedis::start());
+    let variables = [
+        ("DATABASE_URL", database.url()),
+        ("REDIS_URL", redis.url()),
+        ("PORT", "0".to_owned()),
+    ];
+    assert!(
+        refuses("cura-server", &variables)
+            .await
+            .contains("cura-admin migrate up")
+    );
+    let ready = TestDatabase::create().await;
+    redis.kill();
+    let variables = [
+        ("DATABASE_URL", ready.url()),
+        ("REDIS_URL", redis.url()),
+        ("PORT", "0".to_owned()),
+    ];
+    assert!(
+        refuses("cura-worker", &variables)
+            .await
+            .starts_with("error: REDIS_URL ")
+    );
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let cura = Cura::without_workers().await;
+    let port = cura.servers[0].base.rsplit(':').next().unwrap().to_owned();
+    let variables = [
+        ("DATABASE_URL", cura.database.url()),
+        ("REDIS_URL", cura.redis.url()),
+        ("PORT", port),
+    ];
+    assert!(refuses("cura-server", &variables).await.starts_with("error: PORT "));
+}
+
+#[tokio::test]
+async fn logs_are_json_outside_development() {
+    let cura = Cura::builder()
+        .workers(0)
+        .with("ENVIRONMENT", "staging")
+        .with("SECRET_KEY", "0123456789abcdef0123456789abcdef")
+        .start()
+        .await;
+    cura.client().get("/health/live").await;
+    // The answer may be here before the line is read.
+    cura.servers[0].program.wait_for_log("/health/live").await;
+    let said = cura.logs();
+    let access = said.lines().find(|line| line.contains("/health/live")).unwrap();
+    let line: Value = serde_json::from_str(access).unwrap();
+    assert_eq!(
+        (&line["route"], &line["status"], &line["method"]),
+        (&"/health/live".into(), &200.into(), &"GET".into())
+    );
+    assert!(
+        line["span"]["request_id"].is_string() || line["request_id"].is_string(),
+        "{line}"
+    );
+}
