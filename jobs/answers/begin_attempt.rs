@@ -95,7 +95,7 @@ async fn read_context(
     connection: &mut PgConnection,
     attempt: &StartedAttempt,
 ) -> Result<PromptContext, StoreError> {
-    let bytes = i64::try_from(context.assistant.context_tokens * tokens::MANY_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(context.assistant.context_tokens * tokens::MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
     let past = history::load(connection, attempt.conversation_id, attempt.question, bytes).await?;
     let user = UserContext {
         name: attempt.name.as_deref(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cura_domain::MessageId;
 use cura_domain::prompt::{self, PromptMessage};
-use cura_domain::tokens::FEW_BYTES_PER_TOKEN;
+use cura_domain::tokens::MIN_BYTES_PER_TOKEN;
 use cura_providers::ai::RequestKey;
 use cura_queue::{JobError, Run, SummarizeConversation};
 use cura_store::history;
@@ -87,7 +87,7 @@ fn chunks_of(messages: &[PromptMessage], tokens: usize) -> impl Iterator<Item = 
         let mut bytes = 0;
         let fits = rest.iter().take_while(|message| {
             bytes += message.content.len();
-            bytes <= tokens * FEW_BYTES_PER_TOKEN
+            bytes <= tokens * MIN_BYTES_PER_TOKEN
         });
         let (chunk, others) = rest.split_at(fits.count().max(1).min(rest.len()));
         rest = others;

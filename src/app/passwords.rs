@@ -75,7 +75,7 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Busy`] when no permit is free in time; [`PasswordError::Hash`] when the stored hash is broken.
     pub async fn check(&self, password: &str, stored: Option<&str>) -> Result<Checked, PasswordError> {
-        let (hasher, password) = (self.hasher.clone(), NewPassword::typed(password));
+        let (hasher, password) = (self.hasher.clone(), NewPassword::normalized(password));
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.decoy).to_owned();
         let check = move |memory: &mut [Block]| hasher.check(password.as_bytes(), &stored, memory);

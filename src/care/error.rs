@@ -1,17 +1,17 @@
-//! What is wrong with an operator's rules, for the operator.
+//! Why a rules file is refused. The messages are for the operator who wrote it.
 
 use thiserror::Error;
 
-/// The largest file of rules, in bytes.
+/// The largest rules file, in bytes.
 pub(crate) const MAX_FILE_BYTES: usize = 1024 * 1024;
 
-/// Why rules are refused.
+/// Why a rules file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidRules {
     /// More than 1 MiB.
     #[error("the care rules must have at most {MAX_FILE_BYTES} bytes")]
     TooLarge,
-    /// Not JSON, or not the fields that rules have.
+    /// Not JSON, or not the fields of a rules file.
     #[error("the care rules cannot be read: {0}")]
     Unreadable(String),
     /// A value breaks a rule.
@@ -19,12 +19,12 @@ pub enum InvalidRules {
     Wrong {
         /// Where, as a JSON pointer.
         pointer: String,
-        /// What would be right.
+        /// What the value must be.
         problem: String,
     },
 }
 
-/// Says that `problem` is at `pointer`.
+/// The error that the value at `pointer` has `problem`.
 pub(crate) fn wrong<T>(pointer: impl Into<String>, problem: impl Into<String>) -> Result<T, InvalidRules> {
     Err(InvalidRules::Wrong {
         pointer: pointer.into(),

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_rules_can_be_read_and_wait_for_their_review() {
+    fn the_built_in_rules_can_be_read_and_are_not_reviewed_yet() {
         let rules = CareRules::parse(BUILT_IN).unwrap();
         let kinds: Vec<_> = rules.kinds.iter().map(|kind| kind.name.as_str()).collect();
         assert_eq!(kinds, ["medical_emergency", "suicide_or_self_harm"]);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_in_the_profiles_language_or_that_of_the_signs_or_english() {
+    fn a_notice_is_in_the_language_of_the_profile_or_of_the_matches_or_english() {
         let german = "Du musst da nicht allein durch";
         let english = "You do not have to go through this alone";
         for (text, language, title) in [
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_elsewhere_than_their_language_says_sees_both_countries() {
+    fn both_countries_are_listed_when_language_and_time_zone_differ() {
         let notice = check(DESPAIR, Some("en-US"), Some("Europe/Berlin"));
         let names: Vec<_> = notice.resources.iter().map(|r| (&*r.name, &*r.contact)).collect();
         assert_eq!(names[0], ("Emergency number (DE)", "112"));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emergency_comes_first_and_whoever_listens_is_named_too() {
+    fn an_emergency_comes_first_and_services_that_listen_are_listed_too() {
         let notice = check("I took all my pills. I want to die.", Some("en-GB"), None);
         assert_eq!(notice.kind, "medical_emergency");
         let contacts: Vec<_> = notice.resources.iter().map(|r| r.contact.as_str()).collect();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn every_country_has_an_emergency_number_and_somebody_who_listens() {
+    fn every_country_has_an_emergency_number_and_a_service_that_listens() {
         for country in [
             "US", "CA", "GB", "IE", "DE", "AT", "CH", "FR", "ES", "IT", "PT", "NL", "BE", "PL", "AU", "NZ", "IN", "BR",
         ] {

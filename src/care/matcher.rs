@@ -1,4 +1,4 @@
-//! Matcher: finds phrases in a text, all of them in one pass of an automaton.
+//! The matcher: finds patterns in a text, all of them in one pass of an Aho-Corasick automaton.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,97 +8,94 @@ use aho_corasick::{AhoCorasick, BuildError};
 use crate::FALLBACK_LANGUAGE;
 use crate::normalized_text::NormalizedText;
 
-/// What a phrase says when it is found.
+/// What a match of a pattern means.
 #[derive(Debug, Clone)]
-pub(crate) struct Meaning {
-    /// The kind's place in the order of precedence.
+pub(crate) struct Pattern {
+    /// The index of its kind in the order of precedence.
     pub(crate) kind: usize,
-    /// The language the phrase is of.
+    /// The language of the pattern.
     pub(crate) language: String,
-    /// Whether it says that the phrases within it mean nothing.
-    pub(crate) excepts: bool,
+    /// Whether it cancels the matches that lie within it.
+    pub(crate) is_exception: bool,
 }
 
-/// A kind of danger there are signs of.
+/// A kind of danger that a text matches.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct MatchedKind {
     pub(crate) kind: usize,
-    /// The language most of the signs are of.
+    /// The language of most matches.
     pub(crate) language: String,
 }
 
-/// All phrases of all kinds and languages.
+/// The patterns of all kinds and languages.
 #[derive(Debug, Clone)]
 pub(crate) struct Matcher {
     automaton: AhoCorasick,
-    meanings: Vec<Meaning>,
+    /// By the automaton's pattern number.
+    patterns: Vec<Pattern>,
 }
 
 impl Matcher {
-    pub(crate) fn new(phrases: Vec<(NormalizedText, Meaning)>) -> Result<Self, BuildError> {
-        let automaton = AhoCorasick::new(phrases.iter().map(|(words, _)| words.as_str()))?;
+    pub(crate) fn new(patterns: Vec<(NormalizedText, Pattern)>) -> Result<Self, BuildError> {
+        let automaton = AhoCorasick::new(patterns.iter().map(|(text, _)| text.as_str()))?;
         Ok(Self {
             automaton,
-            meanings: phrases.into_iter().map(|(_, meaning)| meaning).collect(),
+            patterns: patterns.into_iter().map(|(_, pattern)| pattern).collect(),
         })
     }
 
-    /// What there are signs of in `text`, in the order of precedence.
-    pub(crate) fn find(&self, text: &str) -> Vec<Found> {
-        let words = NormalizedText::of(text);
+    /// The kinds of danger that `text` matches, in the order of precedence.
+    pub(crate) fn find(&self, text: &str) -> Vec<MatchedKind> {
+        let text = NormalizedText::of(text);
         let mut kinds: BTreeMap<usize, Matches<'_>> = BTreeMap::new();
-        for (span, meaning) in self.matches(&words) {
-            let matches = kinds.entry(meaning.kind).or_default();
-            if !meaning.excepts {
-                matches.signs.push((span, &meaning.language));
-            } else if !words.has_stop(&span) {
+        for (span, pattern) in self.matches(&text) {
+            let matches = kinds.entry(pattern.kind).or_default();
+            if !pattern.is_exception {
+                matches.dangers.push((span, &pattern.language));
+            } else if !text.has_break(&span) {
                 matches.exceptions.push(span);
             }
         }
-        let found = kinds.into_iter().map(|(kind, matches)| (kind, matches.language()));
-        found
-            .filter_map(|(kind, language)| {
-                Some(Found {
-                    kind,
-                    language: language?.to_owned(),
-                })
-            })
-            .collect()
+        let kinds = kinds.into_iter().filter_map(|(kind, matches)| {
+            let language = matches.language()?.to_owned();
+            Some(MatchedKind { kind, language })
+        });
+        kinds.collect()
     }
 
-    /// Every phrase that stands in `words` as whole words, by where it ends. There are at most as many as the text is long,
-    /// times the number of phrases that end with each other.
-    pub(crate) fn matches(&self, words: &NormalizedText) -> impl Iterator<Item = (Range<usize>, &Meaning)> {
+    /// Every pattern that occurs in `text` as whole words, by where it ends. At most as many as the text is long, times the
+    /// number of patterns that are suffixes of each other.
+    pub(crate) fn matches(&self, text: &NormalizedText) -> impl Iterator<Item = (Range<usize>, &Pattern)> {
         self.automaton
-            .find_overlapping_iter(words.as_str())
-            .filter(|found| words.are_whole(&found.range()))
-            .filter_map(|found| Some((found.range(), self.meanings.get(found.pattern().as_usize())?)))
+            .find_overlapping_iter(text.as_str())
+            .filter(|found| text.is_whole_words(&found.range()))
+            .filter_map(|found| Some((found.range(), self.patterns.get(found.pattern().as_usize())?)))
     }
 }
 
-/// What was found of one kind, by where it ends.
+/// The matches of one kind, by where they end.
 #[derive(Default)]
 struct Matches<'a> {
-    signs: Vec<(Range<usize>, &'a str)>,
+    dangers: Vec<(Range<usize>, &'a str)>,
     exceptions: Vec<Range<usize>>,
 }
 
 impl<'a> Matches<'a> {
-    /// The language of most signs that lie in no exception, English before others; None when no sign is left.
+    /// The language of most matches outside of exceptions, English before others; `None` when none is left.
     fn language(mut self) -> Option<&'a str> {
-        // The earliest beginning among an exception and all that end after it: one look tells what a sign lies in.
+        // Each exception gets the earliest start of itself and all later ones, so that one lookup decides for a match.
         let mut earliest = usize::MAX;
         for exception in self.exceptions.iter_mut().rev() {
             earliest = earliest.min(exception.start);
             exception.start = earliest;
         }
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (sign, language) in &self.signs {
-            let next = self.exceptions.partition_point(|exception| exception.end < sign.end);
+        for (span, language) in &self.dangers {
+            let next = self.exceptions.partition_point(|exception| exception.end < span.end);
             let excepted = self
                 .exceptions
                 .get(next)
-                .is_some_and(|exception| exception.start <= sign.start);
+                .is_some_and(|exception| exception.start <= span.start);
             if !excepted {
                 *counts.entry(language).or_default() += 1;
             }
@@ -114,22 +111,22 @@ impl<'a> Matches<'a> {
 mod tests {
     use super::*;
 
-    fn signs(phrases: &[&str], exceptions: &[&str]) -> Matcher {
-        let entry = |text: &&str, excepts| {
-            let meaning = Meaning {
+    fn matcher(phrases: &[&str], exceptions: &[&str]) -> Matcher {
+        let entry = |text: &&str, is_exception| {
+            let pattern = Pattern {
                 kind: 0,
                 language: "en".to_owned(),
-                excepts,
+                is_exception,
             };
-            (NormalizedText::of(text), meaning)
+            (NormalizedText::of(text), pattern)
         };
         let phrases = phrases.iter().map(|text| entry(text, false));
         Matcher::new(phrases.chain(exceptions.iter().map(|text| entry(text, true))).collect()).unwrap()
     }
 
     #[test]
-    fn phrases_are_found_as_whole_words_only() {
-        let signs = signs(&["kill myself", "overdose"], &[]);
+    fn patterns_match_whole_words_only() {
+        let matcher = matcher(&["kill myself", "overdose"], &[]);
         for yes in [
             "kill myself",
             "(Kill\nmyself)",
@@ -137,7 +134,7 @@ mod tests {
             "l’overdose",
             "overdose's",
         ] {
-            assert_eq!(signs.find(yes).len(), 1, "{yes}");
+            assert_eq!(matcher.find(yes).len(), 1, "{yes}");
         }
         for no in [
             "skill myself",
@@ -147,18 +144,18 @@ mod tests {
             "2kill myself",
             "kill my self",
         ] {
-            assert_eq!(signs.find(no), [], "{no}");
+            assert_eq!(matcher.find(no), [], "{no}");
         }
     }
 
     #[test]
-    fn an_exception_cancels_what_lies_in_it_and_nothing_else() {
-        let signs = signs(
+    fn an_exception_cancels_the_matches_within_it_and_no_others() {
+        let matcher = matcher(
             &["want to die", "want to die laughing today"],
             &["want to die laughing"],
         );
         for no in ["I want to die laughing", "want to die-laughing, want to die laughing"] {
-            assert_eq!(signs.find(no), [], "{no}");
+            assert_eq!(matcher.find(no), [], "{no}");
         }
         for yes in [
             "I want to die. Laughing does not help",
@@ -167,13 +164,13 @@ mod tests {
             "I want to die, I want to die laughing",
             "want to die laughing today",
         ] {
-            assert_eq!(signs.find(yes).len(), 1, "{yes}");
+            assert_eq!(matcher.find(yes).len(), 1, "{yes}");
         }
     }
 
-    /// Ten thousand characters of whatever is worst: more work means more matches, and those are bounded.
+    /// Worst cases of ten thousand characters: the work is the number of matches, which is bounded.
     #[test]
-    fn work_grows_with_the_text_alone() {
+    fn work_grows_linearly_with_the_text() {
         let rules = crate::CareRules::built_in().unwrap();
         for piece in [
             "kill myself ",
@@ -190,10 +187,10 @@ mod tests {
         ] {
             let text = |chars: usize| piece.chars().cycle().take(chars).collect::<String>();
             let work = |chars: usize| {
-                let words = NormalizedText::of(&text(chars));
+                let text = NormalizedText::of(&text(chars));
                 let automaton = &rules.matcher.automaton;
-                let matches = automaton.find_overlapping_iter(words.as_str()).count();
-                (words.as_str().len(), matches)
+                let matches = automaton.find_overlapping_iter(text.as_str()).count();
+                (text.as_str().len(), matches)
             };
             let (length, matches) = work(10_000);
             assert!(length <= 8 * text(10_000).len(), "{piece}: {length}");

@@ -1,34 +1,34 @@
-//! NormalizedText as they are compared: what people type in a hurry, on any keyboard, becomes the same text.
+//! Normalized text: the form in which messages and patterns are compared. Texts that differ only in case, accents,
+//! apostrophes, punctuation or spacing have the same form.
 
-use cura_domain::text::stands_alone;
 use std::ops::Range;
 
+use cura_domain::text::{is_invisible, is_unspaced_script};
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
-use cura_domain::text::is_invisible;
-
-/// A text as words with one space between them: in lower case, without accents, apostrophes and punctuation. It is at
-/// most a constant times longer than what it was made of.
+/// Words in lower case with one space between them, without accents, apostrophes and punctuation. At most a constant
+/// factor longer than the raw text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NormalizedText {
     text: String,
-    /// Where an apostrophe was, in ascending order: `l’overdose` is one word, and `overdose` is found in it.
+    /// Offsets of removed apostrophes, ascending: `l’overdose` is one word, and `overdose` is found in it.
     joints: Vec<usize>,
-    /// The spaces that stand for punctuation or the end of a line, in ascending order.
-    stops: Vec<usize>,
+    /// Offsets of the spaces that replaced punctuation or a line break, ascending.
+    breaks: Vec<usize>,
 }
 
 impl NormalizedText {
+    /// Normalizes `raw`.
     pub(crate) fn of(raw: &str) -> Self {
-        let mut words = Self {
+        let mut normalized = Self {
             text: String::with_capacity(raw.len()),
             joints: Vec::new(),
-            stops: Vec::new(),
+            breaks: Vec::new(),
         };
-        // Apostrophes before anything else, because compatibility makes some of them a space and an accent.
+        // Apostrophes first: compatibility decomposition turns some of them into a space and an accent.
         let straight = raw.chars().map(|c| match c {
             _ if is_apostrophe(c) => '\'',
-            // Whole sentences of Arabic in one character: the text could become eighteen times longer.
+            // Single characters that decompose to whole Arabic sentences: the text could become eighteen times longer.
             '\u{fdfa}' | '\u{fdfb}' => ' ',
             _ => c,
         });
@@ -38,22 +38,23 @@ impl NormalizedText {
                 continue;
             }
             if c == '\'' {
-                words.joints.push(words.text.len());
+                normalized.joints.push(normalized.text.len());
             } else if c.is_alphanumeric() {
-                let alone = stands_alone(c);
+                let alone = is_unspaced_script(c);
                 if alone {
                     gap = gap.max(Gap::Space);
                 }
-                words.close(gap);
-                words.push(c);
+                normalized.close(gap);
+                normalized.push(c);
                 gap = if alone { Gap::Space } else { Gap::None };
             } else {
-                gap = gap.max(if is_space(c) { Gap::Space } else { Gap::Stop });
+                gap = gap.max(if is_space(c) { Gap::Space } else { Gap::Break });
             }
         }
-        words
+        normalized
     }
 
+    /// The normalized text.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -63,12 +64,12 @@ impl NormalizedText {
     }
 
     /// Whether there is punctuation between the words of `span`.
-    pub(crate) fn has_stop(&self, span: &Range<usize>) -> bool {
-        let next = self.stops.partition_point(|stop| *stop < span.start);
-        self.stops.get(next).is_some_and(|stop| *stop < span.end)
+    pub(crate) fn has_break(&self, span: &Range<usize>) -> bool {
+        let next = self.breaks.partition_point(|offset| *offset < span.start);
+        self.breaks.get(next).is_some_and(|offset| *offset < span.end)
     }
 
-    pub(crate) fn are_whole(&self, span: &Range<usize>) -> bool {
+    pub(crate) fn is_whole_words(&self, span: &Range<usize>) -> bool {
         let bytes = self.text.as_bytes();
         let is_joint = |at| self.joints.binary_search(&at).is_ok();
         let starts = span.start == 0 || bytes.get(span.start - 1) == Some(&b' ') || is_joint(span.start);
@@ -79,8 +80,8 @@ impl NormalizedText {
         if gap == Gap::None || self.text.is_empty() {
             return;
         }
-        if gap == Gap::Stop {
-            self.stops.push(self.text.len());
+        if gap == Gap::Break {
+            self.breaks.push(self.text.len());
         }
         self.text.push(' ');
     }
@@ -103,12 +104,12 @@ impl NormalizedText {
     }
 }
 
-/// What lies between two words; the greater one wins.
+/// The separator between two words; the greater one wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Gap {
     None,
     Space,
-    Stop,
+    Break,
 }
 
 fn is_apostrophe(c: char) -> bool {
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_differently_is_the_same() {
+    fn different_spellings_have_the_same_form() {
         for (raw, words) in [
             ("I don’t  WANT…to\n\nlive!", "i dont want to live"),
             ("I don´t, I don`t, I don't", "i dont i dont i dont"),
@@ -152,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn punctuation_is_remembered_and_hyphens_and_spaces_are_not() {
+    fn punctuation_is_a_break_and_hyphens_and_spaces_are_not() {
         let words = NormalizedText::of("a b-c, d\ne");
         assert_eq!(words.as_str(), "a b c d e");
-        assert!(!words.has_stop(&(0..5)) && words.has_stop(&(4..7)) && words.has_stop(&(0..9)));
+        assert!(!words.has_break(&(0..5)) && words.has_break(&(4..7)) && words.has_break(&(0..9)));
     }
 }

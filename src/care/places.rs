@@ -1,4 +1,4 @@
-//! Places: whom to call, by country.
+//! Places: emergency numbers and services that help, by country.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,28 @@ use language_tags::LanguageTag;
 
 use cura_domain::notice::Resource;
 
-/// Every country there are resources for, and what there is for all others.
+/// The resources of each country, and the international ones for all other countries.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
     /// By ISO 3166 code.
     pub(crate) countries: BTreeMap<String, Place>,
-    /// The country of a time zone.
+    /// Country codes by IANA time zone.
     pub(crate) by_time_zone: BTreeMap<String, String>,
     pub(crate) international: Place,
 }
 
-/// Whom to call in one country.
+/// The resources of one country.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Place {
     /// The number of the emergency services.
     pub(crate) emergency: String,
-    /// Who else helps, by kind of danger.
+    /// Other services, by kind of danger.
     pub(crate) resources: BTreeMap<String, Vec<Resource>>,
 }
 
 impl Places {
-    /// The emergency numbers, called `emergency`, then who helps with `kinds`, for somebody with this profile. The country
-    /// of the time zone comes first: it is where they more likely are.
+    /// The emergency numbers, named `emergency`, then the services for `kinds`, for a user with this profile. The country of
+    /// the time zone comes first, because the user is more likely there.
     pub(crate) fn resources(
         &self,
         language: Option<&str>,

@@ -1,4 +1,4 @@
-//! Accounts: what an e-mail address, a password and a name must be.
+//! The rules for e-mail addresses, passwords and names.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ const MAX_EMAIL_BYTES: usize = 254;
 const MAX_LOCAL_BYTES: usize = 64;
 /// Shortest and longest password, in characters, as the contract says.
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
-/// The longest name of a person or a device, in characters.
+/// The longest name of a user or a device, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
 
 /// The passwords of 8 characters or more among the 20,000 most used ones, in lower case, sorted by their bytes. From
@@ -26,7 +26,7 @@ static COMMON_PASSWORDS: LazyLock<Vec<&str>> =
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
-/// The text is not an e-mail address we accept.
+/// The text is not an accepted e-mail address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be an e-mail address")]
 pub struct InvalidEmail;
@@ -43,7 +43,7 @@ impl Email {
             return Err(InvalidEmail);
         }
         let (local, domain) = raw.rsplit_once('@').ok_or(InvalidEmail)?;
-        // Letter by letter, because a word's last sigma has a form of its own; and lower case may take a letter apart.
+        // Letter by letter, because a final sigma has its own lower case; and lower case may decompose a letter.
         let lower = composed(local).chars().flat_map(char::to_lowercase).collect::<String>();
         let local = composed(&lower.replace('ς', "σ"));
         let local_ok = !local.is_empty()
@@ -73,14 +73,14 @@ impl Email {
     }
 }
 
-/// Addresses never reach logs, not even by accident.
+/// Redacted, so that addresses never reach logs.
 impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email(…)")
     }
 }
 
-/// A password somebody wants to set: 8–128 characters, and not one of those everybody tries first.
+/// A password to set: 8–128 characters, and not one of the most used passwords, which attackers try first.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewPassword(String);
 
@@ -99,10 +99,10 @@ pub enum WeakPassword {
 }
 
 impl NewPassword {
-    /// Checks `raw`, which is kept to the letter, in composed form: two systems may type the same letters differently.
+    /// Checks `raw` and keeps every character, in composed form: two systems may encode the same letters differently.
     ///
     /// # Errors
-    /// [`WeakPassword`] says which rule it breaks.
+    /// [`WeakPassword`] names the rule it breaks.
     pub fn new(raw: &str) -> Result<Self, WeakPassword> {
         let raw = composed(raw);
         let chars = raw.chars().count();
@@ -117,8 +117,8 @@ impl NewPassword {
         }
     }
 
-    /// What somebody typed, as it was kept when it was set.
-    pub fn typed(raw: &str) -> String {
+    /// `raw` in the form in which a password is hashed.
+    pub fn normalized(raw: &str) -> String {
         composed(raw)
     }
 
@@ -134,7 +134,7 @@ impl fmt::Debug for NewPassword {
     }
 }
 
-/// What a person or a device is called: trimmed, no control characters, at most [`MAX_NAME_CHARS`] characters.
+/// The name of a user or a device: trimmed, no control characters, at most [`MAX_NAME_CHARS`] characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(String);
 
@@ -150,10 +150,10 @@ pub enum InvalidName {
 }
 
 impl Name {
-    /// Checks `raw`; a blank name is no name.
+    /// Checks `raw`; `None` if it is blank.
     ///
     /// # Errors
-    /// [`InvalidName`] says which rule it breaks.
+    /// [`InvalidName`] names the rule it breaks.
     pub fn new(raw: &str) -> Result<Option<Self>, InvalidName> {
         let name = raw.trim();
         if name.chars().any(char::is_control) {
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A normalised address is its own normal form, whatever spelling it came from, and has a form we could send to.
+        /// A normalised address is its own normal form, from any spelling, and has an ASCII domain.
         #[test]
         fn an_address_is_normalised_once(local in "[a-zA-ZÄÖÜäöüßΣςéИж0-9.+_-]{1,20}", domain in "[a-zA-Zäßñж0-9-]{1,12}") {
             if let Ok(email) = Email::new(&format!(" {local}@{domain}.Example ")) {
@@ -189,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_typed_is_an_address_or_not(typed in "\\PC{0,60}", at in 0_usize..60) {
+        fn any_text_is_accepted_in_normal_form_or_refused(typed in "\\PC{0,60}", at in 0_usize..60) {
             let mut typed: Vec<char> = typed.chars().collect();
             typed.insert(at.min(typed.len()), '@');
             if let Ok(email) = Email::new(&typed.into_iter().collect::<String>()) {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn texts_that_are_no_address_are_refused() {
         let long = format!("{}@example.org", "a".repeat(65));
         for bad in [
             "",

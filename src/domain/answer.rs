@@ -1,8 +1,8 @@
 //! An answer is an append-only text, written by one attempt at a time.
 //!
-//! A place in it is an attempt and an offset. What a reader of an older attempt may keep is decided here and nowhere
-//! else: each attempt records at which offset it began (its *base*), and everything beyond the lowest base of the
-//! attempts a reader has not seen may have been written anew.
+//! A position in it is an attempt and an offset. How much a reader of an older attempt may keep is decided here and nowhere
+//! else: each attempt records the offset at which it began, and everything beyond the lowest of these offsets, among the
+//! attempts that a reader has not seen, may have been rewritten.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,42 +17,41 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// How long one attempt at an answer may take. The lifetimes of its text derive from it.
 pub const MAX_ATTEMPT_DURATION: Duration = Duration::from_secs(15 * 60);
 
-/// The number of an attempt at an answer, from 1. Every write carries it; a write with an old one changes nothing.
+/// The number of an attempt at an answer, from 1. Every write carries it; a write with an old fence changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fence(pub u32);
 
 impl Fence {
-    /// The first attempt's.
+    /// The fence of the first attempt.
     pub const FIRST: Self = Self(1);
-    /// Not older than any attempt's.
+    /// Not older than the fence of any attempt.
     pub const MAX: Self = Self(u32::MAX);
 }
 
-/// As Postgres keeps it. An answer has a handful of attempts, so the number always fits.
+/// As Postgres stores it. An answer has a handful of attempts, so the number always fits.
 impl From<Fence> for i32 {
     fn from(fence: Fence) -> Self {
         Self::try_from(fence.0).unwrap_or(Self::MAX)
     }
 }
 
-/// Where each attempt began, in UTF-8 bytes: entry `n` belongs to attempt `n + 1`. An answer has a handful at most.
+/// The offset at which each attempt began, in UTF-8 bytes: entry `n` belongs to attempt `n + 1`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AttemptOffsets(pub Vec<u64>);
 
 impl AttemptOffsets {
-    /// How much of the text a reader that stands at `position` may keep: its offset, or less when a later attempt
-    /// began before it.
+    /// How many bytes of the text a reader at `position` may keep: its offset, or less if a later attempt began before it.
     pub fn keep(&self, position: Position) -> u64 {
         self.0
             .iter()
             .skip(position.attempt.0 as usize)
-            .fold(position.offset, |kept, base| kept.min(*base))
+            .fold(position.offset, |kept, offset| kept.min(*offset))
     }
 }
 
-/// A place in an answer as one reader sees it: `offset` bytes, the last of them written by `attempt`.
+/// A position in the text of an answer as one reader sees it: `offset` bytes, the last of them written by `attempt`.
 ///
 /// As text (`attempt.offset`) it is the opaque cursor of an answer's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +68,13 @@ impl Position {
         attempt: Fence(0),
         offset: 0,
     };
-    /// The same, when what is shown beside the answer was told.
+    /// The same, for a reader that has received the crisis notice of the answer.
     pub const NOTICED: Self = Self {
         attempt: Fence(0),
         offset: 1,
     };
 
-    /// Where the text begins for whoever has seen nothing of it.
+    /// The position in the text alone: a reader without any text is at its start, whether it has the notice or not.
     pub const fn of_text(self) -> Self {
         if self.attempt.0 == 0 { Self::START } else { self }
     }
@@ -87,7 +86,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// A text that is no cursor of ours.
+/// The text is not a position or cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a cursor of this stream")]
 pub struct InvalidCursor;

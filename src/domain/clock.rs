@@ -1,21 +1,21 @@
-//! Time and randomness are given, not taken: `bin` hands in the real ones, tests their own.
+//! Time and randomness as parameters: `bin` passes the real ones, tests their own.
 
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-/// Tells the time. Cheap to clone.
+/// The source of the current time. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// A clock that asks `now` each time.
+    /// A clock that calls `now` each time.
     pub fn new(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The present moment, in UTC.
+    /// The current time, in UTC.
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()
     }
@@ -32,7 +32,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Fills buffers with bytes that nobody can guess. Cheap to clone.
+/// The source of unpredictable bytes. Cheap to clone.
 #[derive(Clone)]
 pub struct Entropy(Arc<Fill>);
 

@@ -1,4 +1,4 @@
-//! Conversations: their titles and states.
+//! Conversations, their titles and statuses.
 
 use chrono::{DateTime, Utc};
 use thiserror::Error;
@@ -9,7 +9,7 @@ use crate::text::is_blank;
 
 /// The longest title, in characters.
 pub const MAX_TITLE_CHARS: usize = 200;
-/// How much of the first message becomes the title until a better one is found, in characters.
+/// The longest excerpt of the first message, in characters.
 const EXCERPT_CHARS: usize = 60;
 
 stored_words!(
@@ -41,13 +41,13 @@ pub struct Conversation {
     pub id: ConversationId,
     /// Its title, if it has one.
     pub title: Option<String>,
-    /// In the main list or put aside.
+    /// In the main list or archived.
     pub status: ConversationStatus,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When anything about it changed last.
+    /// When any of its fields changed last.
     pub updated_at: DateTime<Utc>,
-    /// When the last message came; equals `created_at` while there is none.
+    /// When the last message was stored; equals `created_at` while there is none.
     pub last_message_at: DateTime<Utc>,
     /// How many messages it has.
     pub message_count: i32,
@@ -55,16 +55,16 @@ pub struct Conversation {
     pub busy: bool,
 }
 
-/// A place in the list: everything after it is older.
+/// A position in the list of conversations: those after it are older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListPosition {
-    /// `last_message_at` of the last conversation seen.
+    /// `last_message_at` of the last conversation before it.
     pub last_message_at: DateTime<Utc>,
     /// Its id.
     pub id: ConversationId,
 }
 
-/// A title somebody chose: trimmed, one line, at most [`MAX_TITLE_CHARS`] characters, not blank.
+/// The title of a conversation: trimmed, one line, at most [`MAX_TITLE_CHARS`] characters, not blank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Title(String);
 
@@ -83,10 +83,10 @@ pub enum InvalidTitle {
 }
 
 impl Title {
-    /// Checks `raw`.
+    /// Checks a title that a user chose.
     ///
     /// # Errors
-    /// [`InvalidTitle`] says which rule it breaks.
+    /// [`InvalidTitle`] names the rule it breaks.
     pub fn new(raw: &str) -> Result<Self, InvalidTitle> {
         let title = raw.trim();
         if is_blank(title) && !title.chars().any(char::is_control) {
@@ -101,7 +101,7 @@ impl Title {
         Ok(Self(title.to_owned()))
     }
 
-    /// A cut of a conversation's first message: its first words, on one line.
+    /// An excerpt of the first message: its first words, on one line, at most 60 characters.
     pub fn excerpt(first_message: &str) -> Self {
         let mut title = String::new();
         let mut chars = 0;
@@ -129,10 +129,10 @@ impl Title {
         Self(title)
     }
 
-    /// A title a model suggested: its first line, without quotes around it and a full stop behind it, cut like
+    /// A title from a model's reply: the first line without surrounding quotes and the full stop, shortened like
     /// [`Self::excerpt`]; `None` when nothing is left.
-    pub fn suggested(said: &str) -> Option<Self> {
-        let line = said.lines().map(str::trim).find(|line| !line.is_empty())?;
+    pub fn suggested(reply: &str) -> Option<Self> {
+        let line = reply.lines().map(str::trim).find(|line| !line.is_empty())?;
         let line = line.strip_prefix("Title:").unwrap_or(line);
         let bare = line.trim_matches(|c: char| c.is_whitespace() || "\"'“”„«»`*#.".contains(c));
         let title = Self::excerpt(bare);
@@ -150,8 +150,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_suggested_title_is_stripped_of_its_trimmings() {
-        let suggested = |said| Title::suggested(said).map(|title| title.0);
+    fn a_suggested_title_has_no_quotes_and_no_full_stop() {
+        let suggested = |reply| Title::suggested(reply).map(|title| title.0);
         assert_eq!(
             suggested("\n  \"Trouble sleeping.\"\nI hope it helps"),
             Some("Trouble sleeping".to_owned())
@@ -164,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_one_line_of_whole_words() {
+    fn an_excerpt_is_one_line_of_whole_words() {
         assert_eq!(Title::excerpt(" I cannot\n\nsleep\t ").as_str(), "I cannot sleep");
         let long = Title::excerpt(&"word ".repeat(50));
         assert!(long.as_str().ends_with("word…") && long.as_str().chars().count() <= EXCERPT_CHARS + 1);
     }
 
     #[test]
-    fn a_single_endless_word_is_cut_inside() {
+    fn a_single_long_word_is_cut_inside() {
         assert_eq!(
             Title::excerpt(&"ü".repeat(500)).as_str().chars().count(),
             EXCERPT_CHARS + 1

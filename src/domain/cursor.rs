@@ -1,5 +1,5 @@
-//! Where one of a user's connections stands: the number of the last event it was told, and how far it has come in each
-//! running answer. As text it is opaque to clients, and fits into a header.
+//! The cursor of a user's event feed: the number of the last event that a connection received, and its position in each
+//! running answer. As text it is opaque to clients and fits into a header.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,21 +8,21 @@ use std::str::FromStr;
 use crate::answer::{InvalidCursor, Position};
 use crate::{ConversationId, MessageId};
 
-/// The most running answers a cursor can name; nobody has as many.
+/// The most running answers that a cursor can name; more than any user has.
 const MAX_RUNNING: usize = 2000;
 
-/// A place in everything that happens to a user.
+/// A position in the event feed of a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// The one conversation it is about; `None` for everything.
+    /// The one conversation of the feed; `None` for all.
     pub scope: Option<ConversationId>,
     /// The number of the last event.
     pub seq: i64,
-    /// The running answers that were told of, and how far.
+    /// The position in each running answer that the connection knows.
     pub running: BTreeMap<MessageId, Position>,
 }
 
-/// `c` and the conversation and a dot, if it is about one; `seq`; then `_id-attempt.offset` for each running answer.
+/// `c`, the conversation and a dot, if it has one; `seq`; then `_id-attempt.offset` for each running answer.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(scope) = self.scope {

@@ -1,34 +1,34 @@
-//! Events: what happened to a user, in the order in which it became true.
+//! The event log of a user: events in the order in which they became true, numbered without gaps.
 
 use crate::export::ReadyExport;
 use crate::{ConversationId, MessageId};
 
-/// Something that happened.
+/// An event. It holds ids; their rows are read when the event is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A message was said, or an answer asked for.
+    /// A message of either side was stored; an answer still without text.
     Message(ConversationId, MessageId),
     /// An answer became final.
     Ended(ConversationId, MessageId),
-    /// A conversation was made, changed or deleted.
+    /// A conversation was created, changed or deleted.
     Conversation(ConversationId),
-    /// The user has read as far as this message.
+    /// The user has read the conversation up to this message.
     Read(ConversationId, MessageId),
     /// An export can be downloaded.
     Export(ReadyExport),
-    /// What a later version wrote down.
+    /// An event that this version does not know.
     Unknown,
 }
 
 impl Event {
-    /// What became true when answers of a conversation became final: what the conversation is like now, and they. An answer's
-    /// end is the last that is told of it.
+    /// The events of answers of a conversation that became final: the changed conversation, then the end of each answer,
+    /// which must be the last event about it.
     pub fn ends(conversation: ConversationId, answers: &[MessageId]) -> Vec<Self> {
         let ended = answers.iter().map(|answer| Self::Ended(conversation, *answer));
         std::iter::once(Self::Conversation(conversation)).chain(ended).collect()
     }
 
-    /// The conversation it happened in, if it happened in one.
+    /// Its conversation, if it has one.
     pub const fn conversation(&self) -> Option<ConversationId> {
         match self {
             Self::Message(conversation, _)
@@ -45,6 +45,6 @@ impl Event {
 pub struct Logged {
     /// Its number.
     pub seq: i64,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }

@@ -1,30 +1,30 @@
-//! Exports: archives of all data of a user.
+//! Exports: archives with all data of a user.
 
 use chrono::{DateTime, Utc};
 
-/// An archive, ready or being made.
+/// An export, ready or in preparation.
 #[derive(Debug, Clone)]
 pub struct Export {
-    /// The archive.
+    /// Its id.
     pub id: i64,
-    /// What it is, once it is made.
+    /// Its archive, once it is ready.
     pub ready: Option<Archive>,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: DateTime<Utc>,
-    /// When it is forgotten.
+    /// When it is deleted.
     pub expires_at: DateTime<Utc>,
 }
 
 /// A finished archive.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    /// Its bytes.
+    /// Its size, in bytes.
     pub size: i64,
-    /// Their SHA-256.
+    /// The SHA-256 of its bytes.
     pub sha256: Vec<u8>,
 }
 
-/// An export that can be downloaded, as the user's devices are told.
+/// An export that can be downloaded: the payload of its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadyExport {
     /// The size of the archive, in bytes.

@@ -1,4 +1,4 @@
-//! Idempotency keys: a client's own name for one send.
+//! Idempotency keys: a client repeats a request with the same key, and it takes effect once.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! Ids are 64-bit integers given by Postgres; each kind has its own type, so one cannot stand in for another.
+//! Ids are 64-bit integers that Postgres assigns. Each kind has its own type, so that they cannot be confused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,11 +35,11 @@ macro_rules! id {
 }
 
 id!(
-    /// A person with an account.
+    /// A user: someone with an account.
     UserId
 );
 id!(
-    /// One signed-in place of a user: a refresh token family.
+    /// A session: one device that a user is signed in on, and its family of refresh tokens.
     SessionId
 );
 id!(

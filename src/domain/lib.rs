@@ -1,4 +1,4 @@
-//! What Cura is: ids, entities and rules. Pure: no I/O, no clock, no randomness of its own.
+//! Ids, entities and rules. Pure functions and data: no I/O, and time and randomness come from the caller.
 
 pub mod account;
 pub mod answer;

@@ -1,4 +1,4 @@
-//! Messages: what was said, by whom, and how far an answer has come.
+//! Messages of both sides of a conversation; an answer is a message of the assistant.
 
 mod answer_result;
 mod new;
@@ -16,25 +16,25 @@ use crate::stored_words::stored_words;
 use crate::{ConversationId, MessageId};
 
 stored_words!(
-    /// Who speaks.
+    /// The author of a message.
     Role {
-        /// The person.
+        /// The user.
         User = "user",
         /// The model.
         Assistant = "assistant",
-        /// Cura itself, to the model.
+        /// Cura: instructions to the model.
         System = "system",
     }
 );
 
 stored_words!(
-    /// How far a message has come. Only `sending` ever changes.
+    /// The status of a message. Only `sending` ever changes.
     MessageStatus {
         /// An answer that is queued or being written.
         Sending = "sending",
         /// Final.
         Sent = "sent",
-        /// Final, and failed: `metadata.error` says why.
+        /// Final, and failed: `metadata.error` has the reason.
         Error = "error",
     }
 );
@@ -42,29 +42,29 @@ stored_words!(
 stored_words!(
     /// Why an answer ended.
     FinishReason {
-        /// The model was done.
+        /// The model finished.
         Stop = "stop",
         /// The model's output limit was reached.
         Length = "length",
         /// The provider withheld the rest.
         ContentFilter = "content_filter",
-        /// The user stopped it.
+        /// The user cancelled it.
         Cancelled = "cancelled",
     }
 );
 
-/// Tokens an answer cost.
+/// The tokens of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub input_tokens: i64,
     /// Tokens of the answer.
     pub output_tokens: i64,
-    /// Whether these are our estimate, because the provider did not say.
+    /// Whether these are estimates, because the provider reported none.
     pub estimated: bool,
 }
 
-/// A message of either side. What only an answer has is empty on a user's message.
+/// A message of either side. On a user's message, the fields that only an answer has are empty.
 ///
 /// `N` is its notice: a message that was just read has a [`StoredNotice`](crate::notice::StoredNotice), which may be
 /// unreadable and has to be replaced ([`Self::map_notice`]) before the message is shown.
@@ -72,17 +72,17 @@ pub struct Usage {
 pub struct Message<N = Notice> {
     /// The message.
     pub id: MessageId,
-    /// Where it was said.
+    /// Its conversation.
     pub conversation_id: ConversationId,
-    /// What it answers or follows.
+    /// The message it answers or follows.
     pub parent_id: Option<MessageId>,
-    /// Who speaks.
+    /// Its author.
     pub role: Role,
-    /// The text; of a running answer, what was saved of it so far.
+    /// The text; of a running answer, the last checkpoint.
     pub content: String,
-    /// How far it has come.
+    /// Its status.
     pub status: MessageStatus,
-    /// The attempt that may write; 0 before the first.
+    /// The fence of the last attempt; 0 before the first.
     pub attempt: Fence,
     /// Where each attempt began.
     pub attempt_offsets: AttemptOffsets,
@@ -92,17 +92,17 @@ pub struct Message<N = Notice> {
     pub provider: Option<String>,
     /// Why the answer ended.
     pub finish_reason: Option<FinishReason>,
-    /// What the answer cost.
+    /// The tokens of all attempts.
     pub usage: Option<Usage>,
-    /// From the question stored to the answer complete, in milliseconds.
+    /// From storing the question to the end of the answer, in milliseconds.
     pub latency_ms: Option<i64>,
-    /// From the question stored to the first text, in milliseconds.
+    /// From storing the question to the first text of the answer, in milliseconds.
     pub ttft_ms: Option<i64>,
-    /// Why the answer failed: a stable machine word.
+    /// Why the answer failed: a stable code.
     pub error_code: Option<String>,
     /// The crisis notice that is shown beside the answer.
     pub notice: Option<N>,
-    /// When it was made.
+    /// When it was stored.
     pub created_at: DateTime<Utc>,
 }
 
@@ -194,14 +194,14 @@ pub enum Order {
     Descending,
 }
 
-/// How long a message's text is.
+/// The size of a message's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextSize {
     /// The message.
     pub id: MessageId,
-    /// Whose it is.
+    /// Its author.
     pub role: Role,
-    /// UTF-8 bytes of its text.
+    /// The UTF-8 bytes of its text.
     pub bytes: i64,
 }
 

@@ -27,8 +27,8 @@ pub struct Resource {
     pub url: Option<String>,
 }
 
-/// A notice as it was read from the database. One that cannot be read is never dropped: the general notice is shown
-/// instead, which only the care rules can give.
+/// A notice as it was read from the database. An unreadable one is never dropped: the general notice of the care rules is
+/// shown instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredNotice {
     /// The notice.

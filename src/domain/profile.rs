@@ -1,4 +1,4 @@
-//! What people tell us about themselves: their time zone, their language, and whatever their clients keep for them.
+//! The rules for the fields of a profile: time zone, language, and the preferences that clients store.
 
 use std::str::FromStr;
 
@@ -24,10 +24,10 @@ pub struct TimeZone(Tz);
 pub struct UnknownTimeZone;
 
 impl TimeZone {
-    /// Looks `name` up.
+    /// Looks up `name`.
     ///
     /// # Errors
-    /// [`UnknownTimeZone`] when it is not there; upper and lower case count.
+    /// [`UnknownTimeZone`] if the database does not have it; case matters.
     pub fn new(name: &str) -> Result<Self, UnknownTimeZone> {
         Tz::from_str(name).map(Self).map_err(|_| UnknownTimeZone)
     }
@@ -42,7 +42,7 @@ impl TimeZone {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Language(String);
 
-/// No tag, or one with parts nobody has registered.
+/// Not a language tag, or one with unregistered parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be a language tag of BCP 47, like de or pt-BR")]
 pub struct UnknownLanguage;
@@ -68,7 +68,7 @@ impl Language {
     }
 }
 
-/// Preferences: an object of the clients' own, of which Cura reads `theme` and `notifications`, and keeps the rest.
+/// Preferences: a JSON object of the clients. Cura reads `theme` and `notifications`, and stores the rest unchanged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preferences(Value);
 
@@ -89,13 +89,13 @@ pub enum InvalidPreferences {
     WrongType {
         /// Where, as a JSON pointer within the preferences.
         pointer: &'static str,
-        /// What would be right.
+        /// What the value must be.
         expected: &'static str,
     },
 }
 
 impl InvalidPreferences {
-    /// Where the fault is, as a JSON pointer within the preferences.
+    /// Where the invalid value is, as a JSON pointer within the preferences.
     pub fn pointer(&self) -> &'static str {
         match self {
             Self::WrongType { pointer, .. } => pointer,
@@ -105,10 +105,10 @@ impl InvalidPreferences {
 }
 
 impl Preferences {
-    /// `current` changed by `patch` as RFC 7396 (JSON Merge Patch) says: null removes, objects merge, the rest replaces.
+    /// `current` with `patch` applied as RFC 7396 (JSON Merge Patch) defines: null removes, objects merge, the rest replaces.
     ///
     /// # Errors
-    /// [`InvalidPreferences`] when `patch` is no object, or the outcome breaks a rule.
+    /// [`InvalidPreferences`] if `patch` is not an object, or the result breaks a rule.
     pub fn merged(mut current: Value, patch: &Value) -> Result<Self, InvalidPreferences> {
         if !patch.is_object() {
             return Err(InvalidPreferences::NotAnObject);
@@ -142,12 +142,12 @@ fn deeper_than(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Exactly `HH:MM`, so that whoever reads it needs no leniency.
+/// Exactly `HH:MM`, so that readers need no leniency.
 fn is_time_of_day(text: &str) -> bool {
     chrono::NaiveTime::parse_from_str(text, "%H:%M").is_ok_and(|time| time.format("%H:%M").to_string() == text)
 }
 
-/// What Cura reads must be readable; what is missing has a default.
+/// Checks the preferences that Cura reads; missing ones have defaults.
 fn check_known(preferences: &Value) -> Result<(), InvalidPreferences> {
     let wrong = |pointer, expected| Err(InvalidPreferences::WrongType { pointer, expected });
     let empty = Map::new();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn preferences_that_cura_reads_have_their_types_and_others_are_kept() {
+    fn known_preferences_are_type_checked_and_others_are_stored() {
         let good = json!({"theme": "dark", "notifications": {"push": false, "sound": "bell",
             "quiet_hours": {"start": "22:00", "end": "07:30"}}, "mine": [1, null]});
         assert_eq!(

@@ -4,17 +4,17 @@ use chrono::{DateTime, Utc};
 
 use crate::SessionId;
 
-/// A signed-in place, as its user sees it.
+/// A session, as its user sees it.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// The session.
     pub id: SessionId,
-    /// What the client called the device.
+    /// The client's name for the device.
     pub device_name: Option<String>,
-    /// When somebody signed in there.
+    /// When the user signed in.
     pub created_at: DateTime<Utc>,
     /// When it was last refreshed.
     pub last_used_at: DateTime<Utc>,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: DateTime<Utc>,
 }

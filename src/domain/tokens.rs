@@ -1,14 +1,14 @@
-//! What a text costs a model, before anybody has counted: rules of thumb, kept in one place so that what is reserved, told and
-//! counted is measured alike.
+//! Token estimates: rules of thumb for the tokens of a text that was not counted, in one place, so that reservations, prompts
+//! and usage are measured alike.
 
-/// UTF-8 bytes of a token, roughly.
+/// Estimated UTF-8 bytes of a token.
 pub const BYTES_PER_TOKEN: usize = 4;
-/// UTF-8 bytes of a token where a text must not turn out to be too long.
-pub const FEW_BYTES_PER_TOKEN: usize = 3;
-/// UTF-8 bytes of a token where too little of a text must not be read.
-pub const MANY_BYTES_PER_TOKEN: usize = 8;
+/// The low estimate of the UTF-8 bytes of a token, for texts that must not exceed a limit.
+pub const MIN_BYTES_PER_TOKEN: usize = 3;
+/// The high estimate of the UTF-8 bytes of a token, for reading at least as much text as has room.
+pub const MAX_BYTES_PER_TOKEN: usize = 8;
 
-/// The tokens of a text of so many UTF-8 bytes, roughly; at least one when there is any text.
+/// The estimated tokens of a text of so many UTF-8 bytes; at least one if there is any text.
 pub const fn estimate(bytes: usize) -> usize {
     bytes.div_ceil(BYTES_PER_TOKEN)
 }
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_about_four_bytes_and_no_text_is_free() {
+    fn a_token_is_about_four_bytes_and_every_text_costs_at_least_one() {
         assert_eq!([0, 1, 4, 5].map(estimate), [0, 1, 1, 2]);
     }
 }

@@ -1,15 +1,15 @@
-//! Usage: what a user's answers cost, summed by day and model.
+//! Usage: the tokens of a user's answers, summed by day and model.
 
 use chrono::NaiveDate;
 
-/// What one model answered on one day.
+/// The usage of one model on one day.
 #[derive(Debug, Clone)]
 pub struct UsageDay {
     /// The day, in UTC.
     pub day: NaiveDate,
     /// The model.
     pub model: String,
-    /// How many answers.
+    /// The number of answers.
     pub messages: i32,
     /// Tokens of the prompts.
     pub input_tokens: i64,

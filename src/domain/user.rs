@@ -1,4 +1,4 @@
-//! Users: what a person with an account has told about themselves.
+//! Users and their profiles.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -12,11 +12,11 @@ pub struct User {
     pub id: UserId,
     /// Normalised address.
     pub email: String,
-    /// What they are called.
+    /// Their name.
     pub name: Option<String>,
-    /// Where their picture is.
+    /// The URL of their picture.
     pub avatar_url: Option<String>,
-    /// Whatever the clients keep there, and what Cura reads of it.
+    /// A JSON object of the clients; Cura reads some of it.
     pub preferences: Value,
     /// IANA time zone.
     pub timezone: String,

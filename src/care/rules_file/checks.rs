@@ -1,4 +1,4 @@
-//! What every text, language and address in the file of rules must be.
+//! The rules that every text, language and address in the rules file must follow.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::FALLBACK_LANGUAGE;
 use crate::error::{InvalidRules, wrong};
 use cura_domain::profile::Language;
 
-/// The longest name of anything, in characters.
+/// The longest name of a kind, an emergency service or a resource, in characters.
 pub(crate) const MAX_NAME_CHARS: usize = 200;
 const MAX_URL_BYTES: usize = 500;
 
@@ -34,7 +34,7 @@ pub(crate) fn check_languages<T>(pointer: &str, map: &BTreeMap<String, T>) -> Re
     if !map.contains_key(FALLBACK_LANGUAGE) {
         return wrong(
             pointer,
-            format!("must have \"{FALLBACK_LANGUAGE}\", for everybody whose language is not there"),
+            format!("must have \"{FALLBACK_LANGUAGE}\", for users whose language is missing"),
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The format of the file of rules: nothing unknown in it is ignored, and nothing in it is overwritten.
+//! The format of the rules file: unknown fields and duplicate keys are errors, so nothing in it is silently ignored.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 #[serde(deny_unknown_fields)]
 pub(crate) struct RulesFile {
     pub(crate) reviewed: bool,
-    /// For people.
+    /// For readers of the file.
     #[serde(rename = "note")]
     _note: String,
     pub(crate) kinds: Vec<KindFile>,
@@ -62,7 +62,7 @@ pub(crate) struct ResourceFile {
     pub(crate) url: Option<String>,
 }
 
-/// A map that refuses a key that is there twice: the later one would silently replace the earlier one.
+/// A map that refuses duplicate keys: the later one would silently replace the earlier one.
 pub(crate) struct ByKey<T>(pub(super) BTreeMap<String, T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByKey<T> {

@@ -1,4 +1,4 @@
-//! The places of the file of rules.
+//! The countries of the rules file, and its international resources.
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
-//! Messages that are about to be stored: a user's message and its pending answer.
+//! New messages: a user's message and its pending answer.
 
 use crate::notice::Notice;
 use crate::{ConversationId, MessageId, UserId};
 
-/// A user's message and its pending answer, as they were just written.
+/// The ids of a user's message and its pending answer that were just stored.
 #[derive(Debug, Clone, Copy)]
 pub struct WrittenTurn {
-    /// What the user's message follows.
+    /// The message that the user's message follows.
     pub parent: Option<MessageId>,
     /// The user's message.
     pub question: MessageId,
@@ -14,24 +14,24 @@ pub struct WrittenTurn {
     pub answer: MessageId,
 }
 
-/// An answer that is about to be asked for.
+/// An answer that is about to be stored as pending.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAnswer<'a> {
-    /// Who asks.
+    /// Its user.
     pub user: UserId,
-    /// Where.
+    /// Its conversation.
     pub conversation: ConversationId,
-    /// What it may cost.
+    /// The tokens reserved for it.
     pub reserved_tokens: i64,
-    /// What is shown beside it.
+    /// The crisis notice to show beside it.
     pub notice: Option<&'a Notice>,
 }
 
-/// What a user's new message follows.
+/// The message that a user's new message follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follows {
     /// The last message of the conversation.
     TheLast,
-    /// What this message of the same conversation follows: it is said anew.
+    /// The parent of this message of the same conversation, of which it is an edit.
     SameAs(MessageId),
 }

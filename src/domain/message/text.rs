@@ -14,7 +14,7 @@ pub struct MessageText(String);
 /// Why a text cannot be a user's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidText {
-    /// Nothing anybody could see.
+    /// Nothing visible.
     #[error("must not be empty")]
     Empty,
     /// More than [`MAX_USER_CHARS`] characters.
@@ -26,10 +26,10 @@ pub enum InvalidText {
 }
 
 impl MessageText {
-    /// Checks `raw` and keeps it as it is, white space included.
+    /// Checks `raw` and keeps it unchanged, white space included.
     ///
     /// # Errors
-    /// [`InvalidText`] says which rule it breaks.
+    /// [`InvalidText`] names the rule it breaks.
     pub fn new(raw: String) -> Result<Self, InvalidText> {
         if is_blank(&raw) {
             return Err(InvalidText::Empty);

@@ -1,6 +1,6 @@
 //! Finds where the new text of a continuation begins: it may repeat the end of the written text, or all of it.
 
-use cura_domain::text::stands_alone;
+use cura_domain::text::is_unspaced_script;
 
 /// How far from the end of the written text a repetition may begin, in bytes; it bounds the cost. A repetition of the whole
 /// text is always found.
@@ -32,7 +32,7 @@ impl Overlap {
         let starts = written.char_indices().filter_map(|(at, first)| {
             let inside_a_word = before.replace(first).is_some_and(char::is_alphanumeric)
                 && first.is_alphanumeric()
-                && !stands_alone(first);
+                && !is_unspaced_script(first);
             let is_significant = || is_significant(written.get(at..).unwrap_or_default());
             (at == 0 || (at >= near && !inside_a_word && is_significant())).then_some(at)
         });
@@ -175,7 +175,7 @@ mod tests {
         let eligible = |&start: &usize| {
             let inside = match (written[..start].chars().next_back(), written[start..].chars().next()) {
                 (Some(before), Some(first)) => {
-                    before.is_alphanumeric() && first.is_alphanumeric() && !stands_alone(first)
+                    before.is_alphanumeric() && first.is_alphanumeric() && !is_unspaced_script(first)
                 }
                 _ => false,
             };
