@@ -39,7 +39,7 @@ async fn messages_that_always_fail_delay_no_other_user() {
         }
     };
     tokio::join!(poison(0), poison(1), poison(2), healthy);
-    assert!(!cura.logs().contains("left alone"), "{}", cura.logs());
+    assert!(!cura.logs().contains("circuit breaker opened"), "{}", cura.logs());
     cura.check_invariants().await;
 }
 
@@ -66,8 +66,8 @@ async fn waiting_for_a_provider_is_no_attempt_also_when_it_comes_back() {
     let mut asking = Vec::new();
     for n in 0..12 {
         if n == 5 {
-            eventually("the provider is left alone", async || {
-                cura.logs().contains("left alone").then_some(())
+            eventually("the circuit breaker opens", async || {
+                cura.logs().contains("circuit breaker opened").then_some(())
             })
             .await;
             works.store(true, Ordering::SeqCst);
