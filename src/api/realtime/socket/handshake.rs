@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use cura_app::conversations::ConversationError;
+use cura_domain::answer::MAX_ANSWER_BYTES;
 use poem::Request;
 use poem::http::{HeaderValue, header};
 use poem::web::headers::authorization::Bearer;
@@ -19,11 +20,9 @@ use crate::realtime::cursor::read_cursor;
 const MAX_FRAME: usize = 64 * 1024;
 /// The read buffer of a socket, in bytes. It is kept, and most sockets are idle most of the time.
 const READ_BUFFER: usize = 2 * 1024;
-/// The longest text of an event, in bytes: that of an answer, which the worker limits to this.
-const MAX_TEXT: usize = 1024 * 1024;
 /// How much may wait for the network, in bytes. An event that does not fit ends the socket, so the largest has to: the longest
-/// text, of characters that JSON escapes to six bytes each, the fields around it, and a last event.
-const MAX_WRITE_BUFFER: usize = 6 * MAX_TEXT + 256 * 1024;
+/// answer, of characters that JSON escapes to six bytes each, the fields around it, and a last event.
+const MAX_WRITE_BUFFER: usize = 6 * MAX_ANSWER_BYTES + 256 * 1024;
 
 /// How a client identifies itself. A token wins over a ticket.
 pub(crate) struct Credentials {
