@@ -60,12 +60,13 @@ impl Passwords {
         })
     }
 
-    /// The PHC string of `password`, with a fresh salt.
+    /// The PHC string of `password`, in its normal form, with a fresh salt.
     ///
     /// # Errors
     /// [`PasswordError::Busy`] when no permit is free in time.
     pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
-        let (hasher, salt, password) = (self.hasher.clone(), self.entropy.bytes(), password.to_owned());
+        let (hasher, salt) = (self.hasher.clone(), self.entropy.bytes());
+        let password = NewPassword::normalized(password);
         let hash = move |memory: &mut [Block]| hasher.hash(password.as_bytes(), &salt, memory);
         Ok(self.permits.run(hash).await??)
     }
@@ -130,6 +131,19 @@ mod tests {
         let old = passwords(64).hash("correct horse").await.unwrap();
         let checked = passwords(128).check("correct horse", Some(&old)).await.unwrap();
         assert_eq!(checked, Checked::Right { outdated: true });
+    }
+
+    #[tokio::test]
+    async fn a_password_is_hashed_and_checked_in_one_normal_form() {
+        let passwords = passwords(64);
+        let (composed, decomposed) = ("\u{fc}ber den Wolken", "u\u{308}ber den Wolken");
+        for hashed in [composed, decomposed] {
+            let hash = passwords.hash(hashed).await.unwrap();
+            for typed in [composed, decomposed] {
+                let checked = passwords.check(typed, Some(&hash)).await.unwrap();
+                assert_eq!(checked, Checked::Right { outdated: false }, "{hashed:?} {typed:?}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -163,7 +163,7 @@ async fn five_failures_open_the_circuit_breaker_and_a_success_closes_it() {
     let error = complete(&ai, prompt()).await.end.unwrap_err();
     assert_eq!(error.code(), "provider_unavailable");
     assert!(error.retry_after().unwrap() <= wait);
-    assert_eq!(provider.requests().len(), 5, "it was not left alone");
+    assert_eq!(provider.requests().len(), 5, "its circuit breaker stays closed");
     let (one, other) = (new_request_key(), new_request_key());
     eventually("a request may try again", async || ai.clone().reserve(one).ok()).await;
     assert!(ai.reserve(other).is_err(), "one is enough to find out");
