@@ -48,11 +48,11 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
         profile: Profile::new(database.clone(), clock.clone()),
         conversations: Conversations::new(database.clone(), live.clone(), clock.clone()),
         chat: Chat::new(
-            (database.clone(), live.clone(), clock.clone()),
             answers(database.clone(), live.clone(), &ai),
             settings.limits.quota,
             notices.clone(),
-            (messages.clone(), feed.clone()),
+            messages.clone(),
+            feed.clone(),
         ),
         messages,
         feed,

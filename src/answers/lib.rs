@@ -71,9 +71,19 @@ impl Answers {
         }))
     }
 
+    /// Where answers are stored.
+    pub fn database(&self) -> &Database {
+        &self.0.database
+    }
+
     /// The texts of running answers.
     pub fn live(&self) -> &Live {
         &self.0.live
+    }
+
+    /// The clock by which answers begin and end.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 }
 

@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_answers::{Answers, Finished};
-use cura_domain::Clock;
 use cura_domain::event::Event;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::NewAnswer;
 use cura_domain::notice::Notice;
-use cura_live::Live;
 use cura_queue::{EnqueueOptions, Enqueued, GenerateAnswer};
 use cura_store::idempotency::KeyUse;
-use cura_store::{Database, PgConnection, StoreError, idempotency, messages, users};
+use cura_store::{PgConnection, StoreError, idempotency, messages, users};
 
 use crate::caller::Caller;
 use crate::feed::Feed;
@@ -36,9 +34,6 @@ const WAITING_DELAY: Duration = Duration::from_secs(10);
 /// The use cases of asking for answers and cancelling them. Cheap to clone.
 #[derive(Clone)]
 pub struct Chat {
-    database: Database,
-    live: Live,
-    clock: Clock,
     answers: Answers,
     quota: Quota,
     notices: Notices,
@@ -48,17 +43,8 @@ pub struct Chat {
 
 impl Chat {
     /// Puts the parts together.
-    pub fn new(
-        (database, live, clock): (Database, Live, Clock),
-        answers: Answers,
-        quota: Quota,
-        notices: Notices,
-        (messages, feed): (Messages, Feed),
-    ) -> Self {
+    pub fn new(answers: Answers, quota: Quota, notices: Notices, messages: Messages, feed: Feed) -> Self {
         Self {
-            database,
-            live,
-            clock,
             answers,
             quota,
             notices,
@@ -79,8 +65,9 @@ impl Chat {
         let Some(key) = &request.key else {
             return Ok(None);
         };
-        let not_before = self.clock.now_micros() - KEY_LIFETIME;
-        self.database
+        let not_before = self.answers.clock().now_micros() - KEY_LIFETIME;
+        self.answers
+            .database()
             .connection(async |connection| {
                 match idempotency::find(connection, caller.user, key.as_str(), not_before).await? {
                     None => Ok(None),
@@ -95,8 +82,8 @@ impl Chat {
     /// # Errors
     /// [`StartAnswerError`]; then nothing was stored.
     pub async fn start(&self, caller: Caller, request: &AnswerRequest) -> Result<StartedAnswer, StartAnswerError> {
-        let now = self.clock.now_micros();
-        let stored = self.database.transaction(async |connection| {
+        let now = self.answers.clock().now_micros();
+        let stored = self.answers.database().transaction(async |connection| {
             if let Some(first) = self.claim_key(connection, caller, request, now).await? {
                 return Ok((first, None));
             }
@@ -105,7 +92,7 @@ impl Chat {
         });
         let (started, finished) = stored.await?;
         if let Some(finished) = finished {
-            finished.publish(&self.live).await;
+            finished.publish(self.answers.live()).await;
         }
         Ok(started)
     }

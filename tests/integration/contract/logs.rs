@@ -57,7 +57,8 @@ async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
     // What is logged last is read last.
     cura.client().get("/health/live").await;
     cura.servers[0].program.wait_for_log("/health/live").await;
-    let of_the_job = |line: &str| line.contains("job{queue=\"generate-answer\"") && line.contains("the provider failed; retrying");
+    let of_the_job =
+        |line: &str| line.contains("job{queue=\"generate-answer\"") && line.contains("the provider failed; retrying");
     eventually("the worker's log is there", async || {
         cura.workers[0].logs().lines().any(of_the_job).then_some(())
     })

@@ -1,0 +1,85 @@
+//! Lists of answers: those that may start, run, are stale, or may still be in `live`.
+
+use chrono::{DateTime, Utc};
+use cura_domain::{ConversationId, MessageId, UserId};
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// The answers of `user` that have not started and are the first unfinished ones of their conversation, at most 16.
+pub async fn list_startable(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
+    let startable = sqlx::query_scalar!(
+        r#"SELECT m.id FROM messages m
+           WHERE m.user_id = $1 AND m.running AND m.attempt = 0
+             AND NOT EXISTS (SELECT 1 FROM messages e
+                             WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
+                               AND e.id < m.id)
+           ORDER BY m.id + 0 LIMIT 16"#,
+        user.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(startable.into_iter().map(MessageId).collect())
+}
+
+/// The answers of `user` that are not final.
+pub async fn list_running(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
+    let running = sqlx::query_scalar!(
+        r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+           WHERE m.user_id = $1 AND m.running AND c.deleted_at IS NULL"#,
+        user.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(running.into_iter().map(MessageId).collect())
+}
+
+/// Unfinished answers after `after` that have not changed since `since`, at most 100: their job waits long, was discarded,
+/// or was lost with a backup.
+pub async fn list_stale(
+    conn: &mut PgConnection,
+    since: DateTime<Utc>,
+    after: MessageId,
+) -> Result<Vec<MessageId>, StoreError> {
+    let stale = sqlx::query_scalar!(
+        "SELECT id FROM messages WHERE running AND updated_at < $1 AND id > $2 ORDER BY id LIMIT 100",
+        since,
+        after.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(stale.into_iter().map(MessageId).collect())
+}
+
+/// The answers of `user` that changed after `since`: their texts may still be in `live`.
+pub async fn list_recent(
+    conn: &mut PgConnection,
+    user: UserId,
+    since: DateTime<Utc>,
+) -> Result<Vec<MessageId>, StoreError> {
+    let recent = sqlx::query_scalar!(
+        "SELECT id FROM messages WHERE user_id = $1 AND role = 'assistant' AND updated_at > $2",
+        user.0,
+        since,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(recent.into_iter().map(MessageId).collect())
+}
+
+/// The answers of a deleted conversation that changed after `since`: their texts may still be in `live`.
+pub async fn list_recent_deleted(
+    conn: &mut PgConnection,
+    id: ConversationId,
+    since: DateTime<Utc>,
+) -> Result<Vec<MessageId>, StoreError> {
+    let recent = sqlx::query_scalar!(
+        r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+           WHERE m.conversation_id = $1 AND c.deleted_at IS NOT NULL AND m.role = 'assistant' AND m.updated_at > $2"#,
+        id.0,
+        since,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(recent.into_iter().map(MessageId).collect())
+}

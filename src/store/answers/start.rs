@@ -1,0 +1,214 @@
+//! Attempts at answers: which answer may start, and the text that attempts save.
+
+use chrono::{DateTime, Utc};
+use cura_domain::answer::{AttemptOffsets, Fence};
+use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// An attempt that has just started, with what it needs to know of its answer and user.
+#[derive(Debug, Clone)]
+pub struct StartedAttempt {
+    /// The user who asked.
+    pub user_id: UserId,
+    /// The conversation of the answer.
+    pub conversation_id: ConversationId,
+    /// The question that is answered.
+    pub question: MessageId,
+    /// This attempt's fence.
+    pub fence: Fence,
+    /// The offset at which each attempt began, this one included.
+    pub bases: AttemptOffsets,
+    /// The text that earlier attempts saved; this attempt continues at its end.
+    pub text: String,
+    /// Whether the answer is to be cancelled.
+    pub cancel_requested: bool,
+    /// When the question was stored.
+    pub created_at: DateTime<Utc>,
+    /// When the answer became eligible to start.
+    pub started_at: DateTime<Utc>,
+    /// The user's name.
+    pub name: Option<String>,
+    /// The user's IANA time zone.
+    pub timezone: String,
+    /// The user's language tag.
+    pub language: String,
+}
+
+/// The outcome of [`start_attempt`].
+#[derive(Debug, Clone)]
+pub enum AttemptStart {
+    /// The attempt has started.
+    Started(Box<StartedAttempt>),
+    /// Other answers of the conversation or the user come first.
+    Waiting,
+    /// The answer is final or deleted.
+    Over,
+}
+
+/// Starts a new attempt at an unfinished answer, at the end of the saved text; older attempts can no longer write.
+/// Answers of one conversation start in order, and at most `max_running` of one user run at a time (0: no limit).
+pub async fn start_attempt(
+    conn: &mut PgConnection,
+    id: MessageId,
+    max_running: u32,
+    now: DateTime<Utc>,
+) -> Result<AttemptStart, StoreError> {
+    if let Some(started) = start_if_below(conn, id, max_running, Counted::Unfinished, now).await? {
+        return Ok(AttemptStart::Started(started));
+    }
+    // Concurrent starts do not see each other, unless they wait for the same locks.
+    let unfinished = sqlx::query_scalar!(
+        r#"SELECT id FROM messages
+           WHERE running AND user_id = (SELECT m.user_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                                        WHERE m.id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL)
+           ORDER BY id + 0 FOR NO KEY UPDATE"#,
+        id.0,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if unfinished.is_empty() {
+        return Ok(AttemptStart::Over);
+    }
+    let started = start_if_below(conn, id, max_running, Counted::Started, now).await?;
+    Ok(started.map_or(AttemptStart::Waiting, AttemptStart::Started))
+}
+
+/// Which of the user's answers count against the limit of running ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// All unfinished ones: if the limit holds for all of them, no lock is needed.
+    Unfinished,
+    /// The started ones, a number that only stays true while all unfinished answers of the user are locked.
+    Started,
+}
+
+async fn start_if_below(
+    conn: &mut PgConnection,
+    id: MessageId,
+    max_running: u32,
+    counted: Counted,
+    now: DateTime<Utc>,
+) -> Result<Option<Box<StartedAttempt>>, StoreError> {
+    let row = sqlx::query!(
+        r#"UPDATE messages m
+           SET attempt = attempt + 1, bases = bases || octet_length(content)::bigint, updated_at = $2,
+               started_at = COALESCE(started_at, $2)
+           FROM conversations c JOIN users u ON u.id = c.user_id
+           WHERE m.id = $1 AND m.status = 'sending' AND c.id = m.conversation_id AND c.deleted_at IS NULL
+             AND (m.attempt > 0 OR m.cancel_requested_at IS NOT NULL OR (
+                 NOT EXISTS (SELECT 1 FROM messages e
+                             WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
+                               AND e.id < m.id)
+                 AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
+                                      WHERE r.user_id = m.user_id AND r.running AND r.id <> m.id
+                                        AND (r.attempt > 0 OR $4)))))
+           RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.bases, m.content,
+                     m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
+                     m.started_at AS "started_at!", u.name, u.timezone, u.language"#,
+        id.0,
+        now,
+        i32::try_from(max_running).unwrap_or(i32::MAX),
+        counted == Counted::Unfinished,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        Box::new(StartedAttempt {
+            user_id: UserId(row.user_id),
+            conversation_id: ConversationId(row.conversation_id),
+            question: MessageId(row.parent_id),
+            fence: Fence(row.attempt.unsigned_abs()),
+            bases: AttemptOffsets(row.bases.into_iter().map(i64::unsigned_abs).collect()),
+            text: row.content,
+            cancel_requested: row.cancelled,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            name: row.name,
+            timezone: row.timezone,
+            language: row.language,
+        })
+    }))
+}
+
+/// Replaces the saved text by `text` and lets the attempt that has just started continue at its end; `false` when the fence
+/// is old.
+pub async fn restart_at(conn: &mut PgConnection, id: MessageId, fence: Fence, text: &str) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"UPDATE messages SET content = $3, bases[$2] = octet_length($3)
+           WHERE id = $1 AND attempt = $2 AND status = 'sending'"#,
+        id.0,
+        i32::from(fence),
+        text,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Saves the text so far, the model that writes it, and the time to the first text (of which the first one saved stays).
+/// `false` when the fence is old, or a longer text was saved before: a late checkpoint takes nothing back.
+pub async fn checkpoint(
+    conn: &mut PgConnection,
+    id: MessageId,
+    fence: Fence,
+    text: &str,
+    model: Option<&ModelRef>,
+    ttft_ms: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"UPDATE messages
+           SET content = $3, provider = COALESCE($5, provider), model = COALESCE($6, model),
+               ttft_ms = COALESCE(ttft_ms, $7), updated_at = $4
+           WHERE id = $1 AND attempt = $2 AND status = 'sending' AND octet_length(content) <= octet_length($3)"#,
+        id.0,
+        i32::from(fence),
+        text,
+        now,
+        model.map(|model| &*model.provider),
+        model.map(|model| &*model.model),
+        ttft_ms,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Records when this answer became eligible to start and returns that time. `None` if the caller should start an attempt,
+/// which reports why: the answer is final, deleted, to be cancelled, or not eligible yet.
+pub async fn record_eligible(
+    conn: &mut PgConnection,
+    id: MessageId,
+    max_running: u32,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let since = sqlx::query_scalar!(
+        r#"UPDATE messages m SET started_at = COALESCE(started_at, $2)
+           WHERE m.id = $1 AND m.status = 'sending' AND m.cancel_requested_at IS NULL AND (m.started_at IS NOT NULL OR (
+               NOT EXISTS (SELECT 1 FROM messages e
+                           WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
+                               AND e.id < m.id)
+               AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
+                                    WHERE r.user_id = m.user_id AND r.running AND r.attempt > 0))))
+           RETURNING m.started_at AS "started_at!""#,
+        id.0,
+        now,
+        i32::try_from(max_running).unwrap_or(i32::MAX),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(since)
+}
+
+/// Whether an answer has become eligible to start, whether it has started or not.
+pub async fn was_eligible(conn: &mut PgConnection, id: MessageId) -> Result<bool, StoreError> {
+    let eligible = sqlx::query_scalar!(
+        r#"SELECT started_at IS NOT NULL AS "came!" FROM messages WHERE id = $1"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(eligible.unwrap_or(false))
+}
