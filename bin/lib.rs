@@ -2,9 +2,9 @@
 
 mod allocator;
 pub mod commands;
-pub mod lifecycle;
 pub mod migrations;
 pub mod program;
 pub mod settings;
+pub mod stop_signals;
 pub mod telemetry;
 pub mod wiring;

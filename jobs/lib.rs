@@ -3,7 +3,7 @@
 mod answers;
 mod context;
 mod errors;
-mod registry;
+mod registration;
 
 mod accounts {
     mod archive;
@@ -30,7 +30,7 @@ use answers::{fail_abandoned_answer, generate_answer};
 pub use context::{AssistantConfig, JobContext};
 use conversations::{purge_conversation, summarize_conversation, title_conversation};
 use maintenance::prune_expired;
-use registry::Registry;
+use registration::Registry;
 
 /// How often expired rows are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(10 * 60);

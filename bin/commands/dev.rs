@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::secret;
 use crate::program::{self, StartError};
 use crate::settings::{ProviderSettings, Settings};
-use crate::{lifecycle, migrations, wiring};
+use crate::{migrations, stop_signals, wiring};
 
 /// How long answers may finish when the process stops: there is no other worker that could continue them.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -130,7 +130,7 @@ fn develop() -> Result<(), StartError> {
 /// When the database cannot be migrated or the address is taken.
 async fn run(settings: Settings) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
-    let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
+    let stop = stop_signals::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
     migrations::up(wiring::database_for_migrations(&settings, "cura-dev")?.pool())
         .await
         .map_err(|error| StartError::Other(format!("the database cannot be migrated: {error}")))?;

@@ -6,7 +6,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::program::StartError;
 use crate::settings::Settings;
-use crate::{lifecycle, wiring};
+use crate::{stop_signals, wiring};
 
 /// Serves once Postgres, with its migrations, and Redis are there; waits `wait` for them at most.
 ///
@@ -14,7 +14,7 @@ use crate::{lifecycle, wiring};
 /// The setting or the dependency that is missing, and the cure.
 pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
-    let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
+    let stop = stop_signals::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
     let database = wiring::database(&settings, "cura-server")?;
     let live = wiring::redis_live(&settings)?;
     let limiter = wiring::redis_limiter(&settings)?;

@@ -6,7 +6,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::program::StartError;
 use crate::settings::Settings;
-use crate::{lifecycle, wiring};
+use crate::{stop_signals, wiring};
 
 /// Runs the jobs of `queues`, of all queues if none is named, once Postgres and Redis are there; waits `wait` for them at most.
 ///
@@ -14,7 +14,7 @@ use crate::{lifecycle, wiring};
 /// The setting or the dependency that is missing, and the cure.
 pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
-    let stop = lifecycle::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
+    let stop = stop_signals::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
     let database = wiring::database(&settings, "cura-worker")?;
     let live = wiring::redis_live(&settings)?;
     let ai = wiring::ai(&settings)?;

@@ -1,8 +1,8 @@
 //! Tokens and passwords.
 
 use chrono::TimeDelta;
+use cura_app::auth_tokens::TokenLifetimes;
 use cura_app::passwords::HashCost;
-use cura_app::tokens::TokenLifetimes;
 use cura_providers::Secret;
 use secrecy::ExposeSecret;
 

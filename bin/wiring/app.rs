@@ -2,6 +2,7 @@
 
 use cura_answers::Answers;
 use cura_app::accounts::Accounts;
+use cura_app::auth_tokens::Tokens;
 use cura_app::chat::Chat;
 use cura_app::conversations::Conversations;
 use cura_app::exports::Exports;
@@ -12,14 +13,13 @@ use cura_app::passwords::Passwords;
 use cura_app::profile::Profile;
 use cura_app::session_watch::SessionWatch;
 use cura_app::sessions::Sessions;
-use cura_app::tokens::Tokens;
 use cura_app::{App, Notices, Services};
 use cura_care::CareRules;
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_store::Database;
 
-use super::sources::{clock, entropy};
+use super::clock_and_entropy::{clock, entropy};
 use crate::program::StartError;
 use crate::settings::{Settings, wrong};
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::sources::entropy;
+use super::clock_and_entropy::entropy;
 use crate::program::StartError;
 use crate::settings::{Settings, wrong};
 

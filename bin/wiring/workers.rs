@@ -7,7 +7,7 @@ use cura_queue::{Workers, WorkersConfig};
 use cura_store::Database;
 
 use super::app::answers;
-use super::sources::clock;
+use super::clock_and_entropy::clock;
 use crate::program::StartError;
 use crate::settings::Settings;
 

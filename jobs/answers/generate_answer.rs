@@ -18,8 +18,8 @@ use futures_util::future::{Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::begin_attempt::{BeginOutcome, MAX_WAIT_FOR_PROVIDER, begin_attempt};
-use super::generation::{Generation, OpenError};
+use super::prepare_attempt::{MAX_WAIT_FOR_PROVIDER, PreparedAttempt, prepare_attempt};
+use super::running_attempt::{OpenError, RunningAttempt};
 use super::write_failed;
 use crate::context::JobContext;
 
@@ -33,30 +33,30 @@ const MAX_MERGED_BYTES: usize = 16 * 1024;
 pub(crate) async fn run(context: Arc<JobContext>, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
     let context = &*context;
     let id = MessageId(job.message_id);
-    let (attempt, prompt_context) = match begin_attempt(context, id).await? {
-        BeginOutcome::Started(attempt, prompt_context) => (attempt, prompt_context),
-        BeginOutcome::CancelRequested(attempt) => return Generation::new(context, id, attempt).cancel().await,
-        BeginOutcome::Over => {
+    let (attempt, prompt_context) = match prepare_attempt(context, id).await? {
+        PreparedAttempt::Started(attempt, prompt_context) => (attempt, prompt_context),
+        PreparedAttempt::CancelRequested(attempt) => return RunningAttempt::new(context, id, attempt).cancel().await,
+        PreparedAttempt::Ended => {
             tracing::info!(message_id = %id, "nothing to generate: the answer is final or deleted");
             return Ok(());
         }
     };
-    let mut generation = Generation::new(context, id, attempt);
+    let mut attempt = RunningAttempt::new(context, id, attempt);
     let stop = run.cancelled();
     tokio::pin!(stop);
     let opened = tokio::select! {
-        opened = generation.open(&prompt_context) => opened,
-        reason = &mut stop => return end_early(generation, reason).await,
+        opened = attempt.open(&prompt_context) => opened,
+        reason = &mut stop => return end_early(attempt, reason).await,
     };
     let end = match opened {
-        Ok(completion) => stream(&mut generation, completion.events, stop.as_mut()).await?,
+        Ok(completion) => stream(&mut attempt, completion.events, stop.as_mut()).await?,
         Err(OpenError::Provider(error)) => StreamEnd::Failed(error),
         Err(OpenError::Job(error)) => return Err(error),
     };
     match end {
-        StreamEnd::Finished { reason, usage } => generation.complete(reason, usage).await,
-        StreamEnd::Failed(error) => fail_or_retry(generation, &run, error).await,
-        StreamEnd::Stopped(reason) => end_early(generation, reason).await,
+        StreamEnd::Finished { reason, usage } => attempt.complete(reason, usage).await,
+        StreamEnd::Failed(error) => fail_or_retry(attempt, &run, error).await,
+        StreamEnd::Stopped(reason) => end_early(attempt, reason).await,
     }
 }
 
@@ -72,7 +72,7 @@ enum StreamEnd {
 
 /// Appends what the provider sends, and saves it at intervals, until the stream ends or the run is to end.
 async fn stream(
-    generation: &mut Generation<'_>,
+    attempt: &mut RunningAttempt<'_>,
     mut events: CompletionStream,
     mut stop: Pin<&mut impl Future<Output = StopReason>>,
 ) -> Result<StreamEnd, JobError> {
@@ -86,15 +86,15 @@ async fn stream(
         let event = tokio::select! {
             event = events.next() => event,
             _ = interval.tick(), if checkpoint.is_terminated() => {
-                generation.writer.restore_if_lost().await.map_err(write_failed)?;
-                checkpoint = generation.checkpoint().map_or_else(Fuse::terminated, |saving| {
+                attempt.writer.restore_if_lost().await.map_err(write_failed)?;
+                checkpoint = attempt.checkpoint().map_or_else(Fuse::terminated, |saving| {
                     AbortOnDropHandle::new(TaskTracker::new().spawn(saving)).fuse()
                 });
                 continue;
             }
             saved = &mut checkpoint => {
                 if let Ok(saved) = saved {
-                    generation.writer.record_checkpoint(saved).map_err(write_failed)?;
+                    attempt.writer.record_checkpoint(saved).map_err(write_failed)?;
                 }
                 continue;
             }
@@ -103,7 +103,7 @@ async fn stream(
         let next = match event {
             Some(Ok(CompletionEvent::Text(mut text))) => {
                 let next = take_ready(&mut events, &mut text);
-                generation.writer.append(&text).await.map_err(write_failed)?;
+                attempt.writer.append(&text).await.map_err(write_failed)?;
                 next
             }
             next => Ready::Event(next),
@@ -144,10 +144,10 @@ fn take_ready(events: &mut CompletionStream, text: &mut String) -> Ready {
 }
 
 /// Ends a run that is to end before its answer has.
-async fn end_early(generation: Generation<'_>, reason: StopReason) -> Result<(), JobError> {
+async fn end_early(attempt: RunningAttempt<'_>, reason: StopReason) -> Result<(), JobError> {
     match reason {
-        StopReason::Cancelled => generation.cancel().await,
-        StopReason::Draining | StopReason::Release => generation.release().await,
+        StopReason::Cancelled => attempt.cancel().await,
+        StopReason::Draining | StopReason::Release => attempt.release().await,
         StopReason::Lost => Err(JobError::Retry {
             after: None,
             reason: "this worker lost its lease".to_owned(),
@@ -156,12 +156,12 @@ async fn end_early(generation: Generation<'_>, reason: StopReason) -> Result<(),
 }
 
 /// Ends an attempt whose provider failed: snoozes or retries the job where that can help, else fails the answer.
-async fn fail_or_retry(mut generation: Generation<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
-    generation.provider_failed();
+async fn fail_or_retry(mut attempt: RunningAttempt<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
+    attempt.provider_failed();
     if run.stop_reason() == Some(StopReason::Cancelled) {
-        return generation.cancel().await;
+        return attempt.cancel().await;
     }
-    let (writer, reason) = (&generation.writer, error.to_string());
+    let (writer, reason) = (&attempt.writer, error.to_string());
     let wait = error.retry_after().unwrap_or_default();
     let age = writer.age() + TimeDelta::from_std(wait).unwrap_or(MAX_WAIT_FOR_PROVIDER);
     // A person who has seen part of an answer wants its rest, however old it is.
@@ -171,15 +171,15 @@ async fn fail_or_retry(mut generation: Generation<'_>, run: &Run, error: AiError
         && writer.age() <= MAX_AGE
     {
         // No provider was asked, so this is no attempt.
-        return generation.snooze(wait, reason).await;
+        return attempt.snooze(wait, reason).await;
     }
     let id = writer.id();
     if error.retryable() && is_worth_waiting && wait <= MAX_RETRY_AFTER && run.attempt < run.max_attempts {
         tracing::warn!(message_id = %id, code = error.code(), reason, "the provider failed; retrying");
-        return generation.retry(error.retry_after(), reason).await;
+        return attempt.retry(error.retry_after(), reason).await;
     }
     // The circuit breaker alerts operators, once, when they are needed.
     tracing::warn!(message_id = %id, code = error.code(), reason, "the provider failed; the answer is an error");
-    generation.fail(error.code()).await?;
+    attempt.fail(error.code()).await?;
     Err(JobError::Discard { reason })
 }

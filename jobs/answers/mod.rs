@@ -1,9 +1,9 @@
 //! Answers: generating them, and failing those whose job was discarded.
 
-pub(crate) mod begin_attempt;
 pub(crate) mod fail_abandoned_answer;
 pub(crate) mod generate_answer;
-pub(crate) mod generation;
+pub(crate) mod prepare_attempt;
+pub(crate) mod running_attempt;
 pub(crate) mod stop_writers;
 
 use cura_answers::WriteError;

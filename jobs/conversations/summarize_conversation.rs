@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cura_domain::MessageId;
 use cura_domain::prompt::{self, PromptMessage};
-use cura_domain::tokens::MIN_BYTES_PER_TOKEN;
+use cura_domain::token_estimate::MIN_BYTES_PER_TOKEN;
 use cura_providers::ai::RequestKey;
 use cura_queue::{JobError, Run, SummarizeConversation};
 use cura_store::history;

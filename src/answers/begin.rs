@@ -5,7 +5,7 @@ use cura_domain::answer::Fence;
 use cura_store::answers::AttemptStart;
 use cura_store::{PgConnection, StoreError, answers, attempts, usage};
 
-use crate::{Answers, live_text};
+use crate::{Answers, shown_text};
 
 /// How an attempt may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Answers {
             return Ok(AttemptStart::Started(attempt));
         }
         let saved = std::mem::take(&mut attempt.text);
-        let mut text = live_text::shown_before(&self.0.live, id, attempt.fence, &saved).await;
+        let mut text = shown_text::shown_before(&self.0.live, id, attempt.fence, &saved).await;
         let before = Fence(attempt.fence.0 - 1);
         // Counted here because the new fence keeps that attempt from counting itself.
         let lost = attempts::record_lost(transaction, id, before, text.len(), &self.0.default_model, now).await?;
@@ -45,7 +45,7 @@ impl Answers {
         }
         if text != saved {
             answers::restart_at(transaction, id, attempt.fence, &text).await?;
-            if let Some(start) = attempt.bases.0.last_mut() {
+            if let Some(start) = attempt.attempt_offsets.0.last_mut() {
                 *start = text.len() as u64;
             }
         }

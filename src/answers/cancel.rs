@@ -8,7 +8,7 @@ use cura_store::{PgConnection, StoreError, answers, conversations, messages};
 
 use crate::Answers;
 use crate::finish::Finishing;
-use crate::live_text::shown_text;
+use crate::shown_text::shown_text;
 
 /// What happens to an answer that a worker is writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

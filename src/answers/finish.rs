@@ -10,7 +10,7 @@ use cura_store::answers::FinalAnswer;
 use cura_store::attempts::{Attempt, LostAttempt};
 use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, usage};
 
-use crate::follow_ups::{FollowUps, release_waiting_answers};
+use crate::follow_ups::{FollowUps, make_waiting_answers_ready};
 use crate::{Answers, AttemptCost, Outcome, WriteError};
 
 /// How an attempt finishes its answer.
@@ -169,7 +169,7 @@ impl Finishing<'_> {
                 None => conversations::touch(self.connection, self.conversation, 0, None, self.now).await?,
             };
             if self.others_wait {
-                release_waiting_answers(self.connection, self.user).await?;
+                make_waiting_answers_ready(self.connection, self.user).await?;
             }
             self.follow_ups
                 .enqueue(self.connection, self.conversation, title_is_excerpt)

@@ -46,7 +46,7 @@ impl FollowUps {
 
 /// Makes the jobs of the user's waiting answers ready, if those are the next of their conversations. Beginning one of them
 /// checks again whether it may start.
-pub(crate) async fn release_waiting_answers(connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
+pub(crate) async fn make_waiting_answers_ready(connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
     let waiting = answers::list_startable(connection, user).await?;
     if waiting.is_empty() {
         return Ok(());

@@ -29,7 +29,7 @@ mod begin;
 mod cancel;
 mod finish;
 mod follow_ups;
-mod live_text;
+mod shown_text;
 mod writer;
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub use cura_store::answers::{AttemptStart, StartedAttempt};
 pub use cura_store::attempts::Outcome;
 pub use finish::{Finished, Finishing};
 pub use follow_ups::FollowUps;
-pub use live_text::shown_text;
+pub use shown_text::shown_text;
 pub use writer::{AnswerWriter, Checkpoint};
 
 /// What the life of an answer needs. Cheap to clone.

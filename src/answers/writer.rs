@@ -81,7 +81,7 @@ impl AnswerWriter {
 
     /// The UTF-8 bytes that this attempt has written.
     pub fn written_bytes(&self) -> usize {
-        let start = self.attempt.bases.0.last().copied().unwrap_or_default();
+        let start = self.attempt.attempt_offsets.0.last().copied().unwrap_or_default();
         self.text.len() - usize::try_from(start).unwrap_or_default().min(self.text.len())
     }
 
@@ -93,7 +93,7 @@ impl AnswerWriter {
     /// Announces to readers that this attempt begins. If `live` is away, the first [`Self::restore_if_lost`] announces it.
     pub async fn announce_start(&mut self) {
         let live = &self.answers.0.live;
-        let begun = live.begin(self.id, self.attempt.fence, &self.attempt.bases, &self.text);
+        let begun = live.begin(self.id, self.attempt.fence, &self.attempt.attempt_offsets, &self.text);
         self.live_is_whole = begun.await.is_ok();
     }
 
@@ -134,7 +134,7 @@ impl AnswerWriter {
 
     async fn restore(&mut self) -> Result<(), WriteError> {
         let live = &self.answers.0.live;
-        let restored = live.restore(self.id, self.attempt.fence, &self.attempt.bases, &self.text);
+        let restored = live.restore(self.id, self.attempt.fence, &self.attempt.attempt_offsets, &self.text);
         let restored = restored.await;
         self.live_is_whole = true;
         self.note_live(restored)

@@ -1,6 +1,6 @@
 //! Events as they happen, by server-sent events and WebSockets.
 
-pub(crate) mod cursor;
+pub(crate) mod last_event_id;
 pub(crate) mod schema;
 pub(crate) mod socket;
 pub(crate) mod sse;

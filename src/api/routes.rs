@@ -1,5 +1,6 @@
 //! The routes: one file for each noun of the URL, and their registry.
 
+mod answer_response;
 mod auth;
 mod chat;
 mod conversations;
@@ -8,7 +9,6 @@ mod events;
 mod export;
 mod health;
 mod messages;
-mod reply;
 mod sessions;
 pub(crate) mod tag;
 mod usage;

@@ -4,9 +4,9 @@ mod answer_event;
 mod answer_follower;
 mod answer_state;
 mod catch_up;
-mod event;
 mod log_reader;
-mod parts;
+mod sources;
+mod user_event;
 mod user_feed;
 
 use std::time::Duration;
@@ -20,12 +20,12 @@ use cura_store::{Database, StoreError, events};
 
 pub use answer_event::AnswerEvent;
 pub use answer_follower::AnswerFollower;
-pub use event::{FeedItem, Resync, UserEvent};
+pub use user_event::{FeedItem, Resync, UserEvent};
 pub use user_feed::UserFeed;
 
 use crate::caller::Caller;
 use crate::notices::Notices;
-use parts::Parts;
+use sources::Sources;
 
 /// How often every connection compares its cursor with the event log, in case a signal was lost.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -34,12 +34,12 @@ const BATCH: usize = 1000;
 
 /// The use cases of feeds. Cheap to clone.
 #[derive(Clone)]
-pub struct Feed(Parts);
+pub struct Feed(Sources);
 
 impl Feed {
-    /// Puts the parts together.
+    /// Puts the sources together.
     pub fn new(database: Database, live: Live, entropy: Entropy, notices: Notices) -> Self {
-        Self(Parts::new(database, live, entropy, notices))
+        Self(Sources::new(database, live, entropy, notices))
     }
 
     /// Reads an answer from `position`. The caller has checked that it is theirs.

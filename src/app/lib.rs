@@ -4,6 +4,7 @@
 //! commits. Only after that does it publish to open connections.
 
 pub mod accounts;
+pub mod auth_tokens;
 mod caller;
 pub mod chat;
 pub mod conversations;
@@ -17,7 +18,6 @@ pub mod passwords;
 pub mod profile;
 pub mod session_watch;
 pub mod sessions;
-pub mod tokens;
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -17,9 +17,9 @@ use thiserror::Error;
 
 pub use cura_domain::session::Session;
 
+use crate::auth_tokens::{IssuedRefreshToken, SigningFailed, Ticket, Tokens};
 pub use crate::caller::Caller;
 use crate::passwords::PasswordError;
-use crate::tokens::{IssuedRefreshToken, SigningFailed, Ticket, Tokens};
 
 /// The most sessions of a user. Beyond it, the least recently used one ends.
 const MAX_SESSIONS: i64 = 100;

@@ -17,7 +17,7 @@ pub mod prompt;
 pub mod session;
 mod stored_words;
 pub mod text;
-pub mod tokens;
+pub mod token_estimate;
 pub mod usage;
 pub mod user;
 

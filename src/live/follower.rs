@@ -6,8 +6,8 @@
 use cura_domain::answer::{Fence, Position};
 use tokio::sync::watch;
 
-use crate::subscription::Subscription;
 use crate::text::TextState;
+use crate::watch_guard::Subscription;
 
 /// What happened to an answer since the last call of [`Follower::next`].
 #[derive(Debug, Clone, PartialEq, Eq)]

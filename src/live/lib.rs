@@ -15,8 +15,8 @@ mod rate_decision;
 mod rate_limits;
 mod redis;
 mod signals;
-mod subscription;
 mod text;
+mod watch_guard;
 
 use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};

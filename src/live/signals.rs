@@ -6,7 +6,7 @@
 use cura_domain::ConversationId;
 use tokio::sync::broadcast;
 
-use crate::subscription::Subscription;
+use crate::watch_guard::Subscription;
 
 /// A hint to a user's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

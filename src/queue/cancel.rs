@@ -2,9 +2,9 @@
 
 use sqlx::{PgConnection, Row};
 
-use crate::channels::CANCEL_CHANNEL;
 use crate::error::QueueError;
 use crate::job::Job;
+use crate::notify_channels::CANCEL_CHANNEL;
 
 /// The key in a job's metadata that says it is to be cancelled.
 pub(crate) const CANCEL_KEY: &str = "cancel";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::QueueError;
 use crate::instance::Instance;
-use crate::timeout::with_timeout;
+use crate::statement_timeout::with_timeout;
 
 /// How long a completed job is kept. Its key prevents the same job from being enqueued again for as long.
 const KEEP_COMPLETED: Duration = Duration::from_secs(24 * 60 * 60);

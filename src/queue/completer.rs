@@ -8,13 +8,13 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use crate::cancel::CANCEL_KEY;
-use crate::channels::WAKE_CHANNEL;
 use crate::claimed_job::Claim;
 use crate::disposition::Disposition;
 use crate::error::QueueError;
 use crate::instance::Instance;
+use crate::notify_channels::WAKE_CHANNEL;
 use crate::on_failure::enqueue_on_failure_jobs;
-use crate::timeout::with_timeout;
+use crate::statement_timeout::with_timeout;
 
 /// How many outcomes may wait to be written before runs wait to report theirs.
 pub(crate) const BACKLOG: usize = 1024;
@@ -89,7 +89,11 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result
             Disposition::Complete => ("Done", Duration::ZERO, 0, serde_json::json!({"Ok": null})),
             Disposition::Retry { after, reason } => ("Pending", *after, 0, serde_json::json!({"Err": reason})),
             Disposition::Discard { reason } => ("Killed", Duration::ZERO, 0, serde_json::json!({"Err": reason})),
-            Disposition::Release { after, reason } => ("Pending", *after, 1, serde_json::json!({"Err": reason})),
+            Disposition::Snooze { after, reason } => ("Pending", *after, 1, serde_json::json!({"Err": reason})),
+            Disposition::Release => {
+                let result = serde_json::json!({"Err": "released for another worker"});
+                ("Pending", Duration::ZERO, 1, result)
+            }
         };
         ids.push(claim.run.job_id.as_str());
         instances.push(&*claim.instance_id);

@@ -1,4 +1,4 @@
-//! What becomes of a job after a run: it is complete, discarded, retried with back-off, or released.
+//! The outcome of a job's run: complete, retried with back-off, snoozed, released, or discarded.
 
 use std::time::Duration;
 
@@ -18,11 +18,13 @@ pub(crate) enum Disposition {
     Discard {
         reason: String,
     },
-    /// Ready again, at once or, for a snooze, after a wait; the attempt is not spent.
-    Release {
+    /// Ready again after a wait; the attempt is not spent.
+    Snooze {
         after: Duration,
         reason: String,
     },
+    /// Ready again at once, for another worker; the attempt is not spent.
+    Release,
 }
 
 impl Disposition {
@@ -30,11 +32,8 @@ impl Disposition {
     pub(crate) fn of(outcome: Result<(), JobError>, attempt: u32, max_attempts: u32, config: &WorkersConfig) -> Self {
         match outcome {
             Ok(()) => Self::Complete,
-            Err(JobError::Release) => Self::Release {
-                after: Duration::ZERO,
-                reason: "released for another worker".to_owned(),
-            },
-            Err(JobError::Snooze { after, reason }) => Self::Release { after, reason },
+            Err(JobError::Release) => Self::Release,
+            Err(JobError::Snooze { after, reason }) => Self::Snooze { after, reason },
             Err(JobError::Discard { reason }) => Self::Discard { reason },
             Err(JobError::Retry { reason, .. }) if attempt >= max_attempts => Self::Discard {
                 reason: format!("attempt {attempt} of {max_attempts}: {reason}"),
@@ -53,7 +52,8 @@ impl Disposition {
             Self::Complete => Self::Complete,
             Self::Retry { after, .. } => Self::Retry { after: *after, reason },
             Self::Discard { .. } => Self::Discard { reason },
-            Self::Release { after, .. } => Self::Release { after: *after, reason },
+            Self::Snooze { after, .. } => Self::Snooze { after: *after, reason },
+            Self::Release => Self::Release,
         }
     }
 }
@@ -125,6 +125,6 @@ mod tests {
             Disposition::Discard { .. }
         ));
         let released = Disposition::of(Err(JobError::Release), 2, 2, &config);
-        assert!(matches!(released, Disposition::Release { after, .. } if after.is_zero()));
+        assert_eq!(released, Disposition::Release);
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use sqlx::{PgConnection, Row};
 use ulid::Ulid;
 
-use crate::channels::WAKE_CHANNEL;
 use crate::error::QueueError;
 use crate::job::{Job, JobId};
+use crate::notify_channels::WAKE_CHANNEL;
 use crate::on_failure;
 
 /// What enqueueing did.

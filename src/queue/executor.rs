@@ -104,9 +104,10 @@ impl Executor {
             Disposition::Discard { reason } => {
                 tracing::error!(queue, job_id, reason, "a job was discarded");
             }
-            Disposition::Release { reason, .. } => {
-                tracing::info!(queue, job_id, reason, "a job was released");
+            Disposition::Snooze { after, reason } => {
+                tracing::info!(queue, job_id, ?after, reason, "a job was snoozed");
             }
+            Disposition::Release => tracing::info!(queue, job_id, "a job was released for another worker"),
         }
         disposition
     }

@@ -13,7 +13,7 @@ use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::rescuer::{Contact, WORKER_TYPE, rescue};
 use crate::run::StopReason;
-use crate::timeout::with_timeout;
+use crate::statement_timeout::with_timeout;
 
 /// A worker with a heartbeat within this time counts as alive for those who only want to know. Longer than a lease, so that
 /// a slow moment of Postgres is no outage.

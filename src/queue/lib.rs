@@ -43,7 +43,6 @@
 
 mod apalis_bridge;
 mod cancel;
-mod channels;
 mod claimed_job;
 mod cleaner;
 mod completer;
@@ -55,18 +54,19 @@ mod executor;
 mod heartbeat;
 mod instance;
 mod job;
+mod job_status;
 mod notifier;
+mod notify_channels;
 mod on_failure;
 mod payloads;
 mod producer;
+mod queue_stats;
 mod rescuer;
 mod run;
 mod scheduler;
 mod shutdown;
 mod slots;
-mod stats;
-mod status;
-mod timeout;
+mod statement_timeout;
 mod workers;
 
 pub use cancel::{Cancelled, cancel};
@@ -74,14 +74,14 @@ pub use config::WorkersConfig;
 pub use enqueue::{EnqueueOptions, Enqueued, enqueue, enqueue_with, make_ready};
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};
+pub use job_status::{is_any_running, list_unfinished, queue_position};
 pub use payloads::{
     EraseUser, ExportAccount, FailAbandonedAnswer, GenerateAnswer, PruneExpired, PurgeConversation,
     SummarizeConversation, TitleConversation,
 };
+pub use queue_stats::{QueueHealth, QueueStats, health, stats};
 pub use run::{Run, StopReason};
 pub use shutdown::Drained;
-pub use stats::{QueueHealth, QueueStats, health, stats};
-pub use status::{is_any_running, list_unfinished, queue_position};
 pub use workers::{Workers, WorkersBuilder};
 
 /// The migrations of apalis' schema, which our own (`cura_store::MIGRATOR`) build on.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use sqlx::Executor;
 
-use crate::channels::{CANCEL_CHANNEL, INSERT_CHANNEL, WAKE_CHANNEL};
 use crate::error::QueueError;
 use crate::instance::Instance;
+use crate::notify_channels::{CANCEL_CHANNEL, INSERT_CHANNEL, WAKE_CHANNEL};
 use crate::run::StopReason;
-use crate::timeout::with_timeout;
+use crate::statement_timeout::with_timeout;
 
 /// The pause before a lost LISTEN connection is tried again.
 const LISTEN_PAUSE: Duration = Duration::from_millis(500);

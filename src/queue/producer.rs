@@ -14,7 +14,7 @@ use crate::claimed_job::{ClaimedJob, ClaimedRow};
 use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::slots::QueueSlots;
-use crate::timeout::with_timeout;
+use crate::statement_timeout::with_timeout;
 
 /// The most jobs claimed for one queue in one statement.
 const CLAIM_BATCH: u32 = 32;

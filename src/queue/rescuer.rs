@@ -6,10 +6,10 @@
 use sqlx::Row;
 use tokio::time::Instant;
 
-use crate::channels::WAKE_CHANNEL;
 use crate::config::WorkersConfig;
 use crate::error::QueueError;
 use crate::instance::Instance;
+use crate::notify_channels::WAKE_CHANNEL;
 use crate::on_failure::enqueue_on_failure_jobs;
 
 /// What marks our rows in apalis' table of workers.

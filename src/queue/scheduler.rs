@@ -10,7 +10,7 @@ use crate::enqueue::{Enqueued, enqueue};
 use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::job::Job;
-use crate::timeout::with_timeout;
+use crate::statement_timeout::with_timeout;
 
 /// How often a process checks whether a new period has begun.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);

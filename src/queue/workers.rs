@@ -24,7 +24,7 @@ use crate::producer::{ServedQueue, run_producer_loop};
 use crate::run::Run;
 use crate::scheduler::run_scheduler_loop;
 use crate::slots::QueueSlots;
-use crate::timeout::STATEMENT_TIMEOUT;
+use crate::statement_timeout::STATEMENT_TIMEOUT;
 
 /// Connections of the queue: to claim, complete, renew and clean, and one to spare. The notifier has its own.
 const CONNECTIONS: u32 = 5;

@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use cura_domain::answer::Fence;
 use cura_domain::message::Usage;
-use cura_domain::tokens::BYTES_PER_TOKEN;
+use cura_domain::token_estimate::BYTES_PER_TOKEN;
 use cura_domain::{MessageId, ModelRef, UserId};
 use sqlx::PgConnection;
 
@@ -122,9 +122,9 @@ pub async fn record_lost(
                        SELECT content FROM messages
                        WHERE conversation_id = m.conversation_id AND id + 0 < m.id AND status = 'sent'
                        ORDER BY id + 0 DESC LIMIT 20) said),
-                  ($3 - m.bases[$2] + $7 - 1) / $7, true, $6
+                  ($3 - m.attempt_offsets[$2] + $7 - 1) / $7, true, $6
            FROM messages m
-           WHERE m.id = $1 AND m.status = 'sending' AND $2 > 0 AND $3 > m.bases[$2]
+           WHERE m.id = $1 AND m.status = 'sending' AND $2 > 0 AND $3 > m.attempt_offsets[$2]
            ON CONFLICT DO NOTHING
            RETURNING user_id, model, input_tokens, output_tokens"#,
         message.0,

@@ -92,7 +92,7 @@ pub async fn find_owned(
 ) -> Result<Option<StoredMessage>, StoreError> {
     let row = sqlx::query_as!(
         MessageRow,
-        r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.bases, m.model,
+        r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.attempt_offsets, m.model,
                   m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.latency_ms,
                   m.ttft_ms, m.error_code, m.notice, m.created_at
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
@@ -118,7 +118,7 @@ pub async fn list_owned(
     let rows = sqlx::query_as!(
         MessageRow,
         r#"SELECT m.id, m.conversation_id, m.parent_id, m.role,
-                  CASE WHEN m.id = ANY($3) THEN m.content ELSE '' END AS "content!", m.status, m.attempt, m.bases, m.model,
+                  CASE WHEN m.id = ANY($3) THEN m.content ELSE '' END AS "content!", m.status, m.attempt, m.attempt_offsets, m.model,
                   m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.latency_ms,
                   m.ttft_ms, m.error_code, m.notice, m.created_at
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
@@ -175,34 +175,30 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<StoredMessage>, StoreError> {
     let rows = match order {
-        Order::Descending => {
-            sqlx::query_as!(
-                MessageRow,
-                r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
+        Order::Descending => sqlx::query_as!(
+            MessageRow,
+            r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, attempt_offsets, model, provider,
                           finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
                           notice, created_at
                    FROM messages WHERE conversation_id = $1 AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3"#,
-                conversation.0,
-                after.map_or(i64::MAX, |after| after.0),
-                limit,
-            )
-            .fetch_all(conn)
-            .await?
-        }
-        Order::Ascending => {
-            sqlx::query_as!(
-                MessageRow,
-                r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, bases, model, provider,
+            conversation.0,
+            after.map_or(i64::MAX, |after| after.0),
+            limit,
+        )
+        .fetch_all(conn)
+        .await?,
+        Order::Ascending => sqlx::query_as!(
+            MessageRow,
+            r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, attempt_offsets, model, provider,
                           finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
                           notice, created_at
                    FROM messages WHERE conversation_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3"#,
-                conversation.0,
-                after.map_or(0, |after| after.0),
-                limit,
-            )
-            .fetch_all(conn)
-            .await?
-        }
+            conversation.0,
+            after.map_or(0, |after| after.0),
+            limit,
+        )
+        .fetch_all(conn)
+        .await?,
     };
     rows.into_iter().map(StoredMessage::try_from).collect()
 }
@@ -215,7 +211,7 @@ struct MessageRow {
     content: String,
     status: String,
     attempt: i32,
-    bases: Vec<i64>,
+    attempt_offsets: Vec<i64>,
     model: Option<String>,
     provider: Option<String>,
     finish_reason: Option<String>,
@@ -253,7 +249,7 @@ impl TryFrom<MessageRow> for StoredMessage {
             content: row.content,
             status: MessageStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("message status"))?,
             attempt: Fence(row.attempt.unsigned_abs()),
-            attempt_offsets: AttemptOffsets(row.bases.into_iter().map(i64::unsigned_abs).collect()),
+            attempt_offsets: AttemptOffsets(row.attempt_offsets.into_iter().map(i64::unsigned_abs).collect()),
             model: row.model,
             provider: row.provider,
             finish_reason,

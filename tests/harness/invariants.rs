@@ -36,9 +36,9 @@ const RULES: [(&str, &str); 12] = [
     ),
     (
         "attempts begin within the text, and there are as many as there are beginnings",
-        "SELECT id::text FROM messages WHERE cardinality(bases) <> attempt
-            OR EXISTS (SELECT 1 FROM unnest(bases) base WHERE base < 0)
-            OR (attempt > 0 AND status = 'sent' AND bases[attempt] > octet_length(content))",
+        "SELECT id::text FROM messages WHERE cardinality(attempt_offsets) <> attempt
+            OR EXISTS (SELECT 1 FROM unnest(attempt_offsets) start WHERE start < 0)
+            OR (attempt > 0 AND status = 'sent' AND attempt_offsets[attempt] > octet_length(content))",
     ),
     (
         "an answer is sent for a reason, or failed with a code",

@@ -4,6 +4,7 @@
 //! Each socket is one task. It reads no faster than it acts, and takes no event before the last one was sent: a slow reader gets
 //! fewer, bigger chunks, and costs no memory.
 
+mod admission;
 mod close;
 mod close_reason;
 mod command;
@@ -13,6 +14,5 @@ mod frame;
 mod frame_rate;
 pub(crate) mod handshake;
 mod heartbeat;
-mod lifecycle;
 
 pub(crate) use context::Context;

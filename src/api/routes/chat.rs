@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::sse::EventStream;
-use crate::routes::reply::{self, OnBusyView, Sent, read_key};
+use crate::routes::answer_response::{self, OnBusyView, Sent, read_key};
 use crate::routes::tag::Tag;
 
 pub(crate) struct ChatApi;
@@ -55,7 +55,7 @@ impl ChatApi {
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Sent, Problem> {
         let request = answer_request(body.0, None, idempotency_key.0)?;
-        reply::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
+        answer_response::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
     }
 
     /// Send a message and stream the answer
@@ -74,7 +74,7 @@ impl ChatApi {
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<EventStream>, Problem> {
         let request = answer_request(body.0, None, idempotency_key.0)?;
-        reply::as_stream(&app, rate_limit, &shutdown, caller.0, &request).await
+        answer_response::as_stream(&app, rate_limit, &shutdown, caller.0, &request).await
     }
 
     /// Send a message to a conversation and stream the answer
@@ -94,7 +94,7 @@ impl ChatApi {
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<EventStream>, Problem> {
         let request = answer_request(body.0, Some(conversation_id.0), idempotency_key.0)?;
-        reply::as_stream(&app, rate_limit, &shutdown, caller.0, &request).await
+        answer_response::as_stream(&app, rate_limit, &shutdown, caller.0, &request).await
     }
 }
 

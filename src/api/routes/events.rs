@@ -8,7 +8,7 @@ use poem_openapi::param::{Header, Query};
 use crate::http::caller::StreamAuth;
 use crate::http::problem::Problem;
 use crate::http::shutdown::Shutdown;
-use crate::realtime::cursor::read_stream_cursor;
+use crate::realtime::last_event_id::read_stream_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
 use crate::routes::tag::Tag;
 

@@ -16,9 +16,9 @@ use crate::http::payload::{JsonBody, OptionalJsonBody};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
-use crate::realtime::cursor::read_stream_cursor;
+use crate::realtime::last_event_id::read_stream_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
-use crate::routes::reply::{self, OnBusyView, Sent, read_key};
+use crate::routes::answer_response::{self, OnBusyView, Sent, read_key};
 use crate::routes::tag::Tag;
 use crate::views::message::MessageView;
 
@@ -124,7 +124,7 @@ impl MessagesApi {
             busy_policy: body.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
             key: read_key(idempotency_key.0)?,
         };
-        reply::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
+        answer_response::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
     }
 
     /// Edit a message and answer it
@@ -156,6 +156,6 @@ impl MessagesApi {
             busy_policy: body.0.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
             key: read_key(idempotency_key.0)?,
         };
-        reply::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
+        answer_response::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveTime, Utc};
-use cura_domain::{ConversationId, UserId, tokens};
+use cura_domain::{ConversationId, UserId, token_estimate};
 use cura_store::usage::Load;
 use cura_store::{PgConnection, StoreError, usage};
 
@@ -91,7 +91,7 @@ impl Budget {
             Some(conversation) => usage::last_cost(connection, conversation).await?,
             None => None,
         };
-        let said = i64::try_from(tokens::estimate(text.len())).unwrap_or(i64::MAX);
+        let said = i64::try_from(token_estimate::estimate(text.len())).unwrap_or(i64::MAX);
         Ok(before.unwrap_or(SYSTEM_TOKENS) + said + i64::from(self.quota.answer_tokens))
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::answer_event::AnswerEvent;
 use super::answer_state::{AnswerState, read_state};
 use super::catch_up::catch_up;
-use super::parts::Parts;
+use super::sources::Sources;
 
 /// How long `live` may be silent before Postgres is asked.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -26,7 +26,7 @@ const FIRST_SILENCE: Duration = Duration::from_secs(1);
 
 /// Reads one answer of one user.
 pub struct AnswerFollower {
-    parts: Parts,
+    sources: Sources,
     user: UserId,
     answer: MessageId,
     /// The conversation of the answer, if the answer was read before.
@@ -48,18 +48,18 @@ pub struct AnswerFollower {
 
 impl AnswerFollower {
     /// Reads an answer from `position`. The caller has checked that it is the user's.
-    pub(super) fn new(parts: &Parts, user: UserId, answer: MessageId, position: Position) -> Self {
+    pub(super) fn new(sources: &Sources, user: UserId, answer: MessageId, position: Position) -> Self {
         let silence = if position.of_text() == Position::START {
             FIRST_SILENCE
         } else {
             SILENCE
         };
         Self {
-            parts: parts.clone(),
+            sources: sources.clone(),
             user,
             answer,
             conversation: None,
-            live: parts.live.follow(answer, position.of_text()),
+            live: sources.live.follow(answer, position.of_text()),
             reached: position,
             position,
             ready: VecDeque::new(),
@@ -71,8 +71,8 @@ impl AnswerFollower {
     }
 
     /// Reads an answer whose row was just read: the text up to there is ready at once, and if it is final, so is its end.
-    pub(super) fn of_message(parts: &Parts, user: UserId, message: Message, position: Position) -> Self {
-        let mut follower = Self::new(parts, user, message.id, position);
+    pub(super) fn of_message(sources: &Sources, user: UserId, message: Message, position: Position) -> Self {
+        let mut follower = Self::new(sources, user, message.id, position);
         follower.conversation = Some(message.conversation_id);
         if position == Position::START
             && let Some(notice) = message.notice.clone()
@@ -132,7 +132,7 @@ impl AnswerFollower {
                     }
                 }
                 () = tokio::time::sleep_until(self.ask_at), if self.asking.is_none() => {
-                    self.asking = Some(read_state(self.parts.clone(), self.user, self.answer));
+                    self.asking = Some(read_state(self.sources.clone(), self.user, self.answer));
                     self.ask_at = Instant::now() + SILENCE;
                 }
                 state = answer_of(&mut self.asking) => {
@@ -174,7 +174,7 @@ impl AnswerFollower {
                 None
             }
             Progress::Deleted => {
-                self.live = self.parts.live.follow(self.answer, self.reached.of_text());
+                self.live = self.sources.live.follow(self.answer, self.reached.of_text());
                 self.ask_at = Instant::now();
                 None
             }
@@ -219,7 +219,7 @@ impl AnswerFollower {
         }
         self.move_to_end(message);
         if self.reached != before {
-            self.live = self.parts.live.follow(self.answer, self.reached);
+            self.live = self.sources.live.follow(self.answer, self.reached);
         }
     }
 

@@ -7,7 +7,7 @@ use cura_queue::GenerateAnswer;
 use cura_store::{StoreError, answers, messages};
 use futures_util::future::BoxFuture;
 
-use super::parts::Parts;
+use super::sources::Sources;
 
 /// What Postgres knows of an answer.
 pub(super) enum AnswerState {
@@ -24,16 +24,16 @@ pub(super) enum AnswerState {
 
 /// Reads the state of an answer. Boxed, because most followers have no question pending.
 pub(super) fn read_state(
-    parts: Parts,
+    sources: Sources,
     user: UserId,
     answer: MessageId,
 ) -> BoxFuture<'static, Result<AnswerState, StoreError>> {
     Box::pin(async move {
-        let read = parts.database.connection(async |connection| {
+        let read = sources.database.connection(async |connection| {
             let Some(message) = messages::find_owned(connection, user, answer).await? else {
                 return Ok(AnswerState::Gone);
             };
-            let message = Box::new(parts.notices.readable(message));
+            let message = Box::new(sources.notices.readable(message));
             if message.status != MessageStatus::Sending {
                 return Ok(AnswerState::Final(message));
             }

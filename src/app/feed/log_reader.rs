@@ -11,8 +11,8 @@ use cura_store::{PgConnection, StoreError, conversations, events, messages};
 use futures_util::future::BoxFuture;
 
 use super::answer_follower::AnswerFollower;
-use super::event::Resync;
-use super::parts::Parts;
+use super::sources::Sources;
+use super::user_event::Resync;
 
 /// Events read at once.
 const PAGE: i64 = 50;
@@ -22,7 +22,7 @@ const PAGE_BYTES: i64 = 256 * 1024;
 /// Reads the log of one user, or its part about one conversation.
 #[derive(Clone)]
 pub(super) struct LogReader {
-    pub(super) parts: Parts,
+    pub(super) sources: Sources,
     pub(super) user: UserId,
     /// Only events of this conversation are reported.
     pub(super) only: Option<ConversationId>,
@@ -56,7 +56,7 @@ impl LogReader {
     /// The cursor after the last event, with the answers that are running.
     pub(super) async fn head(&self) -> Result<Cursor, StoreError> {
         let head = self
-            .parts
+            .sources
             .database
             .connection(async |connection| events::head(connection, self.user, self.only).await);
         Ok(self.cursor_at(head.await?))
@@ -75,7 +75,7 @@ impl LogReader {
         let reader = self.clone();
         Box::pin(async move {
             let read = reader
-                .parts
+                .sources
                 .database
                 .connection(async |connection| reader.read(connection, seq).await);
             match read.await? {
@@ -96,10 +96,10 @@ impl LogReader {
         }
         let ids: Vec<MessageId> = cursor.running.keys().copied().collect();
         let found = self
-            .parts
+            .sources
             .database
             .connection(async |connection| messages::list_owned(connection, self.user, &ids, &[]).await);
-        let found: Vec<Message> = self.parts.notices.all_readable(found.await?);
+        let found: Vec<Message> = self.sources.notices.all_readable(found.await?);
         let is_allowed = |message: &Message| {
             let in_scope = self.only.is_none_or(|only| only == message.conversation_id);
             message.role == Role::Assistant && in_scope
@@ -121,7 +121,7 @@ impl LogReader {
 
     /// Follows an answer whose row was just read.
     pub(super) fn follow(&self, message: Message, position: Position) -> AnswerFollower {
-        AnswerFollower::of_message(&self.parts, self.user, message, position)
+        AnswerFollower::of_message(&self.sources, self.user, message, position)
     }
 
     async fn read(&self, connection: &mut PgConnection, seq: i64) -> Result<Read, StoreError> {
@@ -175,7 +175,7 @@ impl LogReader {
             let with_text = rows.iter().filter(|row| text_of(&row.event, &sizes).is_some());
             let with_text: Vec<MessageId> = with_text.filter_map(|row| message_of(&row.event)).collect();
             let stored = messages::list_owned(connection, self.user, &kept, &with_text).await?;
-            read = self.parts.notices.all_readable(stored);
+            read = self.sources.notices.all_readable(stored);
         }
         let changed: Vec<ConversationId> = rows.iter().filter_map(|row| changed_by(&row.event)).collect();
         let mut conversations = Vec::new();

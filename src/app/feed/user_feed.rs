@@ -20,9 +20,9 @@ use tokio::time::Instant;
 
 use super::answer_event::AnswerEvent;
 use super::answer_follower::AnswerFollower;
-use super::event::{FeedItem, Resync, UserEvent};
 use super::log_reader::{Fetch, LogReader};
-use super::parts::Parts;
+use super::sources::Sources;
+use super::user_event::{FeedItem, Resync, UserEvent};
 use typing::Typing;
 
 mod apply;
@@ -59,21 +59,21 @@ impl UserFeed {
     /// Resumes after `cursor`, or starts now; restricted to one conversation if one is given, of which the caller has
     /// checked that it is the user's.
     pub(super) async fn open(
-        parts: Parts,
+        sources: Sources,
         user: UserId,
         only: Option<ConversationId>,
         cursor: Option<Cursor>,
     ) -> Result<Self, StoreError> {
         // Subscribe before reading, so what happens in between is not lost.
-        let signals = parts.live.watch_user(user);
+        let signals = sources.live.watch_user(user);
         let resumes = cursor.is_some();
         // A cursor of everything can be resumed for one conversation, but not the other way round.
         let (is_foreign, cursor) = match cursor {
             Some(cursor) if cursor.scope.is_some() && cursor.scope != only => (true, None),
             cursor => (false, cursor),
         };
-        let origin = u64::from_ne_bytes(parts.entropy.bytes());
-        let log = LogReader { parts, user, only };
+        let origin = u64::from_ne_bytes(sources.entropy.bytes());
+        let log = LogReader { sources, user, only };
         let mut cursor = match cursor {
             Some(cursor) => Cursor { scope: only, ..cursor },
             None => log.head().await?,
@@ -115,9 +115,9 @@ impl UserFeed {
         &self,
         answer: MessageId,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send + use<> {
-        let (LogReader { parts, user, .. }, started_at) = (self.log.clone(), self.started_at);
+        let (LogReader { sources, user, .. }, started_at) = (self.log.clone(), self.started_at);
         async move {
-            let ended = parts
+            let ended = sources
                 .database
                 .connection(async |connection| events::find_end(connection, user, answer).await);
             Ok(ended.await?.is_none_or(|seq| seq <= started_at))

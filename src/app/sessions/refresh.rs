@@ -9,7 +9,7 @@ use cura_store::sessions::{LockedSession, TokenHash};
 use cura_store::{PgConnection, StoreError, sessions, users};
 
 use super::{Sessions, SignInError, SignedIn};
-use crate::tokens::IssuedRefreshToken;
+use crate::auth_tokens::IssuedRefreshToken;
 
 /// How long a replaced refresh token is still accepted, for a response that never arrived.
 const GRACE: TimeDelta = TimeDelta::seconds(10);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Role, Usage};
-use cura_domain::tokens;
+use cura_domain::token_estimate;
 use futures_util::stream;
 
 use crate::ai::completion::{CompletionEvent, CompletionStream};
@@ -63,7 +63,7 @@ impl Demo {
         };
         let answer_bytes: usize = words.iter().take(limit).map(String::len).sum();
         let prompt_bytes = prompt.messages.iter().map(|message| message.content.len()).sum();
-        let estimate = |bytes| i64::try_from(tokens::estimate(bytes)).unwrap_or(i64::MAX);
+        let estimate = |bytes| i64::try_from(token_estimate::estimate(bytes)).unwrap_or(i64::MAX);
         let end = CompletionEvent::Finished {
             reason,
             usage: Some(Usage {

@@ -1,6 +1,6 @@
 //! Counts the tokens of a text before it is sent.
 
-use cura_domain::tokens;
+use cura_domain::token_estimate;
 use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
 use tiktoken_rs::{CoreBPE, cl100k_base_singleton, o200k_base_singleton};
 
@@ -84,7 +84,7 @@ fn estimate(text: &str) -> usize {
     let words = text.split_whitespace().count();
     // A character from CJK radicals on is about one token.
     let characters = text.chars().filter(|&letter| letter >= '\u{2e80}').count();
-    tokens::estimate(text.len()).max(words).max(characters)
+    token_estimate::estimate(text.len()).max(words).max(characters)
 }
 
 #[cfg(test)]

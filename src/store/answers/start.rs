@@ -19,7 +19,7 @@ pub struct StartedAttempt {
     /// This attempt's fence.
     pub fence: Fence,
     /// The offset at which each attempt began, this one included.
-    pub bases: AttemptOffsets,
+    pub attempt_offsets: AttemptOffsets,
     /// The text that earlier attempts saved; this attempt continues at its end.
     pub text: String,
     /// Whether the answer is to be cancelled.
@@ -44,7 +44,7 @@ pub enum AttemptStart {
     /// Other answers of the conversation or the user come first.
     Waiting,
     /// The answer is final or deleted.
-    Over,
+    Ended,
 }
 
 /// Starts a new attempt at an unfinished answer, at the end of the saved text; older attempts can no longer write.
@@ -69,7 +69,7 @@ pub async fn start_attempt(
     .fetch_all(&mut *conn)
     .await?;
     if unfinished.is_empty() {
-        return Ok(AttemptStart::Over);
+        return Ok(AttemptStart::Ended);
     }
     let started = start_if_below(conn, id, max_running, Counted::Started, now).await?;
     Ok(started.map_or(AttemptStart::Waiting, AttemptStart::Started))
@@ -93,7 +93,7 @@ async fn start_if_below(
 ) -> Result<Option<Box<StartedAttempt>>, StoreError> {
     let row = sqlx::query!(
         r#"UPDATE messages m
-           SET attempt = attempt + 1, bases = bases || octet_length(content)::bigint, updated_at = $2,
+           SET attempt = attempt + 1, attempt_offsets = attempt_offsets || octet_length(content)::bigint, updated_at = $2,
                started_at = COALESCE(started_at, $2)
            FROM conversations c JOIN users u ON u.id = c.user_id
            WHERE m.id = $1 AND m.status = 'sending' AND c.id = m.conversation_id AND c.deleted_at IS NULL
@@ -104,7 +104,7 @@ async fn start_if_below(
                  AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
                                       WHERE r.user_id = m.user_id AND r.running AND r.id <> m.id
                                         AND (r.attempt > 0 OR $4)))))
-           RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.bases, m.content,
+           RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.attempt_offsets, m.content,
                      m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
                      m.started_at AS "started_at!", u.name, u.timezone, u.language"#,
         id.0,
@@ -120,7 +120,7 @@ async fn start_if_below(
             conversation_id: ConversationId(row.conversation_id),
             question: MessageId(row.parent_id),
             fence: Fence(row.attempt.unsigned_abs()),
-            bases: AttemptOffsets(row.bases.into_iter().map(i64::unsigned_abs).collect()),
+            attempt_offsets: AttemptOffsets(row.attempt_offsets.into_iter().map(i64::unsigned_abs).collect()),
             text: row.content,
             cancel_requested: row.cancelled,
             created_at: row.created_at,
@@ -136,7 +136,7 @@ async fn start_if_below(
 /// is old.
 pub async fn restart_at(conn: &mut PgConnection, id: MessageId, fence: Fence, text: &str) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        r#"UPDATE messages SET content = $3, bases[$2] = octet_length($3)
+        r#"UPDATE messages SET content = $3, attempt_offsets[$2] = octet_length($3)
            WHERE id = $1 AND attempt = $2 AND status = 'sending'"#,
         id.0,
         i32::from(fence),

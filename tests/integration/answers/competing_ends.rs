@@ -79,7 +79,7 @@ impl Arena {
             .unwrap();
         match begun {
             AttemptStart::Started(attempt) => Some(self.answers.writer(id, attempt)),
-            AttemptStart::Waiting | AttemptStart::Over => None,
+            AttemptStart::Waiting | AttemptStart::Ended => None,
         }
     }
 

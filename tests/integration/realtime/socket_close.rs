@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cura_app::tokens::{TokenLifetimes, Tokens};
+use cura_app::auth_tokens::{TokenLifetimes, Tokens};
 use cura_bin::settings::Settings;
 use cura_tests::raw_socket::{self, FIN, PONG, RawSocket};
 use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};

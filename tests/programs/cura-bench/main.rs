@@ -7,13 +7,13 @@
 
 mod answers;
 mod calls;
+mod light_client;
+mod many_connections;
 mod measure;
 mod memory;
 mod queue;
-mod watchers;
-mod watching;
 
-use watching::Kind;
+use light_client::Kind;
 
 #[tokio::main]
 async fn main() {
@@ -34,13 +34,13 @@ async fn main() {
     }
     for kind in [Kind::Events, Kind::Sockets] {
         if wants(&format!("latency-{}", kind.name())) {
-            watchers::latency(kind).await;
+            many_connections::latency(kind).await;
         }
         if wants(&format!("idle-{}", kind.name())) {
-            watchers::idle(kind).await;
+            many_connections::idle(kind).await;
         }
         if wants(&format!("reconnect-{}", kind.name())) {
-            watchers::reconnect(kind).await;
+            many_connections::reconnect(kind).await;
         }
     }
     if wants("calls") {

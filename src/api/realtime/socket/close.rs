@@ -32,7 +32,7 @@ async fn say_last(socket: &mut WebSocketStream, reason: CloseReason) {
             (Some(frame), UNAUTHENTICATED, "the session is over")
         }
         CloseReason::Close(code, why) => (None, code, why),
-        // The library has queued the reply; flushing sends it.
+        // The library has queued the answer_response; flushing sends it.
         CloseReason::ClosedByClient => return drop(socket.flush().await),
         CloseReason::Lost => return,
     };

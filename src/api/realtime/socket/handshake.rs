@@ -10,11 +10,11 @@ use poem::web::headers::authorization::Bearer;
 use poem::web::headers::{Authorization, HeaderMapExt};
 use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket, WebSocketConfig};
 
+use super::admission::{self, Admission};
 use super::context::Context;
-use super::lifecycle::{self, Admission};
 use crate::http::connection_permit::ConnectionPermit;
 use crate::http::problem::Problem;
-use crate::realtime::cursor::read_cursor;
+use crate::realtime::last_event_id::read_cursor;
 
 /// The longest frame and message of a client, in bytes, as the contract says.
 const MAX_FRAME: usize = 64 * 1024;
@@ -68,7 +68,7 @@ pub(crate) async fn open(
     );
     let upgraded = websocket.config(config()).on_upgrade(move |socket| async move {
         // Boxed, because a socket is idle most of the time.
-        Box::pin(lifecycle::run(context, socket, admission, cursor)).await;
+        Box::pin(admission::run(context, socket, admission, cursor)).await;
         drop(held);
     });
     Ok(upgraded.boxed())

@@ -7,8 +7,8 @@ use cura_domain::{ConversationId, MessageId};
 
 use super::UserFeed;
 use crate::feed::answer_event::AnswerEvent;
-use crate::feed::event::UserEvent;
 use crate::feed::log_reader::{Fetch, Page};
+use crate::feed::user_event::UserEvent;
 
 impl UserFeed {
     /// Adds the items of a fetch.

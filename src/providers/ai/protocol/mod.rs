@@ -5,8 +5,8 @@ mod endpoint;
 mod error_response;
 mod http;
 mod openai;
+mod reported_tokens;
 mod request_messages;
-mod token_count;
 
 pub use anthropic::AnthropicConfig;
 pub(crate) use anthropic::{Anthropic, PROVIDER as ANTHROPIC};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::error_response;
 use crate::ai::error::Failure;
 use crate::ai::protocol::error_response::ErrorResponse;
-use crate::ai::protocol::token_count::token_count;
+use crate::ai::protocol::reported_tokens::reported_tokens;
 use crate::ai::stream::completion_stream::ProtocolEvent;
 use crate::ai::stream::surrogates::Wtf8Text;
 
@@ -81,7 +81,7 @@ pub(crate) fn decode(event: &str) -> Result<Option<ProtocolEvent>, Failure> {
                 .as_deref()
                 .map(finish_reason);
             decoded.input_tokens = input_tokens(&delta.usage);
-            decoded.output_tokens = token_count(&delta.usage, "output_tokens");
+            decoded.output_tokens = reported_tokens(&delta.usage, "output_tokens");
         }
         "message_stop" => decoded.done = true,
         "content_block_start" | "content_block_stop" => {}
@@ -100,8 +100,8 @@ pub(crate) fn decode(event: &str) -> Result<Option<ProtocolEvent>, Failure> {
 /// Tokens of the prompt, cached ones included.
 fn input_tokens(usage: &Value) -> Option<i64> {
     let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
-    let cached: i64 = cached.iter().filter_map(|key| token_count(usage, key)).sum();
-    token_count(usage, "input_tokens").map(|input| input + cached)
+    let cached: i64 = cached.iter().filter_map(|key| reported_tokens(usage, key)).sum();
+    reported_tokens(usage, "input_tokens").map(|input| input + cached)
 }
 
 fn parse<T: DeserializeOwned>(event: &str) -> Result<T, Failure> {

@@ -4,7 +4,7 @@ use cura_domain::message::FinishReason;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::ai::protocol::token_count::token_count;
+use crate::ai::protocol::reported_tokens::reported_tokens;
 use crate::ai::stream::completion_stream::ProtocolEvent;
 use crate::ai::stream::surrogates::Wtf8Text;
 
@@ -43,8 +43,8 @@ impl Chunk {
     pub(super) fn into_event(mut self) -> ProtocolEvent {
         ProtocolEvent {
             finish: self.finish(),
-            input_tokens: token_count(&self.usage, "prompt_tokens"),
-            output_tokens: token_count(&self.usage, "completion_tokens"),
+            input_tokens: reported_tokens(&self.usage, "prompt_tokens"),
+            output_tokens: reported_tokens(&self.usage, "completion_tokens"),
             text: self.take_text(),
             model: self.model,
             done: false,

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use cura_answers::{AnswerWriter, AttemptCost, Checkpoint, FollowUps, Outcome, StartedAttempt};
 use cura_domain::message::{AnswerResult, FinishReason, Usage};
-use cura_domain::{MessageId, ModelRef, tokens};
+use cura_domain::{MessageId, ModelRef, token_estimate};
 use cura_providers::ai::{AiError, Call, Failure, OpenCompletion, Prompt, RequestKey};
 use cura_queue::JobError;
 
-use super::begin_attempt::PromptContext;
+use super::prepare_attempt::PromptContext;
 use super::write_failed;
 use crate::context::JobContext;
 
 /// An attempt at an answer, and the provider's work on it.
-pub(crate) struct Generation<'a> {
+pub(crate) struct RunningAttempt<'a> {
     context: &'a JobContext,
     pub(crate) writer: AnswerWriter,
     /// The request, from just before it is sent; `None` again once the provider failed without accepting it.
@@ -35,7 +35,7 @@ pub(crate) enum OpenError {
     Job(JobError),
 }
 
-impl<'a> Generation<'a> {
+impl<'a> RunningAttempt<'a> {
     pub(crate) fn new(context: &'a JobContext, id: MessageId, attempt: Box<StartedAttempt>) -> Self {
         Self {
             context,
@@ -77,7 +77,7 @@ impl<'a> Generation<'a> {
         budget: usize,
     ) -> Result<(Call, Prompt, usize), JobError> {
         // The text written so far is part of what is sent.
-        let written = tokens::estimate(self.writer.text().len());
+        let written = token_estimate::estimate(self.writer.text().len());
         let room = budget.saturating_sub(written).max(budget / 4);
         let assembled = prompt_context.assemble(self.context, room).await?;
         let call = Call::new(RequestKey::Answer(self.writer.id()));
@@ -206,7 +206,7 @@ impl<'a> Generation<'a> {
             .report()
             .map_or((None, None), |report| (report.input_tokens, report.output_tokens));
         let count = |tokens: usize| i64::try_from(tokens).unwrap_or(i64::MAX);
-        let written = tokens::estimate(self.writer.written_bytes());
+        let written = token_estimate::estimate(self.writer.written_bytes());
         Some(Usage {
             input_tokens: input.unwrap_or(count(request.prompt_tokens)),
             // The stated number may be old, or include thoughts that are not shown.

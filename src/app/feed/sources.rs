@@ -10,7 +10,7 @@ use crate::notices::Notices;
 
 /// What feeds and followers read from. One pointer per connection: there are many.
 #[derive(Clone)]
-pub(crate) struct Parts(Arc<Inner>);
+pub(crate) struct Sources(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) database: Database,
@@ -19,7 +19,7 @@ pub(crate) struct Inner {
     pub(crate) notices: Notices,
 }
 
-impl Parts {
+impl Sources {
     pub(crate) fn new(database: Database, live: Live, entropy: Entropy, notices: Notices) -> Self {
         Self(Arc::new(Inner {
             database,
@@ -30,7 +30,7 @@ impl Parts {
     }
 }
 
-impl std::ops::Deref for Parts {
+impl std::ops::Deref for Sources {
     type Target = Inner;
 
     fn deref(&self) -> &Inner {

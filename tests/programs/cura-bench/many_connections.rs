@@ -9,8 +9,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use crate::answers::{between, lateness, provider};
+use crate::light_client::{Kind, Watching, kind_of};
 use crate::measure::{at, cpu, memory, ms, row, transactions};
-use crate::watching::{Kind, Watching, kind_of};
 
 /// Connections that do nothing.
 const IDLE: usize = 5000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use cura_answers::{AttemptStart, BeginOptions, StartedAttempt};
 use cura_domain::prompt::{self, HistoryMessage, Prompt, PromptMessage, UserContext};
-use cura_domain::{MessageId, tokens};
+use cura_domain::{MessageId, token_estimate};
 use cura_providers::ai::RequestKey;
 use cura_queue::JobError;
 use cura_store::{PgConnection, StoreError, answers, history};
@@ -21,13 +21,13 @@ const WAITING_SNOOZE: Duration = Duration::from_secs(2);
 const MIN_PROVIDER_SNOOZE: Duration = Duration::from_millis(100);
 
 /// The outcome of beginning an attempt.
-pub(crate) enum BeginOutcome {
+pub(crate) enum PreparedAttempt {
     /// The attempt has begun, with the context of its prompt.
     Started(Box<StartedAttempt>, PromptContext),
     /// The attempt has begun, and the answer is to be cancelled.
     CancelRequested(Box<StartedAttempt>),
     /// The answer is final or deleted.
-    Over,
+    Ended,
 }
 
 /// The system message and the history, before they are cut to a token budget.
@@ -41,7 +41,7 @@ pub(crate) struct PromptContext {
 ///
 /// # Errors
 /// [`JobError::Snooze`] while other answers come first, or no provider can be asked.
-pub(crate) async fn begin_attempt(context: &JobContext, id: MessageId) -> Result<BeginOutcome, JobError> {
+pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Result<PreparedAttempt, JobError> {
     if let Err(open) = context.ai.reserve(RequestKey::Answer(id)) {
         snooze_until_provider_may_be_asked(context, id, open.retry_after).await?;
     }
@@ -52,11 +52,13 @@ pub(crate) async fn begin_attempt(context: &JobContext, id: MessageId) -> Result
     let begun = context.database.transaction(async |connection| {
         Ok::<_, StoreError>(match context.answers.begin(connection, id, options).await? {
             AttemptStart::Waiting => None,
-            AttemptStart::Over => Some(BeginOutcome::Over),
-            AttemptStart::Started(attempt) if attempt.cancel_requested => Some(BeginOutcome::CancelRequested(attempt)),
+            AttemptStart::Ended => Some(PreparedAttempt::Ended),
+            AttemptStart::Started(attempt) if attempt.cancel_requested => {
+                Some(PreparedAttempt::CancelRequested(attempt))
+            }
             AttemptStart::Started(attempt) => {
                 let prompt_context = read_context(context, connection, &attempt).await?;
-                Some(BeginOutcome::Started(attempt, prompt_context))
+                Some(PreparedAttempt::Started(attempt, prompt_context))
             }
         })
     });
@@ -95,7 +97,8 @@ async fn read_context(
     connection: &mut PgConnection,
     attempt: &StartedAttempt,
 ) -> Result<PromptContext, StoreError> {
-    let bytes = i64::try_from(context.assistant.context_tokens * tokens::MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
+    let bytes =
+        i64::try_from(context.assistant.context_tokens * token_estimate::MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
     let past = history::load(connection, attempt.conversation_id, attempt.question, bytes).await?;
     let user = UserContext {
         name: attempt.name.as_deref(),
@@ -124,7 +127,7 @@ impl PromptContext {
             .sum();
         // A token has at least one byte.
         if bytes + prompt_context.system.content.len() <= budget / 2 {
-            let estimate = |text: &str| tokens::estimate(text.len());
+            let estimate = |text: &str| token_estimate::estimate(text.len());
             return Ok(prompt::assemble(
                 prompt_context.system,
                 prompt_context.newest_first,

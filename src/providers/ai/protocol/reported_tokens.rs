@@ -6,7 +6,7 @@ use serde_json::Value;
 const MAX_TOKENS: i64 = 100_000_000;
 
 /// The field `key` of a provider's usage object; `None` without a plausible number.
-pub(crate) fn token_count(usage: &Value, key: &str) -> Option<i64> {
+pub(crate) fn reported_tokens(usage: &Value, key: &str) -> Option<i64> {
     let count = usage.get(key).and_then(Value::as_i64);
     count.filter(|count| (0..=MAX_TOKENS).contains(count))
 }

@@ -4,7 +4,7 @@ use cura_tests::provider::{Step, chunk, refusal};
 use cura_tests::{Cura, ScriptedProvider};
 use serde_json::json;
 
-use super::provider_failures::{cut_after, outcome};
+use super::provider_recovers::{cut_after, outcome};
 
 /// The code of the `error` event an answer of this provider ends with, whether it is retryable, and the number of requests.
 async fn fails(provider: ScriptedProvider, settings: &[(&'static str, &str)]) -> (String, bool, usize) {
