@@ -8,7 +8,8 @@ use cura_store::StoreError;
 /// How long a job waits for a database that is unavailable.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
-/// For a job that has done nothing yet, or may begin again for free: while the database is unavailable, no attempt is spent.
+/// For a job that has done nothing yet, or can be repeated at no cost: while the database is unavailable, it is snoozed, so
+/// that no attempt is spent.
 pub(crate) fn snooze_if_unavailable(error: StoreError) -> JobError {
     match error {
         StoreError::Unavailable(_) => JobError::Snooze {

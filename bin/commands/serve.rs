@@ -25,7 +25,7 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
         () = stop.cancelled() => return Ok(()),
     }
     let (listener, address) = wiring::listen(&settings).await?;
-    tracing::info!(%address, "serving");
+    tracing::info!(%address, "the server has started");
     wiring::serve(&settings, listener, app, &limiter, stop).await;
     Ok(())
 }

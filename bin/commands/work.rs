@@ -24,7 +24,7 @@ pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Res
     }
     let wanted = |queue: &str| queues.is_empty() || queues.iter().any(|wanted| wanted == queue);
     let workers = wiring::workers(&settings, &database, live, ai, wanted)?;
-    tracing::info!(queues = ?cura_jobs::queues().into_iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "working");
+    tracing::info!(queues = ?cura_jobs::queues().into_iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "the worker has started");
     stop.cancelled().await;
     let drained = workers.shutdown(settings.process.shutdown_grace).await;
     tracing::info!(released = drained.released, "the worker has stopped");

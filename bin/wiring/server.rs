@@ -50,8 +50,8 @@ pub async fn serve(
     let origins = Origins::new(&settings.server.allowed_origins);
     // These tasks run until the last stream has ended.
     let tasks = TaskTracker::new();
-    let _watching = AbortOnDropHandle::new(tasks.spawn(app.session_watch.clone().run()));
-    let _looking = AbortOnDropHandle::new(tasks.spawn(app.feed.clone().run_heartbeat()));
+    let _session_watch = AbortOnDropHandle::new(tasks.spawn(app.session_watch.clone().run()));
+    let _heartbeat = AbortOnDropHandle::new(tasks.spawn(app.feed.clone().run_heartbeat()));
     let limits = RateLimits::new(limiter, settings.limits.rates, settings.server.trusted_proxies.clone());
     let shutdown = Shutdown::new(stop.clone());
     let api = cura_api::api(app, origins, limits, shutdown.clone());
@@ -62,8 +62,8 @@ pub async fn serve(
         stop.cancelled().await;
         Instant::now() + grace
     };
-    let (cut, until) = tokio::join!(serving, until);
+    let (aborted_connections, until) = tokio::join!(serving, until);
     // Sockets have been closing since the stop; the last request may have opened one more.
     let _ = tokio::time::timeout_at(until, shutdown.sockets_closed()).await;
-    tracing::info!(cut, "the server has stopped");
+    tracing::info!(aborted_connections, "the server has stopped");
 }

@@ -23,7 +23,7 @@ use super::running_attempt::{OpenError, RunningAttempt};
 use super::write_failed;
 use crate::context::JobContext;
 
-/// How long a half-written answer waits for a provider that cannot be asked.
+/// The longest a half-written answer waits for a provider that cannot be asked, from when it became eligible to start.
 const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
 /// The longest `Retry-After` of a provider that is waited for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -130,7 +130,7 @@ enum Ready {
     Event(Option<Result<CompletionEvent, AiError>>),
 }
 
-/// Adds the text that is ready to `text`, so that under pressure one append does for many chunks. Returns what came after
+/// Adds the text that is ready to `text`, so that under pressure many chunks become one append. Returns what came after
 /// the text, if it is ready too.
 fn take_ready(events: &mut CompletionStream, text: &mut String) -> Ready {
     while text.len() < MAX_MERGED_BYTES {
@@ -143,7 +143,7 @@ fn take_ready(events: &mut CompletionStream, text: &mut String) -> Ready {
     Ready::Nothing
 }
 
-/// Ends a run that is to end before its answer has.
+/// Ends a run that was stopped while its answer was unfinished.
 async fn end_early(attempt: RunningAttempt<'_>, reason: StopReason) -> Result<(), JobError> {
     match reason {
         StopReason::Cancelled => attempt.cancel().await,

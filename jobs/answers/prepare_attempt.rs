@@ -71,7 +71,8 @@ pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Resu
         })
 }
 
-/// Snoozes a job while no provider can be asked, which is no attempt, unless the person has waited long enough.
+/// Snoozes a job while no provider can be asked, without spending an attempt. Once the person has waited long enough, the
+/// attempt begins all the same, and fails.
 async fn snooze_until_provider_may_be_asked(
     context: &JobContext,
     id: MessageId,
@@ -87,7 +88,7 @@ async fn snooze_until_provider_may_be_asked(
             after: wait.max(MIN_PROVIDER_SNOOZE),
             reason: "the circuit breakers of all providers are open".to_owned(),
         }),
-        // Beginning an attempt says what the answer is: to be cancelled, waiting, or waiting for too long.
+        // The answer is to be cancelled, not eligible, or waits for too long: beginning an attempt tells which.
         _ => Ok(()),
     }
 }

@@ -58,7 +58,7 @@ pub(crate) async fn ask(
                 tracing::info!(
                     provider = %completion.model.provider,
                     tokens,
-                    "the model replied to a request of our own"
+                    "the model answered a request for a title or a summary"
                 );
                 if let Some(model) = model {
                     completion.model.model = model;

@@ -89,7 +89,7 @@ async fn enqueue_again<J: Job>(context: &JobContext, job: &J) -> Result<(), JobE
     tracing::warn!(
         queue = J::QUEUE,
         key = job.key(),
-        "overdue work; enqueueing its job again"
+        "an erasure, purge or failed answer is overdue; enqueueing its job again"
     );
     let enqueued = context
         .database

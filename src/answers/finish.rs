@@ -27,8 +27,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) follow_ups: FollowUps,
 }
 
-/// The part of a transaction that makes answers of one conversation final. Must be closed; only the end of the transaction
-/// that closed it makes the ends visible.
+/// Makes answers of one conversation final, in a transaction of the caller. Locks in the order that the crate describes. Must be
+/// closed before the transaction commits; others see the ends once it has.
 #[must_use = "an answer that ends without `close` has no usage, no events, and nothing that follows from it"]
 pub struct Finishing<'c> {
     pub(crate) answers: Answers,
@@ -60,7 +60,7 @@ impl Answers {
         Ok(finishing)
     }
 
-    /// Makes answers of a conversation final that the transaction of `connection` has locked or inserted.
+    /// Begins to make answers of a conversation final. The caller's transaction has locked or inserted that conversation.
     pub fn finishing<'c>(
         &self,
         connection: &'c mut PgConnection,
@@ -154,7 +154,7 @@ impl Finishing<'_> {
         let Some(finished) = answers::finish(self.connection, id, fence, answer, self.now).await? else {
             return Ok(false);
         };
-        // Where a worker may still write, no attempt is newer than the end.
+        // An end without a fence overrules its worker: no later write of any attempt is shown.
         self.ended.push((id, fence.unwrap_or(Fence::MAX)));
         self.others_wait |= finished.others_wait;
         Ok(true)

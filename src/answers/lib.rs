@@ -19,8 +19,8 @@
 //!
 //! # Lock order
 //! Every transaction locks rows in this order, several of one kind by ascending id: idempotency key, user, conversation,
-//! messages, jobs, usage, event counter. [`Finishing`] is that order in code: it can only be made with the conversation
-//! locked, its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The rows of
+//! messages, jobs, usage, event counter. [`Finishing`] is that order in code: it is made once the conversation is locked,
+//! its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The rows of
 //! attempts need no place in the order: only a transaction that holds the lock of a message inserts attempts of it.
 //! Beginning an attempt and saving its text lock messages and usage, and nothing before them.
 

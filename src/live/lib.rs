@@ -189,7 +189,7 @@ impl Live {
         }
     }
 
-    /// Signals the readers of answers that the attempts up to these have written their last text. A reader that misses it asks
+    /// Signals the readers of these answers that no attempt up to the given one writes any more. A reader that misses it asks
     /// Postgres.
     pub async fn publish_ends(&self, answers: &[(MessageId, Fence)]) {
         join_all(answers.iter().map(|(answer, fence)| self.end(*answer, *fence))).await;
@@ -210,7 +210,7 @@ impl Live {
         self.local_table().watched()
     }
 
-    /// Whether `user` has a connection on any server. After a server died, for [`PRESENCE_TTL`] more.
+    /// Whether `user` has a connection on any server. Connections of a server that died count for [`PRESENCE_TTL`] more.
     pub async fn is_present(&self, user: UserId) -> Result<bool, LiveUnavailable> {
         match &self.implementation {
             Memory(memory) => Ok(memory.is_present(user)),

@@ -13,7 +13,7 @@ use crate::slots::Slot;
 /// happens. If no outcome was written by then, the job is released as an orphaned claim.
 pub(crate) struct Claim {
     instance: Arc<Instance>,
-    /// The identity under which the job was claimed; the lease may be lost since.
+    /// The identity under which the job was claimed; the process may have lost that lease since.
     pub(crate) instance_id: Arc<str>,
     pub(crate) run: Run,
     keep_open: bool,
@@ -39,7 +39,7 @@ impl Drop for Claim {
 pub(crate) struct ClaimedJob {
     pub(crate) claim: Claim,
     pub(crate) payload: Vec<u8>,
-    /// A shutdown waits until every run has dropped its own.
+    /// A shutdown waits until the token of every run is dropped.
     pub(crate) running: TaskTrackerToken,
 }
 

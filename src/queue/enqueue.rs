@@ -19,7 +19,7 @@ pub enum Enqueued {
     Duplicate,
 }
 
-/// When a job may run, and before which others.
+/// The earliest time at which a job runs, and its priority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EnqueueOptions {
     /// Not before this long from now; [`make_ready`] ends the wait.

@@ -15,8 +15,8 @@ use crate::rescuer::{Contact, WORKER_TYPE, rescue};
 use crate::run::StopReason;
 use crate::statement_timeout::with_timeout;
 
-/// A worker with a heartbeat within this time counts as alive for those who only want to know. Longer than a lease, so that
-/// a slow moment of Postgres is no outage.
+/// A worker with a heartbeat within this time is reported as alive. Longer than a lease, so that a slow moment of Postgres is
+/// not reported as an outage.
 pub(crate) const ALIVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Renews until it is aborted, which a shutdown does when every outcome is written.
@@ -37,7 +37,7 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
                 if contact.answered(Instant::now(), &instance.config)
                     && let Err(error) = with_timeout(rescue(&instance)).await
                 {
-                    tracing::warn!(%error, "looking for dead workers failed");
+                    tracing::warn!(%error, "cannot check for workers that missed heartbeats; checking again");
                 }
             }
             Err(error) => {

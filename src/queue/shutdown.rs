@@ -47,8 +47,8 @@ impl Workers {
     /// is over, so that a peer goes on at once, aborts them three seconds before, writes all outcomes, and deregisters. The
     /// lease is renewed all the while.
     ///
-    /// Takes no longer than `grace`, if that is 8 s or more. A shorter one leaves jobs less; writing outcomes has two seconds
-    /// even without any.
+    /// Takes no longer than `grace`, if that is 8 s or more. A shorter grace shortens the time for jobs; writing outcomes always has
+    /// two seconds.
     pub async fn shutdown(self, grace: Duration) -> Drained {
         let begun = Instant::now();
         let plan = Plan::within(grace);

@@ -43,7 +43,7 @@ impl QueueSlots {
     }
 }
 
-/// Slots reserved for a claim. Those that are not taken are given back silently: the producer knows of them.
+/// Slots reserved for a claim. Those that no job needs are given back without waking the producer, which reserved them.
 pub(crate) struct ReservedSlots {
     permits: Option<OwnedSemaphorePermit>,
     freed: Arc<Notify>,

@@ -69,7 +69,7 @@ impl Cura {
     /// Starts another worker.
     pub async fn add_worker(&mut self) {
         let worker = Program::start("cura-worker", &["--wait", "20"], &self.variables);
-        worker.wait_for_log("working").await;
+        worker.wait_for_log("the worker has started").await;
         self.workers.push(worker);
     }
 

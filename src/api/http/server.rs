@@ -47,7 +47,7 @@ async fn serve_with(
     let api: Arc<dyn DynEndpoint<Output = Response>> = Arc::new(ToDynEndpoint(api));
     // Listening again only changes the backlog, which the library sets to 128: fewer clients than reconnect at once.
     if let Err(error) = rustix::net::listen(&listener, BACKLOG) {
-        tracing::warn!(%error, "listen backlog stays short");
+        tracing::warn!(%error, "cannot lengthen the listen backlog; bursts of connections may be refused");
     }
     let connections = TaskTracker::new();
     let drop_all = CancellationToken::new();

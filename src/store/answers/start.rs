@@ -80,7 +80,7 @@ pub async fn start_attempt(
 enum Counted {
     /// All unfinished ones: if the limit holds for all of them, no lock is needed.
     Unfinished,
-    /// The started ones, a number that only stays true while all unfinished answers of the user are locked.
+    /// The started ones. Their number is only reliable while all unfinished answers of the user are locked.
     Started,
 }
 

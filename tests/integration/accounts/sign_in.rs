@@ -198,7 +198,10 @@ async fn an_old_hash_is_replaced_when_its_cost_was_raised() {
             ("PASSWORD_HASH_MEMORY_KIB", "64".to_owned()),
         ],
     );
-    let base = format!("http://{}", dearer.wait_for_log("serving address=").await.trim());
+    let base = format!(
+        "http://{}",
+        dearer.wait_for_log("the server has started address=").await.trim()
+    );
     let login = json!({ "email": "ann@example.com", "password": "a long password" });
     assert_eq!(Client::new(&base).post("/auth/login", &login).await.status, 200);
     let after = hash().await;

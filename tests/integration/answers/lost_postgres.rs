@@ -96,7 +96,7 @@ async fn many_answers_that_end_while_they_are_being_saved_all_end() {
     let few = cura.variables_with(&[("DATABASE_POOL_SIZE", "2".to_owned())]);
     cura.workers
         .push(Program::start("cura-worker", &["--wait", "20"], &few));
-    cura.workers[0].wait_for_log("working").await;
+    cura.workers[0].wait_for_log("the worker has started").await;
     let user = cura.user().await;
     let streams = (0..60).map(|_| {
         let user = user.clone();

@@ -12,7 +12,7 @@ pub(super) async fn timeout<E: Endpoint<Output = Response>>(next: Arc<E>, reques
     let limit = Operation::of(&request).policy.timeout;
     let handled = tokio::time::timeout(limit, next.call(request)).await;
     handled.unwrap_or_else(|_| {
-        tracing::error!("handler timed out");
+        tracing::error!("a handler exceeded the timeout of its operation; the access log names it");
         let detail = "The request took too long; please try again.";
         Err(Problem::unavailable("timeout", detail, Duration::from_secs(2)).into())
     })
