@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_answers::AnswerWriter;
+use cura_answers::{AnswerWriter, Checkpoint};
 use cura_domain::MessageId;
 use cura_domain::message::{FinishReason, Usage};
 use cura_providers::ai::{AiError, CompletionEvent, CompletionStream, Failure};
@@ -48,8 +48,10 @@ pub(crate) async fn run(context: Arc<JobContext>, job: GenerateAnswer, run: Run)
         opened = attempt.open(&prompt_context) => opened,
         reason = &mut stop => return end_early(attempt, reason).await,
     };
+    // Outlives the stream: a checkpoint under way is not cut, which would cost its connection, while the answer ends.
+    let mut checkpoint = Fuse::terminated();
     let end = match opened {
-        Ok(completion) => stream(&mut attempt, completion.events, stop.as_mut()).await?,
+        Ok(completion) => stream(&mut attempt, completion.events, &mut checkpoint, stop.as_mut()).await?,
         Err(OpenError::Provider(error)) => StreamEnd::Failed(error),
         Err(OpenError::Job(error)) => return Err(error),
     };
@@ -74,6 +76,7 @@ enum StreamEnd {
 async fn stream(
     attempt: &mut RunningAttempt<'_>,
     mut events: CompletionStream,
+    checkpoint: &mut Fuse<AbortOnDropHandle<Checkpoint>>,
     mut stop: Pin<&mut impl Future<Output = StopReason>>,
 ) -> Result<StreamEnd, JobError> {
     let mut interval = tokio::time::interval(AnswerWriter::CHECKPOINT_INTERVAL);
@@ -81,18 +84,17 @@ async fn stream(
     interval.reset();
     // In a task of its own, so that a slow database delays no text, and a checkpoint that waits for a connection is polled
     // while the stream waits for another.
-    let mut checkpoint = Fuse::terminated();
     loop {
         let event = tokio::select! {
             event = events.next() => event,
             _ = interval.tick(), if checkpoint.is_terminated() => {
                 attempt.writer.restore_if_lost().await.map_err(write_failed)?;
-                checkpoint = attempt.checkpoint().map_or_else(Fuse::terminated, |saving| {
+                *checkpoint = attempt.checkpoint().map_or_else(Fuse::terminated, |saving| {
                     AbortOnDropHandle::new(TaskTracker::new().spawn(saving)).fuse()
                 });
                 continue;
             }
-            saved = &mut checkpoint => {
+            saved = &mut *checkpoint => {
                 if let Ok(saved) = saved {
                     attempt.writer.record_checkpoint(saved).map_err(write_failed)?;
                 }

@@ -160,27 +160,32 @@ impl Finishing<'_> {
         Ok(true)
     }
 
+    /// Lets answers of the user that waited for those that have ended start. Done by [`Self::close`]; a caller that adds an
+    /// answer to the conversation does it before, so that the new answer is not among them.
+    pub async fn make_waiting_answers_ready(&mut self) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.others_wait) {
+            make_waiting_answers_ready(self.connection, self.user).await?;
+        }
+        Ok(())
+    }
+
     /// Writes what follows from the ends: answers that waited may start, follow-up jobs, usage, and the events, to which
     /// `also` is added. The events are the last lock of the transaction.
     pub async fn close(mut self, also: Vec<Event>) -> Result<Finished, StoreError> {
+        let mut happened = Vec::new();
         if !self.ended.is_empty() {
             let title_is_excerpt = match self.title_is_excerpt {
                 Some(is_excerpt) => is_excerpt,
                 None => conversations::touch(self.connection, self.conversation, 0, None, self.now).await?,
             };
-            if self.others_wait {
-                make_waiting_answers_ready(self.connection, self.user).await?;
-            }
+            self.make_waiting_answers_ready().await?;
             self.follow_ups
                 .enqueue(self.connection, self.conversation, title_is_excerpt)
                 .await?;
-        }
-        self.count().await?;
-        let mut happened = Vec::new();
-        if !self.ended.is_empty() {
             let ended: Vec<MessageId> = self.ended().collect();
             happened = Event::ends(self.conversation, &ended);
         }
+        self.count().await?;
         happened.extend(also);
         let seq = if happened.is_empty() {
             None

@@ -32,51 +32,70 @@ pub(crate) struct Completion {
 /// Writes outcomes until the channel is closed and empty.
 pub(crate) async fn run_completer_loop(instance: Arc<Instance>, mut completions: mpsc::Receiver<Completion>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while completions.recv_many(&mut batch, BATCH).await > 0 {
-        if let Err(error) = write(&instance, &batch).await {
-            tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs were refused; writing them one by one");
-            for completion in &mut batch {
-                write_one(&instance, completion).await;
+    loop {
+        if batch.is_empty() {
+            if completions.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+        } else {
+            tokio::time::sleep(RETRY_PAUSE).await;
+            // New outcomes do not wait for those that cannot be written yet.
+            while batch.len() < BATCH
+                && let Ok(completion) = completions.try_recv()
+            {
+                batch.push(completion);
             }
         }
-        batch.clear();
+        batch = write(&instance, batch).await;
     }
+}
+
+/// Writes outcomes; returns those that are to be written later. Outcomes whose claim is dropped here are written or refused.
+async fn write(instance: &Instance, batch: Vec<Completion>) -> Vec<Completion> {
+    let Err(error) = try_write(instance, &batch).await else {
+        return Vec::new();
+    };
+    // Another transaction may have locked a single job: the others must not wait for it.
+    let may_be_about_one = !error.is_unavailable() || error.is_lock_timeout();
+    if !may_be_about_one || (batch.len() == 1 && error.is_lock_timeout()) {
+        tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs could not be written yet");
+        return batch;
+    }
+    tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs were not written; writing them one by one");
+    let mut later = Vec::new();
+    for completion in batch {
+        later.extend(write_one(instance, completion).await);
+    }
+    later
 }
 
 /// Writes an outcome, if need be without its reason, which may hold what Postgres cannot store. One that is refused even
-/// so is dropped: the job stays claimed, and is rescued when this process has left.
-async fn write_one(instance: &Instance, completion: &mut Completion) {
-    let mut written = write(instance, std::slice::from_ref(completion)).await;
+/// so is dropped: the job stays claimed, and is rescued when this process has left. Returns one that is to be written later.
+async fn write_one(instance: &Instance, mut completion: Completion) -> Option<Completion> {
+    let mut written = try_write(instance, std::slice::from_ref(&completion)).await;
     let plain = completion.disposition.without_reason();
-    if written.is_err() && completion.disposition != plain {
+    if written.as_ref().is_err_and(|error| !error.is_unavailable()) && completion.disposition != plain {
         completion.disposition = plain;
-        written = write(instance, std::slice::from_ref(completion)).await;
+        written = try_write(instance, std::slice::from_ref(&completion)).await;
     }
-    if let Err(error) = written {
-        completion.claim.keep_run_open();
-        let job_id = &completion.claim.run.job_id;
-        tracing::error!(%error, job_id, "the outcome of a job was refused and is dropped");
+    match written {
+        Ok(()) => None,
+        Err(error) if error.is_unavailable() => Some(completion),
+        Err(error) => {
+            completion.claim.keep_run_open();
+            let job_id = &completion.claim.run.job_id;
+            tracing::error!(%error, job_id, "the outcome of a job was refused and is dropped");
+            None
+        }
     }
 }
 
-/// Writes outcomes, however long Postgres is unavailable.
-///
-/// # Errors
-/// When Postgres refuses them.
-async fn write(instance: &Instance, batch: &[Completion]) -> Result<(), QueueError> {
-    loop {
-        let written = with_timeout(async {
-            let mut connection = instance.pool.acquire().await?;
-            complete_batch(&mut connection, batch).await
-        });
-        match written.await {
-            Err(error) if error.is_unavailable() => {
-                tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs could not be written yet");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-            done => return done,
-        }
-    }
+async fn try_write(instance: &Instance, batch: &[Completion]) -> Result<(), QueueError> {
+    with_timeout(async {
+        let mut connection = instance.pool.acquire().await?;
+        complete_batch(&mut connection, batch).await
+    })
+    .await
 }
 
 /// Writes outcomes, enqueues the on-failure jobs of those that were discarded, and wakes workers if a job is ready again, in

@@ -30,4 +30,12 @@ impl QueueError {
             Self::Payload(_) => false,
         }
     }
+
+    /// Whether another transaction holds the lock of a row for too long (SQLSTATE 55P03).
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().as_deref() == Some("55P03"),
+            Self::Database(_) | Self::Payload(_) => false,
+        }
+    }
 }

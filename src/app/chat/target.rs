@@ -116,6 +116,7 @@ impl AnswerTarget {
             BusyPolicy::Reject | BusyPolicy::Queue => return Err(StartAnswerError::Busy { running: *first }),
             BusyPolicy::Interrupt => {
                 finishing.cancel(&self.unfinished, CancelMode::Signal).await?;
+                finishing.make_waiting_answers_ready().await?;
             }
         }
         Ok(())

@@ -22,11 +22,11 @@ pub async fn list_startable(conn: &mut PgConnection, user: UserId) -> Result<Vec
     Ok(startable.into_iter().map(MessageId).collect())
 }
 
-/// The answers of `user` that are not final.
+/// The unfinished answers of `user`, by ascending id.
 pub async fn list_running(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
     let running = sqlx::query_scalar!(
         r#"SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-           WHERE m.user_id = $1 AND m.running AND c.deleted_at IS NULL"#,
+           WHERE m.user_id = $1 AND m.running AND c.deleted_at IS NULL ORDER BY m.id + 0"#,
         user.0,
     )
     .fetch_all(conn)

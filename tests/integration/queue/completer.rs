@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cura_queue::{JobError, Run};
 use cura_tests::TestDatabase;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::{Runs, Task, add, config, count, counting, row, until, workers};
 
@@ -61,6 +61,41 @@ async fn an_outcome_that_is_refused_stalls_no_other_and_its_job_is_rescued() {
     until(database.pool(), "Done", 6).await;
     assert_eq!((row(database.pool(), 1).await.attempts, runs.count()), (2, 7));
     second.shutdown(Duration::from_secs(5)).await;
+}
+
+/// A transaction that holds the lock of one job must not stop the queue.
+#[tokio::test]
+async fn an_outcome_whose_row_is_locked_holds_up_no_other() {
+    let database = TestDatabase::create().await;
+    let (runs, finish_first) = (Runs::default(), Arc::new(Notify::new()));
+    let (started, finish) = (runs.clone(), Arc::clone(&finish_first));
+    let workers = workers(&database)
+        .queue(2, move |task: Task, _: Run| {
+            let (started, finish) = (started.clone(), Arc::clone(&finish));
+            async move {
+                started.add();
+                if task.id == 1 {
+                    finish.notified().await;
+                }
+                Ok::<(), JobError>(())
+            }
+        })
+        .start();
+    add(database.pool(), 1).await;
+    runs.reach(1).await;
+    let mut transaction = database.pool().begin().await.unwrap();
+    let lock = "SELECT 1 FROM apalis.jobs WHERE idempotency_key = '1' FOR UPDATE";
+    sqlx::query(lock).execute(&mut *transaction).await.unwrap();
+    finish_first.notify_one();
+    for id in 2..=5 {
+        add(database.pool(), id).await;
+    }
+    until(database.pool(), "Done", 4).await;
+    assert_eq!(row(database.pool(), 1).await.status, "Running");
+    transaction.rollback().await.unwrap();
+    until(database.pool(), "Done", 5).await;
+    assert_eq!(runs.count(), 5, "each job ran once");
+    workers.shutdown(Duration::from_secs(5)).await;
 }
 
 /// Otherwise jobs pile up in a process whose outcomes Postgres does not take.

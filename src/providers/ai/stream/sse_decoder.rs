@@ -97,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_refconsumed_at_the_limit() {
+    fn an_endless_line_is_refused_at_the_limit() {
         let mut decoder = SseDecoder::default();
         assert!(decoder.decode(&vec![b'x'; MAX_EVENT_BYTES]).is_ok());
         assert_eq!(decoder.decode(b"x"), Err(EventTooLong));
     }
 
     #[test]
-    fn an_event_of_endless_lines_is_refconsumed_too() {
+    fn an_event_of_endless_lines_is_refused_too() {
         let mut decoder = SseDecoder::default();
         let lines = b"data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n".repeat(MAX_EVENT_BYTES / 32);
         assert_eq!(decoder.decode(&lines), Err(EventTooLong));
