@@ -96,7 +96,7 @@ pub async fn many_streams(streams: usize) {
     let provider = provider(count, TOKEN_EVERY).await;
     let mut builder = Cura::builder()
         .with_provider(&provider)
-        .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info");
+        .with("LOG_LEVEL", "warn,cura_bin=info");
     builder = builder
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1100")
         .with("DATABASE_POOL_SIZE", "10");

@@ -16,7 +16,7 @@ pub async fn mixed_calls() {
     let provider = provider(1, TOKEN_EVERY).await;
     let cura = Cura::builder()
         .with_provider(&provider)
-        .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
+        .with("LOG_LEVEL", "warn,cura_bin=info")
         .with("DATABASE_POOL_SIZE", "10")
         .start()
         .await;

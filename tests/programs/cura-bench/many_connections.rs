@@ -101,7 +101,7 @@ pub async fn latency(kind: Kind) {
     let provider = provider(TOKENS, TOKEN_EVERY).await;
     let cura = Cura::builder()
         .with_provider(&provider)
-        .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
+        .with("LOG_LEVEL", "warn,cura_bin=info")
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "300")
         .with("DATABASE_POOL_SIZE", "10")
         .start()
@@ -178,7 +178,7 @@ pub async fn reconnect(kind: Kind) {
     let provider = provider(20, Duration::from_millis(1)).await;
     let mut cura = Cura::builder()
         .with_provider(&provider)
-        .with("LOG_LEVEL", "warn,cura_server=info,cura_worker=info")
+        .with("LOG_LEVEL", "warn,cura_bin=info")
         .with("DATABASE_POOL_SIZE", "10")
         .start()
         .await;
