@@ -67,7 +67,7 @@ pub async fn idle(kind: Kind) {
     raise_file_limit();
     let cura = Cura::builder()
         .workers(0)
-        .with("LOG_LEVEL", "warn,cura_server=info")
+        .with("LOG_LEVEL", "warn,cura_bin=info")
         .start()
         .await;
     let people = people(&cura, PEOPLE).await;
