@@ -168,7 +168,7 @@ pub async fn replace_password_hash(
 pub async fn begin_erasure(conn: &mut PgConnection, id: UserId, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         r#"UPDATE users
-           -- No address that somebody could have: it has no @.
+           -- Not a valid address, because it has no @.
            SET email = 'erased:' || id, password_hash = '', name = NULL, avatar_url = NULL, preferences = '{}',
                timezone = 'UTC', language = 'en', last_seen = NULL, erased_at = $2, updated_at = $2
            WHERE id = $1"#,
