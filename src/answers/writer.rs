@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_domain::answer::{Fence, MAX_ANSWER_BYTES};
+use cura_domain::answer::MAX_ANSWER_BYTES;
 use cura_domain::message::AnswerResult;
 use cura_domain::{MessageId, ModelRef};
 use cura_live::AppendError;
@@ -67,11 +67,6 @@ impl AnswerWriter {
     /// The answer.
     pub fn id(&self) -> MessageId {
         self.id
-    }
-
-    /// This attempt's fence.
-    pub fn fence(&self) -> Fence {
-        self.attempt.fence
     }
 
     /// The text so far, of this attempt and those before.
