@@ -1,6 +1,7 @@
 //! Every integration test of Cura, one binary: it links once.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod abuse;
 mod accounts;
 mod answers;
 mod contract;
