@@ -1,5 +1,6 @@
 //! The test harness: a real Postgres, a real Redis, real servers and workers, and an AI provider that follows a script.
 
+pub mod attacker;
 pub mod client;
 pub mod completion;
 pub mod cura;
@@ -18,6 +19,7 @@ pub mod redis;
 pub mod socket;
 pub mod view;
 
+pub use attacker::Attacker;
 pub use client::{Client, Event, Reply};
 pub use cura::{Cura, CuraBuilder};
 pub use database::TestDatabase;
