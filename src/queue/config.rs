@@ -14,11 +14,9 @@ pub struct WorkersConfig {
     pub listener_check_interval: Duration,
     /// How often an instance renews its lease, whatever its jobs do.
     pub heartbeat_interval: Duration,
-    /// How long an instance may miss heartbeats before its jobs are released.
+    /// How long an instance may miss heartbeats before its jobs are released, by the clock of the peer that looks for them;
+    /// and how long peers have to beat again after an outage of Postgres.
     pub lease: Duration,
-    /// How long an instance must have reached Postgres without a gap before it releases the jobs of others: time for them
-    /// to renew their leases after an outage.
-    pub rescue_after: Duration,
     /// How long jobs go on while Postgres cannot be reached.
     pub isolation_timeout: Duration,
     /// The longest back-off after a first failure; doubles with each attempt.
@@ -34,7 +32,6 @@ impl Default for WorkersConfig {
             listener_check_interval: Duration::from_secs(10),
             heartbeat_interval: LEASE / 4,
             lease: LEASE,
-            rescue_after: LEASE,
             isolation_timeout: Duration::from_secs(15),
             first_backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(5 * 60),

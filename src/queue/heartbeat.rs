@@ -1,5 +1,5 @@
 //! The heartbeat: this instance renews its lease every half second, learns which of its jobs are to be cancelled, and
-//! rescues the jobs of instances whose lease has expired. None of it depends on how busy the jobs keep the process.
+//! rescues the jobs of instances that have stopped beating. None of it depends on how busy the jobs keep the process.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,9 +9,11 @@ use sqlx::Row;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::cancel::CANCEL_KEY;
+use crate::clock_steps::ClockSteps;
 use crate::error::QueueError;
 use crate::instance::Instance;
-use crate::rescuer::{Contact, WORKER_TYPE, rescue};
+use crate::peers::Peers;
+use crate::rescuer::{WORKER_TYPE, rescue};
 use crate::run::StopReason;
 use crate::statement_timeout::with_timeout;
 
@@ -23,27 +25,32 @@ pub(crate) const ALIVE_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
     let mut beat = interval(instance.config.heartbeat_interval);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut contact = Contact::new(Instant::now());
+    let mut peers = Peers::new(Instant::now());
+    let mut clock_steps = ClockSteps::default();
     loop {
         tokio::select! {
             _ = beat.tick() => {}
             () = instance.check_cancelled.notified() => {}
         }
         match with_timeout(renew(&instance)).await {
-            Ok(cancelled) => {
-                for job_id in cancelled {
+            Ok(renewed) => {
+                let now = Instant::now();
+                for job_id in renewed.cancelled {
                     instance.stop_run(&job_id, StopReason::Cancelled);
                 }
-                if contact.answered(Instant::now(), &instance.config)
-                    && let Err(error) = with_timeout(rescue(&instance)).await
-                {
+                clock_steps.read(renewed.clock, now);
+                if let Err(error) = clock_steps.move_jobs(&instance).await {
+                    tracing::warn!(%error, "Postgres' clock was set back; cannot move the jobs yet");
+                }
+                peers.answered(now, &instance.config);
+                if let Err(error) = rescue(&instance, &mut peers).await {
                     tracing::warn!(%error, "cannot check for workers that missed heartbeats; checking again");
                 }
             }
             Err(error) => {
-                contact.interrupted();
+                peers.interrupted();
                 tracing::warn!(%error, "renewing the worker's lease failed");
-                let isolated = contact.last_answer().elapsed() > instance.config.isolation_timeout;
+                let isolated = peers.last_answer().elapsed() > instance.config.isolation_timeout;
                 if isolated && instance.leased.load(Ordering::Acquire) {
                     tracing::error!("Postgres has been unreachable for too long; stopping running jobs");
                     instance.lose_lease();
@@ -53,35 +60,46 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
     }
 }
 
-/// Registers this instance, or renews its lease. Gives the running jobs that are to be cancelled.
-async fn renew(instance: &Instance) -> Result<Vec<String>, QueueError> {
+/// What Postgres says when the lease is renewed.
+struct Renewed {
+    /// The running jobs that are to be cancelled.
+    cancelled: Vec<String>,
+    /// Its clock, in seconds since the epoch.
+    clock: f64,
+}
+
+/// Registers this instance, or renews its lease.
+async fn renew(instance: &Instance) -> Result<Renewed, QueueError> {
     let id = instance.id();
     if !instance.leased.load(Ordering::Acquire) {
         register(instance, &id).await?;
-        return Ok(Vec::new());
     }
     let row = sqlx::query(
-        "WITH renewed AS (UPDATE apalis.workers SET last_seen = now() WHERE id = $1 RETURNING id)
+        "WITH renewed AS (UPDATE apalis.workers SET beats = beats + 1, last_seen = now() WHERE id = $1 RETURNING id)
          SELECT renewed.id IS NOT NULL, array(
              SELECT id FROM apalis.jobs WHERE lock_by = $1 AND status = 'Running' AND metadata ? $2
-         ) FROM (SELECT 1) one LEFT JOIN renewed ON true",
+         ), extract(epoch FROM now())::float8 FROM (SELECT 1) one LEFT JOIN renewed ON true",
     )
     .bind(&*id)
     .bind(CANCEL_KEY)
     .fetch_one(&instance.pool)
     .await?;
+    let mut cancelled = row.try_get(1)?;
     if !row.try_get::<bool, _>(0)? {
         tracing::error!("this worker was declared dead; stopping running jobs");
         instance.lose_lease();
-        return Ok(Vec::new());
+        cancelled = Vec::new();
     }
-    Ok(row.try_get(1)?)
+    Ok(Renewed {
+        cancelled,
+        clock: row.try_get(2)?,
+    })
 }
 
 async fn register(instance: &Instance, id: &str) -> Result<(), QueueError> {
     sqlx::query(
         "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
-         VALUES ($1, $2, $2, '', now(), now()) ON CONFLICT (id) DO UPDATE SET last_seen = now()",
+         VALUES ($1, $2, $2, '', now(), now()) ON CONFLICT (id) DO UPDATE SET beats = apalis.workers.beats + 1, last_seen = now()",
     )
     .bind(id)
     .bind(WORKER_TYPE)

@@ -1,65 +1,69 @@
 //! Takes over from instances that died: their jobs are ready again, or discarded when their attempts are used up.
-//!
-//! Only an instance that has reached Postgres without a gap for long enough may declare others dead: after an outage of
-//! Postgres, or when the machine was frozen, every lease looks expired.
 
 use sqlx::Row;
 use tokio::time::Instant;
 
-use crate::config::WorkersConfig;
 use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::notify_channels::WAKE_CHANNEL;
 use crate::on_failure::enqueue_on_failure_jobs;
+use crate::peers::{Beat, Peers};
+use crate::statement_timeout::with_timeout;
 
 /// What marks our rows in apalis' table of workers.
 pub(crate) const WORKER_TYPE: &str = "cura";
+/// The most peers that are looked at.
+const MAX_PEERS: i64 = 1000;
 
-/// How long this instance has reached Postgres without a gap.
-pub(crate) struct Contact {
-    last_answer: Instant,
-    /// The first answer since the last gap.
-    unbroken_since: Option<Instant>,
+/// A worker's last heartbeat. A worker of the release before renews `last_seen` only.
+macro_rules! beat_mark {
+    () => {
+        "w.beats || '@' || extract(epoch FROM w.last_seen)"
+    };
 }
 
-impl Contact {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            last_answer: now,
-            unbroken_since: None,
-        }
-    }
-
-    /// When Postgres answered last.
-    pub(crate) fn last_answer(&self) -> Instant {
-        self.last_answer
-    }
-
-    /// Records that Postgres answers at `now`; gives whether this instance may declare others dead.
-    pub(crate) fn answered(&mut self, now: Instant, config: &WorkersConfig) -> bool {
-        // A process that was frozen had no contact either, even if its queries worked: they may have been under way all the
-        // while. The others may have been frozen with it.
-        if now.duration_since(self.last_answer) > config.lease {
-            self.unbroken_since = None;
-        }
-        self.last_answer = now;
-        let since = *self.unbroken_since.get_or_insert(now);
-        now.duration_since(since) >= config.rescue_after
-    }
-
-    /// Records that Postgres does not answer.
-    pub(crate) fn interrupted(&mut self) {
-        self.unbroken_since = None;
-    }
+/// Reads the last heartbeat of every peer.
+async fn read_beats(instance: &Instance) -> Result<Vec<Beat>, QueueError> {
+    let rows = sqlx::query(concat!(
+        "SELECT w.id, ",
+        beat_mark!(),
+        " FROM apalis.workers w WHERE w.worker_type = $1 AND w.id <> $2 ORDER BY w.id LIMIT $3"
+    ))
+    .bind(WORKER_TYPE)
+    .bind(&*instance.id())
+    .bind(MAX_PEERS)
+    .fetch_all(&instance.pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Beat {
+                peer: row.try_get(0)?,
+                mark: row.try_get(1)?,
+            })
+        })
+        .collect()
 }
 
-/// Releases the jobs of instances whose lease has expired, and discards those that have used up their attempts.
-pub(crate) async fn rescue(instance: &Instance) -> Result<(), QueueError> {
+/// Looks at the peers' heartbeats, and releases the jobs of those that are dead.
+pub(crate) async fn rescue(instance: &Instance, peers: &mut Peers) -> Result<(), QueueError> {
+    let beats = with_timeout(read_beats(instance)).await?;
+    let dead = peers.look(beats, Instant::now(), &instance.config);
+    if dead.is_empty() {
+        return Ok(());
+    }
+    with_timeout(release_jobs_of(instance, dead)).await
+}
+
+/// Releases the jobs of instances that have not beaten since, and discards those that have used up their attempts.
+async fn release_jobs_of(instance: &Instance, dead: Vec<Beat>) -> Result<(), QueueError> {
+    let (ids, marks): (Vec<String>, Vec<String>) = dead.into_iter().map(|beat| (beat.peer, beat.mark)).unzip();
     let row = sqlx::query(concat!(
         "WITH dead AS (
-             SELECT id FROM apalis.workers
-             WHERE worker_type = $1 AND last_seen < now() - make_interval(secs => $2)
-             ORDER BY id FOR UPDATE SKIP LOCKED
+             SELECT w.id FROM apalis.workers w JOIN unnest($1::text[], $2::text[]) AS silent (id, mark) ON w.id = silent.id
+             WHERE silent.mark = ",
+        beat_mark!(),
+        "
+             ORDER BY w.id FOR UPDATE OF w SKIP LOCKED
          ), rescued AS (
              UPDATE apalis.jobs
              SET status = CASE WHEN attempts < max_attempts THEN 'Pending' ELSE 'Killed' END,
@@ -81,8 +85,8 @@ pub(crate) async fn rescue(instance: &Instance) -> Result<(), QueueError> {
          )
          SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM rescued), (SELECT count(*) FROM woken)",
     ))
-    .bind(WORKER_TYPE)
-    .bind(instance.config.lease.as_secs_f64())
+    .bind(ids)
+    .bind(marks)
     .bind(WAKE_CHANNEL)
     .fetch_one(&instance.pool)
     .await?;
@@ -95,41 +99,4 @@ pub(crate) async fn rescue(instance: &Instance) -> Result<(), QueueError> {
         );
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn only_contact_without_a_gap_permits_a_rescue() {
-        let config = WorkersConfig::default();
-        let begun = Instant::now();
-        let at = |ms| begun + Duration::from_millis(ms);
-        let mut contact = Contact::new(begun);
-        assert!(!contact.answered(at(100), &config));
-        assert!(!contact.answered(at(2000), &config));
-        assert!(contact.answered(at(2100), &config));
-        contact.interrupted();
-        assert!(!contact.answered(at(2600), &config));
-        assert!(!contact.answered(at(4500), &config));
-        assert!(contact.answered(at(4600), &config));
-    }
-
-    /// The machine pauses while an answer is on its way: it comes late, and every other lease looks expired.
-    #[test]
-    fn a_freeze_between_two_answers_is_a_gap() {
-        let config = WorkersConfig::default();
-        let begun = Instant::now();
-        let at = |ms| begun + Duration::from_millis(ms);
-        let mut contact = Contact::new(begun);
-        for ms in [0, 1000, 2000] {
-            contact.answered(at(ms), &config);
-        }
-        assert!(!contact.answered(at(4001), &config));
-        assert!(!contact.answered(at(6000), &config));
-        assert!(contact.answered(at(6001), &config));
-    }
 }

@@ -139,6 +139,13 @@ impl CuraBuilder {
         self.start_on(database, |database| database.url()).await
     }
 
+    /// Starts it on a Postgres whose clock can be set: [`TestDatabase::step_clock`].
+    pub async fn start_with_stepping_clock(self) -> Cura {
+        let database = TestDatabase::create().await;
+        database.let_clock_step().await;
+        self.start_on(database, |database| database.url()).await
+    }
+
     /// Starts it with a proxy in front of Postgres.
     pub async fn start_behind_proxy(self) -> (Cura, Proxy) {
         let database = TestDatabase::create().await;

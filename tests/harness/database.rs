@@ -167,6 +167,29 @@ impl TestDatabase {
         Self { name, pool }
     }
 
+    /// Puts a clock that can be set in the place of Postgres' own, for connections that are opened from now on. Statements call
+    /// `now()`, and find that of the schema that comes first.
+    pub async fn let_clock_step(&self) {
+        let clock = "CREATE SCHEMA stepping;
+            CREATE TABLE stepping.clock (ahead interval NOT NULL);
+            INSERT INTO stepping.clock VALUES ('0');
+            CREATE FUNCTION stepping.now() RETURNS timestamptz LANGUAGE sql STABLE
+                AS 'SELECT pg_catalog.now() + ahead FROM stepping.clock';";
+        self.pool.execute(clock).await.unwrap();
+        let path = format!(
+            "ALTER DATABASE {} SET search_path = stepping, public, pg_catalog",
+            self.name
+        );
+        self.pool.execute(AssertSqlSafe(path)).await.unwrap();
+    }
+
+    /// Sets the clock of [`Self::let_clock_step`] forward by this many seconds, or back.
+    pub async fn step_clock(&self, seconds: i32) {
+        let step = "UPDATE stepping.clock SET ahead = ahead + make_interval(secs => $1)";
+        let stepped = sqlx::query(step).bind(f64::from(seconds)).execute(&self.pool).await;
+        assert_eq!(stepped.unwrap().rows_affected(), 1);
+    }
+
     /// Its URL.
     pub fn url(&self) -> String {
         url_of(&self.name)

@@ -46,7 +46,8 @@ impl Latch {
         self.0.send_replace(true);
     }
 
-    async fn opened(&self) {
+    /// Waits until it is open.
+    pub async fn opened(&self) {
         // The sender lives as long as this value.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }

@@ -73,7 +73,6 @@ pub fn config() -> WorkersConfig {
         heartbeat_interval: Duration::from_millis(100),
         // The first worker to reach Postgres after an outage waits this long for the others.
         lease: Duration::from_secs(2),
-        rescue_after: Duration::from_secs(2),
         isolation_timeout: Duration::from_secs(15),
         first_backoff: Duration::from_millis(50),
         max_backoff: Duration::from_secs(5),
