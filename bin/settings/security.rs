@@ -19,7 +19,7 @@ const MIN_KEY_BYTES: usize = 32;
 pub struct SecuritySettings {
     /// `SECRET_KEY`; `None`, which only development allows, means the development key.
     pub secret_key: Option<Secret>,
-    /// `ACCESS_TOKEN_EXPIRE_MINUTES`, `REFRESH_TOKEN_EXPIRE_DAYS`
+    /// `ACCESS_TOKEN_EXPIRE_MINUTES`, `REFRESH_TOKEN_EXPIRE_DAYS`, `SESSION_MAX_DAYS`
     pub token_lifetimes: TokenLifetimes,
     /// `PASSWORD_HASH_MEMORY_KIB`, `PASSWORD_HASH_PASSES`
     pub password_hash: HashCost,
@@ -32,11 +32,13 @@ impl SecuritySettings {
         }
         let access_minutes = from.within("ACCESS_TOKEN_EXPIRE_MINUTES", 30, 1..=24 * 60)?;
         let refresh_days = from.within("REFRESH_TOKEN_EXPIRE_DAYS", 7, 1..=365)?;
+        let session_days = from.within("SESSION_MAX_DAYS", 90, 1..=3650)?;
         Ok(Self {
             secret_key: secret_key(from, environment)?,
             token_lifetimes: TokenLifetimes {
                 access: TimeDelta::minutes(access_minutes),
                 refresh: TimeDelta::days(refresh_days),
+                session: TimeDelta::days(session_days),
             },
             password_hash: HashCost {
                 memory_kib: from.within("PASSWORD_HASH_MEMORY_KIB", 19_456, 8..=1_048_576)?,

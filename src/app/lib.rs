@@ -8,6 +8,7 @@ pub mod auth_tokens;
 mod caller;
 pub mod chat;
 pub mod conversations;
+mod derived_key;
 pub mod exports;
 pub mod feed;
 pub mod health;

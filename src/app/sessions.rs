@@ -1,23 +1,25 @@
 //! Sessions: opening, authenticating, listing and ending them, and the one-time tickets that stand for them.
 //!
-//! A session has exactly one valid refresh token ([`refresh`]). A request is authenticated against the session's row each
-//! time, so a session that ended is refused at once.
+//! Tokens come in generations, of which the session's row knows the newest ([`refresh`]). A request is authenticated against
+//! that row each time, so a session that ended is refused at once.
 
 mod refresh;
+mod tickets;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::account::Name;
 use cura_domain::user::User;
-use cura_domain::{Clock, Entropy, SessionId, UserId};
-use cura_store::{Database, PgConnection, StoreError, sessions, users};
+use cura_domain::{Clock, Entropy, SessionId};
+use cura_store::{Database, PgConnection, StoreError, sessions};
 use thiserror::Error;
 
 pub use cura_domain::session::Session;
+pub use tickets::IssuedTicket;
 
-use crate::auth_tokens::{IssuedRefreshToken, SigningFailed, Ticket, Tokens};
+use crate::auth_tokens::{AccessToken, RefreshToken, SigningFailed, Tokens};
+pub use crate::auth_tokens::{PresentedToken, Ticket};
 pub use crate::caller::Caller;
 use crate::passwords::PasswordError;
 
@@ -25,8 +27,6 @@ use crate::passwords::PasswordError;
 const MAX_SESSIONS: i64 = 100;
 /// The precision of `last_seen`: updating it on every request would write a row for each read.
 const LAST_SEEN_PRECISION: TimeDelta = TimeDelta::minutes(1);
-/// How long a ticket can be redeemed, as the contract says.
-const TICKET_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A session that was opened or refreshed, as the client gets it.
 pub struct SignedIn {
@@ -40,14 +40,6 @@ pub struct SignedIn {
     pub expires_in: TimeDelta,
 }
 
-/// A ticket: authenticates its session once, where a client cannot send headers.
-pub struct IssuedTicket {
-    /// What the client gets.
-    pub secret: String,
-    /// How long it can be redeemed.
-    pub expires_in: Duration,
-}
-
 /// Why signing in, or refreshing, failed.
 #[derive(Debug, Error)]
 pub enum SignInError {
@@ -57,7 +49,7 @@ pub enum SignInError {
     /// Address and password do not match. Which of them is wrong is not disclosed.
     #[error("address and password do not match")]
     WrongCredentials,
-    /// The refresh token is unknown, replaced or expired.
+    /// The refresh token is unknown, dead or expired.
     #[error("the refresh token is not valid")]
     InvalidToken,
     /// The account is suspended.
@@ -113,12 +105,15 @@ impl Sessions {
     /// # Errors
     /// [`AuthenticateError`] says whether signing in would help.
     pub async fn authenticate(&self, access_token: &str) -> Result<Caller, AuthenticateError> {
-        let caller = self
+        let token = self
             .tokens
             .read_access(access_token, self.clock.now())
             .ok_or(AuthenticateError::NotSignedIn)?;
         self.database
-            .connection(async |connection| self.authorize_session(connection, caller).await)
+            .connection(async |connection| {
+                self.authorize_session(connection, token.caller, Some(token.generation))
+                    .await
+            })
             .await
     }
 
@@ -146,58 +141,34 @@ impl Sessions {
             .await
     }
 
-    /// Issues a ticket for the caller's session.
-    pub async fn issue_ticket(&self, caller: Caller) -> Result<IssuedTicket, StoreError> {
-        let ticket = Ticket::generate(&self.entropy);
-        let expires_at = self.clock.now_micros() + TICKET_LIFETIME;
-        self.database
-            .transaction(async |connection| {
-                sessions::insert_ticket(connection, &ticket.hash, caller.user, caller.session, expires_at).await
-            })
-            .await?;
-        Ok(IssuedTicket {
-            secret: ticket.secret,
-            expires_in: TICKET_LIFETIME,
-        })
-    }
-
-    /// Authenticates a ticket and uses it up, also when its session has ended.
-    ///
-    /// # Errors
-    /// [`AuthenticateError`] says whether signing in would help.
-    pub async fn redeem_ticket(&self, ticket: &str) -> Result<Caller, AuthenticateError> {
-        let now = self.clock.now_micros();
-        // Statements of their own instead of a transaction: a ticket whose session has ended is used up all the same.
-        self.database
-            .connection(async |connection| {
-                let redeemed = sessions::redeem_ticket(connection, &Ticket::hash(ticket), now).await?;
-                let (user, session) = redeemed.ok_or(AuthenticateError::NotSignedIn)?;
-                // As if an access token had been issued with the ticket.
-                let until = now + self.tokens.lifetimes().access;
-                self.authorize_session(connection, Caller { user, session, until })
-                    .await
-            })
-            .await
-    }
-
-    /// Refuses a caller whose session has ended or whose account is suspended; records that the user was seen.
+    /// Refuses a caller whose session has ended, whose account is suspended, or whose token is dead; records that the token was
+    /// presented and the user was seen. A caller without a generation came with a ticket.
     async fn authorize_session(
         &self,
         connection: &mut PgConnection,
         caller: Caller,
+        generation: Option<i32>,
     ) -> Result<Caller, AuthenticateError> {
+        let now = self.clock.now_micros();
         let state = sessions::find_state(connection, caller.session, caller.user)
             .await?
+            .filter(|state| state.expires_at > now)
+            .filter(|state| generation.is_none_or(|generation| generation >= state.oldest_generation))
             .ok_or(AuthenticateError::NotSignedIn)?;
         if state.suspended {
             return Err(AuthenticateError::Suspended);
         }
-        let now = self.clock.now_micros();
+        // Nothing came before the first generation, so its use changes nothing.
+        let first_use = generation.filter(|generation| *generation == state.generation && *generation > 0);
+        let first_use = first_use.filter(|_| !state.generation_used);
         let stale = now - LAST_SEEN_PRECISION;
-        if state.last_seen.is_none_or(|seen| seen <= stale) {
-            users::touch_last_seen(connection, caller.user, now, stale).await?;
+        if first_use.is_some() || state.last_seen.is_none_or(|seen| seen <= stale) {
+            sessions::record_use(connection, caller.session, caller.user, first_use, now, stale).await?;
         }
-        Ok(caller)
+        Ok(Caller {
+            until: caller.until.min(state.expires_at),
+            ..caller
+        })
     }
 
     /// Opens a session in the transaction of `connection`, and ends the user's oldest ones beyond the limit.
@@ -208,24 +179,45 @@ impl Sessions {
         device: Option<&Name>,
     ) -> Result<SignedIn, SignInError> {
         let now = self.clock.now_micros();
-        let token = self.tokens.refresh_token(self.entropy.bytes())?;
-        let expires_at = now + self.tokens.lifetimes().refresh;
+        let seed = self.entropy.bytes();
+        let expires_at = self.expires_at(now, now);
         let device = device.map(Name::as_str);
-        let session = sessions::insert(connection, user.id, device, &token.stored, now, expires_at).await?;
+        let session = sessions::insert(connection, user.id, device, &seed, now, expires_at).await?;
         sessions::end_oldest_beyond(connection, user.id, MAX_SESSIONS, now).await?;
-        self.signed_in(user, session, token)
+        let token = RefreshToken {
+            session,
+            generation: 0,
+            seed,
+        };
+        self.signed_in(user, &token, expires_at)
     }
 
-    fn signed_in(&self, user: User, session: SessionId, refresh: IssuedRefreshToken) -> Result<SignedIn, SignInError> {
+    /// When a session expires that is used now: it is never extended beyond the lifetime of sessions.
+    fn expires_at(&self, created_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let lifetimes = self.tokens.lifetimes();
+        (now + lifetimes.refresh).min(created_at + lifetimes.session)
+    }
+
+    fn signed_in(
+        &self,
+        user: User,
+        refresh: &RefreshToken,
+        session_ends: DateTime<Utc>,
+    ) -> Result<SignedIn, SignInError> {
+        let now = self.clock.now();
+        let access = AccessToken {
+            caller: Caller {
+                user: user.id,
+                session: refresh.session,
+                until: (now + self.tokens.lifetimes().access).min(session_ends),
+            },
+            generation: refresh.generation,
+        };
         Ok(SignedIn {
-            access_token: self.access_token(user.id, session)?,
+            access_token: self.tokens.issue_access(&access, now, &self.entropy)?,
             user,
-            refresh_token: refresh.secret,
-            expires_in: self.tokens.lifetimes().access,
+            refresh_token: self.tokens.refresh_text(refresh),
+            expires_in: access.caller.until - now,
         })
-    }
-
-    fn access_token(&self, user: UserId, session: SessionId) -> Result<String, SigningFailed> {
-        self.tokens.issue_access(user, session, self.clock.now(), &self.entropy)
     }
 }

@@ -17,6 +17,7 @@ mod listener;
 pub mod messages;
 pub mod personal_data;
 pub mod sessions;
+pub mod tickets;
 pub mod usage;
 pub mod users;
 

@@ -1,4 +1,6 @@
-//! Sessions: where a user is signed in. Each has exactly one valid refresh token.
+//! Sessions: where a user is signed in. Each has exactly one newest generation of tokens.
+
+mod rotation;
 
 use chrono::{DateTime, Utc};
 use cura_domain::session::Session;
@@ -7,46 +9,10 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// SHA-256 of a refresh token.
-pub type TokenHash = [u8; 32];
+pub use rotation::{LockedSession, Rotation, TokenHash, lock, lock_by_token, rotate};
 
-/// A session for refreshing, locked until the transaction ends.
-#[derive(Debug, Clone)]
-pub struct LockedSession {
-    /// The session.
-    pub id: SessionId,
-    /// Its user.
-    pub user_id: UserId,
-    /// The hash of the valid token.
-    pub current_token: Vec<u8>,
-    /// The seed from which the signing key derives the valid token.
-    pub current_seed: Option<Vec<u8>>,
-    /// The hash of the token that the valid one replaced.
-    pub previous_token: Option<Vec<u8>>,
-    /// When `previous_token` was replaced.
-    pub rotated_at: Option<DateTime<Utc>>,
-    /// When the session expires.
-    pub expires_at: DateTime<Utc>,
-    /// Whether it has ended.
-    pub ended: bool,
-    /// Whether the user is suspended.
-    pub suspended: bool,
-}
-
-/// SHA-256 of a ticket.
-pub type TicketHash = [u8; 32];
-
-/// The random bytes from which a refresh token is derived.
-pub type TokenSeed = [u8; 32];
-
-/// A refresh token as it is stored.
-#[derive(Debug, Clone, Copy)]
-pub struct StoredToken {
-    /// Its hash.
-    pub hash: TokenHash,
-    /// The seed from which it is derived.
-    pub seed: TokenSeed,
-}
+/// A session's random bytes, which its refresh tokens contain.
+pub type SessionSeed = [u8; 16];
 
 /// What decides whether a session authenticates a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,84 +21,60 @@ pub struct SessionState {
     pub suspended: bool,
     /// When the user was last seen.
     pub last_seen: Option<DateTime<Utc>>,
+    /// When the session expires, unless it is refreshed.
+    pub expires_at: DateTime<Utc>,
+    /// The newest generation of tokens that was given out.
+    pub generation: i32,
+    /// Tokens of generations before this one are dead.
+    pub oldest_generation: i32,
+    /// Whether a token of the newest generation was presented.
+    pub generation_used: bool,
 }
 
-/// Opens a session with its first refresh token.
+/// Opens a session, whose tokens are of generation 0.
 pub async fn insert(
     conn: &mut PgConnection,
     user: UserId,
     device_name: Option<&str>,
-    token: &StoredToken,
+    seed: &SessionSeed,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<SessionId, StoreError> {
     let id = sqlx::query_scalar!(
-        r#"WITH session AS (
-               INSERT INTO sessions (user_id, device_name, current_token, created_at, last_used_at, expires_at, current_seed)
-               VALUES ($1, $2, $3, $4, $4, $5, $6)
-               RETURNING id
-           ), token AS (
-               INSERT INTO refresh_tokens (token_hash, session_id, created_at) SELECT $3, id, $4 FROM session
-           )
-           SELECT id AS "id!" FROM session"#,
+        r#"INSERT INTO sessions (user_id, device_name, seed, created_at, last_used_at, expires_at)
+           VALUES ($1, $2, $3, $4, $4, $5)
+           RETURNING id"#,
         user.0,
         device_name,
-        token.hash.as_slice(),
+        seed.as_slice(),
         now,
         expires_at,
-        token.seed.as_slice(),
     )
     .fetch_one(conn)
     .await?;
     Ok(SessionId(id))
 }
 
-/// Locks the session of a refresh token, valid or replaced.
-pub async fn lock_by_token(conn: &mut PgConnection, token: &TokenHash) -> Result<Option<LockedSession>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT s.id, s.user_id, s.current_token, s.current_seed, s.previous_token, s.rotated_at, s.expires_at,
-                  s.ended_at IS NOT NULL AS "ended!", u.suspended_at IS NOT NULL AS "suspended!"
-           FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id
-           WHERE t.token_hash = $1 AND u.erased_at IS NULL
-           FOR UPDATE OF s"#,
-        token.as_slice(),
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| LockedSession {
-        id: SessionId(row.id),
-        user_id: UserId(row.user_id),
-        current_token: row.current_token,
-        current_seed: row.current_seed,
-        previous_token: row.previous_token,
-        rotated_at: row.rotated_at,
-        expires_at: row.expires_at,
-        ended: row.ended,
-        suspended: row.suspended,
-    }))
-}
-
-/// Makes `next` the only valid token; the replaced one is stored with the time of its replacement.
-pub async fn rotate(
+/// Records that `generation` of a session's tokens was presented, if it is the newest, and that the user was seen, unless it was
+/// seen after `stale`.
+pub async fn record_use(
     conn: &mut PgConnection,
     session: SessionId,
-    next: &StoredToken,
+    user: UserId,
+    generation: Option<i32>,
     now: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
+    stale: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        r#"WITH token AS (
-               INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES ($2, $1, $4)
+        r#"WITH used AS (
+               UPDATE sessions SET generation_used = true WHERE id = $1 AND generation = $3 AND NOT generation_used
            )
-           UPDATE sessions
-           SET previous_token = current_token, rotated_at = $4, current_token = $2, current_seed = $3,
-               last_used_at = $4, expires_at = $5
-           WHERE id = $1"#,
+           UPDATE users SET last_seen = $4 WHERE id = $2 AND (last_seen IS NULL OR last_seen <= $5)"#,
         session.0,
-        next.hash.as_slice(),
-        next.seed.as_slice(),
+        user.0,
+        generation,
         now,
-        expires_at,
+        stale,
     )
     .execute(conn)
     .await?;
@@ -235,7 +177,8 @@ pub async fn find_state(
 ) -> Result<Option<SessionState>, StoreError> {
     Ok(sqlx::query_as!(
         SessionState,
-        r#"SELECT u.suspended_at IS NOT NULL AS "suspended!", u.last_seen
+        r#"SELECT u.suspended_at IS NOT NULL AS "suspended!", u.last_seen, s.expires_at, s.generation,
+                  s.oldest_generation, s.generation_used
            FROM sessions s JOIN users u ON u.id = s.user_id
            WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND u.erased_at IS NULL"#,
         session.0,
@@ -259,40 +202,4 @@ pub async fn list_ended(conn: &mut PgConnection, sessions: &[i64]) -> Result<Vec
     .fetch_all(conn)
     .await?;
     Ok(ended.into_iter().map(SessionId).collect())
-}
-
-/// Stores a ticket.
-pub async fn insert_ticket(
-    conn: &mut PgConnection,
-    ticket: &TicketHash,
-    user: UserId,
-    session: SessionId,
-    expires_at: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "INSERT INTO tickets (ticket_hash, user_id, session_id, expires_at) VALUES ($1, $2, $3, $4)",
-        ticket.as_slice(),
-        user.0,
-        session.0,
-        expires_at,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Deletes a ticket and returns its user and session; `None` when it was redeemed before, has expired, or never existed.
-pub async fn redeem_ticket(
-    conn: &mut PgConnection,
-    ticket: &TicketHash,
-    now: DateTime<Utc>,
-) -> Result<Option<(UserId, SessionId)>, StoreError> {
-    let row = sqlx::query!(
-        "DELETE FROM tickets WHERE ticket_hash = $1 AND expires_at > $2 RETURNING user_id, session_id",
-        ticket.as_slice(),
-        now,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| (UserId(row.user_id), SessionId(row.session_id))))
 }

@@ -84,24 +84,6 @@ pub async fn update_profile(conn: &mut PgConnection, user: &User, now: DateTime<
     Ok(())
 }
 
-/// Sets `last_seen` to `now` if it is not later than `stale`.
-pub async fn touch_last_seen(
-    conn: &mut PgConnection,
-    id: UserId,
-    now: DateTime<Utc>,
-    stale: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE users SET last_seen = $2 WHERE id = $1 AND (last_seen IS NULL OR last_seen <= $3)",
-        id.0,
-        now,
-        stale,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// The credentials of a user, locked until the transaction ends; `None` when the account is being erased.
 pub async fn lock_credentials(conn: &mut PgConnection, id: UserId) -> Result<Option<Credentials>, StoreError> {
     let row = sqlx::query!(

@@ -88,8 +88,19 @@ fn bearer_of(request: &Request) -> Option<&str> {
 
 async fn use_ticket(request: &Request, ticket: ApiKey) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
-    let caller = app.sessions.redeem_ticket(&ticket.key).await.map_err(Problem::from)?;
+    let rate_limit = request.data::<RateLimit>().ok_or_else(Problem::internal)?;
+    let caller = redeem(app, rate_limit, &ticket.key).await?;
     charge(request, caller).await
+}
+
+/// Authenticates a ticket and uses it up. One that is not ours, or is presented too often, does not reach the database.
+///
+/// # Errors
+/// 401 or 403, or 429 if the session's limit is reached.
+pub(crate) async fn redeem(app: &App, rate_limit: &RateLimit, ticket: &str) -> Result<Caller, Problem> {
+    let ticket = app.sessions.read_ticket(ticket).ok_or_else(Problem::not_signed_in)?;
+    rate_limit.charge_session(ticket.session).await?;
+    Ok(app.sessions.redeem_ticket(&ticket).await?)
 }
 
 async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cura_app::Caller;
 use cura_app::limits::{Limit, RateDecision, RateLimiter};
+use cura_domain::SessionId;
 use cura_domain::account::Email;
 use poem::http::{HeaderMap, StatusCode};
 use poem::{FromRequest, Request, RequestBody, Result};
@@ -146,13 +147,12 @@ impl RateLimit {
         self.charge(class, &format!("a:{}", client_key(self.0.address))).await
     }
 
-    /// Charges a refresh token.
+    /// Charges a session whose refresh token or ticket is presented, as the token proves.
     ///
     /// # Errors
     /// 429 if the limit is reached.
-    pub(crate) async fn charge_token(&self, token: &str) -> Result<(), Problem> {
-        self.charge(RateClass::Default, &format!("t:{}", fingerprint(token)))
-            .await
+    pub(crate) async fn charge_session(&self, session: SessionId) -> Result<(), Problem> {
+        self.charge(RateClass::Default, &format!("s:{session}")).await
     }
 
     /// Charges the client's address, and the account that it tries to sign in to.

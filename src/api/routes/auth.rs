@@ -3,7 +3,7 @@
 mod errors;
 
 use cura_app::App;
-use cura_app::sessions::SignedIn;
+use cura_app::sessions::{PresentedToken, SignInError, SignedIn};
 use cura_domain::account::{Email, Name, NewPassword};
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -177,7 +177,8 @@ impl AuthApi {
 
     /// Exchange a refresh token for a new pair
     ///
-    /// The old refresh token becomes invalid. Reusing it revokes the session, except within a few seconds, in case the response was lost.
+    /// The old refresh token leads to the same new pair until that pair is used, and for 10 seconds in any case, in case the response was
+    /// lost. After that, presenting it revokes the session. A session ends after 90 days, however often it is refreshed.
     #[oai(path = "/refresh", method = "post", operation_id = "refreshTokens")]
     async fn refresh(
         &self,
@@ -185,13 +186,18 @@ impl AuthApi {
         rate_limit: &RateLimit,
         body: JsonBody<RefreshTokenRequest>,
     ) -> Result<Json<SignedInView>, Problem> {
-        // Charged by token: a client that guesses tokens does not use up the limit of others at the same address.
-        rate_limit.charge_token(&body.0.refresh_token).await?;
-        match app.sessions.refresh(&body.0.refresh_token).await {
+        let token = app.sessions.read_refresh_token(&body.0.refresh_token);
+        // By session, as the token proves: a client that guesses tokens does not use up the limit of others at its address.
+        match token.as_ref().and_then(PresentedToken::session) {
+            Some(session) => rate_limit.charge_session(session).await?,
+            None => rate_limit.charge_address().await?,
+        }
+        let token = token.ok_or(SignInError::InvalidToken)?;
+        match app.sessions.refresh(&token).await {
             Ok(signed_in) => Ok(Json(signed_in.into())),
             Err(error) => {
                 let problem = Problem::from(error);
-                if problem.is_client_error() {
+                if problem.is_client_error() && token.session().is_some() {
                     rate_limit.charge_address().await?;
                 }
                 Err(problem)
@@ -208,7 +214,9 @@ impl AuthApi {
         body: JsonBody<RefreshTokenRequest>,
     ) -> Result<LoggedOut, Problem> {
         rate_limit.charge_address().await?;
-        app.sessions.log_out(&body.0.refresh_token).await?;
+        if let Some(token) = app.sessions.read_refresh_token(&body.0.refresh_token) {
+            app.sessions.log_out(&token).await?;
+        }
         Ok(LoggedOut::Done)
     }
 

@@ -1,39 +1,42 @@
-//! Exchanging a refresh token for a new one, and logging out with it.
+//! Exchanging a refresh token for a new pair of tokens, and logging out with it.
 //!
-//! A session has exactly one valid refresh token. A replaced token that is presented again means that two parties hold it,
-//! so the session ends. The exception is [`GRACE`]: within it, a lost response or two tabs that refreshed at once are more
-//! likely, and each gets the same successor again, so there is never a second branch.
+//! A session's tokens come in generations. The newest one leads to the next. The one before leads to the newest again, until
+//! a token of the newest was presented, and within [`GRACE`] in any case: a lost response, or two tabs that refreshed at once,
+//! get the same successor, so there is never a second branch. An older one that is presented means that two parties hold
+//! tokens of the session, so the session ends.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cura_store::sessions::{LockedSession, TokenHash};
+use cura_store::sessions::{LockedSession, Rotation, SessionSeed};
 use cura_store::{PgConnection, StoreError, sessions, users};
 
 use super::{Sessions, SignInError, SignedIn};
-use crate::auth_tokens::IssuedRefreshToken;
+use crate::auth_tokens::{PresentedToken, RefreshToken};
 
-/// How long a replaced refresh token is still accepted, for a response that never arrived.
+/// How long a replaced refresh token is accepted although its successor was used: two tabs may have refreshed at once.
 const GRACE: TimeDelta = TimeDelta::seconds(10);
 
 /// What a presented refresh token is to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RefreshToken {
-    /// The valid one.
-    Current,
-    /// The one that was replaced a moment ago.
-    WithinGrace,
-    /// One that was replaced before: another party may have its successor.
-    Reused,
+enum Standing {
+    /// The newest one.
+    Newest,
+    /// The one before, whose successor may have been lost.
+    Forgiven,
+    /// An older one: another party may have its successor.
+    Dead,
 }
 
-impl RefreshToken {
-    fn classify(session: &LockedSession, presented: &TokenHash, now: DateTime<Utc>) -> Self {
-        let recently = session.rotated_at.is_some_and(|rotated_at| now - rotated_at <= GRACE);
-        if session.current_token == presented {
-            Self::Current
-        } else if session.previous_token.as_deref() == Some(presented) && recently {
-            Self::WithinGrace
+impl Standing {
+    fn of(presented: i32, session: &LockedSession, now: DateTime<Utc>) -> Self {
+        if presented < session.oldest_generation {
+            Self::Dead
+        } else if presented >= session.generation {
+            // A later one than the row knows was given out before the database was restored from a backup.
+            Self::Newest
+        } else if presented == session.generation - 1 && (is_recent(session, now) || !session.generation_used) {
+            Self::Forgiven
         } else {
-            Self::Reused
+            Self::Dead
         }
     }
 }
@@ -46,11 +49,16 @@ enum Exchange {
 }
 
 impl Sessions {
-    /// Exchanges a refresh token for a new pair of tokens; the old one becomes invalid.
+    /// What a client presents as refresh token; `None` when it is certainly not ours. Does not ask the database.
+    pub fn read_refresh_token(&self, text: &str) -> Option<PresentedToken> {
+        self.tokens.read_refresh(text)
+    }
+
+    /// Exchanges a refresh token for a new pair of tokens.
     ///
     /// # Errors
-    /// [`SignInError::InvalidToken`]; when the token was replaced before, its session has ended too.
-    pub async fn refresh(&self, token: &str) -> Result<SignedIn, SignInError> {
+    /// [`SignInError::InvalidToken`]; when the token was dead, its session has ended too.
+    pub async fn refresh(&self, token: &PresentedToken) -> Result<SignedIn, SignInError> {
         let exchanged = self
             .database
             .transaction(async |connection| self.exchange(connection, token).await);
@@ -60,27 +68,24 @@ impl Sessions {
         }
     }
 
-    async fn exchange(&self, connection: &mut PgConnection, token: &str) -> Result<Exchange, SignInError> {
-        let presented = IssuedRefreshToken::hash(token);
+    async fn exchange(&self, connection: &mut PgConnection, token: &PresentedToken) -> Result<Exchange, SignInError> {
         let now = self.clock.now_micros();
-        let session = sessions::lock_by_token(connection, &presented)
-            .await?
-            .ok_or(SignInError::InvalidToken)?;
-        if session.ended || session.expires_at <= now {
+        let session = lock(connection, token).await?.ok_or(SignInError::InvalidToken)?;
+        let expires_at = self.expires_at(session.created_at, now);
+        if session.ended || session.expires_at <= now || expires_at <= now {
             return Err(SignInError::InvalidToken);
         }
         if session.suspended {
             return Err(SignInError::Suspended);
         }
-        let next = match RefreshToken::classify(&session, &presented, now) {
-            RefreshToken::Current => {
-                let next = self.tokens.refresh_token(self.entropy.bytes())?;
-                let expires_at = now + self.tokens.lifetimes().refresh;
-                sessions::rotate(connection, session.id, &next.stored, now, expires_at).await?;
-                next
+        let presented = generation_of(token, &session, now);
+        let (next, ends) = match presented.map(|presented| (presented, Standing::of(presented, &session, now))) {
+            Some((presented, Standing::Newest)) => {
+                let next = self.rotate(connection, &session, presented, session.oldest_generation);
+                (next.await?, expires_at)
             }
-            RefreshToken::WithinGrace => self.current_token(&session)?,
-            RefreshToken::Reused => {
+            Some((_, Standing::Forgiven)) => (newest_token(&session)?, session.expires_at),
+            Some((_, Standing::Dead)) | None => {
                 sessions::end(connection, session.id, now).await?;
                 tracing::warn!(user_id = %session.user_id, session_id = %session.id,
                     "refresh token reuse detected; session revoked");
@@ -90,31 +95,82 @@ impl Sessions {
         let user = users::find(connection, session.user_id)
             .await?
             .ok_or(SignInError::InvalidToken)?;
-        let signed_in = self.signed_in(user, session.id, next)?;
+        let signed_in = self.signed_in(user, &next, ends)?;
         Ok(Exchange::SignedIn(Box::new(signed_in)))
     }
 
-    /// Derives the session's valid token again. Fails when the signing key has changed meanwhile.
-    fn current_token(&self, session: &LockedSession) -> Result<IssuedRefreshToken, SignInError> {
-        let seed = session.current_seed.as_deref().and_then(|seed| seed.try_into().ok());
-        let token = self.tokens.refresh_token(seed.ok_or(SignInError::InvalidToken)?)?;
-        if session.current_token == token.stored.hash {
-            Ok(token)
-        } else {
-            Err(SignInError::InvalidToken)
-        }
+    /// Gives a locked session the generation after `last`. Tokens before `oldest` are dead from now on.
+    pub(super) async fn rotate(
+        &self,
+        connection: &mut PgConnection,
+        session: &LockedSession,
+        last: i32,
+        oldest: i32,
+    ) -> Result<RefreshToken, SignInError> {
+        let now = self.clock.now_micros();
+        let next = RefreshToken {
+            session: session.id,
+            generation: last.checked_add(1).ok_or(SignInError::InvalidToken)?,
+            seed: seed_of(session).unwrap_or_else(|| self.entropy.bytes()),
+        };
+        let rotation = Rotation {
+            generation: next.generation,
+            seed: next.seed,
+            oldest_generation: oldest,
+            expires_at: self.expires_at(session.created_at, now),
+        };
+        sessions::rotate(connection, session.id, &rotation, now).await?;
+        Ok(next)
     }
 
     /// Ends the session of a refresh token. An unknown token is no error: it has no session to end.
-    pub async fn log_out(&self, token: &str) -> Result<(), StoreError> {
+    pub async fn log_out(&self, token: &PresentedToken) -> Result<(), StoreError> {
         let now = self.clock.now_micros();
         self.database
             .transaction(async |connection| {
-                if let Some(session) = sessions::lock_by_token(connection, &IssuedRefreshToken::hash(token)).await? {
+                if let Some(session) = lock(connection, token).await? {
                     sessions::end(connection, session.id, now).await?;
                 }
                 Ok(())
             })
             .await
     }
+}
+
+async fn lock(connection: &mut PgConnection, token: &PresentedToken) -> Result<Option<LockedSession>, StoreError> {
+    match token {
+        PresentedToken::Proven(token) => sessions::lock(connection, token.session, &token.seed).await,
+        PresentedToken::Legacy(hash) => sessions::lock_by_token(connection, hash).await,
+    }
+}
+
+/// The generation of a presented token; `None` when it is dead, whatever its session is now.
+fn generation_of(token: &PresentedToken, session: &LockedSession, now: DateTime<Utc>) -> Option<i32> {
+    let hash = match token {
+        PresentedToken::Proven(token) => return Some(token.generation),
+        PresentedToken::Legacy(hash) => Some(hash.as_slice()),
+    };
+    let is_last = session.current_token.as_deref() == hash;
+    let is_previous = session.previous_token.as_deref() == hash;
+    // The last token of the release before is of generation 0. While it is current, the one before may be forgiven, too: both
+    // lead to generation 1.
+    let is_forgiven = is_previous && (session.current_token.is_none() || is_recent(session, now));
+    (is_last || is_forgiven).then_some(0)
+}
+
+fn is_recent(session: &LockedSession, now: DateTime<Utc>) -> bool {
+    session.rotated_at.is_some_and(|rotated_at| now - rotated_at <= GRACE)
+}
+
+/// The newest token of a session, given again.
+fn newest_token(session: &LockedSession) -> Result<RefreshToken, SignInError> {
+    Ok(RefreshToken {
+        session: session.id,
+        generation: session.generation,
+        seed: seed_of(session).ok_or(SignInError::InvalidToken)?,
+    })
+}
+
+fn seed_of(session: &LockedSession) -> Option<SessionSeed> {
+    session.seed.as_deref()?.try_into().ok()
 }

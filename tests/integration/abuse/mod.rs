@@ -3,3 +3,4 @@
 mod any_route;
 mod clock_steps;
 mod compose;
+mod tokens;

@@ -29,6 +29,10 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
     let summary = "INSERT INTO summaries (message_id, user_id, content, model, created_at)
          SELECT max(id), user_id, 'my secret past', 'm', now() FROM messages WHERE user_id = (SELECT max(id) FROM users) GROUP BY user_id";
     sqlx::query(summary).execute(cura.database.pool()).await.unwrap();
+    // As the release before left it.
+    let token = "INSERT INTO refresh_tokens SELECT decode(md5(id::text), 'hex'), id, now() FROM sessions
+         WHERE user_id = (SELECT max(id) FROM users)";
+    sqlx::query(token).execute(cura.database.pool()).await.unwrap();
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))

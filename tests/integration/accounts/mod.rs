@@ -5,6 +5,6 @@ mod export;
 mod profile;
 mod pruning;
 mod refresh_tokens;
-mod sessions;
+pub(crate) mod sessions;
 mod sign_in;
 mod stream_access;

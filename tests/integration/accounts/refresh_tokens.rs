@@ -1,4 +1,4 @@
-//! Refresh tokens: one of them works, a repeated refresh gets the same successor for a while, and a reused one ends the session.
+//! Refresh tokens: one of them works, a repeated refresh gets the same successor until that is used, and a dead one ends the session.
 
 use std::collections::HashSet;
 
@@ -37,18 +37,90 @@ async fn twenty_refreshes_at_once_are_one_branch() {
     );
 }
 
-#[tokio::test]
-async fn a_replaced_token_that_comes_back_late_ends_the_session() {
-    let cura = Cura::without_workers().await;
-    cura.client().register("ann@example.com").await;
-    let (ann, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
-    assert_eq!(refresh(&ann, &first).await.status, 200);
+/// Lets the ten seconds pass in which a replaced token is forgiven in any case.
+async fn let_the_grace_pass(cura: &Cura) {
     sqlx::query("UPDATE sessions SET rotated_at = rotated_at - interval '11 seconds'")
         .execute(cura.database.pool())
         .await
         .unwrap();
-    assert_eq!(refresh(&ann, &first).await.status, 401);
-    assert_eq!(ann.get("/users/me").await.status, 401);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_can_be_fetched_however_late() {
+    let cura = Cura::without_workers().await;
+    cura.client().register("ann@example.com").await;
+    let (ann, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    let lost = refresh(&ann, &first).await;
+    for _ in 0..3 {
+        let_the_grace_pass(&cura).await;
+        let again = refresh(&ann, &first).await;
+        assert_eq!(again.status, 200);
+        assert_eq!(again.body["refresh_token"], lost.body["refresh_token"]);
+    }
+    assert_eq!(
+        ann.get("/users/me").await.status,
+        200,
+        "the old access token says nothing about the new pair"
+    );
+    let_the_grace_pass(&cura).await;
+    assert_eq!(refresh(&ann, &first).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_replaced_token_that_comes_back_after_its_successor_was_used_ends_the_session() {
+    let cura = Cura::without_workers().await;
+    cura.client().register("ann@example.com").await;
+    let by_access_token = async |pair: &Value| {
+        let used = cura.client().with_token(&pair["access_token"]);
+        assert_eq!(used.get("/users/me").await.status, 200);
+    };
+    let by_refresh_token = async |pair: &Value| {
+        assert_eq!(refresh(&cura.client(), &pair["refresh_token"]).await.status, 200);
+    };
+    for with_access_token in [true, false] {
+        let (ann, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+        let pair = refresh(&ann, &first).await.body;
+        if with_access_token {
+            by_access_token(&pair).await;
+            assert_eq!(
+                refresh(&ann, &first).await.status,
+                200,
+                "within ten seconds: another tab"
+            );
+        } else {
+            by_refresh_token(&pair).await;
+        }
+        let_the_grace_pass(&cura).await;
+        let reused = refresh(&ann, &first).await;
+        assert_eq!((reused.status.as_u16(), reused.code()), (401, "invalid_refresh_token"));
+        assert_eq!(ann.get("/users/me").await.status, 401, "the session has ended");
+    }
+}
+
+#[tokio::test]
+async fn the_use_of_a_pair_is_recorded_once() {
+    let cura = Cura::without_workers().await;
+    let (ann, first) = {
+        cura.client().register("ann@example.com").await;
+        sign_in(&cura.client(), "ann@example.com", "phone").await
+    };
+    let pair = refresh(&ann, &first).await.body;
+    let ann = ann.with_token(&pair["access_token"]);
+    let version = "SELECT max(xmin::text::bigint) FROM sessions";
+    let version = async || {
+        sqlx::query_scalar::<_, i64>(version)
+            .fetch_one(cura.database.pool())
+            .await
+            .unwrap()
+    };
+    let before = version().await;
+    assert_eq!(ann.get("/users/me").await.status, 200);
+    let recorded = version().await;
+    assert!(recorded > before);
+    for _ in 0..5 {
+        assert_eq!(ann.get("/users/me").await.status, 200);
+    }
+    assert_eq!(version().await, recorded, "further requests write nothing");
 }
 
 /// The next step of a client that has some of the tokens of a session.
@@ -58,6 +130,8 @@ enum Move {
     Present(usize),
     /// Lets the grace pass.
     Wait,
+    /// Calls with the newest access token.
+    Call,
 }
 
 /// What the contract says a session is.
@@ -65,8 +139,12 @@ enum Move {
 struct Model {
     /// Every token in the order in which they were given out; the last one works.
     tokens: Vec<Value>,
-    /// Whether the last rotation is so recent that the token before is forgiven.
+    /// Whether the last rotation is so recent that the token before is forgiven in any case.
     recent: bool,
+    /// Whether the newest pair was presented.
+    used: bool,
+    /// The newest access token.
+    access: Value,
     over: bool,
 }
 
@@ -80,7 +158,7 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
     let cura = runtime.block_on(Cura::without_workers());
     let client = cura.client();
     let moves = proptest::collection::vec(
-        prop_oneof![6 => (0..4_usize).prop_map(Move::Present), 1 => Just(Move::Wait)],
+        prop_oneof![6 => (0..4_usize).prop_map(Move::Present), 2 => Just(Move::Wait), 2 => Just(Move::Call)],
         1..25,
     );
     let mut runner = TestRunner::new(Config {
@@ -95,6 +173,7 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
         let made = client.post("/auth/register", &body).await.body;
         let mut model = Model {
             tokens: vec![made["refresh_token"].clone()],
+            access: made["access_token"].clone(),
             ..Model::default()
         };
         for step in moves {
@@ -104,6 +183,11 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
                     let wait = "UPDATE sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE user_id = $1";
                     let id = made["user"]["id"].as_i64().unwrap();
                     sqlx::query(wait).bind(id).execute(cura.database.pool()).await.unwrap();
+                }
+                Move::Call => {
+                    let called = client.with_token(&model.access).get("/users/me").await;
+                    assert_eq!(called.status, if model.over { 401 } else { 200 });
+                    model.used = true;
                 }
                 Move::Present(ago) => {
                     let ago = ago.min(model.tokens.len() - 1);
@@ -115,9 +199,10 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
                             assert_eq!(reply.status, 200);
                             assert_ne!(reply.body["refresh_token"], presented);
                             model.tokens.push(reply.body["refresh_token"].clone());
-                            model.recent = true;
+                            model.access = reply.body["access_token"].clone();
+                            (model.recent, model.used) = (true, false);
                         }
-                        1 if model.recent => {
+                        1 if model.recent || !model.used => {
                             assert_eq!(reply.status, 200);
                             assert_eq!(Some(&reply.body["refresh_token"]), model.tokens.last());
                         }

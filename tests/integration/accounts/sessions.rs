@@ -6,10 +6,10 @@ use cura_tests::{Client, Cura};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-pub(super) const PASSWORD: &str = "a long password";
+pub(crate) const PASSWORD: &str = "a long password";
 
 /// Signs in; gives the client and the refresh token.
-pub(super) async fn sign_in(client: &Client, email: &str, device: &str) -> (Client, Value) {
+pub(crate) async fn sign_in(client: &Client, email: &str, device: &str) -> (Client, Value) {
     let login = json!({ "email": email, "password": PASSWORD, "device_name": device });
     let signed_in = client.post("/auth/login", &login).await;
     assert_eq!(signed_in.status, 200, "{}", signed_in.body);
@@ -19,7 +19,7 @@ pub(super) async fn sign_in(client: &Client, email: &str, device: &str) -> (Clie
     )
 }
 
-pub(super) async fn refresh(client: &Client, token: &Value) -> cura_tests::Reply {
+pub(crate) async fn refresh(client: &Client, token: &Value) -> cura_tests::Reply {
     client.post("/auth/refresh", &json!({ "refresh_token": token })).await
 }
 
@@ -159,7 +159,7 @@ async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwh
 async fn the_hundred_and_first_session_replaces_the_one_unused_longest() {
     let cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;
-    let fill = "INSERT INTO sessions (user_id, current_token, created_at, last_used_at, expires_at)
+    let fill = "INSERT INTO sessions (user_id, seed, created_at, last_used_at, expires_at)
                 SELECT 1, decode(md5(n::text), 'hex'), now(), now() - n * interval '1 minute', now() + interval '1 day'
                 FROM generate_series(1, 120) n";
     sqlx::query(fill).execute(cura.database.pool()).await.unwrap();

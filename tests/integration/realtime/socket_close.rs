@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cura_app::auth_tokens::{TokenLifetimes, Tokens};
+use cura_app::Caller;
+use cura_app::auth_tokens::{AccessToken, TokenLifetimes, Tokens};
 use cura_bin::settings::Settings;
 use cura_tests::raw_socket::{self, FIN, PONG, RawSocket};
 use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};
@@ -181,14 +182,20 @@ async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_co
     let lifetimes = TokenLifetimes {
         access: chrono::TimeDelta::seconds(3),
         refresh: chrono::TimeDelta::days(1),
+        session: chrono::TimeDelta::days(1),
     };
     // Signed as the server would sign it, for a shorter time.
     let tokens = Tokens::new(Settings::from_environment().unwrap().security.signing_key(), lifetimes);
-    let (user_id, session) = (cura_domain::UserId(1), cura_domain::SessionId(session));
     let now = chrono::DateTime::from(std::time::SystemTime::now());
-    let short = tokens
-        .issue_access(user_id, session, now, &cura_bin::wiring::entropy())
-        .unwrap();
+    let token = AccessToken {
+        caller: Caller {
+            user: cura_domain::UserId(1),
+            session: cura_domain::SessionId(session),
+            until: now + lifetimes.access,
+        },
+        generation: 0,
+    };
+    let short = tokens.issue_access(&token, now, &cura_bin::wiring::entropy()).unwrap();
     let hasty = user.with_token(&json!(short));
     let mut stream = hasty.watch(None).await;
     let mut left = Socket::of(&hasty, &conversation, None).await;

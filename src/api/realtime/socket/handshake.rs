@@ -12,6 +12,7 @@ use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket, WebSocketConfig};
 
 use super::admission::{self, Admission};
 use super::context::Context;
+use crate::http::caller;
 use crate::http::connection_permit::ConnectionPermit;
 use crate::http::problem::Problem;
 use crate::realtime::last_event_id::read_cursor;
@@ -77,11 +78,11 @@ pub(crate) async fn open(
 async fn admit(context: &Context, credentials: Credentials) -> Result<Admission, Problem> {
     let (app, rate_limit) = (&context.app, &context.rate_limit);
     let caller = match (credentials.token, credentials.ticket) {
-        (Some(token), _) => Some(app.sessions.authenticate(&token).await),
-        (None, Some(ticket)) => Some(app.sessions.redeem_ticket(&ticket).await),
+        (Some(token), _) => Some(app.sessions.authenticate(&token).await.map_err(Problem::from)),
+        (None, Some(ticket)) => Some(caller::redeem(app, rate_limit, &ticket).await),
         (None, None) => None,
     };
-    let problem = match caller.transpose().map_err(Problem::from) {
+    let problem = match caller.transpose() {
         Ok(Some(caller)) => {
             rate_limit.charge_caller(caller).await?;
             return match app.conversations.get(caller, context.conversation).await {
