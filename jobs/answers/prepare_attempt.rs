@@ -6,7 +6,6 @@ use chrono::TimeDelta;
 use cura_answers::{AttemptStart, BeginOptions, StartedAttempt};
 use cura_domain::prompt::{self, HistoryMessage, Prompt, PromptMessage, UserContext};
 use cura_domain::{MessageId, token_estimate};
-use cura_providers::ai::RequestKey;
 use cura_queue::JobError;
 use cura_store::{PgConnection, StoreError, answers, history};
 
@@ -42,8 +41,8 @@ pub(crate) struct PromptContext {
 /// # Errors
 /// [`JobError::Snooze`] while other answers come first, or no provider can be asked.
 pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Result<PreparedAttempt, JobError> {
-    if let Err(open) = context.ai.reserve(RequestKey::Answer(id)) {
-        snooze_until_provider_may_be_asked(context, id, open.retry_after).await?;
+    if context.ai.holds_anybody() {
+        snooze_until_provider_may_be_asked(context, id).await?;
     }
     let options = BeginOptions {
         max_running: context.assistant.running_answers,
@@ -71,22 +70,23 @@ pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Resu
         })
 }
 
-/// Snoozes a job while no provider can be asked, without spending an attempt. Once the person has waited long enough, the
+/// Snoozes a job while no provider can be asked for its person, without spending an attempt. Once the person has waited long enough, the
 /// attempt begins all the same, and fails.
-async fn snooze_until_provider_may_be_asked(
-    context: &JobContext,
-    id: MessageId,
-    wait: Duration,
-) -> Result<(), JobError> {
+async fn snooze_until_provider_may_be_asked(context: &JobContext, id: MessageId) -> Result<(), JobError> {
+    let database = &context.database;
+    let owner = database.connection(async |connection| history::find_owner(connection, id).await);
+    let person = owner.await.map_err(snooze_if_unavailable)?.map(|(user, _)| user);
+    let Err(open) = context.ai.check(person) else {
+        return Ok(());
+    };
     let now = context.clock.now();
     let max_running = context.assistant.running_answers;
-    let eligible = context
-        .database
-        .connection(async |connection| answers::record_eligible(connection, id, max_running, now).await);
+    let eligible =
+        database.connection(async |connection| answers::record_eligible(connection, id, max_running, now).await);
     match eligible.await.map_err(snooze_if_unavailable)? {
         Some(since) if now - since < MAX_WAIT_FOR_PROVIDER => Err(JobError::Snooze {
-            after: wait.max(MIN_PROVIDER_SNOOZE),
-            reason: "the circuit breakers of all providers are open".to_owned(),
+            after: open.retry_after.max(MIN_PROVIDER_SNOOZE),
+            reason: "no provider can be asked for this person yet".to_owned(),
         }),
         // The answer is to be cancelled, not eligible, or waits for too long: beginning an attempt tells which.
         _ => Ok(()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_answers::{AnswerWriter, AttemptCost, Checkpoint, FollowUps, Outcome, StartedAttempt};
 use cura_domain::message::{AnswerResult, FinishReason, Usage};
-use cura_domain::{MessageId, ModelRef, token_estimate};
+use cura_domain::{MessageId, ModelRef, UserId, token_estimate};
 use cura_providers::ai::{AiError, Call, Failure, OpenCompletion, Prompt, RequestKey};
 use cura_queue::JobError;
 
@@ -16,6 +16,8 @@ use crate::context::JobContext;
 pub(crate) struct RunningAttempt<'a> {
     context: &'a JobContext,
     pub(crate) writer: AnswerWriter,
+    /// Who asked.
+    user: UserId,
     /// The request, from just before it is sent; `None` again once the provider failed without accepting it.
     request: Option<Request>,
 }
@@ -39,6 +41,7 @@ impl<'a> RunningAttempt<'a> {
     pub(crate) fn new(context: &'a JobContext, id: MessageId, attempt: Box<StartedAttempt>) -> Self {
         Self {
             context,
+            user: attempt.user_id,
             writer: context.answers.writer(id, attempt),
             request: None,
         }
@@ -80,7 +83,7 @@ impl<'a> RunningAttempt<'a> {
         let written = token_estimate::estimate(self.writer.text().len());
         let room = budget.saturating_sub(written).max(budget / 4);
         let assembled = prompt_context.assemble(self.context, room).await?;
-        let call = Call::new(RequestKey::Answer(self.writer.id()));
+        let call = Call::for_person(RequestKey::Answer(self.writer.id()), self.user);
         self.request = Some(Request {
             call: call.clone(),
             prompt_tokens: assembled.tokens + written,

@@ -32,7 +32,7 @@ pub(crate) async fn ask(
     messages: Vec<PromptMessage>,
     max_output_tokens: u32,
 ) -> Result<Reply, JobError> {
-    if let Err(open) = context.ai.reserve(key) {
+    if let Err(open) = context.ai.check(None) {
         return Err(JobError::Snooze {
             after: open.retry_after.max(MIN_SNOOZE),
             reason: "the providers' circuit breakers are open".to_owned(),

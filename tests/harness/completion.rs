@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Role, Usage};
 use cura_domain::prompt::PromptMessage;
-use cura_domain::{MessageId, ModelRef};
+use cura_domain::{MessageId, ModelRef, UserId};
 use cura_providers::Secret;
 use cura_providers::ai::{
     Ai, AiError, AnthropicConfig, Call, CompletionEvent, CompletionStream, Continuation, OpenAiConfig, Prompt,
@@ -90,14 +90,18 @@ pub fn new_request_key() -> RequestKey {
     RequestKey::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Opens a completion under a new request key and reads it to its end.
+/// Opens a completion under a new request key, on behalf of a person of its own, and reads it to its end.
 pub async fn complete(ai: &Ai, prompt: Prompt) -> Completed {
-    complete_as(new_request_key(), ai, prompt).await
+    static SEEN: AtomicI64 = AtomicI64::new(1_000_000);
+    complete_for(UserId(SEEN.fetch_add(1, Ordering::Relaxed)), ai, prompt).await
 }
 
-/// Opens a completion under this request key and reads it to its end.
-pub async fn complete_as(key: RequestKey, ai: &Ai, prompt: Prompt) -> Completed {
-    match ai.open_completion(&Call::new(key), prompt).await {
+/// Opens a completion under a new request key on behalf of this person and reads it to its end.
+pub async fn complete_for(person: UserId, ai: &Ai, prompt: Prompt) -> Completed {
+    match ai
+        .open_completion(&Call::for_person(new_request_key(), person), prompt)
+        .await
+    {
         Ok(completion) => {
             let (text, end) = read(completion.events).await;
             let model = Some(completion.model);

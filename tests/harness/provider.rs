@@ -3,7 +3,7 @@
 pub mod anthropic;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -41,6 +41,11 @@ pub enum Step {
 pub struct Latch(watch::Sender<bool>);
 
 impl Latch {
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Opens it for good.
     pub fn open(&self) {
         self.0.send_replace(true);
@@ -67,16 +72,33 @@ type Script = dyn Fn(usize, &Request) -> Vec<Step> + Send + Sync;
 /// The service.
 pub struct ScriptedProvider {
     port: u16,
-    asked: Arc<Mutex<Vec<Request>>>,
+    asked: Arc<Mutex<Asked>>,
     open: Arc<AtomicUsize>,
 }
 
+/// What it was asked.
+#[derive(Default)]
+struct Asked {
+    requests: Vec<Request>,
+    trials: usize,
+}
+
+/// The question of a trial, a request that Cura sends on its own behalf to find out whether the provider works.
+const TRIAL: &str = "Are you there? Answer with yes.";
+
+impl Request {
+    fn is_trial(&self) -> bool {
+        self.body["messages"][0]["content"] == TRIAL
+    }
+}
+
 impl ScriptedProvider {
-    /// Answers each request with the steps `script` gives for it; it gets the number of the request, from 0.
+    /// Answers each request with the steps `script` gives for it; it gets the number of the request, from 0. A trial has the
+    /// number of the request that follows it.
     pub async fn start(script: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asked = Arc::new(Mutex::new(Asked::default()));
         let open = Arc::new(AtomicUsize::new(0));
         let script: Arc<Script> = Arc::new(script);
         let (log, connections) = (Arc::clone(&asked), Arc::clone(&open));
@@ -115,9 +137,18 @@ impl ScriptedProvider {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Every request for an answer so far.
+    /// Every request for an answer so far, trials aside.
     pub fn requests(&self) -> Vec<Request> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.asked().requests.clone()
+    }
+
+    /// How many trials there were.
+    pub fn trials(&self) -> usize {
+        self.asked().trials
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until it has received this many requests.
@@ -203,7 +234,7 @@ pub fn refusal(status: &str, headers: &str, body: &Value) -> Vec<Step> {
     vec![Step::Raw(head.into_bytes())]
 }
 
-async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Asked>) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     let mut socket = BufReader::new(socket);
     while let Some(asked) = read_request(&mut socket).await? {
@@ -215,8 +246,13 @@ async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Vec<Request>>)
         }
         let number = {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            log.push(asked.clone());
-            log.len() - 1
+            if asked.is_trial() {
+                log.trials += 1;
+                log.requests.len()
+            } else {
+                log.requests.push(asked.clone());
+                log.requests.len() - 1
+            }
         };
         for step in script(number, &asked) {
             match step {

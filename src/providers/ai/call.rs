@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cura_domain::{ConversationId, MessageId, ModelRef};
+use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
 
 /// What a request is for. Requests with the same key are retries of each other: circuit breakers count them once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +14,15 @@ pub enum RequestKey {
     Title(ConversationId),
     /// A summary of the conversation up to this message.
     Summary(MessageId),
+    /// Whether the provider works.
+    Trial,
 }
 
 /// A call: created before the request, kept by the caller to learn what it cost. Clones are the same call.
 #[derive(Debug, Clone)]
 pub struct Call {
     key: RequestKey,
+    person: Option<UserId>,
     report: Arc<Mutex<Option<ProviderReport>>>,
 }
 
@@ -35,12 +38,26 @@ pub struct ProviderReport {
 }
 
 impl Call {
-    /// A call that no provider has accepted yet.
+    /// A call on our own behalf that no provider has accepted yet. Its failures count for nobody.
     pub fn new(key: RequestKey) -> Self {
         Self {
             key,
+            person: None,
             report: Arc::default(),
         }
+    }
+
+    /// A call on behalf of `person`, for whom its failures count.
+    pub fn for_person(key: RequestKey, person: UserId) -> Self {
+        Self {
+            person: Some(person),
+            ..Self::new(key)
+        }
+    }
+
+    /// On whose behalf the request is sent.
+    pub const fn person(&self) -> Option<UserId> {
+        self.person
     }
 
     /// What the request is for.

@@ -2,16 +2,18 @@
 
 use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
-use cura_domain::ModelRef;
+use cura_domain::{ModelRef, UserId};
 
 use super::backend::Backend;
-use super::call::{Call, RequestKey};
+use super::call::Call;
 use super::circuit_breaker::{CircuitBreaker, Permit};
 use super::completion::{CompletionEvent, CompletionStream, OpenCompletion};
 use super::error::{AiError, CircuitOpen, Failure};
 use super::prompt::Prompt;
 use super::token_counter::TokenCounter;
+use super::trial::send_trial;
 
 /// A backend and its circuit breaker; the demo backend has none, because it cannot fail.
 #[derive(Clone, Debug)]
@@ -50,12 +52,38 @@ impl Candidate {
         self.backend.probe().await
     }
 
-    /// Checks whether a request may be sent; see [`CircuitBreaker::reserve`].
-    pub(crate) fn reserve(&self, key: RequestKey) -> Result<(), CircuitOpen> {
+    /// Checks whether a request may be sent; see [`CircuitBreaker::check`].
+    pub(crate) fn check(&self, person: Option<UserId>) -> Result<(), CircuitOpen> {
+        self.send_trial_if_due();
         match &self.breaker {
-            Some(breaker) => breaker.reserve(key, Instant::now()),
+            Some(breaker) => breaker.check(person, Instant::now()),
             None => Ok(()),
         }
+    }
+
+    /// Whether requests of anybody may have to wait.
+    pub(crate) fn holds_anybody(&self) -> bool {
+        self.breaker.as_ref().is_some_and(CircuitBreaker::holds_anybody)
+    }
+
+    /// Sends a trial, if one is due, beside what the caller does. It has a time limit.
+    fn send_trial_if_due(&self) {
+        let due = self
+            .breaker
+            .as_ref()
+            .and_then(|breaker| breaker.start_trial(Instant::now()));
+        if let Some(trial) = due {
+            let backend = self.backend.clone();
+            TaskTracker::new().spawn(async move {
+                let result = send_trial(&backend).await;
+                trial.ended(&result, Instant::now());
+            });
+        }
+    }
+
+    fn report_failure(&self, permit: Permit, error: &AiError) {
+        permit.failed(error, Instant::now());
+        self.send_trial_if_due();
     }
 
     /// Whether waiting does not help, because an operator has to repair something.
@@ -65,11 +93,12 @@ impl Candidate {
             .is_some_and(|breaker| breaker.operator_failure().is_some())
     }
 
-    fn acquire(&self, key: RequestKey) -> Result<Option<Permit>, AiError> {
+    fn acquire(&self, call: &Call) -> Result<Option<Permit>, AiError> {
         let Some(breaker) = &self.breaker else {
             return Ok(None);
         };
-        match breaker.acquire(key, Instant::now()) {
+        self.send_trial_if_due();
+        match breaker.acquire(call.person(), call.key(), Instant::now()) {
             Ok(permit) => Ok(Some(permit)),
             Err(open) => Err(match breaker.operator_failure() {
                 Some(failure) => AiError::new(failure, true),
@@ -80,15 +109,15 @@ impl Candidate {
 
     /// Sends the request and waits for the first event.
     async fn open_completion(&self, call: &Call, prompt: &Prompt) -> Result<OpenCompletion, AiError> {
-        let permit = self.acquire(call.key())?;
+        let permit = self.acquire(call)?;
         match self.first_event(call, prompt).await {
             Ok((first, rest)) => Ok(OpenCompletion {
-                events: reporting_to_breaker(first, rest, permit),
+                events: reporting_to_breaker(self, first, rest, permit),
                 model: self.model.clone(),
             }),
             Err(error) => {
                 if let Some(permit) = permit {
-                    permit.failed(&error, Instant::now());
+                    self.report_failure(permit, &error);
                 }
                 Err(error)
             }
@@ -148,6 +177,7 @@ fn more_useful(earlier: AiError, later: AiError) -> AiError {
 }
 
 struct Reporting {
+    candidate: Candidate,
     first: Option<CompletionEvent>,
     rest: CompletionStream,
     permit: Option<Permit>,
@@ -155,19 +185,18 @@ struct Reporting {
 
 /// `first`, then `rest`; reports to the circuit breaker how the completion ends.
 fn reporting_to_breaker(
+    candidate: &Candidate,
     first: CompletionEvent,
     rest: CompletionStream,
     mut permit: Option<Permit>,
 ) -> CompletionStream {
-    if let Some(permit) = &permit {
-        permit.started();
-    }
     if matches!(first, CompletionEvent::Finished { .. })
         && let Some(permit) = permit.take()
     {
         permit.succeeded();
     }
     let reporting = Reporting {
+        candidate: candidate.clone(),
         first: Some(first),
         rest,
         permit,
@@ -180,7 +209,7 @@ fn reporting_to_breaker(
         match (&event, reporting.permit.take()) {
             (Ok(CompletionEvent::Text(_)), permit) => reporting.permit = permit,
             (Ok(CompletionEvent::Finished { .. }), Some(permit)) => permit.succeeded(),
-            (Err(error), Some(permit)) => permit.failed(error, Instant::now()),
+            (Err(error), Some(permit)) => reporting.candidate.report_failure(permit, error),
             (_, None) => {}
         }
         Some((event, reporting))
@@ -194,6 +223,7 @@ mod tests {
     use cura_domain::MessageId;
 
     use super::*;
+    use crate::ai::call::RequestKey;
 
     fn limited(seconds: Option<u64>) -> AiError {
         let retry_after = seconds.map(Duration::from_secs);

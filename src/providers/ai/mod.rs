@@ -2,7 +2,8 @@
 //!
 //! - Every wait has a deadline and every buffer a limit.
 //! - A backend that fails before its first event is replaced by the next one in order (`failover`).
-//! - A backend that fails repeatedly is not asked for a while (`circuit_breaker`).
+//! - A backend that fails for everybody is not asked for a while (`circuit_breaker`), which a request of our own finds out
+//!   (`trial`).
 //! - Retrying is the caller's decision; [`AiError`] says what the caller needs to know for it.
 //! - No prompt, answer or key reaches a log.
 
@@ -19,10 +20,11 @@ mod protocol;
 mod stream;
 mod timeouts;
 mod token_counter;
+mod trial;
 
 use std::sync::Arc;
 
-use cura_domain::ModelRef;
+use cura_domain::{ModelRef, UserId};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use backend::Backend;
@@ -103,18 +105,22 @@ impl Ai {
         self.candidates().any(Candidate::can_continue)
     }
 
-    /// Checks whether a request with this key may be sent now to any backend. In a half-open circuit breaker, it reserves the
-    /// trial for `key` for a moment, so that of many waiting requests only one prepares a call.
+    /// Whether requests of anybody may have to wait: if not, nothing need be [checked](Self::check).
+    pub fn holds_anybody(&self) -> bool {
+        self.candidates().any(Candidate::holds_anybody)
+    }
+
+    /// Checks whether a request may be sent now to any backend, on behalf of `person` or, with `None`, on our own.
     ///
     /// Call this before work that is only needed for the request. It succeeds also when every backend needs an operator:
     /// waiting does not help then, and [`open_completion`](Self::open_completion) fails at once.
     ///
     /// # Errors
     /// When every circuit breaker is open: the shortest wait.
-    pub fn reserve(&self, key: RequestKey) -> Result<(), CircuitOpen> {
+    pub fn check(&self, person: Option<UserId>) -> Result<(), CircuitOpen> {
         let mut shortest: Option<CircuitOpen> = None;
         for candidate in self.candidates() {
-            match candidate.reserve(key) {
+            match candidate.check(person) {
                 Ok(()) => return Ok(()),
                 Err(_) if candidate.needs_operator() => {}
                 Err(open) => shortest = Some(shortest.map_or(open, |shortest| shortest.min(open))),

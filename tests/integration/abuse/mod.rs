@@ -3,4 +3,5 @@
 mod any_route;
 mod clock_steps;
 mod compose;
+mod poison;
 mod tokens;

@@ -121,10 +121,11 @@ async fn a_key_that_is_refused_is_an_alert_once_and_errors_at_once() {
         let sent = user.post("/chat/send", &json!({ "content": "Hi" })).await.body;
         assert_eq!(sent["assistant_message"]["metadata"]["error"], "provider_unauthorized");
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        cura.workers[0].wait_for_log("ERROR").await;
     }
-    cura.workers[0].wait_for_log("ERROR").await;
     let alerts = cura.logs().lines().filter(|line| line.contains("ERROR")).count();
     assert_eq!(alerts, 1, "{}", cura.logs());
     assert_eq!(provider.requests().len(), 1, "no further request uses the wrong key");
+    assert_eq!(provider.trials(), 1, "ours confirmed it");
     cura.check_invariants().await;
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use cura_domain::ModelRef;
 use cura_domain::message::FinishReason;
+use cura_domain::{ModelRef, UserId};
 use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig, Timeouts};
 use cura_tests::completion::{
-    IMPATIENT, TIMEOUTS, anthropic, complete, complete_as, continuing, new_request_key, openai, prompt,
+    IMPATIENT, TIMEOUTS, anthropic, complete, complete_for, continuing, new_request_key, openai, prompt,
 };
 use cura_tests::provider::anthropic::answer as anthropic_answer;
-use cura_tests::provider::{Request, answer, chunk, refusal};
+use cura_tests::provider::{Latch, Request, answer, chunk, refusal};
 use cura_tests::{Cura, ScriptedProvider, Step, eventually};
 use futures_util::StreamExt;
 use reqwest::Method;
@@ -144,52 +144,68 @@ async fn when_all_fail_the_failure_that_passes_soonest_is_returned() {
 }
 
 #[tokio::test]
-async fn five_failures_open_the_circuit_breaker_and_a_success_closes_it() {
-    let provider = ScriptedProvider::start(|number, _: &Request| {
-        if number < 5 {
-            down()
-        } else {
-            answer(&["back"], Duration::ZERO)
-        }
-    })
-    .await;
+async fn failures_of_two_persons_and_of_a_trial_open_the_circuit_breaker_and_another_trial_closes_it() {
+    let works = Latch::default();
+    let provider = {
+        let works = works.clone();
+        ScriptedProvider::start(move |_, _: &Request| {
+            if works.is_open() {
+                answer(&["back"], Duration::ZERO)
+            } else {
+                down()
+            }
+        })
+        .await
+    };
     let ai = Ai::openai(openai(&provider.url())).unwrap();
-    for _ in 0..5 {
-        assert_eq!(ai.reserve(new_request_key()), Ok(()));
+    for _ in 0..2 {
+        assert_eq!(ai.check(None), Ok(()));
         complete(&ai, prompt()).await.end.unwrap_err();
     }
-    let wait = ai.reserve(new_request_key()).unwrap_err().retry_after;
+    let wait = eventually("a trial fails", async || ai.check(None).err())
+        .await
+        .retry_after;
     assert!(wait <= Duration::from_secs(5), "{wait:?}");
     let error = complete(&ai, prompt()).await.end.unwrap_err();
     assert_eq!(error.code(), "provider_unavailable");
     assert!(error.retry_after().unwrap() <= wait);
-    assert_eq!(provider.requests().len(), 5, "its circuit breaker stays closed");
-    let (one, other) = (new_request_key(), new_request_key());
-    eventually("a request may try again", async || ai.clone().reserve(one).ok()).await;
-    assert!(ai.reserve(other).is_err(), "one is enough to find out");
-    assert_eq!(complete_as(one, &ai, prompt()).await.text, "back");
-    assert_eq!(ai.reserve(new_request_key()), Ok(()));
-    assert_eq!(provider.requests().len(), 6);
+    assert_eq!(
+        (provider.requests().len(), provider.trials()),
+        (2, 1),
+        "it is left alone"
+    );
+    works.open();
+    eventually("another trial is sent when somebody asks", async || ai.check(None).ok()).await;
+    assert_eq!((provider.requests().len(), provider.trials()), (2, 2));
+    assert_eq!(complete(&ai, prompt()).await.text, "back");
 }
 
 #[tokio::test]
 async fn while_one_is_left_alone_the_other_answers_at_once() {
     let (first, fallback, ai) = pair(refusal("401 Unauthorized", "", &json!({}))).await;
-    for _ in 0..3 {
+    assert_eq!(complete(&ai, prompt()).await.text, "Here I am");
+    eventually("a trial confirms it", async || ai.holds_anybody().then_some(())).await;
+    for _ in 0..2 {
         assert_eq!(complete(&ai, prompt()).await.text, "Here I am");
     }
     assert_eq!((first.requests().len(), fallback.requests().len()), (1, 3));
-    assert_eq!(ai.reserve(new_request_key()), Ok(()), "the fallback may be asked");
+    assert_eq!(ai.check(None), Ok(()), "the fallback may be asked");
 }
 
 #[tokio::test]
-async fn a_backend_that_keeps_breaking_off_in_the_middle_trips_its_circuit_breaker_too() {
+async fn a_backend_that_keeps_breaking_off_in_the_middle_is_not_asked_again_for_that_person() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Cut]).await;
+    let person = UserId(1);
     for _ in 0..5 {
-        assert_eq!(complete(&ai, prompt()).await.text, "I am ");
+        assert_eq!(complete_for(person, &ai, prompt()).await.text, "I am ");
     }
-    assert_eq!(complete(&ai, prompt()).await.text, "Here I am");
+    assert_eq!(complete_for(person, &ai, prompt()).await.text, "Here I am");
     assert_eq!((first.requests().len(), fallback.requests().len()), (5, 1));
+    assert_eq!(
+        complete(&ai, prompt()).await.text,
+        "I am ",
+        "its trial begins, so it is asked for others"
+    );
 }
 
 #[tokio::test]
@@ -278,7 +294,7 @@ async fn the_demo_provider_continues_its_own_words_only() {
             .code(),
         "provider_refused"
     );
-    assert_eq!(ai.reserve(new_request_key()), Ok(()));
+    assert_eq!(ai.check(None), Ok(()));
 }
 
 #[tokio::test]

@@ -1,28 +1,33 @@
 //! Circuit breaker: decides whether a provider is asked.
 //!
-//! - **Closed**: requests are sent. The breaker opens when [`FAILED_KEYS_TO_OPEN`] request keys have failed since the last
-//!   complete answer, or at once when the provider states how long to wait, or rejects our key, account or settings.
-//! - **Open(until)**: no request is sent. When the time is over, the next request becomes the trial.
-//! - **Half-open**: one trial request is under way. Its first event closes the breaker on probation: until an answer
-//!   completes, the next key that fails for the first time opens it again. If the trial fails, the breaker opens for twice
-//!   as long as before, for [`MAX_BACKOFF`] at most.
+//! What one person's messages bring about concerns that person only; what holds for everybody is found out by a **trial**, a
+//! small request of our own, with our words in it and nobody else's.
 //!
-//! A request key counts once; repeated failures of one key do not trip the breaker, because a provider may fail for one
-//! message only. Keys that have failed also wait by a back-off of their own while the breaker is open: when a trial of such
-//! a key fails, only the wait of such keys doubles, and a key that has not failed may send a trial beside it. So a few
-//! messages that always fail hold up others once, for [`INITIAL_BACKOFF`] at most.
+//! - **Closed**: requests are sent. It becomes suspect when requests of two persons have failed since the last complete
+//!   answer, or [`FAILED_KEYS_TO_HOLD`] of one, or when the provider once rejected our key, account or settings. Then a trial is sent,
+//!   while requests go on. If it fails, the breaker opens.
+//! - **Open(until)**: no request is sent. When the time is over and somebody asks, a trial is sent. If it fails, the breaker
+//!   stays open, for twice as long as before, for [`MAX_BACKOFF`] at most; else it closes.
 //!
-//! [`FAILED_KEYS_TO_OPEN`]: state::FAILED_KEYS_TO_OPEN
-//! [`INITIAL_BACKOFF`]: state::INITIAL_BACKOFF
+//! One trial is under way at a time, and not more than one every [`TRIAL_INTERVAL`] while the breaker is closed.
+//!
+//! A person of whose requests [`FAILED_KEYS_TO_HOLD`] have failed since their last complete answer is **held**: their requests
+//! wait, longer after each further failure, for [`MAX_BACKOFF`] at most. So does one whose request the provider told how long to
+//! wait. Retries of one request count once: a provider may fail for one message only.
+//!
+//! [`FAILED_KEYS_TO_HOLD`]: persons::FAILED_KEYS_TO_HOLD
 //! [`MAX_BACKOFF`]: outcome::MAX_BACKOFF
+//! [`TRIAL_INTERVAL`]: state::TRIAL_INTERVAL
 
 mod outcome;
+mod persons;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cura_domain::UserId;
 use tokio::time::Instant;
 
 use self::state::{BreakerState, Transition};
@@ -39,14 +44,19 @@ struct Shared {
     state: Mutex<BreakerState>,
 }
 
-/// The right to send one request. Dropped without a report, it says nothing about the provider, and another request may
-/// become the trial.
+/// The right to send one request. Dropped without a report, it says nothing about the provider.
 #[derive(Debug)]
 pub(crate) struct Permit {
     breaker: CircuitBreaker,
+    person: Option<UserId>,
     key: RequestKey,
-    /// The number of the trial, if the request is one.
-    trial: Option<u64>,
+}
+
+/// A trial that is to be sent. Dropped without a report, it says nothing, and another one follows.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    breaker: CircuitBreaker,
+    number: u64,
 }
 
 impl CircuitBreaker {
@@ -58,34 +68,42 @@ impl CircuitBreaker {
         }))
     }
 
-    /// Takes a permit for one request.
+    /// Takes a permit for one request, on behalf of `person` if there is one.
     ///
     /// # Errors
-    /// The wait, while requests with this key may not be sent.
-    pub(crate) fn acquire(&self, key: RequestKey, now: Instant) -> Result<Permit, CircuitOpen> {
-        let mut state = self.state();
-        if let Some(retry_after) = state.wait(key, now) {
-            return Err(CircuitOpen { retry_after });
-        }
+    /// The wait, while the breaker is open or holds the person.
+    pub(crate) fn acquire(&self, person: Option<UserId>, key: RequestKey, now: Instant) -> Result<Permit, CircuitOpen> {
+        self.check(person, now)?;
         Ok(Permit {
             breaker: self.clone(),
+            person,
             key,
-            trial: state.start(key, now),
         })
     }
 
-    /// Checks whether [`Self::acquire`] would succeed. If the request would be the trial, the trial is reserved for `key` for
-    /// a moment, so that of many waiting requests only one prepares a call.
+    /// Checks whether [`Self::acquire`] would succeed.
     ///
     /// # Errors
-    /// The wait, while requests with this key may not be sent.
-    pub(crate) fn reserve(&self, key: RequestKey, now: Instant) -> Result<(), CircuitOpen> {
-        let mut state = self.state();
-        if let Some(retry_after) = state.wait(key, now) {
-            return Err(CircuitOpen { retry_after });
+    /// The wait, while the breaker is open or holds the person.
+    pub(crate) fn check(&self, person: Option<UserId>, now: Instant) -> Result<(), CircuitOpen> {
+        match self.state().wait(person, now) {
+            Some(retry_after) => Err(CircuitOpen { retry_after }),
+            None => Ok(()),
         }
-        state.reserve(key, now);
-        Ok(())
+    }
+
+    /// Whether requests of anybody may have to wait.
+    pub(crate) fn holds_anybody(&self) -> bool {
+        self.state().holds_anybody()
+    }
+
+    /// The trial that is due, if one is: the caller sends it.
+    pub(crate) fn start_trial(&self, now: Instant) -> Option<Trial> {
+        let number = self.state().start_trial(now)?;
+        Some(Trial {
+            breaker: self.clone(),
+            number,
+        })
     }
 
     /// The failure that an operator has to repair, while the breaker is open because of one. Waiting does not help then.
@@ -101,6 +119,12 @@ impl CircuitBreaker {
         let provider = self.0.provider;
         match transition {
             Transition::None => {}
+            Transition::NotConfirmed => {
+                tracing::info!(
+                    provider,
+                    "requests failed, but the provider answers our own; it is asked as before"
+                );
+            }
             Transition::Closed => tracing::info!(provider, "provider answers again; circuit breaker closed"),
             Transition::Opened {
                 was_closed,
@@ -122,29 +146,31 @@ impl CircuitBreaker {
 }
 
 impl Permit {
-    /// Reports the first event of the answer.
-    pub(crate) fn started(&self) {
-        let transition = self.breaker.state().on_first_event(self.trial);
-        self.breaker.log(transition, "");
-    }
-
     /// Reports a complete answer.
     pub(crate) fn succeeded(self) {
-        let transition = self.breaker.state().on_success(self.trial);
-        self.breaker.log(transition, "");
+        self.breaker.state().on_success(self.person);
     }
 
     /// Reports a failure, before the first event or after it.
     pub(crate) fn failed(self, error: &AiError, now: Instant) {
-        let transition = self.breaker.state().on_failure(self.key, self.trial, error, now);
-        self.breaker.log(transition, error.code());
+        self.breaker.state().on_failure(self.person, self.key, error, now);
     }
 }
 
-impl Drop for Permit {
+impl Trial {
+    /// Reports how the trial ended.
+    pub(crate) fn ended(self, result: &Result<(), AiError>, now: Instant) {
+        let transition = self
+            .breaker
+            .state()
+            .on_trial_end(self.number, result.as_ref().err(), now);
+        let code = result.as_ref().err().map_or("", AiError::code);
+        self.breaker.log(transition, code);
+    }
+}
+
+impl Drop for Trial {
     fn drop(&mut self) {
-        if self.trial.is_some() {
-            self.breaker.state().on_drop(self.trial);
-        }
+        self.breaker.state().on_trial_dropped(self.number);
     }
 }

@@ -1,18 +1,69 @@
-//! When the breaker opens, for how long, and what closes it.
+//! When the breaker opens, for how long, who is held, and what closes it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use cura_domain::MessageId;
 
-use super::outcome::OPERATOR_BACKOFF;
-use super::state::{FAILED_KEYS_TO_OPEN, INITIAL_BACKOFF, TRIAL_WAIT};
+use super::outcome::{INITIAL_BACKOFF, OPERATOR_BACKOFF};
+use super::persons::FAILED_KEYS_TO_HOLD;
+use super::state::{TRIAL_INTERVAL, TRIAL_WAIT};
 use super::*;
 
-impl CircuitBreaker {
-    /// How long `key` has to wait for a permit.
-    fn wait(&self, key: RequestKey, now: Instant) -> Option<Duration> {
-        self.state().wait(key, now)
+const ANN: Option<UserId> = Some(UserId(1));
+const BOB: Option<UserId> = Some(UserId(2));
+const EVE: Option<UserId> = Some(UserId(3));
+
+/// A breaker and a time.
+struct Scene {
+    breaker: CircuitBreaker,
+    now: Instant,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            breaker: CircuitBreaker::new("test"),
+            now: Instant::now(),
+        }
+    }
+
+    fn after(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    fn wait(&self, person: Option<UserId>) -> Option<Duration> {
+        self.breaker.check(person, self.now).err().map(|open| open.retry_after)
+    }
+
+    /// A request of this person fails.
+    fn fails(&self, person: Option<UserId>, key: RequestKey, error: &AiError) {
+        let permit = self.breaker.acquire(person, key, self.now).unwrap();
+        permit.failed(error, self.now);
+    }
+
+    fn completes(&self, person: Option<UserId>) {
+        self.breaker.acquire(person, new_key(), self.now).unwrap().succeeded();
+    }
+
+    /// The trial that is due is sent, and ends like this.
+    fn trial(&self, result: Result<(), AiError>) {
+        let trial = self.breaker.start_trial(self.now).expect("a trial is due");
+        trial.ended(&result, self.now);
+    }
+
+    fn is_trial_due(&self) -> bool {
+        // Dropped without a report, so that another one may follow.
+        self.breaker.start_trial(self.now).is_some()
+    }
+
+    /// One that has just opened.
+    fn opened() -> Self {
+        let scene = Self::new();
+        scene.fails(ANN, new_key(), &down());
+        scene.fails(BOB, new_key(), &down());
+        scene.trial(Err(down()));
+        scene
     }
 }
 
@@ -20,11 +71,6 @@ impl CircuitBreaker {
 fn new_key() -> RequestKey {
     static SEEN: AtomicI64 = AtomicI64::new(1_000);
     RequestKey::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
-}
-
-/// The key of this answer.
-fn answer(id: i64) -> RequestKey {
-    RequestKey::Answer(MessageId(id))
 }
 
 fn error(failure: Failure) -> AiError {
@@ -38,286 +84,224 @@ fn down() -> AiError {
     })
 }
 
-fn opened(now: Instant) -> CircuitBreaker {
-    let breaker = CircuitBreaker::new("test");
-    for _ in 0..FAILED_KEYS_TO_OPEN {
-        breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
-    }
-    breaker
-}
-
-/// Lets time permit.
-fn after(now: &mut Instant, seconds: u64) {
-    *now += Duration::from_secs(seconds);
+fn limited(seconds: Option<u64>) -> AiError {
+    let retry_after = seconds.map(Duration::from_secs);
+    error(Failure::RateLimited { retry_after })
 }
 
 #[test]
-fn five_failed_keys_open_it_and_a_success_between_resets_the_count() {
-    let now = Instant::now();
-    let breaker = CircuitBreaker::new("test");
-    for _ in 0..2 {
-        for _ in 0..FAILED_KEYS_TO_OPEN - 1 {
-            breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
+fn failures_of_two_persons_are_tried_by_a_request_of_our_own_which_decides() {
+    for (result, wait) in [(Ok(()), None), (Err(down()), Some(INITIAL_BACKOFF))] {
+        let scene = Scene::new();
+        scene.fails(ANN, new_key(), &down());
+        assert!(
+            scene.breaker.start_trial(scene.now).is_none(),
+            "one person says nothing"
+        );
+        scene.fails(BOB, new_key(), &down());
+        assert_eq!(scene.wait(EVE), None, "nobody waits until it is confirmed");
+        scene.trial(result);
+        assert_eq!(scene.wait(EVE), wait);
+    }
+}
+
+#[test]
+fn a_complete_answer_between_shows_that_the_provider_works() {
+    let scene = Scene::new();
+    scene.fails(ANN, new_key(), &down());
+    scene.completes(EVE);
+    scene.fails(BOB, new_key(), &down());
+    assert!(!scene.is_trial_due());
+    scene.fails(ANN, new_key(), &down());
+    assert!(scene.is_trial_due());
+}
+
+#[test]
+fn a_person_whose_messages_fail_is_held_and_nobody_else() {
+    let mut scene = Scene::new();
+    for _ in 0..FAILED_KEYS_TO_HOLD {
+        assert_eq!(scene.wait(ANN), None);
+        scene.fails(ANN, new_key(), &down());
+    }
+    assert_eq!((scene.wait(ANN), scene.wait(BOB)), (Some(INITIAL_BACKOFF), None));
+    scene.trial(Ok(()));
+    assert_eq!((scene.wait(ANN), scene.wait(BOB)), (Some(INITIAL_BACKOFF), None));
+    for backoff in [5, 10, 20, 40, 60, 60] {
+        assert_eq!(scene.wait(ANN), Some(Duration::from_secs(backoff)));
+        scene.after(backoff);
+        scene.fails(ANN, new_key(), &down());
+        assert_eq!((scene.wait(BOB), scene.wait(None)), (None, None));
+    }
+    scene.after(60);
+    scene.completes(ANN);
+    scene.fails(ANN, new_key(), &down());
+    assert_eq!(scene.wait(ANN), None, "the count is reset");
+}
+
+#[test]
+fn retries_of_one_request_count_once() {
+    let scene = Scene::new();
+    let keys: Vec<RequestKey> = (1..FAILED_KEYS_TO_HOLD).map(|_| new_key()).collect();
+    for _ in 0..5 {
+        for key in &keys {
+            scene.fails(ANN, *key, &down());
         }
-        breaker.acquire(new_key(), now).unwrap().succeeded();
     }
-    assert_eq!(breaker.wait(new_key(), now), None);
-    assert_eq!(
-        opened(now).acquire(new_key(), now).unwrap_err().retry_after,
-        INITIAL_BACKOFF
-    );
+    assert_eq!(scene.wait(ANN), None);
+    assert!(!scene.is_trial_due());
+}
+
+/// A person alone would not find out that the provider is down, if it took two.
+#[test]
+fn a_person_alone_whose_messages_fail_is_reason_enough_for_a_trial() {
+    let scene = Scene::new();
+    for _ in 0..FAILED_KEYS_TO_HOLD {
+        scene.fails(ANN, new_key(), &down());
+    }
+    scene.trial(Err(down()));
+    assert_eq!(scene.wait(BOB), Some(INITIAL_BACKOFF));
 }
 
 #[test]
-fn failures_after_the_first_event_count() {
-    let now = Instant::now();
-    let breaker = CircuitBreaker::new("test");
-    for _ in 0..FAILED_KEYS_TO_OPEN {
-        let permit = breaker.acquire(new_key(), now).unwrap();
-        permit.started();
-        permit.failed(&error(Failure::Protocol("x")), now);
+fn whoever_provokes_trials_gets_one_every_ten_seconds() {
+    let mut scene = Scene::new();
+    let mut trials = 0;
+    for _ in 0..60 {
+        for person in 0..3 {
+            scene.fails(Some(UserId(person)), RequestKey::Answer(MessageId(person)), &down());
+            if let Some(trial) = scene.breaker.start_trial(scene.now) {
+                trials += 1;
+                assert!(scene.breaker.start_trial(scene.now).is_none(), "one at a time");
+                trial.ended(&Ok(()), scene.now);
+            }
+        }
+        scene.after(1);
     }
-    assert_eq!(breaker.wait(new_key(), now), Some(INITIAL_BACKOFF));
-}
-
-#[test]
-fn one_trial_is_sent_and_its_success_closes() {
-    let mut now = Instant::now();
-    let breaker = opened(now);
-    after(&mut now, 5);
-    assert_eq!(breaker.wait(new_key(), now), None);
-    let trial = breaker.acquire(new_key(), now).unwrap();
-    assert_eq!(breaker.acquire(new_key(), now).unwrap_err().retry_after, TRIAL_WAIT);
-    trial.succeeded();
-    assert_eq!(breaker.wait(new_key(), now), None);
-    breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
-    assert_eq!(breaker.wait(new_key(), now), None, "the count is reset");
+    assert_eq!(trials, 60 / TRIAL_INTERVAL.as_secs());
 }
 
 #[test]
 fn failing_trials_double_the_backoff_up_to_a_minute() {
-    let mut now = Instant::now();
-    let breaker = opened(now);
+    let mut scene = Scene::opened();
     for backoff in [5, 10, 20, 40, 60, 60] {
-        assert_eq!(breaker.wait(new_key(), now), Some(Duration::from_secs(backoff)));
-        after(&mut now, backoff);
-        breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
+        assert_eq!(scene.wait(EVE), Some(Duration::from_secs(backoff)));
+        assert!(scene.breaker.start_trial(scene.now).is_none());
+        scene.after(backoff);
+        assert_eq!(scene.wait(EVE), Some(TRIAL_WAIT), "no person's request is the trial");
+        scene.trial(Err(down()));
     }
+    scene.after(60);
+    scene.trial(Ok(()));
+    assert_eq!(scene.wait(EVE), None);
 }
 
 #[test]
-fn a_first_event_closes_on_probation() {
-    let mut now = Instant::now();
-    let breaker = opened(now);
-    after(&mut now, 5);
-    let trial = breaker.acquire(new_key(), now).unwrap();
-    trial.started();
-    assert!(breaker.acquire(new_key(), now).is_ok());
-    trial.failed(&down(), now);
-    assert_eq!(breaker.wait(new_key(), now), Some(INITIAL_BACKOFF * 2));
+fn a_provider_that_fails_again_before_it_completed_an_answer_is_left_alone_for_longer() {
+    let mut scene = Scene::opened();
+    scene.after(5);
+    scene.trial(Ok(()));
+    scene.after(10);
+    scene.fails(ANN, new_key(), &down());
+    scene.fails(BOB, new_key(), &down());
+    scene.trial(Err(down()));
+    assert_eq!(scene.wait(EVE), Some(INITIAL_BACKOFF * 2));
+    scene.after(10);
+    scene.trial(Ok(()));
+    scene.completes(EVE);
+    scene.after(10);
+    scene.fails(ANN, new_key(), &down());
+    scene.fails(BOB, new_key(), &down());
+    scene.trial(Err(down()));
+    assert_eq!(scene.wait(EVE), Some(INITIAL_BACKOFF));
 }
 
 #[test]
-fn a_dropped_trial_lets_another_follow() {
-    let mut now = Instant::now();
-    let breaker = opened(now);
-    after(&mut now, 5);
-    drop(breaker.acquire(new_key(), now).unwrap());
-    assert!(breaker.acquire(new_key(), now).is_ok());
+fn a_trial_that_says_nothing_lets_another_follow() {
+    let mut scene = Scene::opened();
+    scene.after(5);
+    drop(scene.breaker.start_trial(scene.now));
+    scene.trial(Ok(()));
+    assert_eq!(scene.wait(EVE), None);
 }
 
 #[test]
 fn requests_sent_before_it_opened_are_ignored() {
-    let mut now = Instant::now();
-    let breaker = CircuitBreaker::new("test");
-    let (early, earlier) = (
-        breaker.acquire(new_key(), now).unwrap(),
-        breaker.acquire(new_key(), now).unwrap(),
-    );
-    for _ in 0..FAILED_KEYS_TO_OPEN {
-        breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
-    }
+    let scene = Scene::new();
+    let early = scene.breaker.acquire(EVE, new_key(), scene.now).unwrap();
+    scene.fails(ANN, new_key(), &down());
+    scene.fails(BOB, new_key(), &down());
+    scene.trial(Err(down()));
     early.succeeded();
-    assert!(breaker.wait(new_key(), now).is_some());
-    after(&mut now, 5);
-    let trial = breaker.acquire(new_key(), now).unwrap();
-    earlier.failed(&down(), now);
-    trial.succeeded();
-    assert_eq!(breaker.wait(new_key(), now), None);
+    assert!(scene.wait(EVE).is_some());
 }
 
 #[test]
-fn a_failure_for_an_operator_opens_at_once() {
-    let now = Instant::now();
+fn a_failure_for_an_operator_needs_a_trial_to_be_believed() {
     for failure in [
         Failure::Unauthorized { status: Some(401) },
         Failure::QuotaExhausted,
         Failure::Misconfigured("x"),
     ] {
-        let breaker = CircuitBreaker::new("test");
-        breaker
-            .acquire(new_key(), now)
-            .unwrap()
-            .failed(&error(failure.clone()), now);
-        assert_eq!(breaker.wait(new_key(), now), Some(OPERATOR_BACKOFF));
-        assert_eq!(breaker.operator_failure(), Some(failure));
+        let mut scene = Scene::new();
+        scene.fails(ANN, new_key(), &error(failure.clone()));
+        assert_eq!((scene.wait(ANN), scene.wait(BOB)), (None, None));
+        scene.trial(Ok(()));
+        assert_eq!((scene.wait(BOB), scene.breaker.operator_failure()), (None, None));
+        scene.after(10);
+        scene.fails(ANN, new_key(), &error(failure.clone()));
+        scene.trial(Err(error(failure.clone())));
+        assert_eq!(scene.wait(BOB), Some(OPERATOR_BACKOFF));
+        assert_eq!(scene.breaker.operator_failure(), Some(failure));
+        scene.after(30);
+        scene.trial(Ok(()));
+        assert_eq!((scene.wait(BOB), scene.breaker.operator_failure()), (None, None));
     }
 }
 
 #[test]
-fn a_stated_wait_is_kept_up_to_a_minute() {
-    let now = Instant::now();
+fn a_stated_wait_is_kept_up_to_a_minute_by_the_person_and_if_a_trial_confirms_it_by_all() {
     for (asked, kept) in [(7, 7), (3600, 60)] {
-        let breaker = CircuitBreaker::new("test");
-        let retry_after = Some(Duration::from_secs(asked));
-        breaker
-            .acquire(new_key(), now)
-            .unwrap()
-            .failed(&error(Failure::RateLimited { retry_after }), now);
-        assert_eq!(breaker.wait(new_key(), now), Some(Duration::from_secs(kept)));
+        let scene = Scene::new();
+        scene.fails(ANN, new_key(), &limited(Some(asked)));
+        let kept = Some(Duration::from_secs(kept));
+        assert_eq!((scene.wait(ANN), scene.wait(BOB)), (kept, None));
+        scene.fails(BOB, new_key(), &limited(Some(asked)));
+        scene.trial(Err(limited(Some(asked))));
+        assert_eq!(scene.wait(EVE), kept);
     }
-    let breaker = CircuitBreaker::new("test");
-    for _ in 0..2 * FAILED_KEYS_TO_OPEN {
-        breaker
-            .acquire(new_key(), now)
-            .unwrap()
-            .failed(&error(Failure::RateLimited { retry_after: None }), now);
-    }
-    assert_eq!(
-        breaker.wait(new_key(), now),
-        None,
-        "no wait was stated, so the next request is sent"
-    );
 }
 
 #[test]
-fn a_refusal_shows_that_the_provider_works() {
-    let mut now = Instant::now();
-    let breaker = opened(now);
-    after(&mut now, 5);
-    breaker
-        .acquire(new_key(), now)
-        .unwrap()
-        .failed(&error(Failure::ContextTooLong), now);
-    assert_eq!(breaker.wait(new_key(), now), None);
+fn without_a_stated_wait_a_limited_rate_holds_nobody() {
+    let scene = Scene::new();
+    for person in [ANN, BOB, EVE].into_iter().cycle().take(30) {
+        scene.fails(person, new_key(), &limited(None));
+    }
+    assert!(
+        [ANN, BOB, EVE]
+            .map(|person| scene.wait(person))
+            .iter()
+            .all(Option::is_none)
+    );
+    assert!(!scene.is_trial_due());
 }
 
 #[test]
-fn repeated_failures_of_one_key_count_once() {
-    let now = Instant::now();
-    let breaker = CircuitBreaker::new("test");
-    for _ in 0..4 * FAILED_KEYS_TO_OPEN {
-        for id in 0..3 {
-            breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
-        }
-    }
-    assert_eq!(breaker.wait(new_key(), now), None);
-    for _ in 0..FAILED_KEYS_TO_OPEN - 3 {
-        breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
-    }
-    assert_eq!(
-        breaker.wait(new_key(), now),
-        Some(INITIAL_BACKOFF),
-        "other keys failed, too"
-    );
+fn a_refused_trial_shows_that_the_provider_works() {
+    let mut scene = Scene::opened();
+    scene.after(5);
+    scene.trial(Err(error(Failure::Refused { status: Some(400) })));
+    assert_eq!(scene.wait(EVE), None);
 }
 
 #[test]
-fn failed_keys_delay_only_themselves() {
-    let mut now = Instant::now();
-    let breaker = CircuitBreaker::new("test");
-    let ids = 0..5;
-    for id in ids.clone() {
-        breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
+fn a_request_on_our_own_behalf_waits_for_the_provider_and_counts_for_nobody() {
+    let scene = Scene::new();
+    for _ in 0..20 {
+        scene.fails(None, new_key(), &down());
     }
-    after(&mut now, 5);
-    breaker.acquire(answer(0), now).unwrap().failed(&down(), now);
-    assert_eq!(
-        breaker.wait(new_key(), now),
-        None,
-        "a key that has not failed may send at once"
-    );
-    for id in ids.clone() {
-        assert_eq!(breaker.wait(answer(id), now), Some(INITIAL_BACKOFF * 2));
-    }
-    after(&mut now, 10);
-    let again = breaker.acquire(answer(1), now).unwrap();
-    assert_eq!(breaker.wait(answer(2), now), Some(TRIAL_WAIT));
-    let beside = breaker.acquire(new_key(), now).unwrap();
-    assert_eq!(breaker.wait(new_key(), now), Some(TRIAL_WAIT));
-    again.failed(&down(), now);
-    beside.started();
-    for id in ids {
-        breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
-    }
-    assert_eq!(breaker.wait(new_key(), now), None, "repeated failures do not count");
-    breaker.acquire(new_key(), now).unwrap().failed(&down(), now);
-    assert_eq!(
-        breaker.wait(new_key(), now),
-        Some(INITIAL_BACKOFF * 2),
-        "on probation one more key is enough"
-    );
-}
-
-#[test]
-fn the_trial_is_reserved_for_one_of_many_waiting_keys() {
-    let mut now = Instant::now();
-    let breaker = CircuitBreaker::new("test");
-    for id in 0..5 {
-        breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
-    }
-    assert_eq!(
-        breaker.reserve(new_key(), now),
-        Err(CircuitOpen {
-            retry_after: INITIAL_BACKOFF
-        })
-    );
-    after(&mut now, 5);
-    assert_eq!(breaker.reserve(answer(0), now), Ok(()));
-    assert_eq!(
-        breaker.reserve(answer(1), now),
-        Err(CircuitOpen {
-            retry_after: TRIAL_WAIT
-        })
-    );
-    let (first, second) = (new_key(), new_key());
-    assert_eq!(
-        breaker.reserve(first, now),
-        Ok(()),
-        "a failed key does not block another"
-    );
-    assert_eq!(
-        breaker.reserve(second, now),
-        Err(CircuitOpen {
-            retry_after: TRIAL_WAIT
-        })
-    );
-    assert_eq!(
-        breaker.reserve(answer(0), now),
-        Err(CircuitOpen {
-            retry_after: TRIAL_WAIT
-        })
-    );
-    assert!(breaker.acquire(second, now).is_err() && breaker.acquire(first, now).is_ok());
-    after(&mut now, 1);
-    assert_eq!(breaker.reserve(second, now), Ok(()), "the reservation has expired");
-}
-
-#[test]
-fn failed_keys_alone_find_out_that_the_provider_works_again() {
-    let mut now = Instant::now();
-    let breaker = CircuitBreaker::new("test");
-    for id in 0..5 {
-        breaker.acquire(answer(id), now).unwrap().failed(&down(), now);
-    }
-    for backoff in [5, 10, 20, 40, 60, 60] {
-        assert_eq!(breaker.wait(answer(0), now), Some(Duration::from_secs(backoff)));
-        after(&mut now, backoff);
-        breaker.acquire(answer(0), now).unwrap().failed(&down(), now);
-    }
-    after(&mut now, 60);
-    breaker.acquire(answer(0), now).unwrap().succeeded();
-    assert_eq!(breaker.wait(answer(1), now), None);
+    assert!(!scene.is_trial_due());
+    assert_eq!(Scene::opened().wait(None), Some(INITIAL_BACKOFF));
 }
 
 /// Collects the levels of log events.
@@ -348,20 +332,16 @@ impl tracing::Subscriber for LogLevels {
 
 #[test]
 fn an_opening_is_logged_once_however_many_trials_fail() {
-    let mut now = Instant::now();
     let logs = LogLevels::default();
     tracing::subscriber::with_default(logs.clone(), || {
-        let breaker = opened(now);
+        let mut scene = Scene::opened();
         for _ in 0..3 {
-            after(&mut now, 60);
-            breaker
-                .acquire(new_key(), now)
-                .unwrap()
-                .failed(&error(Failure::QuotaExhausted), now);
+            scene.after(60);
+            scene.trial(Err(error(Failure::QuotaExhausted)));
         }
-        after(&mut now, 60);
-        breaker.acquire(new_key(), now).unwrap().succeeded();
-        breaker.acquire(new_key(), now).unwrap().succeeded();
+        scene.after(60);
+        scene.trial(Ok(()));
+        scene.completes(ANN);
     });
     let levels = logs.0.lock().unwrap();
     assert_eq!(

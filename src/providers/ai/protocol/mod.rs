@@ -5,6 +5,7 @@ mod endpoint;
 mod error_response;
 mod http;
 mod openai;
+mod quoted_words;
 mod reported_tokens;
 mod request_messages;
 

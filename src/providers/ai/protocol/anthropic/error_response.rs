@@ -1,11 +1,18 @@
 //! Classifies the errors of Anthropic and compatible servers, sent instead of an answer or within one.
 
 use crate::ai::error::Failure;
+use crate::ai::prompt::Prompt;
 use crate::ai::protocol::error_response::ErrorResponse;
+use crate::ai::protocol::quoted_words::quotes;
 
-pub(super) fn classify(error: &ErrorResponse) -> Failure {
+/// What an error means that was sent instead of an answer to `prompt`, or within one (`None`). Where only its message tells it
+/// from others, the message counts unless it repeats words of the prompt.
+pub(super) fn classify(error: &ErrorResponse, prompt: Option<&Prompt>) -> Failure {
     let (kind, message) = (error.text("type"), error.text("message"));
-    let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+    let says = |phrases: &[&str]| {
+        let names = phrases.iter().any(|phrase| message.contains(phrase));
+        names && prompt.is_some_and(|prompt| !quotes(&message, prompt))
+    };
     // An account without credit is a 400 that only its message distinguishes from others.
     if kind == "billing_error" || error.status == Some(402) || says(&["credit balance is too low"]) {
         return Failure::QuotaExhausted;
@@ -31,9 +38,55 @@ pub(super) fn classify(error: &ErrorResponse) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use cura_domain::message::Role;
+    use cura_domain::prompt::PromptMessage;
     use serde_json::json;
 
     use super::*;
+
+    fn prompt() -> Prompt {
+        asking("Hello")
+    }
+
+    fn asking(question: &str) -> Prompt {
+        Prompt {
+            messages: vec![PromptMessage {
+                role: Role::User,
+                content: question.to_owned(),
+            }],
+            max_output_tokens: None,
+            written: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_message_that_quotes_a_person_says_nothing_about_our_account() {
+        for (status, kind, said) in [
+            (
+                400,
+                "invalid_request_error",
+                "My bank says: your credit balance is too low. What now?",
+            ),
+            (
+                403,
+                "permission_error",
+                "Is this api key of mine safe with you, do you think?",
+            ),
+        ] {
+            let message = format!("Request blocked: {said}");
+            let error = json!({ "type": kind, "message": message });
+            let failure = classify(&ErrorResponse::with(status, error), Some(&asking(said)));
+            let status = Some(status);
+            assert_eq!(failure, Failure::Refused { status }, "{said}");
+        }
+        let within = json!({ "type": "invalid_request_error", "message": "your credit balance is too low" });
+        let failure = classify(&ErrorResponse::in_stream(within), None);
+        assert_eq!(
+            failure,
+            Failure::Refused { status: None },
+            "what an answer may quote is not known here"
+        );
+    }
 
     #[test]
     fn the_message_distinguishes_some_bad_requests() {
@@ -53,7 +106,11 @@ mod tests {
             ("messages: roles must alternate", Failure::Refused { status: Some(400) }),
         ] {
             let error = json!({ "type": "invalid_request_error", "message": message });
-            assert_eq!(classify(&ErrorResponse::with(400, error)), failure, "{message}");
+            assert_eq!(
+                classify(&ErrorResponse::with(400, error), Some(&prompt())),
+                failure,
+                "{message}"
+            );
         }
     }
 
@@ -78,7 +135,7 @@ mod tests {
         ] {
             let error = json!({ "type": kind, "message": message });
             assert_eq!(
-                &classify(&ErrorResponse::with(403, error)),
+                &classify(&ErrorResponse::with(403, error), Some(&prompt())),
                 failure,
                 "{kind}: {message}"
             );
@@ -102,7 +159,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                classify(&ErrorResponse::in_stream(json!({ "type": kind }))),
+                classify(&ErrorResponse::in_stream(json!({ "type": kind })), None),
                 failure,
                 "{kind}"
             );

@@ -87,9 +87,8 @@ pub(crate) fn decode(event: &str) -> Result<Option<ProtocolEvent>, Failure> {
         "content_block_start" | "content_block_stop" => {}
         "error" => {
             let error = parse::<Value>(event)?.get_mut("error").map(Value::take);
-            return Err(error_response::classify(&ErrorResponse::in_stream(
-                error.unwrap_or_default(),
-            )));
+            let error = ErrorResponse::in_stream(error.unwrap_or_default());
+            return Err(error_response::classify(&error, None));
         }
         // `ping`, and event types that may be added.
         _ => return Ok(None),

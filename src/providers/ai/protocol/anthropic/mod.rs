@@ -68,7 +68,10 @@ impl Anthropic {
             let sent = request.send().await;
             let response = sent.map_err(|error| http::transport_failure(&error, &timeouts))?;
             if !response.status().is_success() {
-                return Err(error_response::classify(&ErrorResponse::read(response).await?));
+                return Err(error_response::classify(
+                    &ErrorResponse::read(response).await?,
+                    Some(prompt),
+                ));
             }
             http::reject_html(&response)?;
             Ok(EventBody::new(response))
