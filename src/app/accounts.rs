@@ -22,6 +22,9 @@ pub enum ChangePasswordError {
     /// Passwords cannot be checked now.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// The session ended meanwhile, or its tokens could not be made.
+    #[error(transparent)]
+    Renew(#[from] SignInError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,7 +117,7 @@ impl Accounts {
             .await
     }
 
-    /// Changes the caller's password and ends every other session.
+    /// Changes the caller's password, ends every other session, and gives this one a new pair of tokens: the old pair is dead.
     ///
     /// # Errors
     /// [`ChangePasswordError::WrongPassword`] when `current` is not the current password.
@@ -123,7 +126,7 @@ impl Accounts {
         caller: Caller,
         current: &str,
         new: &NewPassword,
-    ) -> Result<(), ChangePasswordError> {
+    ) -> Result<SignedIn, ChangePasswordError> {
         let stored = self.check_password(caller.user, current).await?;
         let hash = self.passwords.hash(new.expose()).await?;
         let now = self.clock.now_micros();
@@ -133,7 +136,7 @@ impl Accounts {
                     return Err(ChangePasswordError::WrongPassword);
                 }
                 sessions::end_all(connection, caller.user, Some(caller.session), now).await?;
-                Ok(())
+                Ok(self.sessions.renew(connection, caller).await?)
             })
             .await
     }

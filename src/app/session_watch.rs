@@ -1,8 +1,8 @@
 //! Ends the open streams of a session within two seconds of its end, on every server, however the session ended: logout,
 //! revocation, suspension, or erasure of the account.
 //!
-//! A trigger notifies every server at COMMIT; one connection per server listens. After that connection was lost, and every
-//! ten seconds, all sessions with open streams are checked against the database.
+//! A trigger notifies every server at COMMIT; one connection per server listens. That connection may be silent without an
+//! error, so every second one query of each server checks all its sessions with open streams.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,15 +10,18 @@ use std::time::Duration;
 
 use cura_domain::{Clock, SessionId, UserId};
 use cura_store::{Database, StoreError, sessions};
+use futures_util::future::join;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::caller::Caller;
 
 /// The channel of the triggers in migration 0004: `s<session>` or `u<user>`.
 const CHANNEL: &str = "cura_sessions_ended";
-/// How often all watched sessions are checked without a notification: the connection may be dead without an error.
-const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often all sessions with open streams are checked, whatever was notified.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the connection that listens is checked.
+const LISTENER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// The pause before a lost connection is replaced.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -61,10 +64,17 @@ pub struct OpenSession {
 impl OpenSession {
     /// Waits until the session is over, or the token has expired.
     pub async fn ended(&mut self) -> SessionEnd {
-        let end = tokio::select! {
-            end = self.end.wait_for(Option::is_some) => end.map(|end| *end),
-            () = tokio::time::sleep_until(self.expires_at) => return SessionEnd::Expired,
-        };
+        let expires_at = self.expires_at;
+        tokio::select! {
+            end = self.revoked() => end,
+            () = tokio::time::sleep_until(expires_at) => SessionEnd::Expired,
+        }
+    }
+
+    /// Waits until the session is over, also when the token has expired before: for a download, which a client cannot continue
+    /// with a fresh one.
+    pub async fn revoked(&mut self) -> SessionEnd {
+        let end = self.end.wait_for(Option::is_some).await.map(|end| *end);
         match end {
             Ok(end) => end.unwrap_or(SessionEnd::SignedOut),
             // The sender stays in the table as long as there is a receiver.
@@ -157,8 +167,22 @@ impl SessionWatch {
         open
     }
 
-    /// Listens for ended sessions until dropped. Runs once per server.
+    /// Notices ended sessions until dropped. Runs once per server.
     pub async fn run(self) {
+        join(self.keep_listening(), self.keep_checking()).await;
+    }
+
+    async fn keep_checking(&self) {
+        let mut checks = interval(CHECK_INTERVAL);
+        // After a slow check, not many at once.
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            checks.tick().await;
+            self.check_all().await;
+        }
+    }
+
+    async fn keep_listening(&self) {
         loop {
             if let Err(error) = self.listen().await {
                 tracing::debug!(%error, "the connection that listens for ended sessions was lost; reconnecting");
@@ -171,9 +195,7 @@ impl SessionWatch {
         let mut listener = self.database.listen(CHANNEL).await?;
         loop {
             listener.check().await?;
-            // Finds the sessions that ended before we listened, or while the connection was lost.
-            self.check_all().await;
-            let check_at = Instant::now() + CHECK_INTERVAL;
+            let check_at = Instant::now() + LISTENER_CHECK_INTERVAL;
             loop {
                 match timeout_at(check_at, listener.next()).await {
                     Ok(Ok(Some(notification))) => self.watched.apply(&notification),

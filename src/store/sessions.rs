@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-pub use rotation::{LockedSession, Rotation, TokenHash, lock, lock_by_token, rotate};
+pub use rotation::{LockedSession, Rotation, TokenHash, lock, lock_by_token, lock_owned, rotate};
 
 /// A session's random bytes, which its refresh tokens contain.
 pub type SessionSeed = [u8; 16];

@@ -1,8 +1,11 @@
 //! A TCP proxy in front of Postgres or Redis that can cut connections or swallow everything.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
@@ -21,6 +24,7 @@ enum State {
 pub struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
+    listeners_are_silent: Arc<watch::Sender<bool>>,
 }
 
 impl Proxy {
@@ -46,17 +50,22 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let state = Arc::new(watch::Sender::new(State::Open));
-        let proxy = Arc::clone(&state);
+        let listeners_are_silent = Arc::new(watch::Sender::new(false));
+        let (proxy, silent) = (Arc::clone(&state), Arc::clone(&listeners_are_silent));
         #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *proxy.borrow() != State::Cut {
                     #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-                    tokio::spawn(carry(client, connect(), proxy.subscribe()));
+                    tokio::spawn(carry(client, connect(), proxy.subscribe(), silent.subscribe()));
                 }
             }
         });
-        Self { port, state }
+        Self {
+            port,
+            state,
+            listeners_are_silent,
+        }
     }
 
     /// The URL that reaches `database` through the proxy.
@@ -83,6 +92,11 @@ impl Proxy {
         self.port
     }
 
+    /// Swallows everything on connections that listen for notifications, and on new ones that begin to. Others go on.
+    pub fn silence_listeners(&self) {
+        self.listeners_are_silent.send_replace(true);
+    }
+
     /// Lets new connections through again.
     pub fn restore(&self) {
         self.state.send_replace(State::Open);
@@ -90,22 +104,73 @@ impl Proxy {
 }
 
 async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
-    mut client: TcpStream,
+    client: TcpStream,
     connecting: impl Future<Output = std::io::Result<S>>,
     mut state: watch::Receiver<State>,
+    mut listeners_are_silent: watch::Receiver<bool>,
 ) {
     let Ok(mut server) = connecting.await else {
         return;
     };
     let now = *state.borrow_and_update();
+    let mut silenced = false;
+    let listens = watch::Sender::new(false);
+    let mut listening = listens.subscribe();
+    let mut client = Overheard { client, listens };
     if now == State::Open {
         tokio::select! {
             // Either end may close it.
             _ = copy_bidirectional(&mut client, &mut server) => return,
+            () = until_silenced(&mut listening, &mut listeners_are_silent) => silenced = true,
             _ = state.wait_for(|state| *state != State::Open) => {}
         }
     }
-    if *state.borrow() == State::Silent {
+    if silenced || *state.borrow() == State::Silent {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Waits until the client listens, and those that do are silenced.
+async fn until_silenced(listens: &mut watch::Receiver<bool>, silent: &mut watch::Receiver<bool>) {
+    for condition in [listens, silent] {
+        if condition.wait_for(|holds| *holds).await.is_err() {
+            // Its sender is gone: it will never hold.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A client of Postgres, and whether it has sent a LISTEN.
+struct Overheard {
+    client: TcpStream,
+    listens: watch::Sender<bool>,
+}
+
+impl AsyncRead for Overheard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.client).poll_read(context, buffer);
+        if buffer.filled()[before..].windows(7).any(|bytes| bytes == b"LISTEN ") {
+            self.listens.send_replace(true);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Overheard {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.client).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.client).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.client).poll_shutdown(context)
     }
 }

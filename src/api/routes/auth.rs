@@ -114,13 +114,6 @@ enum LoggedOut {
     Done,
 }
 
-#[derive(ApiResponse)]
-enum PasswordChanged {
-    /// The password is changed, and every other session has ended.
-    #[oai(status = 204)]
-    Done,
-}
-
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Accounts")]
 impl AuthApi {
     /// Register and sign in
@@ -231,22 +224,23 @@ impl AuthApi {
 
     /// Change my password
     ///
-    /// Every other session ends.
+    /// Every other session ends. This one goes on with the new pair of tokens; the old pair is dead at once.
     #[oai(path = "/password", method = "post", operation_id = "changePassword")]
     async fn password(
         &self,
         caller: caller::SignedIn,
         app: Data<&App>,
         body: JsonBody<ChangePasswordRequest>,
-    ) -> Result<PasswordChanged, Problem> {
+    ) -> Result<Json<SignedInView>, Problem> {
         let body = body.0;
         let mut fields = Fields::default();
         let new = fields.check("/new_password", "weak_password", NewPassword::new(&body.new_password));
         let new = fields.finish(new)?;
-        app.accounts
+        let signed_in = app
+            .accounts
             .change_password(caller.0, &body.current_password, &new)
             .await?;
-        Ok(PasswordChanged::Done)
+        Ok(Json(signed_in.into()))
     }
 
     /// Get a ticket for a connection that cannot send headers

@@ -2,6 +2,7 @@
 
 use cura_app::App;
 use cura_app::exports::{Export, ReadyExport};
+use cura_app::session_watch::OpenSession;
 use futures_util::stream;
 use poem::http::{StatusCode, header};
 use poem::web::Data;
@@ -49,10 +50,13 @@ impl ExportApi {
     /// A ZIP archive of JSON lines, with a manifest of checksums. The first call starts its creation; it is available for an hour.
     #[oai(path = "/me/export", method = "get", operation_id = "exportMe")]
     async fn download(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportResponse, Problem> {
-        Ok(ExportResponse::of(
-            app.exports.get_or_start(caller.0).await?,
-            app.clone(),
-        ))
+        Ok(match app.exports.get_or_start(caller.0).await? {
+            Export::Making => ExportResponse(making()),
+            Export::Ready(ready) => {
+                let session = app.session_watch.watch(caller.0).await;
+                ExportResponse(archive(ready, app.clone(), session))
+            }
+        })
     }
 
     /// Delete my export
@@ -68,42 +72,65 @@ impl ExportApi {
 /// The archive, or its state.
 struct ExportResponse(Response);
 
-impl ExportResponse {
-    fn of(export: Export, app: App) -> Self {
-        Self(match export {
-            Export::Making => {
-                let body = ExportStatusView {
-                    status: ExportState::Making,
-                };
-                Response::builder()
-                    .status(StatusCode::ACCEPTED)
-                    .content_type("application/json")
-                    .header(header::RETRY_AFTER, RETRY_AFTER)
-                    .body(body.to_json_string())
+fn making() -> Response {
+    let body = ExportStatusView {
+        status: ExportState::Making,
+    };
+    Response::builder()
+        .status(StatusCode::ACCEPTED)
+        .content_type("application/json")
+        .header(header::RETRY_AFTER, RETRY_AFTER)
+        .body(body.to_json_string())
+}
+
+/// An archive on its way to a client whose session stands.
+struct Download {
+    app: App,
+    archive: ReadyExport,
+    session: OpenSession,
+    /// The number of the next part.
+    number: i32,
+    /// How many bytes were sent.
+    sent: i64,
+}
+
+impl Download {
+    /// The next part; `None` after the last. An archive that is cut off ends with an error: it must not look complete.
+    async fn next(&mut self) -> Option<std::io::Result<Vec<u8>>> {
+        let part = tokio::select! {
+            biased;
+            _ = self.session.revoked() => return Some(Err(std::io::Error::other("the session has ended"))),
+            part = self.app.exports.part(&self.archive, self.number) => part,
+        };
+        match part {
+            Ok(Some(bytes)) => {
+                self.number += 1;
+                self.sent = self.sent.saturating_add(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+                Some(Ok(bytes))
             }
-            Export::Ready(ready) => archive(ready, app),
-        })
+            Ok(None) if self.sent >= self.archive.size => None,
+            Ok(None) => Some(Err(std::io::Error::other("the archive was deleted"))),
+            Err(error) => Some(Err(std::io::Error::other(error))),
+        }
     }
 }
 
-fn archive(ready: ReadyExport, app: App) -> Response {
+fn archive(ready: ReadyExport, app: App, session: OpenSession) -> Response {
     let hash: String = ready.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     let name = format!("cura-export-{}.zip", ready.created_at.format("%Y-%m-%d"));
     let size = ready.size;
-    let parts = stream::unfold((app, ready, 0_i32, 0_i64), |(app, ready, number, sent)| async move {
-        match app.exports.part(&ready, number).await {
-            Ok(Some(bytes)) => {
-                let sent = sent.saturating_add(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
-                Some((Ok(bytes), (app, ready, number + 1, sent)))
-            }
-            Ok(None) if sent >= ready.size => None,
-            // A truncated archive must not look complete.
-            Ok(None) => Some((
-                Err(std::io::Error::other("the archive was deleted")),
-                (app, ready, number, i64::MAX),
-            )),
-            Err(error) => Some((Err(std::io::Error::other(error)), (app, ready, number, i64::MAX))),
-        }
+    let download = Download {
+        app,
+        archive: ready,
+        session,
+        number: 0,
+        sent: 0,
+    };
+    let parts = stream::unfold(Some(download), |download| async {
+        let mut download = download?;
+        let part = download.next().await?;
+        let rest = part.is_ok().then_some(download);
+        Some((part, rest))
     });
     Response::builder()
         .content_type(ZIP)

@@ -7,10 +7,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_store::sessions::{LockedSession, Rotation, SessionSeed};
-use cura_store::{PgConnection, StoreError, sessions, users};
+use cura_store::{PgConnection, StoreError, sessions, tickets, users};
 
 use super::{Sessions, SignInError, SignedIn};
 use crate::auth_tokens::{PresentedToken, RefreshToken};
+use crate::caller::Caller;
 
 /// How long a replaced refresh token is accepted although its successor was used: two tabs may have refreshed at once.
 const GRACE: TimeDelta = TimeDelta::seconds(10);
@@ -97,6 +98,21 @@ impl Sessions {
             .ok_or(SignInError::InvalidToken)?;
         let signed_in = self.signed_in(user, &next, ends)?;
         Ok(Exchange::SignedIn(Box::new(signed_in)))
+    }
+
+    /// Gives the caller's session a new pair of tokens, in the transaction of `connection`. Every other token of it is dead.
+    pub(crate) async fn renew(&self, connection: &mut PgConnection, caller: Caller) -> Result<SignedIn, SignInError> {
+        let session = sessions::lock_owned(connection, caller.session, caller.user)
+            .await?
+            .filter(|session| !session.ended)
+            .ok_or(SignInError::InvalidToken)?;
+        let (last, now) = (session.generation, self.clock.now_micros());
+        let next = self.rotate(connection, &session, last, last.saturating_add(1)).await?;
+        tickets::delete_of_session(connection, session.id).await?;
+        let user = users::find(connection, session.user_id)
+            .await?
+            .ok_or(SignInError::InvalidToken)?;
+        self.signed_in(user, &next, self.expires_at(session.created_at, now))
     }
 
     /// Gives a locked session the generation after `last`. Tokens before `oldest` are dead from now on.

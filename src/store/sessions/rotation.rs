@@ -75,6 +75,27 @@ pub async fn lock(
     .await?)
 }
 
+/// Locks a session of `user`.
+pub async fn lock_owned(
+    conn: &mut PgConnection,
+    session: SessionId,
+    user: UserId,
+) -> Result<Option<LockedSession>, StoreError> {
+    Ok(sqlx::query_as!(
+        LockedSession,
+        r#"SELECT s.id, s.user_id, s.created_at, s.expires_at, s.ended_at IS NOT NULL AS "ended!",
+                  u.suspended_at IS NOT NULL AS "suspended!", s.generation, s.oldest_generation, s.generation_used,
+                  s.rotated_at, s.seed, s.current_token, s.previous_token
+           FROM sessions s JOIN users u ON u.id = s.user_id
+           WHERE s.id = $1 AND s.user_id = $2 AND u.erased_at IS NULL
+           FOR UPDATE OF s"#,
+        session.0,
+        user.0,
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
 /// Locks the session of a refresh token of the release before, valid or replaced.
 pub async fn lock_by_token(conn: &mut PgConnection, token: &TokenHash) -> Result<Option<LockedSession>, StoreError> {
     Ok(sqlx::query_as!(

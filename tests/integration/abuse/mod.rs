@@ -4,4 +4,5 @@ mod any_route;
 mod clock_steps;
 mod compose;
 mod poison;
+mod revocation;
 mod tokens;

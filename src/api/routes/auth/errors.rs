@@ -44,6 +44,8 @@ impl From<ChangePasswordError> for Problem {
                 "The current password is wrong.",
             ),
             ChangePasswordError::Password(error) => error.into(),
+            ChangePasswordError::Renew(SignInError::InvalidToken) => Self::not_signed_in(),
+            ChangePasswordError::Renew(error) => error.into(),
             ChangePasswordError::Store(error) => error.into(),
         }
     }

@@ -1,0 +1,102 @@
+//! A session that has ended is over everywhere within two seconds, whatever is open, and whatever the network swallows.
+
+use std::time::{Duration, Instant};
+
+use cura_tests::{Client, Cura, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::accounts::sessions::{PASSWORD, refresh, sign_in};
+
+/// What the contract allows, and what a busy machine needs.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+async fn end_everywhere(client: &Client) {
+    assert_eq!(client.post("/auth/logout-all", &Value::Null).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_silent_connection_that_listens_delays_no_revocation() {
+    let (cura, proxy) = Cura::builder().workers(0).start_behind_proxy().await;
+    let ann = cura.user().await;
+    proxy.silence_listeners();
+    for _ in 0..3 {
+        let (device, _) = sign_in(&cura.client(), "user@example.com", "phone").await;
+        let mut stream = device.watch(None).await;
+        device.post("/auth/logout-all", &Value::Null).await;
+        let begun = Instant::now();
+        assert_eq!(stream.rest().await.pop().unwrap().name, "session_ended");
+        assert!(begun.elapsed() < AT_ONCE, "after {:?}", begun.elapsed());
+    }
+    assert_eq!(ann.get("/users/me").await.status, 401);
+}
+
+/// Gives this user an archive of so many MiB.
+async fn make_archive(cura: &Cura, mib: i32) {
+    for make in [
+        "INSERT INTO exports (user_id, state, size, sha256, created_at, expires_at)
+         SELECT 1, 'ready', $1::bigint << 20, decode(md5('x'), 'hex'), now(), now() + interval '1 hour'",
+        "INSERT INTO export_parts SELECT e.id, n - 1, convert_to(repeat('x', 1 << 20), 'utf8')
+         FROM exports e, generate_series(1, $1) n",
+    ] {
+        sqlx::query(make).bind(mib).execute(cura.database.pool()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_download_of_an_archive_ends_with_its_session() {
+    const MIB: i32 = 64;
+    let cura = Cura::without_workers().await;
+    let ann = cura.user().await;
+    make_archive(&cura, MIB).await;
+    let download = async || {
+        let response = ann.request(Method::GET, "/users/me/export").send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response
+    };
+    let whole = download().await.bytes().await.unwrap();
+    assert_eq!(whole.len(), 64 << 20, "while the session stands");
+    let mut response = download().await;
+    let mut got = response.chunk().await.unwrap().unwrap().len();
+    end_everywhere(&ann).await;
+    // What the server and the kernel hold already still comes.
+    let end = loop {
+        match response.chunk().await {
+            Ok(Some(bytes)) => got += bytes.len(),
+            end => break end,
+        }
+    };
+    assert!(end.is_err() && got < 32 << 20, "{got} bytes, then {end:?}");
+}
+
+#[tokio::test]
+async fn changing_the_password_replaces_the_pair_of_this_session() {
+    let cura = Cura::without_workers().await;
+    cura.client().register("ann@example.com").await;
+    let (thief, stolen) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    let ticket = thief.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
+    let body = json!({ "current_password": PASSWORD, "new_password": "a new password" });
+    let changed = thief.post("/auth/password", &body).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    assert_eq!(changed.body["user"]["email"], "ann@example.com");
+    let owner = thief.with_token(&changed.body["access_token"]);
+    assert_eq!(owner.get("/users/me").await.status, 200);
+    assert_eq!(thief.get("/users/me").await.status, 401, "the old access token");
+    let path = format!("/chat/messages/1/stream?ticket={}", ticket.as_str().unwrap());
+    assert_eq!(
+        cura.client().get(&path).await.status,
+        401,
+        "a ticket that was got before"
+    );
+    let next = refresh(&owner, &changed.body["refresh_token"]).await;
+    assert_eq!(next.status, 200, "the new refresh token");
+    assert_eq!(
+        refresh(&owner, &stolen).await.status,
+        401,
+        "the old one, though ten seconds are not over"
+    );
+    eventually("which ends the session", async || {
+        (owner.get("/users/me").await.status == 401).then_some(())
+    })
+    .await;
+}
