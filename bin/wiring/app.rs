@@ -48,7 +48,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
         profile: Profile::new(database.clone(), clock.clone()),
         conversations: Conversations::new(database.clone(), live.clone(), clock.clone()),
         chat: Chat::new(
-            answers(database.clone(), live.clone(), &ai),
+            answers(settings, database.clone(), live.clone(), &ai),
             settings.limits.quota,
             notices.clone(),
             messages.clone(),
@@ -88,6 +88,7 @@ fn care_rules(settings: &Settings) -> Result<CareRules, StartError> {
 }
 
 /// The life of answers. A lost attempt that saved no model counts for the provider that is asked first.
-pub fn answers(database: Database, live: Live, ai: &Ai) -> Answers {
-    Answers::new(database, live, clock(), ai.primary_model().clone())
+pub fn answers(settings: &Settings, database: Database, live: Live, ai: &Ai) -> Answers {
+    let running_answers = settings.limits.quota.running_answers;
+    Answers::new(database, live, clock(), ai.primary_model().clone(), running_answers)
 }

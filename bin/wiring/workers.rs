@@ -22,7 +22,7 @@ pub fn workers(
     ai: Ai,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
-    let answers = answers(database.clone(), live.clone(), &ai);
+    let answers = answers(settings, database.clone(), live.clone(), &ai);
     let context = JobContext::new(database.clone(), answers, live, ai, clock(), assistant(settings)?);
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,

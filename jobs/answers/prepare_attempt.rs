@@ -14,8 +14,10 @@ use crate::errors::snooze_if_unavailable;
 
 /// The longest a person waits for a provider that cannot be asked, from when the answer became eligible to start.
 pub(crate) const MAX_WAIT_FOR_PROVIDER: TimeDelta = TimeDelta::minutes(2);
-/// How long a job is snoozed while other answers come first, unless it is made ready before.
-const WAITING_SNOOZE: Duration = Duration::from_secs(2);
+/// How long a job is snoozed at first while other answers come first, unless it is made ready before.
+const MIN_WAITING_SNOOZE: Duration = Duration::from_secs(2);
+/// How long at most: the answer that it waits for makes it ready, so this only catches what got lost.
+const MAX_WAITING_SNOOZE: Duration = Duration::from_secs(60);
 /// The shortest snooze while no provider can be asked.
 const MIN_PROVIDER_SNOOZE: Duration = Duration::from_millis(100);
 
@@ -50,24 +52,31 @@ pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Resu
     };
     let begun = context.database.transaction(async |connection| {
         Ok::<_, StoreError>(match context.answers.begin(connection, id, options).await? {
-            AttemptStart::Waiting => None,
-            AttemptStart::Ended => Some(PreparedAttempt::Ended),
-            AttemptStart::Started(attempt) if attempt.cancel_requested => {
-                Some(PreparedAttempt::CancelRequested(attempt))
-            }
+            AttemptStart::Waiting { since } => Err(since),
+            AttemptStart::Ended => Ok(PreparedAttempt::Ended),
+            AttemptStart::Started(attempt) if attempt.cancel_requested => Ok(PreparedAttempt::CancelRequested(attempt)),
             AttemptStart::Started(attempt) => {
                 let prompt_context = read_context(context, connection, &attempt).await?;
-                Some(PreparedAttempt::Started(attempt, prompt_context))
+                Ok(PreparedAttempt::Started(attempt, prompt_context))
             }
         })
     });
     begun
         .await
         .map_err(snooze_if_unavailable)?
-        .ok_or_else(|| JobError::Snooze {
-            after: WAITING_SNOOZE,
+        .map_err(|since| JobError::Snooze {
+            after: waiting_snooze(id, context.clock.now() - since),
             reason: "other answers come first".to_owned(),
         })
+}
+
+/// How long an answer of this age waits before it looks again whether its turn has come: as long as it has waited already, up
+/// to [`MAX_WAITING_SNOOZE`] and a quarter, so that those that were asked for together do not look together.
+fn waiting_snooze(id: MessageId, age: TimeDelta) -> Duration {
+    let age = age.to_std().unwrap_or_default();
+    let spread = u32::try_from(id.0.rem_euclid(16)).unwrap_or_default();
+    let snooze = age.clamp(MIN_WAITING_SNOOZE, MAX_WAITING_SNOOZE);
+    snooze + snooze * spread / 64
 }
 
 /// Snoozes a job while no provider can be asked for its person, without spending an attempt. Once the person has waited long enough, the
@@ -147,5 +156,20 @@ impl PromptContext {
             after: None,
             reason: error.to_string(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_waits_looks_less_and_less_often() {
+        let seconds = |id, age| waiting_snooze(MessageId(id), TimeDelta::seconds(age)).as_secs();
+        assert_eq!(
+            [-5, 0, 2, 10, 60, 9999].map(|age| seconds(16, age)),
+            [2, 2, 2, 10, 60, 60]
+        );
+        assert_eq!([7, 15].map(|id| seconds(id, 9999)), [66, 74], "not all at once");
     }
 }

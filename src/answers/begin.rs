@@ -5,6 +5,7 @@ use cura_domain::answer::Fence;
 use cura_store::answers::AttemptStart;
 use cura_store::{PgConnection, StoreError, answers, attempts, usage};
 
+use crate::follow_ups::make_waiting_answers_ready;
 use crate::{Answers, shown_text};
 
 /// How an attempt may begin.
@@ -33,6 +34,10 @@ impl Answers {
             return Ok(start);
         };
         if attempt.fence == Fence::FIRST {
+            // Ends that commit at once see no more than their own, and make the same answer ready: it makes the next one so.
+            if attempt.others_wait {
+                make_waiting_answers_ready(transaction, attempt.user_id, options.max_running).await?;
+            }
             return Ok(AttemptStart::Started(attempt));
         }
         let saved = std::mem::take(&mut attempt.text);

@@ -164,7 +164,8 @@ impl Finishing<'_> {
     /// answer to the conversation does it before, so that the new answer is not among them.
     pub async fn make_waiting_answers_ready(&mut self) -> Result<(), StoreError> {
         if std::mem::take(&mut self.others_wait) {
-            make_waiting_answers_ready(self.connection, self.user).await?;
+            let max_running = self.answers.0.running_answers;
+            make_waiting_answers_ready(self.connection, self.user, max_running).await?;
         }
         Ok(())
     }

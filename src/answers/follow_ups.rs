@@ -44,10 +44,14 @@ impl FollowUps {
     }
 }
 
-/// Makes the jobs of the user's waiting answers ready, if those are the next of their conversations. Beginning one of them
-/// checks again whether it may start.
-pub(crate) async fn make_waiting_answers_ready(connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
-    let waiting = answers::list_startable(connection, user).await?;
+/// Makes the jobs of the user's waiting answers ready: as many as may start, and none that would only find out that it has to
+/// wait on. Beginning one of them checks that again.
+pub(crate) async fn make_waiting_answers_ready(
+    connection: &mut PgConnection,
+    user: UserId,
+    max_running: u32,
+) -> Result<(), StoreError> {
+    let waiting = answers::list_startable(connection, user, max_running).await?;
     if waiting.is_empty() {
         return Ok(());
     }

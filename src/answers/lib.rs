@@ -22,7 +22,7 @@
 //! messages, jobs, usage, event counter. [`Finishing`] is that order in code: it is made once the conversation is locked,
 //! its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The rows of
 //! attempts need no place in the order: only a transaction that holds the lock of a message inserts attempts of it.
-//! Beginning an attempt and saving its text lock messages and usage, and nothing before them.
+//! Beginning an attempt and saving its text lock messages, jobs and usage, and nothing before them.
 
 mod abandon;
 mod begin;
@@ -58,16 +58,20 @@ struct Parts {
     live: Live,
     clock: Clock,
     default_model: ModelRef,
+    /// How many answers of one user may run at a time; 0 is no limit.
+    running_answers: u32,
 }
 
 impl Answers {
-    /// Puts the parts together. An attempt whose worker vanished before it saved its model counts for `default_model`.
-    pub fn new(database: Database, live: Live, clock: Clock, default_model: ModelRef) -> Self {
+    /// Puts the parts together. An attempt whose worker vanished before it saved its model counts for `default_model`; of one
+    /// user, `running_answers` may run at a time (0: no limit).
+    pub fn new(database: Database, live: Live, clock: Clock, default_model: ModelRef, running_answers: u32) -> Self {
         Self(Arc::new(Parts {
             database,
             live,
             clock,
             default_model,
+            running_answers,
         }))
     }
 

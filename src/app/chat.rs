@@ -29,7 +29,7 @@ use target::AnswerTarget;
 /// How long an idempotency key stands for its first use, as the contract says.
 const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 /// How long the job of an answer that waits for another one is delayed, unless it is made ready before.
-const WAITING_DELAY: Duration = Duration::from_secs(10);
+const WAITING_DELAY: Duration = Duration::from_secs(2);
 
 /// The use cases of asking for answers and cancelling them. Cheap to clone.
 #[derive(Clone)]

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::cancel::CANCEL_KEY;
 use crate::claimed_job::Claim;
 use crate::disposition::Disposition;
+use crate::enqueue::READY_KEY;
 use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::notify_channels::WAKE_CHANNEL;
@@ -126,10 +127,12 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result
         "WITH completed AS (
              UPDATE apalis.jobs j
              SET status = a.status, attempts = j.attempts - a.refund, last_result = a.result,
-                 -- A job to be cancelled need not wait; one that has begun goes before others.
+                 metadata = j.metadata - $10::text,
+                 -- A job to be cancelled need not wait, nor one that was made ready while it found that it has to.
                  run_at = CASE WHEN a.status <> 'Pending' THEN j.run_at
-                               WHEN COALESCE(j.metadata ? $9, false) THEN now()
+                               WHEN COALESCE(j.metadata ? $9 OR (j.metadata ? $10 AND a.refund = 1), false) THEN now()
                                ELSE now() + make_interval(secs => a.delay) END,
+                 -- One that has begun goes before others.
                  priority = CASE WHEN a.status = 'Pending' AND a.delay = 0 THEN GREATEST(j.priority, 1) ELSE j.priority END,
                  done_at = CASE WHEN a.status = 'Pending' THEN NULL ELSE now() END,
                  lock_by = NULL, lock_at = NULL
@@ -153,6 +156,7 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result
     .bind(results)
     .bind(WAKE_CHANNEL)
     .bind(CANCEL_KEY)
+    .bind(READY_KEY)
     .execute(conn)
     .await?;
     Ok(())

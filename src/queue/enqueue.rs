@@ -10,6 +10,9 @@ use crate::job::{Job, JobId};
 use crate::notify_channels::WAKE_CHANNEL;
 use crate::on_failure;
 
+/// The key in a running job's metadata that says that it was made ready meanwhile.
+pub(crate) const READY_KEY: &str = "ready";
+
 /// What enqueueing did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enqueued {
@@ -68,7 +71,8 @@ pub async fn enqueue_with<J: Job>(
     })
 }
 
-/// Makes waiting jobs of queue `J` with these keys ready at once, if the transaction of `conn` commits.
+/// Makes waiting jobs of queue `J` with these keys ready at once, if the transaction of `conn` commits. One that is running, and
+/// may be about to find that it has to wait, is ready as soon as it is snoozed.
 ///
 /// Lock order among jobs: a transaction first cancels those of the conversation it has locked, then makes others ready, which
 /// waits for no lock. A job that another transaction has locked is being cancelled or made ready already; if that is rolled
@@ -77,17 +81,21 @@ pub async fn enqueue_with<J: Job>(
 pub async fn make_ready<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<(), QueueError> {
     sqlx::query(
         "WITH made_ready AS (
-             UPDATE apalis.jobs SET run_at = now()
+             UPDATE apalis.jobs
+             SET run_at = CASE WHEN status = 'Pending' THEN now() ELSE run_at END,
+                 metadata = CASE WHEN status = 'Running' THEN COALESCE(metadata, '') || hstore($4, '1') ELSE metadata END
              WHERE id = ANY(ARRAY(SELECT id FROM apalis.jobs
-                                  WHERE job_type = $1 AND idempotency_key = ANY($2) AND status = 'Pending' AND run_at > now()
+                                  WHERE job_type = $1 AND idempotency_key = ANY($2)
+                                    AND (status = 'Running' OR (status = 'Pending' AND run_at > now()))
                                   ORDER BY id FOR UPDATE SKIP LOCKED))
-             RETURNING id
+             RETURNING status
          )
-         SELECT pg_notify($3, '')::text FROM made_ready LIMIT 1",
+         SELECT pg_notify($3, '')::text FROM made_ready WHERE status = 'Pending' LIMIT 1",
     )
     .bind(J::QUEUE)
     .bind(keys)
     .bind(WAKE_CHANNEL)
+    .bind(READY_KEY)
     .execute(conn)
     .await?;
     Ok(())

@@ -4,9 +4,11 @@
 mod finish;
 mod list;
 mod start;
+mod turn;
 
 pub use finish::{
     FinalAnswer, FinishedAnswer, LockedAnswer, UnfinishedAnswer, finish, lock_unfinished, request_cancel,
 };
 pub use list::{list_recent, list_recent_deleted, list_running, list_stale, list_startable};
-pub use start::{AttemptStart, StartedAttempt, checkpoint, record_eligible, restart_at, start_attempt, was_eligible};
+pub use start::{AttemptStart, StartedAttempt, checkpoint, restart_at, start_attempt};
+pub use turn::{record_eligible, was_eligible};

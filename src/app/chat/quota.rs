@@ -21,6 +21,15 @@ pub struct Quota {
     pub answer_tokens: u32,
 }
 
+/// Unfinished answers of a user for each that may run at a time: one runs, two wait.
+const UNFINISHED_PER_RUNNING: u32 = 3;
+/// The least number of unfinished answers that a user may have.
+const LEAST_MAX_UNFINISHED: u32 = 20;
+/// How many a user may have where any number may run: as by default, where as many run as may be asked for in a minute.
+const MAX_UNFINISHED_WITHOUT_LIMIT: u32 = 90;
+/// When a user with too many unfinished answers may try again: an answer may have ended by then.
+const TOO_MANY_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// Tokens of the system message, which every prompt has.
 const SYSTEM_TOKENS: i64 = 250;
 
@@ -31,18 +40,23 @@ pub(super) struct Budget {
 }
 
 impl Quota {
-    /// While there is a daily limit, lets concurrent checks of the same user wait until this transaction ends.
-    pub(super) async fn lock(&self, connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
-        if self.daily_tokens > 0 {
-            usage::lock(connection, user).await?;
+    /// How many unfinished answers a user may have, whether they run or wait.
+    pub fn max_unfinished(&self) -> u32 {
+        match self.running_answers {
+            0 => MAX_UNFINISHED_WITHOUT_LIMIT,
+            running => running.saturating_mul(UNFINISHED_PER_RUNNING).max(LEAST_MAX_UNFINISHED),
         }
-        Ok(())
+    }
+
+    /// Lets concurrent checks of the same user wait until this transaction ends.
+    pub(super) async fn lock(&self, connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
+        usage::lock(connection, user).await
     }
 
     /// The user's limits and present usage.
     ///
     /// # Errors
-    /// [`StartAnswerError::QuotaExceeded`] when no tokens of the day are left.
+    /// [`StartAnswerError::TooManyUnfinished`], or [`StartAnswerError::QuotaExceeded`] when no tokens of the day are left.
     pub(super) async fn check(
         self,
         connection: &mut PgConnection,
@@ -50,6 +64,13 @@ impl Quota {
         now: DateTime<Utc>,
     ) -> Result<Budget, StartAnswerError> {
         let load = usage::load(connection, user, now.date_naive()).await?;
+        let max_unfinished = self.max_unfinished();
+        if load.running >= i64::from(max_unfinished) {
+            return Err(StartAnswerError::TooManyUnfinished {
+                limit: max_unfinished,
+                after: TOO_MANY_RETRY_AFTER,
+            });
+        }
         let limit = i64::try_from(self.daily_tokens).unwrap_or(i64::MAX);
         if self.daily_tokens > 0 && load.used.saturating_add(load.reserved) >= limit {
             let resets_at = (now.date_naive() + Days::new(1)).and_time(NaiveTime::MIN).and_utc();
@@ -93,5 +114,24 @@ impl Budget {
         };
         let said = i64::try_from(token_estimate::estimate(text.len())).unwrap_or(i64::MAX);
         Ok(before.unwrap_or(SYSTEM_TOKENS) + said + i64::from(self.quota.answer_tokens))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_times_as_many_may_be_unfinished_as_may_run_but_no_fewer_than_twenty() {
+        let max = |running_answers| {
+            let quota = Quota {
+                daily_tokens: 0,
+                running_answers,
+                answer_tokens: 0,
+            };
+            quota.max_unfinished()
+        };
+        assert_eq!([1, 6, 7, 30, u32::MAX].map(max), [20, 20, 21, 90, u32::MAX]);
+        assert_eq!(max(0), 90, "where any number may run, too");
     }
 }

@@ -120,6 +120,14 @@ pub enum StartAnswerError {
         /// The first unfinished answer.
         running: MessageId,
     },
+    /// The caller has as many unfinished answers as a user may have.
+    #[error("too many answers are unfinished")]
+    TooManyUnfinished {
+        /// How many that are.
+        limit: u32,
+        /// When trying again may help.
+        after: Duration,
+    },
     /// The caller has used up the tokens of the day.
     #[error("the tokens of the day are used up")]
     QuotaExceeded {

@@ -6,16 +6,27 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// The answers of `user` that have not started and are the first unfinished ones of their conversation, at most 16.
-pub async fn list_startable(conn: &mut PgConnection, user: UserId) -> Result<Vec<MessageId>, StoreError> {
+/// The answers of `user` that may start: they have not, and are the first unfinished ones of their conversation. No more than
+/// `max_running` leaves room for (0: no limit), and at most 16.
+pub async fn list_startable(
+    conn: &mut PgConnection,
+    user: UserId,
+    max_running: u32,
+) -> Result<Vec<MessageId>, StoreError> {
     let startable = sqlx::query_scalar!(
-        r#"SELECT m.id FROM messages m
+        r#"WITH started AS MATERIALIZED (
+               SELECT count(*) AS count FROM (
+                   SELECT 1 FROM messages r WHERE r.user_id = $1 AND r.running AND r.attempt > 0 LIMIT $2) r
+           )
+           SELECT m.id FROM messages m
            WHERE m.user_id = $1 AND m.running AND m.attempt = 0
              AND NOT EXISTS (SELECT 1 FROM messages e
                              WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
                                AND e.id < m.id)
-           ORDER BY m.id + 0 LIMIT 16"#,
+           ORDER BY m.id + 0
+           LIMIT (SELECT CASE WHEN $2 = 0 THEN 16 ELSE LEAST(16, $2 - count) END FROM started)"#,
         user.0,
+        i64::from(max_running),
     )
     .fetch_all(conn)
     .await?;

@@ -5,6 +5,7 @@ use cura_domain::answer::{AttemptOffsets, Fence};
 use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
 use sqlx::PgConnection;
 
+use super::turn::find_turn;
 use crate::StoreError;
 
 /// An attempt that has just started, with what it needs to know of its answer and user.
@@ -24,6 +25,8 @@ pub struct StartedAttempt {
     pub text: String,
     /// Whether the answer is to be cancelled.
     pub cancel_requested: bool,
+    /// Whether other answers of the user have not started yet.
+    pub others_wait: bool,
     /// When the question was stored.
     pub created_at: DateTime<Utc>,
     /// When the answer became eligible to start.
@@ -42,7 +45,10 @@ pub enum AttemptStart {
     /// The attempt has started.
     Started(Box<StartedAttempt>),
     /// Other answers of the conversation or the user come first.
-    Waiting,
+    Waiting {
+        /// When the question was stored.
+        since: DateTime<Utc>,
+    },
     /// The answer is final or deleted.
     Ended,
 }
@@ -58,6 +64,14 @@ pub async fn start_attempt(
     if let Some(started) = start_if_below(conn, id, max_running, Counted::Unfinished, now).await? {
         return Ok(AttemptStart::Started(started));
     }
+    // Most that come here have to wait, and find out without a lock.
+    let Some(turn) = find_turn(conn, id, max_running).await? else {
+        return Ok(AttemptStart::Ended);
+    };
+    let waiting = AttemptStart::Waiting { since: turn.asked_at };
+    if !turn.has_come {
+        return Ok(waiting);
+    }
     // Concurrent starts do not see each other, unless they wait for the same locks.
     let unfinished = sqlx::query_scalar!(
         r#"SELECT id FROM messages
@@ -72,7 +86,7 @@ pub async fn start_attempt(
         return Ok(AttemptStart::Ended);
     }
     let started = start_if_below(conn, id, max_running, Counted::Started, now).await?;
-    Ok(started.map_or(AttemptStart::Waiting, AttemptStart::Started))
+    Ok(started.map_or(waiting, AttemptStart::Started))
 }
 
 /// Which of the user's answers count against the limit of running ones.
@@ -101,15 +115,17 @@ async fn start_if_below(
                  NOT EXISTS (SELECT 1 FROM messages e
                              WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
                                AND e.id < m.id)
-                 AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
-                                      WHERE r.user_id = m.user_id AND r.running AND r.id <> m.id
-                                        AND (r.attempt > 0 OR $4)))))
+                 AND ($3::bigint = 0 OR $3 > (SELECT count(*) FROM (
+                     SELECT 1 FROM messages r WHERE r.user_id = m.user_id AND r.running AND r.id <> m.id
+                                                AND (r.attempt > 0 OR $4) LIMIT $3) r))))
            RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.attempt_offsets, m.content,
                      m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
+                     EXISTS (SELECT 1 FROM messages w WHERE w.user_id = m.user_id AND w.running AND w.attempt = 0
+                               AND w.id <> m.id) AS "others_wait!",
                      m.started_at AS "started_at!", u.name, u.timezone, u.language"#,
         id.0,
         now,
-        i32::try_from(max_running).unwrap_or(i32::MAX),
+        i64::from(max_running),
         counted == Counted::Unfinished,
     )
     .fetch_optional(conn)
@@ -123,6 +139,7 @@ async fn start_if_below(
             attempt_offsets: AttemptOffsets(row.attempt_offsets.into_iter().map(i64::unsigned_abs).collect()),
             text: row.content,
             cancel_requested: row.cancelled,
+            others_wait: row.others_wait,
             created_at: row.created_at,
             started_at: row.started_at,
             name: row.name,
@@ -174,41 +191,4 @@ pub async fn checkpoint(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// Records when this answer became eligible to start and returns that time. `None` if the caller should start an attempt,
-/// which reports why: the answer is final, deleted, to be cancelled, or not eligible yet.
-pub async fn record_eligible(
-    conn: &mut PgConnection,
-    id: MessageId,
-    max_running: u32,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let since = sqlx::query_scalar!(
-        r#"UPDATE messages m SET started_at = COALESCE(started_at, $2)
-           WHERE m.id = $1 AND m.status = 'sending' AND m.cancel_requested_at IS NULL AND (m.started_at IS NOT NULL OR (
-               NOT EXISTS (SELECT 1 FROM messages e
-                           WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
-                               AND e.id < m.id)
-               AND ($3 = 0 OR $3 > (SELECT count(*) FROM messages r
-                                    WHERE r.user_id = m.user_id AND r.running AND r.attempt > 0))))
-           RETURNING m.started_at AS "started_at!""#,
-        id.0,
-        now,
-        i32::try_from(max_running).unwrap_or(i32::MAX),
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(since)
-}
-
-/// Whether an answer has become eligible to start, whether it has started or not.
-pub async fn was_eligible(conn: &mut PgConnection, id: MessageId) -> Result<bool, StoreError> {
-    let eligible = sqlx::query_scalar!(
-        r#"SELECT started_at IS NOT NULL AS "came!" FROM messages WHERE id = $1"#,
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(eligible.unwrap_or(false))
 }

@@ -6,3 +6,4 @@ mod compose;
 mod poison;
 mod revocation;
 mod tokens;
+mod waiting_answers;

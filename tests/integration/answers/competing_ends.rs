@@ -43,7 +43,7 @@ impl Arena {
         let settings = Settings::from_environment().unwrap();
         Self {
             app: wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap(),
-            answers: wiring::answers(database.clone(), live, &Ai::demo()),
+            answers: wiring::answers(&settings, database.clone(), live, &Ai::demo()),
             database,
             caller: Caller {
                 user,
@@ -79,7 +79,7 @@ impl Arena {
             .unwrap();
         match begun {
             AttemptStart::Started(attempt) => Some(self.answers.writer(id, attempt)),
-            AttemptStart::Waiting | AttemptStart::Ended => None,
+            AttemptStart::Waiting { .. } | AttemptStart::Ended => None,
         }
     }
 

@@ -100,7 +100,7 @@ impl World {
         let settings = Settings::from_environment().unwrap();
         let database = Database::from(pool);
         let app = wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap();
-        let answers = wiring::answers(database.clone(), live.clone(), &Ai::demo());
+        let answers = wiring::answers(&settings, database.clone(), live.clone(), &Ai::demo());
         let caller = Caller {
             user: UserId(user),
             session: SessionId(1),

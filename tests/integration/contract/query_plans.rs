@@ -207,8 +207,10 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
         ),
     );
     let waits = statement("SELECT id FROM messages WHERE running AND user_id = (", &["20501"]);
+    let turn = statement("SELECT m.created_at AS asked_at", &["20501", "3"]);
+    let startable = statement("WITH started AS MATERIALIZED", &["501", "3"]);
     let busy = statement("FROM conversations c WHERE id = $1 AND user_id = $2", &["501", "501"]);
-    for statement in [take, waits, save, end, busy] {
+    for statement in [take, waits, turn, startable, save, end, busy] {
         let found = plan(pool, &statement).await;
         assert!(found.buffers <= 60, "{} buffers: {}", found.buffers, found.text);
     }

@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cura_queue::{EnqueueOptions, Enqueued, enqueue, enqueue_with};
+use cura_queue::{EnqueueOptions, Enqueued, JobError, Run, enqueue, enqueue_with, make_ready};
 use cura_tests::TestDatabase;
+use cura_tests::provider::Latch;
 
 use super::{Runs, Task, add, counting, until, workers};
 
@@ -50,5 +51,40 @@ async fn a_job_starts_at_its_millisecond_and_not_before() {
         .unwrap();
     runs.reach(1).await;
     assert!(DateTime::<Utc>::from(SystemTime::now()) >= at, "it started early");
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// What it waits for happens between its look and its outcome: nobody would wake it later.
+#[tokio::test]
+async fn a_job_that_is_made_ready_while_it_finds_that_it_has_to_wait_does_not_wait() {
+    let database = TestDatabase::create().await;
+    let (runs, latch) = (Runs::default(), Latch::default());
+    let workers = {
+        let (runs, latch) = (runs.clone(), latch.clone());
+        workers(&database)
+            .queue(1, move |_: Task, _: Run| {
+                let (run, latch) = (runs.add(), latch.clone());
+                async move {
+                    latch.opened().await;
+                    match run {
+                        1 => Err(JobError::Snooze {
+                            after: Duration::from_secs(3600),
+                            reason: "its turn has not come".to_owned(),
+                        }),
+                        _ => Ok(()),
+                    }
+                }
+            })
+            .start()
+    };
+    add(database.pool(), 1).await;
+    runs.reach(1).await;
+    let mut connection = database.pool().acquire().await.unwrap();
+    make_ready::<Task>(&mut connection, &["1".to_owned()]).await.unwrap();
+    latch.open();
+    until(database.pool(), "Done", 1).await;
+    assert_eq!(runs.count(), 2);
+    let left = "SELECT count(*) FROM apalis.jobs WHERE metadata ? 'ready'";
+    assert_eq!(database.count(left).await, 0);
     workers.shutdown(Duration::from_secs(5)).await;
 }
