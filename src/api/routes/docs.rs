@@ -1,14 +1,19 @@
 //! `/openapi.json`, `/docs` and `/redoc`: the OpenAPI document, and the pages that show it.
 
-use std::sync::Arc;
+mod page;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use poem::http::{StatusCode, header};
 use poem::web::Data;
-use poem::{EndpointExt, IntoResponse, Response, Route, get, handler};
+use poem::{EndpointExt, Request, Response, Route, get, handler};
 use serde_json::Value;
 use utoipa_swagger_ui::Config;
 
 use crate::http::problem::Problem;
+use page::Page;
 
 /// Swagger UI and ReDoc need their own scripts, styles and, for ReDoc, a worker; nothing from other servers.
 const PAGE_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
@@ -16,23 +21,24 @@ const PAGE_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'
 
 /// `/openapi.json`, `/docs` and `/redoc`.
 pub(crate) fn routes(document: &Value, redoc_html: String) -> Route {
-    let text: Arc<str> = document.to_string().into();
-    let swagger = Config::new(["/openapi.json"])
-        .validator_url("none")
-        .persist_authorization(true);
+    let document = Page::new("application/json", Cow::Owned(document.to_string().into_bytes()), None);
+    let redoc = Page::new(
+        "text/html; charset=utf-8",
+        Cow::Owned(redoc_html.into_bytes()),
+        Some(PAGE_POLICY),
+    );
+    let swagger = Arc::new(SwaggerPages::new());
     Route::new()
-        .at("/openapi.json", get(openapi_json.data(text)))
+        .at("/openapi.json", get(whole_page.data(Arc::new(document))))
         .at("/docs", get(to_docs))
-        .at("/docs/", get(swagger_page.data(Arc::new(swagger.clone()))))
-        .at("/docs/*file", get(swagger_page.data(Arc::new(swagger))))
-        .at("/redoc", get(redoc_page.data(Arc::<str>::from(redoc_html))))
+        .at("/docs/", get(swagger_page.data(Arc::clone(&swagger))))
+        .at("/docs/*file", get(swagger_page.data(swagger)))
+        .at("/redoc", get(whole_page.data(Arc::new(redoc))))
 }
 
 #[handler]
-fn openapi_json(document: Data<&Arc<str>>) -> Response {
-    Response::builder()
-        .content_type("application/json")
-        .body(document.0.to_string())
+async fn whole_page(request: &Request, page: Data<&Arc<Page>>) -> Response {
+    page.respond(request).await
 }
 
 #[handler]
@@ -44,23 +50,37 @@ fn to_docs() -> Response {
 }
 
 #[handler]
-fn swagger_page(request: &poem::Request, config: Data<&Arc<Config<'static>>>) -> Result<Response, Problem> {
+async fn swagger_page(request: &Request, pages: Data<&Arc<SwaggerPages>>) -> Result<Response, Problem> {
     let file = request.path_params::<String>().unwrap_or_default();
     let not_found = || Problem::not_found("not_found", "There is no resource at this path.");
-    let found = utoipa_swagger_ui::serve(&file, Arc::clone(&config)).map_err(|_| not_found())?;
-    let file = found.ok_or_else(not_found)?;
-    Ok(page(&file.content_type, file.bytes.into_owned()))
+    let page = pages.find(&file).ok_or_else(not_found)?;
+    Ok(page.respond(request).await)
 }
 
-#[handler]
-fn redoc_page(html: Data<&Arc<str>>) -> Response {
-    page("text/html; charset=utf-8", html.0.to_string().into_bytes())
+/// The files of Swagger UI. Each becomes a page when it is first asked for; there are thirteen.
+struct SwaggerPages {
+    config: Arc<Config<'static>>,
+    known: Mutex<HashMap<String, Arc<Page>>>,
 }
 
-fn page(content_type: &str, bytes: Vec<u8>) -> Response {
-    Response::builder()
-        .content_type(content_type)
-        .header(header::CONTENT_SECURITY_POLICY, PAGE_POLICY)
-        .body(bytes)
-        .into_response()
+impl SwaggerPages {
+    fn new() -> Self {
+        let config = Config::new(["/openapi.json"])
+            .validator_url("none")
+            .persist_authorization(true);
+        Self {
+            config: Arc::new(config),
+            known: Mutex::default(),
+        }
+    }
+
+    fn find(&self, file: &str) -> Option<Arc<Page>> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(page) = known().get(file) {
+            return Some(Arc::clone(page));
+        }
+        let found = utoipa_swagger_ui::serve(file, Arc::clone(&self.config)).ok().flatten()?;
+        let page = Page::new(&found.content_type, found.bytes, Some(PAGE_POLICY));
+        Some(Arc::clone(known().entry(file.to_owned()).or_insert_with(|| Arc::new(page))))
+    }
 }
