@@ -1,5 +1,6 @@
 //! Health: all dependencies are probed at once, each with its own short timeout.
 
+mod fresh;
 mod report;
 
 use std::future::Future;
@@ -12,10 +13,13 @@ use cura_providers::ai::Ai;
 use cura_store::{Database, StoreError};
 use tokio::time::Instant;
 
+use fresh::Fresh;
 pub use report::{Disk, HealthReport, Probe, ServiceStatus};
 
 /// How long one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an answer counts: however often the service is asked, it asks what it depends on once in this time.
+const FRESH: Duration = Duration::from_secs(1);
 /// How long a probe of the AI provider counts: probing it costs money.
 const AI_FRESH: Duration = Duration::from_secs(30);
 /// The last probe of the AI provider.
@@ -30,6 +34,8 @@ pub struct Health {
     ai: Ai,
     ai_probe: Arc<AiProbe>,
     data_dir: Arc<PathBuf>,
+    reported: Arc<Fresh<Arc<HealthReport>>>,
+    is_ready: Arc<Fresh<bool>>,
 }
 
 impl Health {
@@ -41,11 +47,18 @@ impl Health {
             ai,
             ai_probe: Arc::default(),
             data_dir: Arc::new(data_dir),
+            reported: Arc::new(Fresh::new(FRESH)),
+            is_ready: Arc::new(Fresh::new(FRESH)),
         }
     }
 
+    /// What probes of everything found, at most a second ago.
+    pub async fn report(&self) -> Arc<HealthReport> {
+        self.reported.get(async || Arc::new(self.probe_all().await)).await
+    }
+
     /// Probes everything at once.
-    pub async fn report(&self) -> HealthReport {
+    async fn probe_all(&self) -> HealthReport {
         let (database, live, queue, ai) = tokio::join!(
             probe(self.database.ping()),
             probe(self.live.ping()),
@@ -68,9 +81,10 @@ impl Health {
         }
     }
 
-    /// Whether requests can be served: Postgres answers.
+    /// Whether requests can be served: Postgres answered, at most a second ago.
     pub async fn is_ready(&self) -> bool {
-        probe(self.database.ping()).await == Probe::Up
+        let ask = async || probe(self.database.ping()).await == Probe::Up;
+        self.is_ready.get(ask).await
     }
 
     async fn probe_ai(&self) -> Probe {

@@ -112,7 +112,7 @@ impl HealthApi {
     /// Get the health of the service and its dependencies
     #[oai(path = "/", method = "get", operation_id = "getHealth")]
     async fn health(&self, app: Data<&App>) -> HealthResponse {
-        let view = HealthView::from(app.health.report().await);
+        let view = HealthView::from(&*app.health.report().await);
         match view.status {
             ServiceStatusView::Unhealthy => HealthResponse::Unhealthy(Json(view), 2),
             ServiceStatusView::Healthy | ServiceStatusView::Degraded => HealthResponse::Serving(Json(view)),
@@ -173,8 +173,8 @@ impl From<ServiceStatus> for ServiceStatusView {
     }
 }
 
-impl From<HealthReport> for HealthView {
-    fn from(report: HealthReport) -> Self {
+impl From<&HealthReport> for HealthView {
+    fn from(report: &HealthReport) -> Self {
         let redis = if report.live_kind == "redis" {
             report.live.into()
         } else {
@@ -199,7 +199,7 @@ impl From<HealthReport> for HealthView {
             },
             ai_service: AiHealth {
                 status: report.ai.into(),
-                provider: report.ai_provider,
+                provider: report.ai_provider.clone(),
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
