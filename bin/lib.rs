@@ -2,6 +2,7 @@
 
 mod allocator;
 pub mod commands;
+pub mod descriptors;
 pub mod migrations;
 pub mod program;
 pub mod settings;

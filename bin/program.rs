@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use crate::settings::{SettingError, Settings};
-use crate::telemetry;
+use crate::{descriptors, telemetry};
 
 /// The exit code of a program that cannot start, or of a command that failed.
 const FAILED: u8 = 1;
@@ -53,6 +53,7 @@ where
     F: Future<Output = Result<(), StartError>>,
 {
     let telemetry = telemetry::start(&settings)?;
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -11,5 +11,5 @@ pub use clock_and_entropy::{clock, entropy};
 pub use dependencies::{
     ai, database, database_for_migrations, redis_limiter, redis_live, wait_for_database, wait_for_dependencies,
 };
-pub use server::{listen, serve};
+pub use server::{listen, listen_for_probes, serve};
 pub use workers::workers;

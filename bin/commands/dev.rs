@@ -143,9 +143,10 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let ai = wiring::ai(&settings)?;
     let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
+    let probes = wiring::listen_for_probes(&settings).await?;
     let workers = wiring::workers(&settings, &database, live, ai, |_| true)?;
     welcome(address, &settings.ai.providers);
-    wiring::serve(&settings, listener, app, &limiter, stop).await;
+    wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
     workers.shutdown(FINISH_WITHIN).await;
     Ok(())
 }

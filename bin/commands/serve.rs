@@ -25,7 +25,8 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
         () = stop.cancelled() => return Ok(()),
     }
     let (listener, address) = wiring::listen(&settings).await?;
+    let probes = wiring::listen_for_probes(&settings).await?;
     tracing::info!(%address, "the server has started");
-    wiring::serve(&settings, listener, app, &limiter, stop).await;
+    wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
     Ok(())
 }

@@ -23,12 +23,21 @@ pub struct ServerSettings {
     pub allowed_origins: Vec<String>,
     /// `TRUSTED_PROXIES`
     pub trusted_proxies: TrustedProxies,
+    /// `MAX_CONNECTIONS_PER_ADDRESS`; 0 is no limit.
+    pub connections_per_address: usize,
+    /// `METRICS_HOST` and `METRICS_PORT`; `None` without a port.
+    pub metrics: Option<(String, u16)>,
 }
 
 impl ServerSettings {
     pub(super) fn read(from: &Variables, environment: Environment) -> Result<Self, SettingError> {
+        let host = from.text("HOST").unwrap_or("127.0.0.1").to_owned();
+        let metrics_host = from.text("METRICS_HOST").unwrap_or(&host).to_owned();
+        let metrics_port = from.text("METRICS_PORT").map(|_| from.parsed("METRICS_PORT", 0));
         Ok(Self {
-            host: from.text("HOST").unwrap_or("127.0.0.1").to_owned(),
+            host,
+            connections_per_address: from.parsed("MAX_CONNECTIONS_PER_ADDRESS", 256)?,
+            metrics: metrics_port.transpose()?.map(|port| (metrics_host, port)),
             port: from.parsed("PORT", 8000)?,
             allowed_origins: allowed_origins(from, environment)?,
             trusted_proxies: from

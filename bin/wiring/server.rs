@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 
-use cura_api::{Origins, RateLimits, Shutdown};
+use std::time::Duration;
+
+use cura_api::{Api, ConnectionLimits, Edge, Origins, PROBE_RESERVE, RateLimits, Shutdown};
 use cura_app::App;
+use cura_app::log_key::LogKey;
 use cura_live::RateLimiter;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -11,35 +14,47 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::clock_and_entropy::entropy;
+use crate::descriptors;
 use crate::program::StartError;
 use crate::settings::{Settings, wrong};
+
+/// The most connections of the port that tells the health of the server.
+const METRICS_CONNECTIONS: usize = 64;
 
 /// A socket on the configured address.
 ///
 /// # Errors
 /// When another process uses it, or this process may not.
 pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listener = TcpListener::bind((settings.server.host.as_str(), settings.server.port))
-        .await
-        .map_err(|error| {
-            wrong(
-                "PORT",
-                format!(
-                    "{} on {} cannot be used: {error}",
-                    settings.server.port, settings.server.host
-                ),
-            )
-        })?;
+    let listener = bind("PORT", &settings.server.host, settings.server.port).await?;
     let address = listener
         .local_addr()
         .map_err(|error| StartError::Other(error.to_string()))?;
     Ok((listener, address))
 }
 
+/// A socket on the port that tells the health of the server; `None` without `METRICS_PORT`.
+///
+/// # Errors
+/// When another process uses it, or this process may not.
+pub async fn listen_for_probes(settings: &Settings) -> Result<Option<TcpListener>, StartError> {
+    let Some((host, port)) = &settings.server.metrics else {
+        return Ok(None);
+    };
+    bind("METRICS_PORT", host, *port).await.map(Some)
+}
+
+async fn bind(setting: &'static str, host: &str, port: u16) -> Result<TcpListener, StartError> {
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|error| wrong(setting, format!("{port} on {host} cannot be used: {error}")).into())
+}
+
 /// Serves until `stop`, then lets requests finish and closes sockets, both within the configured grace.
 pub async fn serve(
     settings: &Settings,
     listener: TcpListener,
+    probes: Option<TcpListener>,
     app: App,
     limiter: &RateLimiter,
     stop: CancellationToken,
@@ -56,8 +71,14 @@ pub async fn serve(
     let shutdown = Shutdown::new(stop.clone());
     let api = cura_api::api(app, origins, limits, shutdown.clone());
     let grace = settings.process.shutdown_grace;
-    let entropy = entropy();
-    let serving = cura_api::serve(listener, api, &entropy, stop.clone(), grace);
+    // Dropped when this function returns: until then, the server's health can be asked for.
+    let _probes = probes.map(|probes| AbortOnDropHandle::new(tasks.spawn(serve_probes(settings, probes, &api))));
+    let others = settings.database.pool_size as usize + PROBE_RESERVE + METRICS_CONNECTIONS;
+    let connections = ConnectionLimits {
+        total: descriptors::max_connections(others),
+        per_address: settings.server.connections_per_address,
+    };
+    let serving = cura_api::serve(listener, api, edge(settings, connections), stop.clone(), grace);
     let until = async {
         stop.cancelled().await;
         Instant::now() + grace
@@ -66,4 +87,29 @@ pub async fn serve(
     // Sockets have been closing since the stop; the last request may have opened one more.
     let _ = tokio::time::timeout_at(until, shutdown.sockets_closed()).await;
     tracing::info!(aborted_connections, "the server has stopped");
+}
+
+/// Tells the health of the server on a port of its own, until it is dropped.
+fn serve_probes(settings: &Settings, listener: TcpListener, api: &Api) -> impl Future<Output = ()> + use<> {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(metrics = %address, "the health of the server is told on a port of its own, too");
+    }
+    let connections = ConnectionLimits {
+        total: METRICS_CONNECTIONS,
+        per_address: 0,
+    };
+    let edge = edge(settings, connections);
+    let only_probes = cura_api::only_probes(api);
+    async move {
+        cura_api::serve(listener, only_probes, edge, CancellationToken::new(), Duration::ZERO).await;
+    }
+}
+
+fn edge(settings: &Settings, limits: ConnectionLimits) -> Edge {
+    Edge {
+        limits,
+        proxies: settings.server.trusted_proxies.clone(),
+        log_key: LogKey::new(settings.security.signing_key()),
+        entropy: entropy(),
+    }
 }

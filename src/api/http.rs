@@ -1,11 +1,13 @@
 //! What every request goes through, whichever route it is for.
 
+mod address_budget;
+pub(crate) mod admission;
 mod app_errors;
 mod body;
 pub(crate) mod caller;
 pub(crate) mod client_address;
 mod connection;
-pub(crate) mod connection_permit;
+pub(crate) mod connection_table;
 pub(crate) mod fields;
 mod framework_errors;
 pub(crate) mod middleware;
@@ -19,6 +21,10 @@ pub(crate) mod problem;
 pub(crate) mod rate_limit;
 mod rate_limit_headers;
 mod request_id;
+pub(crate) mod response_body;
 pub(crate) mod server;
 pub(crate) mod shutdown;
 pub(crate) mod start_answer;
+mod transport;
+mod under_way;
+mod unread_body;

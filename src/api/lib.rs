@@ -10,26 +10,30 @@ mod realtime;
 mod routes;
 mod views;
 
+use std::sync::Arc;
+
 use cura_app::App;
+use http::admission;
 use http::middleware;
 use http::operation::Operations;
-use poem::{Endpoint, EndpointExt, Response, Route};
+use http::problem::Problem;
+use poem::endpoint::{DynEndpoint, ToDynEndpoint, make};
+use poem::{Endpoint, EndpointExt, Request, Response, Route};
 
+pub use http::admission::{ConnectionLimits, PROBE_RESERVE};
 pub use http::client_address::{InvalidProxies, TrustedProxies};
 pub use http::middleware::cors::Origins;
 pub use http::policy::{Authentication, BodyLimit, Policy, RateClass, policies};
 pub use http::rate_limit::{RateLimits, Rates};
-pub use http::server::serve;
+pub use http::server::{Edge, serve};
 pub use http::shutdown::Shutdown;
 pub use openapi::openapi;
 
+/// Answers requests. Cheap to clone.
+pub type Api = Arc<dyn DynEndpoint<Output = Response>>;
+
 /// The whole API, ready to be served. Streams end when `shutdown` begins.
-pub fn api(
-    app: App,
-    origins: Origins,
-    limits: RateLimits,
-    shutdown: Shutdown,
-) -> impl Endpoint<Output = Response> + 'static {
+pub fn api(app: App, origins: Origins, limits: RateLimits, shutdown: Shutdown) -> Api {
     let document = openapi();
     let settings = middleware::Settings {
         operations: Operations::new(&document),
@@ -39,5 +43,20 @@ pub fn api(
     };
     let documented = routes::docs::routes(&document, openapi::redoc_html()).nest("/", routes::service());
     let routes = Route::new().nest("/", documented.data(app).data(shutdown));
-    middleware::wrap(routes.map_to_response(), settings)
+    Arc::new(ToDynEndpoint(middleware::wrap(routes.map_to_response(), settings)))
+}
+
+/// Of `api`, only `/health/live` and `/health/ready`: for a port that is not open to the world.
+pub fn only_probes(api: &Api) -> Api {
+    let api = Arc::clone(api);
+    Arc::new(ToDynEndpoint(make(move |request: Request| {
+        let api = Arc::clone(&api);
+        async move {
+            if admission::is_probe(request.method(), request.uri().path()) {
+                return api.get_response(request).await;
+            }
+            let detail = "This port tells the health of the server, and nothing else.";
+            Problem::not_found("not_found", detail).render("unknown")
+        }
+    })))
 }

@@ -12,6 +12,7 @@ mod derived_key;
 pub mod exports;
 pub mod feed;
 pub mod health;
+pub mod log_key;
 pub mod messages;
 mod notices;
 mod page;

@@ -1,84 +1,119 @@
-//! One HTTP connection: socket options, limits of the parser, and its requests.
+//! One HTTP connection: its timeouts, the limits of the parser, and its requests.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cura_domain::Entropy;
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use poem::endpoint::DynEndpoint;
 use poem::http::uri::Scheme;
+use poem::http::{HeaderValue, header};
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Endpoint, Response};
-use rustix::net::sockopt;
+use poem::{Endpoint, Request, Response};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::connection_permit::ConnectionPermit;
-use crate::http::parser_errors::ProblemWriter;
+use crate::Api;
+use crate::http::address_budget::{AddressBudget, Exhausted, Held};
+use crate::http::admission::{Admitted, is_probe};
+use crate::http::client_address::{ClientNetwork, TrustedProxies};
+use crate::http::connection_table::Seat;
+use crate::http::parser_errors::{ProblemWriter, Refusals};
+use crate::http::problem::Problem;
+use crate::http::request_id::{REQUEST_ID, RequestId};
+use crate::http::response_body::{ResponseBody, count_response};
+use crate::http::transport::Transport;
+use crate::http::under_way::UnderWay;
+use crate::http::unread_body::UnreadBody;
 
-/// How long a client may take to send a request's head, and how long a connection may idle between requests.
+/// How long a client may take to send the head of its first request; in the reserve for probes, less.
+const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const PROBE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client may take to send a later head, and how long a connection may idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head, in bytes, and the most headers of a request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
-/// How long sent bytes may stay unacknowledged before the connection counts as lost.
-const UNACKNOWLEDGED_TIMEOUT_MS: u32 = 60_000;
-/// What the kernel may buffer for a client that does not read, in bytes; its default grows to megabytes per connection.
-const SEND_BUFFER: usize = 128 * 1024;
+
+/// What all connections of a server share.
+pub(super) struct Shared {
+    pub(super) api: Api,
+    pub(super) proxies: TrustedProxies,
+    /// Requests that came by a trusted proxy and are not done, by their client's address.
+    pub(super) forwarded: AddressBudget,
+    pub(super) under_way: UnderWay,
+    pub(super) refusals: Refusals,
+    pub(super) shutdown: CancellationToken,
+}
 
 /// A connection that was accepted.
 pub(super) struct Accepted {
-    pub(super) socket: TcpStream,
+    pub(super) tcp: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) permit: ConnectionPermit,
+    pub(super) admitted: Admitted,
 }
 
-/// Serves a connection until it ends. When `shutdown` is cancelled, the current request is the last.
-pub(super) async fn serve_connection(
-    accepted: Accepted,
-    api: Arc<dyn DynEndpoint<Output = Response>>,
-    entropy: Entropy,
-    shutdown: CancellationToken,
-) {
-    let Accepted { socket, peer, permit } = accepted;
-    if let Err(error) = configure(&socket) {
-        tracing::debug!(%error, "connection lost before its first request");
-        return;
-    }
-    let local = LocalAddr(socket.local_addr().unwrap_or(peer).into());
-    let remote = RemoteAddr(peer.into());
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = poem::Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
-        request.set_data(permit.clone());
-        let api = Arc::clone(&api);
-        // Boxed while it runs: hyper reserves room for this future as long as the connection lives.
-        Box::pin(async move {
-            let response = api.get_response(request).await;
-            Ok::<_, std::convert::Infallible>(hyper::Response::from(response))
-        })
+/// Serves a connection until it ends, or its place is given to another one. When the server shuts down, the current request is the
+/// last.
+pub(super) async fn serve_connection(accepted: Accepted, shared: Arc<Shared>) {
+    let Accepted { tcp, peer, admitted } = accepted;
+    let Admitted { seat, exhausted } = admitted;
+    let local = LocalAddr(tcp.local_addr().unwrap_or(peer).into());
+    let transport = match Transport::new(tcp, Arc::clone(seat.signals())) {
+        Ok(transport) => transport,
+        Err(error) => {
+            tracing::debug!(%error, "connection lost before its first request");
+            return;
+        }
+    };
+    let requests = Arc::new(Requests {
+        shared: Arc::clone(&shared),
+        seat: seat.clone(),
+        exhausted,
+        local,
+        peer,
     });
+    let service = service_fn(move |request| {
+        let requests = Arc::clone(&requests);
+        // Boxed while it runs: hyper reserves room for this future as long as the connection lives.
+        Box::pin(async move { requests.serve(request).await })
+    });
+    let io = ProblemWriter::new(TokioIo::new(transport), shared.refusals.clone(), peer.ip());
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS);
-    let mut served = pin!(
-        builder
-            .serve_connection(ProblemWriter::new(TokioIo::new(socket), entropy), service)
-            .with_upgrades()
-    );
-    let outcome = tokio::select! {
-        outcome = &mut served => outcome,
-        () = shutdown.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+        .max_headers(MAX_HEADERS)
+        .keep_alive(exhausted.is_none());
+    let first_head_timeout = if exhausted.is_some() {
+        PROBE_HEAD_TIMEOUT
+    } else {
+        FIRST_HEAD_TIMEOUT
+    };
+    let mut served = pin!(builder.serve_connection(io, service).with_upgrades());
+    let mut shutdown = pin!(shared.shutdown.cancelled());
+    let mut first_head = pin!(tokio::time::sleep(first_head_timeout));
+    let (mut is_waiting, mut is_closing) = (true, false);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut served => break outcome,
+            () = seat.closing() => return,
+            () = &mut first_head, if is_waiting => {
+                if !seat.signals().has_begun() {
+                    shared.refusals.report_slow_head(peer.ip(), seat.signals().has_received());
+                    return;
+                }
+                is_waiting = false;
+            }
+            () = &mut shutdown, if !is_closing => {
+                served.as_mut().graceful_shutdown();
+                is_closing = true;
+            }
         }
     };
     if let Err(error) = outcome {
@@ -86,12 +121,75 @@ pub(super) async fn serve_connection(
     }
 }
 
-/// Small frames are sent at once, a client that does not read costs little memory, and a lost peer is noticed.
-fn configure(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER)?;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, Duration::from_secs(30))?;
-    sockopt::set_tcp_user_timeout(socket, UNACKNOWLEDGED_TIMEOUT_MS)?;
-    Ok(())
+/// The requests of one connection.
+struct Requests {
+    shared: Arc<Shared>,
+    seat: Seat,
+    exhausted: Option<Exhausted>,
+    local: LocalAddr,
+    peer: SocketAddr,
+}
+
+impl Requests {
+    async fn serve(
+        &self,
+        request: hyper::Request<Incoming>,
+    ) -> io::Result<hyper::Response<ResponseBody<impl Body<Data = Bytes, Error = io::Error> + Unpin + Send + use<>>>>
+    {
+        let peer = self.peer.into();
+        let address = self.shared.proxies.client(&peer, request.headers());
+        let client = ClientNetwork::from(address);
+        let admitted = self.admit(&request, address);
+        let (forwarded, refusal) = match admitted {
+            Ok(forwarded) => (forwarded, None),
+            Err(exhausted) => (None, Some(exhausted)),
+        };
+        // The place was given away, and the connection closes: nothing of this request may be done.
+        let aborted = || io::Error::from(io::ErrorKind::ConnectionAborted);
+        let permit = self.seat.begin_request(forwarded).ok_or_else(aborted)?;
+        let mut request = Request::from((request, self.local.clone(), RemoteAddr(peer), Scheme::HTTP));
+        let unread = UnreadBody::watch(&mut request);
+        let under_way = &self.shared.under_way;
+        let mut response = match refusal {
+            Some(exhausted) => self.refuse(&request, exhausted),
+            None => {
+                request.set_data(permit.clone());
+                request.set_data(under_way.body_of(client));
+                self.shared.api.get_response(request).await
+            }
+        };
+        if let Some(unread) = unread {
+            unread.settle(&mut response).await;
+        }
+        Ok(count_response(response, &under_way.responses, client, permit))
+    }
+
+    /// What a request holds that came by a trusted proxy.
+    ///
+    /// # Errors
+    /// The limit that is reached, unless the health of the server is asked for.
+    fn admit(&self, request: &hyper::Request<Incoming>, address: IpAddr) -> Result<Option<Held>, Exhausted> {
+        if is_probe(request.method(), request.uri().path()) {
+            return Ok(None);
+        }
+        if let Some(exhausted) = self.exhausted {
+            return Err(exhausted);
+        }
+        let peer = self.peer.ip().to_canonical();
+        if address == peer || !self.shared.proxies.trusts(peer) {
+            return Ok(None);
+        }
+        let mut forwarded = self.shared.forwarded.open(address.into());
+        forwarded.grow_to(1).map(|()| Some(forwarded))
+    }
+
+    fn refuse(&self, request: &Request, exhausted: Exhausted) -> Response {
+        let id = RequestId::choose(request.headers(), &self.shared.refusals.entropy);
+        let mut response = Problem::from(exhausted).render(id.as_str());
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id.0);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
 }

@@ -2,29 +2,62 @@
 //! like every other.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use cura_app::log_key::LogKey;
 use cura_domain::Entropy;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use poem::http::StatusCode;
 
+use crate::http::client_address::client_key;
 use crate::http::problem::Problem;
+
+/// What refused requests need that never reach the router. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Refusals {
+    pub(crate) entropy: Entropy,
+    /// Hides addresses in log lines.
+    pub(crate) log_key: LogKey,
+}
+
+impl Refusals {
+    /// Reports a client that did not complete its first head in time. One that sent nothing is no news: browsers open connections
+    /// in advance.
+    pub(crate) fn report_slow_head(&self, peer: IpAddr, has_sent: bool) {
+        if has_sent {
+            let address = self.log_key.hide(&client_key(peer));
+            tracing::info!(
+                address,
+                "a connection was closed: the head of its first request took too long"
+            );
+        }
+    }
+
+    fn report(&self, peer: IpAddr, status: StatusCode, code: &str) {
+        let address = self.log_key.hide(&client_key(peer));
+        let status = status.as_u16();
+        tracing::info!(address, status, code, "refused what is not a valid HTTP request");
+    }
+}
 
 /// A connection on which bare refusals of hyper are replaced by problems.
 pub(crate) struct ProblemWriter<S> {
     inner: S,
-    entropy: Entropy,
+    refusals: Refusals,
+    peer: IpAddr,
     /// The problem that is being written, and how many bytes of it are written.
     problem: Vec<u8>,
     gone: usize,
 }
 
 impl<S> ProblemWriter<S> {
-    pub(crate) fn new(inner: S, entropy: Entropy) -> Self {
+    pub(crate) fn new(inner: S, refusals: Refusals, peer: IpAddr) -> Self {
         Self {
             inner,
-            entropy,
+            refusals,
+            peer,
             problem: Vec::new(),
             gone: 0,
         }
@@ -78,7 +111,9 @@ impl<S: Write + Unpin> Write for ProblemWriter<S> {
         let Some(status) = bare_refusal(bytes) else {
             return Pin::new(&mut self.inner).poll_write(cx, bytes);
         };
-        self.problem = explain(status).render_raw(&self.entropy);
+        let problem = explain(status);
+        self.refusals.report(self.peer, status, problem.code());
+        self.problem = problem.render_raw(&self.refusals.entropy);
         self.gone = 0;
         Poll::Ready(Ok(bytes.len()))
     }

@@ -17,7 +17,6 @@ use tokio::time::Instant;
 
 use crate::http::body;
 use crate::http::caller;
-use crate::http::operation::Operation;
 use crate::http::problem::{FieldError, Problem};
 
 /// If a body takes longer to arrive, the session may have ended meanwhile.
@@ -131,7 +130,7 @@ fn check_type(request: &Request) -> Result<()> {
 /// The body. If it arrived slowly, the caller's session is checked again.
 async fn read_body(request: &Request, body: Body) -> Result<Vec<u8>> {
     let begun = Instant::now();
-    let bytes = body::read(body, &Operation::of(request).policy.body).await?;
+    let bytes = body::read(request, body).await?;
     if begun.elapsed() > REVALIDATE_AFTER {
         caller::revalidate_session(request).await?;
     }

@@ -67,7 +67,15 @@ const JSON: BodyLimit = BodyLimit {
     max_bytes: 256 * 1024,
     timeout: Duration::from_secs(15),
 };
-const NO_BODY: BodyLimit = BodyLimit { is_read: false, ..JSON };
+/// Whoever is not signed in may send no more than addresses, passwords and tokens need.
+const SIGN_IN: BodyLimit = BodyLimit {
+    max_bytes: 8 * 1024,
+    ..JSON
+};
+const NO_BODY: BodyLimit = BodyLimit {
+    is_read: false,
+    ..SIGN_IN
+};
 
 const NORMAL: Duration = Duration::from_secs(25);
 /// For operations that obey `Prefer: wait`.
@@ -79,12 +87,12 @@ const POLICIES: &[(&str, Policy)] = {
     use Authentication::{AccessToken, AccessTokenOrTicket, Public, SocketHandshake};
     use RateClass::{Auth, Chat, Default, Free};
     &[
-        ("register",           row(Auth,    JSON,    NORMAL,           Public)),
-        ("login",              row(Auth,    JSON,    NORMAL,           Public)),
-        ("refreshTokens",      row(Default, JSON,    NORMAL,           Public)),
-        ("logout",             row(Default, JSON,    NORMAL,           Public)),
+        ("register",           row(Auth,    SIGN_IN, NORMAL,           Public)),
+        ("login",              row(Auth,    SIGN_IN, NORMAL,           Public)),
+        ("refreshTokens",      row(Default, SIGN_IN, NORMAL,           Public)),
+        ("logout",             row(Default, SIGN_IN, NORMAL,           Public)),
         ("logoutAll",          row(Default, NO_BODY, NORMAL,           AccessToken)),
-        ("changePassword",     row(Auth,    JSON,    NORMAL,           AccessToken)),
+        ("changePassword",     row(Auth,    SIGN_IN, NORMAL,           AccessToken)),
         ("createTicket",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("listSessions",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("revokeSession",      row(Default, NO_BODY, NORMAL,           AccessToken)),

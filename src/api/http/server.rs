@@ -1,63 +1,72 @@
-//! The accept loop: how many connections there may be, and how a server shuts down.
+//! The accept loop: who is let in, and how a server shuts down.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cura_app::log_key::LogKey;
 use cura_domain::Entropy;
-use poem::endpoint::{DynEndpoint, ToDynEndpoint};
-use poem::{Endpoint, Response};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::http::connection::{Accepted, serve_connection};
-use crate::http::connection_permit::ConnectionPermit;
+use crate::Api;
+use crate::http::address_budget::AddressBudget;
+use crate::http::admission::{Admission, ConnectionLimits};
+use crate::http::client_address::TrustedProxies;
+use crate::http::connection::{Accepted, Shared, serve_connection};
+use crate::http::parser_errors::Refusals;
+use crate::http::under_way::UnderWay;
 
-/// How many connections one server holds; more wait in the listen backlog.
-const MAX_CONNECTIONS: usize = 10_000;
 /// How many connections may wait in the listen backlog; the system may allow fewer. Beyond that, clients retry after a second.
 const BACKLOG: i32 = 4096;
 /// How long to wait when the process is out of file descriptors.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Serves `api` until `shutdown` is cancelled, then lets requests finish for at most `drain`. Returns how many connections had
-/// to be dropped.
-pub async fn serve(
-    listener: TcpListener,
-    api: impl Endpoint<Output = Response> + 'static,
-    entropy: &Entropy,
-    shutdown: CancellationToken,
-    drain: Duration,
-) -> usize {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    serve_with(&permits, listener, api, entropy, shutdown, drain).await
+/// How a server treats its connections.
+pub struct Edge {
+    /// How many there may be.
+    pub limits: ConnectionLimits,
+    /// Whose `X-Forwarded-For` is believed.
+    pub proxies: TrustedProxies,
+    /// Hides addresses in log lines.
+    pub log_key: LogKey,
+    /// For request ids.
+    pub entropy: Entropy,
 }
 
-async fn serve_with(
-    permits: &Arc<Semaphore>,
-    listener: TcpListener,
-    api: impl Endpoint<Output = Response> + 'static,
-    entropy: &Entropy,
-    shutdown: CancellationToken,
-    drain: Duration,
-) -> usize {
-    let api: Arc<dyn DynEndpoint<Output = Response>> = Arc::new(ToDynEndpoint(api));
+/// Serves `api` until `shutdown` is cancelled, then lets requests finish for at most `drain`. Returns how many connections had
+/// to be dropped.
+pub async fn serve(listener: TcpListener, api: Api, edge: Edge, shutdown: CancellationToken, drain: Duration) -> usize {
     // Listening again only changes the backlog, which the library sets to 128: fewer clients than reconnect at once.
     if let Err(error) = rustix::net::listen(&listener, BACKLOG) {
         tracing::warn!(%error, "cannot lengthen the listen backlog; bursts of connections may be refused");
     }
+    let admission = Admission::new(edge.limits, edge.proxies.clone());
+    let shared = Arc::new(Shared {
+        api,
+        proxies: edge.proxies,
+        forwarded: AddressBudget::new(usize::MAX, edge.limits.per_address()),
+        under_way: UnderWay::new(),
+        refusals: Refusals {
+            entropy: edge.entropy,
+            log_key: edge.log_key,
+        },
+        shutdown: shutdown.clone(),
+    });
     let connections = TaskTracker::new();
     let drop_all = CancellationToken::new();
-    while let Some(accepted) = next(&listener, permits, &shutdown).await {
-        let (api, entropy) = (Arc::clone(&api), entropy.clone());
-        let (shutdown, drop_all) = (shutdown.clone(), drop_all.clone());
+    while let Some((tcp, peer)) = next(&listener, &shutdown).await {
+        let Some(admitted) = admission.admit(peer) else {
+            continue;
+        };
+        let accepted = Accepted { tcp, peer, admitted };
+        let (shared, drop_all) = (Arc::clone(&shared), drop_all.clone());
         connections.spawn(async move {
             tokio::select! {
                 // Created here: a future that is moved in takes its memory twice.
-                () = serve_connection(accepted, api, entropy, shutdown) => {}
+                () = serve_connection(accepted, shared) => {}
                 () = drop_all.cancelled() => {}
             }
         });
@@ -73,16 +82,10 @@ async fn serve_with(
     0
 }
 
-/// The next connection. `None` when the server shuts down, even if no permit is free.
-async fn next(listener: &TcpListener, permits: &Arc<Semaphore>, shutdown: &CancellationToken) -> Option<Accepted> {
-    let next = async {
-        // Without a permit, connections wait in the listen backlog.
-        let permit = ConnectionPermit::acquire(permits).await?;
-        let (socket, peer) = accept(listener).await;
-        Some(Accepted { socket, peer, permit })
-    };
+/// The next connection. `None` when the server shuts down.
+async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
     tokio::select! {
-        next = next => next,
+        next = accept(listener) => Some(next),
         () = shutdown.cancelled() => None,
     }
 }
@@ -107,36 +110,47 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use poem::endpoint::make_sync;
+    use poem::endpoint::{ToDynEndpoint, make_sync};
+    use poem::{Request, Response};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::mpsc;
     use tokio::time::timeout;
 
     use super::*;
+    use crate::http::connection_table::ConnectionPermit;
 
     /// Longer than anything should take.
     const LIMIT: Duration = Duration::from_secs(10);
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-    /// A server with one permit. Its endpoint sends away the permit of each request. It shuts down when `visit` is done, whose
-    /// outcome is kept until then.
-    async fn with_one_permit<T>(
-        visit: impl AsyncFnOnce(SocketAddr, &Arc<Semaphore>, mpsc::UnboundedReceiver<ConnectionPermit>) -> T,
-    ) {
-        let permits = Arc::new(Semaphore::new(1));
+    /// A server with room for one connection. Its endpoint sends away the permit of each request. It shuts down when `visit` is
+    /// done, whose outcome is kept until then.
+    async fn with_room_for_one<T>(visit: impl AsyncFnOnce(SocketAddr, mpsc::UnboundedReceiver<ConnectionPermit>) -> T) {
         let (give, given) = mpsc::unbounded_channel();
-        let api = make_sync(move |request| {
-            let permit = request.data::<ConnectionPermit>().cloned();
-            give.send(permit.expect("every request carries it")).expect("a test");
+        let api = make_sync(move |request: Request| {
+            if let Some(permit) = request
+                .data::<ConnectionPermit>()
+                .filter(|_| request.uri().path() == "/")
+            {
+                give.send(permit.clone()).expect("a test");
+            }
             Response::default()
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
-        let entropy = Entropy::new(|buffer| buffer.fill(7));
-        let serving = serve_with(&permits, listener, api, &entropy, shutdown.clone(), Duration::ZERO);
+        let edge = Edge {
+            limits: ConnectionLimits {
+                total: 1,
+                per_address: 0,
+            },
+            proxies: TrustedProxies::default(),
+            log_key: LogKey::new(b"secret"),
+            entropy: Entropy::new(|buffer| buffer.fill(7)),
+        };
+        let api = Arc::new(ToDynEndpoint(api));
+        let serving = serve(listener, api, edge, shutdown.clone(), Duration::ZERO);
         let visiting = async {
-            let kept = visit(address, &permits, given).await;
+            let kept = visit(address, given).await;
             shutdown.cancel();
             kept
         };
@@ -144,45 +158,53 @@ mod tests {
         timeout(LIMIT, both).await.expect("a shutdown");
     }
 
-    async fn ask(address: SocketAddr) -> TcpStream {
+    async fn ask(address: SocketAddr, path: &str) -> TcpStream {
         let mut client = TcpStream::connect(address).await.expect("a server");
-        client.write_all(REQUEST).await.expect("a connection");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.expect("a connection");
         client
     }
 
-    async fn is_answered(mut client: TcpStream) -> bool {
+    async fn status(mut client: TcpStream) -> String {
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("an end");
-        answer.starts_with("HTTP/1.1 200 ")
+        answer.get(9..12).unwrap_or("none").to_owned()
     }
 
     #[tokio::test]
-    async fn a_permit_is_in_use_until_its_last_holder_drops_it() {
-        with_one_permit(async |address, permits, mut given| {
-            let first = ask(address).await;
+    async fn a_place_is_taken_until_the_last_holder_of_its_permit_drops_it() {
+        with_room_for_one(async |address, mut given| {
+            let first = ask(address, "/").await;
             let permit = given.recv().await.expect("a request");
-            assert!(is_answered(first).await);
             assert_eq!(
-                permits.available_permits(),
-                0,
+                status(first).await,
+                "200",
                 "hyper has given it up, and the test holds it"
             );
-            let second = ask(address).await;
+            assert_eq!(status(ask(address, "/other").await).await, "503");
             drop(permit);
-            assert!(is_answered(second).await);
+            assert_eq!(status(ask(address, "/other").await).await, "200");
         })
         .await;
     }
 
     #[tokio::test]
-    async fn a_server_without_a_free_permit_shuts_down() {
-        with_one_permit(async |address, _, mut given| {
-            let first = ask(address).await;
+    async fn a_full_server_tells_its_health_and_shuts_down() {
+        with_room_for_one(async |address, mut given| {
+            let first = ask(address, "/").await;
             let permit = given.recv().await.expect("a request");
-            let second = ask(address).await;
-            // Long enough for the server to turn to it.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            (permit, first, second)
+            assert_eq!(status(ask(address, "/health/live").await).await, "200");
+            (permit, first)
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_idlest_connection_leaves_when_there_is_no_room_for_a_new_one() {
+        with_room_for_one(async |address, _given| {
+            let mut silent = TcpStream::connect(address).await.expect("a server");
+            assert_eq!(status(ask(address, "/other").await).await, "200");
+            assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "it was closed");
         })
         .await;
     }

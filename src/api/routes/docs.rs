@@ -79,8 +79,12 @@ impl SwaggerPages {
         if let Some(page) = known().get(file) {
             return Some(Arc::clone(page));
         }
-        let found = utoipa_swagger_ui::serve(file, Arc::clone(&self.config)).ok().flatten()?;
+        let found = utoipa_swagger_ui::serve(file, Arc::clone(&self.config))
+            .ok()
+            .flatten()?;
         let page = Page::new(&found.content_type, found.bytes, Some(PAGE_POLICY));
-        Some(Arc::clone(known().entry(file.to_owned()).or_insert_with(|| Arc::new(page))))
+        Some(Arc::clone(
+            known().entry(file.to_owned()).or_insert_with(|| Arc::new(page)),
+        ))
     }
 }

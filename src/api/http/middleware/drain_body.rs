@@ -8,9 +8,9 @@ use crate::http::problem::Problem;
 
 /// 413 or 408 if a body that is not needed is too large or too slow.
 pub(super) async fn drain_body(request: &mut Request) -> Result<(), Problem> {
-    let limit = Operation::of(request).policy.body;
-    if limit.is_read {
+    if Operation::of(request).policy.body.is_read {
         return Ok(());
     }
-    body::discard(request.take_body(), &limit).await
+    let body = request.take_body();
+    body::discard(request, body).await
 }

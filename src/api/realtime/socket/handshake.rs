@@ -13,7 +13,7 @@ use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket, WebSocketConfig};
 use super::admission::{self, Admission};
 use super::context::Context;
 use crate::http::caller;
-use crate::http::connection_permit::ConnectionPermit;
+use crate::http::connection_table::ConnectionPermit;
 use crate::http::problem::Problem;
 use crate::realtime::last_event_id::read_cursor;
 

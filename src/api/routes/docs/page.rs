@@ -12,6 +12,8 @@ use poem::{Request, Response};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
+use crate::http::response_body::SharedBytes;
+
 /// For how long a reader need not ask again; afterwards it asks with the `ETag`.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
@@ -56,7 +58,8 @@ impl Page {
         let mut response = Response::builder()
             .header(header::ETAG, &tag)
             .header(header::CACHE_CONTROL, CACHE_CONTROL)
-            .header(header::VARY, HeaderValue::from_static("accept-encoding"));
+            .header(header::VARY, HeaderValue::from_static("accept-encoding"))
+            .extension(SharedBytes);
         if let Some(policy) = self.security_policy {
             response = response.header(header::CONTENT_SECURITY_POLICY, policy);
         }
@@ -78,13 +81,17 @@ impl Page {
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let known = headers.typed_get::<IfNoneMatch>();
     let tag = tag.parse::<ETag>().ok();
-    known.zip(tag).is_some_and(|(known, tag)| !known.precondition_passes(&tag))
+    known
+        .zip(tag)
+        .is_some_and(|(known, tag)| !known.precondition_passes(&tag))
 }
 
 /// Whether `Accept-Encoding` names gzip, or everything, and does not refuse it.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let codings = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    let codings = lists
+        .filter_map(|list| list.to_str().ok())
+        .flat_map(|list| list.split(','));
     let of = |coding: &str| {
         let mut parts = coding.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();

@@ -1,0 +1,142 @@
+//! The bytes of one connection: a client that takes nothing of a response for a while is let go, and one that is refused while it
+//! still sends hears why.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use crate::http::connection_table::Signals;
+
+/// How long a response may wait without the client taking a single byte of it.
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long, and how many bytes, a client may go on sending after the last response was written. If the connection were closed
+/// while it sends, it would see a broken connection instead of the response.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_LINGER_BYTES: usize = 1024 * 1024;
+/// How long sent bytes may stay unacknowledged before the connection counts as lost.
+const UNACKNOWLEDGED_TIMEOUT_MS: u32 = 60_000;
+/// What the kernel may buffer for a client that does not read, in bytes; its default grows to megabytes per connection.
+const SEND_BUFFER: usize = 128 * 1024;
+/// How much of it may be unsent, in bytes: so little that a slow client's progress is seen before it counts as stalled.
+const MAX_UNSENT: u32 = 32 * 1024;
+
+/// A TCP connection that does not wait for ever.
+pub(super) struct Transport {
+    tcp: TcpStream,
+    signals: Arc<Signals>,
+    /// Runs while the kernel takes no more, and while the client may go on sending.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// How much the client has sent since the last response was written; `None` before.
+    lingered: Option<usize>,
+}
+
+impl Transport {
+    /// The connection with its options set.
+    ///
+    /// # Errors
+    /// When it is lost already.
+    pub(super) fn new(tcp: TcpStream, signals: Arc<Signals>) -> io::Result<Self> {
+        configure(&tcp)?;
+        Ok(Self {
+            tcp,
+            signals,
+            timer: None,
+            lingered: None,
+        })
+    }
+
+    /// The outcome of a write; an error if the client has taken nothing for too long.
+    fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.signals.set_has_unsent(written.is_pending());
+        if written.is_ready() {
+            self.timer = None;
+            return written;
+        }
+        ready!(self.poll_timer(cx, WRITE_STALL_TIMEOUT));
+        tracing::debug!("a client took nothing of its response for too long; its connection is closed");
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, after: Duration) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        timer.as_mut().poll(cx)
+    }
+
+    /// Discards what the client still sends, until it has finished.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut discarded = [0; 4096];
+        while self.lingered.is_some_and(|lingered| lingered < MAX_LINGER_BYTES) {
+            let mut buffer = ReadBuf::new(&mut discarded);
+            match Pin::new(&mut self.tcp).poll_read(cx, &mut buffer) {
+                Poll::Pending => return self.poll_timer(cx, LINGER_TIMEOUT),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.lingered = self.lingered.map(|lingered| lingered + buffer.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Small frames are sent at once, a client that does not read costs little memory, and a lost peer is noticed.
+fn configure(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    sockopt::set_socket_send_buffer_size(tcp, SEND_BUFFER)?;
+    sockopt::set_socket_keepalive(tcp, true)?;
+    sockopt::set_tcp_keepidle(tcp, Duration::from_secs(30))?;
+    sockopt::set_tcp_user_timeout(tcp, UNACKNOWLEDGED_TIMEOUT_MS)?;
+    SockRef::from(tcp).set_tcp_notsent_lowat(MAX_UNSENT)
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.tcp).poll_read(cx, buffer);
+        if outcome.is_ready() && !buffer.filled().is_empty() {
+            self.signals.set_has_received();
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, parts);
+        self.watch(cx, written)
+    }
+
+    /// So that a large response is not copied into one buffer.
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingered.is_none() {
+            ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
+            (self.lingered, self.timer) = (Some(0), None);
+        }
+        ready!(self.poll_linger(cx));
+        Poll::Ready(Ok(()))
+    }
+}
