@@ -1,5 +1,7 @@
 //! A complete Cura: database, Redis, servers and workers, each a real process.
 
+use std::process::Command;
+
 use crate::{Client, Program, Proxy, ScriptedProvider, TestDatabase, TestRedis};
 
 /// The processes and settings of a [`Cura`].
@@ -76,6 +78,18 @@ impl Cura {
     /// Starts another server.
     pub async fn add_server(&mut self) {
         let program = Program::start("cura-server", &["--wait", "20"], &self.variables);
+        self.add_started(program).await;
+    }
+
+    /// Starts another server with a limit of file descriptors, set as `ulimit` does with this option.
+    pub async fn add_server_with_descriptors(&mut self, option: &str, limit: u32) {
+        let server = crate::program::path("cura-server");
+        let script = format!("ulimit {option} {limit} && exec {} --wait 20", server.display());
+        let program = Program::start_command(Command::new("bash").args(["-c", &script]), &self.variables);
+        self.add_started(program).await;
+    }
+
+    async fn add_started(&mut self, program: Program) {
         // The address is in a plain line in development and in JSON in production.
         let address = program.wait_for_log("address").await;
         let base = format!(

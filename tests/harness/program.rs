@@ -34,8 +34,12 @@ pub fn path(name: &str) -> PathBuf {
 impl Program {
     /// Starts `name` with only these variables in its environment.
     pub fn start(name: &str, arguments: &[&str], variables: &[(&str, String)]) -> Self {
-        let mut command = Command::new(path(name));
-        command.args(arguments).env_clear().current_dir("/tmp");
+        Self::start_command(Command::new(path(name)).args(arguments), variables)
+    }
+
+    /// Starts a command with only these variables in its environment.
+    pub fn start_command(command: &mut Command, variables: &[(&str, String)]) -> Self {
+        command.env_clear().current_dir("/tmp");
         // The caller decides where coverage is written.
         for (name, value) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LLVM_PROFILE"))
         {

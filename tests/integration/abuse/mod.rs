@@ -3,7 +3,11 @@
 mod any_route;
 mod clock_steps;
 mod compose;
+mod connections;
 mod poison;
+mod request_bodies;
 mod revocation;
+mod strangers;
 mod tokens;
+mod unread_answers;
 mod waiting_answers;
