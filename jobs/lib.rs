@@ -4,6 +4,7 @@ mod answers;
 mod context;
 mod errors;
 mod registration;
+mod words;
 
 mod accounts {
     mod archive;

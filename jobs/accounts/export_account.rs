@@ -13,7 +13,7 @@ use cura_domain::event::Event;
 use cura_domain::export::{Archive, ReadyExport};
 use cura_queue::{ExportAccount, JobError, Run};
 use cura_store::personal_data::{self, Export, TABLES};
-use cura_store::{PgConnection, StoreError, events, exports, with_deadline};
+use cura_store::{PgConnection, StoreError, events, exports, owners, users, with_deadline};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::archive::{self, ArchivePart};
 use crate::context::JobContext;
 use crate::errors::{retry_on_store_error, snooze_if_unavailable};
+use crate::words::unless_stopped;
 
 /// How long an archive is kept.
 const TTL: TimeDelta = TimeDelta::hours(1);
@@ -59,8 +60,12 @@ impl From<ExportError> for JobError {
     }
 }
 
-pub(crate) async fn run(context: Arc<JobContext>, job: ExportAccount, _: Run) -> Result<(), JobError> {
-    let id = job.export_id;
+pub(crate) async fn run(context: Arc<JobContext>, job: ExportAccount, run: Run) -> Result<(), JobError> {
+    let exported = unless_stopped(&run, export(&context, job.export_id));
+    exported.await.map(|_| ())
+}
+
+async fn export(context: &JobContext, id: i64) -> Result<(), JobError> {
     let wanted = context
         .database
         .connection(async |connection| exports::find_pending(connection, id).await);
@@ -68,8 +73,8 @@ pub(crate) async fn run(context: Arc<JobContext>, job: ExportAccount, _: Run) ->
         tracing::info!(export_id = id, "nothing to export: it is ready, or no longer wanted");
         return Ok(());
     };
-    let file = pack(&context, user).await?;
-    let Some(seq) = store(&context, id, user, file).await? else {
+    let file = pack(context, user).await?;
+    let Some(seq) = store(context, id, user, file).await? else {
         tracing::info!(
             export_id = id,
             "archive discarded: another run was faster, or it is no longer wanted"
@@ -96,6 +101,8 @@ async fn read_tables(context: &JobContext, user: UserId, parts: mpsc::Sender<Arc
     context
         .database
         .snapshot(async |connection| {
+            let owner = with_deadline(owners::find_account(connection, user)).await?;
+            let owner = owner.ok_or(StoreError::UserGone)?;
             for table in TABLES {
                 let Export::File { name, sql } = table.export else {
                     continue;
@@ -106,7 +113,7 @@ async fn read_tables(context: &JobContext, user: UserId, parts: mpsc::Sender<Arc
                 }
                 let mut after = 0;
                 loop {
-                    let lines = with_deadline(personal_data::list_lines(connection, sql, user, after, PAGE)).await?;
+                    let lines = with_deadline(personal_data::list_lines(connection, sql, &owner, after, PAGE)).await?;
                     let Some((last, _)) = lines.last() else {
                         break;
                     };
@@ -139,6 +146,10 @@ async fn store(context: &JobContext, id: i64, user: UserId, mut file: File) -> R
                 expires_at,
             });
             let finished = with_deadline(async {
+                // Last, so that an erasure waits for this statement and not for the whole archive.
+                if users::hold(connection, user).await?.is_none() {
+                    return Err(StoreError::UserGone);
+                }
                 exports::finish(connection, id, &archive, expires_at).await?;
                 events::append(connection, user, &[ready], now).await
             });

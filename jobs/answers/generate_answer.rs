@@ -160,7 +160,7 @@ async fn end_early(attempt: RunningAttempt<'_>, reason: StopReason) -> Result<()
 /// Ends an attempt whose provider failed: snoozes or retries the job where that can help, else fails the answer.
 async fn fail_or_retry(mut attempt: RunningAttempt<'_>, run: &Run, error: AiError) -> Result<(), JobError> {
     attempt.provider_failed();
-    if run.stop_reason() == Some(StopReason::Cancelled) {
+    if run.stop_reason() == Some(StopReason::Cancelled) || *error.failure() == Failure::Withdrawn {
         return attempt.cancel().await;
     }
     let (writer, reason) = (&attempt.writer, error.to_string());

@@ -7,6 +7,7 @@ use cura_answers::{AttemptStart, BeginOptions, StartedAttempt};
 use cura_domain::prompt::{self, HistoryMessage, Prompt, PromptMessage, UserContext};
 use cura_domain::{MessageId, token_estimate};
 use cura_queue::JobError;
+use cura_store::owners::{self, ConversationOwner};
 use cura_store::{PgConnection, StoreError, answers, history};
 
 use crate::context::JobContext;
@@ -34,6 +35,8 @@ pub(crate) enum PreparedAttempt {
 /// The system message and the history, before they are cut to a token budget.
 #[derive(Clone)]
 pub(crate) struct PromptContext {
+    /// Whose words they are.
+    pub(crate) owner: ConversationOwner,
     system: PromptMessage,
     newest_first: Vec<HistoryMessage>,
 }
@@ -55,10 +58,10 @@ pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Resu
             AttemptStart::Waiting { since } => Err(since),
             AttemptStart::Ended => Ok(PreparedAttempt::Ended),
             AttemptStart::Started(attempt) if attempt.cancel_requested => Ok(PreparedAttempt::CancelRequested(attempt)),
-            AttemptStart::Started(attempt) => {
-                let prompt_context = read_context(context, connection, &attempt).await?;
-                Ok(PreparedAttempt::Started(attempt, prompt_context))
-            }
+            AttemptStart::Started(attempt) => Ok(match read_context(context, connection, &attempt).await? {
+                Some(prompt_context) => PreparedAttempt::Started(attempt, prompt_context),
+                None => PreparedAttempt::Ended,
+            }),
         })
     });
     begun
@@ -79,12 +82,12 @@ fn waiting_snooze(id: MessageId, age: TimeDelta) -> Duration {
     snooze + snooze * spread / 64
 }
 
-/// Snoozes a job while no provider can be asked for its person, without spending an attempt. Once the person has waited long enough, the
-/// attempt begins all the same, and fails.
+/// Snoozes a job while no provider can be asked for its person, without spending an attempt. Once the person has waited long
+/// enough, the attempt begins all the same, and fails.
 async fn snooze_until_provider_may_be_asked(context: &JobContext, id: MessageId) -> Result<(), JobError> {
     let database = &context.database;
-    let owner = database.connection(async |connection| history::find_owner(connection, id).await);
-    let person = owner.await.map_err(snooze_if_unavailable)?.map(|(user, _)| user);
+    let owner = database.connection(async |connection| owners::find_of_message(connection, id).await);
+    let person = owner.await.map_err(snooze_if_unavailable)?.map(|owner| owner.user());
     let Err(open) = context.ai.check(person) else {
         return Ok(());
     };
@@ -102,24 +105,29 @@ async fn snooze_until_provider_may_be_asked(context: &JobContext, id: MessageId)
     }
 }
 
+/// `None` when the words are deleted.
 async fn read_context(
     context: &JobContext,
     connection: &mut PgConnection,
     attempt: &StartedAttempt,
-) -> Result<PromptContext, StoreError> {
+) -> Result<Option<PromptContext>, StoreError> {
+    let Some(owner) = owners::find(connection, attempt.conversation_id).await? else {
+        return Ok(None);
+    };
     let bytes =
         i64::try_from(context.assistant.context_tokens * token_estimate::MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
-    let past = history::load(connection, attempt.conversation_id, attempt.question, bytes).await?;
+    let past = history::load(connection, &owner, attempt.question, bytes).await?;
     let user = UserContext {
         name: attempt.name.as_deref(),
         language: &attempt.language,
         time_zone: &attempt.timezone,
         now: context.clock.now(),
     };
-    Ok(PromptContext {
+    Ok(Some(PromptContext {
+        owner,
         system: prompt::system(&context.assistant.persona, &user, past.summary.as_deref()),
         newest_first: past.newest_first,
-    })
+    }))
 }
 
 impl PromptContext {

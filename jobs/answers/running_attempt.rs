@@ -11,6 +11,7 @@ use cura_queue::JobError;
 use super::prepare_attempt::PromptContext;
 use super::write_failed;
 use crate::context::JobContext;
+use crate::words;
 
 /// An attempt at an answer, and the provider's work on it.
 pub(crate) struct RunningAttempt<'a> {
@@ -83,7 +84,8 @@ impl<'a> RunningAttempt<'a> {
         let written = token_estimate::estimate(self.writer.text().len());
         let room = budget.saturating_sub(written).max(budget / 4);
         let assembled = prompt_context.assemble(self.context, room).await?;
-        let call = Call::for_person(RequestKey::Answer(self.writer.id()), self.user);
+        let permission = words::permission(self.context, prompt_context.owner);
+        let call = Call::for_person(RequestKey::Answer(self.writer.id()), self.user, permission);
         self.request = Some(Request {
             call: call.clone(),
             prompt_tokens: assembled.tokens + written,

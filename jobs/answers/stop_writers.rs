@@ -41,7 +41,7 @@ pub(crate) async fn stop_and_forget(context: &JobContext, answers: &[MessageId])
         });
     }
     for answer in answers {
-        if let Err(error) = context.live.delete(*answer).await {
+        if let Err(error) = context.live.forget(*answer).await {
             // Its text expires by itself, half an hour after the last change; the rows do not wait for it.
             tracing::warn!(message_id = %answer, %error, "an answer's text could not be removed from live; it expires by itself");
         }

@@ -2,7 +2,7 @@
 
 use cura_domain::MessageId;
 use cura_domain::message::AnswerResult;
-use cura_store::{StoreError, answers, history};
+use cura_store::{StoreError, answers, owners};
 
 use crate::{Answers, WriteError};
 
@@ -17,10 +17,10 @@ impl Answers {
     pub async fn fail_abandoned(&self, id: MessageId) -> Result<bool, StoreError> {
         let failed = self.0.database.transaction(async |connection| {
             let now = self.0.clock.now();
-            let Some((user, conversation)) = history::find_owner(connection, id).await? else {
+            let Some(owner) = owners::find_of_message(connection, id).await? else {
                 return Err(WriteError::Superseded);
             };
-            let mut finishing = self.lock(connection, user, conversation, now).await?;
+            let mut finishing = self.lock(connection, owner.user(), owner.conversation(), now).await?;
             let Some(answer) = answers::lock_unfinished(finishing.connection(), id).await? else {
                 return Err(WriteError::Superseded);
             };

@@ -3,8 +3,8 @@
 use cura_domain::answer::Fence;
 use cura_domain::message::{AnswerResult, MessageStatus};
 use cura_domain::{ConversationId, MessageId, UserId};
-use cura_queue::{Cancelled, GenerateAnswer};
-use cura_store::{PgConnection, StoreError, answers, conversations, messages};
+use cura_queue::{Cancelled, GenerateAnswer, JobOwner};
+use cura_store::{PgConnection, StoreError, answers, conversations, messages, users};
 
 use crate::Answers;
 use crate::finish::Finishing;
@@ -42,15 +42,18 @@ impl Answers {
     ) -> Result<Option<CancelOutcome>, StoreError> {
         let cancelled = self.0.database.transaction(async |connection| {
             let now = self.0.clock.now();
+            let Some(held) = users::hold(connection, user).await? else {
+                return Ok(None);
+            };
             if conversations::lock_owned(connection, user, conversation)
                 .await?
                 .is_none()
             {
-                return Ok::<_, StoreError>(None);
+                return Ok(None);
             }
-            let mut finishing = self.finishing(connection, user, conversation, now);
+            let mut finishing = self.finishing(connection, held, conversation, now);
             let outcome = finishing.cancel(&[id], mode).await?;
-            Ok(Some((outcome, finishing.close(Vec::new()).await?)))
+            Ok::<_, StoreError>(Some((outcome, finishing.close(Vec::new()).await?)))
         });
         let Some((outcome, finished)) = cancelled.await? else {
             return Ok(None);
@@ -58,6 +61,18 @@ impl Answers {
         finished.publish(&self.0.live).await;
         Ok(outcome.first().copied())
     }
+}
+
+/// Cancels every job that works with the words of `owner`, in the transaction that deletes the words, which has locked their
+/// user and conversation. `answers` are the unfinished ones, by ascending id.
+pub async fn cancel_all_jobs(
+    connection: &mut PgConnection,
+    owner: JobOwner,
+    answers: &[MessageId],
+) -> Result<(), StoreError> {
+    cura_queue::cancel_jobs_of(connection, owner).await?;
+    // Those that were enqueued before jobs knew their owner.
+    cancel_jobs(connection, answers).await
 }
 
 /// Cancels the jobs of answers that are being deleted, given by ascending id: waiting ones never start, running ones are

@@ -6,9 +6,12 @@ use cura_domain::event::Event;
 use cura_domain::message::AnswerResult;
 use cura_domain::{ConversationId, MessageId, UserId};
 use cura_live::Live;
+use cura_queue::JobOwner;
 use cura_store::answers::FinalAnswer;
 use cura_store::attempts::{Attempt, LostAttempt};
-use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, usage};
+use cura_store::conversations::TouchedConversation;
+use cura_store::users::HeldUser;
+use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, usage, users};
 
 use crate::follow_ups::{FollowUps, make_waiting_answers_ready};
 use crate::{Answers, AttemptCost, Outcome, WriteError};
@@ -39,45 +42,50 @@ pub struct Finishing<'c> {
     ended: Vec<(MessageId, Fence)>,
     others_wait: bool,
     follow_ups: FollowUps,
-    /// Whether the title is an excerpt of the first message; known once the conversation's last change was recorded.
-    title_is_excerpt: Option<bool>,
+    /// The conversation, once its last change was recorded.
+    touched: Option<TouchedConversation>,
     attempts: Vec<(MessageId, Fence, Outcome, AttemptCost)>,
     lost: Vec<LostAttempt>,
 }
 
 impl Answers {
-    /// Locks the conversation by recording that it changed at `now`.
+    /// Locks the user, and the conversation by recording that it changed at `now`.
+    ///
+    /// # Errors
+    /// [`WriteError::Superseded`] when the user is being erased: there is nothing to write any more.
     pub(crate) async fn lock<'c>(
         &self,
         connection: &'c mut PgConnection,
         user: UserId,
         conversation: ConversationId,
         now: DateTime<Utc>,
-    ) -> Result<Finishing<'c>, StoreError> {
-        let title_is_excerpt = conversations::touch(connection, conversation, 0, None, now).await?;
-        let mut finishing = self.finishing(connection, user, conversation, now);
-        finishing.title_is_excerpt = Some(title_is_excerpt);
+    ) -> Result<Finishing<'c>, WriteError> {
+        let held = users::hold(connection, user).await?.ok_or(WriteError::Superseded)?;
+        let touched = conversations::touch(connection, conversation, 0, None, now).await?;
+        let mut finishing = self.finishing(connection, held, conversation, now);
+        finishing.touched = Some(touched);
         Ok(finishing)
     }
 
-    /// Begins to make answers of a conversation final. The caller's transaction has locked or inserted that conversation.
+    /// Begins to make answers of a conversation final. The caller's transaction has locked or inserted that conversation,
+    /// after it held the user.
     pub fn finishing<'c>(
         &self,
         connection: &'c mut PgConnection,
-        user: UserId,
+        user: HeldUser,
         conversation: ConversationId,
         now: DateTime<Utc>,
     ) -> Finishing<'c> {
         Finishing {
             answers: self.clone(),
             connection,
-            user,
+            user: user.id(),
             conversation,
             now,
             ended: Vec::new(),
             others_wait: false,
             follow_ups: FollowUps::default(),
-            title_is_excerpt: None,
+            touched: None,
             attempts: Vec::new(),
             lost: Vec::new(),
         }
@@ -175,14 +183,17 @@ impl Finishing<'_> {
     pub async fn close(mut self, also: Vec<Event>) -> Result<Finished, StoreError> {
         let mut happened = Vec::new();
         if !self.ended.is_empty() {
-            let title_is_excerpt = match self.title_is_excerpt {
-                Some(is_excerpt) => is_excerpt,
+            let touched = match self.touched {
+                Some(touched) => touched,
                 None => conversations::touch(self.connection, self.conversation, 0, None, self.now).await?,
             };
             self.make_waiting_answers_ready().await?;
-            self.follow_ups
-                .enqueue(self.connection, self.conversation, title_is_excerpt)
-                .await?;
+            if !touched.deleted {
+                let owner = JobOwner::conversation(self.user, self.conversation);
+                self.follow_ups
+                    .enqueue(self.connection, owner, touched.title_is_excerpt)
+                    .await?;
+            }
             let ended: Vec<MessageId> = self.ended().collect();
             happened = Event::ends(self.conversation, &ended);
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cura_domain::{ConversationId, MessageId, UserId};
-use cura_queue::{EnqueueOptions, GenerateAnswer, SummarizeConversation, TitleConversation};
+use cura_domain::{MessageId, UserId};
+use cura_queue::{EnqueueOptions, GenerateAnswer, JobOwner, SummarizeConversation, TitleConversation};
 use cura_store::{PgConnection, StoreError, answers};
 
 /// How long a better title waits, so that it does not compete with the first answers for the provider.
@@ -19,26 +19,36 @@ pub struct FollowUps {
 }
 
 impl FollowUps {
-    /// Enqueues the jobs.
+    /// Enqueues the jobs, which work with the words of `owner`, a conversation.
     pub(crate) async fn enqueue(
         self,
         connection: &mut PgConnection,
-        conversation: ConversationId,
+        owner: JobOwner,
         title_is_excerpt: bool,
     ) -> Result<(), StoreError> {
-        if self.title && title_is_excerpt {
+        let options = EnqueueOptions {
+            owner: Some(owner),
+            ..EnqueueOptions::default()
+        };
+        if self.title
+            && title_is_excerpt
+            && let Some(conversation) = owner.conversation
+        {
             let job = TitleConversation {
                 conversation_id: conversation.0,
             };
             let options = EnqueueOptions {
                 after: TITLE_DELAY,
-                ..EnqueueOptions::default()
+                ..options
             };
             cura_queue::enqueue_with(connection, &job, options).await?;
         }
-        if let Some(message) = self.summarize_up_to {
-            let job = SummarizeConversation { message_id: message.0 };
-            cura_queue::enqueue(connection, &job).await?;
+        if let Some((message, conversation)) = self.summarize_up_to.zip(owner.conversation) {
+            let job = SummarizeConversation {
+                conversation_id: conversation.0,
+                message_id: message.0,
+            };
+            cura_queue::enqueue_or_renew(connection, &job, options).await?;
         }
         Ok(())
     }

@@ -19,7 +19,8 @@
 //!
 //! # Lock order
 //! Every transaction locks rows in this order, several of one kind by ascending id: idempotency key, user, conversation,
-//! messages, jobs, usage, event counter. [`Finishing`] is that order in code: it is made once the conversation is locked,
+//! messages, jobs, usage, event counter. [`Finishing`] is that order in code: it is made once the user is held, which keeps
+//! an erasure from beginning, and the conversation is locked;
 //! its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The rows of
 //! attempts need no place in the order: only a transaction that holds the lock of a message inserts attempts of it.
 //! Beginning an attempt and saving its text lock messages, jobs and usage, and nothing before them.
@@ -41,7 +42,7 @@ use cura_store::{Database, StoreError};
 use thiserror::Error;
 
 pub use begin::BeginOptions;
-pub use cancel::{CancelMode, CancelOutcome, cancel_jobs};
+pub use cancel::{CancelMode, CancelOutcome, cancel_all_jobs, cancel_jobs};
 pub use cura_store::answers::{AttemptStart, StartedAttempt};
 pub use cura_store::attempts::Outcome;
 pub use finish::{Finished, Finishing};

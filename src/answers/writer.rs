@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_domain::answer::MAX_ANSWER_BYTES;
+use cura_domain::answer::{MAX_ANSWER_BYTES, MAX_ATTEMPT_DURATION};
 use cura_domain::message::AnswerResult;
 use cura_domain::{MessageId, ModelRef};
 use cura_live::AppendError;
@@ -35,6 +35,7 @@ pub struct AnswerWriter {
     ttft: Option<TimeDelta>,
     /// Whether `live` has all of `text`.
     live_is_whole: bool,
+    began: Instant,
 }
 
 /// The result of a checkpoint, for [`AnswerWriter::record_checkpoint`].
@@ -56,6 +57,7 @@ impl Answers {
             text,
             ttft: None,
             live_is_whole: false,
+            began: Instant::now(),
         }
     }
 }
@@ -100,6 +102,7 @@ impl AnswerWriter {
         if self.text.len() + piece.len() > MAX_ANSWER_BYTES {
             return Err(WriteError::TooLong);
         }
+        self.check_age()?;
         self.ttft
             .get_or_insert_with(|| self.answers.0.clock.now() - self.attempt.created_at);
         let offset = self.text.len() as u64;
@@ -127,7 +130,16 @@ impl AnswerWriter {
         }
     }
 
+    /// An attempt that took too long has a successor, or its words were forgotten so long ago that `live` does not know it.
+    fn check_age(&self) -> Result<(), WriteError> {
+        if self.began.elapsed() > MAX_ATTEMPT_DURATION {
+            return Err(WriteError::Superseded);
+        }
+        Ok(())
+    }
+
     async fn restore(&mut self) -> Result<(), WriteError> {
+        self.check_age()?;
         let live = &self.answers.0.live;
         let restored = live.restore(self.id, self.attempt.fence, &self.attempt.attempt_offsets, &self.text);
         let restored = restored.await;

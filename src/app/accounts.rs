@@ -2,11 +2,11 @@
 //!
 //! Wrong address and wrong password cannot be told apart, neither by the error nor by the time it takes.
 
-use cura_answers::cancel_jobs;
+use cura_answers::cancel_all_jobs;
 use cura_domain::account::{Email, Name, NewPassword};
 use cura_domain::{Clock, MessageId, UserId};
 use cura_live::Live;
-use cura_queue::EraseUser;
+use cura_queue::{EraseUser, JobOwner};
 use cura_store::{Database, StoreError, answers, sessions, users};
 use thiserror::Error;
 
@@ -153,7 +153,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Empties the user's row, ends every session, cancels every running answer, and enqueues the job that removes the rest.
+    /// Empties the user's row, ends every session, cancels every job that works with the user's words, and enqueues the job that removes the rest.
     /// Returns the running answers.
     async fn begin_erasure(&self, user: UserId) -> Result<Vec<MessageId>, StoreError> {
         let now = self.clock.now_micros();
@@ -162,7 +162,7 @@ impl Accounts {
                 users::begin_erasure(connection, user, now).await?;
                 sessions::end_all(connection, user, None, now).await?;
                 let running = answers::list_running(connection, user).await?;
-                cancel_jobs(connection, &running).await?;
+                cancel_all_jobs(connection, JobOwner::user(user), &running).await?;
                 let job = EraseUser {
                     user_id: user.0,
                     round: 0,

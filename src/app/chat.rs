@@ -14,7 +14,7 @@ use cura_domain::event::Event;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::NewAnswer;
 use cura_domain::notice::Notice;
-use cura_queue::{EnqueueOptions, Enqueued, GenerateAnswer};
+use cura_queue::{EnqueueOptions, Enqueued, GenerateAnswer, JobOwner};
 use cura_store::idempotency::KeyUse;
 use cura_store::{PgConnection, StoreError, idempotency, messages, users};
 
@@ -104,11 +104,9 @@ impl Chat {
         request: &AnswerRequest,
         now: DateTime<Utc>,
     ) -> Result<(StartedAnswer, Finished), StartAnswerError> {
-        self.quota.lock(connection, caller.user).await?;
+        let held = self.quota.hold(connection, caller.user).await?;
         let target = target::find(&self.notices, connection, caller, &request.kind, now).await?;
-        let mut finishing = self
-            .answers
-            .finishing(connection, caller.user, target.conversation, now);
+        let mut finishing = self.answers.finishing(connection, held, target.conversation, now);
         target.apply_busy_policy(&mut finishing, request.busy_policy).await?;
         let still_running = target.unfinished.len() > finishing.ended().len();
         let connection = finishing.connection();
@@ -134,6 +132,7 @@ impl Chat {
             after: if waits { WAITING_DELAY } else { Duration::ZERO },
             // Users with few unfinished answers come before users with many.
             priority: -budget.running(),
+            owner: Some(JobOwner::conversation(caller.user, target.conversation)),
         };
         let job = GenerateAnswer {
             message_id: answer.id.0,

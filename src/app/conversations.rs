@@ -1,12 +1,12 @@
 //! Conversations: creating, listing, changing, reading and deleting them. A conversation of another user is not found.
 
-use cura_answers::cancel_jobs;
+use cura_answers::cancel_all_jobs;
 use cura_domain::conversation::{ConversationStatus, Title, TitleSource};
 use cura_domain::event::Event;
 use cura_domain::{Clock, ConversationId, MessageId, UserId};
 use cura_live::Live;
-use cura_queue::PurgeConversation;
-use cura_store::{Database, PgConnection, StoreError, conversations, events, exports};
+use cura_queue::{JobOwner, PurgeConversation};
+use cura_store::{Database, PgConnection, StoreError, conversations, events, exports, users};
 use thiserror::Error;
 
 pub use cura_domain::conversation::{Conversation, ListPosition};
@@ -93,18 +93,23 @@ impl Conversations {
         Ok(conversation)
     }
 
-    /// Deletes a conversation. It is invisible at once, its running answers are cancelled, and a job removes the rows.
+    /// Deletes a conversation. It is invisible at once, every job that works with its words is cancelled, and a job removes
+    /// the rows.
     ///
     /// # Errors
     /// [`ConversationError::NotFound`] also when it belongs to another user.
     pub async fn delete(&self, caller: Caller, id: ConversationId) -> Result<(), ConversationError> {
         let now = self.clock.now_micros();
         let deleted = self.database.transaction(async |connection| {
-            let locked = conversations::lock_owned(connection, caller.user, id)
+            let held = users::hold(connection, caller.user)
+                .await?
+                .ok_or(StoreError::UserGone)?;
+            let locked = conversations::lock_owned(connection, held.id(), id)
                 .await?
                 .ok_or(ConversationError::NotFound)?;
             conversations::delete(connection, id, now).await?;
-            cancel_jobs(connection, &locked.running).await?;
+            let owner = JobOwner::conversation(held.id(), id);
+            cancel_all_jobs(connection, owner, &locked.running).await?;
             // An archive must not contain what was deleted.
             exports::delete(connection, caller.user).await?;
             let job = PurgeConversation {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::Clock;
-use cura_queue::ExportAccount;
+use cura_queue::{EnqueueOptions, ExportAccount, JobOwner};
 use cura_store::{Database, StoreError, exports};
 
 use crate::caller::Caller;
@@ -63,7 +63,11 @@ impl Exports {
                     });
                 }
                 let export_id = exports::start(connection, caller.user, now, now + MAKE_TIMEOUT).await?;
-                cura_queue::enqueue(connection, &ExportAccount { export_id }).await?;
+                let options = EnqueueOptions {
+                    owner: Some(JobOwner::user(caller.user)),
+                    ..EnqueueOptions::default()
+                };
+                cura_queue::enqueue_with(connection, &ExportAccount { export_id }, options).await?;
                 Ok(Export::Making)
             })
             .await

@@ -13,7 +13,7 @@ pub struct LiveConfig {
     /// How long a finished text is kept for late readers.
     pub ended_ttl: Duration,
     /// How long an unfinished text is kept at least, counted from the beginning of its attempt: on Redis, appending does
-    /// not prolong it. Hence twice as long as an attempt may take.
+    /// not prolong it. Hence twice as long as an attempt may take. As long, a forgotten text cannot be written again.
     pub idle_ttl: Duration,
     /// The longest text of an answer, in bytes.
     pub max_text_bytes: usize,

@@ -77,7 +77,7 @@ impl Follower {
 
     fn advance(&mut self) -> Option<Progress> {
         let state = self.state.borrow_and_update();
-        if state.fence > self.announced {
+        if state.fence > self.announced && !state.is_tombstone() {
             self.announced = state.fence;
             if state.attempt_offsets.keep(self.position) == self.position.offset {
                 self.position.attempt = state.fence;
@@ -87,7 +87,7 @@ impl Follower {
                 position: self.position,
             });
         }
-        if state.fence > self.position.attempt {
+        if state.fence > self.position.attempt && !state.is_tombstone() {
             // Only now, not with `Started`: a reader that resumes in between must get this reset as well.
             self.position = Position {
                 attempt: state.fence,

@@ -133,7 +133,8 @@ impl Live {
         }
     }
 
-    /// Deletes a text at once. Readers get [`Progress::Deleted`].
+    /// Drops a text at once, as a restart of `live` does: a running attempt writes it back. Readers get
+    /// [`Progress::Deleted`].
     pub async fn delete(&self, id: MessageId) -> Result<(), LiveUnavailable> {
         match &self.implementation {
             Memory(memory) => {
@@ -141,6 +142,18 @@ impl Live {
                 Ok(())
             }
             Redis(redis) => redis.delete(id).await,
+        }
+    }
+
+    /// Forgets a text for good: it is gone at once, and no attempt that is still writing, or was frozen, can write it again
+    /// for [`LiveConfig::idle_ttl`], which outlasts every attempt. Readers learn from Postgres why.
+    pub async fn forget(&self, id: MessageId) -> Result<(), LiveUnavailable> {
+        match &self.implementation {
+            Memory(memory) => {
+                memory.forget(id);
+                Ok(())
+            }
+            Redis(redis) => redis.forget(id).await,
         }
     }
 
@@ -195,9 +208,12 @@ impl Live {
         join_all(answers.iter().map(|(answer, fence)| self.end(*answer, *fence))).await;
     }
 
-    /// Signals the readers of answers that were deleted. A reader that misses it asks Postgres.
+    /// Forgets the texts of answers that were deleted, which signals their readers. A reader that misses it asks Postgres.
     pub async fn publish_deleted(&self, answers: &[MessageId]) {
-        join_all(answers.iter().map(|answer| self.end(*answer, Fence::MAX))).await;
+        let forgotten = join_all(answers.iter().map(|answer| self.forget(*answer))).await;
+        if let Some(error) = forgotten.into_iter().find_map(Result::err) {
+            tracing::warn!(%error, "texts of deleted answers could not be removed from live; the job that removes their rows tries again");
+        }
     }
 
     /// Publishes a signal to the connections of `user` in this process.

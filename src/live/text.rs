@@ -72,6 +72,20 @@ impl TextState {
         Err(AppendError::Offset { have })
     }
 
+    /// What is left of a text that was forgotten: no attempt may write it again.
+    pub(crate) fn tombstone() -> Self {
+        Self {
+            fence: Fence::MAX,
+            ended: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the text was forgotten.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.ended && self.fence == Fence::MAX && self.text.is_empty()
+    }
+
     /// Ends the text for every attempt up to `fence`. Gives whether anything changed.
     pub(crate) fn end(&mut self, fence: Fence) -> bool {
         self.fence <= fence && !std::mem::replace(&mut self.ended, true)
@@ -110,9 +124,9 @@ impl TextState {
 }
 
 impl From<TextState> for Option<LiveText> {
-    /// `None` before the first attempt.
+    /// `None` before the first attempt, and when the text was forgotten.
     fn from(state: TextState) -> Self {
-        (state.fence > Fence(0)).then_some(LiveText {
+        (state.fence > Fence(0) && !state.is_tombstone()).then_some(LiveText {
             fence: state.fence,
             text: state.text,
         })

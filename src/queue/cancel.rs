@@ -2,6 +2,7 @@
 
 use sqlx::{PgConnection, Row};
 
+use crate::enqueue::JobOwner;
 use crate::error::QueueError;
 use crate::job::Job;
 use crate::notify_channels::CANCEL_CHANNEL;
@@ -42,4 +43,31 @@ pub async fn cancel<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Cancel
         Some(row) if row.try_get::<String, _>(1)? == "Running" => Cancelled::Signalled,
         Some(_) => Cancelled::BeforeStart,
     })
+}
+
+/// Cancels every job of any queue that works with the words of `owner`, if the transaction of `conn` commits: those that
+/// wait never start, and the runs of the others are signalled. The jobs are locked by ascending id.
+pub async fn cancel_jobs_of(conn: &mut PgConnection, owner: JobOwner) -> Result<(), QueueError> {
+    // The metadata's keys are those that `enqueue` writes; an index of ours is behind the first.
+    sqlx::query(
+        "UPDATE apalis.jobs
+         SET status = CASE WHEN status = 'Running' THEN status ELSE 'Killed' END,
+             done_at = CASE WHEN status = 'Running' THEN done_at ELSE now() END,
+             last_result = CASE WHEN status = 'Running' THEN last_result ELSE '{\"Err\": \"cancelled before it started\"}' END,
+             metadata = metadata || hstore($3, '1')
+         WHERE id = ANY(ARRAY(
+             SELECT id FROM apalis.jobs
+             WHERE metadata -> 'user' = $1 AND status IN ('Pending', 'Running')
+               AND ($2::text IS NULL OR metadata -> 'conversation' = $2)
+             ORDER BY id FOR UPDATE))
+           AND status IN ('Pending', 'Running')
+         RETURNING pg_notify($4, CASE WHEN status = 'Running' THEN id ELSE '' END)::text",
+    )
+    .bind(owner.user.to_string())
+    .bind(owner.conversation.map(|id| id.to_string()))
+    .bind(CANCEL_KEY)
+    .bind(CANCEL_CHANNEL)
+    .execute(conn)
+    .await?;
+    Ok(())
 }

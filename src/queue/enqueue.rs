@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cura_domain::{ConversationId, UserId};
 use sqlx::{PgConnection, Row};
 use ulid::Ulid;
 
@@ -12,6 +13,10 @@ use crate::on_failure;
 
 /// The key in a running job's metadata that says that it was made ready meanwhile.
 pub(crate) const READY_KEY: &str = "ready";
+/// The key in a job's metadata that names the person whose words it works with.
+const USER_KEY: &str = "user";
+/// The key in a job's metadata that names the conversation whose words it works with.
+const CONVERSATION_KEY: &str = "conversation";
 
 /// What enqueueing did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +34,49 @@ pub struct EnqueueOptions {
     pub after: Duration,
     /// The higher, the earlier among those that may run; 0 is usual.
     pub priority: i32,
+    /// Whose words the job works with; [`cancel_jobs_of`](crate::cancel_jobs_of) finds it by them.
+    pub owner: Option<JobOwner>,
+}
+
+/// Whose words a job works with. When they are deleted, the job is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobOwner {
+    /// The person.
+    pub user: UserId,
+    /// The conversation; `None` if the job works with all that the person has.
+    pub conversation: Option<ConversationId>,
+}
+
+impl JobOwner {
+    /// Whatever belongs to this person.
+    pub const fn user(user: UserId) -> Self {
+        Self {
+            user,
+            conversation: None,
+        }
+    }
+
+    /// A conversation of this person.
+    pub const fn conversation(user: UserId, conversation: ConversationId) -> Self {
+        Self {
+            user,
+            conversation: Some(conversation),
+        }
+    }
+}
+
+/// The metadata of a new job: its on-failure job and its owner, as keys and values.
+fn metadata<J: Job>(owner: Option<JobOwner>) -> (Vec<&'static str>, Vec<String>) {
+    let mut metadata = Vec::new();
+    if let Some(job) = J::ON_FAILURE {
+        metadata.push((on_failure::QUEUE_KEY, job.queue.to_owned()));
+        metadata.push((on_failure::ATTEMPTS_KEY, job.max_attempts.to_string()));
+    }
+    if let Some(owner) = owner {
+        metadata.push((USER_KEY, owner.user.to_string()));
+        metadata.extend(owner.conversation.map(|id| (CONVERSATION_KEY, id.to_string())));
+    }
+    metadata.into_iter().unzip()
 }
 
 /// Enqueues `job`, to run at once, if the transaction of `conn` commits. One INSERT; apalis' trigger notifies the workers at
@@ -43,28 +91,68 @@ pub async fn enqueue_with<J: Job>(
     job: &J,
     options: EnqueueOptions,
 ) -> Result<Enqueued, QueueError> {
-    // Generated here: apalis' function costs every new connection some milliseconds, for the extension behind it.
-    let id = Ulid::generate().to_string();
-    let row = sqlx::query(
+    insert(
+        conn,
+        job,
+        options,
         "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key, metadata)
          VALUES ($9, $1, $2, 'Pending', 0, $3, now() + make_interval(secs => $4), $8, $5,
-                 CASE WHEN $6::text IS NOT NULL THEN hstore(ARRAY[$7, $6, $10, $11]) END)
+                 CASE WHEN cardinality($6::text[]) > 0 THEN hstore($6::text[], $7::text[]) END)
          ON CONFLICT (job_type, idempotency_key) DO NOTHING
          RETURNING id",
     )
-    .bind(serde_json::to_vec(job)?)
-    .bind(J::QUEUE)
-    .bind(i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX))
-    .bind(options.after.as_secs_f64())
-    .bind(job.key())
-    .bind(J::ON_FAILURE.map(|job| job.queue))
-    .bind(on_failure::QUEUE_KEY)
-    .bind(options.priority)
-    .bind(&id)
-    .bind(on_failure::ATTEMPTS_KEY)
-    .bind(J::ON_FAILURE.map(|job| job.max_attempts.to_string()))
-    .fetch_optional(conn)
-    .await?;
+    .await
+}
+
+/// Enqueues `job` as [`enqueue_with`] does, also if an earlier job with its key is over: then that one is renewed. There is
+/// never more than one that waits or runs.
+pub async fn enqueue_or_renew<J: Job>(
+    conn: &mut PgConnection,
+    job: &J,
+    options: EnqueueOptions,
+) -> Result<Enqueued, QueueError> {
+    insert(
+        conn,
+        job,
+        options,
+        "WITH enqueued AS (
+             INSERT INTO apalis.jobs AS j
+                 (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key, metadata)
+             VALUES ($9, $1, $2, 'Pending', 0, $3, now() + make_interval(secs => $4), $8, $5,
+                     CASE WHEN cardinality($6::text[]) > 0 THEN hstore($6::text[], $7::text[]) END)
+             ON CONFLICT (job_type, idempotency_key) DO UPDATE
+             SET job = EXCLUDED.job, status = 'Pending', attempts = 0, max_attempts = EXCLUDED.max_attempts,
+                 run_at = EXCLUDED.run_at, priority = EXCLUDED.priority, metadata = EXCLUDED.metadata,
+                 done_at = NULL, last_result = NULL, lock_by = NULL, lock_at = NULL
+             WHERE j.status IN ('Done', 'Killed')
+             RETURNING id
+         )
+         SELECT id, pg_notify('cura_queue_wake', '')::text FROM enqueued",
+    )
+    .await
+}
+
+async fn insert<J: Job>(
+    conn: &mut PgConnection,
+    job: &J,
+    options: EnqueueOptions,
+    statement: &'static str,
+) -> Result<Enqueued, QueueError> {
+    // Generated here: apalis' function costs every new connection some milliseconds, for the extension behind it.
+    let id = Ulid::generate().to_string();
+    let (keys, values) = metadata::<J>(options.owner);
+    let row = sqlx::query(statement)
+        .bind(serde_json::to_vec(job)?)
+        .bind(J::QUEUE)
+        .bind(i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX))
+        .bind(options.after.as_secs_f64())
+        .bind(job.key())
+        .bind(keys)
+        .bind(values)
+        .bind(options.priority)
+        .bind(&id)
+        .fetch_optional(conn)
+        .await?;
     Ok(match row {
         Some(row) => Enqueued::New(row.try_get(0)?),
         None => Enqueued::Duplicate,

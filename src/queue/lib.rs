@@ -39,7 +39,8 @@
 //! | dead | `Killed`; its on-failure job was enqueued in the statement that wrote this |
 //! | cancelled | `Killed`, without an on-failure job |
 //!
-//! [`cancel`] moves no running job: it signals the run ([`StopReason::Cancelled`]), whose outcome decides as always.
+//! [`cancel`] and [`cancel_jobs_of`] move no running job: they signal the run ([`StopReason::Cancelled`]), whose outcome
+//! decides as always.
 
 mod apalis_bridge;
 mod cancel;
@@ -71,9 +72,9 @@ mod slots;
 mod statement_timeout;
 mod workers;
 
-pub use cancel::{Cancelled, cancel};
+pub use cancel::{Cancelled, cancel, cancel_jobs_of};
 pub use config::WorkersConfig;
-pub use enqueue::{EnqueueOptions, Enqueued, enqueue, enqueue_with, make_ready};
+pub use enqueue::{EnqueueOptions, Enqueued, JobOwner, enqueue, enqueue_or_renew, enqueue_with, make_ready};
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};
 pub use job_status::{is_any_running, list_unfinished, queue_position};

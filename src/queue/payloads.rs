@@ -59,9 +59,13 @@ impl Job for TitleConversation {
     }
 }
 
-/// Summarize a conversation up to and including a message, so that all of it fits into a prompt.
+/// Summarize a conversation up to and including a message, so that all of it fits into a prompt. One at a time for each
+/// conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SummarizeConversation {
+    /// The conversation.
+    #[serde(default)]
+    pub conversation_id: i64,
     /// The last message of the summary.
     pub message_id: i64,
 }
@@ -72,7 +76,8 @@ impl Job for SummarizeConversation {
     const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
     fn key(&self) -> String {
-        self.message_id.to_string()
+        // Keys were ids of messages once.
+        format!("conversation.{}", self.conversation_id)
     }
 }
 

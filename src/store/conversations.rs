@@ -174,20 +174,29 @@ pub async fn count(conn: &mut PgConnection, user: UserId, listed: ConversationSt
     .await?)
 }
 
+/// A conversation whose row was changed, and is locked until the end of the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TouchedConversation {
+    /// Whether its title is an excerpt of its first message.
+    pub title_is_excerpt: bool,
+    /// Whether it is deleted: nothing may follow from what ends in it.
+    pub deleted: bool,
+}
+
 /// Adds `added` messages that came at `now`; a conversation without a title gets `title`, an excerpt of its first message.
-/// Returns whether its title is an excerpt.
 pub async fn touch(
     conn: &mut PgConnection,
     id: ConversationId,
     added: i32,
     title: Option<&str>,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let is_excerpt = sqlx::query_scalar!(
+) -> Result<TouchedConversation, StoreError> {
+    let touched = sqlx::query_as!(
+        TouchedConversation,
         r#"UPDATE conversations
            SET message_count = message_count + $2, last_message_at = $4, updated_at = $4,
                title = COALESCE(title, $3), title_source = CASE WHEN title IS NULL AND $3::text IS NOT NULL THEN 'excerpt' ELSE title_source END
-           WHERE id = $1 RETURNING title_source = 'excerpt' AS "is_excerpt!""#,
+           WHERE id = $1 RETURNING title_source = 'excerpt' AS "title_is_excerpt!", deleted_at IS NOT NULL AS "deleted!""#,
         id.0,
         added,
         title,
@@ -195,7 +204,11 @@ pub async fn touch(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(is_excerpt.unwrap_or(false))
+    // Its rows are purged after it was deleted.
+    Ok(touched.unwrap_or(TouchedConversation {
+        title_is_excerpt: false,
+        deleted: true,
+    }))
 }
 
 /// Replaces a title that is an excerpt by a model's; returns the owner, or `None` when the title is no excerpt any more.

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use cura_domain::message::Role;
 use cura_domain::prompt::{HistoryMessage, PromptMessage};
-use cura_domain::{ConversationId, MessageId, UserId};
+use cura_domain::{MessageId, UserId};
 use sqlx::PgConnection;
 
+use crate::owners::ConversationOwner;
 use crate::{StoreError, messages};
 
 /// The most messages of a history.
@@ -23,7 +24,7 @@ pub struct History {
 /// The history of `message`, including it, of about `bytes` UTF-8 bytes, within its conversation.
 pub async fn load(
     conn: &mut PgConnection,
-    conversation: ConversationId,
+    owner: &ConversationOwner,
     message: MessageId,
     bytes: i64,
 ) -> Result<History, StoreError> {
@@ -42,7 +43,7 @@ pub async fn load(
            SELECT id AS "id!", role AS "role!", content AS "content!", summary FROM past
            WHERE summary IS NOT NULL OR (status = 'sent' AND content <> '') ORDER BY depth"#,
         message.0,
-        conversation.0,
+        owner.conversation().0,
         MAX_MESSAGES,
         bytes,
     )
@@ -68,13 +69,13 @@ pub async fn load(
 /// The first message of a conversation and the answer to it, if both exist.
 pub async fn find_first_exchange(
     conn: &mut PgConnection,
-    conversation: ConversationId,
+    owner: &ConversationOwner,
 ) -> Result<Option<(String, String)>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT q.content AS question, a.content AS answer
            FROM messages q JOIN messages a ON a.parent_id = q.id AND a.status = 'sent' AND a.content <> ''
            WHERE q.conversation_id = $1 AND q.role = $2 ORDER BY q.id + 0, a.id LIMIT 1"#,
-        conversation.0,
+        owner.conversation().0,
         Role::User.as_str(),
     )
     .fetch_optional(conn)
@@ -82,19 +83,14 @@ pub async fn find_first_exchange(
     Ok(row.map(|row| (row.question, row.answer)))
 }
 
-/// The user and the conversation of a message, if it exists.
-pub async fn find_owner(
-    conn: &mut PgConnection,
-    message: MessageId,
-) -> Result<Option<(UserId, ConversationId)>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT m.user_id, m.conversation_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-           WHERE m.id = $1 AND c.deleted_at IS NULL"#,
+/// Whether the messages up to and including `message` have a summary.
+pub async fn has_summary(conn: &mut PgConnection, message: MessageId) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM summaries WHERE message_id = $1) AS "found!""#,
         message.0,
     )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| (UserId(row.user_id), ConversationId(row.conversation_id))))
+    .fetch_one(conn)
+    .await?)
 }
 
 /// Stores a summary of the messages up to and including `message`, unless there is one.

@@ -15,6 +15,7 @@ pub mod history;
 pub mod idempotency;
 mod listener;
 pub mod messages;
+pub mod owners;
 pub mod personal_data;
 pub mod sessions;
 pub mod tickets;

@@ -2,9 +2,10 @@
 //! migration adds a table that is not listed here.
 //!
 //! Personal data outside of these tables:
-//! - `apalis.jobs`: ids only. Jobs are cancelled at erasure; completed ones are deleted after a day, discarded ones after 30;
-//! - Redis, `cura:answer:*`: texts of running answers. Deleted with their conversation or user, a minute after their end, or
-//!   half an hour after the last write;
+//! - `apalis.jobs`: ids only. All jobs of a person are cancelled at erasure; completed ones are deleted after a day, discarded ones after 30;
+//! - Redis, `cura:answer:*`: texts of running answers. Deleted with their conversation or user, which leaves a mark without
+//!   words for half an hour, so that no frozen worker writes them again; a minute after their end; or half an hour after the
+//!   last write;
 //! - Redis, `cura:user:*`: ids of connected users. They expire half a minute after the last connection has closed;
 //! - Redis, `cura:limit:*`: ids, client addresses and hashes of e-mail addresses. They expire after a minute.
 
@@ -12,6 +13,7 @@ use cura_domain::UserId;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::StoreError;
+use crate::owners::AccountOwner;
 
 /// The most rows deleted by one statement.
 const BATCH: u64 = 1000;
@@ -229,12 +231,12 @@ pub enum Erased {
 pub async fn list_lines(
     conn: &mut PgConnection,
     sql: &'static str,
-    user: UserId,
+    owner: &AccountOwner,
     after: i64,
     limit: i64,
 ) -> Result<Vec<(i64, String)>, StoreError> {
     Ok(sqlx::query_as(sql)
-        .bind(user.0)
+        .bind(owner.user().0)
         .bind(after)
         .bind(limit)
         .fetch_all(conn)

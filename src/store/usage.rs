@@ -77,15 +77,6 @@ pub async fn load(conn: &mut PgConnection, user: UserId, day: NaiveDate) -> Resu
     .await?)
 }
 
-/// Locks the user's row, so that concurrent checks of the quota wait until this transaction ends. Comes before any other lock
-/// of the user's rows.
-pub async fn lock(conn: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
-    sqlx::query!("SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE", user.0)
-        .fetch_optional(conn)
-        .await?;
-    Ok(())
-}
-
 /// The tokens of the last answer in a conversation, prompt included.
 pub async fn last_cost(conn: &mut PgConnection, conversation: ConversationId) -> Result<Option<i64>, StoreError> {
     Ok(sqlx::query_scalar!(

@@ -84,6 +84,43 @@ pub async fn update_profile(conn: &mut PgConnection, user: &User, now: DateTime<
     Ok(())
 }
 
+/// A user whose row is locked until the end of the transaction: they cannot begin to erase the account meanwhile. In the
+/// order of locks it comes before all that is theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldUser {
+    id: UserId,
+}
+
+impl HeldUser {
+    /// The user.
+    pub const fn id(&self) -> UserId {
+        self.id
+    }
+}
+
+/// Holds a user beside others who do; `None` when the account is being erased.
+pub async fn hold(conn: &mut PgConnection, id: UserId) -> Result<Option<HeldUser>, StoreError> {
+    let held = sqlx::query_scalar!(
+        "SELECT id FROM users WHERE id = $1 AND erased_at IS NULL FOR KEY SHARE",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.map(|id| HeldUser { id: UserId(id) }))
+}
+
+/// Holds a user alone: concurrent checks of what they may still use wait until this transaction ends. `None` when the account
+/// is being erased.
+pub async fn hold_alone(conn: &mut PgConnection, id: UserId) -> Result<Option<HeldUser>, StoreError> {
+    let held = sqlx::query_scalar!(
+        "SELECT id FROM users WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.map(|id| HeldUser { id: UserId(id) }))
+}
+
 /// The credentials of a user, locked until the transaction ends; `None` when the account is being erased.
 pub async fn lock_credentials(conn: &mut PgConnection, id: UserId) -> Result<Option<Credentials>, StoreError> {
     let row = sqlx::query!(
@@ -145,8 +182,8 @@ pub async fn replace_password_hash(
     Ok(done.rows_affected() == 1)
 }
 
-/// Begins the erasure of a user: the row keeps no personal data, and the address can be registered again. Other rows are
-/// erased later.
+/// Begins the erasure of a user: the row keeps no personal data, and the address can be registered again. Waits for those who
+/// hold the user; nobody can from here on. Other rows are erased later.
 pub async fn begin_erasure(conn: &mut PgConnection, id: UserId, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         r#"UPDATE users

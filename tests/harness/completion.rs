@@ -8,8 +8,8 @@ use cura_domain::prompt::PromptMessage;
 use cura_domain::{MessageId, ModelRef, UserId};
 use cura_providers::Secret;
 use cura_providers::ai::{
-    Ai, AiError, AnthropicConfig, Call, CompletionEvent, CompletionStream, Continuation, OpenAiConfig, Prompt,
-    RequestKey, Timeouts,
+    Ai, AiError, AnthropicConfig, Call, CompletionEvent, CompletionStream, Continuation, OpenAiConfig, Permission,
+    Prompt, RequestKey, Timeouts,
 };
 use futures_util::StreamExt;
 
@@ -90,6 +90,11 @@ pub fn new_request_key() -> RequestKey {
     RequestKey::Answer(MessageId(SEEN.fetch_add(1, Ordering::Relaxed)))
 }
 
+/// A permission that is always given.
+pub fn permitted() -> Permission {
+    Permission::new(|| Box::pin(async { Ok(()) }))
+}
+
 /// Opens a completion under a new request key, on behalf of a person of its own, and reads it to its end.
 pub async fn complete(ai: &Ai, prompt: Prompt) -> Completed {
     static SEEN: AtomicI64 = AtomicI64::new(1_000_000);
@@ -99,7 +104,7 @@ pub async fn complete(ai: &Ai, prompt: Prompt) -> Completed {
 /// Opens a completion under a new request key on behalf of this person and reads it to its end.
 pub async fn complete_for(person: UserId, ai: &Ai, prompt: Prompt) -> Completed {
     match ai
-        .open_completion(&Call::for_person(new_request_key(), person), prompt)
+        .open_completion(&Call::for_person(new_request_key(), person, permitted()), prompt)
         .await
     {
         Ok(completion) => {

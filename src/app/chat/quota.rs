@@ -6,7 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Days, NaiveTime, Utc};
 use cura_domain::{ConversationId, UserId, token_estimate};
 use cura_store::usage::Load;
-use cura_store::{PgConnection, StoreError, usage};
+use cura_store::users::HeldUser;
+use cura_store::{PgConnection, StoreError, usage, users};
 
 use super::request::StartAnswerError;
 
@@ -48,9 +49,12 @@ impl Quota {
         }
     }
 
-    /// Lets concurrent checks of the same user wait until this transaction ends.
-    pub(super) async fn lock(&self, connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
-        usage::lock(connection, user).await
+    /// Holds the user alone until this transaction ends: concurrent checks of the same user wait.
+    ///
+    /// # Errors
+    /// [`StoreError::UserGone`] when the account is being erased.
+    pub(super) async fn hold(self, connection: &mut PgConnection, user: UserId) -> Result<HeldUser, StoreError> {
+        users::hold_alone(connection, user).await?.ok_or(StoreError::UserGone)
     }
 
     /// The user's limits and present usage.

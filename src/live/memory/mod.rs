@@ -54,6 +54,10 @@ impl MemoryLive {
         self.texts.delete(id);
     }
 
+    pub(crate) fn forget(&self, id: MessageId) {
+        self.texts.forget(id);
+    }
+
     pub(crate) fn read(&self, id: MessageId) -> Option<TextState> {
         self.texts.read(id)
     }

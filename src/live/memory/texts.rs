@@ -78,9 +78,21 @@ impl TextTable {
         self.with_entry(id, |state| state.send_if_modified(|state| state.end(fence)));
     }
 
-    /// Removes a text. Its readers keep what they have read and get [`Progress::Deleted`](crate::Progress::Deleted).
+    /// Removes a text; an attempt may write it again. Its readers keep what they have read and get [`Progress::Deleted`](crate::Progress::Deleted).
     pub(crate) fn delete(&self, id: MessageId) {
         self.lock().entries.remove(&id);
+    }
+
+    /// Replaces a text by its tombstone, which is kept as long as an unfinished text. Its readers keep what they have read
+    /// and get [`Progress::Deleted`](crate::Progress::Deleted).
+    pub(crate) fn forget(&self, id: MessageId) {
+        let mut table = self.lock();
+        self.sweep(&mut table);
+        let tombstone = Entry {
+            state: watch::Sender::new(TextState::tombstone()),
+            touched_at: Instant::now(),
+        };
+        table.entries.insert(id, tombstone);
     }
 
     /// Adds what was appended elsewhere, if the text is watched here.
@@ -129,7 +141,9 @@ impl TextTable {
         table.swept_at = Instant::now();
         table.entries.retain(|_, entry| {
             let state = entry.state.borrow();
-            let ttl = if state.ended {
+            let ttl = if state.is_tombstone() {
+                self.config.idle_ttl
+            } else if state.ended {
                 self.config.ended_ttl
             } else if state.fence == Fence(0) {
                 Duration::ZERO

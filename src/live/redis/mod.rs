@@ -120,6 +120,13 @@ impl RedisLive {
         self.command::<i64>(&delete).await.map(drop)
     }
 
+    pub(crate) async fn forget(&self, id: MessageId) -> Result<(), LiveUnavailable> {
+        self.0.texts.delete(id);
+        let mut call = self.0.scripts.forget(id);
+        call.arg(Fence::MAX.0).arg(seconds(self.0.config.idle_ttl));
+        self.invoke::<WriteReply>(&call).await.map(drop)
+    }
+
     pub(crate) async fn read(&self, id: MessageId) -> Result<Option<TextState>, LiveUnavailable> {
         let call = self.0.scripts.read(id);
         self.invoke::<ReadReply>(&call).await.map(|reply| reply.0)

@@ -58,6 +58,14 @@ end
 redis.call('PUBLISH', KEYS[3], 'e ' .. ARGV[1])
 return 'ok'";
 
+/// Leaves a tombstone: the fence that no attempt has, and the end. `ARGV`: that fence, seconds to keep it.
+const FORGET: &str = r"
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'ended', '1')
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('PUBLISH', KEYS[3], 'e ' .. ARGV[1])
+return 'ok'";
+
 const READ: &str = r"
 local state = redis.call('HMGET', KEYS[1], 'fence', 'offsets', 'ended')
 return {state[1], state[2], state[3], redis.call('GET', KEYS[2])}";
@@ -66,6 +74,7 @@ pub(crate) struct Scripts {
     replace: Script,
     append: Script,
     end: Script,
+    forget: Script,
     read: Script,
 }
 
@@ -75,6 +84,7 @@ impl Scripts {
             replace: Script::new(REPLACE),
             append: Script::new(APPEND),
             end: Script::new(END),
+            forget: Script::new(FORGET),
             read: Script::new(READ),
         }
     }
@@ -89,6 +99,10 @@ impl Scripts {
 
     pub(crate) fn end(&self, id: MessageId) -> ScriptInvocation<'_> {
         invoke(&self.end, id)
+    }
+
+    pub(crate) fn forget(&self, id: MessageId) -> ScriptInvocation<'_> {
+        invoke(&self.forget, id)
     }
 
     pub(crate) fn read(&self, id: MessageId) -> ScriptInvocation<'_> {

@@ -83,12 +83,14 @@ impl Backend {
         Ok(continuation::without_overlap(events, Overlap::of(written)))
     }
 
+    /// Every request with a person's words is sent from here, once its permission is given.
     async fn request(
         &self,
         call: &Call,
         prompt: &Prompt,
         continuation: Option<ContinuationMode>,
     ) -> Result<CompletionStream, AiError> {
+        call.ask_permission().await?;
         match self {
             Self::OpenAi(openai) => openai.stream(call, prompt, continuation).await,
             Self::Anthropic(anthropic) => anthropic.stream(call, prompt, continuation).await,

@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
 
+use super::error::AiError;
+use super::permission::Permission;
+
 /// What a request is for. Requests with the same key are retries of each other: circuit breakers count them once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKey {
@@ -23,6 +26,8 @@ pub enum RequestKey {
 pub struct Call {
     key: RequestKey,
     person: Option<UserId>,
+    /// `None` for a call without a person's words.
+    permission: Option<Permission>,
     report: Arc<Mutex<Option<ProviderReport>>>,
 }
 
@@ -38,20 +43,30 @@ pub struct ProviderReport {
 }
 
 impl Call {
-    /// A call on our own behalf that no provider has accepted yet. Its failures count for nobody.
-    pub fn new(key: RequestKey) -> Self {
+    /// A call with a person's words that no provider has accepted yet, and the permission to send them. Its failures count
+    /// for nobody.
+    pub fn new(key: RequestKey, permission: Permission) -> Self {
+        Self {
+            permission: Some(permission),
+            ..Self::without_words(key)
+        }
+    }
+
+    /// A call of our own that holds no person's words.
+    pub(crate) fn without_words(key: RequestKey) -> Self {
         Self {
             key,
             person: None,
+            permission: None,
             report: Arc::default(),
         }
     }
 
     /// A call on behalf of `person`, for whom its failures count.
-    pub fn for_person(key: RequestKey, person: UserId) -> Self {
+    pub fn for_person(key: RequestKey, person: UserId, permission: Permission) -> Self {
         Self {
             person: Some(person),
-            ..Self::new(key)
+            ..Self::new(key, permission)
         }
     }
 
@@ -63,6 +78,17 @@ impl Call {
     /// What the request is for.
     pub const fn key(&self) -> RequestKey {
         self.key
+    }
+
+    /// Asks whether the words may be sent now.
+    ///
+    /// # Errors
+    /// As [`Permission::ask`].
+    pub(crate) async fn ask_permission(&self) -> Result<(), AiError> {
+        match &self.permission {
+            Some(permission) => permission.ask().await,
+            None => Ok(()),
+        }
     }
 
     /// The report of the provider that accepted the request last; `None` if none has, because then it costs nothing.

@@ -67,6 +67,12 @@ pub enum Failure {
     /// The response does not follow the protocol, or exceeds a limit of ours.
     #[error("the provider broke the protocol: {0}")]
     Protocol(&'static str),
+    /// The request was not sent: the person has deleted the words.
+    #[error("the person has deleted the words")]
+    Withdrawn,
+    /// The request was not sent: it could not be found out whether the person has deleted the words.
+    #[error("it cannot be found out whether the words may be sent")]
+    Unconfirmed,
     /// Our settings are wrong.
     #[error("the provider is misconfigured: {0}")]
     Misconfigured(&'static str),
@@ -136,6 +142,7 @@ impl AiError {
             Failure::Refused { .. } => "provider_refused",
             Failure::Protocol(_) => "provider_protocol",
             Failure::Misconfigured(_) => "provider_misconfigured",
+            Failure::Withdrawn | Failure::Unconfirmed => "generation_failed",
         }
     }
 
@@ -147,11 +154,13 @@ impl AiError {
             | Failure::CircuitOpen { .. }
             | Failure::Timeout { .. }
             | Failure::RateLimited { .. }
+            | Failure::Unconfirmed
             | Failure::Protocol(_) => true,
             Failure::QuotaExhausted
             | Failure::Unauthorized { .. }
             | Failure::ContextTooLong
             | Failure::Refused { .. }
+            | Failure::Withdrawn
             | Failure::Misconfigured(_) => false,
         }
     }
@@ -163,6 +172,11 @@ impl AiError {
             Failure::CircuitOpen { retry_after } => Some(retry_after),
             _ => None,
         }
+    }
+
+    /// Whether the request was not sent because its words may not be, or it is not known whether they may.
+    pub const fn no_permission(&self) -> bool {
+        matches!(self.failure, Failure::Withdrawn | Failure::Unconfirmed)
     }
 
     /// Whether requests keep failing until an operator acts.

@@ -116,7 +116,8 @@ impl Candidate {
                 model: self.model.clone(),
             }),
             Err(error) => {
-                if let Some(permit) = permit {
+                // A request that was not sent says nothing about the provider.
+                if let Some(permit) = permit.filter(|_| !error.no_permission()) {
                     self.report_failure(permit, &error);
                 }
                 Err(error)
@@ -147,6 +148,7 @@ pub(crate) async fn open_completion<'a>(
         }
         match candidate.open_completion(call, prompt).await {
             Ok(completion) => return Ok(completion),
+            Err(error) if error.no_permission() => return Err(error),
             // The caller shortens the prompt and asks again.
             Err(error)
                 if matches!(error.failure(), Failure::ContextTooLong)
@@ -248,7 +250,7 @@ mod tests {
             max_output_tokens: None,
             written: "x".to_owned(),
         };
-        let call = Call::new(RequestKey::Answer(MessageId(1)));
+        let call = Call::without_words(RequestKey::Answer(MessageId(1)));
         let error = open_completion(std::iter::empty(), &call, &prompt).await.unwrap_err();
         assert_eq!(error.failure(), &Failure::Refused { status: None });
     }

@@ -15,6 +15,7 @@ mod continuation;
 mod demo;
 mod error;
 mod failover;
+mod permission;
 mod prompt;
 mod protocol;
 mod stream;
@@ -34,6 +35,7 @@ pub use continuation::Continuation;
 pub use demo::DemoConfig;
 pub use error::{AiError, CircuitOpen, Failure, TimeoutPhase};
 use failover::Candidate;
+pub use permission::{NoPermission, Permission};
 pub use prompt::Prompt;
 pub use protocol::{AnthropicConfig, OpenAiConfig};
 pub use timeouts::Timeouts;
@@ -136,12 +138,13 @@ impl Ai {
 
     /// Asks one backend after the other until one sends its first event, so an error here means that readers have seen
     /// nothing of this completion. Dropping the stream, or this future, closes the provider's connection; `call` then
-    /// reports the cost as far as it is known.
+    /// reports the cost as far as it is known. The permission of `call` is asked right before each request.
     ///
     /// # Errors
     /// When every backend failed: the failure that may pass soonest, else the primary backend's.
     /// [`Failure::ContextTooLong`] at once: the prompt has to become shorter. [`Failure::Refused`] when no backend can
-    /// continue the text that is already written.
+    /// continue the text that is already written. [`Failure::Withdrawn`] and [`Failure::Unconfirmed`] at once, and then no
+    /// further request was sent.
     pub async fn open_completion(&self, call: &Call, prompt: Prompt) -> Result<OpenCompletion, AiError> {
         failover::open_completion(self.candidates(), call, &prompt).await
     }

@@ -32,7 +32,7 @@ pub(super) async fn send_trial(backend: &Backend) -> Result<(), AiError> {
         max_output_tokens: Some(MAX_OUTPUT_TOKENS),
         written: String::new(),
     };
-    let call = Call::new(RequestKey::Trial);
+    let call = Call::without_words(RequestKey::Trial);
     let first_event = async {
         let mut events = backend.open(&call, &prompt).await?;
         match events.next().await {

@@ -4,6 +4,7 @@ mod any_route;
 mod clock_steps;
 mod compose;
 mod connections;
+mod gone;
 mod poison;
 mod request_bodies;
 mod revocation;

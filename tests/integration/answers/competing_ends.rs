@@ -1,19 +1,23 @@
-//! An answer that is cancelled, abandoned, finished and begun again at the same moment ends once, and no transaction deadlocks.
+//! An answer that is cancelled, abandoned, finished, begun again, deleted and erased at the same moment ends once, and no
+//! transaction deadlocks.
 
 use cura_answers::{
     AnswerWriter, Answers, AttemptCost, AttemptStart, BeginOptions, CancelMode, CancelOutcome, FollowUps, Outcome,
 };
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::conversations::ConversationError;
 use cura_app::{App, Caller};
 use cura_bin::settings::Settings;
 use cura_bin::wiring;
+use cura_domain::account::{Email, NewPassword};
 use cura_domain::message::{AnswerResult, FinishReason, MessageText, Usage};
-use cura_domain::{ConversationId, MessageId, ModelRef, SessionId, UserId};
+use cura_domain::{ConversationId, MessageId, ModelRef, SessionId};
 use cura_live::{Live, LiveConfig};
 use cura_providers::ai::Ai;
-use cura_store::Database;
+use cura_store::{Database, StoreError};
 use cura_tests::{TestDatabase, eventually};
 
+const PASSWORD: &str = "a long password";
 /// How many users have their answers ended side by side.
 const USERS: usize = 4;
 /// How many answers of one user are ended, one after the other.
@@ -31,18 +35,13 @@ struct Arena {
 impl Arena {
     async fn new(database: Database, n: usize) -> Self {
         let email = format!("user{n}@example.com");
-        let user = database.connection(async |connection| {
-            let insert =
-                "INSERT INTO users (email, password_hash, created_at, updated_at) VALUES ($1, 'x', now(), now())
-                          RETURNING id";
-            let id: i64 = sqlx::query_scalar(insert).bind(&email).fetch_one(connection).await?;
-            Ok::<_, cura_store::StoreError>(id)
-        });
-        let user = UserId(user.await.unwrap());
         let live = Live::in_process(LiveConfig::default());
         let settings = Settings::from_environment().unwrap();
+        let app = wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap();
+        let (email, password) = (Email::new(&email).unwrap(), NewPassword::new(PASSWORD).unwrap());
+        let user = app.accounts.register(&email, &password, None).await.unwrap().user.id;
         Self {
-            app: wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap(),
+            app,
             answers: wiring::answers(&settings, database.clone(), live, &Ai::demo()),
             database,
             caller: Caller {
@@ -54,14 +53,7 @@ impl Arena {
     }
 
     async fn ask(&self) -> (ConversationId, MessageId) {
-        let request = AnswerRequest {
-            kind: RequestKind::Send {
-                conversation: None,
-                text: MessageText::new("Hi".to_owned()).unwrap(),
-            },
-            busy_policy: BusyPolicy::Reject,
-            key: None,
-        };
+        let request = request(None, BusyPolicy::Reject);
         let started = self.app.chat.start(self.caller, &request).await.unwrap();
         (started.conversation, started.answer.id)
     }
@@ -125,6 +117,17 @@ impl Arena {
     }
 }
 
+fn request(conversation: Option<ConversationId>, busy_policy: BusyPolicy) -> AnswerRequest {
+    AnswerRequest {
+        kind: RequestKind::Send {
+            conversation,
+            text: MessageText::new("Hi".to_owned()).unwrap(),
+        },
+        busy_policy,
+        key: None,
+    }
+}
+
 /// Ends the answer, if the attempt still has it.
 async fn finish(writer: &AnswerWriter) -> bool {
     let result = AnswerResult::Completed(FinishReason::Stop);
@@ -149,6 +152,90 @@ fn cost() -> AttemptCost {
     }
 }
 
+/// How many people's accounts are erased in the middle of everything.
+const ERASURES: usize = 25;
+/// How many answers such a person has, in as many conversations.
+const ANSWERS: usize = 4;
+
+impl Arena {
+    async fn erase(&self) {
+        let erased = self.app.accounts.erase(self.caller, PASSWORD).await;
+        erased.unwrap_or_else(|error| panic!("an account could not be erased: {error:?}"));
+    }
+
+    async fn delete(&self, conversation: ConversationId) {
+        match self.app.conversations.delete(self.caller, conversation).await {
+            Ok(()) | Err(ConversationError::NotFound | ConversationError::Store(StoreError::UserGone)) => {}
+            Err(error) => panic!("a conversation could not be deleted: {error:?}"),
+        }
+    }
+
+    /// Cancels, abandons, finishes and deletes everything while the account is erased.
+    async fn erase_in_the_middle(&self) {
+        let mut answers = Vec::new();
+        for _ in 0..ANSWERS {
+            let (conversation, id) = self.ask().await;
+            answers.push((conversation, id, self.write(id).await));
+        }
+        // Waiting jobs, which each end makes ready.
+        let waiting = self.ask().await;
+        let ends = answers.iter().enumerate().map(async |(n, (conversation, id, writer))| {
+            let cancelled = self
+                .answers
+                .cancel(self.caller.user, *conversation, *id, CancelMode::Force);
+            let deleted = async {
+                if n % 2 == 0 {
+                    self.delete(*conversation).await;
+                }
+            };
+            let (cancelled, abandoned, ..) =
+                tokio::join!(cancelled, self.answers.fail_abandoned(*id), finish(writer), deleted);
+            cancelled.unwrap();
+            abandoned.unwrap();
+        });
+        let interrupted = async {
+            // Refused once the account is being erased.
+            let _ = self
+                .app
+                .chat
+                .start(self.caller, &request(Some(waiting.0), BusyPolicy::Interrupt))
+                .await;
+        };
+        tokio::join!(futures_util::future::join_all(ends), self.erase(), interrupted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_that_are_erased_while_their_answers_end_are_erased_at_the_first_try_and_nothing_deadlocks() {
+    let test_database = TestDatabase::create().await;
+    let database = Database::connect_lazy(&test_database.url(), "test", 24).unwrap();
+    for n in 0..ERASURES {
+        let arena = Arena::new(database.clone(), n).await;
+        arena.erase_in_the_middle().await;
+    }
+    database.pool().close().await;
+    assert_no_deadlocks(&test_database).await;
+    let erasing = "SELECT count(*) FROM users WHERE erased_at IS NOT NULL";
+    assert_eq!(test_database.count(erasing).await, i64::try_from(ERASURES).unwrap());
+    let jobs = "SELECT count(*) FROM apalis.jobs WHERE status = 'Pending' AND job_type NOT IN ('erase-user', 'purge-conversation')";
+    assert_eq!(test_database.count(jobs).await, 0, "no job of theirs waits");
+    let twice = "SELECT count(*) FROM (SELECT payload -> 'message_id' FROM events WHERE kind = 'ended'
+                 GROUP BY 1 HAVING count(*) > 1) twice";
+    assert_eq!(test_database.count(twice).await, 0, "an answer ends once");
+}
+
+/// Backends report their deadlocks when they exit.
+async fn assert_no_deadlocks(test_database: &TestDatabase) {
+    eventually("all connections are closed", async || {
+        let open =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'test'";
+        (test_database.count(open).await == 0).then_some(())
+    })
+    .await;
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(test_database.count(deadlocks).await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_everything_ends_at_once_end_once_and_nothing_deadlocks() {
     let test_database = TestDatabase::create().await;
@@ -165,16 +252,8 @@ async fn answers_that_everything_ends_at_once_end_once_and_nothing_deadlocks() {
     while let Some(user) = users.join_next().await {
         user.unwrap();
     }
-    // Backends report their deadlocks when they exit.
     database.pool().close().await;
-    eventually("all connections are closed", async || {
-        let open =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'test'";
-        (test_database.count(open).await == 0).then_some(())
-    })
-    .await;
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(test_database.count(deadlocks).await, 0);
+    assert_no_deadlocks(&test_database).await;
     let answers = i64::try_from(USERS * ROUNDS).unwrap();
     let final_answers = "SELECT count(*) FROM messages WHERE role = 'assistant' AND status IN ('sent', 'error')";
     assert_eq!(test_database.count(final_answers).await, answers);

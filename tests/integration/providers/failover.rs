@@ -6,7 +6,7 @@ use cura_domain::message::FinishReason;
 use cura_domain::{ModelRef, UserId};
 use cura_providers::ai::{Ai, Call, Continuation, DemoConfig, OpenAiConfig, Timeouts};
 use cura_tests::completion::{
-    IMPATIENT, TIMEOUTS, anthropic, complete, complete_for, continuing, new_request_key, openai, prompt,
+    IMPATIENT, TIMEOUTS, anthropic, complete, complete_for, continuing, new_request_key, openai, permitted, prompt,
 };
 use cura_tests::provider::anthropic::answer as anthropic_answer;
 use cura_tests::provider::{Latch, Request, answer, chunk, refusal};
@@ -213,7 +213,7 @@ async fn giving_up_closes_the_connection_to_the_provider() {
     let (first, fallback, ai) = pair(vec![Step::Head, Step::Hang]).await;
     let gave_up = tokio::time::timeout(
         Duration::from_millis(200),
-        ai.open_completion(&Call::new(new_request_key()), prompt()),
+        ai.open_completion(&Call::new(new_request_key(), permitted()), prompt()),
     )
     .await;
     assert!(gave_up.is_err());
@@ -221,7 +221,7 @@ async fn giving_up_closes_the_connection_to_the_provider() {
     assert!(fallback.requests().is_empty());
     let (first, _fallback, ai) = pair(vec![Step::Head, Step::Write(chunk("I am ")), Step::Hang]).await;
     let mut pieces = ai
-        .open_completion(&Call::new(new_request_key()), prompt())
+        .open_completion(&Call::new(new_request_key(), permitted()), prompt())
         .await
         .unwrap()
         .events;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cura_providers::Secret;
 use cura_providers::ai::{Ai, AiError, Call, Timeouts};
-use cura_tests::completion::{IMPATIENT, KEY, TIMEOUTS, complete, new_request_key, prompt};
+use cura_tests::completion::{IMPATIENT, KEY, TIMEOUTS, complete, new_request_key, permitted, prompt};
 use cura_tests::provider::{Request, refusal};
 use cura_tests::{ScriptedProvider, Step, redis};
 use futures_util::StreamExt;
@@ -258,7 +258,7 @@ async fn a_dropped_stream_closes_the_connection(dialect: Dialect) {
     });
     let (provider, ai) = dialect.scripted(dialect.after_words(more.collect())).await;
     let mut pieces = ai
-        .open_completion(&Call::new(new_request_key()), prompt())
+        .open_completion(&Call::new(new_request_key(), permitted()), prompt())
         .await
         .unwrap()
         .events;

@@ -42,6 +42,7 @@ async fn jobs_run_in_the_order_of_their_positions() {
     let later = EnqueueOptions {
         after: Duration::from_secs(60),
         priority: 9,
+        ..EnqueueOptions::default()
     };
     enqueue_with(&mut pool.acquire().await.unwrap(), &Task { id: 8 }, later)
         .await

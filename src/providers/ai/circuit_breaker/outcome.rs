@@ -35,8 +35,10 @@ impl Outcome {
             Failure::RateLimited { .. }
             | Failure::Refused { .. }
             | Failure::ContextTooLong
-            // Reported by a circuit breaker, never by a provider.
-            | Failure::CircuitOpen { .. } => Self::Neutral,
+            // Reported by us, never by a provider.
+            | Failure::CircuitOpen { .. }
+            | Failure::Withdrawn
+            | Failure::Unconfirmed => Self::Neutral,
         }
     }
 }

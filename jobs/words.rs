@@ -1,0 +1,55 @@
+//! The gate to people's words. A job gets words only with an owner (`cura_store::owners`), whom nobody has once the words are
+//! deleted, and sends them only with [`permission`], which asks for the owner again right before each request to a provider.
+//! What is under way then is dropped: the deleting transaction cancels the job, and [`unless_stopped`] drops the work.
+
+use cura_providers::ai::{NoPermission, Permission};
+use cura_queue::{JobError, Run, StopReason};
+use cura_store::owners::{self, ConversationOwner};
+
+use crate::context::JobContext;
+
+/// Permits requests with the words of a conversation as long as it and its person exist.
+pub(crate) fn permission(context: &JobContext, owner: ConversationOwner) -> Permission {
+    let database = context.database.clone();
+    Permission::new(move || {
+        let database = database.clone();
+        Box::pin(async move {
+            let found = database.connection(async |connection| owners::find(connection, owner.conversation()).await);
+            match found.await {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => {
+                    tracing::info!(conversation_id = %owner.conversation(), "nothing was sent to a provider: the words are deleted");
+                    Err(NoPermission::Withdrawn)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "nothing was sent to a provider: it is unknown whether the words are deleted");
+                    Err(NoPermission::Unknown)
+                }
+            }
+        })
+    })
+}
+
+/// Does `work` until the run is to end; then drops it. `None` when the job was cancelled, which completes it.
+///
+/// # Errors
+/// Those of `work`; [`JobError::Release`] when the process ends; [`JobError::Retry`] when the lease was lost.
+pub(crate) async fn unless_stopped<T>(
+    run: &Run,
+    work: impl Future<Output = Result<T, JobError>>,
+) -> Result<Option<T>, JobError> {
+    tokio::select! {
+        done = work => done.map(Some),
+        reason = run.cancelled() => match reason {
+            StopReason::Cancelled => {
+                tracing::info!(job_id = run.job_id, "a running job was cancelled; its words are deleted");
+                Ok(None)
+            }
+            StopReason::Draining | StopReason::Release => Err(JobError::Release),
+            StopReason::Lost => Err(JobError::Retry {
+                after: None,
+                reason: "this worker lost its lease".to_owned(),
+            }),
+        },
+    }
+}
