@@ -5,6 +5,7 @@ mod clock_steps;
 mod compose;
 mod connections;
 mod gone;
+mod migrations;
 mod poison;
 mod request_bodies;
 mod revocation;

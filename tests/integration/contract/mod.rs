@@ -5,6 +5,7 @@ mod browsers;
 mod cursors;
 mod http_protocol;
 mod logs;
+mod migrations;
 mod openapi;
 mod policies;
 mod problem_snapshots;
