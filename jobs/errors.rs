@@ -9,14 +9,16 @@ use cura_store::StoreError;
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// For a job that has done nothing yet, or can be repeated at no cost: while the database is unavailable, it is snoozed, so
-/// that no attempt is spent.
+/// that no attempt is spent. A database that answers, but does not finish in time, is no outage: that spends an attempt.
 pub(crate) fn snooze_if_unavailable(error: StoreError) -> JobError {
     match error {
         StoreError::Unavailable(_) => JobError::Snooze {
             after: DATABASE_PAUSE,
             reason: error.to_string(),
         },
-        StoreError::UserGone | StoreError::Query(_) | StoreError::UnknownWord(_) => retry_on_store_error(error),
+        StoreError::TookTooLong | StoreError::UserGone | StoreError::Query(_) | StoreError::UnknownWord(_) => {
+            retry_on_store_error(error)
+        }
     }
 }
 
@@ -24,7 +26,7 @@ pub(crate) fn snooze_if_unavailable(error: StoreError) -> JobError {
 pub(crate) fn retry_on_store_error(error: StoreError) -> JobError {
     let reason = error.to_string();
     match error {
-        StoreError::Unavailable(_) => JobError::Retry { after: None, reason },
+        StoreError::Unavailable(_) | StoreError::TookTooLong => JobError::Retry { after: None, reason },
         StoreError::UserGone => JobError::Discard { reason },
         StoreError::Query(_) | StoreError::UnknownWord(_) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a job's query failed");

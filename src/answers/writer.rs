@@ -224,7 +224,9 @@ impl AnswerWriter {
                 Ok(finishing.close(Vec::new()).await?)
             });
             match written.await {
-                Err(WriteError::Store(StoreError::Unavailable(error))) if Instant::now() < give_up => {
+                Err(WriteError::Store(error @ (StoreError::Unavailable(_) | StoreError::TookTooLong)))
+                    if Instant::now() < give_up =>
+                {
                     if !std::mem::replace(&mut warned, true) {
                         tracing::warn!(message_id = %self.id, %error, "the database is unavailable; retrying to store the end of an answer");
                     }

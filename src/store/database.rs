@@ -1,7 +1,7 @@
 //! Access to Postgres: a connection, a transaction, a snapshot or a subscription, each with a deadline.
 //!
-//! No call waits longer than 5 s for Postgres, no statement runs longer than 10 s, no lock is waited for longer than 5 s,
-//! and no dead connection is handed out. A transaction is committed exactly when its work succeeds.
+//! No call waits longer than 5 s for Postgres (and then a second at most to see whether it answers at all), no statement runs
+//! longer than 10 s, no lock is waited for longer than 5 s, and no dead connection is handed out. A transaction is committed exactly when its work succeeds.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use crate::StoreError;
 /// How long a use case may wait for Postgres in all. A frozen server or a network that drops packets reports no error by
 /// itself.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long Postgres itself lets a statement of a [`Database::batch`] run: it ends before we stop waiting for it, so that
+/// nothing goes on behind our back, and the rest of the deadline is for the commit.
+const BATCH_TIMEOUT: &str = "3s";
 /// A connection used within this time is assumed to work.
 const FRESH: Duration = Duration::from_millis(500);
 /// How long a connection may take to answer a ping.
@@ -93,12 +96,13 @@ impl Database {
     /// Runs reads, or one writing statement, on a connection.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] after the deadline, else the error of `work`.
+    /// [`StoreError::TookTooLong`] after the deadline, or [`StoreError::Unavailable`] if Postgres does not answer; else the
+    /// error of `work`.
     pub async fn connection<T, E: From<StoreError>>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        with_deadline(async {
+        self.within_deadline(async {
             let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
             work(&mut connection).await
         })
@@ -108,19 +112,67 @@ impl Database {
     /// Runs `work` in a transaction and commits it, unless `work` fails: then it is rolled back.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] after the deadline, else the error of `work`. After a deadline the transaction was
-    /// rolled back, or committed without the reply reaching us.
+    /// As of [`Self::connection`]. After a deadline the transaction was rolled back, or committed without the reply reaching
+    /// us.
     pub async fn transaction<T, E: From<StoreError>>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        with_deadline(async {
+        self.within_deadline(async {
             let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;
             let done = work(&mut transaction).await?;
             transaction.commit().await.map_err(StoreError::from)?;
             Ok(done)
         })
         .await
+    }
+
+    /// [`Self::transaction`] for one batch of a long work, whose statements find their rows by an index, and which Postgres ends
+    /// after three seconds: then nothing of the batch happened, and a smaller one can be tried.
+    ///
+    /// # Errors
+    /// As of [`Self::transaction`]; [`StoreError::TookTooLong`] says that the batch is too large.
+    pub async fn batch<T, E: From<StoreError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.within_deadline(async {
+            let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;
+            // Next to rows that were deleted a moment ago, only an index knows which ones to pass over: whatever reads the table
+            // itself, as the planner likes to for a few rows, reads what earlier batches have left, again and again.
+            let settings =
+                "SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'off', true),
+                                   set_config('enable_bitmapscan', 'off', true)";
+            sqlx::query(settings)
+                .bind(BATCH_TIMEOUT)
+                .execute(&mut *transaction)
+                .await
+                .map_err(StoreError::from)?;
+            let done = work(&mut transaction).await?;
+            transaction.commit().await.map_err(StoreError::from)?;
+            Ok(done)
+        })
+        .await
+    }
+
+    async fn within_deadline<T, E: From<StoreError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        match tokio::time::timeout(DEADLINE, work).await {
+            Ok(done) => done,
+            Err(_) => Err(self.after_deadline().await.into()),
+        }
+    }
+
+    /// What a missed deadline says: whether Postgres is away, or was given too much to do.
+    async fn after_deadline(&self) -> StoreError {
+        let answers = tokio::time::timeout(PING_TIMEOUT, async {
+            let mut connection = self.pool.acquire().await?;
+            connection.ping().await
+        });
+        match answers.await {
+            Ok(Ok(())) => StoreError::TookTooLong,
+            Ok(Err(error)) => StoreError::Unavailable(error),
+            Err(_) => StoreError::Unavailable(sqlx::Error::PoolTimedOut),
+        }
     }
 
     /// [`Self::transaction`] without a deadline for the whole: `work` bounds each of its steps by [`with_deadline`].
@@ -179,7 +231,8 @@ async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     }
 }
 
-/// Runs `work` for at most the deadline (5 s); then it is dropped.
+/// Runs one step of a [`Database::long_transaction`] or a [`Database::snapshot`] for at most the deadline (5 s); then it is
+/// dropped.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] after the deadline, else the error of `work`.

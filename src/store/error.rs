@@ -8,6 +8,10 @@ pub enum StoreError {
     /// Postgres cannot be reached, is starting or shutting down, or has no free connection: a retry makes sense.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// Postgres answers, but this work did not end in time: it is too much at once, or Postgres is overloaded. A job that
+    /// takes it for an outage would try it for ever.
+    #[error("the database did not finish in time")]
+    TookTooLong,
     /// The user was erased at this moment.
     #[error("the user is gone")]
     UserGone,
@@ -23,7 +27,9 @@ pub enum StoreError {
 impl<E: Into<sqlx::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         let error = error.into();
-        if cura_postgres::is_unavailable(&error) {
+        if is_statement_timeout(&error) {
+            Self::TookTooLong
+        } else if cura_postgres::is_unavailable(&error) {
             Self::Unavailable(error)
         } else if refers_to_missing_user(&error) {
             Self::UserGone
@@ -31,6 +37,12 @@ impl<E: Into<sqlx::Error>> From<E> for StoreError {
             Self::Query(error)
         }
     }
+}
+
+/// Whether Postgres ended a statement because it took too long (SQLSTATE 57014).
+fn is_statement_timeout(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some("57014")
 }
 
 /// Whether a row was refused because its user does not exist any more.

@@ -18,8 +18,11 @@ const UNAVAILABLE_FOR: Duration = Duration::from_secs(2);
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => {
-                tracing::warn!(error = chain(&error), "database unavailable");
+            StoreError::Unavailable(_) | StoreError::TookTooLong => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "the database is unavailable or did not finish in time"
+                );
                 let detail = "The database is unavailable; please try again.";
                 Self::unavailable("database_unavailable", detail, UNAVAILABLE_FOR)
             }
