@@ -12,9 +12,12 @@ use crate::StoreError;
 
 /// The status in the payload of an export event; there is no other.
 const EXPORT_READY: &str = "ready";
+/// The most events that are looked at to find an end whose number is not known.
+const MAX_SEARCHED_EVENTS: i64 = 1000;
 
 /// Appends events in the transaction that makes them true, and returns the number of the last one. Other transactions of
-/// the same user wait here until this one ends, so it must be the last statement of a transaction.
+/// the same user wait here until this one ends, so it must be the last statement of a transaction. An answer whose end is
+/// among the events is given the number of that event; the transaction has its row locked since it made the answer final.
 pub async fn append(
     conn: &mut PgConnection,
     user: UserId,
@@ -32,6 +35,10 @@ pub async fn append(
                INSERT INTO events (user_id, seq, kind, payload, created_at)
                SELECT $1, last.seq - cardinality($2::text[]) + new.number, new.kind, new.payload, $4
                FROM last, unnest($2::text[], $3::jsonb[]) WITH ORDINALITY AS new (kind, payload, number)
+           ), ended AS (
+               UPDATE messages m SET end_seq = last.seq - cardinality($2::text[]) + new.number
+               FROM last, unnest($2::text[], $3::jsonb[]) WITH ORDINALITY AS new (kind, payload, number)
+               WHERE new.kind = 'ended' AND m.id = (new.payload ->> 'message_id')::bigint
            )
            SELECT seq FROM last"#,
         user.0,
@@ -108,16 +115,31 @@ pub async fn list_last(conn: &mut PgConnection, users: &[UserId]) -> Result<Vec<
     Ok(rows.into_iter().map(|row| (UserId(row.user_id), row.seq)).collect())
 }
 
-/// The number of the event that reports the end of an answer of `user`, if the log still has it.
-pub async fn find_end(conn: &mut PgConnection, user: UserId, message: MessageId) -> Result<Option<i64>, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT seq FROM events WHERE user_id = $1 AND kind = 'ended' AND payload @> jsonb_build_object('message_id', $2::bigint)
-           ORDER BY seq DESC LIMIT 1"#,
-        user.0,
+/// Whether the log reports the end of an answer of `user` after number `seq`. The answer's row has the number. For those that
+/// became final under an earlier release, the next events after `seq` are looked at, 1,000 at most.
+pub async fn has_end_after(
+    conn: &mut PgConnection,
+    user: UserId,
+    message: MessageId,
+    seq: i64,
+) -> Result<bool, StoreError> {
+    let row = sqlx::query!(
+        "SELECT end_seq FROM messages WHERE id = $1 AND user_id = $2",
         message.0,
+        user.0
     )
-    .fetch_optional(conn)
-    .await?)
+    .fetch_optional(&mut *conn)
+    .await?;
+    match row {
+        None => Ok(false),
+        Some(row) if row.end_seq.is_some() => Ok(row.end_seq > Some(seq)),
+        Some(_) => {
+            let next = list_after(conn, user, seq, MAX_SEARCHED_EVENTS).await?;
+            Ok(next
+                .iter()
+                .any(|logged| matches!(logged.event, Event::Ended(_, ended) if ended == message)))
+        }
+    }
 }
 
 const fn kind(event: &Event) -> &'static str {

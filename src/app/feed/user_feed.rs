@@ -117,10 +117,10 @@ impl UserFeed {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send + use<> {
         let (LogReader { sources, user, .. }, started_at) = (self.log.clone(), self.started_at);
         async move {
-            let ended = sources
+            let reported = sources
                 .database
-                .connection(async |connection| events::find_end(connection, user, answer).await);
-            Ok(ended.await?.is_none_or(|seq| seq <= started_at))
+                .connection(async |connection| events::has_end_after(connection, user, answer, started_at).await);
+            Ok(!reported.await?)
         }
     }
 

@@ -4,6 +4,7 @@ mod any_route;
 mod clock_steps;
 mod compose;
 mod connections;
+mod ends_of_answers;
 mod gone;
 mod migrations;
 mod poison;
