@@ -1,6 +1,7 @@
 //! The jobs workers run. This file is the registry: one line for each job. Each job's file says why it may run twice.
 
 mod answers;
+mod batches;
 mod context;
 mod errors;
 mod registration;
@@ -18,13 +19,13 @@ mod conversations {
     pub(crate) mod title_conversation;
 }
 mod maintenance {
+    mod overdue;
     pub(crate) mod prune_expired;
 }
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use cura_queue::{PruneExpired, WorkersBuilder};
+use cura_queue::{PruneExpired, PruneKind, WorkersBuilder};
 
 use accounts::{erase_user, export_account};
 use answers::{fail_abandoned_answer, generate_answer};
@@ -32,9 +33,6 @@ pub use context::{AssistantConfig, JobContext};
 use conversations::{purge_conversation, summarize_conversation, title_conversation};
 use maintenance::prune_expired;
 use registration::Registry;
-
-/// How often expired rows are removed.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// How many jobs one process runs at a time, where operators choose it.
 #[derive(Debug, Clone, Copy)]
@@ -51,10 +49,30 @@ fn registry(concurrency: Concurrency) -> Registry {
         .job(4, title_conversation::run)
         .job(4, summarize_conversation::run)
         .job(2, purge_conversation::run)
-        .job(1, erase_user::run)
+        .job(3, erase_user::run)
         .job(1, export_account::run)
-        .job(1, prune_expired::run)
-        .schedule(PRUNE_INTERVAL, |period| PruneExpired { period })
+        // Two, so that a kind with many rows does not keep the others waiting.
+        .job(2, prune_expired::run)
+        .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Tickets, period))
+        .schedule(prune_expired::INTERVAL, |period| {
+            prune(PruneKind::IdempotencyKeys, period)
+        })
+        .schedule(prune_expired::INTERVAL, |period| {
+            prune(PruneKind::RefreshTokens, period)
+        })
+        .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Sessions, period))
+        .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Exports, period))
+        .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Events, period))
+        .schedule(prune_expired::INTERVAL, |period| {
+            prune(PruneKind::OverdueErasures, period)
+        })
+        .schedule(prune_expired::INTERVAL, |period| {
+            prune(PruneKind::AbandonedAnswers, period)
+        })
+}
+
+const fn prune(kind: PruneKind, period: i64) -> PruneExpired {
+    PruneExpired { kind, period, round: 0 }
 }
 
 /// The name of every queue.

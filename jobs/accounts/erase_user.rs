@@ -1,18 +1,25 @@
 //! Erases a user who asked for it: their texts in `live`, then their rows in every table with personal data.
 //!
 //! May run twice: erasing is idempotent, so a second run continues where the first was interrupted. A user who did not ask
-//! for it is left alone.
+//! for it is left alone. Rows are erased in slices, so that erasing a person with many rows delays nobody else's erasure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cura_domain::UserId;
 use cura_queue::{EraseUser, JobError, Run};
-use cura_store::personal_data::{Erased, TABLES};
+use cura_store::personal_data::TABLES;
 use cura_store::{answers, users};
 
 use crate::answers::stop_writers::{stop_and_forget, texts_kept_since};
+use crate::batches::{Batches, Rows, Slice};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
+
+/// How long a run erases rows, before other erasures have their turn. What is erased stays erased.
+const SLICE: Duration = Duration::from_secs(10);
+/// The pause after which a run goes on: behind every job that is ready by then.
+const BETWEEN_SLICES: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(context: Arc<JobContext>, job: EraseUser, _: Run) -> Result<(), JobError> {
     let database = &context.database;
@@ -29,12 +36,16 @@ pub(crate) async fn run(context: Arc<JobContext>, job: EraseUser, _: Run) -> Res
         return Ok(());
     };
     stop_and_forget(&context, &recent).await?;
+    let mut batches = Batches::new(database, SLICE);
     for table in TABLES {
-        loop {
-            let erased = database.connection(async |connection| table.erase(connection, user).await);
-            if erased.await.map_err(snooze_if_unavailable)? == Erased::All {
-                break;
-            }
+        if batches.delete(Rows::OfUser(user, table)).await? == Slice::TimeUp {
+            return Err(JobError::Snooze {
+                after: BETWEEN_SLICES,
+                reason: format!(
+                    "{} rows are erased, up to {}; others have their turn",
+                    batches.rows, table.name
+                ),
+            });
         }
     }
     // A transaction that was still open may have added rows, or held locks on rows that were skipped.

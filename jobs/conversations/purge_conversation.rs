@@ -3,14 +3,21 @@
 //! May run twice: removing is idempotent, and a conversation that is not deleted is left alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cura_domain::ConversationId;
 use cura_queue::{JobError, PurgeConversation, Run};
-use cura_store::{answers, conversations};
+use cura_store::answers;
 
 use crate::answers::stop_writers::{stop_and_forget, texts_kept_since};
+use crate::batches::{Batches, Rows, Slice};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
+
+/// How long a run removes rows, before other purges have their turn. What is removed stays removed.
+const SLICE: Duration = Duration::from_secs(10);
+/// The pause after which a run goes on: behind every job that is ready by then.
+const BETWEEN_SLICES: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run) -> Result<(), JobError> {
     let database = &context.database;
@@ -18,11 +25,13 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run
     let since = texts_kept_since(&context);
     let recent = database.connection(async |connection| answers::list_recent_deleted(connection, id, since).await);
     stop_and_forget(&context, &recent.await.map_err(snooze_if_unavailable)?).await?;
-    loop {
-        let purged = database.connection(async |connection| conversations::purge(connection, id).await);
-        if purged.await.map_err(snooze_if_unavailable)? {
-            tracing::info!(conversation_id = %id, "nothing is left of the deleted conversation");
-            return Ok(());
-        }
+    let mut batches = Batches::new(database, SLICE);
+    if batches.delete(Rows::OfConversation(id)).await? == Slice::TimeUp {
+        return Err(JobError::Snooze {
+            after: BETWEEN_SLICES,
+            reason: format!("{} rows are removed; others have their turn", batches.rows),
+        });
     }
+    tracing::info!(conversation_id = %id, "nothing is left of the deleted conversation");
+    Ok(())
 }

@@ -1,98 +1,78 @@
-//! Removes expired rows, and enqueues again what should have finished long ago: erasing users, purging conversations, and
-//! failing answers whose job is gone, because it was discarded or because a backup lost it.
+//! Removes the expired rows of one kind, for at most [`RUN_TIME`]; what is left goes to a job behind those of the other kinds.
 //!
-//! May run twice, even at once: removing is idempotent, and the jobs of one period share one key.
+//! May run twice, even at once: removing is idempotent, and the jobs of one kind and period share one key.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::TimeDelta;
-use cura_domain::MessageId;
-use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PruneExpired, PurgeConversation, Run};
-use cura_store::answers;
-use cura_store::expired::{self, BATCH, Expired};
+use cura_queue::{JobError, PruneExpired, PruneKind, Run};
+use cura_store::expired::Expired;
 
+use super::overdue;
+use crate::batches::{Batches, Rows, Slice};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
 
-/// After how long work that has not finished is enqueued again.
-const OVERDUE: TimeDelta = TimeDelta::minutes(30);
+/// How often expired rows are removed.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// How long one run removes rows, before other jobs have their turn.
+const RUN_TIME: Duration = Duration::from_secs(20);
+/// How often a job of one period is postponed: until the next one begins.
+const MAX_POSTPONEMENTS: u32 = 30;
+/// After how many postponements in one period an operator is told that rows expire faster than they are removed.
+const ALERT_AFTER: u32 = 10;
 
 pub(crate) async fn run(context: Arc<JobContext>, job: PruneExpired, _: Run) -> Result<(), JobError> {
-    for kind in Expired::ALL {
-        remove_expired(&context, kind).await?;
+    match job.kind {
+        PruneKind::Tickets => remove(&context, job, Expired::Tickets).await,
+        PruneKind::IdempotencyKeys => remove(&context, job, Expired::IdempotencyKeys).await,
+        PruneKind::RefreshTokens => remove(&context, job, Expired::RefreshTokens).await,
+        PruneKind::Sessions => remove(&context, job, Expired::Sessions).await,
+        PruneKind::Exports => remove(&context, job, Expired::Exports).await,
+        PruneKind::Events => remove(&context, job, Expired::Events).await,
+        PruneKind::OverdueErasures => overdue::enqueue_erasures(&context, job.period).await,
+        PruneKind::AbandonedAnswers => overdue::fail_abandoned_answers(&context).await,
     }
-    enqueue_overdue(&context, job.period).await?;
-    fail_abandoned_answers(&context).await
 }
 
-async fn remove_expired(context: &JobContext, kind: Expired) -> Result<(), JobError> {
+async fn remove(context: &JobContext, job: PruneExpired, kind: Expired) -> Result<(), JobError> {
     let now = context.clock.now();
-    let mut rows = 0;
-    loop {
-        let removed = context
-            .database
-            .connection(async |connection| kind.delete_expired(connection, now).await);
-        let removed = removed.await.map_err(snooze_if_unavailable)?;
-        rows += removed;
-        if removed < BATCH {
-            break;
-        }
-    }
-    tracing::debug!(?kind, rows, "expired rows removed");
-    Ok(())
-}
-
-async fn enqueue_overdue(context: &JobContext, round: i64) -> Result<(), JobError> {
-    let since = context.clock.now() - OVERDUE;
-    let overdue = context.database.connection(async |connection| {
-        let users = expired::list_unerased(connection, since).await?;
-        let conversations = expired::list_unpurged(connection, since).await?;
-        Ok((users, conversations))
-    });
-    let (users, conversations) = overdue.await.map_err(snooze_if_unavailable)?;
-    for user in users {
-        let user_id = user.0;
-        enqueue_again(context, &EraseUser { user_id, round }).await?;
-    }
-    for conversation in conversations {
-        let conversation_id = conversation.0;
-        enqueue_again(context, &PurgeConversation { conversation_id, round }).await?;
+    let mut batches = Batches::new(&context.database, RUN_TIME);
+    let slice = batches.delete(Rows::Expired(kind, now)).await?;
+    let rows = batches.rows;
+    match slice {
+        Slice::Done => tracing::debug!(?kind, rows, "expired rows removed"),
+        Slice::TimeUp => postpone(context, job, rows).await?,
     }
     Ok(())
 }
 
-/// Fails answers that are not final and have no unfinished job.
-async fn fail_abandoned_answers(context: &JobContext) -> Result<(), JobError> {
-    let since = context.clock.now() - OVERDUE;
-    let mut after = MessageId(0);
-    loop {
-        let page = context.database.connection(async |connection| {
-            let stale = answers::list_stale(connection, since, after).await?;
-            let keys: Vec<String> = stale.iter().map(MessageId::to_string).collect();
-            let unfinished = cura_queue::list_unfinished::<GenerateAnswer>(connection, &keys).await?;
-            Ok((stale, unfinished))
-        });
-        let (stale, unfinished) = page.await.map_err(snooze_if_unavailable)?;
-        let Some(last) = stale.last() else {
-            return Ok(());
-        };
-        after = *last;
-        for answer in stale {
-            if !unfinished.contains(&answer.to_string()) {
-                enqueue_again(context, &FailAbandonedAnswer { message_id: answer.0 }).await?;
-            }
-        }
+/// Enqueues the rest of the work, unless the next period is about to begin, whose job does it.
+async fn postpone(context: &JobContext, job: PruneExpired, rows: u64) -> Result<(), JobError> {
+    let kind = job.kind;
+    if job.round >= MAX_POSTPONEMENTS {
+        return Ok(());
     }
-}
-
-async fn enqueue_again<J: Job>(context: &JobContext, job: &J) -> Result<(), JobError> {
-    tracing::warn!(
-        queue = J::QUEUE,
-        key = job.key(),
-        "an erasure, purge or failed answer is overdue; enqueueing its job again"
-    );
+    let rest = PruneExpired {
+        round: job.round.saturating_add(1),
+        ..job
+    };
+    if rest.round == ALERT_AFTER {
+        tracing::error!(
+            ?kind,
+            postponements = rest.round,
+            "expired rows are not removed as fast as they expire; look for what makes deleting slow"
+        );
+    } else {
+        tracing::info!(
+            ?kind,
+            rows,
+            postponements = rest.round,
+            "expired rows are left; going on after other jobs"
+        );
+    }
     let enqueued = context
         .database
-        .connection(async |connection| Ok(cura_queue::enqueue(connection, job).await?));
+        .connection(async |connection| Ok(cura_queue::enqueue(connection, &rest).await?));
     enqueued.await.map(drop).map_err(snooze_if_unavailable)
 }

@@ -138,11 +138,40 @@ impl Job for ExportAccount {
     }
 }
 
-/// Delete what has expired.
+/// What one [`PruneExpired`] job removes or enqueues again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PruneKind {
+    /// Tickets that were not redeemed.
+    Tickets,
+    /// Idempotency keys.
+    IdempotencyKeys,
+    /// Replaced refresh tokens.
+    RefreshTokens,
+    /// Sessions that are over.
+    Sessions,
+    /// Archives.
+    Exports,
+    /// Events. Also what a job of the release before does, which had one job for everything.
+    #[default]
+    Events,
+    /// Erasures of users and purges of conversations that should have finished.
+    OverdueErasures,
+    /// Answers that no job will finish.
+    AbandonedAnswers,
+}
+
+/// Delete what has expired, of one kind: one that is slow delays no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PruneExpired {
+    /// The kind.
+    #[serde(default)]
+    pub kind: PruneKind,
     /// The period this is for, which makes it one job of all workers.
     pub period: i64,
+    /// 0 at first; later rounds go on where a run's time was up.
+    #[serde(default)]
+    pub round: u32,
 }
 
 impl Job for PruneExpired {
@@ -151,6 +180,7 @@ impl Job for PruneExpired {
     const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
     fn key(&self) -> String {
-        self.period.to_string()
+        let Self { kind, period, round } = self;
+        format!("{kind:?}.{period}.{round}")
     }
 }

@@ -267,28 +267,27 @@ pub async fn delete(conn: &mut PgConnection, id: ConversationId, now: DateTime<U
     Ok(())
 }
 
-/// Deletes a batch of the messages of a deleted conversation, and its row when none is left; returns whether the row is
-/// gone. A conversation that was not deleted is not touched.
-pub async fn purge(conn: &mut PgConnection, id: ConversationId) -> Result<bool, StoreError> {
+/// Deletes at most `limit` messages of a deleted conversation, or its row when none is left; returns the number of rows, 0 when
+/// nothing is left. A conversation that was not deleted is not touched.
+pub async fn purge(conn: &mut PgConnection, id: ConversationId, limit: i64) -> Result<u64, StoreError> {
     // The newest first: an answer refers to its question.
     let removed = sqlx::query!(
         r#"DELETE FROM messages WHERE id IN (
                SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-               WHERE m.conversation_id = $1 AND c.deleted_at IS NOT NULL ORDER BY m.id + 0 DESC LIMIT 1000)"#,
+               WHERE m.conversation_id = $1 AND c.deleted_at IS NOT NULL ORDER BY m.id + 0 DESC LIMIT $2)"#,
         id.0,
+        limit,
     )
     .execute(&mut *conn)
     .await?;
     if removed.rows_affected() > 0 {
-        return Ok(false);
+        return Ok(removed.rows_affected());
     }
-    sqlx::query!(
+    let done = sqlx::query!(
         "DELETE FROM conversations WHERE id = $1 AND deleted_at IS NOT NULL",
         id.0
-    )
-    .execute(conn)
-    .await?;
-    Ok(true)
+    );
+    Ok(done.execute(conn).await?.rows_affected())
 }
 
 struct ConversationRow {

@@ -1,4 +1,5 @@
-//! Expired rows: deleted in batches, so that no statement holds locks for long.
+//! Expired rows: deleted in small batches, children before their parents, so that no statement is larger than its caller
+//! asked for, however many rows hang on one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::{ConversationId, UserId};
@@ -6,14 +7,15 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// The most rows deleted by one statement.
-pub const BATCH: u64 = 1000;
 /// How long an idempotency key is valid (as the contract says), and an hour for requests that are using it.
 const KEYS: TimeDelta = TimeDelta::hours(25);
-/// How long an ended session is kept with its tokens, so that the reuse of one is recognized.
+/// How long an ended session is kept with its tokens, so that the reuse of one is recognized; and a replaced token of a
+/// session that goes on.
 const SESSIONS: TimeDelta = TimeDelta::days(30);
 /// How long events are kept, as the contract says.
 const EVENTS: TimeDelta = TimeDelta::days(7);
+/// The most parents whose children are looked for by one statement.
+const PARENTS: i64 = 100;
 
 /// A kind of row that expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Expired {
     Tickets,
     /// Idempotency keys after their 24 hours.
     IdempotencyKeys,
+    /// Refresh tokens that were replaced a month ago.
+    RefreshTokens,
     /// Sessions that ended or expired a month ago.
     Sessions,
     /// Archives after their hour.
@@ -31,18 +35,13 @@ pub enum Expired {
 }
 
 impl Expired {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [
-        Self::Tickets,
-        Self::IdempotencyKeys,
-        Self::Sessions,
-        Self::Exports,
-        Self::Events,
-    ];
-
-    /// Deletes one batch and returns the number of rows, which is below [`BATCH`] when none is left.
-    pub async fn delete_expired(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, StoreError> {
-        let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+    /// Deletes at most `limit` rows, of this kind or their children, and returns their number; 0 when none is left.
+    pub async fn delete_expired(
+        self,
+        conn: &mut PgConnection,
+        now: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
         let done = match self {
             Self::Tickets => {
                 sqlx::query!(
@@ -63,26 +62,20 @@ impl Expired {
                 .execute(conn)
                 .await?
             }
-            Self::Sessions => {
+            Self::RefreshTokens => {
                 sqlx::query!(
-                    "DELETE FROM sessions WHERE id IN (
-                         (SELECT id FROM sessions WHERE ended_at < $1 LIMIT $2)
-                         UNION ALL (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2) LIMIT $2)",
+                    "DELETE FROM refresh_tokens WHERE token_hash IN (
+                         SELECT t.token_hash FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
+                         WHERE t.created_at < $1 AND t.token_hash IS DISTINCT FROM s.current_token
+                           AND t.token_hash IS DISTINCT FROM s.previous_token LIMIT $2)",
                     now - SESSIONS,
                     limit
                 )
                 .execute(conn)
                 .await?
             }
-            Self::Exports => {
-                sqlx::query!(
-                    "DELETE FROM exports WHERE id IN (SELECT id FROM exports WHERE expires_at < $1 LIMIT $2)",
-                    now,
-                    limit
-                )
-                .execute(conn)
-                .await?
-            }
+            Self::Sessions => return delete_sessions(conn, now - SESSIONS, limit).await,
+            Self::Exports => return delete_exports(conn, now, limit).await,
             Self::Events => {
                 sqlx::query!(
                     "DELETE FROM events WHERE (user_id, seq) IN (
@@ -96,6 +89,66 @@ impl Expired {
         };
         Ok(done.rows_affected())
     }
+}
+
+/// Deletes tokens and tickets of a hundred expired sessions, or those sessions once they have none.
+async fn delete_sessions(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
+    let sessions = sqlx::query_scalar!(
+        r#"(SELECT id AS "id!" FROM sessions WHERE ended_at < $1 LIMIT $2)
+           UNION (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2) LIMIT $2"#,
+        before,
+        PARENTS.min(limit),
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let tokens = sqlx::query!(
+        "DELETE FROM refresh_tokens WHERE ctid = ANY(ARRAY(
+             SELECT child.ctid FROM unnest($1::bigint[]) AS parent (id)
+             CROSS JOIN LATERAL (SELECT ctid FROM refresh_tokens WHERE session_id = parent.id LIMIT $2) child LIMIT $2))",
+        &sessions,
+        limit,
+    );
+    let deleted = tokens.execute(&mut *conn).await?.rows_affected();
+    if deleted > 0 {
+        return Ok(deleted);
+    }
+    let tickets = sqlx::query!(
+        "DELETE FROM tickets WHERE ctid = ANY(ARRAY(
+             SELECT child.ctid FROM unnest($1::bigint[]) AS parent (id)
+             CROSS JOIN LATERAL (SELECT ctid FROM tickets WHERE session_id = parent.id LIMIT $2) child LIMIT $2))",
+        &sessions,
+        limit,
+    );
+    let deleted = tickets.execute(&mut *conn).await?.rows_affected();
+    if deleted > 0 {
+        return Ok(deleted);
+    }
+    let done = sqlx::query!("DELETE FROM sessions WHERE id = ANY($1)", &sessions);
+    Ok(done.execute(conn).await?.rows_affected())
+}
+
+/// Deletes parts of a hundred expired archives, or those archives once they have none.
+async fn delete_exports(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
+    let exports = sqlx::query_scalar!(
+        "SELECT id FROM exports WHERE expires_at < $1 LIMIT $2",
+        before,
+        PARENTS.min(limit)
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let parts = sqlx::query!(
+        "DELETE FROM export_parts WHERE ctid = ANY(ARRAY(
+             SELECT child.ctid FROM unnest($1::bigint[]) AS parent (id)
+             CROSS JOIN LATERAL (SELECT ctid FROM export_parts WHERE export_id = parent.id LIMIT $2) child LIMIT $2))",
+        &exports,
+        limit,
+    );
+    let deleted = parts.execute(&mut *conn).await?.rows_affected();
+    if deleted > 0 {
+        return Ok(deleted);
+    }
+    let done = sqlx::query!("DELETE FROM exports WHERE id = ANY($1)", &exports);
+    Ok(done.execute(conn).await?.rows_affected())
 }
 
 /// Users whose erasure began before `since` and is not complete, at most 100.

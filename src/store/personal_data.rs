@@ -15,9 +15,6 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use crate::StoreError;
 use crate::owners::AccountOwner;
 
-/// The most rows deleted by one statement.
-const BATCH: u64 = 1000;
-
 /// A table with personal data.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
@@ -25,10 +22,27 @@ pub struct Table {
     pub name: &'static str,
     /// The condition for the rows of user `$1`.
     owned: &'static str,
-    /// The order in which rows are deleted: rows that refer to others of the table first.
-    order: &'static str,
+    /// Which rows are deleted next.
+    next: Next,
     /// How it is exported.
     pub export: Export,
+}
+
+/// Which rows of a table are deleted next. No batch looks at the rows of the batches before or after it: erasing takes as
+/// long as there are rows.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// Any.
+    Any,
+    /// In this order, which an index has: rows that refer to others of the table first.
+    By(&'static str),
+    /// Those of the rows of a parent table, by an index on this column.
+    ChildrenOf {
+        /// The table that has `user_id`.
+        parent: &'static str,
+        /// The column that refers to its `id`.
+        column: &'static str,
+    },
 }
 
 /// How a table is exported to its user.
@@ -57,19 +71,19 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
-        order: "expires_at",
+        next: Next::Any,
         export: TECHNICAL,
     },
     Table {
         name: "idempotency_keys",
         owned: "user_id = $1",
-        order: "created_at",
+        next: Next::Any,
         export: TECHNICAL,
     },
     Table {
         name: "export_parts",
         owned: "export_id IN (SELECT id FROM exports WHERE user_id = $1)",
-        order: "number",
+        next: Next::ChildrenOf { parent: "exports", column: "export_id" },
         export: Export::Nothing {
             reason: "an earlier export",
         },
@@ -77,7 +91,7 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "exports",
         owned: "user_id = $1",
-        order: "id",
+        next: Next::Any,
         export: Export::Nothing {
             reason: "an earlier export",
         },
@@ -85,7 +99,7 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "events",
         owned: "user_id = $1",
-        order: "seq",
+        next: Next::Any,
         export: Export::File {
             name: "events.jsonl",
             sql: "SELECT seq, json_build_object('seq', seq, 'kind', kind, 'payload', payload, 'created_at', created_at)::text
@@ -95,13 +109,13 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "event_counters",
         owned: "user_id = $1",
-        order: "seq",
+        next: Next::Any,
         export: TECHNICAL,
     },
     Table {
         name: "usage_days",
         owned: "user_id = $1",
-        order: "day",
+        next: Next::Any,
         export: Export::File {
             name: "usage.jsonl",
             sql: "SELECT key, line FROM (
@@ -115,13 +129,13 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "refresh_tokens",
         owned: "session_id IN (SELECT id FROM sessions WHERE user_id = $1)",
-        order: "created_at",
+        next: Next::ChildrenOf { parent: "sessions", column: "session_id" },
         export: TECHNICAL,
     },
     Table {
         name: "answer_attempts",
         owned: "user_id = $1",
-        order: "ended_at",
+        next: Next::Any,
         export: Export::Nothing {
             reason: "technical: what usage.jsonl is the sum of",
         },
@@ -129,7 +143,7 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "summaries",
         owned: "user_id = $1",
-        order: "message_id",
+        next: Next::Any,
         export: Export::File {
             name: "summaries.jsonl",
             sql: "SELECT s.message_id, json_build_object(
@@ -142,7 +156,7 @@ pub const TABLES: [Table; 14] = [
         name: "messages",
         owned: "user_id = $1",
         // An answer refers to its question: the newest first.
-        order: "id + 0 DESC",
+        next: Next::By("id + 0 DESC"),
         export: Export::File {
             name: "messages.jsonl",
             sql: "SELECT m.id, json_build_object(
@@ -158,7 +172,7 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "conversations",
         owned: "user_id = $1",
-        order: "id",
+        next: Next::Any,
         export: Export::File {
             name: "conversations.jsonl",
             sql: "SELECT id, json_build_object(
@@ -171,7 +185,7 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "sessions",
         owned: "user_id = $1",
-        order: "id",
+        next: Next::Any,
         export: Export::File {
             name: "sessions.jsonl",
             sql: "SELECT id, json_build_object(
@@ -183,7 +197,7 @@ pub const TABLES: [Table; 14] = [
     Table {
         name: "users",
         owned: "id = $1",
-        order: "id",
+        next: Next::Any,
         export: Export::File {
             name: "profile.jsonl",
             sql: "SELECT id, json_build_object(
@@ -198,15 +212,22 @@ pub const TABLES: [Table; 14] = [
 pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 1] = ["_sqlx_migrations"];
 
 impl Table {
-    /// Deletes a batch of a user's rows, 1,000 at most, and returns whether any may be left.
-    pub async fn erase(&self, conn: &mut PgConnection, user: UserId) -> Result<Erased, StoreError> {
-        let Self { name, owned, order, .. } = self;
+    /// Deletes at most `limit` of a user's rows and returns their number; 0 when none is left.
+    pub async fn erase(&self, conn: &mut PgConnection, user: UserId, limit: i64) -> Result<u64, StoreError> {
+        let Self { name, owned, next, .. } = self;
+        let rows = match next {
+            Next::Any => format!("SELECT ctid FROM {name} WHERE {owned} LIMIT $2"),
+            Next::By(order) => format!("SELECT ctid FROM {name} WHERE {owned} ORDER BY {order} LIMIT $2"),
+            Next::ChildrenOf { parent, column } => format!(
+                "SELECT child.ctid FROM {parent} parent
+                 CROSS JOIN LATERAL (SELECT ctid FROM {name} WHERE {column} = parent.id LIMIT $2) child
+                 WHERE parent.user_id = $1 LIMIT $2"
+            ),
+        };
         // Constants of this file, not input.
-        let delete = AssertSqlSafe(format!(
-            "DELETE FROM {name} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {name} WHERE {owned} ORDER BY {order} LIMIT {BATCH}))"
-        ));
-        let rows = sqlx::query(delete).bind(user.0).execute(conn).await?.rows_affected();
-        Ok(if rows < BATCH { Erased::All } else { Erased::Some })
+        let delete = AssertSqlSafe(format!("DELETE FROM {name} WHERE ctid = ANY(ARRAY({rows}))"));
+        let deleted = sqlx::query(delete).bind(user.0).bind(limit).execute(conn).await?;
+        Ok(deleted.rows_affected())
     }
 
     /// The number of rows of a user.
@@ -216,15 +237,6 @@ impl Table {
         let count = AssertSqlSafe(format!("SELECT count(*) FROM {name} WHERE {owned}"));
         Ok(sqlx::query_scalar(count).bind(user.0).fetch_one(conn).await?)
     }
-}
-
-/// How far an erasure has got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Erased {
-    /// No row is left.
-    All,
-    /// Rows may be left.
-    Some,
 }
 
 /// The lines of an exported file after key `after`, at most `limit`, each with its key.
