@@ -1,14 +1,14 @@
 //! Passwords: argon2id, computed off the async threads, a bounded number at a time.
 //!
 //! A hash costs 19 MiB and tens of milliseconds of a core. As many are computed at a time as there are permits, each in the
-//! memory of its permit, so hashing holds `permits × 19 MiB` and no more, however many sign in. (A stored hash that is more
-//! expensive than today's gets memory of its own while it is checked.) Callers beyond a bounded queue get
+//! memory of its permit, so hashing holds `permits × 19 MiB` and no more, however many sign in. (As long as stored hashes are
+//! more expensive than today's, every check gets memory of its own for as much.) Callers beyond a bounded queue get
 //! [`PasswordError::Busy`], so a flood of sign-ins does not slow down other requests.
 
 mod argon2id;
 mod permits;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::Block;
 use cura_domain::Entropy;
@@ -16,15 +16,16 @@ use cura_domain::account::NewPassword;
 use thiserror::Error;
 
 pub use argon2id::{Checked, HashCost};
-use argon2id::{HashError, Hasher};
+use argon2id::{HashError, Hasher, cost_of, spend};
 use permits::{PermitError, Permits};
 
 /// Hashes and checks passwords. Cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
     hasher: Hasher,
-    /// Checked for an unknown address, so that the answer takes as long as for a known one.
-    decoy: Arc<str>,
+    /// The dearest hash that was seen: every check does as much work, so that time does not say how old a hash is, or whether there
+    /// is one.
+    dearest: Arc<Mutex<HashCost>>,
     permits: Permits,
     entropy: Entropy,
 }
@@ -47,15 +48,10 @@ impl Passwords {
     /// When argon2 does not accept the cost.
     pub fn new(cost: HashCost, parallel: usize, entropy: Entropy) -> Result<Self, PasswordError> {
         let hasher = Hasher::new(cost)?;
-        let decoy = hasher.hash(
-            &entropy.bytes::<32>(),
-            &entropy.bytes(),
-            &mut vec![Block::new(); hasher.memory_blocks()],
-        )?;
         Ok(Self {
             permits: Permits::new(parallel, hasher.memory_blocks()),
             hasher,
-            decoy: decoy.into(),
+            dearest: Arc::new(Mutex::new(cost)),
             entropy,
         })
     }
@@ -71,19 +67,33 @@ impl Passwords {
         Ok(self.permits.run(hash).await??)
     }
 
-    /// Checks `password` against `stored`. Without a stored hash it takes the same time and is wrong.
+    /// Checks `password` against `stored`. Without a stored hash it does as much work and is wrong.
     ///
     /// # Errors
     /// [`PasswordError::Busy`] when no permit is free in time; [`PasswordError::Hash`] when the stored hash is broken.
     pub async fn check(&self, password: &str, stored: Option<&str>) -> Result<Checked, PasswordError> {
         let (hasher, password) = (self.hasher.clone(), NewPassword::normalized(password));
-        let known = stored.is_some();
-        let stored = stored.unwrap_or(&self.decoy).to_owned();
-        let check = move |memory: &mut [Block]| hasher.check(password.as_bytes(), &stored, memory);
-        match self.permits.run(check).await?? {
-            Checked::Right { .. } if !known => Ok(Checked::Wrong),
-            checked => Ok(checked),
-        }
+        let spent = stored.map(cost_of).transpose()?;
+        let dearest = self.dearest(spent);
+        let left = spent.map_or(Some(dearest), |spent| dearest.minus(spent));
+        let stored = stored.map(str::to_owned);
+        let check = move |memory: &mut [Block]| {
+            let password = password.as_bytes();
+            let checked = match stored {
+                Some(stored) => hasher.check(password, &stored, memory)?,
+                None => Checked::Wrong,
+            };
+            left.map_or(Ok(()), |left| spend(left, password, memory))?;
+            Ok::<_, HashError>(checked)
+        };
+        Ok(self.permits.run(check).await??)
+    }
+
+    /// The dearest hash that was seen, this one included.
+    fn dearest(&self, seen: Option<HashCost>) -> HashCost {
+        let mut dearest = self.dearest.lock().unwrap_or_else(PoisonError::into_inner);
+        *dearest = dearest.max(seen.unwrap_or(*dearest));
+        *dearest
     }
 }
 
@@ -131,6 +141,44 @@ mod tests {
         let old = passwords(64).hash("correct horse").await.unwrap();
         let checked = passwords(128).check("correct horse", Some(&old)).await.unwrap();
         assert_eq!(checked, Checked::Right { outdated: true });
+    }
+
+    #[test]
+    fn what_is_left_of_a_cost_makes_it_whole() {
+        let cost = |memory_kib, passes| HashCost { memory_kib, passes };
+        for (whole, spent) in [
+            (cost(19_456, 2), cost(8, 1)),
+            (cost(65_536, 3), cost(19_456, 2)),
+            (cost(64, 1), cost(8, 3)),
+        ] {
+            let left = whole.minus(spent).unwrap();
+            let sum = [spent, left]
+                .map(|cost| cost.memory_kib * cost.passes)
+                .iter()
+                .sum::<u32>();
+            assert!(
+                sum.abs_diff(whole.memory_kib * whole.passes) < whole.passes,
+                "{whole:?} {spent:?} {left:?}"
+            );
+        }
+        assert_eq!(cost(64, 1).minus(cost(64, 1)), None);
+        assert_eq!(cost(64, 1).minus(cost(128, 1)), None);
+        assert_eq!(cost(64, 1).minus(cost(60, 1)), None, "less than the smallest hash");
+    }
+
+    #[tokio::test]
+    async fn every_check_does_the_work_of_the_dearest_hash_that_was_seen() {
+        let passwords = passwords(64);
+        let dear = HashCost {
+            memory_kib: 256,
+            passes: 1,
+        };
+        assert_eq!(passwords.dearest(None).memory_kib, 64);
+        let hash = Passwords::new(dear, 1, Entropy::new(|buffer| buffer.fill(7))).unwrap();
+        let hash = hash.hash("correct horse").await.unwrap();
+        passwords.check("wrong horse", Some(&hash)).await.unwrap();
+        assert_eq!(passwords.dearest(None), dear);
+        assert_eq!(passwords.check("wrong horse", None).await.unwrap(), Checked::Wrong);
     }
 
     #[tokio::test]

@@ -14,6 +14,29 @@ pub struct HashCost {
     pub passes: u32,
 }
 
+impl HashCost {
+    /// How much work a hash is: blocks of 1 KiB, times how often each is written.
+    fn work(self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+
+    /// The dearer of the two.
+    pub(super) fn max(self, other: Self) -> Self {
+        if other.work() > self.work() { other } else { self }
+    }
+
+    /// What is left of this cost after `spent`: a hash of as many passes, in less memory. `None` if that is too little for one.
+    pub(super) fn minus(self, spent: Self) -> Option<Self> {
+        let left = self.work().checked_sub(spent.work())? / u64::from(self.passes);
+        let memory_kib = u32::try_from(left).ok()?;
+        (memory_kib >= Params::MIN_M_COST).then_some(Self { memory_kib, ..self })
+    }
+
+    fn params(self) -> Result<Params, HashError> {
+        Params::new(self.memory_kib, self.passes, 1, None).map_err(failed)
+    }
+}
+
 impl Default for HashCost {
     fn default() -> Self {
         Self {
@@ -48,7 +71,7 @@ pub(super) struct Hasher {
 
 impl Hasher {
     pub(super) fn new(cost: HashCost) -> Result<Self, HashError> {
-        let params = Params::new(cost.memory_kib, cost.passes, 1, None).map_err(failed)?;
+        let params = cost.params()?;
         Ok(Self { params })
     }
 
@@ -85,13 +108,8 @@ impl Hasher {
         let params = Params::try_from(&stored).map_err(failed)?;
         let outdated = params.m_cost() < self.params.m_cost() || params.t_cost() < self.params.t_cost();
         let blocks = params.block_count();
-        let mut larger;
-        let memory = if blocks <= memory.len() {
-            memory
-        } else {
-            larger = vec![Block::new(); blocks];
-            &mut larger
-        };
+        let mut larger = Vec::new();
+        let memory = at_least(blocks, memory, &mut larger);
         let mut buffer = [0; Output::MAX_LENGTH];
         let output = &mut buffer[..expected.len()];
         Argon2::new(algorithm, version.unwrap_or_default(), params)
@@ -104,6 +122,38 @@ impl Hasher {
             Ok(Checked::Wrong)
         }
     }
+}
+
+/// The cost of a stored hash.
+pub(super) fn cost_of(stored: &str) -> Result<HashCost, HashError> {
+    let params = Params::try_from(&PasswordHash::new(stored).map_err(failed)?).map_err(failed)?;
+    Ok(HashCost {
+        // Several lanes of a hash from elsewhere are computed one after the other.
+        memory_kib: params.m_cost(),
+        passes: params.t_cost(),
+    })
+}
+
+/// Does the work of a hash of this cost, and forgets the result.
+pub(super) fn spend(cost: HashCost, password: &[u8], memory: &mut [Block]) -> Result<(), HashError> {
+    let params = cost.params()?;
+    let mut larger = Vec::new();
+    let memory = at_least(params.block_count(), memory, &mut larger);
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password, b"nobody's salt", &mut output, memory)
+        .map_err(failed)?;
+    std::hint::black_box(output);
+    Ok(())
+}
+
+/// `memory` if it has so many blocks, else `larger` with so many.
+fn at_least<'a>(blocks: usize, memory: &'a mut [Block], larger: &'a mut Vec<Block>) -> &'a mut [Block] {
+    if blocks <= memory.len() {
+        return memory;
+    }
+    larger.resize(blocks, Block::new());
+    larger
 }
 
 fn failed(error: impl std::fmt::Display) -> HashError {
