@@ -1,5 +1,7 @@
 //! The use cases of the API, with everything they need.
 
+use std::num::NonZeroU32;
+
 use cura_answers::Answers;
 use cura_app::accounts::Accounts;
 use cura_app::auth_tokens::Tokens;
@@ -13,6 +15,7 @@ use cura_app::passwords::Passwords;
 use cura_app::profile::Profile;
 use cura_app::session_watch::SessionWatch;
 use cura_app::sessions::Sessions;
+use cura_app::sign_in_guard::SignInGuard;
 use cura_app::{App, Notices, Services};
 use cura_care::CareRules;
 use cura_live::Live;
@@ -42,6 +45,11 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
             clock.clone(),
             passwords,
             sessions.clone(),
+            SignInGuard::new(
+                settings.security.signing_key(),
+                // As many failures are free as tries by address.
+                NonZeroU32::new(settings.limits.rates.auth).map(|free| live.failure_waits(free)),
+            ),
         ),
         sessions,
         session_watch: SessionWatch::new(database.clone(), clock.clone()),

@@ -7,11 +7,16 @@ use cura_domain::account::{Email, Name, NewPassword};
 use cura_domain::{Clock, MessageId, UserId};
 use cura_live::Live;
 use cura_queue::{EraseUser, JobOwner};
-use cura_store::{Database, StoreError, answers, sessions, users};
+use cura_store::users::Credentials;
+use cura_store::{Database, PgConnection, StoreError, answers, known_places, sessions, users};
 use thiserror::Error;
 
 use crate::passwords::{Checked, PasswordError, Passwords};
 use crate::sessions::{Caller, Sessions, SignInError, SignedIn};
+use crate::sign_in_guard::{Account, Place, SignInGuard, TooManyFailures};
+
+/// How many places of a user are known: the last ones.
+const MAX_KNOWN_PLACES: i64 = 20;
 
 /// Why a password was not changed, or did not authenticate the caller.
 #[derive(Debug, Error)]
@@ -19,6 +24,9 @@ pub enum ChangePasswordError {
     /// It is not the current password.
     #[error("the password is wrong")]
     WrongPassword,
+    /// Too many passwords of this account were wrong.
+    #[error(transparent)]
+    TooManyFailures(#[from] TooManyFailures),
     /// Passwords cannot be checked now.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -38,17 +46,26 @@ pub struct Accounts {
     clock: Clock,
     passwords: Passwords,
     sessions: Sessions,
+    guard: SignInGuard,
 }
 
 impl Accounts {
     /// Puts the parts together.
-    pub fn new(database: Database, live: Live, clock: Clock, passwords: Passwords, sessions: Sessions) -> Self {
+    pub fn new(
+        database: Database,
+        live: Live,
+        clock: Clock,
+        passwords: Passwords,
+        sessions: Sessions,
+        guard: SignInGuard,
+    ) -> Self {
         Self {
             database,
             live,
             clock,
             passwords,
             sessions,
+            guard,
         }
     }
 
@@ -61,33 +78,46 @@ impl Accounts {
         email: &Email,
         password: &NewPassword,
         name: Option<&Name>,
+        place: &Place,
     ) -> Result<SignedIn, SignInError> {
         let hash = self.passwords.hash(password.expose()).await?;
         let now = self.clock.now_micros();
-        self.database
-            .transaction(async |connection| {
-                let name = name.map(Name::as_str);
-                let user = users::insert(connection, email.as_str(), &hash, name, now)
-                    .await?
-                    .ok_or(SignInError::EmailTaken)?;
-                self.sessions.open(connection, user, None).await
-            })
-            .await
+        let registered = self.database.transaction(async |connection| {
+            let name = name.map(Name::as_str);
+            let user = users::insert(connection, email.as_str(), &hash, name, now)
+                .await?
+                .ok_or(SignInError::EmailTaken)?;
+            self.remember_place(connection, user.id, place).await?;
+            self.sessions.open(connection, user, None).await
+        });
+        let registered = registered.await;
+        if matches!(registered, Err(SignInError::EmailTaken)) {
+            self.guard.log_taken(Account::Named(email), place);
+        }
+        registered
     }
 
     /// Signs in with address and password.
     ///
     /// # Errors
     /// [`SignInError::WrongCredentials`], after the same time for an unknown address as for a wrong password;
-    /// [`SignInError::Suspended`] only when the password is right.
-    pub async fn login(&self, email: &Email, password: &str, device: Option<&Name>) -> Result<SignedIn, SignInError> {
+    /// [`SignInError::TooManyFailures`] for both alike; [`SignInError::Suspended`] only when the password is right.
+    pub async fn login(
+        &self,
+        email: &Email,
+        password: &str,
+        device: Option<&Name>,
+        place: &Place,
+    ) -> Result<SignedIn, SignInError> {
+        let hash = self.guard.hash_of(place);
         let known = self
             .database
-            .connection(async |connection| users::find_credentials(connection, email.as_str()).await);
-        let known = known.await?;
-        let stored = known.as_ref().map(|known| known.password_hash.as_str());
-        let checked = self.passwords.check(password, stored).await?;
-        let (Some(known), Checked::Right { outdated }) = (known, checked) else {
+            .connection(async |connection| users::find_credentials(connection, email.as_str(), &hash).await);
+        let known: Option<Credentials> = known.await?;
+        let checked = self
+            .check_guarded(Account::Named(email), place, password, known.as_ref())
+            .await?;
+        let (Some(known), Checked::Right { outdated }) = (known, checked?) else {
             return Err(SignInError::WrongCredentials);
         };
         let rehashed = if outdated {
@@ -99,7 +129,7 @@ impl Accounts {
         self.database
             .transaction(async |connection| {
                 // Since the check began, the password may have changed, or the account may have been erased.
-                let current = users::lock_credentials(connection, known.id)
+                let current = users::lock_credentials(connection, known.id, &hash)
                     .await?
                     .filter(|current| current.password_hash == known.password_hash)
                     .ok_or(SignInError::WrongCredentials)?;
@@ -112,9 +142,40 @@ impl Accounts {
                 let user = users::find(connection, known.id)
                     .await?
                     .ok_or(SignInError::WrongCredentials)?;
+                self.remember_place(connection, known.id, place).await?;
                 self.sessions.open(connection, user, device).await
             })
             .await
+    }
+
+    async fn remember_place(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        place: &Place,
+    ) -> Result<(), StoreError> {
+        let (hash, now) = (self.guard.hash_of(place), self.clock.now_micros());
+        known_places::remember(connection, user, &hash, now, MAX_KNOWN_PLACES).await
+    }
+
+    /// Checks a password, if its account does not have to wait. The try is counted before; one that is right, or cannot be checked
+    /// now, is taken back.
+    async fn check_guarded(
+        &self,
+        account: Account<'_>,
+        place: &Place,
+        password: &str,
+        known: Option<&Credentials>,
+    ) -> Result<Result<Checked, PasswordError>, TooManyFailures> {
+        let knows_place = known.is_some_and(|known| known.knows_place);
+        let counted = self.guard.begin(account, place, knows_place).await?;
+        let stored = known.map(|known| known.password_hash.as_str());
+        let checked = self.passwords.check(password, stored).await;
+        match checked {
+            Ok(Checked::Wrong) => self.guard.log_failure(account, place),
+            Ok(Checked::Right { .. }) | Err(_) => counted.take_back().await,
+        }
+        Ok(checked)
     }
 
     /// Changes the caller's password, ends every other session, and gives this one a new pair of tokens: the old pair is dead.
@@ -126,8 +187,9 @@ impl Accounts {
         caller: Caller,
         current: &str,
         new: &NewPassword,
+        place: &Place,
     ) -> Result<SignedIn, ChangePasswordError> {
-        let stored = self.check_password(caller.user, current).await?;
+        let stored = self.check_password(caller.user, current, place).await?;
         let hash = self.passwords.hash(new.expose()).await?;
         let now = self.clock.now_micros();
         self.database
@@ -145,8 +207,8 @@ impl Accounts {
     ///
     /// # Errors
     /// [`ChangePasswordError::WrongPassword`] when `password` is not the current password.
-    pub async fn erase(&self, caller: Caller, password: &str) -> Result<(), ChangePasswordError> {
-        self.check_password(caller.user, password).await?;
+    pub async fn erase(&self, caller: Caller, password: &str, place: &Place) -> Result<(), ChangePasswordError> {
+        self.check_password(caller.user, password, place).await?;
         let running = self.begin_erasure(caller.user).await?;
         tracing::info!(user_id = %caller.user, "an account is being erased");
         self.live.publish_deleted(&running).await;
@@ -174,13 +236,17 @@ impl Accounts {
     }
 
     /// Checks the user's password and returns its stored hash.
-    async fn check_password(&self, user: UserId, password: &str) -> Result<String, ChangePasswordError> {
-        let stored = self
+    async fn check_password(&self, user: UserId, password: &str, place: &Place) -> Result<String, ChangePasswordError> {
+        let hash = self.guard.hash_of(place);
+        let known = self
             .database
-            .connection(async |connection| users::password_hash(connection, user).await);
-        let stored: Option<String> = stored.await?;
-        match (self.passwords.check(password, stored.as_deref()).await?, stored) {
-            (Checked::Right { .. }, Some(stored)) => Ok(stored),
+            .connection(async |connection| users::find_own_credentials(connection, user, &hash).await);
+        let known: Option<Credentials> = known.await?;
+        let checked = self
+            .check_guarded(Account::Known(user), place, password, known.as_ref())
+            .await?;
+        match (checked?, known) {
+            (Checked::Right { .. }, Some(known)) => Ok(known.password_hash),
             _ => Err(ChangePasswordError::WrongPassword),
         }
     }

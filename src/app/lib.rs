@@ -20,6 +20,7 @@ pub mod passwords;
 pub mod profile;
 pub mod session_watch;
 pub mod sessions;
+pub mod sign_in_guard;
 
 use std::ops::Deref;
 use std::sync::Arc;

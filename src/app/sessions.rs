@@ -22,6 +22,7 @@ use crate::auth_tokens::{AccessToken, RefreshToken, SigningFailed, Tokens};
 pub use crate::auth_tokens::{PresentedToken, Ticket};
 pub use crate::caller::Caller;
 use crate::passwords::PasswordError;
+use crate::sign_in_guard::TooManyFailures;
 
 /// The most sessions of a user. Beyond it, the least recently used one ends.
 const MAX_SESSIONS: i64 = 100;
@@ -55,6 +56,9 @@ pub enum SignInError {
     /// The account is suspended.
     #[error("the account is suspended")]
     Suspended,
+    /// Too many passwords of this account were wrong.
+    #[error(transparent)]
+    TooManyFailures(#[from] TooManyFailures),
     /// Passwords cannot be checked now.
     #[error(transparent)]
     Password(#[from] PasswordError),

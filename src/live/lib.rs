@@ -8,6 +8,8 @@
 
 mod config;
 mod error;
+mod failure_waits;
+mod failures;
 mod follower;
 mod memory;
 mod presence;
@@ -24,6 +26,7 @@ use futures_util::future::join_all;
 
 pub use config::LiveConfig;
 pub use error::{AppendError, InvalidUrl, LiveUnavailable};
+pub use failure_waits::FailureWaits;
 pub use follower::{Follower, Progress};
 use memory::{MemoryLive, UserTable};
 pub use presence::{PRESENCE_INTERVAL, PRESENCE_TTL};

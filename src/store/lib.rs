@@ -13,6 +13,7 @@ pub mod expired;
 pub mod exports;
 pub mod history;
 pub mod idempotency;
+pub mod known_places;
 mod listener;
 pub mod messages;
 pub mod owners;

@@ -7,7 +7,8 @@
 //!   words for half an hour, so that no frozen worker writes them again; a minute after their end; or half an hour after the
 //!   last write;
 //! - Redis, `cura:user:*`: ids of connected users. They expire half a minute after the last connection has closed;
-//! - Redis, `cura:limit:*`: ids, client addresses and hashes of e-mail addresses. They expire after a minute.
+//! - Redis, `cura:limit:*`: ids, client addresses and keyed hashes of e-mail addresses. They expire after a minute; those of accounts
+//!   whose passwords are guessed (`cura:limit:sign-in:*`), an hour after the last try.
 
 use cura_domain::UserId;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -67,7 +68,7 @@ const TECHNICAL: Export = Export::Nothing {
 };
 
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 14] = [
+pub const TABLES: [Table; 15] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -123,6 +124,21 @@ pub const TABLES: [Table; 14] = [
                              json_build_object('day', day, 'model', model, 'messages', messages,
                                                'input_tokens', input_tokens, 'output_tokens', output_tokens)::text AS line
                       FROM usage_days WHERE user_id = $1
+                  ) numbered WHERE key > $2 ORDER BY key LIMIT $3",
+        },
+    },
+    Table {
+        name: "known_places",
+        owned: "user_id = $1",
+        next: Next::Any,
+        export: Export::File {
+            name: "known_places.jsonl",
+            // A hash, because nothing else is stored.
+            sql: "SELECT key, line FROM (
+                      SELECT row_number() OVER (ORDER BY last_used_at, place) AS key,
+                             json_build_object('keyed_hash_of_address', encode(place, 'hex'),
+                                               'last_used_at', last_used_at)::text AS line
+                      FROM known_places WHERE user_id = $1
                   ) numbered WHERE key > $2 ORDER BY key LIMIT $3",
         },
     },

@@ -6,6 +6,7 @@ use cura_domain::user::User;
 use sqlx::PgConnection;
 
 use crate::StoreError;
+use crate::known_places::PlaceHash;
 
 /// What is checked when a user signs in.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Credentials {
     pub password_hash: String,
     /// Whether an operator has suspended the account.
     pub suspended: bool,
+    /// Whether the user has signed in from the place of this try before.
+    pub knows_place: bool,
 }
 
 /// Inserts a user; `None` when the address is taken.
@@ -122,44 +125,57 @@ pub async fn hold_alone(conn: &mut PgConnection, id: UserId) -> Result<Option<He
 }
 
 /// The credentials of a user, locked until the transaction ends; `None` when the account is being erased.
-pub async fn lock_credentials(conn: &mut PgConnection, id: UserId) -> Result<Option<Credentials>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!"
-           FROM users WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE"#,
+pub async fn lock_credentials(
+    conn: &mut PgConnection,
+    id: UserId,
+    place: &PlaceHash,
+) -> Result<Option<Credentials>, StoreError> {
+    Ok(sqlx::query_as!(
+        Credentials,
+        r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!",
+                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = $2) AS "knows_place!"
+           FROM users u WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE OF u"#,
         id.0,
+        place.as_slice(),
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| Credentials {
-        id: UserId(row.id),
-        password_hash: row.password_hash,
-        suspended: row.suspended,
-    }))
+    .await?)
 }
 
-/// The PHC string of a user's password.
-pub async fn password_hash(conn: &mut PgConnection, id: UserId) -> Result<Option<String>, StoreError> {
-    Ok(sqlx::query_scalar!(
-        "SELECT password_hash FROM users WHERE id = $1 AND erased_at IS NULL",
-        id.0
+/// The credentials of a user; `None` when the account is being erased.
+pub async fn find_own_credentials(
+    conn: &mut PgConnection,
+    id: UserId,
+    place: &PlaceHash,
+) -> Result<Option<Credentials>, StoreError> {
+    Ok(sqlx::query_as!(
+        Credentials,
+        r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!",
+                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = $2) AS "knows_place!"
+           FROM users u WHERE id = $1 AND erased_at IS NULL"#,
+        id.0,
+        place.as_slice(),
     )
     .fetch_optional(conn)
     .await?)
 }
 
 /// The credentials of the user with this address.
-pub async fn find_credentials(conn: &mut PgConnection, email: &str) -> Result<Option<Credentials>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!" FROM users WHERE email = $1"#,
+pub async fn find_credentials(
+    conn: &mut PgConnection,
+    email: &str,
+    place: &PlaceHash,
+) -> Result<Option<Credentials>, StoreError> {
+    Ok(sqlx::query_as!(
+        Credentials,
+        r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!",
+                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = $2) AS "knows_place!"
+           FROM users u WHERE email = $1"#,
         email,
+        place.as_slice(),
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| Credentials {
-        id: UserId(row.id),
-        password_hash: row.password_hash,
-        suspended: row.suspended,
-    }))
+    .await?)
 }
 
 /// Replaces a password hash if it is still `old`; returns whether it was replaced.

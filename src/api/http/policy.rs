@@ -11,7 +11,7 @@ use crate::http::prefer;
 /// Which limit an operation is charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateClass {
-    /// Operations that check a password: by address and by account.
+    /// Operations that check a password: by address. (Wrong ones are counted by account: `cura_app::sign_in_guard`.)
     Auth,
     /// Operations that start an answer: by user, unless a request is repeated.
     Chat,

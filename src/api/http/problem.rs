@@ -28,6 +28,8 @@ pub(crate) struct Problem {
     allow: Option<Box<HeaderValue>>,
     message_id: Option<i64>,
     quota: Option<Box<Quota>>,
+    /// The limit that is used up, when it is not one that the request was charged to.
+    used_up: Option<u32>,
 }
 
 /// The daily token quota that is used up.
@@ -50,6 +52,7 @@ impl Problem {
             allow: None,
             message_id: None,
             quota: None,
+            used_up: None,
         }
     }
 
@@ -125,6 +128,12 @@ impl Problem {
     /// Adds how many tokens a day has, and when the quota is reset.
     pub(crate) fn with_quota(mut self, limit: u64, resets_at: DateTime<Utc>, after: Duration) -> Self {
         self.quota = Some(Box::new(Quota { limit, resets_at }));
+        self.with_retry_after(after)
+    }
+
+    /// Adds the limit that is used up, and when the client may try again.
+    pub(crate) fn with_used_up(mut self, limit: u32, after: Duration) -> Self {
+        self.used_up = Some(limit);
         self.with_retry_after(after)
     }
 

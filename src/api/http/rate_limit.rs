@@ -1,4 +1,4 @@
-//! Rate limits: a budget per minute for each rate class, by user, by address, and by account.
+//! Rate limits: a budget per minute for each rate class, by user, by session, and by address.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use cura_app::Caller;
 use cura_app::limits::{Limit, RateDecision, RateLimiter};
+use cura_app::sign_in_guard::Place;
 use cura_domain::SessionId;
-use cura_domain::account::Email;
 use poem::http::{HeaderMap, StatusCode};
 use poem::{FromRequest, Request, RequestBody, Result};
-use sha2::{Digest, Sha256};
 
 use crate::http::client_address::{TrustedProxies, client_key};
 use crate::http::policy::RateClass;
@@ -102,10 +101,8 @@ impl RateLimit {
         match self.0.class {
             // Charged after the idempotency key was looked up: repeating a request is free.
             RateClass::Chat => Ok(()),
-            RateClass::Auth => {
-                self.charge_address().await?;
-                self.charge(RateClass::Auth, &by_user(caller)).await
-            }
+            // Wrong passwords are counted by account: who presents a right one does not pay for those who guess.
+            RateClass::Auth => self.charge_address().await,
             class => self.charge(class, &by_user(caller)).await,
         }
     }
@@ -155,15 +152,9 @@ impl RateLimit {
         self.charge(RateClass::Default, &format!("s:{session}")).await
     }
 
-    /// Charges the client's address, and the account that it tries to sign in to.
-    ///
-    /// # Errors
-    /// 429 if one of the limits is reached.
-    pub(crate) async fn charge_account(&self, email: &Email) -> Result<(), Problem> {
-        self.charge_address().await?;
-        // Redis never sees the e-mail address itself.
-        self.charge(RateClass::Auth, &format!("e:{}", fingerprint(email.as_str())))
-            .await
+    /// Where the client is, for what is counted by account.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(client_key(self.0.address))
     }
 
     /// Whether anything was charged, or nothing has to be.
@@ -212,18 +203,11 @@ impl<'a> FromRequest<'a> for &'a RateLimit {
     }
 }
 
-/// Half of a hash: enough to tell any two values apart.
-fn fingerprint(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    let half: [u8; 16] = std::array::from_fn(|n| hash[n]);
-    format!("{:032x}", u128::from_be_bytes(half))
-}
-
 fn by_user(caller: Caller) -> String {
     format!("u:{}", caller.user)
 }
 
 /// Rounded up: a client that comes back too early would be refused again.
-fn whole_seconds(duration: Duration) -> u64 {
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }

@@ -134,10 +134,10 @@ impl AuthApi {
             body.name.as_deref().map_or(Ok(None), Name::new),
         );
         let (email, password) = fields.finish(email.zip(password))?;
-        rate_limit.charge_account(&email).await?;
+        rate_limit.charge_address().await?;
         let signed_in = app
             .accounts
-            .register(&email, &password, name.flatten().as_ref())
+            .register(&email, &password, name.flatten().as_ref(), &rate_limit.place())
             .await?;
         Ok(Registered::Created(Json(signed_in.into())))
     }
@@ -159,10 +159,10 @@ impl AuthApi {
             body.device_name.as_deref().map_or(Ok(None), Name::new),
         );
         let email = fields.finish(email)?;
-        rate_limit.charge_account(&email).await?;
+        rate_limit.charge_address().await?;
         Ok(Json(
             app.accounts
-                .login(&email, &body.password, device.flatten().as_ref())
+                .login(&email, &body.password, device.flatten().as_ref(), &rate_limit.place())
                 .await?
                 .into(),
         ))
@@ -230,6 +230,7 @@ impl AuthApi {
         &self,
         caller: caller::SignedIn,
         app: Data<&App>,
+        rate_limit: &RateLimit,
         body: JsonBody<ChangePasswordRequest>,
     ) -> Result<Json<SignedInView>, Problem> {
         let body = body.0;
@@ -238,7 +239,7 @@ impl AuthApi {
         let new = fields.finish(new)?;
         let signed_in = app
             .accounts
-            .change_password(caller.0, &body.current_password, &new)
+            .change_password(caller.0, &body.current_password, &new, &rate_limit.place())
             .await?;
         Ok(Json(signed_in.into()))
     }

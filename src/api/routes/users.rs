@@ -13,6 +13,7 @@ use crate::http::caller::SignedIn;
 use crate::http::fields::Fields;
 use crate::http::payload::JsonBody;
 use crate::http::problem::{FieldError, Problem};
+use crate::http::rate_limit::RateLimit;
 use crate::routes::tag::Tag;
 use crate::views::user::UserView;
 
@@ -96,9 +97,11 @@ impl UsersApi {
         &self,
         caller: SignedIn,
         app: Data<&App>,
+        rate_limit: &RateLimit,
         body: JsonBody<EraseAccountRequest>,
     ) -> Result<AccountErased, Problem> {
-        app.accounts.erase(caller.0, &body.0.password).await?;
+        let place = rate_limit.place();
+        app.accounts.erase(caller.0, &body.0.password, &place).await?;
         Ok(AccountErased::Done)
     }
 }

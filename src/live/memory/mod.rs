@@ -1,5 +1,6 @@
 //! `live` within one process: all there is without Redis; with Redis, a mirror of what is watched here.
 
+mod failures;
 mod rate_limits;
 mod texts;
 mod users;
@@ -13,6 +14,7 @@ use crate::follower::Follower;
 use crate::signals::{Signal, UserWatch};
 use crate::text::TextState;
 use crate::watch_guard::Subscription;
+pub(crate) use failures::MemoryFailures;
 pub(crate) use rate_limits::MemoryRateLimit;
 pub(crate) use texts::TextTable;
 pub(crate) use users::UserTable;

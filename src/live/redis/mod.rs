@@ -4,6 +4,7 @@
 //! watched in this process; readers read the mirror.
 
 mod connection;
+mod failures;
 mod keys;
 mod presence;
 mod rate_limits;
@@ -28,6 +29,7 @@ use crate::signals::{Signal, UserWatch};
 use crate::text::TextState;
 use crate::watch_guard::Subscription;
 use connection::Connection;
+pub(crate) use failures::RedisFailures;
 use keys::{Channel, state_key, text_key};
 use presence::PresenceReporter;
 pub(crate) use rate_limits::RedisRateLimits;

@@ -12,6 +12,7 @@ mod poison;
 mod pruning;
 mod request_bodies;
 mod revocation;
+mod sign_in;
 mod strangers;
 mod tokens;
 mod unread_answers;

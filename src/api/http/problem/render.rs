@@ -16,6 +16,7 @@ impl Problem {
     pub(crate) fn render(self, request_id: &str) -> Response {
         let (status, allow, retry_after) = (self.status, self.allow.clone(), self.retry_after);
         let quota = self.quota.as_ref().map(|quota| quota.limit);
+        let used_up = quota.or(self.used_up.map(u64::from));
         let view = self.view(request_id);
         let mut response = Response::builder()
             .status(status)
@@ -36,7 +37,7 @@ impl Problem {
         }
         if let Some(after) = retry_after {
             let seconds = after.as_secs().max(1);
-            if let Some(limit) = quota {
+            if let Some(limit) = used_up {
                 rate_limit_headers::insert(headers, limit, 0, seconds);
             }
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
