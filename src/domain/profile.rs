@@ -7,7 +7,7 @@ use language_tags::LanguageTag;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// The largest preferences, in bytes of JSON.
+/// The largest preferences, in bytes of JSON whose numbers are written out, as Postgres stores them: `1e308` has 309 digits.
 const MAX_PREFERENCES_BYTES: usize = 16 * 1024;
 /// How deep preferences may be nested; the object itself is the first level.
 const MAX_PREFERENCES_DEPTH: usize = 8;
@@ -78,7 +78,7 @@ pub enum InvalidPreferences {
     /// Not an object.
     #[error("must be an object")]
     NotAnObject,
-    /// More than 16 KiB of JSON.
+    /// More than 16 KiB of JSON, its numbers written out.
     #[error("must have at most {MAX_PREFERENCES_BYTES} bytes as JSON")]
     TooLarge,
     /// Nested deeper than 8 levels.
@@ -120,7 +120,7 @@ impl Preferences {
         if deeper_than(&current, MAX_PREFERENCES_DEPTH) {
             return Err(InvalidPreferences::TooDeep);
         }
-        if current.to_string().len() > MAX_PREFERENCES_BYTES {
+        if stored_bytes(&current) > MAX_PREFERENCES_BYTES {
             return Err(InvalidPreferences::TooLarge);
         }
         check_known(&current)?;
@@ -131,6 +131,30 @@ impl Preferences {
     pub fn into_value(self) -> Value {
         self.0
     }
+}
+
+/// The bytes of JSON whose numbers have no exponent.
+fn stored_bytes(value: &Value) -> usize {
+    let separators = |items: usize| items.saturating_sub(1) + 2;
+    match value {
+        Value::Array(items) => separators(items.len()) + items.iter().map(stored_bytes).sum::<usize>(),
+        Value::Object(fields) => {
+            let of_field = |(name, value): (&String, &Value)| quoted_bytes(name) + 1 + stored_bytes(value);
+            separators(fields.len()) + fields.iter().map(of_field).sum::<usize>()
+        }
+        // Rust writes floats without an exponent; integers are what they are.
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .map_or(0, |number| number.to_string().len())
+            .max(number.to_string().len()),
+        Value::Number(number) => number.to_string().len(),
+        Value::String(text) => quoted_bytes(text),
+        Value::Null | Value::Bool(_) => value.to_string().len(),
+    }
+}
+
+fn quoted_bytes(text: &str) -> usize {
+    Value::from(text).to_string().len()
 }
 
 fn deeper_than(value: &Value, levels: usize) -> bool {
@@ -250,6 +274,23 @@ mod tests {
             Preferences::merged(json!({}), &json!([])),
             Err(InvalidPreferences::NotAnObject)
         );
+    }
+
+    #[test]
+    fn preferences_are_measured_as_they_are_stored() {
+        for plain in [
+            json!({}),
+            json!({"a": [1, -2.5, true, null, "x\"y\n"], "ä": {"b": [], "c": {}}}),
+        ] {
+            assert_eq!(stored_bytes(&plain), plain.to_string().len(), "{plain}");
+        }
+        assert_eq!(stored_bytes(&json!([1e308])), 2 + 309);
+        assert_eq!(stored_bytes(&json!([1e-7])), 2 + "0.0000001".len());
+        assert_eq!(
+            Preferences::merged(json!({}), &json!({"a": vec![1e308; 60]})),
+            Err(InvalidPreferences::TooLarge)
+        );
+        assert!(Preferences::merged(json!({}), &json!({"a": vec![1e308; 50]})).is_ok());
     }
 
     #[test]
