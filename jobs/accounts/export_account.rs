@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::pin::pin;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -14,6 +15,7 @@ use cura_domain::export::{Archive, ReadyExport};
 use cura_queue::{ExportAccount, JobError, Run};
 use cura_store::personal_data::{self, Export, TABLES};
 use cura_store::{PgConnection, StoreError, events, exports, owners, users, with_deadline};
+use futures_util::TryStreamExt as _;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -25,8 +27,8 @@ use crate::words::unless_stopped;
 
 /// How long an archive is kept.
 const TTL: TimeDelta = TimeDelta::hours(1);
-/// How many lines are read at once.
-const PAGE: i64 = 500;
+/// How many bytes of lines are handed to the packer at once.
+const CHUNK_BYTES: usize = 256 * 1024;
 /// How many bytes of an archive are stored in one row.
 const PART_BYTES: usize = 256 * 1024;
 
@@ -111,22 +113,36 @@ async fn read_tables(context: &JobContext, user: UserId, parts: mpsc::Sender<Arc
                     // The packer has failed, and returns why.
                     return Ok(());
                 }
-                let mut after = 0;
-                loop {
-                    let lines = with_deadline(personal_data::list_lines(connection, sql, &owner, after, PAGE)).await?;
-                    let Some((last, _)) = lines.last() else {
-                        break;
-                    };
-                    after = *last;
-                    let lines = lines.into_iter().map(|(_, line)| line).collect();
-                    if parts.send(ArchivePart::Lines(lines)).await.is_err() {
-                        return Ok(());
-                    }
-                }
+                with_deadline(personal_data::open_lines(connection, sql, &owner)).await?;
+                while with_deadline(send_next_lines(connection, &parts)).await? {}
+                with_deadline(personal_data::close_lines(connection)).await?;
             }
             Ok(())
         })
         .await
+}
+
+/// Sends the next lines in chunks, so that no more than a chunk and a line is held; `false` after the last.
+async fn send_next_lines(connection: &mut PgConnection, parts: &mpsc::Sender<ArchivePart>) -> Result<bool, StoreError> {
+    let mut lines = pin!(personal_data::next_lines(connection));
+    let (mut chunk, mut bytes, mut any) = (Vec::new(), 0, false);
+    while let Some(line) = lines.try_next().await? {
+        any = true;
+        bytes += line.len();
+        chunk.push(line);
+        if bytes >= CHUNK_BYTES {
+            bytes = 0;
+            if parts
+                .send(ArchivePart::Lines(std::mem::take(&mut chunk)))
+                .await
+                .is_err()
+            {
+                // The packer has failed, and returns why.
+                return Ok(false);
+            }
+        }
+    }
+    Ok(any && parts.send(ArchivePart::Lines(chunk)).await.is_ok())
 }
 
 /// Stores the archive and appends its event; `None` if the export is no longer wanted, or another run has stored it.

@@ -11,10 +11,14 @@
 //!   whose passwords are guessed (`cura:limit:sign-in:*`), an hour after the last try.
 
 use cura_domain::UserId;
+use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::StoreError;
 use crate::owners::AccountOwner;
+
+/// Reads some lines, so few that this takes less than a deadline even if each is as long as an answer may be.
+const FETCH: &str = "FETCH 16 FROM lines";
 
 /// A table with personal data.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +57,7 @@ pub enum Export {
     File {
         /// Its name.
         name: &'static str,
-        /// Selects `(key bigint, line text)` of user `$1` after key `$2`, at most `$3` rows, ordered by key.
+        /// Selects the lines of user `$1` in their order.
         sql: &'static str,
     },
     /// Not exported.
@@ -103,8 +107,8 @@ pub const TABLES: [Table; 15] = [
         next: Next::Any,
         export: Export::File {
             name: "events.jsonl",
-            sql: "SELECT seq, json_build_object('seq', seq, 'kind', kind, 'payload', payload, 'created_at', created_at)::text
-                  FROM events WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+            sql: "SELECT json_build_object('seq', seq, 'kind', kind, 'payload', payload, 'created_at', created_at)::text
+                  FROM events WHERE user_id = $1 ORDER BY seq",
         },
     },
     Table {
@@ -119,12 +123,9 @@ pub const TABLES: [Table; 15] = [
         next: Next::Any,
         export: Export::File {
             name: "usage.jsonl",
-            sql: "SELECT key, line FROM (
-                      SELECT row_number() OVER (ORDER BY day, model) AS key,
-                             json_build_object('day', day, 'model', model, 'messages', messages,
-                                               'input_tokens', input_tokens, 'output_tokens', output_tokens)::text AS line
-                      FROM usage_days WHERE user_id = $1
-                  ) numbered WHERE key > $2 ORDER BY key LIMIT $3",
+            sql: "SELECT json_build_object('day', day, 'model', model, 'messages', messages,
+                                           'input_tokens', input_tokens, 'output_tokens', output_tokens)::text
+                  FROM usage_days WHERE user_id = $1 ORDER BY day, model",
         },
     },
     Table {
@@ -162,10 +163,10 @@ pub const TABLES: [Table; 15] = [
         next: Next::Any,
         export: Export::File {
             name: "summaries.jsonl",
-            sql: "SELECT s.message_id, json_build_object(
+            sql: "SELECT json_build_object(
                       'message_id', s.message_id, 'content', s.content, 'model', s.model, 'created_at', s.created_at)::text
                   FROM summaries s JOIN messages m ON m.id = s.message_id JOIN conversations c ON c.id = m.conversation_id
-                  WHERE s.user_id = $1 AND c.deleted_at IS NULL AND s.message_id > $2 ORDER BY s.message_id LIMIT $3",
+                  WHERE s.user_id = $1 AND c.deleted_at IS NULL ORDER BY s.message_id",
         },
     },
     Table {
@@ -175,14 +176,14 @@ pub const TABLES: [Table; 15] = [
         next: Next::By("id + 0 DESC"),
         export: Export::File {
             name: "messages.jsonl",
-            sql: "SELECT m.id, json_build_object(
+            sql: "SELECT json_build_object(
                       'id', m.id, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id, 'role', m.role,
                       'content', m.content, 'status', m.status, 'model', m.model, 'provider', m.provider,
                       'finish_reason', m.finish_reason, 'input_tokens', m.input_tokens,
                       'output_tokens', m.output_tokens, 'error', m.error_code, 'notice', m.notice,
                       'created_at', m.created_at)::text
                   FROM messages m JOIN conversations c ON c.id = m.conversation_id
-                  WHERE m.user_id = $1 AND c.deleted_at IS NULL AND m.id + 0 > $2 ORDER BY m.id + 0 LIMIT $3",
+                  WHERE m.user_id = $1 AND c.deleted_at IS NULL ORDER BY m.id + 0",
         },
     },
     Table {
@@ -191,11 +192,11 @@ pub const TABLES: [Table; 15] = [
         next: Next::Any,
         export: Export::File {
             name: "conversations.jsonl",
-            sql: "SELECT id, json_build_object(
+            sql: "SELECT json_build_object(
                       'id', id, 'title', title, 'status', status, 'message_count', message_count,
                       'last_read_message_id', last_read_message_id,
                       'created_at', created_at, 'updated_at', updated_at)::text
-                  FROM conversations WHERE user_id = $1 AND deleted_at IS NULL AND id + 0 > $2 ORDER BY id + 0 LIMIT $3",
+                  FROM conversations WHERE user_id = $1 AND deleted_at IS NULL ORDER BY id + 0",
         },
     },
     Table {
@@ -204,10 +205,10 @@ pub const TABLES: [Table; 15] = [
         next: Next::Any,
         export: Export::File {
             name: "sessions.jsonl",
-            sql: "SELECT id, json_build_object(
+            sql: "SELECT json_build_object(
                       'id', id, 'device_name', device_name, 'created_at', created_at, 'last_used_at', last_used_at,
                       'expires_at', expires_at, 'ended_at', ended_at)::text
-                  FROM sessions WHERE user_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3",
+                  FROM sessions WHERE user_id = $1 ORDER BY id + 0",
         },
     },
     Table {
@@ -216,10 +217,10 @@ pub const TABLES: [Table; 15] = [
         next: Next::Any,
         export: Export::File {
             name: "profile.jsonl",
-            sql: "SELECT id, json_build_object(
+            sql: "SELECT json_build_object(
                       'id', id, 'email', email, 'name', name, 'avatar_url', avatar_url, 'preferences', preferences,
                       'timezone', timezone, 'language', language, 'last_seen', last_seen, 'created_at', created_at)::text
-                  FROM users WHERE id = $1 AND id > $2 LIMIT $3",
+                  FROM users WHERE id = $1",
         },
     },
 ];
@@ -255,18 +256,23 @@ impl Table {
     }
 }
 
-/// The lines of an exported file after key `after`, at most `limit`, each with its key.
-pub async fn list_lines(
-    conn: &mut PgConnection,
-    sql: &'static str,
-    owner: &AccountOwner,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<(i64, String)>, StoreError> {
-    Ok(sqlx::query_as(sql)
-        .bind(owner.user().0)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(conn)
-        .await?)
+/// Opens the cursor [`FETCH`] reads: the lines of an exported file, produced as they are read. One at a time in a transaction.
+pub async fn open_lines(conn: &mut PgConnection, sql: &'static str, owner: &AccountOwner) -> Result<(), StoreError> {
+    // A constant of this file, not input.
+    let open = AssertSqlSafe(format!("DECLARE lines NO SCROLL CURSOR FOR {sql}"));
+    sqlx::query(open).bind(owner.user().0).execute(conn).await?;
+    Ok(())
+}
+
+/// The next lines of the open file, one by one as Postgres sends them; none after the last.
+pub fn next_lines(conn: &mut PgConnection) -> impl Stream<Item = Result<String, StoreError>> + Send {
+    sqlx::query_scalar::<_, String>(FETCH)
+        .fetch(conn)
+        .map_err(StoreError::from)
+}
+
+/// Closes the file.
+pub async fn close_lines(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("CLOSE lines").execute(conn).await?;
+    Ok(())
 }
