@@ -62,7 +62,7 @@ impl Messages {
         Ok(message)
     }
 
-    /// A page of a conversation's messages.
+    /// A page of a conversation's messages: at most `limit`, fewer if they are long.
     ///
     /// # Errors
     /// [`ConversationError::NotFound`] also when the conversation belongs to another user.
@@ -76,10 +76,17 @@ impl Messages {
     ) -> Result<Page<Message, MessageId>, ConversationError> {
         let page = self.database.connection(async |connection| {
             let owned = conversations::get_owned(connection, caller.user, conversation).await?;
-            let items = messages::list(connection, conversation, order, after, i64::from(limit) + 1).await?;
+            let sizes = messages::list_sizes(connection, conversation, order, after, i64::from(limit) + 1).await?;
+            let fitting = Page::<Message, MessageId>::fitting(&sizes, limit);
+            let wanted = i64::try_from(fitting).unwrap_or(i64::MAX);
+            let items = messages::list(connection, conversation, order, after, wanted).await?;
             let items = self.notices.all_readable(items);
-            let total = owned.message_count.into();
-            Ok::<_, ConversationError>(Page::cut(items, limit, total, |last| last.id))
+            let next = items.last().map(|last| last.id).filter(|_| sizes.len() > fitting);
+            Ok::<_, ConversationError>(Page {
+                items,
+                next,
+                total: owned.message_count.into(),
+            })
         });
         let mut page = page.await?;
         self.add_live_text(&mut page.items).await;

@@ -165,6 +165,40 @@ pub async fn saved_text(conn: &mut PgConnection, id: MessageId) -> Result<String
     Ok(text.unwrap_or_default())
 }
 
+/// The bytes of the texts that [`list`] would return, without reading them.
+pub async fn list_sizes(
+    conn: &mut PgConnection,
+    conversation: ConversationId,
+    order: Order,
+    after: Option<MessageId>,
+    limit: i64,
+) -> Result<Vec<i64>, StoreError> {
+    Ok(match order {
+        Order::Descending => {
+            sqlx::query_scalar!(
+                r#"SELECT octet_length(content)::bigint AS "bytes!"
+                   FROM messages WHERE conversation_id = $1 AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3"#,
+                conversation.0,
+                after.map_or(i64::MAX, |after| after.0),
+                limit,
+            )
+            .fetch_all(conn)
+            .await?
+        }
+        Order::Ascending => {
+            sqlx::query_scalar!(
+                r#"SELECT octet_length(content)::bigint AS "bytes!"
+                   FROM messages WHERE conversation_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3"#,
+                conversation.0,
+                after.map_or(0, |after| after.0),
+                limit,
+            )
+            .fetch_all(conn)
+            .await?
+        }
+    })
+}
+
 /// A page of a conversation's messages after `after` in the given order, at most `limit`. The caller has checked
 /// that the conversation is the user's.
 pub async fn list(

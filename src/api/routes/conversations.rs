@@ -218,6 +218,8 @@ impl ConversationsApi {
     }
 
     /// List the messages of a conversation
+    ///
+    /// A page with more than 4 MiB of text ends early, after one message at least; `next_cursor` goes on there.
     #[oai(path = "/:conversation_id/messages", method = "get", operation_id = "listMessages")]
     async fn messages(
         &self,

@@ -7,6 +7,7 @@ mod connections;
 mod ends_of_answers;
 mod erasure;
 mod gone;
+mod long_texts;
 mod migrations;
 mod poison;
 mod pruning;

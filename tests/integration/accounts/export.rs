@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::erasure::user_with_everything;
 
 /// Waits for the export of this account and returns it.
-pub(super) async fn export(client: &Client) -> Vec<u8> {
+pub(crate) async fn export(client: &Client) -> Vec<u8> {
     eventually("the archive is made", async || {
         let response = client.request(Method::GET, "/users/me/export").send().await.unwrap();
         if response.status() == 202 {

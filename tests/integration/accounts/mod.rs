@@ -1,7 +1,7 @@
 //! Accounts: registration, sign-in, sessions, profile, and erasure.
 
 mod erasure;
-mod export;
+pub(crate) mod export;
 mod profile;
 mod pruning;
 mod refresh_tokens;
