@@ -6,6 +6,7 @@ use cura_answers::{
 };
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_app::conversations::ConversationError;
+use cura_app::sign_in_guard::Place;
 use cura_app::{App, Caller};
 use cura_bin::settings::Settings;
 use cura_bin::wiring;
@@ -32,6 +33,10 @@ struct Arena {
     caller: Caller,
 }
 
+fn home() -> Place {
+    Place::new("192.0.2.1".to_owned())
+}
+
 impl Arena {
     async fn new(database: Database, n: usize) -> Self {
         let email = format!("user{n}@example.com");
@@ -39,7 +44,13 @@ impl Arena {
         let settings = Settings::from_environment().unwrap();
         let app = wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap();
         let (email, password) = (Email::new(&email).unwrap(), NewPassword::new(PASSWORD).unwrap());
-        let user = app.accounts.register(&email, &password, None).await.unwrap().user.id;
+        let user = app
+            .accounts
+            .register(&email, &password, None, &home())
+            .await
+            .unwrap()
+            .user
+            .id;
         Self {
             app,
             answers: wiring::answers(&settings, database.clone(), live, &Ai::demo()),
@@ -159,7 +170,7 @@ const ANSWERS: usize = 4;
 
 impl Arena {
     async fn erase(&self) {
-        let erased = self.app.accounts.erase(self.caller, PASSWORD).await;
+        let erased = self.app.accounts.erase(self.caller, PASSWORD, &home()).await;
         erased.unwrap_or_else(|error| panic!("an account could not be erased: {error:?}"));
     }
 
