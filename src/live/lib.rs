@@ -16,6 +16,7 @@ mod presence;
 mod rate_decision;
 mod rate_limits;
 mod redis;
+mod refusals;
 mod signals;
 mod text;
 mod watch_guard;

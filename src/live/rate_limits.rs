@@ -1,7 +1,8 @@
 //! Rate limits by the generic cell rate algorithm (GCRA): so many requests a minute for each key, in a burst if need be.
 //!
-//! With Redis, all servers share one budget. While Redis is unavailable, each server counts by itself: requests are
-//! neither all refused nor all let through.
+//! With Redis, all servers share one budget. A server asks Redis once for each refusal: what it has refused, it refuses by
+//! itself until the time that Redis gave. While Redis is unavailable, each server counts by itself: requests are neither all
+//! refused nor all let through.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use crate::error::InvalidUrl;
 use crate::memory::MemoryRateLimit;
 use crate::rate_decision::RateDecision;
 use crate::redis::RedisRateLimits;
+use crate::refusals::Refusals;
 
 /// How long Redis is not asked after a failure, so that requests do not wait for its timeout one after the other.
 const REDIS_PAUSE: Duration = Duration::from_secs(1);
@@ -28,6 +30,8 @@ pub struct Limit {
     per_minute: NonZeroU32,
     memory: MemoryRateLimit,
     shared: Option<Arc<SharedCounts>>,
+    /// What Redis has refused.
+    refusals: Refusals,
 }
 
 /// The counts that all servers share.
@@ -62,37 +66,63 @@ impl RateLimiter {
             per_minute,
             memory: MemoryRateLimit::new(per_minute),
             shared: self.0.clone(),
+            refusals: Refusals::default(),
         }
     }
 }
 
 impl Limit {
-    /// Spends one request of the budget of `key`, if any is left.
+    /// Spends one request of the budget of `key`, if any is left. At most one call of Redis; none after a refusal, until the
+    /// next request is allowed.
     pub async fn spend(&self, key: &str) -> RateDecision {
-        if let Some(shared) = &self.shared
-            && let Some(decision) = shared.spend(self.name, key, self.per_minute).await
-        {
-            return decision;
+        if let Some(shared) = &self.shared {
+            if let Some(refusal) = self.refusals.find(key) {
+                return refusal;
+            }
+            let call = shared.redis.spend(self.name, key, self.per_minute);
+            if let Some(decision) = shared.ask(call).await {
+                self.refusals.note(key, decision);
+                return decision;
+            }
         }
         self.memory.spend(key)
+    }
+
+    /// Gives one spent request back to the budget of `key`. If Redis does not answer, the budget is whole again a little later.
+    pub async fn refund(&self, key: &str) {
+        self.refusals.forget(key);
+        if let Some(shared) = &self.shared
+            && let Some(()) = shared.ask(shared.redis.refund(self.name, key, self.per_minute)).await
+        {
+            return;
+        }
+        self.memory.refund(key);
+    }
+
+    /// The decision that refuses `key`, if this server knows that its budget is spent. Spends nothing, and asks nobody.
+    pub fn find_refusal(&self, key: &str) -> Option<RateDecision> {
+        match &self.shared {
+            Some(_) => self.refusals.find(key),
+            None => self.memory.find_refusal(key),
+        }
     }
 }
 
 impl SharedCounts {
-    /// The decision of Redis; `None` while it is unavailable.
-    async fn spend(&self, name: &str, key: &str, per_minute: NonZeroU32) -> Option<RateDecision> {
+    /// What Redis answers to `call`; `None` while it is unavailable.
+    async fn ask<T>(&self, call: impl Future<Output = Option<T>>) -> Option<T> {
         let paused_until = || self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
         if paused_until().is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        let decision = self.redis.spend(name, key, per_minute).await;
-        let pause = decision.is_none().then(|| Instant::now() + REDIS_PAUSE);
+        let answer = call.await;
+        let pause = answer.is_none().then(|| Instant::now() + REDIS_PAUSE);
         let was_unavailable = std::mem::replace(&mut *paused_until(), pause).is_some();
-        match (&decision, was_unavailable) {
-            (None, false) => tracing::warn!("Redis is unavailable; each server counts rate limits by itself"),
-            (Some(_), true) => tracing::info!("Redis is available again; servers share rate limits"),
+        match (answer.is_some(), was_unavailable) {
+            (false, false) => tracing::warn!("Redis is unavailable; each server counts rate limits by itself"),
+            (true, true) => tracing::info!("Redis is available again; servers share rate limits"),
             _ => {}
         }
-        decision
+        answer
     }
 }

@@ -1,11 +1,13 @@
 //! Signals: hints to a user's connections that may be lost.
 //!
 //! A lost signal costs the wait until the event log is read next, never an event. A connection that falls behind, or gets
-//! a signal it cannot decode, is given [`Signal::ReadLog`].
+//! a signal it cannot decode, is given [`Signal::ReadLog`]. Typing is apart from that: it is in no log.
 
 use cura_domain::ConversationId;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
+use crate::memory::UserReceivers;
 use crate::watch_guard::Subscription;
 
 /// A hint to a user's connections.
@@ -66,13 +68,13 @@ impl Signal {
 
 /// The signals of one user, for one connection. The user is present while it exists.
 pub struct UserWatch {
-    signals: broadcast::Receiver<Signal>,
+    signals: UserReceivers,
     // Declared last, so dropped last: the task it wakes must find the receiver gone.
     _subscription: Subscription,
 }
 
 impl UserWatch {
-    pub(crate) fn new(signals: broadcast::Receiver<Signal>, subscription: Subscription) -> Self {
+    pub(crate) fn new(signals: UserReceivers, subscription: Subscription) -> Self {
         Self {
             signals,
             _subscription: subscription,
@@ -81,11 +83,26 @@ impl UserWatch {
 
     /// Waits for the next signal. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
-        match self.signals.recv().await {
-            Ok(signal) => signal,
-            Err(broadcast::error::RecvError::Lagged(_)) => Signal::ReadLog,
-            // Cannot happen: the table drops only users without receivers.
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        tokio::select! {
+            biased;
+            logged = self.signals.log.recv() => match logged {
+                Ok(signal) => signal,
+                Err(RecvError::Lagged(_)) => Signal::ReadLog,
+                // Cannot happen: the table drops only users without receivers.
+                Err(RecvError::Closed) => std::future::pending().await,
+            },
+            typing = next_typing(&mut self.signals.typing) => typing,
+        }
+    }
+}
+
+/// The next typing signal. Of those that this connection was too slow for, only the newest are left.
+async fn next_typing(signals: &mut broadcast::Receiver<Signal>) -> Signal {
+    loop {
+        match signals.recv().await {
+            Ok(signal) => return signal,
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::watch_guard::Subscription;
 pub(crate) use failures::MemoryFailures;
 pub(crate) use rate_limits::MemoryRateLimit;
 pub(crate) use texts::TextTable;
-pub(crate) use users::UserTable;
+pub(crate) use users::{UserReceivers, UserTable};
 
 /// Texts, signals and presence that only this process sees.
 #[derive(Clone)]

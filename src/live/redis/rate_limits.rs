@@ -23,11 +23,21 @@ due = due + each
 redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))
 return {1, math.floor((each * burst - (due - now)) / each), due - now, 0}";
 
+/// Moves the arrival time back by one request. A budget that is whole stays whole. `ARGV`: microseconds per request.
+const REFUND: &str = r"
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local due = tonumber(redis.call('GET', KEYS[1]) or '0') - tonumber(ARGV[1])
+if due <= now then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))
+return 1";
+
 const MINUTE_MICROS: u64 = 60_000_000;
 
 pub(crate) struct RedisRateLimits {
     connection: Connection,
     spend: Script,
+    refund: Script,
 }
 
 impl RedisRateLimits {
@@ -35,6 +45,7 @@ impl RedisRateLimits {
         Ok(Self {
             connection: Connection::new(url, config)?,
             spend: Script::new(SPEND),
+            refund: Script::new(REFUND),
         })
     }
 
@@ -59,5 +70,20 @@ impl RedisRateLimits {
             reset: Duration::from_micros(reset),
             retry_after: Duration::from_micros(wait),
         })
+    }
+
+    /// Gives one spent request back; `None` when Redis does not answer in time.
+    pub(crate) async fn refund(&self, name: &str, key: &str, per_minute: NonZeroU32) -> Option<()> {
+        let mut call = self.refund.prepare_invoke();
+        call.key(limit_key(name, key))
+            .arg(MINUTE_MICROS / u64::from(per_minute.get()));
+        let reply = self
+            .connection
+            .call(async |connection| call.invoke_async::<u8>(connection).await);
+        reply
+            .await
+            .inspect_err(|error| tracing::debug!(%error, "cannot give a request back on Redis"))
+            .ok()
+            .map(drop)
     }
 }
