@@ -15,6 +15,8 @@ pub struct LimitSettings {
     pub rates: Rates,
     /// `USER_DAILY_TOKENS`, `USER_RUNNING_ANSWERS`
     pub quota: Quota,
+    /// `USER_CONNECTIONS`
+    pub user_connections: usize,
 }
 
 impl LimitSettings {
@@ -34,6 +36,7 @@ impl LimitSettings {
                 running_answers: from.parsed("USER_RUNNING_ANSWERS", rates.chat)?,
                 answer_tokens: max_output_tokens.unwrap_or(DEFAULT_ANSWER_TOKENS),
             },
+            user_connections: from.parsed("USER_CONNECTIONS", 50)?,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use std::time::Duration;
 
-use cura_api::{Api, ConnectionLimits, Edge, Origins, PROBE_RESERVE, RateLimits, Shutdown};
+use cura_api::{Api, ConnectionLimits, Edge, Origins, PROBE_RESERVE, RateLimits, Shutdown, UserConnections};
 use cura_app::App;
 use cura_app::log_key::LogKey;
 use cura_live::RateLimiter;
@@ -69,7 +69,8 @@ pub async fn serve(
     let _heartbeat = AbortOnDropHandle::new(tasks.spawn(app.feed.clone().run_heartbeat()));
     let limits = RateLimits::new(limiter, settings.limits.rates, settings.server.trusted_proxies.clone());
     let shutdown = Shutdown::new(stop.clone());
-    let api = cura_api::api(app, origins, limits, shutdown.clone());
+    let of_users = UserConnections::new(settings.limits.user_connections);
+    let api = cura_api::api(app, origins, limits, of_users, shutdown.clone());
     let grace = settings.process.shutdown_grace;
     // Dropped when this function returns: until then, the server's health can be asked for.
     let _probes = probes.map(|probes| AbortOnDropHandle::new(tasks.spawn(serve_probes(settings, probes, &api))));

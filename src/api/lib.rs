@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 use cura_app::App;
 use http::admission;
-use http::middleware;
+use http::middleware::{self, only_documented};
 use http::operation::Operations;
 use http::problem::Problem;
 use poem::endpoint::{DynEndpoint, ToDynEndpoint, make};
-use poem::{Endpoint, EndpointExt, Request, Response, Route};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Route};
 
 pub use http::admission::{ConnectionLimits, PROBE_RESERVE};
 pub use http::client_address::{InvalidProxies, TrustedProxies};
@@ -28,12 +28,13 @@ pub use http::rate_limit::{RateLimits, Rates};
 pub use http::server::{Edge, serve};
 pub use http::shutdown::Shutdown;
 pub use openapi::openapi;
+pub use realtime::user_connections::UserConnections;
 
 /// Answers requests. Cheap to clone.
 pub type Api = Arc<dyn DynEndpoint<Output = Response>>;
 
 /// The whole API, ready to be served. Streams end when `shutdown` begins.
-pub fn api(app: App, origins: Origins, limits: RateLimits, shutdown: Shutdown) -> Api {
+pub fn api(app: App, origins: Origins, limits: RateLimits, connections: UserConnections, shutdown: Shutdown) -> Api {
     let document = openapi();
     let settings = middleware::Settings {
         operations: Operations::new(&document),
@@ -41,8 +42,11 @@ pub fn api(app: App, origins: Origins, limits: RateLimits, shutdown: Shutdown) -
         limits,
         entropy: app.entropy.clone(),
     };
-    let documented = routes::docs::routes(&document, openapi::redoc_html()).nest("/", routes::service());
-    let routes = Route::new().nest("/", documented.data(app).data(shutdown));
+    let operations = routes::service()
+        .into_endpoint()
+        .around(only_documented::only_documented);
+    let documented = routes::docs::routes(&document, openapi::redoc_html()).nest("/", operations);
+    let routes = Route::new().nest("/", documented.data(app).data(connections).data(shutdown));
     Arc::new(ToDynEndpoint(middleware::wrap(routes.map_to_response(), settings)))
 }
 

@@ -4,3 +4,4 @@ pub(crate) mod last_event_id;
 pub(crate) mod schema;
 pub(crate) mod socket;
 pub(crate) mod sse;
+pub(crate) mod user_connections;

@@ -5,7 +5,9 @@ mod answer_follower;
 mod answer_state;
 mod catch_up;
 mod log_reader;
+mod replay_turns;
 mod sources;
+mod typing_signals;
 mod user_event;
 mod user_feed;
 
@@ -69,16 +71,15 @@ impl Feed {
         UserFeed::open(self.0.clone(), caller.user, only, cursor).await
     }
 
-    /// Publishes to the caller's other connections that they type in this conversation, or have stopped.
-    pub async fn publish_typing(&self, caller: Caller, conversation: ConversationId, is_typing: bool, origin: u64) {
-        let signal = Signal::Typing {
+    /// Publishes to the caller's other connections that they type in this conversation, or have stopped: at most once a second,
+    /// and the newest state always.
+    pub fn publish_typing(&self, caller: Caller, conversation: ConversationId, is_typing: bool, origin: u64) {
+        let state = Signal::Typing {
             conversation,
             is_typing,
             origin,
         };
-        if let Err(error) = self.0.live.publish_to_user(caller.user, signal).await {
-            tracing::debug!(%error, "a typing signal could not be published");
-        }
+        self.0.typing.publish(caller.user, conversation, state);
     }
 
     /// Gives every connection of this server the number of its user's last event now and then, so a lost signal delays

@@ -109,10 +109,24 @@ impl Sessions {
     /// # Errors
     /// [`AuthenticateError`] says whether signing in would help.
     pub async fn authenticate(&self, access_token: &str) -> Result<Caller, AuthenticateError> {
-        let token = self
-            .tokens
+        self.authorize(&self.verify(access_token)?).await
+    }
+
+    /// Reads an access token by its signature and times alone: its session may have ended.
+    ///
+    /// # Errors
+    /// [`AuthenticateError::NotSignedIn`] if it is not ours, or has expired.
+    pub fn verify(&self, access_token: &str) -> Result<AccessToken, AuthenticateError> {
+        self.tokens
             .read_access(access_token, self.clock.now())
-            .ok_or(AuthenticateError::NotSignedIn)?;
+            .ok_or(AuthenticateError::NotSignedIn)
+    }
+
+    /// Checks that the session of a verified token still stands, and that its user is not suspended.
+    ///
+    /// # Errors
+    /// [`AuthenticateError`] says whether signing in would help.
+    pub async fn authorize(&self, token: &AccessToken) -> Result<Caller, AuthenticateError> {
         self.database
             .connection(async |connection| {
                 self.authorize_session(connection, token.caller, Some(token.generation))

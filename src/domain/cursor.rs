@@ -8,8 +8,10 @@ use std::str::FromStr;
 use crate::answer::{InvalidCursor, Position};
 use crate::{ConversationId, MessageId};
 
-/// The most running answers that a cursor can name; more than any user has.
-const MAX_RUNNING: usize = 2000;
+/// The most running answers that a cursor can name. With the longest ids it has 40 kB, which fit into the head of a request.
+const MAX_RUNNING: usize = 1000;
+/// Stands for running answers of which there are too many to name.
+const CUT: &str = "+";
 
 /// A position in the event feed of a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,15 +22,21 @@ pub struct Cursor {
     pub seq: i64,
     /// The position in each running answer that the connection knows.
     pub running: BTreeMap<MessageId, Position>,
+    /// Whether it was cut: it does not name the running answers, because there were too many. It is a valid cursor, but nothing can be
+    /// resumed from it.
+    pub is_cut: bool,
 }
 
-/// `c`, the conversation and a dot, if it has one; `seq`; then `_id-attempt.offset` for each running answer.
+/// `c`, the conversation and a dot, if it has one; `seq`; then `_id-attempt.offset` for each running answer, or `_+` for too many.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(scope) = self.scope {
             write!(f, "c{scope}.")?;
         }
         write!(f, "{}", self.seq)?;
+        if self.is_cut || self.running.len() > MAX_RUNNING {
+            return write!(f, "_{CUT}");
+        }
         for (id, position) in &self.running {
             write!(f, "_{id}-{position}")?;
         }
@@ -53,15 +61,28 @@ impl FromStr for Cursor {
         };
         let mut parts = text.split('_');
         let seq = number(parts.next().unwrap_or_default())?;
-        let mut running = BTreeMap::new();
+        let (mut running, mut is_cut) = (BTreeMap::new(), false);
         for part in parts {
-            let (id, position) = part.split_once('-').ok_or(InvalidCursor)?;
-            if running.len() == MAX_RUNNING {
-                return Err(InvalidCursor);
+            if part == CUT {
+                is_cut = true;
+                continue;
             }
+            let (id, position) = part.split_once('-').ok_or(InvalidCursor)?;
             running.insert(MessageId(number(id)?), position.parse()?);
+            if running.len() > MAX_RUNNING {
+                is_cut = true;
+                running.clear();
+            }
         }
-        Ok(Self { scope, seq, running })
+        if is_cut {
+            running.clear();
+        }
+        Ok(Self {
+            scope,
+            seq,
+            running,
+            is_cut,
+        })
     }
 }
 
@@ -80,6 +101,7 @@ mod tests {
             scope: None,
             seq: 41,
             running: [(MessageId(7), position), (MessageId(9), Position::START)].into(),
+            is_cut: false,
         };
         assert_eq!(cursor.to_string(), "41_7-2.17_9-0.0");
         assert_eq!(cursor.to_string().parse(), Ok(cursor.clone()));
@@ -90,9 +112,6 @@ mod tests {
         assert_eq!(scoped.to_string(), "c5.41_7-2.17_9-0.0");
         assert_eq!(scoped.to_string().parse(), Ok(scoped));
         assert_eq!("0".parse(), Ok(Cursor::default()));
-        let endless: String = std::iter::once("1".to_owned())
-            .chain((1..2100).map(|n| format!("_{n}-0.0")))
-            .collect();
         for bad in [
             "",
             "-1",
@@ -104,9 +123,31 @@ mod tests {
             "1_2-3",
             "1_x-0.0",
             "99999999999999999999",
-            &endless,
         ] {
             assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_cursor_with_too_many_answers_is_short_and_says_that_nothing_can_be_resumed() {
+        let with = |count| Cursor {
+            seq: 41,
+            running: (0..count).map(|n| (MessageId(n), Position::START)).collect(),
+            ..Cursor::default()
+        };
+        let most = with(1000);
+        assert_eq!(most.to_string().parse(), Ok(most));
+        let cut = Cursor {
+            seq: 41,
+            is_cut: true,
+            ..Cursor::default()
+        };
+        assert_eq!(with(1001).to_string(), "41_+");
+        assert_eq!("41_+".parse(), Ok(cut.clone()));
+        assert_eq!(cut.to_string(), "41_+");
+        // As handed out before there was a shorter form.
+        let long: String = (0..2000).map(|n| format!("_{n}-0.0")).collect();
+        assert_eq!(format!("41{long}").parse(), Ok(cut));
+        assert_eq!("41_+x".parse::<Cursor>(), Err(InvalidCursor));
     }
 }

@@ -185,6 +185,7 @@ impl CuraBuilder {
             ("RATE_LIMIT_CHAT", "0".to_owned()),
             ("RATE_LIMIT_UPLOAD", "0".to_owned()),
             ("RATE_LIMIT_DEFAULT", "0".to_owned()),
+            ("USER_CONNECTIONS", "0".to_owned()),
             // Tests count requests to the provider, and requests for titles would be counted too.
             ("AI_TITLES", "false".to_owned()),
         ];

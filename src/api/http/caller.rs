@@ -7,6 +7,8 @@ use poem_openapi::auth::{ApiKey, Bearer};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, SecurityScheme};
 
+use crate::http::operation::Operation;
+use crate::http::policy::Authentication;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 
@@ -69,11 +71,15 @@ impl<'a> ApiExtractor<'a> for StreamAuth {
     }
 }
 
-/// Checks the caller's session again, after a body that arrived slowly: the session may have ended meanwhile.
+/// Checks the caller's session again, after a body that arrived slowly: the session may have ended meanwhile. An operation that
+/// needs no session does not look at the token that a client sends with everything.
 ///
 /// # Errors
 /// The same as at the beginning of the request.
 pub(crate) async fn revalidate_session(request: &Request) -> Result<(), Problem> {
+    if Operation::of(request).policy.authentication == Authentication::Public {
+        return Ok(());
+    }
     if let (Some(token), Some(app)) = (bearer_of(request), request.data::<App>()) {
         app.sessions.authenticate(token).await?;
     }
@@ -105,8 +111,23 @@ pub(crate) async fn redeem(app: &App, rate_limit: &RateLimit, ticket: &str) -> R
 
 async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
-    let caller = app.sessions.authenticate(&token.token).await.map_err(Problem::from)?;
+    let rate_limit = request.data::<RateLimit>().ok_or_else(Problem::internal)?;
+    let caller = authenticate_token(app, rate_limit, &token.token).await?;
     charge(request, caller).await
+}
+
+/// The caller that an access token names. Its limits are looked at before the database is asked, and not charged.
+///
+/// # Errors
+/// 401 if the token is not valid, 403 if the account is suspended, 429 if a limit is reached.
+pub(crate) async fn authenticate_token(app: &App, rate_limit: &RateLimit, token: &str) -> Result<Caller, Problem> {
+    let token = app.sessions.verify(token)?;
+    rate_limit.admit_session(token.caller).await?;
+    let authorized = app.sessions.authorize(&token).await.map_err(Problem::from);
+    if authorized.as_ref().is_err_and(|problem| !problem.is_client_error()) {
+        rate_limit.excuse_session(token.caller).await;
+    }
+    authorized
 }
 
 async fn charge(request: &Request, caller: Caller) -> Result<Caller> {

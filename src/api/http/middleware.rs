@@ -4,10 +4,12 @@ mod accept;
 mod access_log;
 mod catch_panic;
 mod charge_refused;
+mod charge_stranger;
 mod content_encoding;
 pub(crate) mod cors;
 mod drain_body;
 mod match_operation;
+pub(crate) mod only_documented;
 mod rate_limit;
 mod readable_headers;
 mod render_problems;
@@ -72,6 +74,7 @@ pub(crate) fn wrap(
 
 /// Refuses requests that no handler should see, cheapest check first, and prepares the others.
 async fn check_request<E: Endpoint<Output = Response>>(next: Arc<E>, mut request: Request) -> Result<Response> {
+    charge_stranger::charge_stranger(&request).await?;
     content_encoding::refuse_compressed(&request)?;
     readable_headers::refuse_unreadable(&request)?;
     upgrade_header::normalize(&mut request);

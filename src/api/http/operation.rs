@@ -56,10 +56,10 @@ impl KnownPath {
         // poem answers HEAD as GET.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let row = self.policies.iter().find(|(known, _)| known == method);
-        let is_free = || self.policies.iter().all(|(_, policy)| policy.rate == RateClass::Free);
+        let is_cheap = |policy: &Policy| matches!(policy.rate, RateClass::Free | RateClass::Wide);
         match row {
             Some((_, policy)) => policy,
-            None if is_free() => &policy::UNDOCUMENTED,
+            None if self.policies.iter().all(|(_, policy)| is_cheap(policy)) => &policy::UNDOCUMENTED,
             None => &policy::METHOD_NOT_ALLOWED,
         }
     }
@@ -80,6 +80,11 @@ impl Operation {
             path: None,
             policy: &policy::UNDOCUMENTED,
         })
+    }
+
+    /// Whether the document has the path, spelled as it is in the request.
+    pub(crate) fn is_documented(&self) -> bool {
+        self.path.is_some()
     }
 
     /// The path as the document writes it, without ids; `None` if the document does not have it.

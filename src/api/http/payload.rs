@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::http::body;
 use crate::http::caller;
-use crate::http::problem::{FieldError, Problem};
+use crate::http::problem::{FieldError, MAX_ERRORS, Problem};
 
 /// If a body takes longer to arrive, the session may have ended meanwhile.
 const REVALIDATE_AFTER: Duration = Duration::from_secs(1);
@@ -144,11 +144,10 @@ fn parse<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<T, Problem> {
     let schema = schema::of::<T>();
     let privileged = schema.privileged_fields(&value);
     let nulls = schema.take_optional_nulls(&mut value);
-    let mut errors: Vec<FieldError> = schema
-        .validator
-        .iter_errors(&value)
-        .flat_map(|error| explain::field_errors(&error))
-        .collect();
+    // The items of a list that is too long are not looked at.
+    let mut errors = schema.take_long_lists(&mut value);
+    let invalid = schema.validator.iter_errors(&value);
+    errors.extend(invalid.flat_map(|error| explain::field_errors(&error)).take(MAX_ERRORS));
     errors.extend(privileged);
     if schema::contains_nul(&value) {
         errors.push(FieldError::new(

@@ -13,13 +13,18 @@ use crate::http::prefer;
 pub enum RateClass {
     /// Operations that check a password: by address. (Wrong ones are counted by account: `cura_app::sign_in_guard`.)
     Auth,
-    /// Operations that start an answer: by user, unless a request is repeated.
+    /// Operations that start an answer: by user. A request that repeats an earlier one is charged as [`Self::Default`].
     Chat,
     /// Operations that receive files: by user.
     Upload,
-    /// Everything else: by user.
+    /// Everything else: by user; by address when signed out.
     Default,
-    /// Health checks, the document, and unknown paths: not charged.
+    /// Exchanging refresh tokens: charged by its handler, as much as [`Self::Default`].
+    Refresh,
+    /// `/health`, the document and its pages, and unknown paths: by address, and many times as much as [`Self::Default`].
+    Wide,
+    /// Liveness and readiness: not charged. Answering costs no more than refusing, and an orchestrator that is refused, because it
+    /// shares an address with an attacker, would stop a server that works.
     Free,
 }
 
@@ -85,11 +90,11 @@ const WAITS_FOR_ANSWER: Duration = NORMAL.saturating_add(prefer::MAX_WAIT);
 #[rustfmt::skip]
 const POLICIES: &[(&str, Policy)] = {
     use Authentication::{AccessToken, AccessTokenOrTicket, Public, SocketHandshake};
-    use RateClass::{Auth, Chat, Default, Free};
+    use RateClass::{Auth, Chat, Default, Free, Refresh, Wide};
     &[
         ("register",           row(Auth,    SIGN_IN, NORMAL,           Public)),
         ("login",              row(Auth,    SIGN_IN, NORMAL,           Public)),
-        ("refreshTokens",      row(Default, SIGN_IN, NORMAL,           Public)),
+        ("refreshTokens",      row(Refresh, SIGN_IN, NORMAL,           Public)),
         ("logout",             row(Default, SIGN_IN, NORMAL,           Public)),
         ("logoutAll",          row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("changePassword",     row(Auth,    SIGN_IN, NORMAL,           AccessToken)),
@@ -118,14 +123,14 @@ const POLICIES: &[(&str, Policy)] = {
         ("editMessage",        row(Chat,    JSON,    WAITS_FOR_ANSWER, AccessToken)),
         ("watchEvents",        row(Default, NO_BODY, NORMAL,           AccessTokenOrTicket)),
         ("openSocket",         row(Default, NO_BODY, NORMAL,           SocketHandshake)),
-        ("getHealth",          row(Free,    NO_BODY, NORMAL,           Public)),
+        ("getHealth",          row(Wide,    NO_BODY, NORMAL,           Public)),
         ("getLiveness",        row(Free,    NO_BODY, NORMAL,           Public)),
         ("getReadiness",       row(Free,    NO_BODY, NORMAL,           Public)),
     ]
 };
 
 /// A path that the document does not have: the document itself, its pages, and what does not exist.
-pub(crate) const UNDOCUMENTED: Policy = row(RateClass::Free, NO_BODY, NORMAL, Authentication::Public);
+pub(crate) const UNDOCUMENTED: Policy = row(RateClass::Wide, NO_BODY, NORMAL, Authentication::Public);
 
 /// A method that the path does not have.
 pub(crate) const METHOD_NOT_ALLOWED: Policy = row(RateClass::Default, NO_BODY, NORMAL, Authentication::Public);

@@ -16,6 +16,9 @@ use poem::http::{HeaderValue, StatusCode};
 
 pub(crate) use view::FieldError;
 
+/// The most errors of a 422; a client that repairs them learns of the others.
+pub(crate) const MAX_ERRORS: usize = 20;
+
 /// A problem on its way to the client.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{status} {code}")]
@@ -93,8 +96,9 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
 
-    /// 422: the request was understood, but these fields are invalid.
-    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+    /// 422: the request was understood, but these fields are invalid. Of many errors, the first [`MAX_ERRORS`] are shown.
+    pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
+        errors.truncate(MAX_ERRORS);
         let detail = "Some fields of the request are invalid.";
         Self {
             errors,

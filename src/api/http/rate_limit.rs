@@ -1,81 +1,33 @@
 //! Rate limits: a budget per minute for each rate class, by user, by session, and by address.
+//!
+//! Everything is charged before it is done: callers before their session is looked up ([`session_gate`]), requests for an answer
+//! before their body is read ([`answer_charge`]), and whoever is not signed in by address before anything else.
+
+mod answer_charge;
+mod budgets;
+mod session_gate;
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cura_app::Caller;
-use cura_app::limits::{Limit, RateDecision, RateLimiter};
+use cura_app::limits::RateDecision;
 use cura_app::sign_in_guard::Place;
 use cura_domain::SessionId;
 use poem::http::{HeaderMap, StatusCode};
 use poem::{FromRequest, Request, RequestBody, Result};
 
-use crate::http::client_address::{TrustedProxies, client_key};
+use crate::http::client_address::client_key;
 use crate::http::policy::RateClass;
 use crate::http::problem::Problem;
 use crate::http::rate_limit_headers;
+pub(crate) use answer_charge::AnswerCharge;
+pub use budgets::{RateLimits, Rates};
 
-/// Requests per minute for each rate class; 0 is no limit.
-#[derive(Debug, Clone, Copy)]
-pub struct Rates {
-    /// Operations that check a password.
-    pub auth: u32,
-    /// Operations that start an answer.
-    pub chat: u32,
-    /// Operations that receive files.
-    pub upload: u32,
-    /// Everything else.
-    pub default: u32,
-}
-
-/// The rate limits of a server. Cheap to clone.
-#[derive(Clone)]
-pub struct RateLimits(Arc<Parts>);
-
-struct Parts {
-    auth: Option<Limit>,
-    chat: Option<Limit>,
-    upload: Option<Limit>,
-    default: Option<Limit>,
-    proxies: TrustedProxies,
-}
-
-impl RateLimits {
-    /// Counts with `limiter`. The client's address is taken from `X-Forwarded-For` if the request comes from one of `proxies`.
-    pub fn new(limiter: &RateLimiter, rates: Rates, proxies: TrustedProxies) -> Self {
-        let limit = |name, per_minute| NonZeroU32::new(per_minute).map(|rate| limiter.limit(name, rate));
-        Self(Arc::new(Parts {
-            auth: limit("auth", rates.auth),
-            chat: limit("chat", rates.chat),
-            upload: limit("upload", rates.upload),
-            default: limit("default", rates.default),
-            proxies,
-        }))
-    }
-
-    /// The limits of one request, of which nothing is charged yet.
-    pub(crate) fn of_request(&self, request: &Request, class: RateClass) -> RateLimit {
-        RateLimit(Arc::new(RateLimitParts {
-            limits: self.clone(),
-            class,
-            address: self.0.proxies.client(&request.remote_addr().0, request.headers()),
-            caller: OnceLock::new(),
-            tightest: Mutex::new(None),
-        }))
-    }
-
-    fn limit(&self, class: RateClass) -> Option<&Limit> {
-        match class {
-            RateClass::Auth => self.0.auth.as_ref(),
-            RateClass::Chat => self.0.chat.as_ref(),
-            RateClass::Upload => self.0.upload.as_ref(),
-            RateClass::Default => self.0.default.as_ref(),
-            RateClass::Free => None,
-        }
-    }
-}
+/// What says that a request may be a repetition.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// What one request is charged. Cheap to clone.
 #[derive(Clone)]
@@ -85,39 +37,60 @@ struct RateLimitParts {
     limits: RateLimits,
     class: RateClass,
     address: IpAddr,
+    /// Whether the request has an `Idempotency-Key`.
+    has_key: bool,
+    is_address_charged: AtomicBool,
     /// Set once the caller is authenticated.
     caller: OnceLock<Caller>,
+    /// What a request for an answer has paid.
+    answer_charge: Mutex<Option<AnswerCharge>>,
     /// Of all limits charged, the decision with the least remaining.
     tightest: Mutex<Option<RateDecision>>,
 }
 
 impl RateLimit {
-    /// Charges an authenticated caller, unless the operation is charged later.
+    /// The limits of one request, of which nothing is charged yet.
+    pub(crate) fn of(limits: &RateLimits, request: &Request, class: RateClass) -> Self {
+        Self(Arc::new(RateLimitParts {
+            limits: limits.clone(),
+            class,
+            address: limits.client_address(request),
+            has_key: request.headers().contains_key(IDEMPOTENCY_KEY),
+            is_address_charged: AtomicBool::new(false),
+            caller: OnceLock::new(),
+            answer_charge: Mutex::new(None),
+            tightest: Mutex::new(None),
+        }))
+    }
+
+    /// Charges an authenticated caller.
     ///
     /// # Errors
     /// 429 if the limit is reached.
     pub(crate) async fn charge_caller(&self, caller: Caller) -> Result<(), Problem> {
         self.0.caller.get_or_init(|| caller);
         match self.0.class {
-            // Charged after the idempotency key was looked up: repeating a request is free.
-            RateClass::Chat => Ok(()),
+            RateClass::Chat => {
+                let paid = self.charge_answer(caller, self.0.has_key).await?;
+                *self.0.answer_charge.lock().unwrap_or_else(PoisonError::into_inner) = Some(paid);
+                Ok(())
+            }
             // Wrong passwords are counted by account: who presents a right one does not pay for those who guess.
             RateClass::Auth => self.charge_address().await,
             class => self.charge(class, &by_user(caller)).await,
         }
     }
 
-    /// Charges the caller for starting an answer.
+    /// Charges the address of a client that is not signed in, before anything else is looked at. Refreshing is charged by
+    /// session, and only failures of it by address: a client that guesses tokens signs out nobody at the same address.
     ///
     /// # Errors
     /// 429 if the limit is reached.
-    pub(crate) async fn charge_chat(&self, caller: Caller) -> Result<(), Problem> {
-        self.charge(RateClass::Chat, &by_user(caller)).await
-    }
-
-    /// Counts a repeated request, which is answered even if the limit is reached.
-    pub(crate) async fn charge_repetition(&self, caller: Caller) {
-        let _ = self.charge(RateClass::Default, &by_user(caller)).await;
+    pub(crate) async fn charge_stranger(&self) -> Result<(), Problem> {
+        match self.0.class {
+            RateClass::Free | RateClass::Refresh => Ok(()),
+            _ => self.charge_address().await,
+        }
     }
 
     /// Charges a request that was refused before anything was charged: to the caller, or to the address if the caller is unknown.
@@ -131,15 +104,17 @@ impl RateLimit {
         }
     }
 
-    /// Charges the client's address.
+    /// Charges the client's address, once for each request.
     ///
     /// # Errors
     /// 429 if the limit is reached.
     pub(crate) async fn charge_address(&self) -> Result<(), Problem> {
-        let class = if self.0.class == RateClass::Auth {
-            RateClass::Auth
-        } else {
-            RateClass::Default
+        if self.0.is_address_charged.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let class = match self.0.class {
+            class @ (RateClass::Auth | RateClass::Wide) => class,
+            _ => RateClass::Default,
         };
         self.charge(class, &format!("a:{}", client_key(self.0.address))).await
     }
@@ -172,10 +147,21 @@ impl RateLimit {
     }
 
     async fn charge(&self, class: RateClass, key: &str) -> Result<(), Problem> {
-        let Some(limit) = self.0.limits.limit(class) else {
-            return Ok(());
+        self.spend(class, key).await.map(drop)
+    }
+
+    /// Spends one request of a budget. `None` if there is no limit.
+    async fn spend(&self, class: RateClass, key: &str) -> Result<Option<RateDecision>, Problem> {
+        let Some(budgets) = self.0.limits.budgets(class) else {
+            return Ok(None);
         };
-        let decision = limit.spend(key).await;
+        let decision = budgets.shared.spend(key).await;
+        self.note(decision)?;
+        Ok(Some(decision))
+    }
+
+    /// Announces the decision, if it is the tightest so far.
+    fn note(&self, decision: RateDecision) -> Result<(), Problem> {
         {
             let mut tightest = self.0.tightest.lock().unwrap_or_else(PoisonError::into_inner);
             let is_tighter =
@@ -190,6 +176,11 @@ impl RateLimit {
         let retry_after = Duration::from_secs(whole_seconds(decision.retry_after));
         let detail = "Too many requests; please try again later.";
         Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after(retry_after))
+    }
+
+    /// Announces this decision and no other.
+    fn announce_only(&self, decision: Option<RateDecision>) {
+        *self.0.tightest.lock().unwrap_or_else(PoisonError::into_inner) = decision;
     }
 
     fn tightest(&self) -> Option<RateDecision> {

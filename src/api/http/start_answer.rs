@@ -4,20 +4,21 @@ use cura_app::chat::{AnswerRequest, StartedAnswer};
 use cura_app::{App, Caller};
 
 use crate::http::problem::Problem;
-use crate::http::rate_limit::RateLimit;
+use crate::http::rate_limit::{AnswerCharge, RateLimit};
 
-/// Stores and enqueues what `request` asks for, and charges for it. A request that repeats an earlier one returns the earlier
-/// answer, even if the caller's limit is used up.
+/// Stores and enqueues what `request` asks for, which has `paid` for it. A request that repeats an earlier one returns the
+/// earlier answer, even if the chat limit is reached.
 pub(crate) async fn start_answer(
     app: &App,
     rate_limit: &RateLimit,
+    paid: AnswerCharge,
     caller: Caller,
     request: &AnswerRequest,
 ) -> Result<StartedAnswer, Problem> {
     if let Some(first) = app.chat.find_replay(caller, request).await? {
-        rate_limit.charge_repetition(caller).await;
+        rate_limit.settle_repetition(caller, paid).await?;
         return Ok(first);
     }
-    rate_limit.charge_chat(caller).await?;
+    paid.settle_message()?;
     Ok(app.chat.start(caller, request).await?)
 }

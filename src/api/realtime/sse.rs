@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::shutdown::Shutdown;
 use crate::realtime::schema::{AckEvent, EventView};
+use crate::realtime::user_connections::UserConnection;
 
 /// How long a client waits before it reconnects, as the contract says.
 const RETRY_LINE: &str = "retry: 2000\n\n";
@@ -83,6 +84,8 @@ pub(crate) struct EventStream {
     head: String,
     session: OpenSession,
     shutdown: CancellationToken,
+    /// Given back when the stream ends.
+    _place: UserConnection,
     /// When the client should reconnect if the server shuts down, in milliseconds.
     reconnect_after_ms: u64,
 }
@@ -93,16 +96,19 @@ pub(crate) struct Streaming<'a> {
     session: OpenSession,
     /// When the server shuts down, the stream ends without a last event, and the client continues on another server.
     shutdown: CancellationToken,
+    /// One of the streams that its person may hold.
+    place: UserConnection,
     /// Spreads the reconnects of the clients.
     entropy: &'a Entropy,
 }
 
 impl<'a> Streaming<'a> {
-    /// For a stream of `caller`.
-    pub(crate) async fn new(app: &'a App, caller: Caller, shutdown: &Shutdown) -> Self {
+    /// For a stream of `caller`, in this `place`.
+    pub(crate) async fn new(app: &'a App, caller: Caller, shutdown: &Shutdown, place: UserConnection) -> Self {
         Self {
             session: app.session_watch.watch(caller).await,
             shutdown: shutdown.token(),
+            place,
             entropy: &app.entropy,
         }
     }
@@ -133,6 +139,7 @@ impl EventStream {
             head,
             session: streaming.session,
             shutdown: streaming.shutdown,
+            _place: streaming.place,
             reconnect_after_ms,
         }
     }

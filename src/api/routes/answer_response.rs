@@ -20,6 +20,7 @@ use crate::http::shutdown::Shutdown;
 use crate::http::start_answer::start_answer;
 use crate::realtime::schema::AckEvent;
 use crate::realtime::sse::{EventStream, Streaming};
+use crate::realtime::user_connections::UserConnection;
 use crate::views::message::MessageView;
 
 /// What happens to a message if an answer is being written in its conversation.
@@ -95,7 +96,8 @@ pub(super) async fn when_final(
     prefer: Option<&str>,
 ) -> Result<Sent, Problem> {
     let wait = prefer::wait(prefer);
-    let started = start_answer(app, rate_limit, caller, request).await?;
+    let paid = rate_limit.take_answer_charge().ok_or_else(Problem::internal)?;
+    let started = start_answer(app, rate_limit, paid, caller, request).await?;
     let location = format!("/chat/messages/{}", started.answer.id);
     let answer = wait_for(app, caller, started.answer, wait, shutdown).await;
     let is_final = answer.status != MessageStatus::Sending;
@@ -112,17 +114,19 @@ pub(super) async fn when_final(
     })
 }
 
-/// Starts an answer and streams its events.
+/// Starts an answer and streams its events, in this `place`.
 pub(super) async fn as_stream(
     app: &App,
     rate_limit: &RateLimit,
     shutdown: &Shutdown,
+    place: UserConnection,
     caller: Caller,
     request: &AnswerRequest,
 ) -> Result<Response<EventStream>, Problem> {
-    let started = start_answer(app, rate_limit, caller, request).await?;
+    let paid = rate_limit.take_answer_charge().ok_or_else(Problem::internal)?;
+    let started = start_answer(app, rate_limit, paid, caller, request).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
-    let streaming = Streaming::new(app, caller, shutdown).await;
+    let streaming = Streaming::new(app, caller, shutdown, place).await;
     let follower = app.feed.follow_message(caller, started.answer, Position::START);
     let response = Response::new(EventStream::of_answer(Some(ack), follower, streaming));
     Ok(if replayed {

@@ -16,6 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::sse::EventStream;
+use crate::realtime::user_connections::UserConnections;
 use crate::routes::answer_response::{self, OnBusyView, Sent, read_key};
 use crate::routes::tag::Tag;
 
@@ -68,13 +69,15 @@ impl ChatApi {
         app: Data<&App>,
         rate_limit: &RateLimit,
         shutdown: Data<&Shutdown>,
+        connections: Data<&UserConnections>,
         /// The client's key for this request. A repeated request with the same key returns the first message and its answer.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<EventStream>, Problem> {
         let request = answer_request(body.0, None, idempotency_key.0)?;
-        answer_response::as_stream(&app, rate_limit, &shutdown, caller.0, &request).await
+        let place = connections.open_stream(caller.0.user)?;
+        answer_response::as_stream(&app, rate_limit, &shutdown, place, caller.0, &request).await
     }
 
     /// Send a message to a conversation and stream the answer
@@ -87,6 +90,7 @@ impl ChatApi {
         app: Data<&App>,
         rate_limit: &RateLimit,
         shutdown: Data<&Shutdown>,
+        connections: Data<&UserConnections>,
         conversation_id: Path<i64>,
         /// The client's key for this request. A repeated request with the same key returns the first message and its answer.
         #[oai(name = "Idempotency-Key")]
@@ -94,7 +98,8 @@ impl ChatApi {
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<EventStream>, Problem> {
         let request = answer_request(body.0, Some(conversation_id.0), idempotency_key.0)?;
-        answer_response::as_stream(&app, rate_limit, &shutdown, caller.0, &request).await
+        let place = connections.open_stream(caller.0.user)?;
+        answer_response::as_stream(&app, rate_limit, &shutdown, place, caller.0, &request).await
     }
 }
 

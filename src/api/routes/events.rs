@@ -10,6 +10,7 @@ use crate::http::problem::Problem;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::last_event_id::read_stream_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
+use crate::realtime::user_connections::UserConnections;
 use crate::routes::tag::Tag;
 
 pub(crate) struct EventsApi;
@@ -28,6 +29,7 @@ impl EventsApi {
         auth: StreamAuth,
         app: Data<&App>,
         shutdown: Data<&Shutdown>,
+        connections: Data<&UserConnections>,
         /// The id of the last event that was received; wins over `after`.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
@@ -35,8 +37,9 @@ impl EventsApi {
         after: Query<Option<String>>,
     ) -> Result<EventStream, Problem> {
         let cursor = read_stream_cursor(last_event_id.0, after.0)?;
+        let place = connections.open_stream(auth.0.user)?;
         let feed = app.feed.open(auth.0, None, cursor).await?;
-        let streaming = Streaming::new(&app, auth.0, &shutdown).await;
+        let streaming = Streaming::new(&app, auth.0, &shutdown, place).await;
         Ok(EventStream::of_user(feed, streaming))
     }
 }

@@ -18,6 +18,7 @@ use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::last_event_id::read_stream_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
+use crate::realtime::user_connections::UserConnections;
 use crate::routes::answer_response::{self, OnBusyView, Sent, read_key};
 use crate::routes::tag::Tag;
 use crate::views::message::MessageView;
@@ -65,6 +66,7 @@ impl MessagesApi {
         auth: StreamAuth,
         app: Data<&App>,
         shutdown: Data<&Shutdown>,
+        connections: Data<&UserConnections>,
         message_id: Path<i64>,
         /// The id of the last event that was received; wins over `after`.
         #[oai(name = "Last-Event-ID")]
@@ -75,12 +77,13 @@ impl MessagesApi {
         let cursor = read_stream_cursor(last_event_id.0, after.0)?;
         let position = cursor.unwrap_or(Position::START);
         let caller = auth.0;
+        let place = connections.open_stream(caller.user)?;
         let message = app.messages.get(caller, MessageId(message_id.0)).await?;
         if message.role != Role::Assistant {
             return Err(Problem::not_found("answer_not_found", "This message is not an answer."));
         }
         let follower = app.feed.follow_message(caller, message, position);
-        let streaming = Streaming::new(&app, caller, &shutdown).await;
+        let streaming = Streaming::new(&app, caller, &shutdown, place).await;
         Ok(EventStream::of_answer(None, follower, streaming))
     }
 

@@ -13,6 +13,7 @@ use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::socket::Context;
 use crate::realtime::socket::handshake::{self, Credentials};
+use crate::realtime::user_connections::UserConnections;
 use crate::routes::tag::Tag;
 
 pub(crate) struct WsApi;
@@ -27,7 +28,7 @@ impl WsApi {
     /// `{"type": "auth", "token"}` with a new access token before the old one expires, and `{"type": "ping"}`. A client that cancels
     /// an answer that had ended before the socket was opened, or repeats its message, is sent the end of that answer. Authenticate with
     /// `Authorization`, `?ticket=` or `?token=`. Close codes: 1002 not RFC 6455, 1007 not UTF-8, 1008 too many frames or too slow a reader, 1009
-    /// a frame over 64 KiB, 1012 the server restarts (reconnect), 1013 try again later, 4401 not signed in, or no longer, 4404
+    /// a frame over 64 KiB, 1012 the server restarts (reconnect), 1013 try again later, or too many sockets of yours, 4401 not signed in, or no longer, 4404
     /// not your conversation.
     #[oai(path = "/chat/ws/:conversation_id", method = "get", operation_id = "openSocket")]
     #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
@@ -36,6 +37,7 @@ impl WsApi {
         app: Data<&App>,
         rate_limit: &RateLimit,
         shutdown: Data<&Shutdown>,
+        connections: Data<&UserConnections>,
         request: &Request,
         websocket: WebSocket,
         conversation_id: Path<i64>,
@@ -50,6 +52,7 @@ impl WsApi {
             app: app.clone(),
             rate_limit: rate_limit.clone(),
             shutdown: shutdown.clone(),
+            connections: connections.clone(),
             conversation: ConversationId(conversation_id.0),
         };
         let credentials = Credentials::new(request, token.0, ticket.0);

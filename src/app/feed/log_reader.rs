@@ -9,6 +9,7 @@ use cura_domain::{ConversationId, MessageId, UserId};
 use cura_store::events::LogHead;
 use cura_store::{PgConnection, StoreError, conversations, events, messages};
 use futures_util::future::BoxFuture;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::answer_follower::AnswerFollower;
 use super::sources::Sources;
@@ -67,26 +68,43 @@ impl LogReader {
             scope: self.only,
             seq: head.seq,
             running: head.running.into_iter().map(|id| (id, Position::START)).collect(),
+            ..Cursor::default()
         }
     }
 
-    /// Reads the log after event `seq`. Boxed, because an idle connection has no fetch pending.
-    pub(super) fn fetch(&self, seq: i64) -> BoxFuture<'static, Result<Fetch, StoreError>> {
+    /// Reads the log after event `seq`; if it `is_replay`, when it is this connection's turn. Boxed, because an idle connection has
+    /// no fetch pending.
+    pub(super) fn fetch(&self, seq: i64, is_replay: bool) -> BoxFuture<'static, Result<Fetch, StoreError>> {
         let reader = self.clone();
-        Box::pin(async move {
-            let read = reader
-                .sources
-                .database
-                .connection(async |connection| reader.read(connection, seq).await);
-            match read.await? {
-                Read::Page(page) => Ok(Fetch::Page(page)),
-                Read::Lost(reason, head) => {
-                    let mut cursor = reader.cursor_at(head);
-                    let running = reader.followers_of(&mut cursor).await?;
-                    Ok(Fetch::Lost(reason, cursor, running))
-                }
+        if !is_replay {
+            return Box::pin(reader.fetch_now(seq));
+        }
+        // In a task: if the client stops reading, its turn ends all the same.
+        let task = TaskTracker::new().spawn(async move {
+            let turn = reader.sources.replays.wait(reader.user).await;
+            let fetched = reader.fetch_now(seq).await?;
+            if matches!(&fetched, Fetch::Page(page) if page.more) {
+                turn.end_with_more().await;
             }
-        })
+            Ok(fetched)
+        });
+        let task = AbortOnDropHandle::new(task);
+        Box::pin(async move { task.await.map_err(std::io::Error::from)? })
+    }
+
+    async fn fetch_now(self, seq: i64) -> Result<Fetch, StoreError> {
+        let read = self
+            .sources
+            .database
+            .connection(async |connection| self.read(connection, seq).await);
+        match read.await? {
+            Read::Page(page) => Ok(Fetch::Page(page)),
+            Read::Lost(reason, head) => {
+                let mut cursor = self.cursor_at(head);
+                let running = self.followers_of(&mut cursor).await?;
+                Ok(Fetch::Lost(reason, cursor, running))
+            }
+        }
     }
 
     /// Follows the running answers of a cursor; answers that it may not name are removed from it.

@@ -6,6 +6,8 @@ use cura_domain::Entropy;
 use cura_live::Live;
 use cura_store::Database;
 
+use super::replay_turns::ReplayTurns;
+use super::typing_signals::TypingSignals;
 use crate::notices::Notices;
 
 /// What feeds and followers read from. One pointer per connection: there are many.
@@ -17,11 +19,15 @@ pub(crate) struct Inner {
     pub(crate) live: Live,
     pub(crate) entropy: Entropy,
     pub(crate) notices: Notices,
+    pub(super) replays: ReplayTurns,
+    pub(super) typing: TypingSignals,
 }
 
 impl Sources {
     pub(crate) fn new(database: Database, live: Live, entropy: Entropy, notices: Notices) -> Self {
         Self(Arc::new(Inner {
+            replays: ReplayTurns::default(),
+            typing: TypingSignals::new(live.clone()),
             database,
             live,
             entropy,

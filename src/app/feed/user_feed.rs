@@ -50,6 +50,8 @@ pub struct UserFeed {
     ended: Vec<Message>,
     ready: VecDeque<FeedItem>,
     fetch_wanted: bool,
+    /// Whether there was more in the log than was read so far.
+    is_behind: bool,
     /// The next fetch waits until then.
     fetch_after: Option<Instant>,
     typing: Typing,
@@ -67,9 +69,10 @@ impl UserFeed {
         // Subscribe before reading, so what happens in between is not lost.
         let signals = sources.live.watch_user(user);
         let resumes = cursor.is_some();
-        // A cursor of everything can be resumed for one conversation, but not the other way round.
+        // A cursor of everything can be resumed for one conversation, but not the other way round; one that leaves out answers
+        // cannot be resumed at all.
         let (is_foreign, cursor) = match cursor {
-            Some(cursor) if cursor.scope.is_some() && cursor.scope != only => (true, None),
+            Some(cursor) if cursor.is_cut || (cursor.scope.is_some() && cursor.scope != only) => (true, None),
             cursor => (false, cursor),
         };
         let origin = u64::from_ne_bytes(sources.entropy.bytes());
@@ -91,6 +94,7 @@ impl UserFeed {
             ended: Vec::new(),
             ready: VecDeque::new(),
             fetch_wanted: resumes && !is_foreign,
+            is_behind: resumes && !is_foreign,
             fetch_after: None,
             typing: Typing::default(),
         };
@@ -152,7 +156,7 @@ impl UserFeed {
         if self.fetch_wanted && self.fetching.is_none() && is_due {
             self.fetch_wanted = false;
             self.fetch_after = None;
-            self.fetching = Some(self.log.fetch(self.cursor.seq));
+            self.fetching = Some(self.log.fetch(self.cursor.seq, self.is_behind));
         }
     }
 

@@ -171,9 +171,11 @@ async fn resuming_with_an_invalid_token_says_what_is_wrong_with_it() {
     let limited = resume().await;
     assert_eq!((limited.status.as_u16(), limited.code()), (429, "rate_limited"));
     assert!(limited.header("retry-after").is_some());
+    // Who is refused is not looked up: somebody else.
+    let bob = cura.client().register("bob@example.com").await;
     sqlx::query("UPDATE users SET suspended_at = now()")
         .execute(cura.database.pool())
         .await
         .unwrap();
-    assert_eq!(resume().await.code(), "account_suspended");
+    assert_eq!(bob.get("/chat/messages/1/stream").await.code(), "account_suspended");
 }

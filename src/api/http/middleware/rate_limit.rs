@@ -5,14 +5,14 @@ use std::sync::Arc;
 use poem::{Endpoint, Request, Response, Result};
 
 use crate::http::operation::Operation;
-use crate::http::rate_limit::RateLimits;
+use crate::http::rate_limit::{RateLimit, RateLimits};
 
 pub(super) async fn rate_limit<E: Endpoint<Output = Response>>(
     limits: RateLimits,
     next: Arc<E>,
     mut request: Request,
 ) -> Result<Response> {
-    let rate_limit = limits.of_request(&request, Operation::of(&request).policy.rate);
+    let rate_limit = RateLimit::of(&limits, &request, Operation::of(&request).policy.rate);
     request.set_data(rate_limit.clone());
     let mut response = next.call(request).await?;
     rate_limit.announce(response.headers_mut());

@@ -33,6 +33,8 @@ pub(super) struct Schema {
     declared: Vec<String>,
     /// Fields for which null has a meaning.
     nullable: Vec<String>,
+    /// Lists, and how many items each may have.
+    lists: Vec<(String, usize)>,
 }
 
 /// The schema of a type, compiled once.
@@ -78,6 +80,10 @@ fn compile<T: ParseFromJSON>() -> Schema {
         .filter(|(_, property)| property["nullable"] == true)
         .map(|(name, _)| name.clone())
         .collect();
+    let properties = own["properties"].as_object().into_iter().flatten();
+    let lists = properties
+        .filter_map(|(name, property)| Some((name.clone(), property["maxItems"].as_u64()?.try_into().ok()?)))
+        .collect();
     let document = json!({ "allOf": [serde_json::to_value(T::schema_ref()).unwrap_or_default()], "components": { "schemas": schemas } });
     // A schema that does not compile is a bug that every test would show. In production, the parser decides.
     let validator = jsonschema::draft4::new(&document)
@@ -88,6 +94,7 @@ fn compile<T: ParseFromJSON>() -> Schema {
         required,
         declared,
         nullable,
+        lists,
     }
 }
 
@@ -106,6 +113,21 @@ impl Schema {
             !taken
         });
         nulls
+    }
+
+    /// Empties lists that are too long. Returns an error for each.
+    pub(super) fn take_long_lists(&self, value: &mut Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        for (name, max) in &self.lists {
+            if let Some(Value::Array(items)) = value.get_mut(name)
+                && items.len() > *max
+            {
+                items.clear();
+                let detail = format!("must have at most {max} items");
+                errors.push(FieldError::new(format!("/{name}"), "too_many", detail));
+            }
+        }
+        errors
     }
 
     /// An error for each field that only Cura sets.

@@ -42,11 +42,16 @@ pub(crate) struct FieldError {
     pub(crate) detail: String,
 }
 
+/// The longest pointer that is shown, in bytes: the names in it may be the client's.
+const MAX_POINTER: usize = 200;
+
 impl FieldError {
-    /// An error at `pointer`.
+    /// An error at `pointer`, which is cut if it is very long.
     pub(crate) fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        let mut pointer = pointer.into();
+        pointer.truncate(pointer.floor_char_boundary(MAX_POINTER));
         Self {
-            pointer: pointer.into(),
+            pointer,
             code: code.to_owned(),
             detail: detail.into(),
         }

@@ -11,11 +11,14 @@ use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::context::Context;
 use crate::http::problem::Problem;
+use crate::realtime::user_connections::UserConnection;
 
 /// Whether a client may use the socket it has opened.
 pub(super) enum Admission {
-    /// In its own conversation.
-    Admitted(Caller),
+    /// In its own conversation, as one of the sockets that the user may hold.
+    Admitted(Caller, UserConnection),
+    /// The user holds too many sockets.
+    TooMany,
     /// The conversation does not exist, or belongs to another user.
     NotFound,
     /// The client is not signed in; the problem says why.
@@ -26,13 +29,14 @@ pub(super) enum Admission {
 pub(super) async fn run(context: Context, mut socket: WebSocketStream, admission: Admission, cursor: Option<Cursor>) {
     let reason = match admission {
         // Boxed, so that the memory is needed only for this moment, and not for the socket's whole life.
-        Admission::Admitted(caller) => match Box::pin(begin(&context, caller, cursor)).await {
+        Admission::Admitted(caller, _place) => match Box::pin(begin(&context, caller, cursor)).await {
             Ok((feed, session)) => {
                 let connection = Connection::new(&context, &mut socket, caller, session, feed);
                 connection.run().await
             }
             Err(reason) => reason,
         },
+        Admission::TooMany => CloseReason::TOO_MANY,
         Admission::NotFound => CloseReason::NOT_FOUND,
         Admission::NotSignedIn(problem) => CloseReason::NotSignedIn(problem),
     };

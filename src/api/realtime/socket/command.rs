@@ -78,6 +78,11 @@ impl MessageCommand {
         self.client_message_id.as_deref().and_then(short)
     }
 
+    /// Whether it may be a repetition.
+    pub(super) fn has_key(&self) -> bool {
+        self.client_message_id.is_some()
+    }
+
     /// The request for an answer, if every field is valid.
     pub(super) fn check(self, conversation: ConversationId) -> Result<AnswerRequest, ErrorEvent> {
         let refuse = |code: &str, detail: String| ErrorEvent {

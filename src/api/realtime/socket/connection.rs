@@ -76,7 +76,7 @@ impl<'a> Connection<'a> {
                     match read_frame(frame, &mut rate) {
                         Ok(Some(text)) => match Command::read(&text) {
                             Ok(command) => Box::pin(self.execute(command)).await,
-                            Err(refused) => self.send_event(&EventView::Error(refused), None).await,
+                            Err(refused) => self.refuse(refused).await,
                         },
                         Ok(None) => Ok(()),
                         Err(reason) => Err(reason),
@@ -128,8 +128,7 @@ impl<'a> Connection<'a> {
                 context
                     .app
                     .feed
-                    .publish_typing(self.caller, context.conversation, is_typing, origin)
-                    .await;
+                    .publish_typing(self.caller, context.conversation, is_typing, origin);
                 return Ok(());
             }
             Command::Read { message_id } => match self.context.note_read(self.caller, MessageId(message_id)).await {
@@ -142,6 +141,13 @@ impl<'a> Connection<'a> {
             },
         };
         self.send_event(&EventView::Error(refused), None).await
+    }
+
+    /// Says what is wrong with a frame, which costs as much as a good one.
+    async fn refuse(&mut self, refused: ErrorEvent) -> Result<(), CloseReason> {
+        let charged = self.context.rate_limit.charge_caller(self.caller).await;
+        let event = charged.map_or_else(ErrorEvent::from, |()| refused);
+        self.send_event(&EventView::Error(event), None).await
     }
 
     /// Cancels an answer beside the loop, so that a slow cancellation delays no event.
@@ -163,17 +169,20 @@ impl<'a> Connection<'a> {
     /// Stores and enqueues a message, and confirms it. Its answer arrives on the feed.
     async fn send_message(&mut self, message: MessageCommand) -> Result<(), CloseReason> {
         let client_message_id = message.client_message_id();
-        let request = match message.check(self.context.conversation) {
-            Ok(request) => request,
-            Err(refused) => return self.send_event(&EventView::Error(refused), None).await,
+        let context = self.context;
+        let started = async {
+            let rate_limit = &context.rate_limit;
+            let paid = rate_limit.charge_answer(self.caller, message.has_key()).await?;
+            let request = message.check(context.conversation)?;
+            let started = start_answer(&context.app, rate_limit, paid, self.caller, &request).await?;
+            Ok::<_, ErrorEvent>(started)
         };
-        let (app, rate_limit) = (&self.context.app, &self.context.rate_limit);
-        let started = match start_answer(app, rate_limit, self.caller, &request).await {
+        let started = match started.await {
             Ok(started) => started,
-            Err(problem) => {
+            Err(refused) => {
                 let refused = ErrorEvent {
                     client_message_id,
-                    ..problem.into()
+                    ..refused
                 };
                 return self.send_event(&EventView::Error(refused), None).await;
             }

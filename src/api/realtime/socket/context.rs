@@ -9,10 +9,12 @@ use cura_domain::answer::Position;
 use cura_domain::message::MessageStatus;
 use cura_domain::{ConversationId, MessageId};
 
+use crate::http::caller::authenticate_token;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::schema::{ErrorEvent, EventView};
+use crate::realtime::user_connections::UserConnections;
 
 /// What a socket uses. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) app: App,
     pub(crate) rate_limit: RateLimit,
     pub(crate) shutdown: Shutdown,
+    pub(crate) connections: UserConnections,
     pub(crate) conversation: ConversationId,
 }
 
@@ -71,7 +74,9 @@ impl Context {
 
     /// The same user with a new access token, and the session of that token.
     pub(super) async fn renew(&self, caller: Caller, token: &str) -> Result<(Caller, OpenSession), Problem> {
-        let renewed = self.app.sessions.authenticate(token).await?;
+        // Charged like any other call of the user: what is charged first limits how often tokens are looked up.
+        self.rate_limit.charge_caller(caller).await?;
+        let renewed = authenticate_token(&self.app, &self.rate_limit, token).await?;
         if renewed.user != caller.user {
             return Err(Problem::not_signed_in());
         }

@@ -78,15 +78,18 @@ pub(crate) async fn open(
 async fn admit(context: &Context, credentials: Credentials) -> Result<Admission, Problem> {
     let (app, rate_limit) = (&context.app, &context.rate_limit);
     let caller = match (credentials.token, credentials.ticket) {
-        (Some(token), _) => Some(app.sessions.authenticate(&token).await.map_err(Problem::from)),
+        (Some(token), _) => Some(caller::authenticate_token(app, rate_limit, &token).await),
         (None, Some(ticket)) => Some(caller::redeem(app, rate_limit, &ticket).await),
         (None, None) => None,
     };
     let problem = match caller.transpose() {
         Ok(Some(caller)) => {
             rate_limit.charge_caller(caller).await?;
+            let Some(place) = context.connections.open_socket(caller.user) else {
+                return Ok(Admission::TooMany);
+            };
             return match app.conversations.get(caller, context.conversation).await {
-                Ok(_) => Ok(Admission::Admitted(caller)),
+                Ok(_) => Ok(Admission::Admitted(caller, place)),
                 Err(ConversationError::NotFound) => Ok(Admission::NotFound),
                 Err(error @ ConversationError::Store(_)) => Err(error.into()),
             };

@@ -15,6 +15,7 @@ impl UserFeed {
     pub(super) fn apply(&mut self, fetch: Fetch) {
         match fetch {
             Fetch::Page(mut page) => {
+                self.is_behind = page.more;
                 self.fetch_wanted |= page.more;
                 for event in std::mem::take(&mut page.events) {
                     self.apply_event(event, &page);
@@ -24,6 +25,7 @@ impl UserFeed {
                 }
             }
             Fetch::Lost(reason, cursor, running) => {
+                self.is_behind = false;
                 self.running = running;
                 self.started_at = cursor.seq;
                 self.cursor = cursor;

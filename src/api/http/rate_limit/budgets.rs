@@ -1,0 +1,91 @@
+//! The budgets of a server, for each rate class.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use cura_app::limits::{Limit, RateLimiter};
+use poem::Request;
+
+use crate::http::client_address::TrustedProxies;
+use crate::http::policy::RateClass;
+
+/// How many times wider than the default the limit of documents, of `/health` and of unknown paths is, by address.
+const WIDE_FACTOR: u32 = 10;
+
+/// Requests per minute for each rate class; 0 is no limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// Operations that check a password.
+    pub auth: u32,
+    /// Operations that start an answer.
+    pub chat: u32,
+    /// Operations that receive files.
+    pub upload: u32,
+    /// Everything else.
+    pub default: u32,
+}
+
+/// The rate limits of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct RateLimits(Arc<Parts>);
+
+struct Parts {
+    auth: Option<Budgets>,
+    chat: Option<Budgets>,
+    upload: Option<Budgets>,
+    default: Option<Budgets>,
+    wide: Option<Budgets>,
+    proxies: TrustedProxies,
+}
+
+/// The budgets of one class.
+pub(super) struct Budgets {
+    /// By user, address or account, for all servers together.
+    pub(super) shared: Limit,
+    /// By session, for this server only, before the session is looked up; `None` if there is no limit.
+    pub(super) session_gate: Option<Limit>,
+}
+
+impl RateLimits {
+    /// Counts with `limiter`. The client's address is taken from `X-Forwarded-For` if the request comes from one of `proxies`.
+    pub fn new(limiter: &RateLimiter, rates: Rates, proxies: TrustedProxies) -> Self {
+        let in_process = RateLimiter::in_process();
+        let budgets = |name, per_minute: u32, per_session: u32| {
+            let shared = limiter.limit(name, NonZeroU32::new(per_minute)?);
+            let session_gate = NonZeroU32::new(per_session).map(|rate| in_process.limit(name, rate));
+            Some(Budgets { shared, session_gate })
+        };
+        let wide = rates.default.saturating_mul(WIDE_FACTOR);
+        // A request that repeats an earlier one is charged to the default budget.
+        let chat_and_repetitions = match rates.default {
+            0 => 0,
+            default => rates.chat.saturating_add(default),
+        };
+        Self(Arc::new(Parts {
+            auth: budgets("auth", rates.auth, rates.auth),
+            chat: budgets("chat", rates.chat, chat_and_repetitions),
+            upload: budgets("upload", rates.upload, rates.upload),
+            default: budgets("default", rates.default, rates.default),
+            wide: budgets("wide", wide, wide),
+            proxies,
+        }))
+    }
+
+    /// The address of the client that sent a request.
+    pub(super) fn client_address(&self, request: &Request) -> IpAddr {
+        self.0.proxies.client(&request.remote_addr().0, request.headers())
+    }
+
+    /// The budgets of a class; `None` if it has no limit.
+    pub(super) fn budgets(&self, class: RateClass) -> Option<&Budgets> {
+        match class {
+            RateClass::Auth => self.0.auth.as_ref(),
+            RateClass::Chat => self.0.chat.as_ref(),
+            RateClass::Upload => self.0.upload.as_ref(),
+            RateClass::Default | RateClass::Refresh => self.0.default.as_ref(),
+            RateClass::Wide => self.0.wide.as_ref(),
+            RateClass::Free => None,
+        }
+    }
+}
