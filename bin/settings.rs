@@ -64,16 +64,17 @@ impl Settings {
         let security = SecuritySettings::read(from, environment)?;
         let server = ServerSettings::read(from, environment)?;
         let ai = AiSettings::read(from, environment)?;
+        let assistant = AssistantSettings::read(from)?;
         Ok(Self {
             process,
             server,
             database: DatabaseSettings::read(from)?,
             redis: RedisSettings::read(from),
             security,
-            limits: LimitSettings::read(from, ai.max_output_tokens)?,
+            limits: LimitSettings::read(from, ai.max_output_tokens, assistant.context_tokens)?,
             care: CareSettings::read(from),
             ai,
-            assistant: AssistantSettings::read(from)?,
+            assistant,
             workers: WorkerSettings::read(from)?,
             telemetry: TelemetrySettings::read(from),
         })

@@ -29,6 +29,10 @@ pub struct AssistantConfig {
     pub titles: bool,
     /// How many answers of one user may be written at a time; 0 is no limit.
     pub running_answers: u32,
+    /// Tokens a person may use in a day (UTC), titles and summaries included; 0 is no limit.
+    pub daily_tokens: u64,
+    /// The longest answer, in the provider's tokens; `None` leaves it to the provider.
+    pub max_output_tokens: Option<u32>,
 }
 
 impl JobContext {

@@ -15,6 +15,7 @@ mod accounts {
 mod conversations {
     mod ask_model;
     pub(crate) mod purge_conversation;
+    mod reserved_call;
     pub(crate) mod summarize_conversation;
     pub(crate) mod title_conversation;
 }
@@ -63,6 +64,7 @@ fn registry(concurrency: Concurrency) -> Registry {
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Sessions, period))
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Exports, period))
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Events, period))
+        .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::ModelCalls, period))
         .schedule(prune_expired::INTERVAL, |period| {
             prune(PruneKind::OverdueErasures, period)
         })

@@ -43,5 +43,7 @@ fn assistant(settings: &Settings) -> Result<AssistantConfig, StartError> {
         // The demo suggests no titles.
         titles: settings.assistant.titles && !settings.ai.providers.is_empty(),
         running_answers: settings.limits.quota.running_answers,
+        daily_tokens: settings.limits.quota.daily_tokens,
+        max_output_tokens: settings.limits.max_output_tokens,
     })
 }

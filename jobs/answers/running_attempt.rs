@@ -94,7 +94,7 @@ impl<'a> RunningAttempt<'a> {
         let prompt = Prompt {
             messages: assembled.messages,
             written: self.writer.text().to_owned(),
-            max_output_tokens: None,
+            max_output_tokens: self.context.assistant.max_output_tokens,
         };
         Ok((call, prompt, assembled.tokens))
     }

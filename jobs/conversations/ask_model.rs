@@ -1,13 +1,16 @@
-//! A request to the model on Cura's own behalf, with words of a person: it waits for the whole reply.
+//! A request to the model on Cura's own behalf, with words of a person, who pays for it: it waits for the whole reply.
 
 use std::time::Duration;
 
+use cura_domain::message::Usage;
 use cura_domain::prompt::PromptMessage;
 use cura_providers::ai::{AiError, Call, CompletionEvent, Failure, Prompt, RequestKey};
 use cura_queue::{JobError, Run};
+use cura_store::model_calls::CallKind;
 use cura_store::owners::ConversationOwner;
 use futures_util::StreamExt;
 
+use super::reserved_call::ReservedCall;
 use crate::context::JobContext;
 use crate::words;
 
@@ -18,6 +21,7 @@ const MIN_SNOOZE: Duration = Duration::from_secs(1);
 
 /// A question to the model.
 pub(crate) struct Question {
+    pub(crate) kind: CallKind,
     pub(crate) key: RequestKey,
     /// Whose words it holds.
     pub(crate) owner: ConversationOwner,
@@ -27,13 +31,17 @@ pub(crate) struct Question {
 }
 
 /// The model's reply.
+#[derive(Default)]
 pub(crate) struct Reply {
     pub(crate) text: String,
     /// The model that wrote it.
     pub(crate) model: String,
+    /// What it cost, if the provider has stated it.
+    usage: Option<Usage>,
 }
 
-/// Sends a question and waits for the whole reply. `None` when the words were deleted meanwhile; then nothing is to be done.
+/// Sends a question and waits for the whole reply. `None` when nothing is to be done, which is logged: the words were deleted
+/// meanwhile, or the person's tokens of the day do not suffice.
 ///
 /// # Errors
 /// [`JobError::Snooze`] while the providers' circuit breakers are open; [`JobError::Retry`] or [`JobError::Discard`] as the
@@ -45,46 +53,49 @@ pub(crate) async fn ask(context: &JobContext, run: &Run, question: Question) -> 
             reason: "the providers' circuit breakers are open".to_owned(),
         });
     }
+    let (kind, max_output_tokens) = (question.kind, question.max_output_tokens);
+    let bytes = question.messages.iter().map(|message| message.content.len()).sum();
+    let Some(reserved) = ReservedCall::begin(context, &question.owner, kind, bytes, max_output_tokens).await? else {
+        return Ok(None);
+    };
     let call = Call::new(question.key, words::permission(context, question.owner));
     let prompt = Prompt {
         messages: question.messages,
         written: String::new(),
-        max_output_tokens: Some(question.max_output_tokens),
+        max_output_tokens: Some(max_output_tokens),
     };
+    let mut reply = Reply::default();
     let receiving = async {
-        match receive(context, &call, prompt).await {
-            Ok(reply) => Ok(Some(reply)),
-            Err(error) if *error.failure() == Failure::Withdrawn => Ok(None),
+        match receive(context, &call, prompt, &mut reply).await {
+            Ok(()) => Ok(true),
+            Err(error) if *error.failure() == Failure::Withdrawn => Ok(false),
             Err(error) => Err(job_error(error)),
         }
     };
-    words::unless_stopped(run, receiving).await.map(Option::flatten)
+    let received = words::unless_stopped(run, receiving).await;
+    // Also of what failed, or was dropped in the middle.
+    reserved
+        .settle(context, call.report(), reply.usage, reply.text.len())
+        .await;
+    Ok((received? == Some(true)).then_some(reply))
 }
 
-async fn receive(context: &JobContext, call: &Call, prompt: Prompt) -> Result<Reply, AiError> {
+async fn receive(context: &JobContext, call: &Call, prompt: Prompt, reply: &mut Reply) -> Result<(), AiError> {
     let mut completion = context.ai.open_completion(call, prompt).await?;
-    let mut text = String::new();
+    reply.model = completion.model.model;
     while let Some(event) = completion.events.next().await {
         match event? {
-            CompletionEvent::Text(more) if text.len() + more.len() <= MAX_BYTES => text.push_str(&more),
+            CompletionEvent::Text(more) if reply.text.len() + more.len() <= MAX_BYTES => reply.text.push_str(&more),
             CompletionEvent::Text(_) => break,
             CompletionEvent::Finished { usage, model, .. } => {
-                let tokens = usage.map(|usage| usage.input_tokens.saturating_add(usage.output_tokens));
-                tracing::info!(
-                    provider = %completion.model.provider,
-                    tokens,
-                    "the model answered a request for a title or a summary"
-                );
+                reply.usage = usage;
                 if let Some(model) = model {
-                    completion.model.model = model;
+                    reply.model = model;
                 }
             }
         }
     }
-    Ok(Reply {
-        text,
-        model: completion.model.model,
-    })
+    Ok(())
 }
 
 fn job_error(error: AiError) -> JobError {

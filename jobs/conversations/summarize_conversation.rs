@@ -12,6 +12,7 @@ use cura_domain::prompt::{self, HistoryMessage, PromptMessage};
 use cura_domain::token_estimate::MIN_BYTES_PER_TOKEN;
 use cura_providers::ai::RequestKey;
 use cura_queue::{JobError, Run, SummarizeConversation};
+use cura_store::model_calls::CallKind;
 use cura_store::owners::{self, ConversationOwner};
 use cura_store::{history, users};
 
@@ -60,6 +61,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SummarizeConversation, ru
             break;
         };
         let question = Question {
+            kind: CallKind::Summary,
             key: RequestKey::Summary(last.id),
             owner,
             messages: prompt::for_summary(&cut(part, room), summary.as_deref()),

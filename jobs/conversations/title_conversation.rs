@@ -9,6 +9,7 @@ use cura_domain::event::Event;
 use cura_domain::{ConversationId, prompt};
 use cura_providers::ai::RequestKey;
 use cura_queue::{JobError, Run, TitleConversation};
+use cura_store::model_calls::CallKind;
 use cura_store::{conversations, events, history, owners, users};
 
 use super::ask_model::{self, Question};
@@ -33,6 +34,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: TitleConversation, run: R
         return Ok(());
     };
     let question = Question {
+        kind: CallKind::Title,
         key: RequestKey::Title(id),
         owner,
         messages: prompt::for_title(&question, &answer),

@@ -113,10 +113,7 @@ impl Chat {
         // After the busy policy, because what it cancels is no longer reserved.
         let budget = self.quota.check(connection, caller.user, now).await?;
         let notice = self.notice(connection, caller, target.question.text()).await?;
-        let conversation = (!target.is_new).then_some(target.conversation);
-        let reserved_tokens = budget
-            .reservation(connection, conversation, target.question.text())
-            .await?;
+        let reserved_tokens = budget.reservation(connection, &target).await?;
         let new = NewAnswer {
             user: caller.user,
             conversation: target.conversation,

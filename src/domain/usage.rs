@@ -1,4 +1,4 @@
-//! Usage: the tokens of a user's answers, summed by day and model.
+//! Usage: the tokens of a user's answers, and of titles and summaries, summed by day and model.
 
 use chrono::NaiveDate;
 

@@ -155,6 +155,8 @@ pub enum PruneKind {
     /// Events. Also what a job of the release before does, which had one job for everything.
     #[default]
     Events,
+    /// What titles and summaries cost, once it is long counted.
+    ModelCalls,
     /// Erasures of users and purges of conversations that should have finished.
     OverdueErasures,
     /// Answers that no job will finish.

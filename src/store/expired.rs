@@ -16,6 +16,8 @@ const SESSIONS: TimeDelta = TimeDelta::days(30);
 const EVENTS: TimeDelta = TimeDelta::days(7);
 /// The most parents whose children are looked for by one statement.
 const PARENTS: i64 = 100;
+/// How long it is kept what each title and summary cost; the sum by day stays.
+const MODEL_CALLS: TimeDelta = TimeDelta::days(7);
 
 /// A kind of row that expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub enum Expired {
     Exports,
     /// Events after their retention.
     Events,
+    /// What titles and summaries cost, once their days are counted.
+    ModelCalls,
 }
 
 impl Expired {
@@ -76,6 +80,15 @@ impl Expired {
             }
             Self::Sessions => return delete_sessions(conn, now - SESSIONS, limit).await,
             Self::Exports => return delete_exports(conn, now, limit).await,
+            Self::ModelCalls => {
+                sqlx::query!(
+                    "DELETE FROM model_calls WHERE id IN (SELECT id FROM model_calls WHERE begun_at < $1 LIMIT $2)",
+                    now - MODEL_CALLS,
+                    limit
+                )
+                .execute(conn)
+                .await?
+            }
             Self::Events => {
                 sqlx::query!(
                     "DELETE FROM events WHERE (user_id, seq) IN (

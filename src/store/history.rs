@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use cura_domain::message::Role;
 use cura_domain::prompt::{HistoryMessage, PromptMessage};
-use cura_domain::{MessageId, UserId};
+use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
 use crate::owners::ConversationOwner;
@@ -64,6 +64,64 @@ pub async fn load(
         });
     }
     Ok(history)
+}
+
+/// Where a past ends that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PastOf {
+    /// A new message after the last one.
+    TheLast,
+    /// A new message beside this one.
+    Beside(MessageId),
+    /// This message, which is part of it.
+    Message(MessageId),
+}
+
+/// The UTF-8 bytes of the past that a prompt will hold, as [`load`] would read it, measured up to about `most`. An unfinished
+/// answer counts `unfinished` bytes, which it may have by then. A failed one counts nothing.
+pub async fn measure(
+    conn: &mut PgConnection,
+    conversation: ConversationId,
+    past: PastOf,
+    unfinished: i64,
+    most: i64,
+) -> Result<i64, StoreError> {
+    let (beside, message) = match past {
+        PastOf::TheLast => (None, None),
+        PastOf::Beside(message) => (Some(message.0), None),
+        PastOf::Message(message) => (None, Some(message.0)),
+    };
+    let bytes = sqlx::query_scalar!(
+        r#"WITH RECURSIVE measured AS (
+               SELECT m.id, m.parent_id, 1 AS depth, s.message_id IS NOT NULL AS summarized,
+                      COALESCE(octet_length(s.content),
+                               CASE m.status WHEN 'sent' THEN octet_length(m.content) WHEN 'sending' THEN $4::bigint ELSE 0 END
+                      )::bigint AS bytes
+               FROM messages m LEFT JOIN summaries s ON s.message_id = m.id
+               WHERE m.conversation_id = $1
+                 AND m.id = COALESCE($3, CASE WHEN $2::bigint IS NULL
+                                              THEN (SELECT max(id + 0) FROM messages WHERE conversation_id = $1)
+                                              ELSE (SELECT parent_id FROM messages WHERE id = $2) END)
+               UNION ALL
+               SELECT m.id, m.parent_id, p.depth + 1, s.message_id IS NOT NULL,
+                      p.bytes + COALESCE(octet_length(s.content),
+                                         CASE m.status WHEN 'sent' THEN octet_length(m.content)
+                                                       WHEN 'sending' THEN $4::bigint ELSE 0 END)
+               FROM measured p JOIN messages m ON m.id = p.parent_id AND m.conversation_id = $1
+                    LEFT JOIN summaries s ON s.message_id = m.id
+               WHERE NOT p.summarized AND p.depth < $6 AND p.bytes < $5
+           )
+           SELECT COALESCE(max(bytes), 0) AS "bytes!" FROM measured"#,
+        conversation.0,
+        beside,
+        message,
+        unfinished,
+        most,
+        MAX_MESSAGES,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(bytes)
 }
 
 /// The first message of a conversation and the answer to it, if both exist.

@@ -16,6 +16,7 @@ pub mod idempotency;
 pub mod known_places;
 mod listener;
 pub mod messages;
+pub mod model_calls;
 pub mod owners;
 pub mod personal_data;
 pub mod sessions;

@@ -72,7 +72,7 @@ const TECHNICAL: Export = Export::Nothing {
 };
 
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 15] = [
+pub const TABLES: [Table; 16] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -151,6 +151,14 @@ pub const TABLES: [Table; 15] = [
     },
     Table {
         name: "answer_attempts",
+        owned: "user_id = $1",
+        next: Next::Any,
+        export: Export::Nothing {
+            reason: "technical: what usage.jsonl is the sum of",
+        },
+    },
+    Table {
+        name: "model_calls",
         owned: "user_id = $1",
         next: Next::Any,
         export: Export::Nothing {

@@ -1,9 +1,9 @@
 //! Tokens used, by user, day and model.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use cura_domain::UserId;
 use cura_domain::message::Usage;
 use cura_domain::usage::UsageDay;
-use cura_domain::{ConversationId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -55,10 +55,17 @@ pub struct Load {
     pub running: i64,
     /// Unfinished answers that have started.
     pub started: i64,
-    /// Tokens reserved for unfinished answers.
+    /// Tokens reserved for unfinished answers, and for titles and summaries that are being made.
     pub reserved: i64,
     /// Tokens used on the day.
     pub used: i64,
+}
+
+impl Load {
+    /// The tokens of the day that are used or reserved.
+    pub const fn spoken_for(&self) -> i64 {
+        self.used.saturating_add(self.reserved)
+    }
 }
 
 /// The unfinished answers of `user`, and the tokens used on `day`.
@@ -66,7 +73,9 @@ pub async fn load(conn: &mut PgConnection, user: UserId, day: NaiveDate) -> Resu
     Ok(sqlx::query_as!(
         Load,
         r#"SELECT count(*) AS "running!", count(*) FILTER (WHERE attempt > 0) AS "started!",
-                  COALESCE(sum(reserved_tokens), 0)::bigint AS "reserved!",
+                  (COALESCE(sum(reserved_tokens), 0)
+                   + (SELECT COALESCE(sum(c.reserved_tokens), 0) FROM model_calls c
+                      WHERE c.user_id = $1 AND c.ended_at IS NULL))::bigint AS "reserved!",
                   (SELECT COALESCE(sum(input_tokens + output_tokens), 0)::bigint FROM usage_days
                    WHERE user_id = $1 AND day = $2) AS "used!"
            FROM messages WHERE user_id = $1 AND running"#,
@@ -74,16 +83,5 @@ pub async fn load(conn: &mut PgConnection, user: UserId, day: NaiveDate) -> Resu
         day,
     )
     .fetch_one(conn)
-    .await?)
-}
-
-/// The tokens of the last answer in a conversation, prompt included.
-pub async fn last_cost(conn: &mut PgConnection, conversation: ConversationId) -> Result<Option<i64>, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT input_tokens + output_tokens AS "tokens!" FROM messages
-           WHERE conversation_id = $1 AND input_tokens IS NOT NULL ORDER BY id + 0 DESC LIMIT 1"#,
-        conversation.0,
-    )
-    .fetch_optional(conn)
     .await?)
 }

@@ -58,7 +58,9 @@ const RULES: [(&str, &str); 12] = [
         "SELECT used.user_id::text FROM
             (SELECT user_id, sum(input_tokens) AS input, sum(output_tokens) AS output FROM usage_days GROUP BY user_id) used
          FULL JOIN
-            (SELECT user_id, sum(input_tokens) AS input, sum(output_tokens) AS output FROM answer_attempts GROUP BY user_id)
+            (SELECT user_id, sum(input_tokens) AS input, sum(output_tokens) AS output FROM (
+                SELECT user_id, input_tokens, output_tokens FROM answer_attempts UNION ALL
+                SELECT user_id, input_tokens, output_tokens FROM model_calls WHERE ended_at IS NOT NULL) calls GROUP BY user_id)
             spent USING (user_id)
          WHERE used.input IS DISTINCT FROM spent.input OR used.output IS DISTINCT FROM spent.output",
     ),

@@ -1,15 +1,21 @@
-//! How many answers a user may have running, and how many tokens a day. While any tokens of the day are left, an answer may
-//! start; unfinished answers reserve tokens until their attempts are counted, so concurrent requests cannot exceed the limit.
+//! How many answers a user may have running, and how many tokens a day.
+//!
+//! Before an answer is asked for, all that it can cost is reserved: its prompt, and the output limit that is sent to the
+//! provider. What does not fit into the day is refused; but a user who has no answer under way may ask as long as anything is
+//! left, so that the last answer of a day may exceed it. An answer's reservation ends with it, when its attempts are counted.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveTime, Utc};
-use cura_domain::{ConversationId, UserId, token_estimate};
+use cura_domain::message::Follows;
+use cura_domain::{UserId, token_estimate};
+use cura_store::history::{self, PastOf};
 use cura_store::usage::Load;
 use cura_store::users::HeldUser;
 use cura_store::{PgConnection, StoreError, usage, users};
 
 use super::request::StartAnswerError;
+use super::target::{AnswerTarget, Question};
 
 /// The limits on answers.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +24,10 @@ pub struct Quota {
     pub daily_tokens: u64,
     /// Answers of a user that may run at a time; 0 is no limit.
     pub running_answers: u32,
-    /// Tokens reserved for an answer while its length is unknown.
+    /// The longest answer, in tokens.
     pub answer_tokens: u32,
+    /// The longest prompt, in tokens.
+    pub context_tokens: usize,
 }
 
 /// Unfinished answers of a user for each that may run at a time: one runs, two wait.
@@ -38,6 +46,7 @@ const SYSTEM_TOKENS: i64 = 250;
 pub(super) struct Budget {
     quota: Quota,
     load: Load,
+    now: DateTime<Utc>,
 }
 
 impl Quota {
@@ -75,17 +84,11 @@ impl Quota {
                 after: TOO_MANY_RETRY_AFTER,
             });
         }
-        let limit = i64::try_from(self.daily_tokens).unwrap_or(i64::MAX);
-        if self.daily_tokens > 0 && load.used.saturating_add(load.reserved) >= limit {
-            let resets_at = (now.date_naive() + Days::new(1)).and_time(NaiveTime::MIN).and_utc();
-            let after = (resets_at - now).to_std().unwrap_or(Duration::ZERO);
-            return Err(StartAnswerError::QuotaExceeded {
-                limit: self.daily_tokens,
-                resets_at,
-                after,
-            });
+        let budget = Budget { quota: self, load, now };
+        if self.daily_tokens > 0 && load.spoken_for() >= budget.limit() {
+            return Err(budget.exceeded());
         }
-        Ok(Budget { quota: self, load })
+        Ok(budget)
     }
 }
 
@@ -101,24 +104,77 @@ impl Budget {
         most > 0 && self.load.started >= most
     }
 
-    /// An estimate of the tokens of an answer to `text`: its prompt is the last prompt of the conversation, the answer to it, and
-    /// `text`.
+    /// The tokens to reserve for an answer to the target's question.
+    ///
+    /// # Errors
+    /// [`StartAnswerError::QuotaExceeded`] when they do not fit into the day beside other answers of the user.
     pub(super) async fn reservation(
         &self,
         connection: &mut PgConnection,
-        conversation: Option<ConversationId>,
-        text: &str,
-    ) -> Result<i64, StoreError> {
+        target: &AnswerTarget,
+    ) -> Result<i64, StartAnswerError> {
         if self.quota.daily_tokens == 0 {
             return Ok(0);
         }
-        let before = match conversation {
-            Some(conversation) => usage::last_cost(connection, conversation).await?,
-            None => None,
-        };
-        let said = i64::try_from(token_estimate::estimate(text.len())).unwrap_or(i64::MAX);
-        Ok(before.unwrap_or(SYSTEM_TOKENS) + said + i64::from(self.quota.answer_tokens))
+        let prompt = self.prompt_tokens(connection, target).await?;
+        let wanted = prompt.saturating_add(self.quota.answer_tokens.into());
+        if self.load.running > 0 && self.load.spoken_for().saturating_add(wanted) > self.limit() {
+            return Err(self.exceeded());
+        }
+        Ok(wanted)
     }
+
+    /// An estimate of the prompt, on the high side: the system message, the question, and as much of the past as has room.
+    async fn prompt_tokens(&self, connection: &mut PgConnection, target: &AnswerTarget) -> Result<i64, StoreError> {
+        let said = high_estimate(count(target.question.text().len()));
+        let most = count(self.quota.context_tokens);
+        let past = match &target.question {
+            _ if target.is_new => None,
+            Question::New {
+                follows: Follows::TheLast,
+                ..
+            } => Some(PastOf::TheLast),
+            Question::New {
+                follows: Follows::SameAs(earlier),
+                ..
+            } => Some(PastOf::Beside(*earlier)),
+            // Which holds the question itself once more: on the high side.
+            Question::Existing(question) => Some(PastOf::Message(question.id)),
+        };
+        let bytes = match past {
+            None => 0,
+            Some(past) => {
+                let unfinished = i64::from(self.quota.answer_tokens) * count(token_estimate::BYTES_PER_TOKEN);
+                let measured = most * count(token_estimate::BYTES_PER_TOKEN);
+                history::measure(connection, target.conversation, past, unfinished, measured).await?
+            }
+        };
+        // The question is sent whatever its length.
+        Ok((SYSTEM_TOKENS + said + high_estimate(bytes)).min(most.max(SYSTEM_TOKENS + said)))
+    }
+
+    fn limit(&self) -> i64 {
+        i64::try_from(self.quota.daily_tokens).unwrap_or(i64::MAX)
+    }
+
+    fn exceeded(&self) -> StartAnswerError {
+        let resets_at = (self.now.date_naive() + Days::new(1))
+            .and_time(NaiveTime::MIN)
+            .and_utc();
+        StartAnswerError::QuotaExceeded {
+            limit: self.quota.daily_tokens,
+            resets_at,
+            after: (resets_at - self.now).to_std().unwrap_or(Duration::ZERO),
+        }
+    }
+}
+
+fn high_estimate(bytes: i64) -> i64 {
+    bytes / count(token_estimate::MIN_BYTES_PER_TOKEN) + 1
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -132,6 +188,7 @@ mod tests {
                 daily_tokens: 0,
                 running_answers,
                 answer_tokens: 0,
+                context_tokens: 0,
             };
             quota.max_unfinished()
         };

@@ -19,5 +19,6 @@ mod sign_in;
 mod sockets;
 mod strangers;
 mod tokens;
+mod unpaid_calls;
 mod unread_answers;
 mod waiting_answers;

@@ -33,6 +33,9 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
     let token = "INSERT INTO refresh_tokens SELECT decode(md5(id::text), 'hex'), id, now() FROM sessions
          WHERE user_id = (SELECT max(id) FROM users)";
     sqlx::query(token).execute(cura.database.pool()).await.unwrap();
+    let title = "INSERT INTO model_calls (user_id, conversation_id, kind, prompt_tokens, reserved_tokens, begun_at)
+         SELECT max(id), 1, 'title', 0, 0, now() FROM users";
+    sqlx::query(title).execute(cura.database.pool()).await.unwrap();
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))

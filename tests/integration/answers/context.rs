@@ -202,7 +202,7 @@ async fn the_model_finds_a_title_and_never_replaces_a_persons() {
         .database
         .count("SELECT sum(messages)::bigint FROM usage_days")
         .await;
-    assert_eq!(answers, 2, "titles are Cura's own expense");
+    assert_eq!(answers, 2, "a title is no answer");
     cura.check_invariants().await;
 }
 

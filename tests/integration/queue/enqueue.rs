@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cura_queue::{EnqueueOptions, Enqueued, JobError, Run, enqueue, enqueue_with, make_ready};
+use cura_queue::{EnqueueOptions, Enqueued, JobError, Run, enqueue, enqueue_or_renew, enqueue_with, make_ready};
 use cura_tests::TestDatabase;
 use cura_tests::provider::Latch;
 
@@ -34,6 +34,31 @@ async fn the_same_key_is_the_same_job_even_when_it_is_done() {
     assert_eq!(add(database.pool(), 1).await, Enqueued::Duplicate);
     assert_eq!(runs.count(), 1);
     workers.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_over_can_be_renewed_and_one_that_waits_or_runs_stays_the_only_one() {
+    let database = TestDatabase::create().await;
+    let runs = Runs::default();
+    let renew = async || {
+        let mut connection = database.pool().acquire().await.unwrap();
+        let renewed = enqueue_or_renew(&mut connection, &Task { id: 1 }, EnqueueOptions::default());
+        renewed.await.unwrap()
+    };
+    assert!(matches!(renew().await, Enqueued::New(_)));
+    assert_eq!(renew().await, Enqueued::Duplicate, "it waits");
+    let running = "UPDATE apalis.jobs SET status = 'Running'";
+    sqlx::query(running).execute(database.pool()).await.unwrap();
+    assert_eq!(renew().await, Enqueued::Duplicate, "it runs");
+    for (over, times) in [("Done", 1), ("Killed", 2)] {
+        let end = "UPDATE apalis.jobs SET status = $1, attempts = 3, done_at = now()";
+        sqlx::query(end).bind(over).execute(database.pool()).await.unwrap();
+        assert!(matches!(renew().await, Enqueued::New(_)), "{over}");
+        let workers = counting(workers(&database), 4, &runs);
+        until(database.pool(), "Done", 1).await;
+        assert_eq!(runs.count(), times);
+        workers.shutdown(Duration::from_secs(5)).await;
+    }
 }
 
 #[tokio::test]
