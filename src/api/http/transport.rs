@@ -2,6 +2,7 @@
 //! still sends hears why.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -27,6 +28,10 @@ const UNACKNOWLEDGED_TIMEOUT_MS: u32 = 60_000;
 const SEND_BUFFER: usize = 128 * 1024;
 /// How much of it may be unsent, in bytes: so little that a slow client's progress is seen before it counts as stalled.
 const MAX_UNSENT: u32 = 32 * 1024;
+
+/// The most that one read takes, in bytes. hyper doubles its buffer whenever a read fills it, and keeps it as long as the connection
+/// lives: a client that sends much would hold 200 KiB.
+const MAX_READ: usize = 4096;
 
 /// A TCP connection that does not wait for ever.
 pub(super) struct Transport {
@@ -99,11 +104,15 @@ fn configure(tcp: &TcpStream) -> io::Result<()> {
 
 impl AsyncRead for Transport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.tcp).poll_read(cx, buffer);
-        if outcome.is_ready() && !buffer.filled().is_empty() {
+        let mut piece = [const { MaybeUninit::uninit() }; MAX_READ];
+        let length = buffer.remaining().min(MAX_READ);
+        let mut piece = ReadBuf::uninit(&mut piece[..length]);
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut piece))?;
+        if !piece.filled().is_empty() {
             self.signals.set_has_received();
+            buffer.put_slice(piece.filled());
         }
-        outcome
+        Poll::Ready(Ok(()))
     }
 }
 
