@@ -12,7 +12,7 @@ pub struct LogKey(DerivedKey);
 impl LogKey {
     /// The key of this secret.
     pub fn new(secret: &[u8]) -> Self {
-        Self(DerivedKey::new(secret, "names in log lines"))
+        Self(DerivedKey::new(secret, "cura logs 1"))
     }
 
     /// Sixteen hexadecimal digits instead of an address or an e-mail address.

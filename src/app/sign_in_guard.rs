@@ -11,6 +11,7 @@ use cura_live::FailureWaits;
 use cura_store::known_places::PlaceHash;
 
 use crate::derived_key::DerivedKey;
+use crate::log_key::LogKey;
 
 /// Where a client is: an IPv4 address, or the /64 of an IPv6 address. Never logged.
 #[derive(Clone)]
@@ -64,7 +65,7 @@ pub struct SignInGuard {
     waits: Option<FailureWaits>,
     accounts: DerivedKey,
     places: DerivedKey,
-    logs: DerivedKey,
+    logs: LogKey,
 }
 
 /// A try that was counted as a failure in advance.
@@ -80,7 +81,7 @@ impl SignInGuard {
             waits,
             accounts: DerivedKey::new(secret, "cura failures of accounts 1"),
             places: DerivedKey::new(secret, "cura known places 1"),
-            logs: DerivedKey::new(secret, "cura logs 1"),
+            logs: LogKey::new(secret),
         }
     }
 
@@ -130,9 +131,7 @@ impl SignInGuard {
 
     /// Half as long as a place's hash: enough to tell apart what an operator sees.
     fn log_name(&self, text: &str) -> String {
-        let mut name = hex(half(self.logs.mac(text.as_bytes())));
-        name.truncate(16);
-        name
+        self.logs.hide(text)
     }
 }
 

@@ -157,6 +157,7 @@ async fn through_a_deploy_and_a_lost_redis_every_device_shows_the_same() {
         .servers(2)
         .workers(2)
         .with_provider(&provider)
+        .with("MAX_CONNECTIONS_PER_ADDRESS", "0")
         .start()
         .await;
     let servers: Servers = Arc::new(Mutex::new(

@@ -96,7 +96,8 @@ pub async fn many_streams(streams: usize) {
     let provider = provider(count, TOKEN_EVERY).await;
     let mut builder = Cura::builder()
         .with_provider(&provider)
-        .with("LOG_LEVEL", "warn,cura_bin=info");
+        .with("LOG_LEVEL", "warn,cura_bin=info")
+        .with("MAX_CONNECTIONS_PER_ADDRESS", "0");
     builder = builder
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1100")
         .with("DATABASE_POOL_SIZE", "10");

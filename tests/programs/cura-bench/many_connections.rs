@@ -68,6 +68,7 @@ pub async fn idle(kind: Kind) {
     let cura = Cura::builder()
         .workers(0)
         .with("LOG_LEVEL", "warn,cura_bin=info")
+        .with("MAX_CONNECTIONS_PER_ADDRESS", "0")
         .start()
         .await;
     let people = people(&cura, PEOPLE).await;
@@ -102,6 +103,7 @@ pub async fn latency(kind: Kind) {
     let cura = Cura::builder()
         .with_provider(&provider)
         .with("LOG_LEVEL", "warn,cura_bin=info")
+        .with("MAX_CONNECTIONS_PER_ADDRESS", "0")
         .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "300")
         .with("DATABASE_POOL_SIZE", "10")
         .start()
@@ -179,6 +181,7 @@ pub async fn reconnect(kind: Kind) {
     let mut cura = Cura::builder()
         .with_provider(&provider)
         .with("LOG_LEVEL", "warn,cura_bin=info")
+        .with("MAX_CONNECTIONS_PER_ADDRESS", "0")
         .with("DATABASE_POOL_SIZE", "10")
         .start()
         .await;

@@ -23,6 +23,7 @@ pub async fn registrations() {
         .workers(0)
         .with("PASSWORD_HASH_MEMORY_KIB", "19456")
         .with("PASSWORD_HASH_PASSES", "2")
+        .with("MAX_CONNECTIONS_PER_ADDRESS", "0")
         .start()
         .await;
     let pid = cura.servers[0].program.pid();
