@@ -15,7 +15,7 @@ pub struct WorkersConfig {
     /// How often an instance renews its lease, whatever its jobs do.
     pub heartbeat_interval: Duration,
     /// How long an instance may miss heartbeats before its jobs are released, by the clock of the peer that looks for them;
-    /// and how long peers have to beat again after an outage of Postgres.
+    /// and how long peers have to send another one after an outage of Postgres.
     pub lease: Duration,
     /// How long jobs go on while Postgres cannot be reached.
     pub isolation_timeout: Duration,

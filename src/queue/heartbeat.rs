@@ -1,5 +1,5 @@
 //! The heartbeat: this instance renews its lease every half second, learns which of its jobs are to be cancelled, and
-//! rescues the jobs of instances that have stopped beating. None of it depends on how busy the jobs keep the process.
+//! rescues the jobs of instances whose heartbeats have stopped. None of it depends on how busy the jobs keep the process.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -15,7 +15,7 @@ const SILENT_LOOKS: u32 = 3;
 
 /// The last heartbeat of a peer, as it is stored. Equal ones are one heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Beat {
+pub(crate) struct Heartbeat {
     pub(crate) peer: String,
     pub(crate) mark: String,
 }
@@ -64,25 +64,28 @@ impl Peers {
     }
 
     /// Records a look at the last heartbeats of all peers at `now`; gives those of the peers that are dead.
-    pub(crate) fn look(&mut self, beats: Vec<Beat>, now: Instant, config: &WorkersConfig) -> Vec<Beat> {
+    pub(crate) fn look(&mut self, heartbeats: Vec<Heartbeat>, now: Instant, config: &WorkersConfig) -> Vec<Heartbeat> {
         let mut before = std::mem::take(&mut self.seen);
         let mut dead = Vec::new();
-        for beat in beats {
-            let seen = match before.remove(&beat.peer).filter(|seen| seen.mark == beat.mark) {
+        for heartbeat in heartbeats {
+            let seen = match before
+                .remove(&heartbeat.peer)
+                .filter(|seen| seen.mark == heartbeat.mark)
+            {
                 Some(seen) => Seen {
                     looks: seen.looks.saturating_add(1),
                     ..seen
                 },
                 None => Seen {
-                    mark: beat.mark.clone(),
+                    mark: heartbeat.mark.clone(),
                     since: now,
                     looks: 1,
                 },
             };
             let is_dead = seen.looks > SILENT_LOOKS && now.duration_since(seen.since) >= config.lease;
-            self.seen.insert(beat.peer.clone(), seen);
+            self.seen.insert(heartbeat.peer.clone(), seen);
             if is_dead {
-                dead.push(beat);
+                dead.push(heartbeat);
             }
         }
         dead
@@ -115,12 +118,12 @@ mod tests {
         /// Whether the peer, whose last heartbeat is `mark`, is dead after a look at this time.
         fn finds_dead(&mut self, ms: u64, mark: &str) -> bool {
             let now = self.begun + Duration::from_millis(ms);
-            let beat = Beat {
+            let heartbeat = Heartbeat {
                 peer: "p".to_owned(),
                 mark: mark.to_owned(),
             };
             self.peers.answered(now, &self.config);
-            !self.peers.look(vec![beat], now, &self.config).is_empty()
+            !self.peers.look(vec![heartbeat], now, &self.config).is_empty()
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::notify_channels::WAKE_CHANNEL;
 use crate::on_failure::enqueue_on_failure_jobs;
-use crate::peers::{Beat, Peers};
+use crate::peers::{Heartbeat, Peers};
 use crate::statement_timeout::with_timeout;
 
 /// What marks our rows in apalis' table of workers.
@@ -16,17 +16,17 @@ pub(crate) const WORKER_TYPE: &str = "cura";
 const MAX_PEERS: i64 = 1000;
 
 /// A worker's last heartbeat. A worker of the release before renews `last_seen` only.
-macro_rules! beat_mark {
+macro_rules! heartbeat_mark {
     () => {
         "w.beats || '@' || extract(epoch FROM w.last_seen)"
     };
 }
 
 /// Reads the last heartbeat of every peer.
-async fn read_beats(instance: &Instance) -> Result<Vec<Beat>, QueueError> {
+async fn read_heartbeats(instance: &Instance) -> Result<Vec<Heartbeat>, QueueError> {
     let rows = sqlx::query(concat!(
         "SELECT w.id, ",
-        beat_mark!(),
+        heartbeat_mark!(),
         " FROM apalis.workers w WHERE w.worker_type = $1 AND w.id <> $2 ORDER BY w.id LIMIT $3"
     ))
     .bind(WORKER_TYPE)
@@ -36,7 +36,7 @@ async fn read_beats(instance: &Instance) -> Result<Vec<Beat>, QueueError> {
     .await?;
     rows.iter()
         .map(|row| {
-            Ok(Beat {
+            Ok(Heartbeat {
                 peer: row.try_get(0)?,
                 mark: row.try_get(1)?,
             })
@@ -46,22 +46,25 @@ async fn read_beats(instance: &Instance) -> Result<Vec<Beat>, QueueError> {
 
 /// Looks at the peers' heartbeats, and releases the jobs of those that are dead.
 pub(crate) async fn rescue(instance: &Instance, peers: &mut Peers) -> Result<(), QueueError> {
-    let beats = with_timeout(read_beats(instance)).await?;
-    let dead = peers.look(beats, Instant::now(), &instance.config);
+    let heartbeats = with_timeout(read_heartbeats(instance)).await?;
+    let dead = peers.look(heartbeats, Instant::now(), &instance.config);
     if dead.is_empty() {
         return Ok(());
     }
     with_timeout(release_jobs_of(instance, dead)).await
 }
 
-/// Releases the jobs of instances that have not beaten since, and discards those that have used up their attempts.
-async fn release_jobs_of(instance: &Instance, dead: Vec<Beat>) -> Result<(), QueueError> {
-    let (ids, marks): (Vec<String>, Vec<String>) = dead.into_iter().map(|beat| (beat.peer, beat.mark)).unzip();
+/// Releases the jobs of instances that have sent no heartbeat since, and discards those that have used up their attempts.
+async fn release_jobs_of(instance: &Instance, dead: Vec<Heartbeat>) -> Result<(), QueueError> {
+    let (ids, marks): (Vec<String>, Vec<String>) = dead
+        .into_iter()
+        .map(|heartbeat| (heartbeat.peer, heartbeat.mark))
+        .unzip();
     let row = sqlx::query(concat!(
         "WITH dead AS (
              SELECT w.id FROM apalis.workers w JOIN unnest($1::text[], $2::text[]) AS silent (id, mark) ON w.id = silent.id
              WHERE silent.mark = ",
-        beat_mark!(),
+        heartbeat_mark!(),
         "
              ORDER BY w.id FOR UPDATE OF w SKIP LOCKED
          ), rescued AS (

@@ -12,8 +12,8 @@ use super::call::{Call, RequestKey};
 use super::error::{AiError, Failure, TimeoutPhase};
 use super::prompt::Prompt;
 
-/// How long a provider may take to begin its answer.
-const TRIAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a provider may take to begin its answer, unless it is given less for every answer: a local model may load first.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer wanted. The trial ends with the first event anyway.
 const MAX_OUTPUT_TOKENS: u32 = 16;
 /// What is asked.
