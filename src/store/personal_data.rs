@@ -135,12 +135,8 @@ pub const TABLES: [Table; 16] = [
         export: Export::File {
             name: "known_places.jsonl",
             // A hash, because nothing else is stored.
-            sql: "SELECT key, line FROM (
-                      SELECT row_number() OVER (ORDER BY last_used_at, place) AS key,
-                             json_build_object('keyed_hash_of_address', encode(place, 'hex'),
-                                               'last_used_at', last_used_at)::text AS line
-                      FROM known_places WHERE user_id = $1
-                  ) numbered WHERE key > $2 ORDER BY key LIMIT $3",
+            sql: "SELECT json_build_object('keyed_hash_of_address', encode(place, 'hex'), 'last_used_at', last_used_at)::text
+                  FROM known_places WHERE user_id = $1 ORDER BY last_used_at, place",
         },
     },
     Table {
