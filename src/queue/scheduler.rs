@@ -14,19 +14,25 @@ use crate::statement_timeout::with_timeout;
 
 /// How often a process checks whether a new period has begun.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// The pause after a job could not be enqueued.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Enqueues `job(period)` once in each period of length `every`, counted from the epoch on Postgres' clock. Periods are
 /// longer than a minute and shorter than a day, for which completed jobs are kept.
 pub(crate) async fn run_scheduler_loop<J: Job>(instance: Arc<Instance>, every: Duration, job: fn(i64) -> J) {
     let draining: CancellationToken = instance.draining.clone();
     while !draining.is_cancelled() {
+        let mut pause = CHECK_INTERVAL.min(every);
         match with_timeout(enqueue_present(&instance, every, job)).await {
             Ok(Enqueued::New(job_id)) => tracing::info!(queue = J::QUEUE, job_id, "a scheduled job is due"),
             Ok(Enqueued::Duplicate) => {}
-            Err(error) => tracing::debug!(queue = J::QUEUE, %error, "a scheduled job could not be enqueued yet"),
+            Err(error) => {
+                tracing::debug!(queue = J::QUEUE, %error, "a scheduled job could not be enqueued yet");
+                pause = RETRY_PAUSE;
+            }
         }
         tokio::select! {
-            () = tokio::time::sleep(CHECK_INTERVAL.min(every)) => {}
+            () = tokio::time::sleep(pause) => {}
             () = draining.cancelled() => {}
         }
     }
