@@ -68,6 +68,26 @@ async fn two_that_migrate_at_once_do_it_one_after_the_other() {
     until_migrated(&database).await;
 }
 
+#[tokio::test]
+async fn an_index_whose_building_was_interrupted_is_built_again() {
+    let database = TestDatabase::create().await;
+    let variables = vec![("DATABASE_URL", database.url())];
+    let newer = cura_store::MIGRATOR
+        .iter()
+        .filter(|migration| migration.version >= 16 && !migration.migration_type.is_down_migration());
+    migrate(&["down", "--yes", "--steps", &newer.count().to_string()], &variables);
+    for leave in [
+        "CREATE INDEX refresh_tokens_created_at_idx ON refresh_tokens (created_at)",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'refresh_tokens_created_at_idx'::regclass",
+    ] {
+        sqlx::query(leave).execute(database.pool()).await.unwrap();
+    }
+    migrate(&["up"], &variables);
+    let valid =
+        "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = 'refresh_tokens_created_at_idx'::regclass";
+    assert_eq!(database.count(valid).await, 1);
+}
+
 async fn until_migrated(database: &TestDatabase) {
     let newest = cura_store::MIGRATOR
         .iter()
