@@ -63,7 +63,8 @@ impl RateLimits {
             default => rates.chat.saturating_add(default),
         };
         Self(Arc::new(Parts {
-            auth: budgets("auth", rates.auth, rates.auth),
+            // By session as often as anything else: passwords are counted by address and by account.
+            auth: budgets("auth", rates.auth, rates.default),
             chat: budgets("chat", rates.chat, chat_and_repetitions),
             upload: budgets("upload", rates.upload, rates.upload),
             default: budgets("default", rates.default, rates.default),
