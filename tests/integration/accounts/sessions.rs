@@ -144,8 +144,10 @@ async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwh
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(
         "POST /conversations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
-         content-length: 2\r\nconnection: close\r\n\r\n{{",
-        ann.token.as_ref().unwrap()
+         content-length: 8194\r\nconnection: close\r\n\r\n{{{}",
+        ann.token.as_ref().unwrap(),
+        // So much that it is not too slow.
+        " ".repeat(8192)
     );
     socket.write_all(head.as_bytes()).await.unwrap();
     // Longer than a body is believed to be prompt, also when the head takes its time.
