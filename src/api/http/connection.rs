@@ -35,8 +35,9 @@ const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a client may take to send a later head, and how long a connection may idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest head, in bytes, and the most headers of a request.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The largest head, in bytes, and the most headers of a request. Heads may have 64 KiB; with room for a little more, hyper can tell an
+/// address that is too long (414) from headers that are (431).
+const MAX_HEAD_BYTES: usize = 72 * 1024;
 const MAX_HEADERS: usize = 100;
 
 /// What all connections of a server share.
