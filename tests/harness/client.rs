@@ -75,6 +75,20 @@ impl Client {
         }
     }
 
+    /// A client that connects from this address of the loopback network, in a process of its own as far as the server can tell.
+    pub fn from_address(base: &str, address: [u8; 4]) -> Self {
+        let http = reqwest::Client::builder()
+            .connect_timeout(LIMIT)
+            .read_timeout(LIMIT)
+            .local_address(std::net::IpAddr::from(address))
+            .build()
+            .expect("a client");
+        Self {
+            http,
+            ..Self::new(base)
+        }
+    }
+
     /// The same client at another server.
     pub fn at(&self, base: &str) -> Self {
         Self {

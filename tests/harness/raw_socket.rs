@@ -99,6 +99,11 @@ impl RawSocket {
         Self(BufReader::new(stream))
     }
 
+    /// On a connection that is open.
+    pub fn over(stream: TcpStream) -> Self {
+        Self(BufReader::new(stream))
+    }
+
     /// The socket of a conversation.
     pub async fn of(client: &Client, conversation: &Value) -> Self {
         Self::open(client, &format!("/chat/ws/{conversation}")).await

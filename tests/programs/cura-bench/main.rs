@@ -6,6 +6,7 @@
 )]
 
 mod answers;
+mod attack;
 mod calls;
 mod light_client;
 mod many_connections;
@@ -49,6 +50,10 @@ async fn main() {
     }
     if wants("memory") {
         memory::registrations().await;
+    }
+    // Two minutes, and it makes much noise: only by its name.
+    if wanted == "attack" {
+        attack::mixed().await;
     }
     if wants("queue") {
         queue::enqueue_to_start().await;
