@@ -11,5 +11,6 @@ mod policies;
 mod problem_snapshots;
 mod query_plans;
 mod rate_limits;
+mod security_document;
 mod tenant_isolation;
 mod wire_snapshots;
