@@ -163,12 +163,12 @@ mod tests {
         let mut rest = messages.as_slice();
         let mut parts = Vec::new();
         while !rest.is_empty() {
-            let (part, others) = split_part(rest, 70);
+            let (part, others) = split_part(rest, 60);
             parts.push(part.len());
             rest = others;
         }
         assert_eq!(parts, [2, 1, 1, 2]);
-        assert!(split_part(&[], 70).0.is_empty());
+        assert!(split_part(&[], 60).0.is_empty());
     }
 
     #[test]
