@@ -128,7 +128,7 @@ fn with_small_budgets() -> cura_tests::CuraBuilder {
 
 #[tokio::test]
 async fn a_flood_of_any_operation_is_refused_and_costs_its_sender_only() {
-    let cura = with_small_budgets().start().await;
+    let (cura, postgres) = with_small_budgets().start_behind_proxy().await;
     let operations = operations(&cura).await;
     let mut attackers = Vec::new();
     for n in 0..operations.len() {
@@ -138,6 +138,13 @@ async fn a_flood_of_any_operation_is_refused_and_costs_its_sender_only() {
     // One after the other in a few lanes: what is measured is the budget, not the machine.
     let lanes = attacks.map(|(operation, attacker)| flood(attacker, operation));
     stream::iter(lanes).buffer_unordered(4).collect::<Vec<()>>().await;
+    // Whoever goes on after that is refused without the database: it is not there.
+    postgres.cut();
+    for (operation, attacker) in operations.iter().zip(&attackers) {
+        let again = attacker.say(&attacker.request(operation), PATIENCE, has_head).await;
+        let name = format!("{} {}", operation.method, operation.template);
+        assert!(is_probe(operation) || again.status == Some(429), "{name}: {again:?}");
+    }
     assert_eq!(cura.client().get("/health/live").await.status, 200);
 }
 
