@@ -30,17 +30,15 @@ pub(crate) struct Problem {
     retry_after: Option<Duration>,
     allow: Option<Box<HeaderValue>>,
     message_id: Option<i64>,
-    quota: Option<Box<Quota>>,
-    /// The limit that is used up, when it is not one that the request was charged to.
-    used_up: Option<u32>,
+    used_up: Option<Box<UsedUp>>,
 }
 
-/// The daily token quota that is used up.
+/// A limit that is used up, and is none that the request was charged to. Boxed: few problems have one.
 #[derive(Debug, Clone)]
-struct Quota {
-    /// Tokens per day.
+struct UsedUp {
     limit: u64,
-    resets_at: DateTime<Utc>,
+    /// Of the daily token quota.
+    resets_at: Option<DateTime<Utc>>,
 }
 
 impl Problem {
@@ -54,7 +52,6 @@ impl Problem {
             retry_after: None,
             allow: None,
             message_id: None,
-            quota: None,
             used_up: None,
         }
     }
@@ -131,13 +128,17 @@ impl Problem {
 
     /// Adds how many tokens a day has, and when the quota is reset.
     pub(crate) fn with_quota(mut self, limit: u64, resets_at: DateTime<Utc>, after: Duration) -> Self {
-        self.quota = Some(Box::new(Quota { limit, resets_at }));
+        let resets_at = Some(resets_at);
+        self.used_up = Some(Box::new(UsedUp { limit, resets_at }));
         self.with_retry_after(after)
     }
 
     /// Adds the limit that is used up, and when the client may try again.
     pub(crate) fn with_used_up(mut self, limit: u32, after: Duration) -> Self {
-        self.used_up = Some(limit);
+        self.used_up = Some(Box::new(UsedUp {
+            limit: limit.into(),
+            resets_at: None,
+        }));
         self.with_retry_after(after)
     }
 

@@ -12,13 +12,16 @@ use tokio_util::task::TaskTracker;
 /// The shortest time between two states of one user in one conversation, on one server.
 const TYPING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// By user and conversation, the state that waits for the second to end.
+type Waiting = HashMap<(UserId, ConversationId), Option<Signal>>;
+
 /// The conversations in which users of this server type. Cheap to clone; clones are the same.
 #[derive(Clone)]
 pub(super) struct TypingSignals {
     live: Live,
     /// What was published less than a second ago, and the state that waits for that second to end. No more than there are
     /// sockets: each is in one conversation.
-    recent: Arc<Mutex<HashMap<(UserId, ConversationId), Option<Signal>>>>,
+    recent: Arc<Mutex<Waiting>>,
     tasks: TaskTracker,
 }
 
@@ -69,7 +72,7 @@ impl TypingSignals {
         waiting
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(UserId, ConversationId), Option<Signal>>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Nothing panics while it holds the lock.
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }

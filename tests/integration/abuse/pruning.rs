@@ -1,6 +1,6 @@
 //! However many rows somebody leaves behind, they are pruned in small batches, and what else expires does not wait for them.
 
-use chrono::Utc;
+use cura_bin::wiring;
 use cura_queue::{PruneExpired, PruneKind, enqueue};
 use cura_store::expired::Expired;
 use cura_store::{Database, StoreError};
@@ -45,7 +45,7 @@ async fn no_batch_deletes_more_rows_than_it_is_allowed_whatever_hangs_on_them() 
     assert_eq!(left, 965);
     loop {
         let deleted = Expired::Sessions
-            .delete_expired(&mut connection, Utc::now(), 100)
+            .delete_expired(&mut connection, wiring::clock().now(), 100)
             .await
             .unwrap();
         let now_left = database.count(rows).await;
@@ -80,7 +80,7 @@ async fn an_old_replaced_token_is_pruned_and_the_valid_one_stays() {
     }
     let mut connection = database.pool().acquire().await.unwrap();
     let deleted = Expired::RefreshTokens
-        .delete_expired(&mut connection, Utc::now(), 100)
+        .delete_expired(&mut connection, wiring::clock().now(), 100)
         .await;
     assert_eq!(deleted.unwrap(), 2);
     assert_eq!(database.count("SELECT count(*) FROM refresh_tokens").await, 3);

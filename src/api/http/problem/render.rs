@@ -15,8 +15,7 @@ impl Problem {
     /// The HTTP response.
     pub(crate) fn render(self, request_id: &str) -> Response {
         let (status, allow, retry_after) = (self.status, self.allow.clone(), self.retry_after);
-        let quota = self.quota.as_ref().map(|quota| quota.limit);
-        let used_up = quota.or(self.used_up.map(u64::from));
+        let used_up = self.used_up.as_ref().map(|used_up| used_up.limit);
         let view = self.view(request_id);
         let mut response = Response::builder()
             .status(status)
@@ -68,7 +67,7 @@ impl Problem {
             request_id: request_id.to_owned(),
             errors: (!self.errors.is_empty()).then_some(self.errors),
             message_id: self.message_id,
-            resets_at: self.quota.map(|quota| quota.resets_at),
+            resets_at: self.used_up.and_then(|used_up| used_up.resets_at),
         }
     }
 }

@@ -167,7 +167,7 @@ impl Abuse {
         let conversation = made.body["id"].as_i64().unwrap_or(1);
         let auth = json!({ "type": "auth", "token": self.client.token });
         let frames = [
-            json!({ "type": "typing", "is_typing": n % 2 == 0 }),
+            json!({ "type": "typing", "is_typing": n.is_multiple_of(2) }),
             json!({ "type": "ping" }),
             auth,
         ]
