@@ -22,6 +22,7 @@ use super::prepare_attempt::{MAX_WAIT_FOR_PROVIDER, PreparedAttempt, prepare_att
 use super::running_attempt::{OpenError, RunningAttempt};
 use super::write_failed;
 use crate::context::JobContext;
+use crate::errors::DATABASE_PAUSE;
 
 /// The longest a half-written answer waits for a provider that cannot be asked, from when it became eligible to start.
 const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
@@ -164,6 +165,10 @@ async fn fail_or_retry(mut attempt: RunningAttempt<'_>, run: &Run, error: AiErro
         return attempt.cancel().await;
     }
     let (writer, reason) = (&attempt.writer, error.to_string());
+    if matches!(error.failure(), Failure::Unconfirmed) {
+        // The database was too slow to say whether the words may be sent, so no provider was asked, and this is no attempt.
+        return attempt.snooze(DATABASE_PAUSE, reason).await;
+    }
     let wait = error.retry_after().unwrap_or_default();
     let age = writer.age() + TimeDelta::from_std(wait).unwrap_or(MAX_WAIT_FOR_PROVIDER);
     // A person who has seen part of an answer wants its rest, however old it is.

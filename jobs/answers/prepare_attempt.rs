@@ -11,7 +11,7 @@ use cura_store::owners::{self, ConversationOwner};
 use cura_store::{PgConnection, StoreError, answers, history};
 
 use crate::context::JobContext;
-use crate::errors::snooze_if_unavailable;
+use crate::errors::snooze_while_slow;
 
 /// The longest a person waits for a provider that cannot be asked, from when the answer became eligible to start.
 pub(crate) const MAX_WAIT_FOR_PROVIDER: TimeDelta = TimeDelta::minutes(2);
@@ -66,7 +66,7 @@ pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Resu
     });
     begun
         .await
-        .map_err(snooze_if_unavailable)?
+        .map_err(snooze_while_slow)?
         .map_err(|since| JobError::Snooze {
             after: waiting_snooze(id, context.clock.now() - since),
             reason: "other answers come first".to_owned(),
@@ -87,7 +87,7 @@ fn waiting_snooze(id: MessageId, age: TimeDelta) -> Duration {
 async fn snooze_until_provider_may_be_asked(context: &JobContext, id: MessageId) -> Result<(), JobError> {
     let database = &context.database;
     let owner = database.connection(async |connection| owners::find_of_message(connection, id).await);
-    let person = owner.await.map_err(snooze_if_unavailable)?.map(|owner| owner.user());
+    let person = owner.await.map_err(snooze_while_slow)?.map(|owner| owner.user());
     let Err(open) = context.ai.check(person) else {
         return Ok(());
     };
@@ -95,7 +95,7 @@ async fn snooze_until_provider_may_be_asked(context: &JobContext, id: MessageId)
     let max_running = context.assistant.running_answers;
     let eligible =
         database.connection(async |connection| answers::record_eligible(connection, id, max_running, now).await);
-    match eligible.await.map_err(snooze_if_unavailable)? {
+    match eligible.await.map_err(snooze_while_slow)? {
         Some(since) if now - since < MAX_WAIT_FOR_PROVIDER => Err(JobError::Snooze {
             after: open.retry_after.max(MIN_PROVIDER_SNOOZE),
             reason: "no provider can be asked for this person yet".to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cura_domain::ConversationId;
 use cura_queue::{JobError, PurgeConversation, Run};
-use cura_store::answers;
+use cura_store::{answers, conversations};
 
 use crate::answers::stop_writers::{stop_and_forget, texts_kept_since};
 use crate::batches::{Batches, Rows, Slice};
@@ -25,12 +25,18 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run
     let since = texts_kept_since(&context);
     let recent = database.connection(async |connection| answers::list_recent_deleted(connection, id, since).await);
     stop_and_forget(&context, &recent.await.map_err(snooze_if_unavailable)?).await?;
+    let owner = database.connection(async |connection| conversations::find_owner_of_deleted(connection, id).await);
+    let owner = owner.await.map_err(snooze_if_unavailable)?;
     let mut batches = Batches::new(database, SLICE);
     if batches.delete(Rows::OfConversation(id)).await? == Slice::TimeUp {
         return Err(JobError::Snooze {
             after: BETWEEN_SLICES,
             reason: format!("{} rows are removed; others have their turn", batches.rows),
         });
+    }
+    if let Some(user) = owner {
+        let woken = database.transaction(async |connection| context.answers.wake_waiting(connection, user).await);
+        woken.await.map_err(snooze_if_unavailable)?;
     }
     tracing::info!(conversation_id = %id, "nothing is left of the deleted conversation");
     Ok(())

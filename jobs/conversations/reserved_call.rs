@@ -45,7 +45,7 @@ impl ReservedCall {
                 return Ok(None);
             }
             model_calls::settle_lost(connection, owner, kind, model, now).await?;
-            let load = usage::load(connection, owner.user(), now.date_naive()).await?;
+            let load = usage::load(connection, owner.user(), now).await?;
             if limit > 0 && load.spoken_for().saturating_add(call.reserved_tokens) > limit {
                 return Ok(None);
             }

@@ -6,6 +6,8 @@ use cura_domain::{MessageId, UserId};
 use cura_queue::{EnqueueOptions, GenerateAnswer, JobOwner, SummarizeConversation, TitleConversation};
 use cura_store::{PgConnection, StoreError, answers};
 
+use crate::Answers;
+
 /// How long a better title waits, so that it does not compete with the first answers for the provider.
 const TITLE_DELAY: Duration = Duration::from_secs(3);
 
@@ -51,6 +53,13 @@ impl FollowUps {
             cura_queue::enqueue_or_renew(connection, &job, options).await?;
         }
         Ok(())
+    }
+}
+
+impl Answers {
+    /// Lets answers of `user` start that waited for some that were deleted.
+    pub async fn wake_waiting(&self, connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
+        make_waiting_answers_ready(connection, user, self.0.running_answers).await
     }
 }
 

@@ -317,3 +317,14 @@ impl TryFrom<ConversationRow> for Conversation {
         })
     }
 }
+
+/// The owner of a deleted conversation whose row still exists.
+pub async fn find_owner_of_deleted(conn: &mut PgConnection, id: ConversationId) -> Result<Option<UserId>, StoreError> {
+    let user = sqlx::query_scalar!(
+        "SELECT user_id FROM conversations WHERE id = $1 AND deleted_at IS NOT NULL",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(user.map(UserId))
+}

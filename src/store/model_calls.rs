@@ -10,7 +10,7 @@ use crate::owners::ConversationOwner;
 use crate::{StoreError, usage};
 
 /// A call that began so long ago was lost: no run of a job takes as long.
-const LOST_AFTER: TimeDelta = TimeDelta::minutes(15);
+pub(crate) const LOST_AFTER: TimeDelta = TimeDelta::minutes(15);
 
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

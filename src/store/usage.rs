@@ -7,6 +7,7 @@ use cura_domain::usage::UsageDay;
 use sqlx::PgConnection;
 
 use crate::StoreError;
+use crate::model_calls::LOST_AFTER;
 
 /// Adds tokens and a number of `answers` to the usage of a day. All answers of a user write the same row, so this comes late
 /// in a transaction.
@@ -68,19 +69,21 @@ impl Load {
     }
 }
 
-/// The unfinished answers of `user`, and the tokens used on `day`.
-pub async fn load(conn: &mut PgConnection, user: UserId, day: NaiveDate) -> Result<Load, StoreError> {
+/// The unfinished answers of `user`, and the tokens used on the day (UTC) of `now`.
+pub async fn load(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<Load, StoreError> {
     Ok(sqlx::query_as!(
         Load,
         r#"SELECT count(*) AS "running!", count(*) FILTER (WHERE attempt > 0) AS "started!",
                   (COALESCE(sum(reserved_tokens), 0)
                    + (SELECT COALESCE(sum(c.reserved_tokens), 0) FROM model_calls c
-                      WHERE c.user_id = $1 AND c.ended_at IS NULL))::bigint AS "reserved!",
+                      -- One that began longer ago was lost; the next title or summary settles it.
+                      WHERE c.user_id = $1 AND c.ended_at IS NULL AND c.begun_at > $3))::bigint AS "reserved!",
                   (SELECT COALESCE(sum(input_tokens + output_tokens), 0)::bigint FROM usage_days
                    WHERE user_id = $1 AND day = $2) AS "used!"
            FROM messages WHERE user_id = $1 AND running"#,
         user.0,
-        day,
+        now.date_naive(),
+        now - LOST_AFTER,
     )
     .fetch_one(conn)
     .await?)

@@ -76,7 +76,7 @@ impl Quota {
         user: UserId,
         now: DateTime<Utc>,
     ) -> Result<Budget, StartAnswerError> {
-        let load = usage::load(connection, user, now.date_naive()).await?;
+        let load = usage::load(connection, user, now).await?;
         let max_unfinished = self.max_unfinished();
         if load.running >= i64::from(max_unfinished) {
             return Err(StartAnswerError::TooManyUnfinished {
