@@ -3,7 +3,7 @@
 //! A session's tokens come in generations. The newest one leads to the next. The one before leads to the newest again, until
 //! a token of the newest was presented, and within [`GRACE`] in any case: a lost response, or two tabs that refreshed at once,
 //! get the same successor, so there is never a second branch. An older one that is presented means that two parties hold
-//! tokens of the session, so the session ends.
+//! tokens of the session, so the session ends. One from before the password was changed is only refused.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_store::sessions::{LockedSession, Rotation, SessionSeed};
@@ -25,12 +25,14 @@ enum Standing {
     Forgiven,
     /// An older one: another party may have its successor.
     Dead,
+    /// One from before the password was changed. No evidence of theft: a tab may not have noticed.
+    Void,
 }
 
 impl Standing {
     fn of(presented: i32, session: &LockedSession, now: DateTime<Utc>) -> Self {
         if presented < session.oldest_generation {
-            Self::Dead
+            Self::Void
         } else if presented >= session.generation {
             // A later one than the row knows was given out before the database was restored from a backup.
             Self::Newest
@@ -86,6 +88,7 @@ impl Sessions {
                 (next.await?, expires_at)
             }
             Some((_, Standing::Forgiven)) => (newest_token(&session)?, session.expires_at),
+            Some((_, Standing::Void)) => return Err(SignInError::InvalidToken),
             Some((_, Standing::Dead)) | None => {
                 sessions::end(connection, session.id, now).await?;
                 tracing::warn!(user_id = %session.user_id, session_id = %session.id,
