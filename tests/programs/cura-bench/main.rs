@@ -21,6 +21,10 @@ async fn main() {
     // `cura-bench streams` runs what has `streams` in its name; without an argument, everything.
     let wanted = std::env::args().nth(1).unwrap_or_default();
     let wants = |name: &str| name.contains(&wanted);
+    if wanted == attack::ATTACKER {
+        let base = std::env::args().nth(2).unwrap();
+        return attack::attack(&base).await;
+    }
     println!("| what | target | measured |");
     println!("| --- | --- | --- |");
     if wants("first-token") {

@@ -11,7 +11,6 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
 
 use super::POISON;
 
@@ -62,8 +61,8 @@ struct Abuse {
     number: AtomicU64,
 }
 
-/// Attacks until `stop`.
-pub async fn everything(base: &str, people: &[Client], stop: &CancellationToken) -> Tally {
+/// Attacks for as long.
+pub async fn everything(base: &str, length: Duration) -> Tally {
     let stranger = Client::from_address(base, ADDRESS);
     let body = json!({ "email": "mallory@example.com", "password": "a long password" });
     let made = stranger.post("/auth/register", &body).await;
@@ -77,7 +76,6 @@ pub async fn everything(base: &str, people: &[Client], stop: &CancellationToken)
         tally: Tally::default(),
         number: AtomicU64::new(0),
     };
-    let _ = people;
     let mut tasks: Vec<BoxFuture<'_, ()>> = Vec::new();
     for _ in 0..SILENT {
         tasks.push(abuse.silent().boxed());
@@ -94,11 +92,8 @@ pub async fn everything(base: &str, people: &[Client], stop: &CancellationToken)
     for _ in 0..LANES {
         tasks.push(abuse.requests().boxed());
     }
-    let all = join_all(tasks);
-    tokio::select! {
-        _ = all => {}
-        () = stop.cancelled() => {}
-    }
+    // None of them ends by itself.
+    let _ = tokio::time::timeout(length, join_all(tasks)).await;
     abuse.tally
 }
 
