@@ -15,7 +15,7 @@ use cura_app::passwords::Passwords;
 use cura_app::profile::Profile;
 use cura_app::session_watch::SessionWatch;
 use cura_app::sessions::Sessions;
-use cura_app::sign_in_guard::SignInGuard;
+use cura_app::sign_in_guard::{SignInGuard, SignInWaits};
 use cura_app::{App, Notices, Services};
 use cura_care::CareRules;
 use cura_live::Live;
@@ -48,7 +48,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
             SignInGuard::new(
                 settings.security.signing_key(),
                 // As many failures are free as tries by address.
-                NonZeroU32::new(settings.limits.rates.auth).map(|free| live.failure_waits(free)),
+                NonZeroU32::new(settings.limits.rates.auth).map(|free| SignInWaits::new(&live, free)),
             ),
         ),
         sessions,

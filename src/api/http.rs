@@ -26,5 +26,5 @@ pub(crate) mod server;
 pub(crate) mod shutdown;
 pub(crate) mod start_answer;
 mod transport;
-mod under_way;
+pub(crate) mod under_way;
 mod unread_body;

@@ -11,6 +11,7 @@ use cura_store::users::Credentials;
 use cura_store::{Database, PgConnection, StoreError, answers, known_places, sessions, users};
 use thiserror::Error;
 
+use crate::auth_tokens::PresentedToken;
 use crate::passwords::{Checked, PasswordError, Passwords};
 use crate::sessions::{Caller, Sessions, SignInError, SignedIn};
 use crate::sign_in_guard::{Account, Place, SignInGuard, TooManyFailures};
@@ -36,6 +37,16 @@ pub enum ChangePasswordError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// From where somebody may sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInFrom {
+    /// From anywhere.
+    Anywhere,
+    /// From a place from which the user has signed in before: too many have tried to sign in there. Its tries are counted by
+    /// account and place.
+    KnownPlace,
 }
 
 /// The use cases of accounts. Cheap to clone.
@@ -108,15 +119,27 @@ impl Accounts {
         password: &str,
         device: Option<&Name>,
         place: &Place,
+        from: SignInFrom,
     ) -> Result<SignedIn, SignInError> {
         let hash = self.guard.hash_of(place);
         let known = self
             .database
             .connection(async |connection| users::find_credentials(connection, email.as_str(), &hash).await);
         let known: Option<Credentials> = known.await?;
+        let known_here = known.as_ref().is_some_and(|known| known.knows_place);
+        let counted = match from {
+            SignInFrom::Anywhere => None,
+            SignInFrom::KnownPlace if known_here => {
+                Some(self.guard.begin_at_place(Account::Named(email), place).await?)
+            }
+            SignInFrom::KnownPlace => return Err(SignInError::WrongCredentials),
+        };
         let checked = self
             .check_guarded(Account::Named(email), place, password, known.as_ref())
             .await?;
+        if let (Ok(Checked::Right { .. }), Some(counted)) = (&checked, counted) {
+            counted.take_back().await;
+        }
         let (Some(known), Checked::Right { outdated }) = (known, checked?) else {
             return Err(SignInError::WrongCredentials);
         };
@@ -146,6 +169,23 @@ impl Accounts {
                 self.sessions.open(connection, user, device).await
             })
             .await
+    }
+
+    /// Exchanges a refresh token for a new pair of tokens ([`Sessions::refresh`]), and remembers where the user is.
+    ///
+    /// # Errors
+    /// [`SignInError::InvalidToken`]; when the token was dead, its session has ended too.
+    pub async fn refresh(&self, token: &PresentedToken, place: &Place) -> Result<SignedIn, SignInError> {
+        let signed_in = self.sessions.refresh(token).await?;
+        let user = signed_in.user.id;
+        let remembered = self
+            .database
+            .transaction(async |connection| self.remember_place(connection, user, place).await);
+        if let Err(error) = remembered.await {
+            // The new pair counts: without it the client could not go on.
+            tracing::warn!(user_id = %user, %error, "a place could not be remembered");
+        }
+        Ok(signed_in)
     }
 
     async fn remember_place(

@@ -1,13 +1,17 @@
-//! What stands between a password and those who guess it: failures are counted by account, and make tries wait, but not where the
-//! user has signed in from before. Failed tries are logged with keyed hashes, so that one sees that it is the same address or
+//! What stands between a password and those who guess it: failures make tries wait, but not where the user has signed in from before.
+//!
+//! They are counted by account and place, and by account. Of the failures from one place, too few count for the account to make it
+//! wait: whoever guesses from one address keeps the owner from signing in nowhere else.
+//! Failed tries are logged with keyed hashes, so that one sees that it is the same address or
 //! account, and not which.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use cura_domain::UserId;
 use cura_domain::account::Email;
-use cura_live::FailureWaits;
+use cura_live::{FailureWaits, Live};
 use cura_store::known_places::PlaceHash;
 
 use crate::derived_key::DerivedKey;
@@ -58,11 +62,76 @@ impl Account<'_> {
     }
 }
 
+/// The waits of those who guess. Cheap to clone.
+#[derive(Clone)]
+pub struct SignInWaits {
+    accounts: FailureWaits,
+    /// Of one account at one place.
+    places: FailureWaits,
+    /// While this is not reached, a failure at one place counts for its account: one less than makes the account wait. `None` if that
+    /// would be none.
+    counted: Option<FailureWaits>,
+}
+
+impl SignInWaits {
+    /// Waits that begin after so many failures a minute.
+    pub fn new(live: &Live, free: NonZeroU32) -> Self {
+        Self {
+            accounts: live.failure_waits("sign-in", free),
+            places: live.failure_waits("sign-in-place", free),
+            counted: NonZeroU32::new(free.get() - 1).map(|free| live.failure_waits("sign-in-counted", free)),
+        }
+    }
+
+    /// Counts a try as a failure in advance, and says where it was counted.
+    async fn begin(&self, account: &str, place: &str) -> Result<Counted, Duration> {
+        self.places.begin(place).await?;
+        let of_account = match &self.counted {
+            Some(counted) => counted.begin(place).await.is_ok(),
+            None => true,
+        };
+        let begun = if of_account {
+            self.accounts.begin(account).await
+        } else {
+            self.accounts.look(account).await
+        };
+        let counted = Counted {
+            place: place.to_owned(),
+            account: of_account.then(|| account.to_owned()),
+        };
+        if let Err(wait) = begun {
+            self.take_back_at_place(&counted).await;
+            return Err(wait);
+        }
+        Ok(counted)
+    }
+
+    async fn take_back(&self, counted: &Counted) {
+        self.take_back_at_place(counted).await;
+        if let Some(account) = &counted.account {
+            self.accounts.take_back(account).await;
+        }
+    }
+
+    async fn take_back_at_place(&self, counted: &Counted) {
+        self.places.take_back(&counted.place).await;
+        if let (Some(waits), Some(_)) = (&self.counted, &counted.account) {
+            waits.take_back(&counted.place).await;
+        }
+    }
+}
+
+/// Where a try was counted.
+struct Counted {
+    place: String,
+    account: Option<String>,
+}
+
 /// Counts and logs failed tries. Cheap to clone.
 #[derive(Clone)]
 pub struct SignInGuard {
     /// `None`: no limit.
-    waits: Option<FailureWaits>,
+    waits: Option<SignInWaits>,
     accounts: DerivedKey,
     places: DerivedKey,
     logs: LogKey,
@@ -71,12 +140,12 @@ pub struct SignInGuard {
 /// A try that was counted as a failure in advance.
 pub(crate) struct CountedTry<'a> {
     guard: &'a SignInGuard,
-    key: Option<String>,
+    counted: Option<Counted>,
 }
 
 impl SignInGuard {
     /// Counts with `waits`, if there are any. Hashes are made with keys derived from `secret`.
-    pub fn new(secret: &[u8], waits: Option<FailureWaits>) -> Self {
+    pub fn new(secret: &[u8], waits: Option<SignInWaits>) -> Self {
         Self {
             waits,
             accounts: DerivedKey::new(secret, "cura failures of accounts 1"),
@@ -99,22 +168,66 @@ impl SignInGuard {
     ) -> Result<CountedTry<'_>, TooManyFailures> {
         let waits = self.waits.as_ref().filter(|_| !knows_place);
         let Some(waits) = waits else {
-            return Ok(CountedTry { guard: self, key: None });
-        };
-        let key = hex(half(self.accounts.mac(account.text().as_bytes())));
-        match waits.begin(&key).await {
-            Ok(()) => Ok(CountedTry {
+            return Ok(CountedTry {
                 guard: self,
-                key: Some(key),
+                counted: None,
+            });
+        };
+        let key = self.key_of(&account.text());
+        let begun = waits.begin(&key, &self.key_at_place(account, place)).await;
+        self.counted(waits, account, place, begun)
+    }
+
+    /// Counts a try at an account by its place only, before its password is checked: for a place that the user has signed in from, and
+    /// from which too many have tried.
+    pub(crate) async fn begin_at_place(
+        &self,
+        account: Account<'_>,
+        place: &Place,
+    ) -> Result<CountedTry<'_>, TooManyFailures> {
+        let Some(waits) = self.waits.as_ref() else {
+            return Ok(CountedTry {
+                guard: self,
+                counted: None,
+            });
+        };
+        let key = self.key_at_place(account, place);
+        let begun = waits.places.begin(&key).await;
+        let counted = begun.map(|()| Counted {
+            place: key,
+            account: None,
+        });
+        self.counted(waits, account, place, counted)
+    }
+
+    fn counted(
+        &self,
+        waits: &SignInWaits,
+        account: Account<'_>,
+        place: &Place,
+        begun: Result<Counted, Duration>,
+    ) -> Result<CountedTry<'_>, TooManyFailures> {
+        match begun {
+            Ok(counted) => Ok(CountedTry {
+                guard: self,
+                counted: Some(counted),
             }),
             Err(wait) => {
                 let (address, account) = (self.log_name(&place.0), self.log_name(&account.text()));
                 tracing::info!(%address, %account, wait_seconds = wait.as_secs(),
                     "a sign-in has to wait, because too many of its account have failed");
-                let free = waits.free();
+                let free = waits.accounts.free();
                 Err(TooManyFailures { wait, free })
             }
         }
+    }
+
+    fn key_of(&self, text: &str) -> String {
+        hex(half(self.accounts.mac(text.as_bytes())))
+    }
+
+    fn key_at_place(&self, account: Account<'_>, place: &Place) -> String {
+        self.key_of(&format!("{} at {}", account.text(), place.0))
     }
 
     /// Logs a wrong password, or one of an account that does not exist.
@@ -129,7 +242,6 @@ impl SignInGuard {
         tracing::info!(%address, %account, "a registration was refused: the account exists already");
     }
 
-    /// Half as long as a place's hash: enough to tell apart what an operator sees.
     fn log_name(&self, text: &str) -> String {
         self.logs.hide(text)
     }
@@ -138,8 +250,8 @@ impl SignInGuard {
 impl CountedTry<'_> {
     /// It did not fail.
     pub(crate) async fn take_back(self) {
-        if let (Some(waits), Some(key)) = (&self.guard.waits, &self.key) {
-            waits.take_back(key).await;
+        if let (Some(waits), Some(counted)) = (&self.guard.waits, &self.counted) {
+            waits.take_back(counted).await;
         }
     }
 }

@@ -29,12 +29,12 @@ struct Parts {
 }
 
 impl Live {
-    /// Waits of accounts, of which so many failures a minute are free.
-    pub fn failure_waits(&self, free: NonZeroU32) -> FailureWaits {
+    /// Waits of accounts, or of whatever `name` says, of which so many failures a minute are free.
+    pub fn failure_waits(&self, name: &'static str, free: NonZeroU32) -> FailureWaits {
         let rules = FailureRules::per_minute(free);
         let redis = match &self.implementation {
             Implementation::Memory(_) => None,
-            Implementation::Redis(redis) => Some(redis.failures()),
+            Implementation::Redis(redis) => Some(redis.failures(name)),
         };
         FailureWaits(Arc::new(Parts {
             rules,
@@ -64,6 +64,21 @@ impl FailureWaits {
             }
         }
         self.0.memory.begin(key)
+    }
+
+    /// Whether `key` may be tried; counts nothing.
+    ///
+    /// # Errors
+    /// How long it has to wait.
+    pub async fn look(&self, key: &str) -> Result<(), Duration> {
+        if let Some(redis) = self.redis() {
+            let found = redis.look(self.0.rules, key).await;
+            self.pause_if(found.is_none());
+            if let Some(found) = found {
+                return found;
+            }
+        }
+        self.0.memory.look(key)
     }
 
     /// Takes back a try that did not fail.

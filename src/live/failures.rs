@@ -50,15 +50,19 @@ impl Failures {
     /// Counts a try as a failure in advance, and how long it has to wait instead if it has to.
     pub(crate) fn begin(&mut self, rules: FailureRules, now: Duration) -> Result<(), Duration> {
         self.forget(rules, now);
-        if let Some(wait) = self.blocked_until.checked_sub(now).filter(|wait| !wait.is_zero()) {
-            return Err(wait);
-        }
+        self.look(now)?;
         if rules.wait_after(self.count) < MAX_WAIT {
             self.count += 1;
         }
         self.blocked_until = now + rules.wait_after(self.count);
         self.forgetting_since = self.blocked_until;
         Ok(())
+    }
+
+    /// How long the next try has to wait, if it has to.
+    pub(crate) fn look(&self, now: Duration) -> Result<(), Duration> {
+        let wait = self.blocked_until.checked_sub(now).filter(|wait| !wait.is_zero());
+        wait.map_or(Ok(()), Err)
     }
 
     /// Takes back a try that did not fail.

@@ -7,6 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::http::client_address::ClientNetwork;
 
+/// Who holds less than this part of an address's limit holds little.
+const LITTLE: usize = 16;
+/// The part of the total that is kept for those who hold little.
+const RESERVED_FOR_LITTLE: usize = 4;
+
 /// A budget of bytes, connections or whatever else is counted. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct AddressBudget(Arc<Parts>);
@@ -83,6 +88,13 @@ impl Held {
         if others(of_address) > 0 && of_address.saturating_add(more) > per_address {
             return Err(Exhausted::Address);
         }
+        // The last quarter is for those who hold little: a few who hold much refuse nobody.
+        let holds_little = of_address.saturating_add(more) <= per_address / LITTLE;
+        let total = if holds_little {
+            total
+        } else {
+            total - total / RESERVED_FOR_LITTLE
+        };
         if others(amounts.total) > 0 && amounts.total.saturating_add(more) > total {
             return Err(Exhausted::Total);
         }
@@ -128,7 +140,13 @@ mod tests {
         assert_eq!(greedy.grow_to(30), Ok(()));
         assert_eq!(second.grow_to(20), Err(Exhausted::Address));
         assert_eq!(other.grow_to(40), Ok(()));
-        assert_eq!(budget.open(at(3)).grow_to(31), Err(Exhausted::Total));
+        assert_eq!(budget.open(at(3)).grow_to(6), Err(Exhausted::Total));
+        let mut little = budget.open(at(4));
+        assert_eq!(
+            little.grow_to(2),
+            Ok(()),
+            "the last quarter is for those who hold little"
+        );
         drop(greedy);
         assert_eq!(second.grow_to(20), Ok(()));
     }

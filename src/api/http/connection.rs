@@ -156,6 +156,7 @@ impl Requests {
             None => {
                 request.set_data(permit.clone());
                 request.set_data(under_way.body_of(client));
+                request.set_data(under_way.frames_of(client));
                 self.shared.api.get_response(request).await
             }
         };

@@ -4,15 +4,22 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use cura_app::log_key::LogKey;
 use cura_domain::Entropy;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use poem::http::StatusCode;
+use tokio::time::Instant;
 
 use crate::http::client_address::client_key;
 use crate::http::problem::Problem;
+
+/// How many refusals are reported in an interval, each with a line of its own; the others are only counted.
+const MAX_REPORTS: u32 = 10;
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What refused requests need that never reach the router. Cheap to clone.
 #[derive(Clone)]
@@ -20,25 +27,64 @@ pub(crate) struct Refusals {
     pub(crate) entropy: Entropy,
     /// Hides addresses in log lines.
     pub(crate) log_key: LogKey,
+    pub(crate) unreported: Arc<Mutex<Unreported>>,
+}
+
+/// Refusals that were not reported. Whoever sends garbage writes no line for each.
+#[derive(Debug, Default)]
+pub(crate) struct Unreported {
+    since: Option<Instant>,
+    /// Lines written in this interval.
+    reports: u32,
+    refusals: u64,
+}
+
+impl Unreported {
+    /// Counts one. If it is to be reported: how many before it were not.
+    fn count(&mut self) -> Option<u64> {
+        if self.since.is_none_or(|since| since.elapsed() >= REPORT_INTERVAL) {
+            (self.since, self.reports) = (Some(Instant::now()), 0);
+        }
+        if self.reports == MAX_REPORTS {
+            self.refusals += 1;
+            return None;
+        }
+        self.reports += 1;
+        Some(std::mem::take(&mut self.refusals))
+    }
 }
 
 impl Refusals {
     /// Reports a client that did not complete its first head in time. One that sent nothing is no news: browsers open connections
     /// in advance.
     pub(crate) fn report_slow_head(&self, peer: IpAddr, has_sent: bool) {
-        if has_sent {
+        if has_sent && let Some(unreported) = self.count() {
             let address = self.log_key.hide(&client_key(peer));
             tracing::info!(
                 address,
+                unreported,
                 "a connection was closed: the head of its first request took too long"
             );
         }
     }
 
+    fn count(&self) -> Option<u64> {
+        self.unreported.lock().unwrap_or_else(PoisonError::into_inner).count()
+    }
+
     fn report(&self, peer: IpAddr, status: StatusCode, code: &str) {
+        let Some(unreported) = self.count() else {
+            return;
+        };
         let address = self.log_key.hide(&client_key(peer));
         let status = status.as_u16();
-        tracing::info!(address, status, code, "refused what is not a valid HTTP request");
+        tracing::info!(
+            address,
+            status,
+            code,
+            unreported,
+            "refused what is not a valid HTTP request"
+        );
     }
 }
 

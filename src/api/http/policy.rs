@@ -13,6 +13,8 @@ use crate::http::prefer;
 pub enum RateClass {
     /// Operations that check a password: by address. (Wrong ones are counted by account: `cura_app::sign_in_guard`.)
     Auth,
+    /// Signing in: as operations that check a password, but who has signed in from there before has a budget of its own.
+    SignIn,
     /// Operations that start an answer: by user. A request that repeats an earlier one is charged as [`Self::Default`].
     Chat,
     /// Operations that receive files: by user.
@@ -72,14 +74,14 @@ const JSON: BodyLimit = BodyLimit {
     max_bytes: 256 * 1024,
     timeout: Duration::from_secs(15),
 };
-/// Whoever is not signed in may send no more than addresses, passwords and tokens need.
-const SIGN_IN: BodyLimit = BodyLimit {
+/// Addresses, passwords, tokens, titles: who is not signed in may send no more, and nobody needs more for these.
+const SMALL: BodyLimit = BodyLimit {
     max_bytes: 8 * 1024,
     ..JSON
 };
 const NO_BODY: BodyLimit = BodyLimit {
     is_read: false,
-    ..SIGN_IN
+    ..SMALL
 };
 
 const NORMAL: Duration = Duration::from_secs(25);
@@ -90,27 +92,27 @@ const WAITS_FOR_ANSWER: Duration = NORMAL.saturating_add(prefer::MAX_WAIT);
 #[rustfmt::skip]
 const POLICIES: &[(&str, Policy)] = {
     use Authentication::{AccessToken, AccessTokenOrTicket, Public, SocketHandshake};
-    use RateClass::{Auth, Chat, Default, Free, Refresh, Wide};
+    use RateClass::{Auth, Chat, Default, Free, Refresh, SignIn, Wide};
     &[
-        ("register",           row(Auth,    SIGN_IN, NORMAL,           Public)),
-        ("login",              row(Auth,    SIGN_IN, NORMAL,           Public)),
-        ("refreshTokens",      row(Refresh, SIGN_IN, NORMAL,           Public)),
-        ("logout",             row(Default, SIGN_IN, NORMAL,           Public)),
+        ("register",           row(Auth,    SMALL,   NORMAL,           Public)),
+        ("login",              row(SignIn,  SMALL,   NORMAL,           Public)),
+        ("refreshTokens",      row(Refresh, SMALL,   NORMAL,           Public)),
+        ("logout",             row(Default, SMALL,   NORMAL,           Public)),
         ("logoutAll",          row(Default, NO_BODY, NORMAL,           AccessToken)),
-        ("changePassword",     row(Auth,    SIGN_IN, NORMAL,           AccessToken)),
+        ("changePassword",     row(Auth,    SMALL,   NORMAL,           AccessToken)),
         ("createTicket",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("listSessions",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("revokeSession",      row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("getMe",              row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("updateMe",           row(Default, JSON,    NORMAL,           AccessToken)),
-        ("deleteMe",           row(Auth,    JSON,    NORMAL,           AccessToken)),
+        ("deleteMe",           row(Auth,    SMALL,   NORMAL,           AccessToken)),
         ("getUsage",           row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("exportMe",           row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("deleteExport",       row(Default, NO_BODY, NORMAL,           AccessToken)),
-        ("createConversation", row(Default, JSON,    NORMAL,           AccessToken)),
+        ("createConversation", row(Default, SMALL,   NORMAL,           AccessToken)),
         ("listConversations",  row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("getConversation",    row(Default, NO_BODY, NORMAL,           AccessToken)),
-        ("updateConversation", row(Default, JSON,    NORMAL,           AccessToken)),
+        ("updateConversation", row(Default, SMALL,   NORMAL,           AccessToken)),
         ("deleteConversation", row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("listMessages",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("sendMessage",        row(Chat,    JSON,    WAITS_FOR_ANSWER, AccessToken)),

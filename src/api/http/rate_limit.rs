@@ -40,6 +40,8 @@ struct RateLimitParts {
     /// Whether the request has an `Idempotency-Key`.
     has_key: bool,
     is_address_charged: AtomicBool,
+    /// The refusal of the address, where a sign-in may go on all the same.
+    refused_unless_known: Mutex<Option<Problem>>,
     /// Set once the caller is authenticated.
     caller: OnceLock<Caller>,
     /// What a request for an answer has paid.
@@ -57,6 +59,7 @@ impl RateLimit {
             address: limits.client_address(request),
             has_key: request.headers().contains_key(IDEMPOTENCY_KEY),
             is_address_charged: AtomicBool::new(false),
+            refused_unless_known: Mutex::default(),
             caller: OnceLock::new(),
             answer_charge: Mutex::new(None),
             tightest: Mutex::new(None),
@@ -89,6 +92,19 @@ impl RateLimit {
     pub(crate) async fn charge_stranger(&self) -> Result<(), Problem> {
         match self.0.class {
             RateClass::Free | RateClass::Refresh => Ok(()),
+            RateClass::SignIn => {
+                let Err(refusal) = self.charge_address().await else {
+                    return Ok(());
+                };
+                // Neighbours may have spent it. Whether this is somebody who has signed in from here is a query, so that is limited, too.
+                self.charge(RateClass::Default, &self.by_address()).await?;
+                *self
+                    .0
+                    .refused_unless_known
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                Ok(())
+            }
             _ => self.charge_address().await,
         }
     }
@@ -113,10 +129,20 @@ impl RateLimit {
             return Ok(());
         }
         let class = match self.0.class {
-            class @ (RateClass::Auth | RateClass::Wide) => class,
+            class @ (RateClass::Auth | RateClass::SignIn | RateClass::Wide) => class,
             _ => RateClass::Default,
         };
-        self.charge(class, &format!("a:{}", client_key(self.0.address))).await
+        self.charge(class, &self.by_address()).await
+    }
+
+    fn by_address(&self) -> String {
+        format!("a:{}", client_key(self.0.address))
+    }
+
+    /// The refusal of the client's address, if only somebody who has signed in from there before may go on.
+    pub(crate) fn refused_unless_known(&self) -> Option<Problem> {
+        let refused = self.0.refused_unless_known.lock();
+        refused.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Charges a session whose refresh token or ticket is presented, as the token proves.
@@ -125,6 +151,14 @@ impl RateLimit {
     /// 429 if the limit is reached.
     pub(crate) async fn charge_session(&self, session: SessionId) -> Result<(), Problem> {
         self.charge(RateClass::Default, &format!("s:{session}")).await
+    }
+
+    /// Counts a frame, together with those of all sockets of the caller on this server. `false` if there are too many.
+    pub(crate) async fn admit_frame(&self, caller: Caller) -> bool {
+        match self.0.limits.frames() {
+            Some(limit) => limit.spend(&by_user(caller)).await.allowed,
+            None => true,
+        }
     }
 
     /// Where the client is, for what is counted by account.

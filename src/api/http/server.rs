@@ -50,6 +50,7 @@ pub async fn serve(listener: TcpListener, api: Api, edge: Edge, shutdown: Cancel
         forwarded: AddressBudget::new(usize::MAX, edge.limits.per_address()),
         under_way: UnderWay::new(),
         refusals: Refusals {
+            unreported: Arc::default(),
             entropy: edge.entropy,
             log_key: edge.log_key,
         },

@@ -34,12 +34,35 @@ impl UnderWay {
         }
     }
 
+    /// What a socket of `client` may hold: as responses, which its frames are.
+    pub(crate) fn frames_of(&self, client: ClientNetwork) -> FrameBudget {
+        FrameBudget {
+            frames: self.responses.clone(),
+            client,
+        }
+    }
+
     /// What the body of a request from `client` may hold.
     pub(crate) fn body_of(&self, client: ClientNetwork) -> BodyBudget {
         BodyBudget {
             bodies: self.bodies.clone(),
             client,
         }
+    }
+}
+
+/// The budget of the frames of one socket, in the data of the request that opens it: nothing else counts what a socket's client has
+/// not taken.
+#[derive(Debug, Clone)]
+pub(crate) struct FrameBudget {
+    frames: AddressBudget,
+    client: ClientNetwork,
+}
+
+impl FrameBudget {
+    /// Holds nothing yet.
+    pub(crate) fn open(&self) -> Held {
+        self.frames.open(self.client)
     }
 }
 

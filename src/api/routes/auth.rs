@@ -3,6 +3,7 @@
 mod errors;
 
 use cura_app::App;
+use cura_app::accounts::SignInFrom;
 use cura_app::sessions::{PresentedToken, SignInError, SignedIn};
 use cura_domain::account::{Email, Name, NewPassword};
 use poem::web::Data;
@@ -92,7 +93,7 @@ struct SignedInView {
     user: UserView,
     /// The access token, for `Authorization: Bearer …`.
     access_token: String,
-    /// The refresh token, for `/auth/refresh`. It can be used once.
+    /// The refresh token, for `/auth/refresh`, which replaces it.
     refresh_token: String,
     /// Always `bearer`.
     token_type: TokenType,
@@ -159,19 +160,21 @@ impl AuthApi {
             body.device_name.as_deref().map_or(Ok(None), Name::new),
         );
         let email = fields.finish(email)?;
-        rate_limit.charge_address().await?;
-        Ok(Json(
-            app.accounts
-                .login(&email, &body.password, device.flatten().as_ref(), &rate_limit.place())
-                .await?
-                .into(),
-        ))
+        let from = match rate_limit.refused_unless_known() {
+            Some(_) => SignInFrom::KnownPlace,
+            None => SignInFrom::Anywhere,
+        };
+        let (device, place) = (device.flatten(), rate_limit.place());
+        let signed_in = app
+            .accounts
+            .login(&email, &body.password, device.as_ref(), &place, from);
+        Ok(Json(signed_in.await?.into()))
     }
 
     /// Exchange a refresh token for a new pair
     ///
     /// The old refresh token leads to the same new pair until that pair is used, and for 10 seconds in any case, in case the response was
-    /// lost. After that, presenting it revokes the session. A session ends after 90 days, however often it is refreshed.
+    /// lost. After that, presenting it revokes the session. A session ends after some time, 90 days by default, however often it is refreshed.
     #[oai(path = "/refresh", method = "post", operation_id = "refreshTokens")]
     async fn refresh(
         &self,
@@ -186,7 +189,7 @@ impl AuthApi {
             None => rate_limit.charge_address().await?,
         }
         let token = token.ok_or(SignInError::InvalidToken)?;
-        match app.sessions.refresh(&token).await {
+        match app.accounts.refresh(&token, &rate_limit.place()).await {
             Ok(signed_in) => Ok(Json(signed_in.into())),
             Err(error) => {
                 let problem = Problem::from(error);

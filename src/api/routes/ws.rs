@@ -11,6 +11,7 @@ use poem_openapi::param::{Path, Query};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
+use crate::http::under_way::FrameBudget;
 use crate::realtime::socket::Context;
 use crate::realtime::socket::handshake::{self, Credentials};
 use crate::realtime::user_connections::UserConnections;
@@ -53,6 +54,7 @@ impl WsApi {
             rate_limit: rate_limit.clone(),
             shutdown: shutdown.clone(),
             connections: connections.clone(),
+            frames: request.data::<FrameBudget>().cloned(),
             conversation: ConversationId(conversation_id.0),
         };
         let credentials = Credentials::new(request, token.0, ticket.0);

@@ -35,6 +35,12 @@ impl MemoryFailures {
         accounts.entry(key.to_owned()).or_default().begin(self.rules, now)
     }
 
+    pub(crate) fn look(&self, key: &str) -> Result<(), Duration> {
+        let now = self.begun.elapsed();
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.get(key).map_or(Ok(()), |failures| failures.look(now))
+    }
+
     pub(crate) fn take_back(&self, key: &str) {
         let now = self.begun.elapsed();
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::keys::limit_key;
 use crate::failures::{FailureRules, MAX_WAIT};
 
-/// Keeps `count:forgetting_since:blocked_until`, times in microseconds. `ARGV`: `begin` or `take_back`, the free failures, the
+/// Keeps `count:forgetting_since:blocked_until`, times in microseconds. `ARGV`: `begin`, `take_back` or `look`, the free failures, the
 /// first wait, the longest wait. Returns how long to wait.
 const COUNT: &str = r"
 local time = redis.call('TIME')
@@ -36,6 +36,8 @@ if ARGV[1] == 'take_back' then
   since, blocked = now, now
 elseif blocked > now then
   return blocked - now
+elseif ARGV[1] == 'look' then
+  return 0
 else
   if wait(count) < longest then count = count + 1 end
   blocked = now + wait(count)
@@ -50,12 +52,15 @@ return 0";
 pub(crate) struct RedisFailures {
     connection: Arc<Connection>,
     count: Script,
+    /// What distinguishes these counts from others.
+    name: &'static str,
 }
 
 impl RedisLive {
-    /// Failures counted on this Redis.
-    pub(crate) fn failures(&self) -> RedisFailures {
+    /// Failures counted on this Redis, by this name.
+    pub(crate) fn failures(&self, name: &'static str) -> RedisFailures {
         RedisFailures {
+            name,
             connection: Arc::clone(&self.0.connection),
             count: Script::new(COUNT),
         }
@@ -71,6 +76,14 @@ impl RedisFailures {
         }
     }
 
+    /// How long `key` has to wait, if it has to; counts nothing. `None` when Redis does not answer in time.
+    pub(crate) async fn look(&self, rules: FailureRules, key: &str) -> Option<Result<(), Duration>> {
+        match self.call("look", rules, key).await? {
+            Duration::ZERO => Some(Ok(())),
+            wait => Some(Err(wait)),
+        }
+    }
+
     /// Takes back a try that did not fail; `None` when Redis does not answer in time.
     pub(crate) async fn take_back(&self, rules: FailureRules, key: &str) -> Option<()> {
         self.call("take_back", rules, key).await.map(drop)
@@ -78,7 +91,7 @@ impl RedisFailures {
 
     async fn call(&self, what: &str, rules: FailureRules, key: &str) -> Option<Duration> {
         let mut call = self.count.prepare_invoke();
-        call.key(limit_key("sign-in", key))
+        call.key(limit_key(self.name, key))
             .arg(what)
             .arg(rules.free)
             .arg(micros(rules.first_wait))

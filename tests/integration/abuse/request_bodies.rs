@@ -41,7 +41,7 @@ async fn the_bodies_of_one_address_are_bounded_together_and_cost_nobody_else() {
     let cura = Cura::without_workers().await;
     let user = cura.user().await;
     let attacker = Attacker::new(&cura.servers[0].base, [127, 0, 0, 2]).with_token(user.token.clone());
-    let head = attacker.head("POST", "/conversations", &format!("{JSON}Content-Length: 262144\r\n"));
+    let head = attacker.head("PATCH", "/users/me", &format!("{JSON}Content-Length: 262144\r\n"));
     let almost = format!("{head}{}", " ".repeat(262_143));
     let attack = join_all((0..48).map(|_| attacker.say(&almost, PATIENCE, |answer| answer.contains("\r\n\r\n"))));
     let others = async {

@@ -278,3 +278,53 @@ async fn spraying_and_guessing_are_seen_in_the_log_without_addresses() {
         assert!(!said.contains(secret), "{secret} is in the logs");
     }
 }
+
+#[tokio::test]
+async fn where_a_session_was_refreshed_its_owner_never_waits() {
+    let cura = server().start().await;
+    let registered = register(&cura, OWNER, HOME).await;
+    let (anonymous, travelling) = (cura.client(), "192.0.2.77");
+    let token = json!({ "refresh_token": registered.body["refresh_token"] });
+    let refreshed = call_from(&anonymous, travelling, Method::POST, "/auth/refresh", &token).await;
+    assert_eq!(refreshed.status, 200, "{}", refreshed.body);
+    for n in 0..5 {
+        assert_eq!(login(&cura, OWNER, "not my password", &elsewhere(n)).await.status, 401);
+    }
+    assert_has_to_wait(&login(&cura, OWNER, PASSWORD, &elsewhere(6)).await, 1..=12);
+    assert_eq!(login(&cura, OWNER, PASSWORD, travelling).await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_guesses_from_one_address_keeps_the_owner_out_nowhere_else() {
+    let cura = server().start().await;
+    assert_eq!(register(&cura, OWNER, HOME).await.status, 201);
+    let (attacker, mut refused) = ("198.51.100.66", 0);
+    for n in 0..30 {
+        let tried = login(&cura, OWNER, "not my password", attacker).await;
+        refused += usize::from(tried.status == 429);
+        let owner = login(&cura, OWNER, PASSWORD, &elsewhere(n)).await;
+        assert_eq!(owner.status, 200, "where she never was: {}", owner.body);
+    }
+    assert!(refused >= 24, "{refused} of 30 tries of the attacker had to wait");
+}
+
+#[tokio::test]
+async fn whoever_uses_up_an_address_keeps_nobody_out_who_has_signed_in_from_there() {
+    let cura = server().start().await;
+    assert_eq!(register(&cura, OWNER, HOME).await.status, 201);
+    // A neighbour behind the same address, with the owner's e-mail and with others.
+    for n in 0..20 {
+        let email = if n % 2 == 0 {
+            OWNER.to_owned()
+        } else {
+            format!("n{n}@example.com")
+        };
+        register(&cura, &email, HOME).await;
+    }
+    assert_eq!(login(&cura, OWNER, PASSWORD, HOME).await.status, 200);
+    // Who guesses there is told nothing but to wait, and waits longer and longer.
+    for _ in 0..10 {
+        assert_eq!(login(&cura, OWNER, "not my password", HOME).await.status, 429);
+    }
+    assert_eq!(login(&cura, "nobody@example.com", PASSWORD, HOME).await.status, 429);
+}

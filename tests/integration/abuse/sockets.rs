@@ -144,3 +144,36 @@ async fn what_is_typed_is_said_once_a_second_and_the_last_of_it_always() {
     assert_eq!(said.last(), Some(&true), "{said:?}");
     assert!(said.len() <= took + 3, "{said:?} in {took} s");
 }
+
+#[tokio::test]
+async fn the_frames_of_all_sockets_of_a_person_are_counted_together() {
+    let cura = Cura::builder()
+        .workers(0)
+        .with("RATE_LIMIT_DEFAULT", "1000")
+        .start()
+        .await;
+    let ann = cura.user().await;
+    let hers = conversation(&ann).await;
+    let bob = cura.client().register("bob@example.com").await;
+    let his = conversation(&bob).await;
+    let mut closed = 0;
+    // Each socket by itself may send a hundred at once.
+    for _ in 0..20 {
+        let mut socket = Socket::of(&ann, &hers, None).await;
+        for _ in 0..90 {
+            socket.send(&json!({ "type": "ping" })).await;
+        }
+        for _ in 0..90 {
+            match socket.next().await {
+                Ok(_) => {}
+                Err(code) => {
+                    assert!(code == 1008 || code == 1006, "{code}");
+                    closed += 1;
+                    break;
+                }
+            }
+        }
+    }
+    assert!((1..=7).contains(&closed), "{closed} of 20 were closed");
+    answers_to(&mut Socket::of(&bob, &his, None).await, &[]).await;
+}

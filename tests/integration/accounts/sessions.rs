@@ -143,7 +143,7 @@ async fn a_body_that_takes_its_time_does_not_act_for_a_session_that_ended_meanwh
     let address = cura.servers[0].base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "POST /conversations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+        "PATCH /users/me HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
          content-length: 8194\r\nconnection: close\r\n\r\n{{{}",
         ann.token.as_ref().unwrap(),
         // So much that it is not too slow.

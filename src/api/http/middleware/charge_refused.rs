@@ -14,9 +14,14 @@ pub(super) async fn charge_refused<E: Endpoint<Output = Response>>(next: Arc<E>,
         // Faults of the server cost nothing.
         && error.downcast_ref::<Problem>().is_some_and(Problem::is_client_error)
         && let Some(rate_limit) = rate_limit
-        && !rate_limit.is_charged()
     {
-        rate_limit.charge_refused().await?;
+        // Only a sign-in that succeeds passes a limit that is reached.
+        if let Some(refusal) = rate_limit.refused_unless_known() {
+            return Err(refusal.into());
+        }
+        if !rate_limit.is_charged() {
+            rate_limit.charge_refused().await?;
+        }
     }
     result
 }

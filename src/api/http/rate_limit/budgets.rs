@@ -12,6 +12,8 @@ use crate::http::policy::RateClass;
 
 /// How many times wider than the default the limit of documents, of `/health` and of unknown paths is, by address.
 const WIDE_FACTOR: u32 = 10;
+/// Frames of all sockets of a user on this server: ten people's typing, or one socket as fast as it may.
+const FRAMES_PER_MINUTE: u32 = 1200;
 
 /// Requests per minute for each rate class; 0 is no limit.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +38,8 @@ struct Parts {
     upload: Option<Budgets>,
     default: Option<Budgets>,
     wide: Option<Budgets>,
+    /// By user, for this server only.
+    frames: Option<Limit>,
     proxies: TrustedProxies,
 }
 
@@ -69,6 +73,9 @@ impl RateLimits {
             upload: budgets("upload", rates.upload, rates.upload),
             default: budgets("default", rates.default, rates.default),
             wide: budgets("wide", wide, wide),
+            frames: NonZeroU32::new(FRAMES_PER_MINUTE)
+                .filter(|_| rates.default > 0)
+                .map(|rate| in_process.limit("frames", rate)),
             proxies,
         }))
     }
@@ -78,10 +85,15 @@ impl RateLimits {
         self.0.proxies.client(&request.remote_addr().0, request.headers())
     }
 
+    /// The limit of the frames of a user's sockets; `None` if there is none.
+    pub(super) fn frames(&self) -> Option<&Limit> {
+        self.0.frames.as_ref()
+    }
+
     /// The budgets of a class; `None` if it has no limit.
     pub(super) fn budgets(&self, class: RateClass) -> Option<&Budgets> {
         match class {
-            RateClass::Auth => self.0.auth.as_ref(),
+            RateClass::Auth | RateClass::SignIn => self.0.auth.as_ref(),
             RateClass::Chat => self.0.chat.as_ref(),
             RateClass::Upload => self.0.upload.as_ref(),
             RateClass::Default | RateClass::Refresh => self.0.default.as_ref(),

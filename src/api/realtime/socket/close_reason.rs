@@ -34,6 +34,8 @@ impl CloseReason {
     pub(super) const RESTART: Self = Self::Close(SERVICE_RESTART, "the server restarts");
     /// The conversation is deleted, or belongs to another user.
     pub(super) const NOT_FOUND: Self = Self::Close(CONVERSATION_NOT_FOUND, "not your conversation");
+    /// The client, or all of the user's clients together, send too many frames.
+    pub(super) const FLOOD: Self = Self::Close(POLICY_VIOLATION, "too many frames");
     /// The user has too many sockets on this server.
     pub(super) const TOO_MANY: Self = Self::Close(TRY_AGAIN_LATER, "too many sockets");
     /// A dependency is unavailable.

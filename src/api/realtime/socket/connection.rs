@@ -22,10 +22,13 @@ use super::frame::{event_frame, read_frame};
 use super::frame_rate::FrameRate;
 use super::heartbeat::{Due, Heartbeat};
 use crate::http::start_answer::start_answer;
+use crate::http::under_way::FrameBudget;
 use crate::realtime::schema::{AckEvent, AuthEvent, ErrorEvent, EventView, PongEvent};
 
 /// How long sending one frame may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Smaller frames are not counted as bytes under way: there is one for each socket.
+const MIN_COUNTED_FRAME: usize = 16 * 1024;
 /// How many cancellations may run at once.
 const MAX_CANCELLATIONS: usize = 8;
 
@@ -74,6 +77,7 @@ impl<'a> Connection<'a> {
                 frame = self.socket.next() => {
                     heartbeat.received();
                     match read_frame(frame, &mut rate) {
+                        Ok(_) if !self.context.rate_limit.admit_frame(self.caller).await => Err(CloseReason::FLOOD),
                         Ok(Some(text)) => match Command::read(&text) {
                             Ok(command) => Box::pin(self.execute(command)).await,
                             Err(refused) => self.refuse(refused).await,
@@ -210,6 +214,13 @@ impl<'a> Connection<'a> {
 
     /// Sends a frame. A client that does not read delays neither the end of its session nor the server's shutdown.
     async fn send(&mut self, frame: Message) -> Result<(), CloseReason> {
+        let bytes = frame.as_bytes().len();
+        let mut held = self.context.frames.as_ref().map(FrameBudget::open);
+        // Twice: the frame, and the page of the feed from which it comes.
+        if bytes >= MIN_COUNTED_FRAME && held.as_mut().is_some_and(|held| held.grow_to(2 * bytes).is_err()) {
+            tracing::info!("a socket ends: its address does not take what it was sent");
+            return Err(CloseReason::TRY_LATER);
+        }
         tokio::select! {
             biased;
             sent = timeout(SEND_TIMEOUT, self.socket.send(frame)) => match sent {

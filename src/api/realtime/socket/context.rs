@@ -13,6 +13,7 @@ use crate::http::caller::authenticate_token;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
+use crate::http::under_way::FrameBudget;
 use crate::realtime::schema::{ErrorEvent, EventView};
 use crate::realtime::user_connections::UserConnections;
 
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) rate_limit: RateLimit,
     pub(crate) shutdown: Shutdown,
     pub(crate) connections: UserConnections,
+    /// `None` for a request that did not come over a connection.
+    pub(crate) frames: Option<FrameBudget>,
     pub(crate) conversation: ConversationId,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use poem::web::websocket::Message;
 
-use super::close_reason::{CloseReason, MESSAGE_TOO_BIG, NOT_UTF8, POLICY_VIOLATION, PROTOCOL_ERROR};
+use super::close_reason::{CloseReason, MESSAGE_TOO_BIG, NOT_UTF8, PROTOCOL_ERROR};
 use super::frame_rate::FrameRate;
 use crate::realtime::schema::EventView;
 
@@ -22,7 +22,7 @@ pub(super) fn read_frame(
         Some(Ok(frame)) => frame,
     };
     if !rate.admit() {
-        return Err(CloseReason::Close(POLICY_VIOLATION, "too many frames"));
+        return Err(CloseReason::FLOOD);
     }
     match frame {
         Message::Text(text) => Ok(Some(text)),
