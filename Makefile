@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test chaos lint generate check-generated bench coverage
+.PHONY: run test chaos lint generate check-generated bench attack coverage
 
 run: ## The whole backend, answering, nothing to configure.
 	deploy/install-system-packages postgres
@@ -33,6 +33,11 @@ bench: ## Speed and memory, on this machine, release build; see docs/BENCHMARKS.
 	deploy/install-system-packages postgres redis
 	cargo build --release --workspace --bins
 	cargo run --release --quiet -p cura-tests --bin cura-bench
+
+attack: ## One address and one account attack everything for a minute while fifty people chat; see docs/BENCHMARKS.md.
+	deploy/install-system-packages postgres redis
+	cargo build --release --workspace --bins
+	cargo run --release --quiet -p cura-tests --bin cura-bench -- attack
 
 coverage: ## Lines covered by the tests, at least 85 %.
 	deploy/install-system-packages postgres redis
