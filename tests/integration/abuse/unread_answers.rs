@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cura_tests::{Attacker, Cura, eventually};
+use cura_tests::{Attacker, Cura, ScriptedProvider, Socket, eventually, raw_socket};
 use futures_util::future::{join, join_all};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -149,4 +149,31 @@ async fn a_page_that_a_client_has_is_not_sent_again() {
             "{path}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_sockets_have_not_read_counts_for_their_address_and_costs_nobody_else() {
+    let provider = ScriptedProvider::answering(&vec!["x".repeat(60_000); 15], Duration::ZERO).await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let conversation = user.send_message(&Value::Null, "Hi").await["conversation_id"].clone();
+    let path = format!("/chat/ws/{conversation}?after=0");
+    let attacker = Attacker::new(&cura.servers[0].base, [127, 0, 0, 2]);
+    let request = format!("{}\r\n", raw_socket::request(&user, &path, &[]));
+    let mut unread = Vec::new();
+    // Each is sent an answer of 900 kB; more than fits into 16 MiB.
+    for _ in 0..25 {
+        let mut connection = attacker.connect().await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
+        unread.push(connection);
+    }
+    eventually("some of them are closed", async || {
+        let logs = cura.logs();
+        logs.contains("its address does not take what it was sent")
+            .then_some(())
+    })
+    .await;
+    let mut socket = Socket::open(&user, &path).await.unwrap();
+    socket.until("complete").await;
+    drop(unread);
 }
