@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod answer;
+pub mod answer_cursor;
 pub mod clock;
 pub mod conversation;
 pub mod cursor;

@@ -5,6 +5,7 @@ pub mod client;
 pub mod completion;
 pub mod cura;
 pub mod database;
+pub mod event_source;
 pub mod eventually;
 pub mod interrupted_answer;
 pub mod invariants;

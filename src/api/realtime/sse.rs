@@ -7,9 +7,11 @@ use cura_app::feed::{AnswerEvent, AnswerFollower, UserFeed};
 use cura_app::session_watch::OpenSession;
 use cura_app::{App, Caller};
 use cura_domain::answer::Position;
+use cura_domain::answer_cursor::{AnswerCursor, AnswerEnd, Resumption};
+use cura_domain::message::Message;
 use cura_domain::{Entropy, MessageId};
 use futures_util::stream;
-use poem::http::header;
+use poem::http::{StatusCode, header};
 use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload;
@@ -53,10 +55,17 @@ impl Source {
         match self {
             Self::Answer { answer, follower } => {
                 let event = follower.next().await?;
-                let last = matches!(event, AnswerEvent::Ended { .. } | AnswerEvent::Gone { .. });
-                let cursor = Some(event.position().to_string().into());
-                let event = EventView::of_answer(*answer, event);
-                Some(Frame { event, cursor, last })
+                let end = end_of(&event);
+                // With an id of its own, the end is not asked for again by a browser that comes back.
+                let cursor = match end {
+                    Some(end) => AnswerCursor::at_end(*answer, event.position(), end),
+                    None => AnswerCursor::at(*answer, event.position()),
+                };
+                Some(Frame {
+                    event: EventView::of_answer(*answer, event),
+                    cursor: Some(cursor.to_string().into()),
+                    last: end.is_some(),
+                })
             }
             Self::User(feed) => {
                 let item = feed.next().await;
@@ -71,9 +80,18 @@ impl Source {
 
     fn cursor(&self) -> String {
         match self {
-            Self::Answer { follower, .. } => follower.position().to_string(),
+            Self::Answer { answer, follower } => AnswerCursor::at(*answer, follower.position()).to_string(),
             Self::User(feed) => feed.cursor().to_string(),
         }
+    }
+}
+
+/// How an event ends the stream of its answer; `None` if it does not.
+fn end_of(event: &AnswerEvent) -> Option<AnswerEnd> {
+    match event {
+        AnswerEvent::Ended { message, .. } => AnswerEnd::of(message.status),
+        AnswerEvent::Gone { .. } => Some(AnswerEnd::Deleted),
+        _ => None,
     }
 }
 
@@ -114,17 +132,64 @@ impl<'a> Streaming<'a> {
     }
 }
 
-impl EventStream {
-    /// The events of one answer, after `ack`.
-    pub(crate) fn of_answer(ack: Option<AckEvent>, follower: AnswerFollower, streaming: Streaming<'_>) -> Self {
-        let head = ack.map(|ack| frame(&EventView::Ack(ack), Some(&Position::START.to_string())));
-        let source = Source::Answer {
-            answer: follower.answer(),
-            follower: Box::new(follower),
-        };
-        Self::new(source, head.unwrap_or_default(), streaming)
+/// The stream of an answer whose row was just read, for a reader that came with a cursor or without.
+pub(crate) enum AnswerStream {
+    /// What the reader has not received.
+    Events(Box<EventStream>),
+    /// Nothing: the reader has seen the end. 204 is how a browser is told not to come back.
+    Ended,
+}
+
+impl AnswerStream {
+    /// The events of `answer`, after `ack`.
+    pub(crate) fn from_start(
+        app: &App,
+        caller: Caller,
+        answer: Message,
+        ack: AckEvent,
+        streaming: Streaming<'_>,
+    ) -> Self {
+        Self::open(app, caller, answer, Position::START, &[EventView::Ack(ack)], streaming)
     }
 
+    /// The events of `answer` after `cursor`; all of them without one.
+    pub(crate) fn resume(
+        app: &App,
+        caller: Caller,
+        answer: Message,
+        cursor: Option<AnswerCursor>,
+        streaming: Streaming<'_>,
+    ) -> Self {
+        let start = Resumption::After(Position::START);
+        match cursor.map_or(start, |cursor| cursor.resume(&answer)) {
+            Resumption::Ended => Self::Ended,
+            Resumption::After(position) => Self::open(app, caller, answer, position, &[], streaming),
+            Resumption::Unknown => {
+                let head = EventView::restart(answer.id);
+                Self::open(app, caller, answer, Position::START, &head, streaming)
+            }
+        }
+    }
+
+    /// The events of `answer` after `position`, behind those in `head`, after which a reader is at the start.
+    fn open(
+        app: &App,
+        caller: Caller,
+        answer: Message,
+        position: Position,
+        head: &[EventView],
+        streaming: Streaming<'_>,
+    ) -> Self {
+        let id = answer.id;
+        let start = AnswerCursor::at(id, Position::START).to_string();
+        let head = head.iter().map(|event| frame(event, Some(&start))).collect();
+        let follower = Box::new(app.feed.follow_message(caller, answer, position));
+        let source = Source::Answer { answer: id, follower };
+        Self::Events(Box::new(EventStream::new(source, head, streaming)))
+    }
+}
+
+impl EventStream {
     /// Every item of `feed`.
     pub(crate) fn of_user(feed: UserFeed, streaming: Streaming<'_>) -> Self {
         // The cursor is sent first, so that a client that loses the connection before the first event misses nothing.
@@ -215,6 +280,15 @@ impl IntoResponse for EventStream {
     }
 }
 
+impl IntoResponse for AnswerStream {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Events(events) => events.into_response(),
+            Self::Ended => StatusCode::NO_CONTENT.into_response(),
+        }
+    }
+}
+
 impl Payload for EventStream {
     const CONTENT_TYPE: &'static str = "text/event-stream";
 
@@ -255,5 +329,24 @@ impl ApiResponse for EventStream {
 
     fn register(registry: &mut Registry) {
         <Self as Payload>::register(registry);
+    }
+}
+
+impl ApiResponse for AnswerStream {
+    fn meta() -> MetaResponses {
+        let ended = MetaResponse {
+            description: "`Last-Event-ID` is the id of this answer's end: there is nothing more, and an `EventSource` stops.",
+            status: Some(204),
+            status_range: None,
+            content: Vec::new(),
+            headers: Vec::new(),
+        };
+        let mut meta = EventStream::meta();
+        meta.responses.push(ended);
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        <EventStream as ApiResponse>::register(registry);
     }
 }

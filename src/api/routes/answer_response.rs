@@ -7,6 +7,7 @@ use cura_app::feed::AnswerEvent;
 use cura_app::messages::Message;
 use cura_app::{App, Caller};
 use cura_domain::answer::Position;
+use cura_domain::answer_cursor::AnswerCursor;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::MessageStatus;
 use poem::http::StatusCode;
@@ -18,8 +19,9 @@ use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::http::start_answer::start_answer;
+use crate::realtime::last_event_id::read_cursor;
 use crate::realtime::schema::AckEvent;
-use crate::realtime::sse::{EventStream, Streaming};
+use crate::realtime::sse::{AnswerStream, Streaming};
 use crate::realtime::user_connections::UserConnection;
 use crate::views::message::MessageView;
 
@@ -114,7 +116,8 @@ pub(super) async fn when_final(
     })
 }
 
-/// Starts an answer and streams its events, in this `place`.
+/// Starts an answer and streams its events, in this `place`. Where it had started before, `last_event_id` says what the client has
+/// received of it, `ack` included.
 pub(super) async fn as_stream(
     app: &App,
     rate_limit: &RateLimit,
@@ -122,13 +125,19 @@ pub(super) async fn as_stream(
     place: UserConnection,
     caller: Caller,
     request: &AnswerRequest,
-) -> Result<Response<EventStream>, Problem> {
+    last_event_id: Option<String>,
+) -> Result<Response<AnswerStream>, Problem> {
+    // Before anything is stored.
+    let cursor = read_cursor::<AnswerCursor>(last_event_id)?;
     let paid = rate_limit.take_answer_charge().ok_or_else(Problem::internal)?;
     let started = start_answer(app, rate_limit, paid, caller, request).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
     let streaming = Streaming::new(app, caller, shutdown, place).await;
-    let follower = app.feed.follow_message(caller, started.answer, Position::START);
-    let response = Response::new(EventStream::of_answer(Some(ack), follower, streaming));
+    // A new answer has no cursor yet: what the client sent is left from another one.
+    let response = Response::new(match cursor.filter(|_| replayed) {
+        Some(cursor) => AnswerStream::resume(app, caller, started.answer, Some(cursor), streaming),
+        None => AnswerStream::from_start(app, caller, started.answer, ack, streaming),
+    });
     Ok(if replayed {
         response.header("Idempotent-Replayed", "true")
     } else {

@@ -15,7 +15,7 @@ use crate::http::payload::JsonBody;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
-use crate::realtime::sse::EventStream;
+use crate::realtime::sse::AnswerStream;
 use crate::realtime::user_connections::UserConnections;
 use crate::routes::answer_response::{self, OnBusyView, Sent, read_key};
 use crate::routes::tag::Tag;
@@ -61,7 +61,8 @@ impl ChatApi {
 
     /// Send a message and stream the answer
     ///
-    /// Closing the connection does not cancel the answer.
+    /// Closing the connection does not cancel the answer. A request that is repeated with its key and `Last-Event-ID` continues there,
+    /// without another `ack`; with the id of `complete` or `error` it is a 204.
     #[oai(path = "/stream", method = "post", operation_id = "streamMessage")]
     async fn stream(
         &self,
@@ -73,17 +74,22 @@ impl ChatApi {
         /// The client's key for this request. A repeated request with the same key returns the first message and its answer.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
+        /// The id of the last event that was received of this answer.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
-    ) -> Result<Response<EventStream>, Problem> {
+    ) -> Result<Response<AnswerStream>, Problem> {
         let request = answer_request(body.0, None, idempotency_key.0)?;
         let place = connections.open_stream(caller.0.user)?;
-        answer_response::as_stream(&app, rate_limit, &shutdown, place, caller.0, &request).await
+        answer_response::as_stream(&app, rate_limit, &shutdown, place, caller.0, &request, last_event_id.0).await
     }
 
     /// Send a message to a conversation and stream the answer
     ///
-    /// Closing the connection does not cancel the answer.
+    /// Closing the connection does not cancel the answer. A request that is repeated with its key and `Last-Event-ID` continues there,
+    /// without another `ack`; with the id of `complete` or `error` it is a 204.
     #[oai(path = "/stream/:conversation_id", method = "post", operation_id = "streamMessageTo")]
+    #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn stream_to(
         &self,
         caller: SignedIn,
@@ -95,11 +101,14 @@ impl ChatApi {
         /// The client's key for this request. A repeated request with the same key returns the first message and its answer.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
+        /// The id of the last event that was received of this answer.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
-    ) -> Result<Response<EventStream>, Problem> {
+    ) -> Result<Response<AnswerStream>, Problem> {
         let request = answer_request(body.0, Some(conversation_id.0), idempotency_key.0)?;
         let place = connections.open_stream(caller.0.user)?;
-        answer_response::as_stream(&app, rate_limit, &shutdown, place, caller.0, &request).await
+        answer_response::as_stream(&app, rate_limit, &shutdown, place, caller.0, &request, last_event_id.0).await
     }
 }
 

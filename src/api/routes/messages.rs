@@ -3,7 +3,6 @@
 use cura_app::App;
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_domain::MessageId;
-use cura_domain::answer::Position;
 use cura_domain::message::{MessageText, Role};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -17,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::last_event_id::read_stream_cursor;
-use crate::realtime::sse::{EventStream, Streaming};
+use crate::realtime::sse::{AnswerStream, Streaming};
 use crate::realtime::user_connections::UserConnections;
 use crate::routes::answer_response::{self, OnBusyView, Sent, read_key};
 use crate::routes::tag::Tag;
@@ -59,7 +58,9 @@ impl MessagesApi {
 
     /// Stream or resume an answer
     ///
-    /// Works on any server, while the answer is written and after its end.
+    /// Works on any server, while the answer is written and after its end. Every event has an id; a connection with the last one that
+    /// was received, as `Last-Event-ID` or `after`, continues exactly there. With the id of `complete` or `error` it is a 204. With an
+    /// id of something else, `resync` and `reset` come first, and then the whole answer.
     #[oai(path = "/:message_id/stream", method = "get", operation_id = "resumeStream")]
     async fn resume(
         &self,
@@ -73,18 +74,16 @@ impl MessagesApi {
         last_event_id: Header<Option<String>>,
         /// The id of the last event that was received.
         after: Query<Option<String>>,
-    ) -> Result<EventStream, Problem> {
+    ) -> Result<AnswerStream, Problem> {
         let cursor = read_stream_cursor(last_event_id.0, after.0)?;
-        let position = cursor.unwrap_or(Position::START);
         let caller = auth.0;
         let place = connections.open_stream(caller.user)?;
         let message = app.messages.get(caller, MessageId(message_id.0)).await?;
         if message.role != Role::Assistant {
             return Err(Problem::not_found("answer_not_found", "This message is not an answer."));
         }
-        let follower = app.feed.follow_message(caller, message, position);
         let streaming = Streaming::new(&app, caller, &shutdown, place).await;
-        Ok(EventStream::of_answer(None, follower, streaming))
+        Ok(AnswerStream::resume(&app, caller, message, cursor, streaming))
     }
 
     /// Cancel an answer

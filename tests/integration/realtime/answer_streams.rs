@@ -83,7 +83,8 @@ async fn resuming_after_any_event_replays_exactly_what_was_missed() {
     let user = cura.user().await;
     let seen = user.stream("Hi").await.rest().await;
     let answer = answer_of(&seen);
-    for (at, event) in seen.iter().enumerate() {
+    // With the id of the end there is nothing to come back for: `stream_ends`.
+    for (at, event) in seen.iter().enumerate().take(seen.len() - 1) {
         let before = text_after("", &seen[..=at]);
         let rest = user.resume(answer, Some(&event.id)).await.rest().await;
         assert_eq!(text_after(&before, &rest), TEXT, "after {event:?}");
@@ -228,7 +229,7 @@ async fn resuming_from_the_start_of_a_new_attempt_still_resets_what_it_rewrote()
         names_without_queued(seen),
         ["ack", "start", "chunk", "start", "reset", "chunk", "complete"]
     );
-    for (at, event) in seen.iter().enumerate() {
+    for (at, event) in seen.iter().enumerate().take(seen.len() - 1) {
         let before = text_after("", &seen[..=at]);
         let rest = user.resume(answer_of(seen), Some(&event.id)).await.rest().await;
         assert_eq!(

@@ -5,4 +5,5 @@ mod events;
 mod live_text;
 mod socket_close;
 mod sockets;
+mod stream_ends;
 mod websocket_protocol;

@@ -5,6 +5,7 @@ use cura_app::chat::StartedAnswer;
 use cura_app::feed::{AnswerEvent, Resync, UserEvent};
 use cura_app::session_watch::SessionEnd;
 use cura_domain::MessageId;
+use cura_domain::answer::Position;
 use cura_domain::message::MessageStatus;
 
 use super::{
@@ -76,6 +77,18 @@ impl EventView {
                 message: (*message).into(),
             }),
         }
+    }
+
+    /// What a reader of `answer` gets whose cursor cannot be used: it begins again, whatever it holds.
+    pub(crate) fn restart(answer: MessageId) -> [Self; 2] {
+        let reset = AnswerEvent::Reset {
+            offset: 0,
+            position: Position::START,
+        };
+        [
+            Self::of_user(UserEvent::Resync(Resync::Unknown)),
+            Self::of_answer(answer, reset),
+        ]
     }
 
     /// An event of a user.
