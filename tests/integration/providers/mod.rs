@@ -4,3 +4,4 @@ mod anthropic;
 mod failover;
 mod openai;
 mod provider_dialects;
+mod real_model;
