@@ -1,12 +1,13 @@
 //! Where clients reach the server.
 
-use cura_api::{InvalidProxies, TrustedProxies};
+use cura_api::{ClientAddressHeader, InvalidProxies, TrustedProxies, UnknownHeader};
 
 use super::process::Environment;
 use super::variables::{SettingError, Variables, wrong};
 
 /// Web pages of local development servers, and the mobile app in a simulator.
-const DEVELOPMENT_ORIGINS: [&str; 3] = [
+const DEVELOPMENT_ORIGINS: [&str; 4] = [
+    "http://localhost",
     "http://localhost:3000",
     "http://localhost:5173",
     "capacitor://localhost",
@@ -21,7 +22,7 @@ pub struct ServerSettings {
     pub port: u16,
     /// `ALLOWED_ORIGINS`
     pub allowed_origins: Vec<String>,
-    /// `TRUSTED_PROXIES`
+    /// `TRUSTED_PROXIES` and `CLIENT_ADDRESS_HEADER`
     pub trusted_proxies: TrustedProxies,
     /// `MAX_CONNECTIONS_PER_ADDRESS`; 0 is no limit.
     pub connections_per_address: usize,
@@ -40,13 +41,24 @@ impl ServerSettings {
             metrics: metrics_port.transpose()?.map(|port| (metrics_host, port)),
             port: from.parsed("PORT", 8000)?,
             allowed_origins: allowed_origins(from, environment)?,
-            trusted_proxies: from
-                .text("TRUSTED_PROXIES")
-                .unwrap_or_default()
-                .parse()
-                .map_err(|error: InvalidProxies| wrong("TRUSTED_PROXIES", error.to_string()))?,
+            trusted_proxies: trusted_proxies(from)?,
         })
     }
+}
+
+fn trusted_proxies(from: &Variables) -> Result<TrustedProxies, SettingError> {
+    let header = match from.text("CLIENT_ADDRESS_HEADER") {
+        None => ClientAddressHeader::default(),
+        Some(name) => name
+            .parse()
+            .map_err(|error: UnknownHeader| wrong("CLIENT_ADDRESS_HEADER", error.to_string()))?,
+    };
+    let proxies: TrustedProxies = from
+        .text("TRUSTED_PROXIES")
+        .unwrap_or_default()
+        .parse()
+        .map_err(|error: InvalidProxies| wrong("TRUSTED_PROXIES", error.to_string()))?;
+    Ok(proxies.with_header(header))
 }
 
 fn allowed_origins(from: &Variables, environment: Environment) -> Result<Vec<String>, SettingError> {

@@ -21,7 +21,7 @@ use poem::endpoint::{DynEndpoint, ToDynEndpoint, make};
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Route};
 
 pub use http::admission::{ConnectionLimits, PROBE_RESERVE};
-pub use http::client_address::{InvalidProxies, TrustedProxies};
+pub use http::client_address::{ClientAddressHeader, InvalidProxies, TrustedProxies, UnknownHeader};
 pub use http::middleware::cors::Origins;
 pub use http::policy::{Authentication, BodyLimit, Policy, RateClass, policies};
 pub use http::rate_limit::{RateLimits, Rates};

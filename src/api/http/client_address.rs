@@ -1,4 +1,4 @@
-//! The address of the client. `X-Forwarded-For` counts only if it comes from a trusted proxy, and is read from right to left: the
+//! The address of the client. The header that names it counts only if it comes from a trusted proxy, and is read from right to left: the
 //! client is the right-most address that is not a trusted proxy. Everything left of it may be forged.
 
 use std::fmt;
@@ -9,11 +9,51 @@ use ipnet::IpNet;
 use poem::Addr;
 use poem::http::HeaderMap;
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
+/// The header in which a proxy names the client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClientAddressHeader {
+    /// `X-Forwarded-For`: a list, to which each proxy adds its peer.
+    #[default]
+    XForwardedFor,
+    /// `X-Real-IP`, which the proxy sets (nginx).
+    XRealIp,
+    /// `CF-Connecting-IP`, which Cloudflare sets.
+    CfConnectingIp,
+}
 
-/// The proxies whose `X-Forwarded-For` counts.
+/// Not the name of a header in which proxies name clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be x-forwarded-for, x-real-ip or cf-connecting-ip: the header that your proxy sets, whatever the client sends"
+)]
+pub struct UnknownHeader;
+
+impl FromStr for ClientAddressHeader {
+    type Err = UnknownHeader;
+
+    fn from_str(name: &str) -> Result<Self, UnknownHeader> {
+        let all = [Self::XForwardedFor, Self::XRealIp, Self::CfConnectingIp];
+        let named = all.into_iter().find(|header| header.name().eq_ignore_ascii_case(name));
+        named.ok_or(UnknownHeader)
+    }
+}
+
+impl ClientAddressHeader {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::XRealIp => "x-real-ip",
+            Self::CfConnectingIp => "cf-connecting-ip",
+        }
+    }
+}
+
+/// The proxies that name clients, and the header in which they do.
 #[derive(Debug, Clone, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies {
+    ranges: Vec<IpNet>,
+    header: ClientAddressHeader,
+}
 
 /// Not a comma-separated list of addresses and CIDR ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,14 +70,23 @@ impl FromStr for TrustedProxies {
                 .map_err(|_| InvalidProxies)
         };
         let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        entries.map(range).collect::<Result<_, _>>().map(Self)
+        Ok(Self {
+            ranges: entries.map(range).collect::<Result<_, _>>()?,
+            header: ClientAddressHeader::default(),
+        })
     }
 }
 
 impl TrustedProxies {
+    /// The same proxies, which name clients in this header.
+    #[must_use]
+    pub fn with_header(self, header: ClientAddressHeader) -> Self {
+        Self { header, ..self }
+    }
+
     /// Whether this is the address of a trusted proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|range| range.contains(&address))
+        self.ranges.iter().any(|range| range.contains(&address))
     }
 
     /// The address of the client behind `peer`.
@@ -48,12 +97,13 @@ impl TrustedProxies {
             Addr::Unix(_) | Addr::Custom(..) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         };
         // Several headers are one list.
-        let lists = headers.get_all(FORWARDED_FOR).iter().rev();
+        let lists = headers.get_all(self.header.name()).iter().rev();
         let hops = lists.flat_map(|list| {
             let list = String::from_utf8_lossy(list.as_bytes());
             list.rsplit(',').map(str::to_owned).collect::<Vec<_>>()
         });
-        for hop in hops {
+        // Empty elements of a list do not count (RFC 9110, section 5.6.1).
+        for hop in hops.filter(|hop| !hop.trim().is_empty()) {
             if !self.trusts(client) {
                 break;
             }
@@ -67,8 +117,10 @@ impl TrustedProxies {
     }
 }
 
-/// An address, with or without port and brackets.
+/// An address, with or without port, brackets and quotes.
 fn parse_hop(text: &str) -> Option<IpAddr> {
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let text = quoted.unwrap_or(text).trim();
     let bare = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'))
@@ -116,7 +168,7 @@ mod tests {
     fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for list in forwarded {
-            headers.append(FORWARDED_FOR, HeaderValue::from_str(list).unwrap());
+            headers.append("x-forwarded-for", HeaderValue::from_str(list).unwrap());
         }
         let proxies: TrustedProxies = trusted.parse().unwrap();
         let peer = Addr::SocketAddr(SocketAddr::new(peer.parse().unwrap(), 1));
@@ -148,6 +200,18 @@ mod tests {
             ("10.0.0.1", "::ffff:10.0.0.1", &["203.0.113.9:4711"], "203.0.113.9"),
             ("::1", "::1", &["[2001:db8::1]:80"], "2001:db8::1"),
             ("::1, 10.0.0.0/8", "::1", &["[2001:db8::2]"], "2001:db8::2"),
+            ("10.0.0.0/8", "10.0.0.1", &["203.0.113.9,"], "203.0.113.9"),
+            (
+                "10.0.0.0/8",
+                "10.0.0.1",
+                &["6.6.6.6, ,203.0.113.9 ,, 10.0.0.2, \t,"],
+                "203.0.113.9",
+            ),
+            ("10.0.0.0/8", "10.0.0.1", &["203.0.113.9", "", " , "], "203.0.113.9"),
+            ("10.0.0.0/8", "10.0.0.1", &[",,,"], "10.0.0.1"),
+            ("10.0.0.0/8", "10.0.0.1", &["6.6.6.6,nonsense,"], "10.0.0.1"),
+            ("10.0.0.0/8", "10.0.0.1", &["\"[2001:db8::1]:4711\""], "2001:db8::1"),
+            ("10.0.0.0/8", "10.0.0.1", &["[::ffff:203.0.113.9]:1,"], "203.0.113.9"),
         ] {
             assert_eq!(
                 client(trusted, peer, forwarded),
@@ -155,6 +219,33 @@ mod tests {
                 "{trusted} {peer} {forwarded:?}"
             );
         }
+    }
+
+    #[test]
+    fn only_the_header_that_the_proxy_sets_counts() {
+        let mut headers = HeaderMap::new();
+        for (name, address) in [
+            ("x-forwarded-for", "203.0.113.1"),
+            ("x-real-ip", "203.0.113.2"),
+            ("cf-connecting-ip", "203.0.113.3"),
+        ] {
+            headers.append(name, HeaderValue::from_static(address));
+        }
+        let seen = |header: &str, peer: &str| {
+            let proxies = "10.0.0.0/8".parse::<TrustedProxies>().unwrap();
+            let proxies = proxies.with_header(header.parse().unwrap());
+            let peer = Addr::SocketAddr(SocketAddr::new(peer.parse().unwrap(), 1));
+            proxies.client(&peer, &headers).to_string()
+        };
+        assert_eq!(seen("x-forwarded-for", "10.0.0.1"), "203.0.113.1");
+        assert_eq!(seen("X-Real-IP", "10.0.0.1"), "203.0.113.2");
+        assert_eq!(seen("CF-Connecting-IP", "10.0.0.1"), "203.0.113.3");
+        assert_eq!(
+            seen("cf-connecting-ip", "198.51.100.7"),
+            "198.51.100.7",
+            "only from a proxy"
+        );
+        assert_eq!("forwarded".parse::<ClientAddressHeader>(), Err(UnknownHeader));
     }
 
     #[test]

@@ -28,7 +28,7 @@ const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Edge {
     /// How many there may be.
     pub limits: ConnectionLimits,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Who names clients' addresses, and how.
     pub proxies: TrustedProxies,
     /// Hides addresses in log lines.
     pub log_key: LogKey,

@@ -9,11 +9,17 @@ use poem::{Endpoint, Request, Response, Result};
 use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
 
-const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
-const REQUEST_HEADERS: &str =
-    "authorization, content-type, idempotency-key, last-event-id, prefer, x-request-id, cache-control";
-const EXPOSED: &str = "x-request-id, location, etag, content-disposition, link, x-total-count, retry-after, ratelimit-limit, ratelimit-remaining, \
-     ratelimit-reset, idempotent-replayed";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+/// What a page may send: our own headers, those that telemetry and HTTP libraries add by themselves, and those of TUS 1.0.
+const REQUEST_HEADERS: &str = "authorization, content-type, idempotency-key, last-event-id, prefer, x-request-id, baggage, cache-control, \
+     if-match, if-modified-since, if-none-match, if-range, if-unmodified-since, pragma, range, sentry-trace, traceparent, tracestate, \
+     x-requested-with, tus-resumable, upload-checksum, upload-concat, upload-defer-length, upload-length, upload-metadata, \
+     upload-offset, x-http-method-override";
+/// What a page may read.
+const EXPOSED: &str = "x-request-id, location, etag, content-disposition, link, x-total-count, retry-after, ratelimit-limit, \
+     ratelimit-remaining, ratelimit-reset, idempotent-replayed, deprecation, sunset, cura-trouble, allow, www-authenticate, \
+     accept-ranges, content-range, tus-checksum-algorithm, tus-extension, tus-max-size, tus-resumable, tus-version, \
+     upload-concat, upload-defer-length, upload-expires, upload-length, upload-metadata, upload-offset";
 
 /// The origins that may call the API. Tokens are sent in a header, so credentials are never allowed.
 #[derive(Debug, Clone)]
