@@ -12,16 +12,18 @@ use rustix::net::sockopt;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::http::connection_table::Signals;
 
 /// How long a response may wait without the client taking a single byte of it.
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long, and how many bytes, a client may go on sending after the last response was written. If the connection were closed
-/// while it sends, it would see a broken connection instead of the response.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
-const MAX_LINGER_BYTES: usize = 1024 * 1024;
+/// How long a client may pause, go on in all, and how many bytes it may send after the last response was written. If the connection
+/// were closed while it sends, it would see a broken connection instead of the response: a phone that uploads a picture with an access
+/// token that has expired has to learn that.
+const LINGER_PAUSE_TIMEOUT: Duration = Duration::from_secs(1);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// How long sent bytes may stay unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED_TIMEOUT_MS: u32 = 60_000;
 /// What the kernel may buffer for a client that does not read, in bytes; its default grows to megabytes per connection.
@@ -39,8 +41,14 @@ pub(super) struct Transport {
     signals: Arc<Signals>,
     /// Runs while the kernel takes no more, and while the client may go on sending.
     timer: Option<Pin<Box<Sleep>>>,
-    /// How much the client has sent since the last response was written; `None` before.
-    lingered: Option<usize>,
+    /// Since the last response was written.
+    lingering: Option<Lingering>,
+}
+
+/// What a client sends although the connection is at its end.
+struct Lingering {
+    until: Instant,
+    discarded: usize,
 }
 
 impl Transport {
@@ -54,7 +62,7 @@ impl Transport {
             tcp,
             signals,
             timer: None,
-            lingered: None,
+            lingering: None,
         })
     }
 
@@ -77,13 +85,17 @@ impl Transport {
 
     /// Discards what the client still sends, until it has finished.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut discarded = [0; 4096];
-        while self.lingered.is_some_and(|lingered| lingered < MAX_LINGER_BYTES) {
+        let mut discarded = [0; MAX_READ];
+        while let Some(lingering) = &mut self.lingering
+            && lingering.discarded < MAX_LINGER_BYTES
+        {
+            let left = lingering.until.saturating_duration_since(Instant::now());
             let mut buffer = ReadBuf::new(&mut discarded);
             match Pin::new(&mut self.tcp).poll_read(cx, &mut buffer) {
-                Poll::Pending => return self.poll_timer(cx, LINGER_TIMEOUT),
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.lingered = self.lingered.map(|lingered| lingered + buffer.filled().len());
+                Poll::Pending => return self.poll_timer(cx, LINGER_PAUSE_TIMEOUT.min(left)),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && !left.is_zero() => {
+                    lingering.discarded += buffer.filled().len();
+                    self.timer = None;
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
             }
@@ -141,9 +153,10 @@ impl AsyncWrite for Transport {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingered.is_none() {
+        if self.lingering.is_none() {
             ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
-            (self.lingered, self.timer) = (Some(0), None);
+            let until = Instant::now() + LINGER_TIMEOUT;
+            (self.lingering, self.timer) = (Some(Lingering { until, discarded: 0 }), None);
         }
         ready!(self.poll_linger(cx));
         Poll::Ready(Ok(()))
