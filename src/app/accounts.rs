@@ -3,7 +3,7 @@
 //! Wrong address and wrong password cannot be told apart, neither by the error nor by the time it takes.
 
 use cura_answers::cancel_all_jobs;
-use cura_domain::account::{Email, Name, NewPassword};
+use cura_domain::account::{DeviceName, Email, Name, NewPassword};
 use cura_domain::{Clock, MessageId, UserId};
 use cura_live::Live;
 use cura_queue::{EraseUser, JobOwner};
@@ -117,7 +117,7 @@ impl Accounts {
         &self,
         email: &Email,
         password: &str,
-        device: Option<&Name>,
+        device: Option<&DeviceName>,
         place: &Place,
         from: SignInFrom,
     ) -> Result<SignedIn, SignInError> {
@@ -136,11 +136,14 @@ impl Accounts {
         };
         let checked = self
             .check_guarded(Account::Named(email), place, password, known.as_ref())
-            .await?;
-        if let (Ok(Checked::Right { .. }), Some(counted)) = (&checked, counted) {
+            .await;
+        // What was not checked, because the server was too busy, did not fail either.
+        if let Some(counted) = counted
+            && !matches!(checked, Ok(Ok(Checked::Wrong)))
+        {
             counted.take_back().await;
         }
-        let (Some(known), Checked::Right { outdated }) = (known, checked?) else {
+        let (Some(known), Checked::Right { outdated }) = (known, checked??) else {
             return Err(SignInError::WrongCredentials);
         };
         let rehashed = if outdated {

@@ -32,9 +32,9 @@ pub enum ChangeProfileError {
     /// The account was erased at this moment.
     #[error("not signed in")]
     NotSignedIn,
-    /// The merged preferences would break a rule.
-    #[error(transparent)]
-    Preferences(#[from] InvalidPreferences),
+    /// The merged preferences would break rules.
+    #[error("the preferences are invalid")]
+    Preferences(Vec<InvalidPreferences>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,12 +81,24 @@ impl Profile {
                     language.as_str().clone_into(&mut user.language);
                 }
                 if let Some(patch) = change.preferences {
-                    user.preferences = Preferences::merged(user.preferences, &patch)?.into_value();
+                    user.preferences = Preferences::merged(user.preferences, &patch)
+                        .map_err(ChangeProfileError::Preferences)?
+                        .into_value();
                 }
                 users::update_profile(connection, &user, now).await?;
                 Ok(user)
             })
             .await
+    }
+
+    /// Checks a change of the caller's preferences as [`Self::change`] does, and changes nothing.
+    ///
+    /// # Errors
+    /// [`ChangeProfileError::Preferences`] when the merged preferences would break rules.
+    pub async fn check_preferences(&self, caller: Caller, patch: &Value) -> Result<(), ChangeProfileError> {
+        let user = self.find(caller).await?.ok_or(ChangeProfileError::NotSignedIn)?;
+        let merged = Preferences::merged(user.preferences, patch);
+        merged.map(|_| ()).map_err(ChangeProfileError::Preferences)
     }
 
     /// The caller's usage of the last `days` days including today, by day (UTC) and model, newest day first.

@@ -9,7 +9,7 @@ mod tickets;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cura_domain::account::Name;
+use cura_domain::account::DeviceName;
 use cura_domain::user::User;
 use cura_domain::{Clock, Entropy, SessionId};
 use cura_store::{Database, PgConnection, StoreError, sessions};
@@ -194,12 +194,12 @@ impl Sessions {
         &self,
         connection: &mut PgConnection,
         user: User,
-        device: Option<&Name>,
+        device: Option<&DeviceName>,
     ) -> Result<SignedIn, SignInError> {
         let now = self.clock.now_micros();
         let seed = self.entropy.bytes();
         let expires_at = self.expires_at(now, now);
-        let device = device.map(Name::as_str);
+        let device = device.map(DeviceName::as_str);
         let session = sessions::insert(connection, user.id, device, &seed, now, expires_at).await?;
         sessions::end_oldest_beyond(connection, user.id, MAX_SESSIONS, now).await?;
         let token = RefreshToken {

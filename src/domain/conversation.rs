@@ -8,7 +8,7 @@ use crate::stored_words::stored_words;
 use crate::text::is_blank;
 
 /// The longest title, in characters.
-pub const MAX_TITLE_CHARS: usize = 200;
+pub const MAX_TITLE_CHARS: usize = 255;
 /// The longest excerpt of the first message, in characters.
 const EXCERPT_CHARS: usize = 60;
 
@@ -182,6 +182,7 @@ mod tests {
     fn a_chosen_title_is_checked() {
         assert_eq!(Title::new("  "), Err(InvalidTitle::Blank));
         assert_eq!(Title::new("a\nb"), Err(InvalidTitle::Control));
-        assert_eq!(Title::new(&"x".repeat(201)), Err(InvalidTitle::TooLong));
+        assert_eq!(Title::new(&"x".repeat(256)), Err(InvalidTitle::TooLong));
+        assert!(Title::new(&"👋".repeat(255)).is_ok());
     }
 }

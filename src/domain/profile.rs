@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use chrono_tz::Tz;
 use language_tags::LanguageTag;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use thiserror::Error;
 
 /// The largest preferences, in bytes of JSON whose numbers are written out, as Postgres stores them: `1e308` has 309 digits.
@@ -108,23 +108,36 @@ impl Preferences {
     /// `current` with `patch` applied as RFC 7396 (JSON Merge Patch) defines: null removes, objects merge, the rest replaces.
     ///
     /// # Errors
-    /// [`InvalidPreferences`] if `patch` is not an object, or the result breaks a rule.
-    pub fn merged(mut current: Value, patch: &Value) -> Result<Self, InvalidPreferences> {
-        if !patch.is_object() {
-            return Err(InvalidPreferences::NotAnObject);
-        }
-        if deeper_than(patch, MAX_PREFERENCES_DEPTH) {
-            return Err(InvalidPreferences::TooDeep);
+    /// Everything that is wrong with `patch`, or, if nothing is, with the result.
+    pub fn merged(mut current: Value, patch: &Value) -> Result<Self, Vec<InvalidPreferences>> {
+        let faults = Self::faults_of_patch(patch);
+        if !faults.is_empty() {
+            return Err(faults);
         }
         json_patch::merge(&mut current, patch);
         if deeper_than(&current, MAX_PREFERENCES_DEPTH) {
-            return Err(InvalidPreferences::TooDeep);
+            return Err(vec![InvalidPreferences::TooDeep]);
         }
         if stored_bytes(&current) > MAX_PREFERENCES_BYTES {
-            return Err(InvalidPreferences::TooLarge);
+            return Err(vec![InvalidPreferences::TooLarge]);
         }
-        check_known(&current)?;
-        Ok(Self(current))
+        let faults = faults_of_known(&current, Completeness::Whole);
+        if faults.is_empty() {
+            Ok(Self(current))
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// What is wrong with a patch, whatever it is merged into.
+    pub fn faults_of_patch(patch: &Value) -> Vec<InvalidPreferences> {
+        if !patch.is_object() {
+            return vec![InvalidPreferences::NotAnObject];
+        }
+        if deeper_than(patch, MAX_PREFERENCES_DEPTH) {
+            return vec![InvalidPreferences::TooDeep];
+        }
+        faults_of_known(patch, Completeness::Patch)
     }
 
     /// The whole object.
@@ -171,38 +184,51 @@ fn is_time_of_day(text: &str) -> bool {
     chrono::NaiveTime::parse_from_str(text, "%H:%M").is_ok_and(|time| time.format("%H:%M").to_string() == text)
 }
 
-/// Checks the preferences that Cura reads; missing ones have defaults.
-fn check_known(preferences: &Value) -> Result<(), InvalidPreferences> {
-    let wrong = |pointer, expected| Err(InvalidPreferences::WrongType { pointer, expected });
-    let empty = Map::new();
-    if preferences.get("theme").is_some_and(|theme| !theme.is_string()) {
-        return wrong("/theme", "a string");
-    }
-    let notifications = match preferences.get("notifications") {
-        None => &empty,
-        Some(Value::Object(notifications)) => notifications,
-        Some(_) => return wrong("/notifications", "an object"),
+/// Whether preferences are all there are, or change others: then null removes one, and what is not named stays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Completeness {
+    Whole,
+    Patch,
+}
+
+/// What is wrong with the preferences that Cura reads; missing ones have defaults.
+fn faults_of_known(preferences: &Value, completeness: Completeness) -> Vec<InvalidPreferences> {
+    let mut faults = Vec::new();
+    let is_absent = |value: Option<&Value>| match value {
+        None => true,
+        Some(value) => value.is_null() && completeness == Completeness::Patch,
     };
-    for (name, pointer) in [("push", "/notifications/push"), ("private", "/notifications/private")] {
-        if notifications.get(name).is_some_and(|value| !value.is_boolean()) {
-            return wrong(pointer, "true or false");
+    let mut check = |value: Option<&Value>, pointer, expected, is_right: &dyn Fn(&Value) -> bool| {
+        if !is_absent(value) && !value.is_some_and(is_right) {
+            faults.push(InvalidPreferences::WrongType { pointer, expected });
         }
+    };
+    check(preferences.get("theme"), "/theme", "a string", &Value::is_string);
+    let notifications = preferences.get("notifications");
+    check(notifications, "/notifications", "an object", &Value::is_object);
+    let notification = |name| notifications.and_then(|all| all.get(name));
+    for (name, pointer) in [("push", "/notifications/push"), ("private", "/notifications/private")] {
+        check(notification(name), pointer, "true or false", &Value::is_boolean);
     }
-    let quiet = match notifications.get("quiet_hours") {
-        None => return Ok(()),
-        Some(Value::Object(quiet)) => quiet,
-        Some(_) => return wrong("/notifications/quiet_hours", "an object"),
+    let quiet = notification("quiet_hours");
+    check(quiet, "/notifications/quiet_hours", "an object", &Value::is_object);
+    let Some(quiet) = quiet.and_then(Value::as_object) else {
+        return faults;
     };
     for (name, pointer) in [
         ("start", "/notifications/quiet_hours/start"),
         ("end", "/notifications/quiet_hours/end"),
     ] {
-        let time = quiet.get(name).and_then(Value::as_str);
-        if time.is_none_or(|time| !is_time_of_day(time)) {
-            return wrong(pointer, "a time of day like 22:00");
-        }
+        // Both, or a reader would have to guess the other one.
+        let missing = Value::Null;
+        let time = match completeness {
+            Completeness::Whole => Some(quiet.get(name).unwrap_or(&missing)),
+            Completeness::Patch => quiet.get(name),
+        };
+        let is_time = |value: &Value| value.as_str().is_some_and(is_time_of_day);
+        check(time, pointer, "a time of day like 22:00", &is_time);
     }
-    Ok(())
+    faults
 }
 
 #[cfg(test)]
@@ -264,15 +290,15 @@ mod tests {
         assert!(Preferences::merged(json!({}), &nested(8)).is_ok());
         assert_eq!(
             Preferences::merged(json!({}), &nested(9)),
-            Err(InvalidPreferences::TooDeep)
+            Err(vec![InvalidPreferences::TooDeep])
         );
         assert_eq!(
             Preferences::merged(json!({}), &json!({"a": "x".repeat(MAX_PREFERENCES_BYTES)})),
-            Err(InvalidPreferences::TooLarge)
+            Err(vec![InvalidPreferences::TooLarge])
         );
         assert_eq!(
             Preferences::merged(json!({}), &json!([])),
-            Err(InvalidPreferences::NotAnObject)
+            Err(vec![InvalidPreferences::NotAnObject])
         );
     }
 
@@ -288,7 +314,7 @@ mod tests {
         assert_eq!(stored_bytes(&json!([1e-7])), 2 + "0.0000001".len());
         assert_eq!(
             Preferences::merged(json!({}), &json!({"a": vec![1e308; 60]})),
-            Err(InvalidPreferences::TooLarge)
+            Err(vec![InvalidPreferences::TooLarge])
         );
         assert!(Preferences::merged(json!({}), &json!({"a": vec![1e308; 50]})).is_ok());
     }
@@ -316,7 +342,35 @@ mod tests {
                 "/notifications/quiet_hours/end",
             ),
         ] {
-            assert_eq!(Preferences::merged(json!({}), &bad).unwrap_err().pointer(), pointer);
+            let faults = Preferences::merged(json!({}), &bad).unwrap_err();
+            assert_eq!(
+                faults.iter().map(InvalidPreferences::pointer).collect::<Vec<_>>(),
+                [pointer]
+            );
         }
+        let all_wrong =
+            json!({"theme": 1, "notifications": {"push": 1, "private": [], "quiet_hours": {"start": "x", "end": 7}}});
+        assert_eq!(Preferences::faults_of_patch(&all_wrong).len(), 5);
+        assert_eq!(
+            Preferences::merged(json!({}), &json!({"notifications": {"quiet_hours": {}}}))
+                .unwrap_err()
+                .len(),
+            2,
+            "both ends are missing"
+        );
+    }
+
+    #[test]
+    fn a_patch_may_name_less_than_the_whole_and_remove() {
+        let current = json!({"theme": "dark", "notifications": {"push": true, "quiet_hours": {"start": "22:00", "end": "07:00"}}});
+        let patch = json!({"theme": null, "notifications": {"push": null, "quiet_hours": {"start": "23:00"}}});
+        assert_eq!(
+            Preferences::merged(current.clone(), &patch).unwrap().into_value(),
+            json!({"notifications": {"quiet_hours": {"start": "23:00", "end": "07:00"}}})
+        );
+        let half = json!({"notifications": {"quiet_hours": {"start": null}}});
+        assert_eq!(Preferences::faults_of_patch(&half), []);
+        let faults = Preferences::merged(current, &half).unwrap_err();
+        assert_eq!(faults[0].pointer(), "/notifications/quiet_hours/start");
     }
 }

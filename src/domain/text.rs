@@ -1,6 +1,8 @@
 //! Properties of Unicode text that the rules for names, titles and messages share.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::CodePointMapData;
+use icu_properties::props::{CanonicalCombiningClass, GeneralCategory, GeneralCategoryGroup};
 
 /// Whether `text` has nothing visible: only white space, control and zero-width characters.
 pub fn is_blank(text: &str) -> bool {
@@ -18,6 +20,19 @@ pub fn is_invisible(c: char) -> bool {
 pub const fn is_unspaced_script(c: char) -> bool {
     matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
         | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Whether `c` is a mark, which belongs to the letter before it: an accent, a vowel sign, a virama.
+pub(crate) fn is_mark(c: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    GeneralCategoryGroup::NonspacingMark
+        .union(GeneralCategoryGroup::SpacingMark)
+        .contains(category)
+}
+
+/// Whether `c` is a mark that takes the vowel from the consonant before it.
+pub(crate) fn is_virama(c: char) -> bool {
+    CodePointMapData::<CanonicalCombiningClass>::new().get(c) == CanonicalCombiningClass::Virama
 }
 
 /// `text` in Unicode's composed form (NFC), so that the same letters typed on different systems are equal.

@@ -119,7 +119,7 @@ async fn limits_and_cursors_that_make_no_sense_are_refused() {
         assert_eq!(reply.status, status, "{query}: {}", reply.body);
     }
     let titles = [
-        json!({ "title": "x".repeat(201) }),
+        json!({ "title": "x".repeat(256) }),
         json!({ "title": 7 }),
         json!({ "title": "nul \u{0}" }),
     ];
@@ -159,7 +159,7 @@ async fn a_conversation_is_renamed_put_aside_and_taken_back() {
     for bad in [
         json!({ "status": "deleted" }),
         json!({ "title": " " }),
-        json!({ "title": "x".repeat(201) }),
+        json!({ "title": "x".repeat(256) }),
         json!({ "title": 7 }),
         json!({ "user_id": 2 }),
     ] {

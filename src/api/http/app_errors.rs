@@ -87,6 +87,12 @@ impl From<StartAnswerError> for Problem {
                 let detail = "An answer is being written in this conversation.";
                 Self::new(StatusCode::CONFLICT, "generation_in_progress", detail).with_message(running.0)
             }
+            StartAnswerError::QueueFull { limit } => {
+                let detail = format!(
+                    "{limit} messages of this conversation wait for an answer; send more when one is answered."
+                );
+                Self::new(StatusCode::CONFLICT, "queue_full", detail).with_limit(limit)
+            }
             StartAnswerError::TooManyUnfinished { limit, after } => {
                 let detail = format!("{limit} of your messages wait for an answer; send more when one is answered.");
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_generations", detail).with_retry_after(after)

@@ -4,11 +4,10 @@ use poem::Error;
 use poem::error::{MethodNotAllowedError, NotFoundError, ParseQueryError, SizedLimitError, WebSocketError};
 use poem::http::StatusCode;
 use poem_openapi::error::{
-    AuthorizationError, ContentTypeError, ParseMultipartError, ParseParamError, ParsePathError,
-    ParseRequestPayloadError,
+    AuthorizationError, ContentTypeError, ParseMultipartError, ParsePathError, ParseRequestPayloadError,
 };
 
-use crate::http::problem::{FieldError, Problem};
+use crate::http::problem::Problem;
 
 /// The problem inside `error`, or the one that an error of the framework stands for. Logs errors that are faults of the server.
 pub(crate) fn problem_of(error: &Error) -> Problem {
@@ -28,10 +27,6 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
     }
     if error.is::<AuthorizationError>() {
         return Problem::not_signed_in();
-    }
-    if let Some(parameter) = error.downcast_ref::<ParseParamError>() {
-        let pointer = format!("?{}", parameter.name);
-        return Problem::invalid(vec![FieldError::new(pointer, "invalid", "is missing or invalid")]);
     }
     if error.is::<ParseQueryError>() {
         return Problem::malformed("malformed_query", "The query string cannot be parsed.");

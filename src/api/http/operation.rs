@@ -7,6 +7,7 @@ use poem::http::{HeaderValue, Method};
 use serde_json::Value;
 
 use crate::http::policy::{self, Policy, RateClass};
+use crate::http::query::QueryParameter;
 
 /// One path of the document.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ struct KnownPath {
     template: String,
     /// Its methods, each with the policy of its operation.
     policies: Vec<(Method, &'static Policy)>,
+    /// The parameters of the query of each method.
+    parameters: Vec<(Method, Vec<QueryParameter>)>,
     /// The value of `Allow`.
     allow: HeaderValue,
     /// The content types of its successful responses.
@@ -32,6 +35,7 @@ impl Operations {
             Some(Arc::new(KnownPath {
                 template: template.clone(),
                 policies: policies(item),
+                parameters: parameters(document, item),
                 allow: HeaderValue::try_from(methods(item)).ok()?,
                 produces: produces(item),
             }))
@@ -46,6 +50,12 @@ impl Operations {
         let policy = path.map_or(&policy::UNDOCUMENTED, |path| path.policy(method));
         Operation {
             path: path.cloned(),
+            // poem answers HEAD as GET.
+            method: if method == Method::HEAD {
+                Method::GET
+            } else {
+                method.clone()
+            },
             policy,
         }
     }
@@ -69,6 +79,7 @@ impl KnownPath {
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
     path: Option<Arc<KnownPath>>,
+    method: Method,
     /// What it costs and may take.
     pub(crate) policy: &'static Policy,
 }
@@ -78,6 +89,7 @@ impl Operation {
     pub(crate) fn of(request: &Request) -> Self {
         request.data::<Self>().cloned().unwrap_or(Self {
             path: None,
+            method: Method::GET,
             policy: &policy::UNDOCUMENTED,
         })
     }
@@ -101,6 +113,20 @@ impl Operation {
         }
     }
 
+    /// The part of `path` that has this name in the document.
+    pub(crate) fn path_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        let mut parts = self.template()?.split('/').zip(path.split('/'));
+        let is_named = |part: &str| part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) == Some(name);
+        parts.find(|(wanted, _)| is_named(wanted)).map(|(_, given)| given)
+    }
+
+    /// The parameters of its query.
+    pub(crate) fn query_parameters(&self) -> &[QueryParameter] {
+        let of_path = self.path.iter().flat_map(|path| &path.parameters);
+        let mut of_method = of_path.filter(|(method, _)| *method == self.method);
+        of_method.next().map_or(&[], |(_, parameters)| parameters)
+    }
+
     /// The content types that it produces; none if the document does not have it.
     pub(crate) fn produces(&self) -> &[String] {
         self.path.as_ref().map_or(&[], |path| &path.produces)
@@ -114,6 +140,15 @@ fn policies(item: &Value) -> Vec<(Method, &'static Policy)> {
         Some((method, policy::find(operation["operationId"].as_str()?)?))
     };
     operations.filter_map(policy).collect()
+}
+
+fn parameters(document: &Value, item: &Value) -> Vec<(Method, Vec<QueryParameter>)> {
+    let operations = item.as_object().into_iter().flatten();
+    let parameters = |(method, operation): (&String, &Value)| {
+        let method = Method::from_bytes(method.to_uppercase().as_bytes()).ok()?;
+        Some((method, QueryParameter::all(document, operation)))
+    };
+    operations.filter_map(parameters).collect()
 }
 
 fn methods(item: &Value) -> String {
@@ -176,6 +211,14 @@ mod tests {
         ] {
             assert_eq!(matches(template, path), fits, "{template} {path}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_path_is_found_by_its_name() {
+        let document = json!({ "paths": { "/chat/stream/{id}": { "post": { "operationId": "streamMessageTo" } } } });
+        let found = Operations::new(&document).find(&Method::POST, "/chat/stream/7");
+        assert_eq!(found.path_parameter("/chat/stream/7", "id"), Some("7"));
+        assert_eq!(found.path_parameter("/chat/stream/7", "stream"), None);
     }
 
     #[test]

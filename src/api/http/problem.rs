@@ -33,7 +33,7 @@ pub(crate) struct Problem {
     used_up: Option<Box<UsedUp>>,
 }
 
-/// A limit that is used up, and is none that the request was charged to. Boxed: few problems have one.
+/// A limit that is reached, and is none that the request was charged to. Boxed: few problems have one.
 #[derive(Debug, Clone)]
 struct UsedUp {
     limit: u64,
@@ -93,8 +93,13 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
 
-    /// 422: the request was understood, but these fields are invalid. Of many errors, the first [`MAX_ERRORS`] are shown.
+    /// 422: the request was understood, but these fields are invalid. Each is named once, with the first of its errors: parameters of
+    /// the query before fields of the body, in the order of their names. Of many, the first [`MAX_ERRORS`] are shown.
     pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
+        let place = |error: &FieldError| (!error.pointer.starts_with('?'), error.pointer.clone());
+        // Stable: of one field, the error that was found first stays first.
+        errors.sort_by_cached_key(place);
+        errors.dedup_by(|later, first| later.pointer == first.pointer);
         errors.truncate(MAX_ERRORS);
         let detail = "Some fields of the request are invalid.";
         Self {
@@ -142,6 +147,15 @@ impl Problem {
         self.with_retry_after(after)
     }
 
+    /// Adds the limit that is reached, of a kind that time alone does not give back.
+    pub(crate) fn with_limit(mut self, limit: usize) -> Self {
+        self.used_up = Some(Box::new(UsedUp {
+            limit: u64::try_from(limit).unwrap_or(u64::MAX),
+            resets_at: None,
+        }));
+        self
+    }
+
     /// Adds `Allow`: the methods of the path.
     pub(crate) fn with_allow(mut self, allow: HeaderValue) -> Self {
         self.allow = Some(Box::new(allow));
@@ -163,6 +177,12 @@ impl Problem {
         self.message_id
     }
 
+    /// The limit that is reached.
+    pub(crate) fn limit(&self) -> Option<i64> {
+        let used_up = self.used_up.as_ref()?;
+        i64::try_from(used_up.limit).ok()
+    }
+
     /// Whether the status is 4xx.
     pub(crate) fn is_client_error(&self) -> bool {
         self.status.is_client_error()
@@ -182,5 +202,35 @@ impl Problem {
 impl ResponseError for Problem {
     fn status(&self) -> StatusCode {
         self.status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_invalid_field_is_named_once_in_a_stable_order() {
+        let error = |pointer: &str, code: &str| FieldError::new(pointer, code, "");
+        let problem = Problem::invalid(vec![
+            error("/on_busy", "invalid_type"),
+            error("/email", "invalid_format"),
+            error("/on_busy", "invalid_choice"),
+            error("?limit", "too_small"),
+        ]);
+        let named: Vec<_> = problem
+            .errors
+            .iter()
+            .map(|error| (&*error.pointer, &*error.code))
+            .collect();
+        let expected = [
+            ("?limit", "too_small"),
+            ("/email", "invalid_format"),
+            ("/on_busy", "invalid_type"),
+        ];
+        assert_eq!(named, expected);
+        let many = (0..100).map(|n| error(&format!("/{n}"), "x")).collect();
+        assert_eq!(Problem::invalid(many).errors.len(), MAX_ERRORS);
+        assert!(std::mem::size_of::<Problem>() <= 128);
     }
 }

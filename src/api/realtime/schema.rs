@@ -130,6 +130,9 @@ pub(crate) struct ErrorEvent {
     /// On a socket, with `generation_in_progress`: the running answer, which continues.
     #[oai(skip_serializing_if_is_none)]
     pub(crate) running_message_id: Option<i64>,
+    /// On a socket, with `queue_full`: how many messages of a conversation may wait.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) limit: Option<i64>,
 }
 
 /// A message was stored, or an answer was started: as it was then.

@@ -33,7 +33,7 @@ pub(super) enum OnBusyView {
     Reject,
     /// The running answer is cancelled; its text so far is kept.
     Interrupt,
-    /// It is answered later, in order; 409 if twenty messages are waiting.
+    /// It is answered later, in order; 409 `queue_full` if twenty messages are unfinished.
     Queue,
 }
 

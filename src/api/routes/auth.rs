@@ -5,14 +5,13 @@ mod errors;
 use cura_app::App;
 use cura_app::accounts::SignInFrom;
 use cura_app::sessions::{PresentedToken, SignInError, SignedIn};
-use cura_domain::account::{Email, Name, NewPassword};
 use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::http::caller;
-use crate::http::fields::Fields;
 use crate::http::payload::JsonBody;
+use crate::http::payload::checked::{Checked, DeviceNameField, EmailField, NameField, PasswordField};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::routes::tag::Tag;
@@ -23,29 +22,24 @@ pub(crate) struct AuthApi;
 /// A new account.
 #[derive(Object)]
 struct RegisterRequest {
-    /// An e-mail address; upper and lower case are the same.
-    #[oai(validator(max_length = 254))]
-    email: String,
+    /// An e-mail address, at most 254 bytes; upper and lower case are the same.
+    email: Checked<EmailField>,
     /// 8 to 128 characters.
-    #[oai(validator(min_length = 8, max_length = 128))]
-    password: String,
+    password: Checked<PasswordField>,
     /// The user's name.
-    #[oai(validator(max_length = 100))]
-    name: Option<String>,
+    name: Option<Checked<NameField>>,
 }
 
 /// Credentials.
 #[derive(Object)]
 struct LoginRequest {
     /// The e-mail address of the account.
-    #[oai(validator(max_length = 254))]
-    email: String,
+    email: Checked<EmailField>,
     /// The password of the account.
     #[oai(validator(max_length = 128))]
     password: String,
     /// The name of this device in the list of sessions.
-    #[oai(validator(max_length = 100))]
-    device_name: Option<String>,
+    device_name: Option<Checked<DeviceNameField>>,
 }
 
 /// Identifies a session.
@@ -63,8 +57,7 @@ struct ChangePasswordRequest {
     #[oai(validator(max_length = 128))]
     current_password: String,
     /// 8 to 128 characters.
-    #[oai(validator(min_length = 8, max_length = 128))]
-    new_password: String,
+    new_password: Checked<PasswordField>,
 }
 
 /// Authenticates one connection that cannot send headers.
@@ -126,19 +119,11 @@ impl AuthApi {
         body: JsonBody<RegisterRequest>,
     ) -> Result<Registered, Problem> {
         let body = body.0;
-        let mut fields = Fields::default();
-        let email = fields.check("/email", "invalid_format", Email::new(&body.email));
-        let password = fields.check("/password", "weak_password", NewPassword::new(&body.password));
-        let name = fields.check(
-            "/name",
-            "invalid_format",
-            body.name.as_deref().map_or(Ok(None), Name::new),
-        );
-        let (email, password) = fields.finish(email.zip(password))?;
+        let name = body.name.and_then(|name| name.0);
         rate_limit.charge_address().await?;
         let signed_in = app
             .accounts
-            .register(&email, &password, name.flatten().as_ref(), &rate_limit.place())
+            .register(&body.email.0, &body.password.0, name.as_ref(), &rate_limit.place())
             .await?;
         Ok(Registered::Created(Json(signed_in.into())))
     }
@@ -152,22 +137,15 @@ impl AuthApi {
         body: JsonBody<LoginRequest>,
     ) -> Result<Json<SignedInView>, Problem> {
         let body = body.0;
-        let mut fields = Fields::default();
-        let email = fields.check("/email", "invalid_format", Email::new(&body.email));
-        let device = fields.check(
-            "/device_name",
-            "invalid_format",
-            body.device_name.as_deref().map_or(Ok(None), Name::new),
-        );
-        let email = fields.finish(email)?;
+        let device = body.device_name.and_then(|device| device.0);
         let from = match rate_limit.refused_unless_known() {
             Some(_) => SignInFrom::KnownPlace,
             None => SignInFrom::Anywhere,
         };
-        let (device, place) = (device.flatten(), rate_limit.place());
+        let place = rate_limit.place();
         let signed_in = app
             .accounts
-            .login(&email, &body.password, device.as_ref(), &place, from);
+            .login(&body.email.0, &body.password, device.as_ref(), &place, from);
         Ok(Json(signed_in.await?.into()))
     }
 
@@ -237,12 +215,14 @@ impl AuthApi {
         body: JsonBody<ChangePasswordRequest>,
     ) -> Result<Json<SignedInView>, Problem> {
         let body = body.0;
-        let mut fields = Fields::default();
-        let new = fields.check("/new_password", "weak_password", NewPassword::new(&body.new_password));
-        let new = fields.finish(new)?;
         let signed_in = app
             .accounts
-            .change_password(caller.0, &body.current_password, &new, &rate_limit.place())
+            .change_password(
+                caller.0,
+                &body.current_password,
+                &body.new_password.0,
+                &rate_limit.place(),
+            )
             .await?;
         Ok(Json(signed_in.into()))
     }

@@ -3,15 +3,14 @@
 use cura_app::App;
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_domain::ConversationId;
-use cura_domain::message::MessageText;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path};
 use poem_openapi::payload::Response;
 use poem_openapi::{Object, OpenApi};
 
 use crate::http::caller::SignedIn;
-use crate::http::fields::Fields;
 use crate::http::payload::JsonBody;
+use crate::http::payload::checked::{Checked, ContentField};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
@@ -28,8 +27,7 @@ struct SendMessageRequest {
     /// The conversation; a new one if absent.
     conversation_id: Option<i64>,
     /// At most 10,000 characters.
-    #[oai(validator(min_length = 1, max_length = 10000))]
-    content: String,
+    content: Checked<ContentField>,
     /// Not supported yet: must be empty.
     #[oai(validator(max_items = 0))]
     attachments: Option<Vec<i64>>,
@@ -112,22 +110,13 @@ impl ChatApi {
     }
 }
 
-/// The request for an answer, if every field is valid.
+/// The request for an answer. A conversation in the path is the one in the body, if that names one.
 fn answer_request(body: SendMessageRequest, path: Option<i64>, key: Option<String>) -> Result<AnswerRequest, Problem> {
     let key = read_key(key)?;
-    let mut fields = Fields::default();
-    if matches!((path, body.conversation_id), (Some(path), Some(body)) if path != body) {
-        fields.refuse(
-            "/conversation_id",
-            "mismatch",
-            "names another conversation than the path",
-        );
-    }
-    let text = fields.check("/content", "invalid_content", MessageText::new(body.content));
     Ok(AnswerRequest {
         kind: RequestKind::Send {
             conversation: path.or(body.conversation_id).map(ConversationId),
-            text: fields.finish(text)?,
+            text: body.content.0,
         },
         busy_policy: body.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
         key,

@@ -3,16 +3,16 @@
 use cura_app::App;
 use cura_app::messages::Order;
 use cura_domain::ConversationId;
-use cura_domain::conversation::{ConversationStatus, Title};
+use cura_domain::conversation::ConversationStatus;
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::http::caller::SignedIn;
-use crate::http::fields::Fields;
 use crate::http::paging::{DEFAULT_LIMIT, PageLinks, read_cursor};
 use crate::http::payload::JsonBody;
+use crate::http::payload::checked::{Checked, TitleField};
 use crate::http::problem::Problem;
 use crate::routes::tag::Tag;
 use crate::views::conversation::{ConversationView, StatusView};
@@ -24,16 +24,14 @@ pub(crate) struct ConversationsApi;
 #[derive(Object)]
 struct CreateConversationRequest {
     /// Its title; if absent, it is generated from the first message.
-    #[oai(validator(max_length = 200))]
-    title: Option<String>,
+    title: Option<Checked<TitleField>>,
 }
 
 /// The fields to change; absent ones stay.
 #[derive(Object)]
 struct UpdateConversationRequest {
     /// The title.
-    #[oai(validator(max_length = 200))]
-    title: Option<String>,
+    title: Option<Checked<TitleField>>,
     /// In the main list, or archived.
     status: Option<StatusView>,
 }
@@ -125,10 +123,7 @@ impl ConversationsApi {
         app: Data<&App>,
         body: JsonBody<CreateConversationRequest>,
     ) -> Result<ConversationCreated, Problem> {
-        let mut fields = Fields::default();
-        let title = body.0.title.as_deref().map(Title::new).transpose();
-        let title = fields.check("/title", "invalid_format", title);
-        let title = fields.finish(title)?;
+        let title = body.0.title.map(|title| title.0);
         let made = app.conversations.create(caller.0, title.as_ref()).await?;
         let location = format!("/conversations/{}", made.id);
         Ok(ConversationCreated::Created(Json(made.into()), location))
@@ -192,10 +187,7 @@ impl ConversationsApi {
         conversation_id: Path<i64>,
         body: JsonBody<UpdateConversationRequest>,
     ) -> Result<Json<ConversationView>, Problem> {
-        let mut fields = Fields::default();
-        let title = body.0.title.as_deref().map(Title::new).transpose();
-        let title = fields.check("/title", "invalid_format", title);
-        let title = fields.finish(title)?;
+        let title = body.0.title.map(|title| title.0);
         let (id, status) = (ConversationId(conversation_id.0), body.0.status.map(Into::into));
         let changed = app.conversations.update(caller.0, id, title.as_ref(), status).await?;
         Ok(Json(changed.into()))

@@ -3,14 +3,14 @@
 use cura_app::App;
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_domain::MessageId;
-use cura_domain::message::{MessageText, Role};
+use cura_domain::message::Role;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use crate::http::caller::{SignedIn, StreamAuth};
-use crate::http::fields::Fields;
+use crate::http::payload::checked::{Checked, ContentField};
 use crate::http::payload::{JsonBody, OptionalJsonBody};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
@@ -28,8 +28,7 @@ pub(crate) struct MessagesApi;
 #[derive(Object)]
 struct EditMessageRequest {
     /// At most 10,000 characters.
-    #[oai(validator(min_length = 1, max_length = 10000))]
-    content: String,
+    content: Checked<ContentField>,
     /// Default `reject`.
     on_busy: Option<OnBusyView>,
 }
@@ -148,12 +147,10 @@ impl MessagesApi {
         idempotency_key: Header<Option<String>>,
         body: JsonBody<EditMessageRequest>,
     ) -> Result<Sent, Problem> {
-        let mut fields = Fields::default();
-        let text = fields.check("/content", "invalid_content", MessageText::new(body.0.content));
         let request = AnswerRequest {
             kind: RequestKind::Edit {
                 message: MessageId(message_id.0),
-                text: fields.finish(text)?,
+                text: body.0.content.0,
             },
             busy_policy: body.0.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
             key: read_key(idempotency_key.0)?,

@@ -2,16 +2,15 @@
 
 use cura_app::App;
 use cura_app::profile::{ChangeProfileError, ProfileChange};
-use cura_domain::account::Name;
-use cura_domain::profile::{Language, TimeZone};
 use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::types::MaybeUndefined;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::http::caller::SignedIn;
-use crate::http::fields::Fields;
-use crate::http::payload::JsonBody;
+use crate::http::payload::checked::{Checked, LanguageField, NameField, TimeZoneField};
+use crate::http::payload::preferences::{self, PreferencesField};
+use crate::http::payload::{JsonBody, JudgedBody};
 use crate::http::problem::{FieldError, Problem};
 use crate::http::rate_limit::RateLimit;
 use crate::routes::tag::Tag;
@@ -23,16 +22,14 @@ pub(crate) struct UsersApi;
 #[derive(Object)]
 struct UpdateProfileRequest {
     /// The user's name; null removes it.
-    #[oai(nullable, validator(max_length = 100))]
-    name: MaybeUndefined<String>,
+    #[oai(nullable)]
+    name: MaybeUndefined<Checked<NameField>>,
     /// An IANA time zone.
-    #[oai(validator(max_length = 64))]
-    timezone: Option<String>,
+    timezone: Option<Checked<TimeZoneField>>,
     /// A BCP 47 language tag.
-    #[oai(validator(max_length = 64))]
-    language: Option<String>,
+    language: Option<Checked<LanguageField>>,
     /// Merged into the existing ones (RFC 7396): null removes. At most 16 KiB, 8 levels deep.
-    preferences: Option<serde_json::Value>,
+    preferences: Option<PreferencesField>,
 }
 
 /// Confirms that the caller owns the account.
@@ -65,27 +62,34 @@ impl UsersApi {
         &self,
         caller: SignedIn,
         app: Data<&App>,
-        body: JsonBody<UpdateProfileRequest>,
+        body: JudgedBody<UpdateProfileRequest>,
     ) -> Result<Json<UserView>, Problem> {
-        let body = body.0;
-        let mut fields = Fields::default();
+        let body = match body.0 {
+            Ok(body) => body,
+            Err(mut invalid) => {
+                // Whether they fit to those that are stored is part of what is wrong.
+                if let Some(patch) = invalid.valid_field(preferences::POINTER) {
+                    match app.profile.check_preferences(caller.0, patch).await {
+                        Err(ChangeProfileError::Preferences(faults)) => {
+                            invalid.extend(faults.iter().map(FieldError::from));
+                        }
+                        checked => checked?,
+                    }
+                }
+                return Err(invalid.into());
+            }
+        };
         let name = match body.name {
-            MaybeUndefined::Undefined => Ok(None),
-            MaybeUndefined::Null => Ok(Some(None)),
-            MaybeUndefined::Value(name) => Name::new(&name).map(Some),
+            MaybeUndefined::Undefined => None,
+            MaybeUndefined::Null => Some(None),
+            MaybeUndefined::Value(name) => Some(name.0),
         };
-        let name = fields.check("/name", "invalid_format", name);
-        let timezone = body.timezone.as_deref().map(TimeZone::new).transpose();
-        let timezone = fields.check("/timezone", "unknown_timezone", timezone);
-        let language = body.language.as_deref().map(Language::new).transpose();
-        let language = fields.check("/language", "unknown_language", language);
         let change = ProfileChange {
-            name: name.flatten(),
-            timezone: timezone.flatten(),
-            language: language.flatten(),
-            preferences: body.preferences,
+            name,
+            timezone: body.timezone.map(|timezone| timezone.0),
+            language: body.language.map(|language| language.0),
+            preferences: body.preferences.map(|preferences| preferences.0),
         };
-        let change = fields.finish(Some(change))?;
         Ok(Json(app.profile.change(caller.0, change).await?.into()))
     }
 
@@ -110,10 +114,7 @@ impl From<ChangeProfileError> for Problem {
     fn from(error: ChangeProfileError) -> Self {
         match error {
             ChangeProfileError::NotSignedIn => Self::not_signed_in(),
-            ChangeProfileError::Preferences(error) => {
-                let pointer = format!("/preferences{}", error.pointer());
-                Self::invalid(vec![FieldError::new(pointer, "invalid_preferences", error.to_string())])
-            }
+            ChangeProfileError::Preferences(faults) => Self::invalid(faults.iter().map(FieldError::from).collect()),
             ChangeProfileError::Store(error) => error.into(),
         }
     }

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use cura_app::profile::User;
 use poem_openapi::Object;
 
+use crate::http::payload::preferences::PreferencesField;
+
 /// A user.
 #[derive(Object)]
 #[oai(rename = "User")]
@@ -12,8 +14,7 @@ pub(crate) struct UserView {
     email: String,
     name: Option<String>,
     avatar_url: Option<String>,
-    /// The user's preferences; any object.
-    preferences: serde_json::Value,
+    preferences: PreferencesField,
     /// An IANA time zone.
     timezone: String,
     /// A BCP 47 language tag.
@@ -29,7 +30,7 @@ impl From<User> for UserView {
             email: user.email,
             name: user.name,
             avatar_url: user.avatar_url,
-            preferences: user.preferences,
+            preferences: PreferencesField(user.preferences),
             timezone: user.timezone,
             language: user.language,
             last_seen: user.last_seen,

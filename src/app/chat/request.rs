@@ -114,11 +114,17 @@ pub enum StartAnswerError {
     /// The message is not there, not the caller's, or of the wrong role.
     #[error("no such message")]
     MessageNotFound,
-    /// An answer in this conversation is unfinished, or too many wait there.
+    /// An answer in this conversation is unfinished.
     #[error("an answer is being written")]
     Busy {
         /// The first unfinished answer.
         running: MessageId,
+    },
+    /// As many answers are unfinished in this conversation as may be.
+    #[error("too many messages wait in this conversation")]
+    QueueFull {
+        /// How many that are.
+        limit: usize,
     },
     /// The caller has as many unfinished answers as a user may have.
     #[error("too many answers are unfinished")]

@@ -113,7 +113,8 @@ impl AnswerTarget {
         };
         match policy {
             BusyPolicy::Queue if self.unfinished.len() < MAX_UNFINISHED => {}
-            BusyPolicy::Reject | BusyPolicy::Queue => return Err(StartAnswerError::Busy { running: *first }),
+            BusyPolicy::Queue => return Err(StartAnswerError::QueueFull { limit: MAX_UNFINISHED }),
+            BusyPolicy::Reject => return Err(StartAnswerError::Busy { running: *first }),
             BusyPolicy::Interrupt => {
                 finishing.cancel(&self.unfinished, CancelMode::Signal).await?;
                 finishing.make_waiting_answers_ready().await?;

@@ -117,7 +117,7 @@ async fn unknown_zones_languages_and_what_only_cura_sets_are_named_all_at_once()
         .collect();
     assert_eq!(
         (refused.status.as_u16(), pointers),
-        (422, vec!["/name", "/timezone", "/language"])
+        (422, vec!["/language", "/name", "/timezone"])
     );
     for field in [
         "email",

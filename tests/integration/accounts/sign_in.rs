@@ -31,6 +31,70 @@ async fn an_address_is_taken_once_whatever_its_case() {
 }
 
 #[tokio::test]
+async fn an_address_of_any_script_is_an_account_that_every_spelling_finds() {
+    let cura = Cura::without_workers().await;
+    let password = "a long password";
+    for (registered, spelled, stored) in [
+        (
+            "İsmail@Example.com",
+            "I\u{307}SMAIL@example.COM",
+            "i\u{307}smail@example.com",
+        ),
+        ("ismail@example.com", "ISMAIL@example.com", "ismail@example.com"),
+        ("हिन्दी@example.com", "हिन्दी@EXAMPLE.com", "हिन्दी@example.com"),
+        (
+            "jürgen@bücher.example",
+            "JU\u{308}RGEN@BU\u{308}CHER.example",
+            "jürgen@xn--bcher-kva.example",
+        ),
+    ] {
+        let body = json!({ "email": registered, "password": password });
+        let made = cura.client().post("/auth/register", &body).await;
+        assert_eq!(made.status, 201, "{registered}: {}", made.body);
+        assert_eq!(made.body["user"]["email"], stored);
+        for spelling in [registered, spelled, stored] {
+            let body = json!({ "email": spelling, "password": password });
+            let found = cura.client().post("/auth/login", &body).await;
+            assert_eq!(found.body["user"]["id"], made.body["user"]["id"], "{spelling}");
+            assert_eq!(cura.client().post("/auth/register", &body).await.code(), "email_taken");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_names_of_devices_and_titles_have_255_characters_and_those_of_people_100() {
+    let cura = Cura::without_workers().await;
+    let ann = cura.client().register("ann@example.com").await;
+    let login = async |device: String| {
+        let body = json!({ "email": "ann@example.com", "password": "a long password", "device_name": device });
+        cura.client().post("/auth/login", &body).await.status.as_u16()
+    };
+    assert_eq!(
+        (login("👋".repeat(255)).await, login("x".repeat(256)).await),
+        (200, 422)
+    );
+    let listed = ann.get("/auth/sessions").await.body;
+    let mut names = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["device_name"].clone());
+    assert!(names.any(|name| name == "👋".repeat(255)));
+    let title = async |title: String| ann.post("/conversations", &json!({ "title": title })).await;
+    let long = title("नि".repeat(127) + "x").await;
+    assert_eq!(
+        (long.status.as_u16(), &long.body["title"]),
+        (201, &json!("नि".repeat(127) + "x"))
+    );
+    assert_eq!(title("x".repeat(256)).await.status, 422);
+    let name = async |name: String| {
+        let patch = ann.request(reqwest::Method::PATCH, "/users/me");
+        ann.send(patch.json(&json!({ "name": name }))).await.status.as_u16()
+    };
+    assert_eq!((name("ü".repeat(100)).await, name("ü".repeat(101)).await), (200, 422));
+}
+
+#[tokio::test]
 async fn every_wrong_field_is_named_at_once_and_no_value_is_repeated() {
     let cura = Cura::without_workers().await;
     let body = json!({ "email": "no address", "password": "hunter2" });
@@ -155,6 +219,34 @@ async fn signing_out_ends_the_session_and_can_be_repeated() {
             .status,
         204
     );
+}
+
+#[tokio::test]
+async fn a_token_may_be_a_minute_ahead_and_is_not_used_before_its_time() {
+    use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+    const SECRET: &str = "a secret of this test, long enough";
+    let cura = Cura::builder().workers(0).with("SECRET_KEY", SECRET).start().await;
+    let token = cura.user().await.token.unwrap();
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_audience(&["cura-api"]);
+    let key = DecodingKey::from_secret(SECRET.as_bytes());
+    let ours = decode::<serde_json::Value>(&token, &key, &validation).unwrap().claims;
+    let now = chrono::Utc::now().timestamp();
+    for (claim, ahead, expected) in [
+        ("iat", 0, 200),
+        ("iat", 40, 200),
+        ("iat", 90, 401),
+        ("nbf", -30, 200),
+        ("nbf", 30, 401),
+        ("nbf", 3600, 401),
+    ] {
+        let mut claims = ours.clone();
+        claims[claim] = json!(now + ahead);
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let signed = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+        let reply = cura.client().with_token(&json!(signed)).get("/users/me").await;
+        assert_eq!(reply.status, expected, "{claim} {ahead} s ahead: {}", reply.body);
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use cura_tests::problem::assert_problem;
 use cura_tests::provider::{Step, answer, chunk, finish};
-use cura_tests::{Cura, ScriptedProvider, interrupted_answer};
+use cura_tests::{Cura, ScriptedProvider, Socket, interrupted_answer};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -251,11 +252,36 @@ async fn a_queue_has_an_end() {
     for _ in 1..20 {
         user.send_without_waiting(&body).await;
     }
-    let refused = user.try_send_without_waiting(&body).await;
+    let regenerate = format!("/chat/messages/{}/regenerate", first["assistant_message"]["id"]);
+    let edit = format!("/chat/messages/{}/edit", first["user_message"]["id"]);
+    for refused in [
+        user.try_send_without_waiting(&body).await,
+        user.post(&regenerate, &json!({ "on_busy": "queue" })).await,
+        user.post(&edit, &json!({ "content": "x", "on_busy": "queue" })).await,
+        user.post("/chat/stream", &body).await,
+    ] {
+        assert_problem(&refused, 409, "a full queue");
+        assert_eq!((refused.code(), &refused.body["limit"]), ("queue_full", &json!(20)));
+        assert_eq!(
+            refused.body.get("message_id"),
+            None,
+            "no answer in particular is in the way"
+        );
+    }
+    let mut socket = Socket::of(&user, &first["conversation_id"], None).await;
+    socket
+        .send(&json!({ "type": "message", "content": "more", "client_message_id": "k", "on_busy": "queue" }))
+        .await;
+    let refused = socket.until("error").await.pop().unwrap();
     assert_eq!(
-        (refused.status.as_u16(), refused.code()),
-        (409, "generation_in_progress")
+        (&refused["code"], &refused["limit"], &refused["client_message_id"]),
+        (&json!("queue_full"), &json!(20), &json!("k"))
     );
+    // Who rejects is told which answer is in the way, as before.
+    let rejecting = json!({ "conversation_id": first["conversation_id"], "content": "more" });
+    let refused = user.try_send_without_waiting(&rejecting).await;
+    assert_eq!(refused.code(), "generation_in_progress");
+    assert_eq!(refused.body["message_id"], first["assistant_message"]["id"]);
 }
 
 #[tokio::test]

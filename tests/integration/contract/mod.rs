@@ -4,6 +4,7 @@ mod bodies;
 mod browsers;
 mod cursors;
 mod http_protocol;
+mod invalid_fields;
 mod kept_connections;
 mod logs;
 mod migrations;

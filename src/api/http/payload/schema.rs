@@ -9,7 +9,9 @@ use poem_openapi::registry::Registry;
 use poem_openapi::types::ParseFromJSON;
 use serde_json::{Value, json};
 
-use crate::http::problem::FieldError;
+use super::checked::{self, Fault};
+use super::preferences;
+use crate::http::problem::{FieldError, MAX_ERRORS};
 
 /// Fields that only Cura sets. A body that contains one is refused, so that the client does not believe it was set.
 const PRIVILEGED: [&str; 12] = [
@@ -35,6 +37,9 @@ pub(super) struct Schema {
     nullable: Vec<String>,
     /// Lists, and how many items each may have.
     lists: Vec<(String, usize)>,
+    /// Fields whose text obeys a rule of the domain.
+    rules: Vec<(String, fn(&str) -> Option<Fault>)>,
+    has_preferences: bool,
 }
 
 /// The schema of a type, compiled once.
@@ -81,13 +86,23 @@ fn compile<T: ParseFromJSON>() -> Schema {
         .map(|(name, _)| name.clone())
         .collect();
     let properties = own["properties"].as_object().into_iter().flatten();
+    let rules = properties
+        .filter_map(|(name, property)| Some((name.clone(), checked::rule_of(property["format"].as_str()?)?)))
+        .collect();
+    let properties = own["properties"].as_object().into_iter().flatten();
     let lists = properties
         .filter_map(|(name, property)| Some((name.clone(), property["maxItems"].as_u64()?.try_into().ok()?)))
         .collect();
+    let mut schemas = schemas.clone();
+    let has_preferences = leave_preferences_to_their_rule(&mut schemas[T::name().as_ref()]);
     let document = json!({ "allOf": [serde_json::to_value(T::schema_ref()).unwrap_or_default()], "components": { "schemas": schemas } });
-    // A schema that does not compile is a bug that every test would show. In production, the parser decides.
-    let validator = jsonschema::draft4::new(&document)
-        .or_else(|_| jsonschema::draft4::new(&json!({})))
+    // A schema that does not compile is a bug that every test would show. In production, the parser decides. Formats are our own rules.
+    let compile = |document: &Value| {
+        let options = jsonschema::options().with_draft(jsonschema::Draft::Draft4);
+        options.should_validate_formats(false).build(document)
+    };
+    let validator = compile(&document)
+        .or_else(|_| compile(&json!({})))
         .unwrap_or_else(|_| unreachable!("the empty schema compiles"));
     Schema {
         validator,
@@ -95,7 +110,20 @@ fn compile<T: ParseFromJSON>() -> Schema {
         declared,
         nullable,
         lists,
+        rules,
+        has_preferences,
     }
+}
+
+/// Preferences have a rule of their own, because null has a meaning in them. Returns whether there are any.
+fn leave_preferences_to_their_rule(own: &mut Value) -> bool {
+    let properties = own["properties"].as_object_mut().into_iter().flatten();
+    let mut found = false;
+    for (_, property) in properties.filter(|(_, property)| preferences::is_preferences(property)) {
+        *property = json!({});
+        found = true;
+    }
+    found
 }
 
 impl Schema {
@@ -130,6 +158,29 @@ impl Schema {
         errors
     }
 
+    /// An error for each field that breaks a rule of the domain.
+    pub(super) fn rule_faults(&self, value: &Value) -> Vec<FieldError> {
+        let faults = self.rules.iter().filter_map(|(name, rule)| {
+            let (code, detail) = rule(value.get(name)?.as_str()?)?;
+            Some(FieldError::new(format!("/{name}"), code, detail))
+        });
+        let mut errors: Vec<FieldError> = faults.collect();
+        if let Some(patch) = value.get("preferences").filter(|_| self.has_preferences) {
+            errors.extend(preferences::faults(patch));
+        }
+        errors
+    }
+
+    /// An error for each field that has the name of a parameter of the path, and names something else.
+    pub(super) fn mismatches(&self, value: &Value, parameter: impl Fn(&str) -> Option<i64>) -> Vec<FieldError> {
+        let named = self.declared.iter().filter(|name| {
+            let here = value.get(name.as_str()).and_then(Value::as_i64);
+            matches!((here, parameter(name)), (Some(here), Some(there)) if here != there)
+        });
+        let error = |name| FieldError::new(format!("/{name}"), "mismatch", "names another one than the path");
+        named.map(error).collect()
+    }
+
     /// An error for each field that only Cura sets.
     pub(super) fn privileged_fields(&self, value: &Value) -> Vec<FieldError> {
         let Value::Object(fields) = value else {
@@ -143,14 +194,52 @@ impl Schema {
     }
 }
 
-/// Whether a string or a field name contains NUL, which Postgres cannot store.
-pub(super) fn contains_nul(value: &Value) -> bool {
+/// An error for each string that contains NUL, which Postgres cannot store, and for each object that has it in the name of a field.
+pub(super) fn nul_faults(value: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    find_nul(value, &mut String::new(), &mut errors);
+    errors
+}
+
+fn find_nul(value: &Value, pointer: &mut String, errors: &mut Vec<FieldError>) {
+    if errors.len() >= MAX_ERRORS {
+        return;
+    }
+    let error = |pointer: &str| FieldError::new(pointer, "invalid_character", "must not contain the NUL character");
+    let length = pointer.len();
     match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(contains_nul),
-        Value::Object(fields) => fields
-            .iter()
-            .any(|(name, value)| name.contains('\0') || contains_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) if text.contains('\0') => errors.push(error(pointer)),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                pointer.push_str(&format!("/{index}"));
+                find_nul(item, pointer, errors);
+                pointer.truncate(length);
+            }
+        }
+        Value::Object(fields) => {
+            if fields.keys().any(|name| name.contains('\0')) {
+                errors.push(error(pointer));
+            }
+            for (name, field) in fields {
+                // RFC 6901, section 3.
+                pointer.push_str(&format!("/{}", name.replace('~', "~0").replace('/', "~1")));
+                find_nul(field, pointer, errors);
+                pointer.truncate(length);
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_found_where_it_is() {
+        let value = json!({ "a": ["x", "y\0"], "b/c": { "~": "\0" }, "d": { "\0": 1 }, "e": "fine" });
+        let found: Vec<String> = nul_faults(&value).into_iter().map(|error| error.pointer).collect();
+        assert_eq!(found, ["/a/1", "/b~1c/~0", "/d"]);
+        assert_eq!(nul_faults(&json!({ "many": vec!["\0"; 1000] })).len(), MAX_ERRORS);
     }
 }

@@ -59,6 +59,7 @@ impl Problem {
 
     fn view(self, request_id: &str) -> ProblemView {
         ProblemView {
+            limit: self.limit(),
             kind: "about:blank".to_owned(),
             title: self.status.canonical_reason().unwrap_or("Unknown").to_owned(),
             status: self.status.as_u16().into(),

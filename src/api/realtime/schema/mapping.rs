@@ -146,6 +146,7 @@ impl From<Problem> for ErrorEvent {
     fn from(problem: Problem) -> Self {
         Self {
             running_message_id: problem.message_id(),
+            limit: problem.limit(),
             detail: problem.detail().to_owned(),
             retryable: problem.is_retryable(),
             ..Self::new(problem.code())
@@ -163,6 +164,7 @@ impl ErrorEvent {
             retryable: false,
             client_message_id: None,
             running_message_id: None,
+            limit: None,
         }
     }
 }
