@@ -3,6 +3,7 @@
 pub mod attacker;
 pub mod client;
 pub mod completion;
+pub mod corpus;
 pub mod cura;
 pub mod database;
 pub mod event_source;

@@ -87,7 +87,8 @@ struct Asked {
 const TRIAL: &str = "Are you there? Answer with yes.";
 
 impl Request {
-    fn is_trial(&self) -> bool {
+    /// Whether Cura asks on its own behalf whether the provider works.
+    pub fn is_trial(&self) -> bool {
         self.body["messages"][0]["content"] == TRIAL
     }
 }

@@ -1,6 +1,7 @@
 //! AI providers: their protocols, and which one answers.
 
 mod anthropic;
+mod corpus;
 mod failover;
 mod openai;
 mod provider_dialects;
