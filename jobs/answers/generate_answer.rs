@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_answers::{AnswerWriter, Checkpoint};
+use cura_answers::{AnswerWriter, Checkpoint, WriteError};
 use cura_domain::MessageId;
 use cura_domain::message::{FinishReason, Usage};
 use cura_providers::ai::{AiError, CompletionEvent, CompletionStream, Failure};
@@ -106,7 +106,14 @@ async fn stream(
         let next = match event {
             Some(Ok(CompletionEvent::Text(mut text))) => {
                 let next = take_ready(&mut events, &mut text);
-                attempt.writer.append(&text).await.map_err(write_failed)?;
+                match attempt.writer.append(&text).await {
+                    // What fits is written, and ends here. Its cost is an estimate: the provider would state it at its end.
+                    Err(WriteError::TooLong) => {
+                        let (reason, usage) = (FinishReason::Length, None);
+                        return Ok(StreamEnd::Finished { reason, usage });
+                    }
+                    appended => appended.map_err(write_failed)?,
+                }
                 next
             }
             next => Ready::Event(next),

@@ -94,14 +94,23 @@ impl AnswerWriter {
         self.live_is_whole = begun.await.is_ok();
     }
 
-    /// Appends text.
+    /// Appends text, as much as an answer may have.
     ///
     /// # Errors
-    /// [`WriteError::Superseded`], or [`WriteError::TooLong`], after which the text is as before.
+    /// [`WriteError::Superseded`], or [`WriteError::TooLong`] when text was cut off, at the boundary of a character.
     pub async fn append(&mut self, piece: &str) -> Result<(), WriteError> {
-        if self.text.len() + piece.len() > MAX_ANSWER_BYTES {
+        let room = MAX_ANSWER_BYTES.saturating_sub(self.text.len());
+        let fitting = piece.get(..piece.floor_char_boundary(room)).unwrap_or_default();
+        if !fitting.is_empty() {
+            self.append_fitting(fitting).await?;
+        }
+        if fitting.len() < piece.len() {
             return Err(WriteError::TooLong);
         }
+        Ok(())
+    }
+
+    async fn append_fitting(&mut self, piece: &str) -> Result<(), WriteError> {
         self.check_age()?;
         self.ttft
             .get_or_insert_with(|| self.answers.0.clock.now() - self.attempt.created_at);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The longest answer, in UTF-8 bytes: far beyond any model's output limit. One that would become longer fails.
+/// The longest answer, in UTF-8 bytes: far beyond any model's output limit. One that would become longer ends there.
 /// Every other limit on an answer's text derives from this one.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// How long one attempt at an answer may take. The lifetimes of its text derive from it.

@@ -134,7 +134,9 @@ async fn read(
                 assert!(!piece.is_empty());
                 text.push_str(&piece);
             }
-            Ok(CompletionEvent::Finished { reason, usage, model }) => {
+            Ok(CompletionEvent::Finished {
+                reason, usage, model, ..
+            }) => {
                 assert!(pieces.next().await.is_none(), "something follows the end");
                 return (text, Ok((reason, usage, model)));
             }

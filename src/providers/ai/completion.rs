@@ -21,6 +21,8 @@ pub enum CompletionEvent {
         reason: FinishReason,
         /// What it cost, if the provider stated it; the caller estimates otherwise.
         usage: Option<Usage>,
+        /// The tokens that the model spent on thoughts, if the provider stated them. Part of the tokens of the answer.
+        reasoning_tokens: Option<i64>,
         /// The model that answered, by the name that the provider gives it.
         model: Option<String>,
     },

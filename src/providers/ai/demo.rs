@@ -71,6 +71,7 @@ impl Demo {
                 output_tokens: estimate(answer_bytes),
                 estimated: true,
             }),
+            reasoning_tokens: None,
             model: Some(MODEL.to_owned()),
         };
         let events = words.into_iter().take(limit).map(CompletionEvent::Text).chain([end]);

@@ -1,14 +1,12 @@
-//! The HTTP below every protocol: the client, deadlines, the response body, and transport failures as [`Failure`]s.
+//! The HTTP below every protocol: the client, deadlines, and transport failures as [`Failure`]s.
 
 use std::time::Duration;
 
-use futures_util::stream::{BoxStream, StreamExt};
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
 use super::endpoint::misconfigured;
 use crate::ai::error::{AiError, Failure, TimeoutPhase};
-use crate::ai::stream::sse_decoder::{EventTooLong, SseDecoder};
 use crate::ai::timeouts::Timeouts;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -89,47 +87,4 @@ pub(crate) fn reject_html(response: &Response) -> Result<(), Failure> {
         ));
     }
     Ok(())
-}
-
-/// A response body of server-sent events, read no faster than events are taken.
-pub(crate) struct EventBody {
-    bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
-    decoder: SseDecoder,
-    unread: Vec<u8>,
-    consumed: usize,
-}
-
-impl EventBody {
-    pub(crate) fn new(response: Response) -> Self {
-        Self {
-            bytes: response.bytes_stream().map(|bytes| bytes.map(Vec::from)).boxed(),
-            decoder: SseDecoder::default(),
-            unread: Vec::new(),
-            consumed: 0,
-        }
-    }
-
-    /// The data of the next event; `None` when the body has ended, properly or not.
-    pub(crate) async fn next(&mut self) -> Result<Option<String>, Failure> {
-        loop {
-            let unread = self.unread.get(self.consumed..).unwrap_or_default();
-            let (consumed, event) = self
-                .decoder
-                .decode(unread)
-                .map_err(|EventTooLong| Failure::Protocol("an event longer than our limit"))?;
-            self.consumed += consumed;
-            if let Some(event) = event {
-                return text(event).map(Some);
-            }
-            match self.bytes.next().await {
-                Some(Ok(bytes)) => (self.unread, self.consumed) = (bytes, 0),
-                Some(Err(_)) => return Ok(None),
-                None => return self.decoder.finish().map(text).transpose(),
-            }
-        }
-    }
-}
-
-fn text(event: Vec<u8>) -> Result<String, Failure> {
-    String::from_utf8(event).map_err(|_| Failure::Protocol("an event that is not UTF-8"))
 }

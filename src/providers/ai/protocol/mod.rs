@@ -1,11 +1,16 @@
 //! The wire protocols of AI providers, and the HTTP that they share.
 
+mod answer_events;
 mod anthropic;
+mod content;
 mod endpoint;
 mod error_response;
+mod event_body;
 mod http;
+mod json_repair;
 mod openai;
 mod quoted_words;
+mod reading;
 mod reported_tokens;
 mod request_messages;
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use cura_domain::answer::MAX_ANSWER_BYTES;
 use cura_domain::message::{FinishReason, Usage};
+use cura_domain::model_name;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
 
+use super::answer_end::{AnswerEnd, END_TIMEOUT};
+use super::end_word::EndWord;
 use super::surrogates::{SurrogateJoiner, Wtf8Text};
 use crate::ai::call::Call;
 use crate::ai::completion::{CompletionEvent, CompletionStream};
@@ -17,27 +20,33 @@ use crate::ai::timeouts::Timeouts;
 
 /// How much of a model's name is kept, in bytes.
 const MAX_MODEL_BYTES: usize = 200;
-/// How long a finished answer waits for its usage and its end marker.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One event of any protocol. Also an event without content shows that the model is at work.
 #[derive(Debug, Default)]
 pub(crate) struct ProtocolEvent {
     /// The next part of the text.
     pub(crate) text: Option<Wtf8Text>,
+    /// Whether there are thoughts, which are no text.
+    pub(crate) has_thoughts: bool,
     /// Why the text has ended.
-    pub(crate) finish: Option<FinishReason>,
+    pub(crate) end_word: Option<EndWord>,
+    /// Why nothing follows, after the text of this event.
+    pub(crate) failure: Option<Failure>,
     /// Tokens of the prompt.
     pub(crate) input_tokens: Option<i64>,
     /// Tokens of the answer until now.
     pub(crate) output_tokens: Option<i64>,
+    /// Tokens of thoughts until now, part of those of the answer.
+    pub(crate) reasoning_tokens: Option<i64>,
     /// The model that answers.
     pub(crate) model: Option<String>,
+    /// How many events before this one made no sense, and held no text.
+    pub(crate) skipped: u32,
     /// Whether this is the end marker. A stream that ends without one was interrupted.
     pub(crate) done: bool,
 }
 
-/// The events of one answer, as its protocol decodes them.
+/// The events of one answer, as its protocol decodes them. They end with the proper end of the body; an error ends them, too.
 pub(crate) type ProtocolEvents = Pin<Box<dyn Stream<Item = Result<ProtocolEvent, Failure>> + Send>>;
 
 struct Reader {
@@ -48,10 +57,14 @@ struct Reader {
     first_event_seen: bool,
     text_bytes: usize,
     joiner: SurrogateJoiner,
-    finish: Option<FinishReason>,
+    end: AnswerEnd,
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
+    reasoning_tokens: Option<i64>,
     model: Option<String>,
+    skipped: u32,
+    unknown_word_logged: bool,
+    failure: Option<Failure>,
     done: bool,
     ended: bool,
 }
@@ -71,10 +84,14 @@ pub(crate) fn completion_stream(
         first_event_seen: false,
         text_bytes: 0,
         joiner: SurrogateJoiner::default(),
-        finish: None,
+        end: AnswerEnd::new(),
         input_tokens: None,
         output_tokens: None,
+        reasoning_tokens: None,
         model: None,
+        skipped: 0,
+        unknown_word_logged: false,
+        failure: None,
         done: false,
         ended: false,
     };
@@ -87,6 +104,7 @@ pub(crate) fn completion_stream(
         if reader.ended {
             // Closes the connection now instead of when the caller drops the stream.
             reader.events = Box::pin(stream::empty());
+            reader.log_skipped();
         }
         let before_first_byte = reader.text_bytes == 0;
         Some((
@@ -110,30 +128,85 @@ enum Read {
 
 impl Reader {
     async fn next(&mut self) -> Result<CompletionEvent, Failure> {
-        while !self.done {
+        loop {
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
+            if self.done {
+                break;
+            }
             let Read::Event(event) = self.read().await? else {
                 break;
             };
-            self.done = event.done;
-            // The last event may repeat what the first one reports of the prompt, or only the last one reports it.
-            self.input_tokens = self.input_tokens.max(event.input_tokens);
-            self.output_tokens = event.output_tokens.or(self.output_tokens);
-            self.finish = self.finish.or(event.finish);
-            if let Some(mut model) = event.model.and_then(storable) {
-                model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
-                self.model = Some(model);
-            }
-            self.call
-                .update(self.model.as_deref(), self.input_tokens, self.output_tokens);
-            if let Some(text) = event.text.map(|text| self.joiner.push(text)).and_then(storable) {
-                if self.text_bytes + text.len() > MAX_ANSWER_BYTES {
-                    return Err(Failure::Protocol("an answer longer than our limit"));
-                }
-                self.text_bytes += text.len();
+            if let Some(text) = self.take(event) {
                 return Ok(CompletionEvent::Text(text));
             }
         }
         self.finished()
+    }
+
+    /// Notes what an event says, and returns its text.
+    fn take(&mut self, event: ProtocolEvent) -> Option<String> {
+        self.done = event.done;
+        self.skipped = self.skipped.saturating_add(event.skipped);
+        // The last event may repeat what the first one reports of the prompt, or only the last one reports it.
+        self.input_tokens = self.input_tokens.max(event.input_tokens);
+        self.output_tokens = event.output_tokens.or(self.output_tokens);
+        self.reasoning_tokens = event.reasoning_tokens.or(self.reasoning_tokens);
+        if let Some(model) = event.model.and_then(storable) {
+            let mut model = model_name(&model).into_owned();
+            model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
+            self.model = Some(model);
+        }
+        self.call
+            .update(self.model.as_deref(), self.input_tokens, self.output_tokens);
+        let text = event.text.map(|text| self.joiner.push(text)).and_then(storable);
+        let has_content = text.is_some() || event.has_thoughts;
+        let has_text = self.text_bytes > 0 || text.is_some();
+        let reason = self.reason(event.end_word, has_text);
+        self.end
+            .note(reason, has_content, event.output_tokens.is_some(), Instant::now());
+        self.failure = event.failure.or(self.failure.take());
+        text.and_then(|text| self.bounded(text))
+    }
+
+    /// The reason that an end word gives. One that speaks of a failure ends the answer with one.
+    fn reason(&mut self, word: Option<EndWord>, has_text: bool) -> Option<FinishReason> {
+        match word? {
+            EndWord::Reason(reason) => Some(reason),
+            EndWord::Failure => {
+                self.failure = Some(Failure::Unavailable {
+                    status: None,
+                    retry_after: None,
+                });
+                None
+            }
+            EndWord::Unknown(word) => {
+                if !std::mem::replace(&mut self.unknown_word_logged, true) {
+                    tracing::warn!(request = ?self.call.key(), word, "the provider ended an answer with an unknown word");
+                }
+                if has_text {
+                    return Some(FinishReason::Stop);
+                }
+                self.failure = Some(Failure::Protocol(
+                    "an answer without text that ended for an unknown reason",
+                ));
+                None
+            }
+        }
+    }
+
+    /// Text within the limit of an answer. What would exceed it is cut off, and ends the answer.
+    fn bounded(&mut self, mut text: String) -> Option<String> {
+        let room = MAX_ANSWER_BYTES - self.text_bytes;
+        if text.len() > room {
+            text.truncate(text.floor_char_boundary(room));
+            self.end.cut();
+            self.failure = None;
+            self.done = true;
+        }
+        self.text_bytes += text.len();
+        (!text.is_empty()).then_some(text)
     }
 
     async fn read(&mut self) -> Result<Read, Failure> {
@@ -152,7 +225,7 @@ impl Reader {
             }
             Some(None) => Ok(Read::EndOfStream),
             // The whole text is here; only usage and end marker are missing.
-            Some(Some(Err(_))) | None if self.finish.is_some() => Ok(Read::EndOfStream),
+            Some(Some(Err(_))) | None if self.end.deadline().is_some() => Ok(Read::EndOfStream),
             Some(Some(Err(failure))) => Err(failure),
             None => Err(Failure::Timeout { phase, limit }),
         }
@@ -163,8 +236,8 @@ impl Reader {
         let (phase, limit, deadline) = if !self.first_event_seen {
             let limit = self.timeouts.first_byte;
             (TimeoutPhase::FirstByte, limit, self.started + limit)
-        } else if self.finish.is_some() {
-            (TimeoutPhase::NextEvent, END_TIMEOUT, now + END_TIMEOUT)
+        } else if let Some(deadline) = self.end.deadline() {
+            (TimeoutPhase::NextEvent, END_TIMEOUT, deadline)
         } else {
             (TimeoutPhase::NextEvent, self.timeouts.idle, now + self.timeouts.idle)
         };
@@ -177,9 +250,10 @@ impl Reader {
     }
 
     fn finished(&mut self) -> Result<CompletionEvent, Failure> {
-        let reason = match self.finish {
+        let reason = match self.end.reason() {
             Some(reason) => reason,
             None if self.done => FinishReason::Stop,
+            None if self.skipped > 0 => return Err(Failure::Protocol("events that make no sense, and no end")),
             None => {
                 return Err(Failure::Unavailable {
                     status: None,
@@ -190,6 +264,7 @@ impl Reader {
         Ok(CompletionEvent::Finished {
             reason,
             usage: self.usage(),
+            reasoning_tokens: self.reasoning_tokens,
             model: self.model.take(),
         })
     }
@@ -201,5 +276,17 @@ impl Reader {
             output_tokens: self.output_tokens?,
             estimated: false,
         })
+    }
+
+    /// Without a word of what was sent: it may be a person's.
+    fn log_skipped(&self) {
+        if self.skipped > 0 {
+            let (request, skipped) = (self.call.key(), self.skipped);
+            tracing::warn!(
+                ?request,
+                skipped,
+                "the provider sent events that make no sense; they were skipped"
+            );
+        }
     }
 }

@@ -1,24 +1,34 @@
 //! Decodes server-sent events from bytes that may be split anywhere, within a fixed amount of memory.
 
-/// The longest event we read, in bytes. Real ones have a few hundred.
-pub(crate) const MAX_EVENT_BYTES: usize = 256 * 1024;
+/// The longest event we read, in bytes. Real ones have a few hundred; some servers send a whole answer as one.
+pub(crate) const MAX_EVENT_BYTES: usize = 1024 * 1024;
+/// How much of an event's name is kept, in bytes.
+const MAX_NAME_BYTES: usize = 64;
 
 /// An event or line exceeds [`MAX_EVENT_BYTES`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EventTooLong;
 
-/// Collects the `data` of one event at a time. Holds at most two events' worth of bytes.
+/// An event that is not empty.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct SseEvent {
+    /// Its name; empty without one.
+    pub(crate) name: String,
+    /// Its data.
+    pub(crate) data: Vec<u8>,
+}
+
+/// Collects one event at a time. Holds at most two events' worth of bytes.
 #[derive(Default)]
 pub(crate) struct SseDecoder {
     line: Vec<u8>,
-    data: Vec<u8>,
+    event: SseEvent,
     after_cr: bool,
 }
 
 impl SseDecoder {
-    /// Decodes `bytes` up to the end of an event. Returns how many bytes were consumed, and the data of the event if one
-    /// ended there.
-    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<(usize, Option<Vec<u8>>), EventTooLong> {
+    /// Decodes `bytes` up to the end of an event. Returns how many bytes were consumed, and the event if one ended there.
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<(usize, Option<SseEvent>), EventTooLong> {
         let mut consumed = 0;
         while let Some(rest) = bytes.get(consumed..).filter(|rest| !rest.is_empty()) {
             if std::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {
@@ -27,7 +37,7 @@ impl SseDecoder {
             }
             let end = rest.iter().position(|&byte| byte == b'\n' || byte == b'\r');
             let part = rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest);
-            if self.line.len() + self.data.len() + part.len() > MAX_EVENT_BYTES {
+            if self.line.len() + self.event.data.len() + part.len() > MAX_EVENT_BYTES {
                 return Err(EventTooLong);
             }
             self.line.extend_from_slice(part);
@@ -35,32 +45,41 @@ impl SseDecoder {
             if let Some(end) = end {
                 self.after_cr = rest.get(end) == Some(&b'\r');
                 consumed += 1;
-                if let Some(data) = self.end_line() {
-                    return Ok((consumed, Some(data)));
+                if let Some(event) = self.end_line() {
+                    return Ok((consumed, Some(event)));
                 }
             }
         }
         Ok((consumed, None))
     }
 
-    /// The data of an event that was not ended by an empty line: some servers close right after their last event.
-    pub(crate) fn finish(&mut self) -> Option<Vec<u8>> {
+    /// An event that was not ended by an empty line: some servers close right after their last event.
+    pub(crate) fn finish(&mut self) -> Option<SseEvent> {
         if !self.line.is_empty() {
             self.end_line();
         }
         self.end_line()
     }
 
-    fn end_line(&mut self) -> Option<Vec<u8>> {
+    fn end_line(&mut self) -> Option<SseEvent> {
         if self.line.is_empty() {
-            return (!self.data.is_empty()).then(|| std::mem::take(&mut self.data));
+            let event = std::mem::take(&mut self.event);
+            return (!event.data.is_empty()).then_some(event);
         }
         let line = self.line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.line);
         if let Some(value) = line.strip_prefix(b"data:") {
-            if !self.data.is_empty() {
-                self.data.push(b'\n');
+            if !self.event.data.is_empty() {
+                self.event.data.push(b'\n');
             }
-            self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+            self.event
+                .data
+                .extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+        } else if let Some(name) = line.strip_prefix(b"event:") {
+            let name = name.get(..MAX_NAME_BYTES).unwrap_or(name);
+            self.event.name = String::from_utf8_lossy(name).trim().to_owned();
+        } else if line.starts_with(b"{") && self.event.data.is_empty() {
+            // A proxy that gives up within an answer writes its error as it is.
+            self.event.data.extend_from_slice(line);
         }
         self.line.clear();
         None
@@ -71,7 +90,7 @@ impl SseDecoder {
 mod tests {
     use super::*;
 
-    fn all(bytes: &[u8], step: usize) -> Vec<String> {
+    fn all(bytes: &[u8], step: usize) -> Vec<(String, String)> {
         let mut decoder = SseDecoder::default();
         let mut found = Vec::new();
         for mut part in bytes.chunks(step) {
@@ -84,15 +103,19 @@ mod tests {
         found.extend(decoder.finish());
         found
             .into_iter()
-            .map(|event| String::from_utf8(event).unwrap())
+            .map(|event| (event.name, String::from_utf8(event.data).unwrap()))
             .collect()
     }
 
     #[test]
     fn events_are_the_same_wherever_the_bytes_are_split() {
-        let bytes = "\u{feff}data: ä🙂\r\n\r\n: note\nevent: x\ndata:b\ndata: c\n\n\n\rdata: d".as_bytes();
+        let bytes =
+            "\u{feff}data: ä🙂\r\n\r\n: note\nevent: x\ndata:b\ndata: c\n\nevent: y\n\n\rdata: d\n\n{\"error\": 1}"
+                .as_bytes();
+        let wanted = [("", "ä🙂"), ("x", "b\nc"), ("", "d"), ("", "{\"error\": 1}")];
+        let wanted: Vec<_> = wanted.map(|(name, data)| (name.to_owned(), data.to_owned())).into();
         for step in 1..=bytes.len() {
-            assert_eq!(all(bytes, step), ["ä🙂", "b\nc", "d"], "split every {step} bytes");
+            assert_eq!(all(bytes, step), wanted, "split every {step} bytes");
         }
     }
 

@@ -15,6 +15,12 @@ impl Wtf8Text {
     }
 }
 
+impl From<String> for Wtf8Text {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+}
+
 impl<'de> Deserialize<'de> for Wtf8Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;

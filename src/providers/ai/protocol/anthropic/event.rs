@@ -1,99 +1,156 @@
-//! The events of Anthropic's messages.
+//! The events of Anthropic's messages. Compatible servers deviate from them, so they are read leniently.
 
-use cura_domain::message::FinishReason;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error_response;
 use crate::ai::error::Failure;
+use crate::ai::protocol::content::{Content, is_thought};
 use crate::ai::protocol::error_response::ErrorResponse;
-use crate::ai::protocol::reported_tokens::reported_tokens;
+use crate::ai::protocol::reading::{self, Reading, error_in};
+use crate::ai::protocol::reported_tokens::{reasoning_tokens, reported_tokens};
 use crate::ai::stream::completion_stream::ProtocolEvent;
+use crate::ai::stream::end_word::EndWord;
 use crate::ai::stream::surrogates::Wtf8Text;
 
+/// The event that an answer consists of mostly.
 #[derive(Deserialize)]
-struct Kind {
-    r#type: String,
+struct TextDelta {
+    r#type: DeltaEvent,
+    delta: Text,
 }
 
 #[derive(Deserialize)]
-struct MessageStart {
-    message: Start,
+enum DeltaEvent {
+    #[serde(rename = "content_block_delta")]
+    ContentBlockDelta,
 }
 
 #[derive(Deserialize)]
-struct Start {
-    #[serde(default)]
-    model: Option<String>,
-    /// Only its counts are read, here and below: a malformed one does not fail the answer.
-    #[serde(default)]
-    usage: Value,
+struct Text {
+    r#type: TextType,
+    text: Wtf8Text,
 }
 
 #[derive(Deserialize)]
-struct BlockDelta {
-    delta: Delta,
+enum TextType {
+    #[serde(rename = "text_delta")]
+    TextDelta,
 }
 
-#[derive(Deserialize)]
-struct Delta {
-    r#type: String,
-    #[serde(default)]
-    text: Option<Wtf8Text>,
-}
-
-#[derive(Deserialize)]
-struct MessageDelta {
-    #[serde(default)]
-    delta: Option<End>,
-    #[serde(default)]
-    usage: Value,
-}
-
-#[derive(Deserialize)]
-struct End {
-    #[serde(default)]
-    stop_reason: Option<String>,
-}
-
-/// Decodes an event; `None` for a keepalive, which does not even show that the model is at work. Tokens of the prompt are
-/// reported at the beginning of an answer, tokens of the answer at its end.
-pub(crate) fn decode(event: &str) -> Result<Option<ProtocolEvent>, Failure> {
-    let mut decoded = ProtocolEvent::default();
-    match &*parse::<Kind>(event)?.r#type {
-        "message_start" => {
-            let start = parse::<MessageStart>(event)?.message;
-            decoded.model = start.model;
-            // Its count of the answer is only of the first tokens.
-            decoded.input_tokens = input_tokens(&start.usage);
-        }
-        "content_block_delta" => {
-            let delta = parse::<BlockDelta>(event)?.delta;
-            // Other deltas are thoughts, signatures and tool arguments: progress without text.
-            decoded.text = delta.text.filter(|_| delta.r#type == "text_delta");
-        }
-        "message_delta" => {
-            let delta = parse::<MessageDelta>(event)?;
-            decoded.finish = delta
-                .delta
-                .and_then(|end| end.stop_reason)
-                .as_deref()
-                .map(finish_reason);
-            decoded.input_tokens = input_tokens(&delta.usage);
-            decoded.output_tokens = reported_tokens(&delta.usage, "output_tokens");
-        }
-        "message_stop" => decoded.done = true,
-        "content_block_start" | "content_block_stop" => {}
-        "error" => {
-            let error = parse::<Value>(event)?.get_mut("error").map(Value::take);
-            let error = ErrorResponse::in_stream(error.unwrap_or_default());
-            return Err(error_response::classify(&error, None));
-        }
-        // `ping`, and event types that may be added.
-        _ => return Ok(None),
+/// Reads an event of this name. Tokens of the prompt are reported at the beginning of an answer, tokens of the answer at its
+/// end.
+///
+/// # Errors
+/// The failure that the event tells of, or [`Failure::Protocol`] when it may hold text that cannot be read.
+pub(super) fn read(name: &str, data: &str) -> Result<Reading, Failure> {
+    if let Ok(TextDelta {
+        r#type: DeltaEvent::ContentBlockDelta,
+        delta: Text {
+            r#type: TextType::TextDelta,
+            text,
+        },
+    }) = serde_json::from_str(data)
+    {
+        return Ok(Reading::event(ProtocolEvent {
+            text: Some(text),
+            ..ProtocolEvent::default()
+        }));
     }
-    Ok(Some(decoded))
+    let event = match reading::json(data) {
+        Ok(event) => event,
+        Err(_) if name == "error" => return Err(failure(Value::String(data.to_owned()))),
+        // Gateways that speak both protocols end both alike.
+        Err(_) if data.trim() == "[DONE]" => return Ok(Reading::event(done())),
+        Err(Some(failure)) => return Err(failure),
+        Err(None) => return Ok(Reading::Junk),
+    };
+    read_value(name, event)
+}
+
+fn read_value(name: &str, mut event: Value) -> Result<Reading, Failure> {
+    let kind = event.get("type").and_then(Value::as_str).unwrap_or(name).to_owned();
+    let field = |key: &str| event.get(key).unwrap_or(&Value::Null);
+    let mut read = ProtocolEvent::default();
+    let mut content = Content::default();
+    match &*kind {
+        "message_start" => {
+            let message = field("message");
+            content.add(message.get("content").unwrap_or(&Value::Null))?;
+            read.model = model(message);
+            // Its count of the answer is only of the first tokens.
+            read.input_tokens = input_tokens(usage(message));
+        }
+        "content_block_start" => add_block(field("content_block"), &mut content)?,
+        "content_block_delta" => add_block(field("delta"), &mut content)?,
+        "content_block_stop" => {}
+        "message_delta" => {
+            let delta = field("delta");
+            // Some servers put it beside the delta.
+            let reason = delta.get("stop_reason").filter(|reason| !reason.is_null());
+            read.end_word = reason
+                .or(event.get("stop_reason"))
+                .and_then(Value::as_str)
+                .and_then(EndWord::of);
+            add_counts(&event, &mut read);
+        }
+        "message_stop" => read.done = true,
+        // The whole answer, though a stream was asked for.
+        "message" => {
+            content.add(field("content"))?;
+            read.model = model(&event);
+            read.end_word = field("stop_reason").as_str().and_then(EndWord::of);
+            add_counts(&event, &mut read);
+        }
+        _ => {
+            return match error_in(&mut event) {
+                Some(error) => Err(failure(error)),
+                None if kind == "error" => Err(failure(event)),
+                // `ping`, and event types that may be added.
+                None if event.is_object() && !kind.is_empty() => Ok(Reading::Keepalive),
+                None => Ok(Reading::Junk),
+            };
+        }
+    }
+    read.has_thoughts = content.has_thoughts;
+    read.text = content.into_text();
+    Ok(Reading::event(read))
+}
+
+/// Adds what a block, or a part of one, holds. Thoughts, signatures and arguments of tools are progress without text.
+fn add_block(block: &Value, content: &mut Content) -> Result<(), Failure> {
+    let kind = block.get("type").and_then(Value::as_str).unwrap_or_default();
+    if is_thought(kind)
+        || ["json", "citation", "tool", "compaction"]
+            .iter()
+            .any(|word| kind.contains(word))
+    {
+        content.has_thoughts = true;
+        return Ok(());
+    }
+    content.add(block)
+}
+
+fn done() -> ProtocolEvent {
+    ProtocolEvent {
+        done: true,
+        ..ProtocolEvent::default()
+    }
+}
+
+fn model(message: &Value) -> Option<String> {
+    message.get("model").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn usage(message: &Value) -> &Value {
+    message.get("usage").unwrap_or(&Value::Null)
+}
+
+fn add_counts(message: &Value, event: &mut ProtocolEvent) {
+    let usage = usage(message);
+    event.input_tokens = input_tokens(usage);
+    event.output_tokens = reported_tokens(usage, "output_tokens");
+    event.reasoning_tokens = reasoning_tokens(usage);
 }
 
 /// Tokens of the prompt, cached ones included.
@@ -103,15 +160,7 @@ fn input_tokens(usage: &Value) -> Option<i64> {
     reported_tokens(usage, "input_tokens").map(|input| input + cached)
 }
 
-fn parse<T: DeserializeOwned>(event: &str) -> Result<T, Failure> {
-    serde_json::from_str(event).map_err(|_| Failure::Protocol("an event that does not follow the protocol"))
-}
-
-fn finish_reason(reason: &str) -> FinishReason {
-    match reason {
-        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
-        "refusal" => FinishReason::ContentFilter,
-        // `end_turn`, `stop_sequence`, `pause_turn`, `tool_use`: the model had finished.
-        _ => FinishReason::Stop,
-    }
+/// What an error within an answer means.
+fn failure(error: Value) -> Failure {
+    error_response::classify(&ErrorResponse::in_stream(error), None)
 }

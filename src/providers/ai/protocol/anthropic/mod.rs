@@ -19,8 +19,10 @@ use crate::ai::completion::CompletionStream;
 use crate::ai::continuation::{Continuation, ContinuationMode};
 use crate::ai::error::AiError;
 use crate::ai::prompt::Prompt;
+use crate::ai::protocol::answer_events::AnswerEvents;
 use crate::ai::protocol::error_response::ErrorResponse;
-use crate::ai::protocol::http::{self, EventBody};
+use crate::ai::protocol::event_body::EventBody;
+use crate::ai::protocol::http;
 use crate::ai::protocol::request_messages::request_messages;
 use crate::ai::stream::completion_stream::{ProtocolEvents, completion_stream};
 
@@ -94,18 +96,10 @@ impl Anthropic {
 
 /// The events of `body`, read one at a time on demand.
 fn protocol_events(body: EventBody) -> ProtocolEvents {
-    Box::pin(stream::unfold(body, |mut body| async move {
-        loop {
-            let decoded = match body.next().await {
-                Ok(Some(event)) => event::decode(&event),
-                Ok(None) => return None,
-                Err(failure) => Err(failure),
-            };
-            // A keepalive is no progress: the idle timeout goes on.
-            if let Some(event) = decoded.transpose() {
-                return Some((event, body));
-            }
-        }
+    let events = AnswerEvents::new(body, event::read);
+    Box::pin(stream::unfold(events, |mut events| async move {
+        let event = events.next().await?;
+        Some((event, events))
     }))
 }
 

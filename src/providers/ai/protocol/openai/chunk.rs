@@ -1,33 +1,43 @@
-//! The events of OpenAI's chat completions. Decoding is lenient, because compatible servers deviate from it.
+//! The events of OpenAI's chat completions, as most servers send them. What is not of this form is read leniently.
 
-use cura_domain::message::FinishReason;
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::ai::protocol::reported_tokens::reported_tokens;
+use super::error_response;
+use super::lenient;
+use crate::ai::error::Failure;
+use crate::ai::protocol::content::says_something;
+use crate::ai::protocol::error_response::ErrorResponse;
+use crate::ai::protocol::reading::Reading;
+use crate::ai::protocol::reported_tokens::{reasoning_tokens, reported_tokens};
 use crate::ai::stream::completion_stream::ProtocolEvent;
+use crate::ai::stream::end_word::EndWord;
 use crate::ai::stream::surrogates::Wtf8Text;
 
-/// One event. Every field is optional: usage comes without choices, an error without anything else.
+/// One event. Usage comes without choices.
 #[derive(Deserialize)]
-pub(super) struct Chunk {
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
+struct Chunk {
+    choices: Vec<Choice>,
     /// Only its counts are read: a malformed one does not fail the answer.
     #[serde(default)]
     usage: Value,
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
-    pub(super) error: Option<Value>,
+    error: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct Choice {
-    #[serde(default)]
-    delta: Option<Delta>,
+    delta: Delta,
     #[serde(default)]
     finish_reason: Option<String>,
+    /// The model's own word, beside OpenRouter's.
+    #[serde(default)]
+    native_finish_reason: Option<String>,
+    #[serde(default)]
+    error: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -37,34 +47,151 @@ struct Delta {
     /// Sent by OpenAI instead of content when the model declines; it is meant to be shown.
     #[serde(default)]
     refusal: Option<Wtf8Text>,
+    #[serde(default)]
+    reasoning_content: Something,
+    #[serde(default)]
+    reasoning: Something,
+    #[serde(default)]
+    reasoning_text: Something,
+    #[serde(default)]
+    reasoning_details: Something,
+    #[serde(default)]
+    thinking: Something,
+    #[serde(default)]
+    tool_calls: Something,
+}
+
+/// Reads an event of this name.
+///
+/// # Errors
+/// The failure that the event tells of, or [`Failure::Protocol`] when it may hold text that cannot be read.
+pub(super) fn read(name: &str, data: &str) -> Result<Reading, Failure> {
+    if data.trim().trim_matches('"') == "[DONE]" {
+        return Ok(Reading::event(ProtocolEvent {
+            done: true,
+            ..ProtocolEvent::default()
+        }));
+    }
+    if name != "error"
+        && let Ok(chunk) = serde_json::from_str::<Chunk>(data)
+        && let Some(event) = chunk.into_event()
+    {
+        return Ok(Reading::event(event));
+    }
+    lenient::read(name, data)
+}
+
+/// What the word of a gateway says, or that of the model behind it where the gateway's is unknown.
+pub(super) fn end_word(word: Option<&str>, native: Option<&str>) -> Option<EndWord> {
+    match EndWord::of(word?)? {
+        EndWord::Unknown(word) => native.and_then(EndWord::of).or(Some(EndWord::Unknown(word))),
+        word => Some(word),
+    }
+}
+
+/// What an error within an answer means.
+pub(super) fn failure(error: Value) -> Failure {
+    error_response::classify(&ErrorResponse::in_stream(error))
 }
 
 impl Chunk {
-    pub(super) fn into_event(mut self) -> ProtocolEvent {
-        ProtocolEvent {
-            finish: self.finish(),
+    /// `None` when it holds neither a choice nor usage, which may be an error.
+    fn into_event(self) -> Option<ProtocolEvent> {
+        let mut event = ProtocolEvent {
             input_tokens: reported_tokens(&self.usage, "prompt_tokens"),
             output_tokens: reported_tokens(&self.usage, "completion_tokens"),
-            text: self.take_text(),
+            reasoning_tokens: reasoning_tokens(&self.usage),
             model: self.model,
-            done: false,
+            ..ProtocolEvent::default()
+        };
+        let mut error = self.error;
+        match self.choices.into_iter().next() {
+            Some(choice) => {
+                event.has_thoughts = choice.delta.has_thoughts();
+                let content = choice.delta.content.filter(|content| !content.is_empty());
+                event.text = content.or(choice.delta.refusal);
+                event.end_word = end_word(choice.finish_reason.as_deref(), choice.native_finish_reason.as_deref());
+                error = error.or(choice.error);
+            }
+            None if self.usage.is_null() && error.is_none() => return None,
+            None => {}
         }
+        event.failure = error.filter(says_something).map(failure);
+        Some(event)
     }
+}
 
-    fn take_text(&mut self) -> Option<Wtf8Text> {
-        let delta = self.choices.as_mut()?.first_mut()?.delta.as_mut()?;
-        let content = delta.content.take().filter(|content| !content.is_empty());
-        content.or_else(|| delta.refusal.take())
+impl Delta {
+    fn has_thoughts(&self) -> bool {
+        [
+            &self.reasoning_content,
+            &self.reasoning,
+            &self.reasoning_text,
+            &self.reasoning_details,
+            &self.thinking,
+            &self.tool_calls,
+        ]
+        .iter()
+        .any(|something| something.0)
     }
+}
 
-    fn finish(&self) -> Option<FinishReason> {
-        let reason = self.choices.as_ref()?.first()?.finish_reason.as_deref()?;
-        match reason {
-            "" => None,
-            "length" | "max_tokens" => Some(FinishReason::Length),
-            "content_filter" => Some(FinishReason::ContentFilter),
-            // `stop`, and what other servers send for it (`eos`, `end_turn`).
-            _ => Some(FinishReason::Stop),
+/// Whether a field says anything, which is all we want to know of it.
+#[derive(Default)]
+struct Something(bool);
+
+impl<'de> Deserialize<'de> for Something {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Says;
+
+        impl<'de> Visitor<'de> for Says {
+            type Value = bool;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<bool, E> {
+                Ok(value)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+                Ok(false)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+                Ok(false)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+                Ok(false)
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+                Ok(!text.is_empty())
+            }
+
+            fn visit_unit<E>(self) -> Result<bool, E> {
+                Ok(false)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<bool, A::Error> {
+                let mut some = false;
+                while values.next_element::<IgnoredAny>()?.is_some() {
+                    some = true;
+                }
+                Ok(some)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
+                let mut some = false;
+                while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    some = true;
+                }
+                Ok(some)
+            }
         }
+
+        deserializer.deserialize_any(Says).map(Self)
     }
 }

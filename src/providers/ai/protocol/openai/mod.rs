@@ -6,33 +6,33 @@
 mod chunk;
 mod config;
 mod error_response;
+mod lenient;
 mod request;
 mod sse_filter;
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use async_openai::Client;
 use async_openai::config::Config;
 use async_openai::error::OpenAIError;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream;
+use serde::de::IgnoredAny;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::chunk::Chunk;
 pub use self::config::OpenAiConfig;
 use self::config::Settings;
 use self::request::Request;
-use self::sse_filter::{BodyEnd, FilteredHttp, FlowControl};
+use self::sse_filter::{FilteredHttp, READ_AHEAD};
 use crate::ai::call::Call;
 use crate::ai::completion::CompletionStream;
 use crate::ai::continuation::{Continuation, ContinuationMode};
 use crate::ai::error::{AiError, Failure};
 use crate::ai::prompt::Prompt;
-use crate::ai::protocol::error_response::ErrorResponse;
 use crate::ai::protocol::http;
 use crate::ai::protocol::request_messages::request_messages;
-use crate::ai::stream::completion_stream::{ProtocolEvent, ProtocolEvents, completion_stream};
+use crate::ai::stream::completion_stream::completion_stream;
 
 #[derive(Clone)]
 pub(crate) struct OpenAi {
@@ -73,24 +73,24 @@ impl OpenAi {
         continuation: Option<ContinuationMode>,
     ) -> Result<CompletionStream, AiError> {
         let started = Instant::now();
-        let flow = Arc::new(FlowControl::new());
+        let (sender, mut events) = mpsc::channel(READ_AHEAD);
         let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
-            .with_http_service(FilteredHttp::new(self.http.clone(), Arc::clone(&flow)));
+            .with_http_service(FilteredHttp::new(self.http.clone(), sender));
         let messages = request_messages(prompt, continuation);
         let request = Request::new(&self.settings, prompt, &messages);
         let chat = client.chat();
         let timeouts = self.settings.timeouts;
-        let chunks = http::wait_for_acceptance(started, &timeouts, async {
-            let accepted = chat.create_stream_byot::<_, Chunk>(request).await;
+        // The crate's stream is empty, but the connection ends with it.
+        let connection = http::wait_for_acceptance(started, &timeouts, async {
+            let accepted = chat.create_stream_byot::<_, IgnoredAny>(request).await;
             accepted.map_err(|error| self.failure(error))
         })
         .await?;
-        Ok(completion_stream(
-            protocol_events(chunks, flow),
-            timeouts,
-            started,
-            call.clone(),
-        ))
+        let events = stream::poll_fn(move |context| {
+            let _ = &connection;
+            events.poll_recv(context)
+        });
+        Ok(completion_stream(Box::pin(events), timeouts, started, call.clone()))
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
@@ -111,33 +111,6 @@ impl OpenAi {
             _ => Failure::Misconfigured("the request cannot be built"),
         }
     }
-}
-
-type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, OpenAIError>> + Send>>;
-
-/// The chunks as protocol events; `flow` knows how the body ended.
-fn protocol_events(chunks: Chunks, flow: Arc<FlowControl>) -> ProtocolEvents {
-    Box::pin(stream::unfold((chunks, flow), |(mut chunks, flow)| async move {
-        let event = match chunks.next().await {
-            Some(Ok(mut chunk)) => {
-                flow.event_taken();
-                match chunk.error.take().filter(|error| !error.is_null()) {
-                    Some(error) => Err(error_response::classify(&ErrorResponse::in_stream(error))),
-                    None => Ok(chunk.into_event()),
-                }
-            }
-            Some(Err(_)) => Err(Failure::Protocol("an event that cannot be read")),
-            None => match flow.body_end() {
-                BodyEnd::Done => Ok(ProtocolEvent {
-                    done: true,
-                    ..ProtocolEvent::default()
-                }),
-                BodyEnd::Failed(failure) => Err(failure),
-                BodyEnd::Interrupted => return None,
-            },
-        };
-        Some((event, (chunks, flow)))
-    }))
 }
 
 impl fmt::Debug for OpenAi {

@@ -1,78 +1,41 @@
-//! The HTTP layer below `async-openai`: passes on only events that the crate can decode.
+//! The HTTP layer below `async-openai`: reads the events of an answer itself, and shows the crate an empty body.
 //!
 //! The crate reads ahead into an unbounded queue, logs bodies that it cannot decode, and turns errors into strings.
-//! Therefore this layer classifies error responses, checks and bounds events, limits how many are read ahead, and records
-//! how the body ended.
+//! Therefore this layer classifies error responses, and reads events no faster than the reader of the answer takes them.
 
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 
-use super::chunk::Chunk;
+use super::chunk;
 use super::error_response;
 use crate::ai::error::Failure;
+use crate::ai::protocol::answer_events::AnswerEvents;
 use crate::ai::protocol::error_response::ErrorResponse;
-use crate::ai::protocol::http::{self, EventBody};
+use crate::ai::protocol::event_body::EventBody;
+use crate::ai::protocol::http;
+use crate::ai::stream::completion_stream::ProtocolEvent;
 
 /// Events that are read ahead of the reader; then the provider has to wait.
-const READ_AHEAD: usize = 64;
+pub(super) const READ_AHEAD: usize = 64;
 
-/// How a body ended.
-#[derive(Debug, Clone)]
-pub(super) enum BodyEnd {
-    /// With `[DONE]`.
-    Done,
-    /// Without it: the connection was closed or broke.
-    Interrupted,
-    /// With an event that violates the protocol or a limit.
-    Failed(Failure),
-}
-
-/// What the HTTP layer and the reader of one answer share: how many events may be read ahead, and how the body ended.
-pub(super) struct FlowControl {
-    credits: Semaphore,
-    body_end: OnceLock<BodyEnd>,
-}
-
-impl FlowControl {
-    pub(super) fn new() -> Self {
-        Self {
-            credits: Semaphore::new(READ_AHEAD),
-            body_end: OnceLock::new(),
-        }
-    }
-
-    /// The reader has taken an event, so one more may be read.
-    pub(super) fn event_taken(&self) {
-        self.credits.add_permits(1);
-    }
-
-    /// How the body ended; known once the events have ended.
-    pub(super) fn body_end(&self) -> BodyEnd {
-        self.body_end.get().cloned().unwrap_or(BodyEnd::Interrupted)
-    }
-
-    fn set_body_end(&self, end: BodyEnd) {
-        // Only the first end is the cause.
-        let _ = self.body_end.set(end);
-    }
-}
+/// Where the events of one answer go.
+pub(super) type EventSender = mpsc::Sender<Result<ProtocolEvent, Failure>>;
 
 #[derive(Clone)]
 pub(super) struct FilteredHttp {
     http: reqwest::Client,
-    flow: Arc<FlowControl>,
+    events: EventSender,
 }
 
 impl FilteredHttp {
-    pub(super) fn new(http: reqwest::Client, flow: Arc<FlowControl>) -> Self {
-        Self { http, flow }
+    pub(super) fn new(http: reqwest::Client, events: EventSender) -> Self {
+        Self { http, events }
     }
 }
 
@@ -86,7 +49,7 @@ impl tower::Service<HttpRequestFactory> for FilteredHttp {
     }
 
     fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
-        let Self { http, flow } = self.clone();
+        let Self { http, events } = self.clone();
         Box::pin(async move {
             let response = http.execute(factory.build().await?).await?;
             if !response.status().is_success() {
@@ -97,8 +60,8 @@ impl tower::Service<HttpRequestFactory> for FilteredHttp {
                 return Err(boxed(failure));
             }
             http::reject_html(&response).map_err(boxed)?;
-            let events = filtered(EventBody::new(response), flow);
-            Ok(::http::Response::new(reqwest::Body::wrap_stream(events)).into())
+            let answer = AnswerEvents::new(EventBody::new(response), chunk::read);
+            Ok(::http::Response::new(reqwest::Body::wrap_stream(forwarded(answer, events))).into())
         })
     }
 }
@@ -107,42 +70,19 @@ fn boxed(failure: Failure) -> OpenAIError {
     OpenAIError::Boxed(Box::new(failure))
 }
 
-/// The events of `body` that can be decoded, encoded again, no faster than the reader takes them.
-fn filtered(
-    body: EventBody,
-    flow: Arc<FlowControl>,
-) -> impl Stream<Item = Result<String, Infallible>> + Send + 'static {
-    stream::unfold((body, flow), |(mut body, flow)| async move {
-        match next(&mut body).await {
-            Ok(event) => {
-                flow.credits.acquire().await.ok()?.forget();
-                // A JSON text may span lines; each needs its own field.
-                let encoded = format!("data: {}\n\n", event.replace('\n', "\ndata: "));
-                Some((Ok(encoded), (body, flow)))
-            }
-            Err(end) => {
-                flow.set_body_end(end);
-                None
-            }
+/// A body without a byte, which ends when the events of `answer` have gone to `events`, or nobody takes them any more.
+fn forwarded(
+    answer: AnswerEvents,
+    events: EventSender,
+) -> impl Stream<Item = Result<&'static [u8], Infallible>> + Send + 'static {
+    stream::unfold((answer, events), |(mut answer, events)| async move {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = events.closed() => return None,
+                event = answer.next() => event?,
+            };
+            events.send(event).await.ok()?;
         }
     })
-}
-
-/// The next event that is a chunk.
-async fn next(body: &mut EventBody) -> Result<String, BodyEnd> {
-    let event = body
-        .next()
-        .await
-        .map_err(BodyEnd::Failed)?
-        .ok_or(BodyEnd::Interrupted)?;
-    if event.trim() == "[DONE]" {
-        return Err(BodyEnd::Done);
-    }
-    // Decoded exactly as `async-openai` will, because the crate logs what it cannot decode.
-    match serde_json::from_str::<Chunk>(&event) {
-        Ok(_) => Ok(event),
-        Err(_) => Err(BodyEnd::Failed(Failure::Protocol(
-            "an event that is not a chunk of an answer",
-        ))),
-    }
 }

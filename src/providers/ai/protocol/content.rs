@@ -1,0 +1,103 @@
+//! Text in the shapes in which providers send it.
+
+use serde_json::Value;
+
+use crate::ai::error::Failure;
+use crate::ai::stream::surrogates::Wtf8Text;
+
+/// What a provider sent where text belongs.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    /// The text.
+    pub(crate) text: String,
+    /// Whether there are thoughts in it.
+    pub(crate) has_thoughts: bool,
+}
+
+impl Content {
+    /// The text, if there is any.
+    pub(crate) fn into_text(self) -> Option<Wtf8Text> {
+        (!self.text.is_empty()).then(|| Wtf8Text::from(self.text))
+    }
+
+    /// Adds what `value` holds: a text, a part, or a list of them. Parts that are no text, as images, have none.
+    ///
+    /// # Errors
+    /// When it may hold text that we cannot find: an answer must not have holes.
+    pub(crate) fn add(&mut self, value: &Value) -> Result<(), Failure> {
+        match value {
+            Value::Null | Value::Bool(_) => {}
+            Value::String(text) => self.text.push_str(text),
+            // A token that looks like a number, without its quotes.
+            Value::Number(number) => self.text.push_str(&number.to_string()),
+            Value::Array(parts) => parts.iter().try_for_each(|part| self.add(part))?,
+            Value::Object(part) => {
+                let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+                if is_thought(kind) || part.get("thought").is_some_and(|thought| thought == true) {
+                    self.has_thoughts = true;
+                } else if let Some(text) = ["text", "content", "value", "parts", "refusal"]
+                    .iter()
+                    .find_map(|key| part.get(*key))
+                {
+                    self.add(text)?;
+                } else if !part.is_empty() && (kind.is_empty() || kind.contains("text")) {
+                    return Err(Failure::Protocol("text in a form that is not known"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a part of this type is no text: thoughts, and what comes with them.
+pub(crate) fn is_thought(kind: &str) -> bool {
+    ["think", "reason", "thought", "signature"]
+        .iter()
+        .any(|word| kind.contains(word))
+}
+
+/// Whether a value says anything: neither null, false, zero nor empty.
+pub(crate) fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn text(value: &Value) -> Result<(String, bool), Failure> {
+        let mut content = Content::default();
+        content.add(value)?;
+        Ok((content.text, content.has_thoughts))
+    }
+
+    #[test]
+    fn text_is_found_in_every_shape() {
+        for (value, wanted) in [
+            (json!("a"), ("a", false)),
+            (json!(7), ("7", false)),
+            (json!(false), ("", false)),
+            (json!([{ "type": "text", "text": "a" }, "b"]), ("ab", false)),
+            (json!({ "type": "output_text", "text": { "value": "a" } }), ("a", false)),
+            (
+                json!([{ "type": "thinking", "thinking": [{ "type": "text", "text": "no" }] }, { "text": "a" }]),
+                ("a", true),
+            ),
+            (json!([{ "text": "no", "thought": true }]), ("", true)),
+            (json!({ "type": "image_url", "image_url": {} }), ("", false)),
+            (json!({ "role": "model", "parts": [{ "text": "a" }] }), ("a", false)),
+        ] {
+            assert_eq!(text(&value).unwrap(), (wanted.0.to_owned(), wanted.1), "{value}");
+        }
+        assert!(text(&json!({ "words": ["a"] })).is_err(), "it may be text");
+    }
+}

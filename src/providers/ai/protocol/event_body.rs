@@ -1,0 +1,120 @@
+//! The body of a response: server-sent events, or one JSON text where a server does not stream.
+
+use futures_util::stream::{BoxStream, StreamExt};
+use reqwest::Response;
+
+use crate::ai::error::Failure;
+use crate::ai::stream::sse_decoder::{EventTooLong, MAX_EVENT_BYTES, SseDecoder, SseEvent};
+
+/// What a body holds next.
+#[derive(Debug)]
+pub(crate) enum BodyPart {
+    /// An event.
+    Event {
+        /// Its name; empty without one.
+        name: String,
+        /// Its data; bytes that are not UTF-8 have become U+FFFD.
+        data: String,
+    },
+    /// The whole body, which is JSON and no stream of events; it has arrived completely.
+    Whole(String),
+    /// The body's proper end.
+    End,
+    /// The end of a connection within the body.
+    Broken,
+}
+
+/// A response body, read no faster than its parts are taken.
+pub(crate) struct EventBody {
+    bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
+    form: Form,
+    unread: Vec<u8>,
+    consumed: usize,
+}
+
+enum Form {
+    /// Only white space has come yet.
+    Unknown,
+    Events(SseDecoder),
+    Json(Vec<u8>),
+}
+
+impl EventBody {
+    pub(crate) fn new(response: Response) -> Self {
+        Self {
+            bytes: response.bytes_stream().map(|bytes| bytes.map(Vec::from)).boxed(),
+            form: Form::Unknown,
+            unread: Vec::new(),
+            consumed: 0,
+        }
+    }
+
+    /// The next part of the body.
+    ///
+    /// # Errors
+    /// [`Failure::Protocol`] when an event, or a body that is no stream, exceeds our limit.
+    pub(crate) async fn next(&mut self) -> Result<BodyPart, Failure> {
+        loop {
+            if let Some(event) = self.decode()? {
+                return Ok(part(event));
+            }
+            match self.bytes.next().await {
+                Some(Ok(bytes)) => (self.unread, self.consumed) = (bytes, 0),
+                Some(Err(_)) => return Ok(BodyPart::Broken),
+                None => return Ok(self.finish()),
+            }
+        }
+    }
+
+    /// Takes what is unread, up to the end of an event, which is returned.
+    fn decode(&mut self) -> Result<Option<SseEvent>, Failure> {
+        let unread = self.unread.get(self.consumed..).unwrap_or_default();
+        if matches!(self.form, Form::Unknown) {
+            // No field of an event begins like JSON.
+            self.form = match unread.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                None => Form::Unknown,
+                Some(b'{' | b'[') => Form::Json(Vec::new()),
+                Some(_) => Form::Events(SseDecoder::default()),
+            };
+        }
+        match &mut self.form {
+            Form::Unknown => Ok(None),
+            Form::Events(decoder) => {
+                let (consumed, event) = decoder
+                    .decode(unread)
+                    .map_err(|EventTooLong| Failure::Protocol("an event longer than our limit"))?;
+                self.consumed += consumed;
+                Ok(event)
+            }
+            Form::Json(body) => {
+                if body.len() + unread.len() > MAX_EVENT_BYTES {
+                    return Err(Failure::Protocol("a body longer than our limit"));
+                }
+                body.extend_from_slice(unread);
+                self.consumed = self.unread.len();
+                Ok(None)
+            }
+        }
+    }
+
+    fn finish(&mut self) -> BodyPart {
+        match &mut self.form {
+            Form::Unknown => BodyPart::End,
+            Form::Events(decoder) => decoder.finish().map_or(BodyPart::End, part),
+            Form::Json(body) if body.is_empty() => BodyPart::End,
+            Form::Json(body) => BodyPart::Whole(text(std::mem::take(body))),
+        }
+    }
+}
+
+fn part(event: SseEvent) -> BodyPart {
+    BodyPart::Event {
+        name: event.name,
+        data: text(event.data),
+    }
+}
+
+/// Half a character is no reason to lose an answer.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
