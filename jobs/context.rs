@@ -54,4 +54,12 @@ impl JobContext {
             assistant,
         }
     }
+
+    /// The most tokens of a prompt: as configured, or fewer where the model is known to refuse longer ones.
+    pub(crate) fn max_prompt_tokens(&self) -> usize {
+        let known = self.ai.max_prompt_tokens();
+        known.map_or(self.assistant.context_tokens, |known| {
+            known.min(self.assistant.context_tokens)
+        })
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_providers::Secret;
-use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, OpenAiConfig, Timeouts};
+use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, OpenAiConfig, ParametersOff, Timeouts};
 
 use super::process::Environment;
 use super::variables::{SettingError, Variables, wrong};
@@ -56,6 +56,7 @@ struct Names {
     key: &'static str,
     provider: &'static str,
     model: &'static str,
+    parameters_off: &'static str,
 }
 
 const FIRST: Names = Names {
@@ -63,6 +64,7 @@ const FIRST: Names = Names {
     key: "AI_MODEL_API_KEY",
     provider: "AI_MODEL_PROVIDER",
     model: "AI_MODEL_NAME",
+    parameters_off: "AI_PARAMETERS_OFF",
 };
 
 const FALLBACK: Names = Names {
@@ -70,6 +72,7 @@ const FALLBACK: Names = Names {
     key: "AI_FALLBACK_API_KEY",
     provider: "AI_FALLBACK_PROVIDER",
     model: "AI_FALLBACK_NAME",
+    parameters_off: "AI_FALLBACK_PARAMETERS_OFF",
 };
 
 /// What the settings say about every provider.
@@ -137,6 +140,17 @@ fn provider(from: &Variables, names: &Names, common: &Common) -> Result<Option<P
         Some("anthropic") => "anthropic",
         Some(_) => return Err(wrong(names.provider, "must be openai, anthropic or custom")),
     };
+    let parameters_off = match from.text(names.parameters_off).map(str::parse) {
+        None => ParametersOff::default(),
+        Some(Ok(_)) if provider == "anthropic" => {
+            return Err(wrong(
+                names.parameters_off,
+                "has no meaning with anthropic, which requires all that is sent; remove it",
+            ));
+        }
+        Some(Ok(off)) => off,
+        Some(Err(rule)) => return Err(wrong(names.parameters_off, rule)),
+    };
     let Some(base_url) = from.text(names.url).map(str::to_owned) else {
         return Ok(None);
     };
@@ -159,12 +173,15 @@ fn provider(from: &Variables, names: &Names, common: &Common) -> Result<Option<P
             timeouts: common.timeouts,
             continuation: common.continuation.unwrap_or(Continuation::Prompt),
             provider_name,
+            parameters_off,
         }),
     }))
 }
 
 #[cfg(test)]
 mod tests {
+    use cura_providers::ai::Parameter;
+
     use super::*;
 
     fn ai(variables: &[(&str, &str)]) -> Result<Vec<ProviderSettings>, SettingError> {
@@ -214,6 +231,30 @@ mod tests {
     }
 
     #[test]
+    fn each_provider_has_parameters_of_its_own_that_are_off() {
+        let settings = ai(&[
+            ("AI_MODEL_URL", "https://api.openai.com"),
+            ("AI_PARAMETERS_OFF", "stream_options"),
+            ("AI_FALLBACK_URL", "http://localhost:11434"),
+            ("AI_FALLBACK_PARAMETERS_OFF", "max_tokens, max_completion_tokens"),
+        ])
+        .unwrap();
+        let [ProviderSettings::OpenAi(first), ProviderSettings::OpenAi(fallback)] = &*settings else {
+            panic!("not what was set");
+        };
+        let off = |config: &OpenAiConfig| {
+            [
+                Parameter::StreamOptions,
+                Parameter::MaxTokens,
+                Parameter::MaxCompletionTokens,
+            ]
+            .map(|parameter| config.parameters_off.contains(parameter))
+        };
+        assert_eq!(off(first), [true, false, false]);
+        assert_eq!(off(fallback), [false, true, true]);
+    }
+
+    #[test]
     fn a_wrong_setting_is_named() {
         for (name, value) in [
             ("AI_MODEL_PROVIDER", "oracle"),
@@ -221,10 +262,15 @@ mod tests {
             ("AI_MAX_OUTPUT_TOKENS", "0"),
             ("AI_CONTINUATION", "maybe"),
             ("AI_TOTAL_TIMEOUT_SECONDS", "900"),
+            ("AI_PARAMETERS_OFF", "stream"),
+            ("AI_FALLBACK_PARAMETERS_OFF", "max_tokens;stream_options"),
         ] {
             let error = ai(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");
         }
+        let anthropic = ai(&[("AI_MODEL_PROVIDER", "anthropic"), ("AI_PARAMETERS_OFF", "max_tokens")]);
+        let error = anthropic.map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with("AI_PARAMETERS_OFF"), "{error}");
         let alone = ai(&[("AI_FALLBACK_URL", "http://x")]).map(|_| ()).unwrap_err();
         assert!(alone.to_string().starts_with("AI_MODEL_URL"), "{alone}");
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_live::{Live, LiveConfig, RateLimiter};
-use cura_providers::ai::Ai;
+use cura_providers::ai::{Ai, AiError, Failure};
 use cura_store::Database;
 use tokio::time::Instant;
 
@@ -64,12 +64,20 @@ pub fn ai(settings: &Settings) -> Result<Ai, StartError> {
         .zip(&settings.ai.providers);
     let mut providers = named.map(|(name, provider)| {
         let connected = provider.connect();
-        connected.map_err(|error| wrong(name, format!("or its companions cannot be used: {error}")))
+        connected.map_err(|error| wrong(name, format!("or its companions cannot be used: {}", cause(&error))))
     });
     let first = providers.next().unwrap_or_else(|| Ok(Ai::demo()))?;
     Ok(providers.try_fold(first, |ai, fallback| {
         fallback.map(|fallback| ai.with_fallback(fallback))
     })?)
+}
+
+/// What is wrong with the settings of a provider.
+fn cause(error: &AiError) -> String {
+    match error.failure() {
+        Failure::Misconfigured(what) => (*what).to_owned(),
+        failure => failure.to_string(),
+    }
 }
 
 /// Waits until Postgres answers; at most `wait`.

@@ -48,22 +48,21 @@ impl<'a> RunningAttempt<'a> {
         }
     }
 
-    /// Asks the provider while readers learn that the attempt begins; once more with half the prompt if it was too long.
+    /// Asks the provider while readers learn that the attempt begins. A prompt that a provider refuses for its length is shortened
+    /// and sent again by the providers themselves; here only once more where one had accepted the request before it said so.
     pub(crate) async fn open(&mut self, prompt_context: &PromptContext) -> Result<OpenCompletion, OpenError> {
-        let budget = self.context.assistant.context_tokens;
-        let (call, prompt, tokens) = self.assemble(prompt_context, budget).await.map_err(OpenError::Job)?;
+        let (call, prompt) = self.assemble(prompt_context).await.map_err(OpenError::Job)?;
         let (opened, ()) = tokio::join!(
             self.context.ai.open_completion(&call, prompt),
             self.writer.announce_start()
         );
         match opened {
-            Err(error) if *error.failure() == Failure::ContextTooLong => {
+            Err(error) if *error.failure() == Failure::ContextTooLong && call.report().is_some() => {
                 tracing::warn!(
-                    message_id = %self.writer.id(), budget,
-                    "the prompt is too long for the model; asking again with half of it"
+                    message_id = %self.writer.id(),
+                    "the prompt is too long for the model; asking again with less of it"
                 );
-                let half = tokens.min(budget) / 2;
-                let (call, prompt, _) = self.assemble(prompt_context, half).await.map_err(OpenError::Job)?;
+                let (call, prompt) = self.assemble(prompt_context).await.map_err(OpenError::Job)?;
                 self.context
                     .ai
                     .open_completion(&call, prompt)
@@ -74,12 +73,9 @@ impl<'a> RunningAttempt<'a> {
         }
     }
 
-    /// A prompt of at most `budget` tokens, and its tokens. From here on the attempt has a cost.
-    async fn assemble(
-        &mut self,
-        prompt_context: &PromptContext,
-        budget: usize,
-    ) -> Result<(Call, Prompt, usize), JobError> {
+    /// A prompt of as many tokens as the model is known to take. From here on the attempt has a cost.
+    async fn assemble(&mut self, prompt_context: &PromptContext) -> Result<(Call, Prompt), JobError> {
+        let budget = self.context.max_prompt_tokens();
         // The text written so far is part of what is sent.
         let written = token_estimate::estimate(self.writer.text().len());
         let room = budget.saturating_sub(written).max(budget / 4);
@@ -96,7 +92,7 @@ impl<'a> RunningAttempt<'a> {
             written: self.writer.text().to_owned(),
             max_output_tokens: self.context.assistant.max_output_tokens,
         };
-        Ok((call, prompt, assembled.tokens))
+        Ok((call, prompt))
     }
 
     /// Forgets a request that the provider did not accept: it costs nothing.

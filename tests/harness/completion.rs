@@ -8,8 +8,8 @@ use cura_domain::prompt::PromptMessage;
 use cura_domain::{MessageId, ModelRef, UserId};
 use cura_providers::Secret;
 use cura_providers::ai::{
-    Ai, AiError, AnthropicConfig, Call, CompletionEvent, CompletionStream, Continuation, OpenAiConfig, Permission,
-    Prompt, RequestKey, Timeouts,
+    Ai, AiError, AnthropicConfig, Call, CompletionEvent, CompletionStream, Continuation, OpenAiConfig, ParametersOff,
+    Permission, Prompt, RequestKey, Timeouts,
 };
 use futures_util::StreamExt;
 
@@ -52,6 +52,7 @@ pub fn openai(url: &str) -> OpenAiConfig {
         timeouts: TIMEOUTS,
         continuation: Continuation::Prompt,
         provider_name: "custom",
+        parameters_off: ParametersOff::default(),
     }
 }
 

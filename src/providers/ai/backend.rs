@@ -1,4 +1,6 @@
-//! One backend, whatever its protocol: sends one request, without retries or failover.
+//! One backend, whatever its protocol: sends a request, again in another form where it is refused, without retries or failover.
+
+use std::sync::Arc;
 
 use cura_domain::ModelRef;
 
@@ -9,39 +11,66 @@ use super::demo::{self, Demo};
 use super::error::{AiError, Failure};
 use super::prompt::Prompt;
 use super::protocol::{ANTHROPIC, Anthropic, OpenAi};
+use super::request_form::{Asking, Learned, RequestForm};
 use super::token_counter::TokenCounter;
 
-/// A configured backend. Cheap to clone; clones share their connections.
+/// A configured backend. Cheap to clone; clones share their connections, and what they have learned of it.
 #[derive(Clone, Debug)]
-pub(crate) enum Backend {
+pub(crate) struct Backend {
+    protocol: Protocol,
+    learned: Arc<Learned>,
+}
+
+/// How it is spoken to.
+#[derive(Clone, Debug)]
+pub(crate) enum Protocol {
     OpenAi(OpenAi),
     Anthropic(Anthropic),
     Demo(Demo),
 }
 
+impl From<Protocol> for Backend {
+    fn from(protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            learned: Arc::default(),
+        }
+    }
+}
+
 impl Backend {
     pub(crate) fn provider(&self) -> &'static str {
-        match self {
-            Self::OpenAi(openai) => openai.provider(),
-            Self::Anthropic(_) => ANTHROPIC,
-            Self::Demo(_) => demo::PROVIDER,
+        match &self.protocol {
+            Protocol::OpenAi(openai) => openai.provider(),
+            Protocol::Anthropic(_) => ANTHROPIC,
+            Protocol::Demo(_) => demo::PROVIDER,
         }
     }
 
+    /// Whether this is the demo, which cannot fail.
+    pub(crate) fn is_demo(&self) -> bool {
+        matches!(self.protocol, Protocol::Demo(_))
+    }
+
     pub(crate) fn model_ref(&self) -> ModelRef {
-        let model = match self {
-            Self::OpenAi(openai) => openai.model(),
-            Self::Anthropic(anthropic) => anthropic.model(),
-            Self::Demo(_) => demo::MODEL,
+        let model = match &self.protocol {
+            Protocol::OpenAi(openai) => openai.model(),
+            Protocol::Anthropic(anthropic) => anthropic.model(),
+            Protocol::Demo(_) => demo::MODEL,
         };
         ModelRef::new(self.provider(), model)
     }
 
     pub(crate) fn token_counter(&self) -> TokenCounter {
-        match self {
-            Self::OpenAi(openai) if openai.is_official() => TokenCounter::of_openai(openai.model()),
+        match &self.protocol {
+            Protocol::OpenAi(openai) if openai.is_official() => TokenCounter::of_openai(openai.model()),
             _ => TokenCounter::estimate(),
         }
+    }
+
+    /// The longest prompt that is known to be accepted, in tokens by estimate; `None` when no limit is known.
+    pub(crate) fn max_prompt_tokens(&self) -> Option<usize> {
+        self.learned.max_prompt_tokens(None)
     }
 
     pub(crate) fn can_continue(&self) -> bool {
@@ -49,69 +78,71 @@ impl Backend {
     }
 
     fn continuation(&self) -> Continuation {
-        match self {
-            Self::OpenAi(openai) => openai.continuation(),
-            Self::Anthropic(anthropic) => anthropic.continuation(),
+        match &self.protocol {
+            Protocol::OpenAi(openai) => openai.continuation(),
+            Protocol::Anthropic(anthropic) => anthropic.continuation(),
             // Its answer follows from the prompt, so it can repeat any part of it.
-            Self::Demo(_) => Continuation::Prefill,
+            Protocol::Demo(_) => Continuation::Prefill,
         }
     }
 
-    /// Resolves when the provider has accepted the request (a 2xx status line). The events contain only what follows
-    /// `prompt.written`; what the provider reports beside them goes to `call`.
+    /// Resolves when the provider has accepted a request (a 2xx status line), which may be a shorter one than `prompt` where the
+    /// provider refused that (`request_form`). The events contain only what follows `prompt.written`; what the provider
+    /// reports beside them goes to `call`.
     pub(crate) async fn open(&self, call: &Call, prompt: &Prompt) -> Result<CompletionStream, AiError> {
         let written = &prompt.written;
-        if written.is_empty() || matches!(self, Self::Demo(_)) {
-            return self.request(call, prompt, None).await;
-        }
-        if written.trim().is_empty() {
-            // A model cannot continue white space, but its answer may begin with it.
-            let events = self.request(call, prompt, None).await?;
-            return Ok(continuation::without_overlap(events, Overlap::prefilled(written)));
-        }
-        match self.continuation() {
+        // A model cannot continue white space, but its answer may begin with it.
+        let continuation = match self.continuation() {
+            _ if written.trim().is_empty() => None,
             Continuation::Off => return Err(AiError::new(Failure::Refused { status: None }, true)),
-            Continuation::Prompt => {}
-            Continuation::Prefill => match self.request(call, prompt, Some(ContinuationMode::Prefill)).await {
-                Ok(events) => return Ok(continuation::without_overlap(events, Overlap::prefilled(written))),
-                // Newer Claude models and some others refuse a prefilled answer: ask for a continuation instead.
-                Err(error) if is_bad_request(&error) => {}
-                Err(error) => return Err(error),
-            },
-        }
-        let events = self.request(call, prompt, Some(ContinuationMode::Prompt)).await?;
-        Ok(continuation::without_overlap(events, Overlap::of(written)))
+            Continuation::Prompt => Some(ContinuationMode::Prompt),
+            Continuation::Prefill => Some(ContinuationMode::Prefill),
+        };
+        let (form, output_limit) = match &self.protocol {
+            Protocol::OpenAi(openai) => openai.form(prompt, continuation),
+            Protocol::Anthropic(anthropic) => (anthropic.form(prompt, continuation), None),
+            Protocol::Demo(_) => (RequestForm::default(), None),
+        };
+        let mut asking = Asking::new(&self.learned, call.person(), prompt, form, output_limit);
+        let events = loop {
+            match self.request(call, &asking.prompt, &asking.form).await {
+                Ok(events) => break asking.remembering(events, self.provider()),
+                Err(error) if asking.reform(&error) => {}
+                Err(error) => return Err(final_refusal(error)),
+            }
+        };
+        Ok(match asking.form.continuation {
+            _ if written.is_empty() || self.is_demo() => events,
+            Some(ContinuationMode::Prompt) => continuation::without_overlap(events, Overlap::of(written)),
+            None | Some(ContinuationMode::Prefill) => {
+                continuation::without_overlap(events, Overlap::prefilled(written))
+            }
+        })
     }
 
     /// Every request with a person's words is sent from here, once its permission is given.
-    async fn request(
-        &self,
-        call: &Call,
-        prompt: &Prompt,
-        continuation: Option<ContinuationMode>,
-    ) -> Result<CompletionStream, AiError> {
+    async fn request(&self, call: &Call, prompt: &Prompt, form: &RequestForm) -> Result<CompletionStream, AiError> {
         call.ask_permission().await?;
-        match self {
-            Self::OpenAi(openai) => openai.stream(call, prompt, continuation).await,
-            Self::Anthropic(anthropic) => anthropic.stream(call, prompt, continuation).await,
-            Self::Demo(demo) => demo.stream(prompt),
+        match &self.protocol {
+            Protocol::OpenAi(openai) => openai.stream(call, prompt, form).await,
+            Protocol::Anthropic(anthropic) => anthropic.stream(call, prompt, form).await,
+            Protocol::Demo(demo) => demo.stream(prompt),
         }
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
-        match self {
-            Self::OpenAi(openai) => openai.probe().await,
-            Self::Anthropic(anthropic) => anthropic.probe().await,
-            Self::Demo(_) => Ok(()),
+        match &self.protocol {
+            Protocol::OpenAi(openai) => openai.probe().await,
+            Protocol::Anthropic(anthropic) => anthropic.probe().await,
+            Protocol::Demo(_) => Ok(()),
         }
     }
 }
 
-fn is_bad_request(error: &AiError) -> bool {
-    matches!(
-        error.failure(),
-        Failure::Refused {
-            status: Some(400 | 422)
-        }
-    )
+/// A refusal that no other form cures.
+fn final_refusal(error: AiError) -> AiError {
+    match *error.failure() {
+        Failure::RefusedPart { status, .. } => AiError::new(Failure::Refused { status }, error.before_first_byte()),
+        _ => error,
+    }
 }

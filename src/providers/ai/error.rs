@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::request_form::RequestPart;
+
 /// A failed completion, and whether it failed before its first event.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{failure} ({})", if *.before_first_byte { "before the first event" } else { "within the answer" })]
@@ -62,6 +64,15 @@ pub enum Failure {
     #[error("the provider refused the request{}", status_note(*.status))]
     Refused {
         /// The HTTP status; `None` when the error was an event of the answer.
+        status: Option<u16>,
+    },
+    /// The provider refused a part of the request that it may accept it without. A backend asks again in another form, and
+    /// fails with [`Failure::Refused`] if that is refused, too.
+    #[error("the provider refused a part of the request{}", status_note(*.status))]
+    RefusedPart {
+        /// What it refused.
+        part: RequestPart,
+        /// The HTTP status.
         status: Option<u16>,
     },
     /// The response does not follow the protocol, or exceeds a limit of ours.
@@ -139,7 +150,7 @@ impl AiError {
             Failure::QuotaExhausted => "provider_quota_exhausted",
             Failure::Unauthorized { .. } => "provider_unauthorized",
             Failure::ContextTooLong => "context_too_long",
-            Failure::Refused { .. } => "provider_refused",
+            Failure::Refused { .. } | Failure::RefusedPart { .. } => "provider_refused",
             Failure::Protocol(_) => "provider_protocol",
             Failure::Misconfigured(_) => "provider_misconfigured",
             Failure::Withdrawn | Failure::Unconfirmed => "generation_failed",
@@ -160,6 +171,7 @@ impl AiError {
             | Failure::Unauthorized { .. }
             | Failure::ContextTooLong
             | Failure::Refused { .. }
+            | Failure::RefusedPart { .. }
             | Failure::Withdrawn
             | Failure::Misconfigured(_) => false,
         }

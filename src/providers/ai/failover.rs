@@ -25,10 +25,7 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     pub(crate) fn new(backend: Backend) -> Self {
-        let breaker = match &backend {
-            Backend::Demo(_) => None,
-            backend => Some(CircuitBreaker::new(backend.provider())),
-        };
+        let breaker = (!backend.is_demo()).then(|| CircuitBreaker::new(backend.provider()));
         Self {
             model: backend.model_ref(),
             backend,
@@ -46,6 +43,10 @@ impl Candidate {
 
     pub(crate) fn token_counter(&self) -> TokenCounter {
         self.backend.token_counter()
+    }
+
+    pub(crate) fn max_prompt_tokens(&self) -> Option<usize> {
+        self.backend.max_prompt_tokens()
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
@@ -149,13 +150,6 @@ pub(crate) async fn open_completion<'a>(
         match candidate.open_completion(call, prompt).await {
             Ok(completion) => return Ok(completion),
             Err(error) if error.no_permission() => return Err(error),
-            // The caller shortens the prompt and asks again.
-            Err(error)
-                if matches!(error.failure(), Failure::ContextTooLong)
-                    && !reported.as_ref().is_some_and(AiError::retryable) =>
-            {
-                return Err(error);
-            }
             Err(error) => {
                 reported = Some(match reported {
                     Some(earlier) => more_useful(earlier, error),

@@ -4,6 +4,7 @@
 //! - A backend that fails before its first event is replaced by the next one in order (`failover`).
 //! - A backend that fails for everybody is not asked for a while (`circuit_breaker`), which a request of our own finds out
 //!   (`trial`).
+//! - A backend that refuses a part of a request, or its length, is asked again without it (`request_form`).
 //! - Retrying is the caller's decision; [`AiError`] says what the caller needs to know for it.
 //! - No prompt, answer or key reaches a log.
 
@@ -18,6 +19,7 @@ mod failover;
 mod permission;
 mod prompt;
 mod protocol;
+mod request_form;
 mod stream;
 mod timeouts;
 mod token_counter;
@@ -28,7 +30,7 @@ use std::sync::Arc;
 use cura_domain::{ModelRef, UserId};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use backend::Backend;
+use backend::{Backend, Protocol};
 pub use call::{Call, ProviderReport, RequestKey};
 pub use completion::{CompletionEvent, CompletionStream, OpenCompletion};
 pub use continuation::Continuation;
@@ -38,6 +40,7 @@ use failover::Candidate;
 pub use permission::{NoPermission, Permission};
 pub use prompt::Prompt;
 pub use protocol::{AnthropicConfig, OpenAiConfig};
+pub use request_form::{Parameter, ParametersOff, RequestPart};
 pub use timeouts::Timeouts;
 pub use token_counter::TokenCounter;
 
@@ -57,7 +60,7 @@ impl Ai {
 
     /// The demo backend at the given pace.
     pub fn demo_with(config: DemoConfig) -> Self {
-        Self::of(Backend::Demo(demo::Demo::new(config)))
+        Self::of(Protocol::Demo(demo::Demo::new(config)))
     }
 
     /// A server that implements OpenAI's chat completions. Opens no connection yet.
@@ -65,7 +68,7 @@ impl Ai {
     /// # Errors
     /// [`Failure::Misconfigured`] when the base URL, key or model cannot be used.
     pub fn openai(config: OpenAiConfig) -> Result<Self, AiError> {
-        protocol::OpenAi::new(config).map(|openai| Self::of(Backend::OpenAi(openai)))
+        protocol::OpenAi::new(config).map(|openai| Self::of(Protocol::OpenAi(openai)))
     }
 
     /// A server that implements Anthropic's messages. Opens no connection yet.
@@ -73,12 +76,12 @@ impl Ai {
     /// # Errors
     /// [`Failure::Misconfigured`] when the base URL, key or model cannot be used.
     pub fn anthropic(config: AnthropicConfig) -> Result<Self, AiError> {
-        protocol::Anthropic::new(config).map(|anthropic| Self::of(Backend::Anthropic(anthropic)))
+        protocol::Anthropic::new(config).map(|anthropic| Self::of(Protocol::Anthropic(anthropic)))
     }
 
-    fn of(backend: Backend) -> Self {
+    fn of(protocol: Protocol) -> Self {
         Self {
-            primary: Candidate::new(backend),
+            primary: Candidate::new(Backend::from(protocol)),
             fallbacks: Arc::default(),
         }
     }
@@ -131,6 +134,12 @@ impl Ai {
         shortest.map_or(Ok(()), Err)
     }
 
+    /// The longest prompt that the primary model is known to accept, in tokens by estimate; `None` when no limit is known.
+    /// Longer ones are cut to it before they are sent, so what is left out should be summarized.
+    pub fn max_prompt_tokens(&self) -> Option<usize> {
+        self.primary.max_prompt_tokens()
+    }
+
     /// Counts tokens as the primary model does.
     pub fn token_counter(&self) -> TokenCounter {
         self.primary.token_counter()
@@ -142,8 +151,9 @@ impl Ai {
     ///
     /// # Errors
     /// When every backend failed: the failure that may pass soonest, else the primary backend's.
-    /// [`Failure::ContextTooLong`] at once: the prompt has to become shorter. [`Failure::Refused`] when no backend can
-    /// continue the text that is already written. [`Failure::Withdrawn`] and [`Failure::Unconfirmed`] at once, and then no
+    /// [`Failure::ContextTooLong`] when also the last message alone is too long, or the provider said so within an answer that it
+    /// had begun: then the same prompt is sent shorter the next time. [`Failure::Refused`] when no backend can continue the
+    /// text that is already written. [`Failure::Withdrawn`] and [`Failure::Unconfirmed`] at once, and then no
     /// further request was sent.
     pub async fn open_completion(&self, call: &Call, prompt: Prompt) -> Result<OpenCompletion, AiError> {
         failover::open_completion(self.candidates(), call, &prompt).await

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cura_tests::provider::{answer, refusal};
-use cura_tests::{Cura, Program, ScriptedProvider, eventually};
+use cura_tests::provider::{answer, event, refusal};
+use cura_tests::{Cura, Program, ScriptedProvider, Step, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -137,8 +137,97 @@ async fn a_past_that_grows_long_is_put_in_short_instead_of_cut() {
     assert!(bytes / 4 <= tokens, "{bytes} bytes are no {tokens} tokens");
 }
 
+/// How servers say that a prompt is too long, and how one might whose words nobody knows.
+fn refusals_of_length() -> Vec<Vec<Step>> {
+    let in_stream = "Trying to keep the first 5000 tokens when context the overflows.";
+    vec![
+        refusal(
+            "400 Bad Request",
+            "",
+            &json!({ "error": { "code": "context_length_exceeded" } }),
+        ),
+        refusal("400 Bad Request", "", &json!({ "error": "Zu lang!" })),
+        refusal("413 Content Too Large", "", &json!({})),
+        vec![
+            Step::Head,
+            Step::Write(event(&json!({ "error": { "message": in_stream } }))),
+            Step::End,
+        ],
+    ]
+}
+
 #[tokio::test]
-async fn a_prompt_that_is_too_long_for_the_model_is_halved_once() {
+async fn a_conversation_that_has_outgrown_the_model_goes_on() {
+    for steps in refusals_of_length() {
+        let refused = steps.clone();
+        let provider = ScriptedProvider::start(move |_, asked| {
+            if asked.body["messages"].to_string().len() > 9_000 {
+                return refused.clone();
+            }
+            answer(&["ok"], Duration::ZERO)
+        })
+        .await;
+        let cura = Cura::builder()
+            .with_provider(&provider)
+            .with("AI_TITLES", "false")
+            .start()
+            .await;
+        let user = cura.user().await;
+        let mut conversation = Value::Null;
+        for turn in 0..9 {
+            let sent = user
+                .send_message(&conversation, &format!("{turn} {}", "word ".repeat(700)))
+                .await;
+            assert_eq!(sent["assistant_message"]["content"], "ok", "turn {turn}: {steps:?}");
+            conversation = sent["conversation_id"].clone();
+        }
+        for question in ["and now?", "and then?"] {
+            let sent = user.send_message(&conversation, question).await;
+            assert_eq!(sent["assistant_message"]["content"], "ok", "{question}: {steps:?}");
+            assert_eq!(sent["assistant_message"]["status"], "sent");
+        }
+        cura.check_invariants().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_model_with_little_room_leaves_out_is_summarized_in_parts_that_fit() {
+    let provider = ScriptedProvider::start(move |_, asked| {
+        if asked.body["messages"].to_string().len() > 9_000 {
+            return refusal("400 Bad Request", "", &json!({ "error": "Zu lang!" }));
+        }
+        if asked.body.to_string().contains("Summarise the conversation") {
+            return answer(&["They sleep badly."], Duration::ZERO);
+        }
+        answer(&["so it is"], Duration::ZERO)
+    })
+    .await;
+    let cura = Cura::with_provider(&provider).await;
+    let user = cura.user().await;
+    let mut conversation = Value::Null;
+    for turn in 0..6 {
+        let sent = user
+            .send_message(&conversation, &format!("{turn} {}", "I cannot sleep. ".repeat(150)))
+            .await;
+        assert_eq!(sent["assistant_message"]["content"], "so it is", "turn {turn}");
+        conversation = sent["conversation_id"].clone();
+    }
+    eventually("the past is put in short", async || {
+        (cura.database.count("SELECT count(*) FROM summaries").await > 0).then_some(())
+    })
+    .await;
+    user.send_message(&conversation, "and now?").await;
+    let last = provider
+        .requests()
+        .into_iter()
+        .rev()
+        .find(|asked| asked.body.to_string().contains("and now?"));
+    assert!(last.unwrap().body.to_string().contains("They sleep badly."));
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_prompt_whose_last_message_alone_is_too_long_fails_with_that_name() {
     let provider = ScriptedProvider::start(|_, asked| {
         if asked.body.to_string().len() > 8_000 {
             let error = json!({ "error": { "code": "context_length_exceeded", "message": "too long" } });

@@ -75,7 +75,7 @@ fn refusals() -> Vec<Refusal> {
         lasting(
             "404 Not Found",
             error("not_found_error", "model: x"),
-            "provider_refused",
+            "provider_misconfigured",
         ),
         lasting("413 Too Large", error("request_too_large", ""), "context_too_long"),
         lasting(

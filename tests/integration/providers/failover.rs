@@ -100,17 +100,6 @@ async fn after_the_first_word_no_fallback_is_asked() {
 }
 
 #[tokio::test]
-async fn a_prompt_that_is_too_long_is_the_callers_to_shorten() {
-    let body = json!({ "error": { "code": "context_length_exceeded" } });
-    let (_first, fallback, ai) = pair(refusal("400 Bad Request", "", &body)).await;
-    assert_eq!(
-        complete(&ai, prompt()).await.end.unwrap_err().code(),
-        "context_too_long"
-    );
-    assert!(fallback.requests().is_empty());
-}
-
-#[tokio::test]
 async fn when_all_fail_the_failure_that_passes_soonest_is_returned() {
     let limited = |after: &str| {
         refusal(

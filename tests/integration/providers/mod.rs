@@ -6,3 +6,4 @@ mod failover;
 mod openai;
 mod provider_dialects;
 mod real_model;
+mod request_form;

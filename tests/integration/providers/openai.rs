@@ -27,7 +27,13 @@ pub(crate) const DIALECT: Dialect = Dialect {
     ping: || ": still thinking\n\n".to_owned(),
     errors: || {
         let overloaded = json!({ "error": { "message": "overloaded", "type": "rate_limit_error" } });
-        vec![(event(&overloaded), "provider_rate_limited")]
+        let broke = json!({ "error": { "message": "Insufficient credits", "code": 402 } });
+        let lost = json!({ "error": { "message": "no such model", "code": 404 } });
+        vec![
+            (event(&overloaded), "provider_rate_limited"),
+            (event(&broke), "provider_quota_exhausted"),
+            (event(&lost), "provider_misconfigured"),
+        ]
     },
     junk: &["data: not json\n\n", "data: {\"choices\": 7}\n\n"],
     endless: "data: {\"choices\": [{\"delta\": {\"content\": \"",
@@ -41,7 +47,9 @@ fn refusals() -> Vec<Refusal> {
         lasting("401 Unauthorized", error("invalid_api_key"), "provider_unauthorized"),
         lasting("403 Forbidden", error("missing_scope"), "provider_unauthorized"),
         lasting("403 Forbidden", json!({}), "provider_refused"),
-        lasting("404 Not Found", json!("no such model"), "provider_refused"),
+        lasting("404 Not Found", json!("no such model"), "provider_misconfigured"),
+        lasting("405 Method Not Allowed", json!({}), "provider_misconfigured"),
+        lasting("402 Payment Required", json!({}), "provider_quota_exhausted"),
         lasting(
             "429 Too Many Requests",
             error("insufficient_quota"),

@@ -34,6 +34,7 @@ impl Outcome {
             Failure::RateLimited { .. } if stated_wait.is_some() => Self::Failed { stated_wait },
             Failure::RateLimited { .. }
             | Failure::Refused { .. }
+            | Failure::RefusedPart { .. }
             | Failure::ContextTooLong
             // Reported by us, never by a provider.
             | Failure::CircuitOpen { .. }

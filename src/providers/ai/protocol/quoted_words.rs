@@ -1,6 +1,6 @@
 //! Whether a provider's error repeats what a person wrote: then its words say nothing about the provider.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use cura_domain::message::Role;
 
@@ -8,26 +8,45 @@ use crate::ai::prompt::Prompt;
 
 /// Repeating this many bytes of a message in a row is no accident. A shorter message is quoted when it is there as a whole.
 const QUOTED_BYTES: usize = 20;
-/// How much of an error's text is looked at, in bytes.
-const MAX_ERROR_BYTES: usize = 4096;
 
-/// Whether `error` repeats a person's or the model's words in `prompt`, however they are spaced, spelled and punctuated.
-pub(crate) fn quotes(error: &str, prompt: &Prompt) -> bool {
-    let error = plain(error.get(..error.floor_char_boundary(MAX_ERROR_BYTES)).unwrap_or(error));
-    let runs: HashSet<&[u8]> = error.as_bytes().windows(QUOTED_BYTES).collect();
+/// What `error` says in words of its own: in lower case, with one space around each word, and without what it repeats of a
+/// person's or the model's words in `prompt`, however they are spaced, spelled and punctuated.
+pub(crate) fn beside_quotations(error: &str, prompt: &Prompt) -> String {
+    let error = plain(error);
     let said = prompt.messages.iter().filter(|message| message.role != Role::System);
-    said.map(|message| &*message.content)
-        .chain([&*prompt.written])
-        .map(plain)
-        .filter(|said| !said.trim().is_empty())
-        .any(|said| match said.len() {
-            ..QUOTED_BYTES => error.contains(&said),
-            _ => said.as_bytes().windows(QUOTED_BYTES).any(|run| runs.contains(run)),
-        })
+    let said = said.map(|message| &*message.content).chain([&*prompt.written]);
+    let mut quoted = vec![false; error.len()];
+    let mut mark = |at: usize, length: usize| {
+        quoted.iter_mut().skip(at).take(length).for_each(|byte| *byte = true);
+    };
+    let mut places: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for (at, run) in error.as_bytes().windows(QUOTED_BYTES).enumerate() {
+        places.entry(run).or_default().push(at);
+    }
+    for said in said.map(plain).filter(|said| !said.trim().is_empty()) {
+        if said.len() < QUOTED_BYTES {
+            error.match_indices(&said).for_each(|(at, _)| mark(at, said.len()));
+        }
+        for run in said.as_bytes().windows(QUOTED_BYTES) {
+            let at = places.remove(run).unwrap_or_default();
+            at.into_iter().for_each(|at| mark(at, QUOTED_BYTES));
+        }
+    }
+    let own = error.char_indices().zip(quoted_characters(&error, &quoted));
+    plain(
+        &own.map(|((_, char), quoted)| if quoted { ' ' } else { char })
+            .collect::<String>(),
+    )
+}
+
+/// For each character, whether one of its bytes is quoted.
+fn quoted_characters(error: &str, quoted: &[bool]) -> Vec<bool> {
+    let bytes = |(at, char): (usize, char)| quoted.iter().skip(at).take(char.len_utf8()).any(|&byte| byte);
+    error.char_indices().map(bytes).collect()
 }
 
 /// The words of a text in lower case, with one space around each.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len() + 2);
     plain.push(' ');
     for char in text.chars() {
@@ -71,20 +90,34 @@ mod tests {
             "invalid input: They told me: \"Your credit balance is too low\"",
             "cannot process YOUR CREDIT\nBALANCE IS TOO LOW here",
         ] {
-            assert!(quotes(error, &prompt(said)), "{error}");
+            assert!(!beside_quotations(error, &prompt(said)).contains("balance"), "{error}");
         }
         let own = "Your quota has run out. Please go to Plans & Billing.";
-        assert!(!quotes(own, &prompt(said)));
-        assert!(!quotes(
-            "You answer whoever writes to you, whatever they write.",
-            &prompt(said)
-        ));
+        assert_eq!(beside_quotations(own, &prompt(said)), plain(own));
+        let of_the_system = "You answer whoever writes to you, whatever they write.";
+        assert_eq!(beside_quotations(of_the_system, &prompt(said)), plain(of_the_system));
+    }
+
+    #[test]
+    fn what_is_said_beside_a_quotation_is_left() {
+        let said = "Is it true that max_tokens is not supported by anybody, Ünal?";
+        let error = format!("unsupported parameter stream_options in: {said} (end)");
+        assert_eq!(
+            beside_quotations(&error, &prompt(said)),
+            " unsupported parameter stream options in end "
+        );
     }
 
     #[test]
     fn a_short_message_is_quoted_when_it_is_there_as_a_whole() {
-        assert!(quotes("bad input: API key!", &prompt("api key")));
-        assert!(!quotes("bad input: API keys", &prompt("api key")));
-        assert!(!quotes("bad input", &prompt(" ?! ")));
+        assert_eq!(
+            beside_quotations("bad input: API key!", &prompt("api key")),
+            " bad input "
+        );
+        assert_eq!(
+            beside_quotations("bad input: API keys", &prompt("api key")),
+            " bad input api keys "
+        );
+        assert_eq!(beside_quotations("bad input", &prompt(" ?! ")), " bad input ");
     }
 }

@@ -5,7 +5,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use crate::Secret;
 use crate::ai::continuation::Continuation;
 use crate::ai::error::AiError;
-use crate::ai::protocol::endpoint::{base_url, key_header, model_name};
+use crate::ai::protocol::endpoint::{Endpoint, key_header, model_name};
 use crate::ai::timeouts::Timeouts;
 
 /// The version of the interface that this module implements.
@@ -14,7 +14,7 @@ const VERSION: &str = "2023-06-01";
 /// How to reach a server that implements Anthropic's messages.
 #[derive(Debug, Clone)]
 pub struct AnthropicConfig {
-    /// What `/messages` is appended to. An empty path becomes `/v1`.
+    /// What `/messages` is appended to, unless it ends so. An empty path becomes `/v1`; a query stays on every request.
     pub base_url: String,
     /// The key; `None` or an empty one sends no `x-api-key` header, for gateways that add the key themselves.
     pub api_key: Option<Secret>,
@@ -29,7 +29,7 @@ pub struct AnthropicConfig {
 }
 
 pub(crate) struct Settings {
-    pub(crate) base: String,
+    pub(crate) endpoint: Endpoint,
     pub(crate) headers: HeaderMap,
     pub(crate) model: String,
     pub(crate) max_output_tokens: u32,
@@ -45,7 +45,7 @@ impl Settings {
             headers.insert("x-api-key", key);
         }
         Ok(Self {
-            base: base_url(&config.base_url)?,
+            endpoint: Endpoint::anthropic(&config.base_url)?,
             headers,
             model: model_name(config.model)?,
             max_output_tokens: config.max_output_tokens,

@@ -24,6 +24,7 @@ use crate::ai::protocol::error_response::ErrorResponse;
 use crate::ai::protocol::event_body::EventBody;
 use crate::ai::protocol::http;
 use crate::ai::protocol::request_messages::request_messages;
+use crate::ai::request_form::{ParametersOff, RequestForm};
 use crate::ai::stream::completion_stream::{ProtocolEvents, completion_stream};
 
 pub(crate) const PROVIDER: &str = "anthropic";
@@ -51,21 +52,30 @@ impl Anthropic {
         self.settings.continuation
     }
 
+    /// The form of a request for `prompt`, if the server refuses none of it.
+    pub(crate) fn form(&self, prompt: &Prompt, continuation: Option<ContinuationMode>) -> RequestForm {
+        RequestForm {
+            off: ParametersOff::default(),
+            max_output_tokens: Some(prompt.max_output_tokens.unwrap_or(self.settings.max_output_tokens)),
+            continuation,
+        }
+    }
+
     /// Sends a request; resolves when the server has accepted it.
     pub(crate) async fn stream(
         &self,
         call: &Call,
         prompt: &Prompt,
-        continuation: Option<ContinuationMode>,
+        form: &RequestForm,
     ) -> Result<CompletionStream, AiError> {
         let started = Instant::now();
         let timeouts = self.settings.timeouts;
-        let messages = request_messages(prompt, continuation);
+        let messages = request_messages(prompt, form.continuation);
         let request = self
             .http
-            .post(format!("{}/messages", self.settings.base))
+            .post(self.settings.endpoint.url("/messages"))
             .headers(self.settings.headers.clone())
-            .json(&Request::new(&self.settings, prompt, &messages));
+            .json(&Request::new(&self.settings, form, &messages));
         let body = http::wait_for_acceptance(started, &timeouts, async {
             let sent = request.send().await;
             let response = sent.map_err(|error| http::transport_failure(&error, &timeouts))?;
@@ -88,7 +98,7 @@ impl Anthropic {
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
-        let url = format!("{}/models", self.settings.base);
+        let url = self.settings.endpoint.url("/models");
         let request = self.http.get(url).headers(self.settings.headers.clone());
         http::probe(request, &self.settings.timeouts).await
     }
@@ -106,7 +116,7 @@ fn protocol_events(body: EventBody) -> ProtocolEvents {
 impl fmt::Debug for Anthropic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Anthropic")
-            .field("base", &self.settings.base)
+            .field("base", &self.settings.endpoint.base())
             .field("model", &self.settings.model)
             .finish()
     }

@@ -4,8 +4,8 @@ use cura_domain::message::Role;
 use serde::Serialize;
 
 use super::config::Settings;
-use crate::ai::prompt::Prompt;
 use crate::ai::protocol::request_messages::RequestMessage;
+use crate::ai::request_form::RequestForm;
 
 /// The user's message that is put before a conversation that begins with the model's: the interface requires one.
 const OPENING: &str = "(The conversation begins.)";
@@ -27,7 +27,7 @@ struct Message<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(crate) fn new(settings: &'a Settings, prompt: &Prompt, request_messages: &'a [RequestMessage<'a>]) -> Self {
+    pub(crate) fn new(settings: &'a Settings, form: &RequestForm, request_messages: &'a [RequestMessage<'a>]) -> Self {
         let system: Vec<&str> = request_messages
             .iter()
             .filter(|message| message.role == Role::System)
@@ -49,7 +49,7 @@ impl<'a> Request<'a> {
         }
         Self {
             model: &settings.model,
-            max_tokens: prompt.max_output_tokens.unwrap_or(settings.max_output_tokens),
+            max_tokens: form.max_output_tokens.unwrap_or(settings.max_output_tokens),
             system: system.join("\n\n"),
             messages,
             stream: true,

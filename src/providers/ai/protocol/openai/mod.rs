@@ -24,7 +24,7 @@ use tokio::time::Instant;
 pub use self::config::OpenAiConfig;
 use self::config::Settings;
 use self::request::Request;
-use self::sse_filter::{FilteredHttp, READ_AHEAD};
+use self::sse_filter::{FilteredHttp, NotAccepted, READ_AHEAD};
 use crate::ai::call::Call;
 use crate::ai::completion::CompletionStream;
 use crate::ai::continuation::{Continuation, ContinuationMode};
@@ -32,6 +32,7 @@ use crate::ai::error::{AiError, Failure};
 use crate::ai::prompt::Prompt;
 use crate::ai::protocol::http;
 use crate::ai::protocol::request_messages::request_messages;
+use crate::ai::request_form::{Parameter, RequestForm};
 use crate::ai::stream::completion_stream::completion_stream;
 
 #[derive(Clone)]
@@ -65,25 +66,39 @@ impl OpenAi {
         self.settings.is_official()
     }
 
+    /// The form of a request for `prompt`, if the server refuses none of it, and the name of the longest answer.
+    pub(crate) fn form(
+        &self,
+        prompt: &Prompt,
+        continuation: Option<ContinuationMode>,
+    ) -> (RequestForm, Option<Parameter>) {
+        let form = RequestForm {
+            off: self.settings.parameters_off,
+            max_output_tokens: prompt.max_output_tokens.or(self.settings.max_output_tokens),
+            continuation,
+        };
+        (form, Some(self.settings.output_limit()))
+    }
+
     /// Sends a request; resolves when the server has accepted it.
     pub(crate) async fn stream(
         &self,
         call: &Call,
         prompt: &Prompt,
-        continuation: Option<ContinuationMode>,
+        form: &RequestForm,
     ) -> Result<CompletionStream, AiError> {
         let started = Instant::now();
         let (sender, mut events) = mpsc::channel(READ_AHEAD);
         let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
             .with_http_service(FilteredHttp::new(self.http.clone(), sender));
-        let messages = request_messages(prompt, continuation);
-        let request = Request::new(&self.settings, prompt, &messages);
+        let messages = request_messages(prompt, form.continuation);
+        let request = Request::new(&self.settings, form, &messages);
         let chat = client.chat();
         let timeouts = self.settings.timeouts;
         // The crate's stream is empty, but the connection ends with it.
         let connection = http::wait_for_acceptance(started, &timeouts, async {
             let accepted = chat.create_stream_byot::<_, IgnoredAny>(request).await;
-            accepted.map_err(|error| self.failure(error))
+            accepted.map_err(|error| self.failure(error, prompt))
         })
         .await?;
         let events = stream::poll_fn(move |context| {
@@ -94,17 +109,20 @@ impl OpenAi {
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
-        let mut request = self.http.get(self.settings.url("/models"));
-        if let Some(authorization) = &self.settings.authorization {
-            request = request.header(reqwest::header::AUTHORIZATION, authorization.clone());
-        }
+        let request = self
+            .http
+            .get(self.settings.url("/models"))
+            .headers(self.settings.headers());
         http::probe(request, &self.settings.timeouts).await
     }
 
-    fn failure(&self, error: OpenAIError) -> Failure {
+    fn failure(&self, error: OpenAIError, prompt: &Prompt) -> Failure {
         match error {
-            OpenAIError::Boxed(inner) => match inner.downcast::<Failure>() {
-                Ok(failure) => *failure,
+            OpenAIError::Boxed(inner) => match inner.downcast::<NotAccepted>() {
+                Ok(not_accepted) => match *not_accepted {
+                    NotAccepted::Error(error) => error.failure(Some(prompt)),
+                    NotAccepted::Failure(failure) => failure,
+                },
                 Err(_) => Failure::Protocol("an unknown failure of the HTTP layer"),
             },
             OpenAIError::Reqwest(error) => http::transport_failure(&error, &self.settings.timeouts),
@@ -116,7 +134,7 @@ impl OpenAi {
 impl fmt::Debug for OpenAi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenAi")
-            .field("base", &self.settings.base)
+            .field("base", &self.settings.endpoint.base())
             .field("model", &self.settings.model)
             .finish()
     }

@@ -3,15 +3,16 @@
 use serde::Serialize;
 
 use super::config::Settings;
-use crate::ai::prompt::Prompt;
 use crate::ai::protocol::request_messages::RequestMessage;
+use crate::ai::request_form::{Parameter, RequestForm};
 
 #[derive(Serialize)]
 pub(super) struct Request<'a> {
     model: &'a str,
     messages: Vec<Message<'a>>,
     stream: bool,
-    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,10 +31,10 @@ struct StreamOptions {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(settings: &'a Settings, prompt: &Prompt, messages: &'a [RequestMessage<'a>]) -> Self {
-        // OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
-        let official = settings.is_official();
-        let limit = prompt.max_output_tokens.or(settings.max_output_tokens);
+    pub(super) fn new(settings: &'a Settings, form: &RequestForm, messages: &'a [RequestMessage<'a>]) -> Self {
+        let name = form.off.output_limit(settings.output_limit());
+        let limit = |parameter| form.max_output_tokens.filter(|_| name == Some(parameter));
+        let options = StreamOptions { include_usage: true };
         let message = |message: &'a RequestMessage<'a>| Message {
             role: message.role.as_str(),
             content: &message.content,
@@ -42,9 +43,9 @@ impl<'a> Request<'a> {
             model: &settings.model,
             messages: messages.iter().map(message).collect(),
             stream: true,
-            stream_options: StreamOptions { include_usage: true },
-            max_completion_tokens: limit.filter(|_| official),
-            max_tokens: limit.filter(|_| !official),
+            stream_options: (!form.off.contains(Parameter::StreamOptions)).then_some(options),
+            max_completion_tokens: limit(Parameter::MaxCompletionTokens),
+            max_tokens: limit(Parameter::MaxTokens),
         }
     }
 }

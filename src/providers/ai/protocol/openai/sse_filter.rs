@@ -13,7 +13,6 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 
 use super::chunk;
-use super::error_response;
 use crate::ai::error::Failure;
 use crate::ai::protocol::answer_events::AnswerEvents;
 use crate::ai::protocol::error_response::ErrorResponse;
@@ -53,21 +52,31 @@ impl tower::Service<HttpRequestFactory> for FilteredHttp {
         Box::pin(async move {
             let response = http.execute(factory.build().await?).await?;
             if !response.status().is_success() {
-                let failure = match ErrorResponse::read(response).await {
-                    Ok(error) => error_response::classify(&error),
-                    Err(failure) => failure,
-                };
-                return Err(boxed(failure));
+                return Err(boxed(match ErrorResponse::read(response).await {
+                    Ok(error) => NotAccepted::Error(error),
+                    Err(failure) => NotAccepted::Failure(failure),
+                }));
             }
-            http::reject_html(&response).map_err(boxed)?;
+            http::reject_html(&response).map_err(|failure| boxed(NotAccepted::Failure(failure)))?;
             let answer = AnswerEvents::new(EventBody::new(response), chunk::read);
             Ok(::http::Response::new(reqwest::Body::wrap_stream(forwarded(answer, events))).into())
         })
     }
 }
 
-fn boxed(failure: Failure) -> OpenAIError {
-    OpenAIError::Boxed(Box::new(failure))
+/// Why a request was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotAccepted {
+    /// The server sent this, which only the prompt helps to classify.
+    #[error("an error instead of an answer")]
+    Error(ErrorResponse),
+    /// Anything else.
+    #[error(transparent)]
+    Failure(Failure),
+}
+
+fn boxed(not_accepted: NotAccepted) -> OpenAIError {
+    OpenAIError::Boxed(Box::new(not_accepted))
 }
 
 /// A body without a byte, which ends when the events of `answer` have gone to `events`, or nobody takes them any more.

@@ -1,4 +1,14 @@
-//! Reads the errors that providers send. Each protocol classifies them in a file of the same name.
+//! Errors that providers send instead of an answer or within one: read in whatever shape they come, and classified.
+//!
+//! Both protocols share this, because gateways and local servers mix their types, codes and words. A text may quote a person,
+//! so what it says of everybody counts only beside a quotation (`quoted_words`).
+
+mod account;
+mod classification;
+mod refused_part;
+mod stated;
+mod too_long;
+mod words;
 
 use std::time::{Duration, SystemTime};
 
@@ -6,6 +16,7 @@ use futures_util::StreamExt;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
+use self::stated::Stated;
 use crate::ai::error::Failure;
 
 /// How much of an error's body is read.
@@ -15,12 +26,13 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// An error as the provider sent it. Its text is only used to classify it, and never shown: it may quote the prompt.
+#[derive(Debug)]
 pub(crate) struct ErrorResponse {
     /// The HTTP status; `None` when the error was an event of an answer.
-    pub(crate) status: Option<u16>,
+    status: Option<u16>,
     /// The wait that `Retry-After` states.
-    pub(crate) retry_after: Option<Duration>,
-    error: Value,
+    retry_after: Option<Duration>,
+    stated: Stated,
 }
 
 impl ErrorResponse {
@@ -43,63 +55,53 @@ impl ErrorResponse {
                 break;
             }
         }
-        let mut value: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let error = value.get_mut("error").map(Value::take).unwrap_or(value);
+        let stated = Stated::in_body(&body);
         Ok(Self {
             status: Some(status),
-            retry_after,
-            error,
+            retry_after: retry_after.or(stated.wait.map(|wait| wait.min(MAX_RETRY_AFTER))),
+            stated,
         })
     }
 
-    /// An error object that was an event of an answer.
-    pub(crate) const fn in_stream(error: Value) -> Self {
+    /// An error that was an event of an answer, or what such an event holds.
+    #[expect(clippy::needless_pass_by_value, reason = "an event ends with its error")]
+    pub(crate) fn in_stream(error: Value) -> Self {
+        let stated = Stated::in_value(&error);
         Self {
             status: None,
-            retry_after: None,
-            error,
+            retry_after: stated.wait.map(|wait| wait.min(MAX_RETRY_AFTER)),
+            stated,
         }
     }
 
-    /// A text field of the error object, in lower case; empty if there is none.
-    pub(crate) fn text(&self, key: &str) -> String {
-        let text = self.error.get(key).and_then(Value::as_str);
-        text.unwrap_or_default().to_ascii_lowercase()
-    }
-
-    /// A numeric field of the error object that can be an HTTP status.
-    pub(crate) fn status_field(&self, key: &str) -> Option<u16> {
-        let number = self.error.get(key).and_then(Value::as_u64);
-        number.and_then(|number| u16::try_from(number).ok())
-    }
-
-    pub(crate) const fn unavailable(&self) -> Failure {
+    const fn unavailable(&self) -> Failure {
         Failure::Unavailable {
             status: self.status,
             retry_after: self.retry_after,
         }
     }
 
-    pub(crate) const fn rate_limited(&self) -> Failure {
+    const fn rate_limited(&self) -> Failure {
         Failure::RateLimited {
             retry_after: self.retry_after,
         }
     }
 
-    pub(crate) const fn unauthorized(&self) -> Failure {
+    const fn unauthorized(&self) -> Failure {
         Failure::Unauthorized { status: self.status }
     }
 
-    pub(crate) const fn refused(&self) -> Failure {
+    const fn refused(&self) -> Failure {
         Failure::Refused { status: self.status }
     }
 
     #[cfg(test)]
-    pub(crate) const fn with(status: u16, error: Value) -> Self {
+    pub(crate) fn with(status: u16, body: &str) -> Self {
+        let stated = Stated::in_body(body.as_bytes());
         Self {
             status: Some(status),
-            retry_after: None,
-            error,
+            retry_after: stated.wait,
+            stated,
         }
     }
 }

@@ -1,0 +1,212 @@
+//! One prompt on its way to a backend: its form now, and the next one after a refusal.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use cura_domain::UserId;
+use futures_util::StreamExt;
+
+use super::learned::{Accepted, Learned};
+use super::limits::{MIN_OUTPUT_TOKENS, MIN_PROMPT_TOKENS};
+use super::parameters::{Parameter, RequestPart};
+use super::{MAX_REFORMS, RequestForm};
+use crate::ai::completion::CompletionStream;
+use crate::ai::continuation::ContinuationMode;
+use crate::ai::error::{AiError, Failure};
+use crate::ai::prompt::Prompt;
+
+/// How often a prompt is halved before only [`MIN_PROMPT_TOKENS`] of it are sent.
+const MAX_HALVINGS: usize = 3;
+
+/// A prompt, and the form in which it is sent next.
+pub(crate) struct Asking<'a> {
+    learned: &'a Arc<Learned>,
+    person: Option<UserId>,
+    pub(crate) prompt: Cow<'a, Prompt>,
+    pub(crate) form: RequestForm,
+    /// The name that the longest answer is sent with, unless it is off; `None` when the protocol requires it.
+    output_limit: Option<Parameter>,
+    tokens: usize,
+    /// The length of the last prompt that was refused for it.
+    refused: Option<usize>,
+    halvings: usize,
+    reforms: usize,
+    /// What was taken out because it was refused.
+    taken_out: RequestForm,
+    /// Whether a prefilled answer was taken out though no refusal named it.
+    prefill_is_suspected: bool,
+}
+
+impl<'a> Asking<'a> {
+    /// `prompt` in the form that the backend is known to accept. `form` is what it would be sent with.
+    pub(crate) fn new(
+        learned: &'a Arc<Learned>,
+        person: Option<UserId>,
+        prompt: &'a Prompt,
+        form: RequestForm,
+        output_limit: Option<Parameter>,
+    ) -> Self {
+        let continuation = match form.continuation {
+            Some(ContinuationMode::Prefill) if learned.no_prefill() => Some(ContinuationMode::Prompt),
+            continuation => continuation,
+        };
+        let longest = learned.max_output_tokens();
+        let mut asking = Self {
+            learned,
+            person,
+            tokens: prompt.estimated_tokens(),
+            prompt: Cow::Borrowed(prompt),
+            form: RequestForm {
+                off: form.off.and(learned.off()),
+                max_output_tokens: form
+                    .max_output_tokens
+                    .map(|tokens| longest.map_or(tokens, |longest| tokens.min(longest))),
+                continuation,
+            },
+            output_limit,
+            refused: None,
+            halvings: 0,
+            reforms: 0,
+            taken_out: RequestForm::default(),
+            prefill_is_suspected: false,
+        };
+        if let Some(limit) = learned.max_prompt_tokens(person).filter(|limit| asking.tokens > *limit) {
+            asking.cut_to(limit);
+        }
+        asking
+    }
+
+    /// Takes out what the provider refused. False when nothing is left to take out: then the refusal is final.
+    pub(crate) fn reform(&mut self, error: &AiError) -> bool {
+        self.reforms += 1;
+        if self.reforms > MAX_REFORMS {
+            return false;
+        }
+        match *error.failure() {
+            Failure::ContextTooLong => self.shorten(true),
+            Failure::RefusedPart { part, status } => self.take_out(part) || self.without_reason(status),
+            Failure::Refused { status } => self.without_reason(status),
+            _ => false,
+        }
+    }
+
+    /// After a refusal that names nothing: newer models refuse a prefilled answer, and the prompt may be too long.
+    fn without_reason(&mut self, status: Option<u16>) -> bool {
+        if !matches!(status, Some(400 | 413 | 422)) {
+            return false;
+        }
+        if self.take_out(RequestPart::Prefill) {
+            self.prefill_is_suspected = true;
+            return true;
+        }
+        if self.prefill_is_suspected {
+            // It is refused without a prefilled answer, too.
+            self.taken_out.continuation = None;
+        }
+        self.shorten(false)
+    }
+
+    fn take_out(&mut self, part: RequestPart) -> bool {
+        match part {
+            RequestPart::StreamOptions => self.turn_off(Parameter::StreamOptions),
+            RequestPart::OutputLimit => {
+                let sent = self
+                    .output_limit
+                    .and_then(|preferred| self.form.off.output_limit(preferred));
+                let sent = sent.filter(|_| self.form.max_output_tokens.is_some());
+                sent.is_some_and(|sent| self.turn_off(sent))
+            }
+            RequestPart::LargeOutputLimit => self.halve_output_limit() || self.take_out(RequestPart::OutputLimit),
+            RequestPart::Prefill if self.form.continuation == Some(ContinuationMode::Prefill) => {
+                self.form.continuation = Some(ContinuationMode::Prompt);
+                self.taken_out.continuation = Some(ContinuationMode::Prefill);
+                true
+            }
+            RequestPart::Prefill => false,
+        }
+    }
+
+    fn turn_off(&mut self, parameter: Parameter) -> bool {
+        if self.output_limit.is_none() || self.form.off.contains(parameter) {
+            return false;
+        }
+        self.form.off = self.form.off.with(parameter);
+        self.taken_out.off = self.taken_out.off.with(parameter);
+        true
+    }
+
+    fn halve_output_limit(&mut self) -> bool {
+        let Some(tokens) = self.form.max_output_tokens.filter(|tokens| *tokens > MIN_OUTPUT_TOKENS) else {
+            return false;
+        };
+        let half = (tokens / 2).max(MIN_OUTPUT_TOKENS);
+        self.form.max_output_tokens = Some(half);
+        self.taken_out.max_output_tokens = Some(half);
+        true
+    }
+
+    /// Shortens the prompt, or the longest answer, which counts to the context on many servers, if that is longer.
+    ///
+    /// A prompt that was refused without a reason is not shortened below [`MIN_PROMPT_TOKENS`].
+    fn shorten(&mut self, is_too_long: bool) -> bool {
+        let output = self
+            .form
+            .max_output_tokens
+            .and_then(|tokens| usize::try_from(tokens).ok());
+        if is_too_long && output.is_some_and(|output| output > self.tokens) && self.halve_output_limit() {
+            return true;
+        }
+        let target = if self.tokens <= MIN_PROMPT_TOKENS {
+            0
+        } else if self.halvings < MAX_HALVINGS {
+            (self.tokens / 2).max(MIN_PROMPT_TOKENS)
+        } else {
+            MIN_PROMPT_TOKENS
+        };
+        let refused = self.tokens;
+        if (target > 0 || is_too_long) && self.cut_to(target) {
+            self.halvings += 1;
+            self.refused = Some(refused);
+            return true;
+        }
+        is_too_long && self.halve_output_limit()
+    }
+
+    fn cut_to(&mut self, tokens: usize) -> bool {
+        let Some(shorter) = self.prompt.cut_to(tokens) else {
+            return false;
+        };
+        self.tokens = shorter.estimated_tokens();
+        self.prompt = Cow::Owned(shorter);
+        true
+    }
+
+    /// The events of the accepted request. Their first shows whether it was accepted in truth, and what is to be remembered.
+    pub(crate) fn remembering(&self, events: CompletionStream, backend: &'static str) -> CompletionStream {
+        let has_taken_out = self.reforms > 0;
+        if !has_taken_out && self.tokens <= MIN_PROMPT_TOKENS {
+            return events;
+        }
+        let accepted = Accepted {
+            person: self.person,
+            tokens: self.tokens,
+            refused: self.refused,
+            off: self.taken_out.off,
+            no_prefill: self.taken_out.continuation.is_some(),
+            max_output_tokens: self.taken_out.max_output_tokens,
+        };
+        let mut pending = Some((Arc::clone(self.learned), accepted));
+        CompletionStream::new(events.inspect(move |event| {
+            let Some((learned, accepted)) = pending.take() else {
+                return;
+            };
+            match event {
+                Ok(_) => learned.accepted(&accepted, backend),
+                Err(error) if *error.failure() == Failure::ContextTooLong => {
+                    learned.too_long(accepted.person, accepted.tokens);
+                }
+                Err(_) => {}
+            }
+        }))
+    }
+}
