@@ -160,13 +160,13 @@ async fn insert<J: Job>(
 }
 
 /// Makes waiting jobs of queue `J` with these keys ready at once, if the transaction of `conn` commits. One that is running, and
-/// may be about to find that it has to wait, is ready as soon as it is snoozed. One that is ready already is locked, so that it is not
-/// claimed, and finds that it has to wait, before the transaction commits.
+/// may be about to find that it has to wait, is ready as soon as it is snoozed. One that is ready already is locked, so that it is
+/// not claimed, and finds that it has to wait, before the transaction commits.
 ///
 /// Lock order among jobs: a transaction first cancels those of the conversation it has locked, then makes others ready, which
 /// waits for no lock. A job that another transaction has locked is left alone: it is being cancelled, made ready, claimed or
-/// snoozed at this moment, and becomes ready at its `run_at` at the latest. The queue's own statements that change many jobs have no order; they give up
-/// before any other transaction has to.
+/// snoozed at this moment, and becomes ready at its `run_at` at the latest. The queue's own statements that change many jobs have
+/// no order; they give up before any other transaction has to.
 pub async fn make_ready<J: Job>(conn: &mut PgConnection, keys: &[String]) -> Result<(), QueueError> {
     sqlx::query(
         "WITH made_ready AS (
