@@ -22,6 +22,9 @@ use crate::{migrations, stop_signals, wiring};
 /// How long answers may finish when the process stops: there is no other worker that could continue them.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a Postgres that `DATABASE_URL` names may take to be there.
+const FIND_WITHIN: Duration = Duration::from_secs(3);
+
 /// What the process owns while it runs; the operating system releases it, however the process ends.
 struct Prepared {
     _lock: Option<File>,
@@ -131,7 +134,10 @@ fn develop() -> Result<(), StartError> {
 async fn run(settings: Settings) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
     let stop = stop_signals::stop_on_signals(&tasks).map_err(|error| StartError::Other(error.to_string()))?;
-    migrations::up(wiring::database_for_migrations(&settings, "cura-dev")?.pool())
+    let migrating = wiring::database_for_migrations(&settings, "cura-dev")?;
+    let (setting, _) = settings.database.session_url()?;
+    wiring::wait_for_database(&migrating, setting, FIND_WITHIN).await?;
+    migrations::up(migrating.pool())
         .await
         .map_err(|error| StartError::Other(format!("the database cannot be migrated: {error}")))?;
     let database = wiring::database(&settings, "cura-dev")?;

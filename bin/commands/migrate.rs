@@ -37,6 +37,8 @@ pub enum Migrate {
     Status,
 }
 
+/// How long a command waits for Postgres that takes no `--wait`.
+const DEFAULT_WAIT: Duration = Duration::from_secs(3);
 /// The exit code of `migrate status` when migrations are pending.
 const PENDING: u8 = 3;
 
@@ -56,10 +58,11 @@ pub fn start(command: Migrate, as_json: bool) -> ExitCode {
 
 async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result<ExitCode, StartError> {
     let database = wiring::database_for_migrations(settings, "cura-admin")?;
+    let (setting, _) = settings.database.session_url()?;
     let failed = |error: sqlx::migrate::MigrateError| StartError::Other(format!("migrating failed: {error}"));
     match command {
         Migrate::Up { wait } => {
-            wiring::wait_for_database(&database, Duration::from_secs(wait)).await?;
+            wiring::wait_for_database(&database, setting, Duration::from_secs(wait)).await?;
             let applied = migrations::pending(database.pool()).await.map_err(failed)?;
             migrations::up(database.pool()).await.map_err(failed)?;
             if as_json {
@@ -72,6 +75,7 @@ async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result
             return Err(StartError::Other("this deletes data; pass --yes to confirm".to_owned()));
         }
         Migrate::Down { steps, yes: true } => {
+            wiring::wait_for_database(&database, setting, DEFAULT_WAIT).await?;
             let reverted = migrations::down(database.pool(), steps).await.map_err(failed)?;
             if as_json {
                 println!("{}", json!({ "reverted": reverted }));
@@ -80,6 +84,7 @@ async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result
             }
         }
         Migrate::Status => {
+            wiring::wait_for_database(&database, setting, DEFAULT_WAIT).await?;
             let all = migrations::status(database.pool()).await.map_err(failed)?;
             let pending = all.iter().filter(|state| !state.applied).count();
             if as_json {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cura_live::{Live, LiveConfig, RateLimiter};
+use cura_postgres::{Refusal, Url};
 use cura_providers::ai::{Ai, AiError, Failure};
 use cura_store::Database;
 use tokio::time::Instant;
@@ -17,23 +18,47 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// The configured database; connects when it is first used.
 ///
 /// # Errors
-/// When `DATABASE_URL` is missing or wrong.
+/// When `DATABASE_URL` is missing, or it or `DATABASE_DIRECT_URL` is wrong.
 pub fn database(settings: &Settings, program: &str) -> Result<Database, StartError> {
-    Database::connect_lazy(settings.database.url()?, program, settings.database.pool_size)
-        .map_err(|_| no_postgres_url())
+    let of = &settings.database;
+    let url = postgres_url("DATABASE_URL", of.url()?)?;
+    let database = match of.direct_url() {
+        None => Database::connect_lazy(url, program, of.pool_size),
+        Some(direct) => {
+            let direct = postgres_url("DATABASE_DIRECT_URL", direct)?;
+            Database::behind_pooler(url, direct, program, of.pool_size)
+        }
+    };
+    database.map_err(|_| no_postgres_url("DATABASE_URL"))
 }
 
 /// The configured database, for changing the schema.
 ///
 /// # Errors
-/// When `DATABASE_URL` is missing or wrong.
+/// When `DATABASE_URL` is missing, or it or `DATABASE_DIRECT_URL` is wrong.
 pub fn database_for_migrations(settings: &Settings, program: &str) -> Result<Database, StartError> {
-    Database::connect_for_migrations(settings.database.url()?, program).map_err(|_| no_postgres_url())
+    let (name, url) = settings.database.session_url()?;
+    Database::connect_for_migrations(postgres_url(name, url)?, program).map_err(|_| no_postgres_url(name))
 }
 
-fn no_postgres_url() -> StartError {
+/// `url`, if it can name a Postgres.
+fn postgres_url<'url>(name: &'static str, url: &'url str) -> Result<&'url str, StartError> {
+    let behind_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = behind_scheme.split(['/', '?']).next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    if hosts.contains(',') {
+        let rule = "names several hosts; name one that leads to the primary: a virtual address, HAProxy or a pooler";
+        return Err(wrong(name, rule).into());
+    }
+    match cura_postgres::connect_options(url, "") {
+        Ok(_) => Ok(url),
+        Err(_) => Err(no_postgres_url(name)),
+    }
+}
+
+fn no_postgres_url(name: &'static str) -> StartError {
     let rule = "is not a Postgres URL (postgres://user:password@host/database)";
-    wrong("DATABASE_URL", rule).into()
+    wrong(name, rule).into()
 }
 
 /// The texts of running answers, and signals, on the configured Redis.
@@ -80,35 +105,38 @@ fn cause(error: &AiError) -> String {
     }
 }
 
-/// Waits until Postgres answers; at most `wait`.
+/// Waits until the database can be used; at most `wait`. `main` is the setting that names it.
 ///
 /// # Errors
-/// When it does not.
-pub async fn wait_for_database(database: &Database, wait: Duration) -> Result<(), StartError> {
+/// When it cannot: the setting, the cause and the cure.
+pub async fn wait_for_database(database: &Database, main: &'static str, wait: Duration) -> Result<(), StartError> {
     let until = Instant::now() + wait;
-    while database.ping().await.is_err() {
-        if Instant::now() >= until {
-            return Err(no_database());
+    let mut said = None;
+    while let Err(problem) = database.check().await {
+        let is_final = problem.refusal.is_final();
+        // A pooler whose Postgres is away refuses at one time and is silent at another: silence explains less.
+        if said.is_none() || problem.refusal != Refusal::Silent {
+            said = Some(problem);
+        }
+        if let Some(problem) = said.take_if(|_| is_final || Instant::now() >= until) {
+            let setting = match problem.url {
+                Url::Main => main,
+                Url::Direct => "DATABASE_DIRECT_URL",
+            };
+            return Err(wrong(setting, problem.refusal.to_string()).into());
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
     }
     Ok(())
 }
 
-fn no_database() -> StartError {
-    wrong(
-        "DATABASE_URL",
-        "names a Postgres that does not let us in; start it, or correct the URL",
-    )
-    .into()
-}
-
-/// Waits until Postgres answers, has every migration, and `live` answers; at most `wait`.
+/// Waits until the database can be used and has every migration, and `live` answers; at most `wait`.
 ///
 /// # Errors
 /// The dependency that is still missing, and the cure.
 pub async fn wait_for_dependencies(database: &Database, live: &Live, wait: Duration) -> Result<(), StartError> {
     let until = Instant::now() + wait;
+    wait_for_database(database, "DATABASE_URL", wait).await?;
     loop {
         let Err(missing) = check(database, live).await else {
             return Ok(());
@@ -125,7 +153,11 @@ async fn check(database: &Database, live: &Live) -> Result<(), StartError> {
     match tokio::time::timeout(Duration::from_secs(2), migrations::pending(database.pool())).await {
         Ok(Ok(0)) => {}
         Ok(Ok(_)) => return Err(other("the database lacks migrations; run `cura-admin migrate up`")),
-        Ok(Err(_)) | Err(_) => return Err(no_database()),
+        Ok(Err(_)) | Err(_) => {
+            let problem =
+                "names a Postgres that does not say which migrations it has; grant this user to read all tables";
+            return Err(wrong("DATABASE_URL", problem).into());
+        }
     }
     live.ping().await.map_err(|_| {
         wrong(

@@ -59,8 +59,8 @@ impl Health {
 
     /// Probes everything at once.
     async fn probe_all(&self) -> HealthReport {
-        let (database, live, queue, ai) = tokio::join!(
-            probe(self.database.ping()),
+        let (is_ready, live, queue, ai) = tokio::join!(
+            self.is_ready(),
             probe(self.live.ping()),
             tokio::time::timeout(PROBE_TIMEOUT, async {
                 let asked = self
@@ -71,7 +71,7 @@ impl Health {
             self.probe_ai(),
         );
         HealthReport {
-            database,
+            database: if is_ready { Probe::Up } else { Probe::Down },
             live,
             live_kind: self.live.kind(),
             queue: queue.ok().flatten(),
@@ -81,7 +81,7 @@ impl Health {
         }
     }
 
-    /// Whether requests can be served: Postgres answered, at most a second ago.
+    /// Whether requests can be served: Postgres answered and accepts writes, at most a second ago.
     pub async fn is_ready(&self) -> bool {
         let ask = async || probe(self.database.ping()).await == Probe::Up;
         self.is_ready.get(ask).await

@@ -1,13 +1,17 @@
-//! The rules for Postgres that the store and the queue share, which do not know each other: which errors are temporary, and
-//! how to subscribe to notifications.
+//! The rules for Postgres that the store and the queue share, which do not know each other: which errors are temporary, how a
+//! session is set up and replaced after a failover, how to subscribe to notifications, and why a connection is refused.
 
-use std::time::Duration;
+mod check;
+mod failover;
+mod refusal;
+mod session;
+mod subscription;
 
-use sqlx::PgPool;
-use sqlx::postgres::{PgListener, PgPoolOptions};
-
-/// How long a caller waits for a free connection.
-pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+pub use check::{Url, check};
+pub use failover::{ReadOnlySessions, accepts_writes, note};
+pub use refusal::{Problem, Refusal};
+pub use session::{ACQUIRE_TIMEOUT, PING_TIMEOUT, SETTINGS, SessionSetting, connect_options, pool_options};
+pub use subscription::Subscription;
 
 /// Whether an error is temporary: the same statement may succeed later.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
@@ -19,39 +23,21 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         // SQLSTATE classes: 08 connection, 53 resources, 57P operator intervention; 55P03 lock and 57014 statement timeout;
-        // 40P01 deadlock and 40001 serialization: a retry succeeds.
+        // 40P01 deadlock and 40001 serialization: a retry succeeds. 25006: the session is read only after a failover; 25P03 and
+        // 25P04: Postgres ended a transaction that was idle or open for too long, because this process was frozen.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08")
-                || code.starts_with("53")
-                || code.starts_with("57P")
-                || code == "57014"
-                || code == "55P03"
-                || code == "40P01"
-                || code == "40001"
+            ["08", "53", "57P"].iter().any(|class| code.starts_with(class))
+                || [
+                    "57014",
+                    "55P03",
+                    "40P01",
+                    "40001",
+                    failover::READ_ONLY,
+                    "25P03",
+                    "25P04",
+                ]
+                .contains(&&*code)
         }),
         _ => false,
     }
-}
-
-/// Subscribes to `channels` on a connection of its own, to the same server as `pool`.
-///
-/// Not on one of the pool: when sqlx drops a silent connection it occupies its slot until the operating system gives it up,
-/// and the pool must not miss that slot.
-///
-/// # Errors
-/// When Postgres cannot be reached.
-pub async fn listen(pool: &PgPool, application: Option<&str>, channels: &[&str]) -> Result<PgListener, sqlx::Error> {
-    let mut options = pool.connect_options().as_ref().clone();
-    if let Some(application) = application {
-        options = options.application_name(application);
-    }
-    let own = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .connect_lazy_with(options);
-    let mut listener = PgListener::connect_with(&own).await?;
-    listener.listen_all(channels.iter().copied()).await?;
-    Ok(listener)
 }

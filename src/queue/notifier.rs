@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Executor;
+use cura_postgres::Subscription;
 
 use crate::error::QueueError;
 use crate::instance::Instance;
@@ -27,14 +27,14 @@ pub(crate) async fn run_notifier_loop(instance: Arc<Instance>) {
 
 async fn listen_once(instance: &Instance) -> Result<(), QueueError> {
     let channels = [INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL];
-    let listening = cura_postgres::listen(&instance.pool, Some("cura-queue-listener"), &channels);
+    let listening = Subscription::begin(&instance.pool, Some("cura-queue-listener"), &channels);
     let mut listener = with_timeout(async { Ok(listening.await?) }).await?;
     loop {
         // Notifications that were sent before we listened, or while the connection was away, are lost: query instead.
         instance.wake.notify_one();
         instance.check_cancelled.notify_one();
         loop {
-            match tokio::time::timeout(instance.config.listener_check_interval, listener.try_recv()).await {
+            match tokio::time::timeout(instance.config.listener_check_interval, listener.next()).await {
                 Ok(Ok(Some(notification))) if notification.channel() == CANCEL_CHANNEL => {
                     instance.stop_run(notification.payload(), StopReason::Cancelled);
                 }
@@ -42,7 +42,7 @@ async fn listen_once(instance: &Instance) -> Result<(), QueueError> {
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => return Err(error.into()),
                 // A connection that the network has dropped looks like a queue without jobs: probe it.
-                Err(_) => with_timeout(async { Ok(listener.execute("SELECT 1").await.map(drop)?) }).await?,
+                Err(_) => with_timeout(async { Ok(listener.check().await?) }).await?,
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::{WorkerBuilder, WorkerContext};
+use cura_postgres::SessionSetting;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use sqlx::PgPool;
@@ -28,6 +29,18 @@ use crate::statement_timeout::STATEMENT_TIMEOUT;
 
 /// Connections of the queue: to claim, complete, renew and clean, and one to spare. The notifier has its own.
 const CONNECTIONS: u32 = 5;
+
+/// Settings of the queue's sessions. Its statements touch few rows through an index each; without statistics (a table that was filled
+/// a moment ago) the planner prefers to read it whole, and must not.
+const SETTINGS: [SessionSetting; 5] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    // Less than Postgres' deadlock_timeout, a second: in a deadlock with another transaction it is the statement of the queue that
+    // gives up, and is tried again.
+    ("lock_timeout", "500ms"),
+];
 
 /// A queue to be served.
 struct PlannedQueue {
@@ -60,30 +73,14 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Workers on the database of `pool`, with connections of their own.
+    /// Workers on the database of `pool`, with connections of their own, whose sessions keep their state.
     pub fn builder(pool: &PgPool, config: WorkersConfig) -> WorkersBuilder {
-        // Statements of the queue touch few rows through an index each. Without statistics (a table that was filled a
-        // moment ago) the planner prefers to read it whole; it must not.
-        let options = pool
-            .connect_options()
-            .as_ref()
-            .clone()
-            .application_name("cura-queue")
-            .options([
-                ("enable_seqscan", "off"),
-                ("enable_hashjoin", "off"),
-                ("enable_mergejoin", "off"),
-                ("plan_cache_mode", "force_generic_plan"),
-                // Less than Postgres' deadlock_timeout, a second: in a deadlock with another transaction it is the
-                // statement of the queue that gives up, and is tried again.
-                ("lock_timeout", "500ms"),
-            ]);
-        let pool = pool
-            .options()
-            .clone()
+        let options = pool.connect_options().as_ref().clone();
+        let settings = [&cura_postgres::SETTINGS[..], &SETTINGS].concat();
+        let pool = cura_postgres::pool_options(&settings)
             .max_connections(CONNECTIONS)
             .acquire_timeout(STATEMENT_TIMEOUT)
-            .connect_lazy_with(options);
+            .connect_lazy_with(options.application_name("cura-queue"));
         WorkersBuilder {
             pool,
             config,

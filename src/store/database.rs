@@ -1,14 +1,17 @@
 //! Access to Postgres: a connection, a transaction, a snapshot or a subscription, each with a deadline.
 //!
 //! No call waits longer than 5 s for Postgres (and then a second at most to see whether it answers at all), no statement runs
-//! longer than 10 s, no lock is waited for longer than 5 s, and no dead connection is handed out. A transaction is committed exactly when its work succeeds.
+//! longer than 10 s, no lock is waited for longer than 5 s, and no connection is handed out that is dead, or that was read only at
+//! a failover. A transaction is committed exactly when its work succeeds.
+//!
+//! Behind a pooler that gives each transaction another session, whatever is done is a transaction: it begins with its settings, and
+//! without the prepared statements of the session's last user.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use cura_postgres::ACQUIRE_TIMEOUT;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use cura_postgres::{PING_TIMEOUT, ReadOnlySessions, SETTINGS, SessionSetting, connect_options, pool_options};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::StoreError;
 
@@ -18,79 +21,106 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How long Postgres itself lets a statement of a [`Database::batch`] run: it ends before we stop waiting for it, so that
 /// nothing goes on behind our back, and the rest of the deadline is for the commit.
 const BATCH_TIMEOUT: &str = "3s";
-/// A connection used within this time is assumed to work.
-const FRESH: Duration = Duration::from_millis(500);
-/// How long a connection may take to answer a ping.
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// The settings for schema changes: building an index may take long, and concurrent migrations wait for each other.
+const MIGRATION_SETTINGS: [SessionSetting; 4] = [
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("timezone", "UTC"),
+];
+/// Begins a transaction whose reads all see the database as it was at one moment.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/// Connections past a transaction pooler, for what needs a session: to look at the migrations.
+const DIRECT_CONNECTIONS: u32 = 2;
 
 /// A handle to one Postgres database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
+    /// Where a session keeps its state, if `pool` is behind a pooler that exchanges sessions.
+    direct: Option<PgPool>,
 }
 
 impl From<PgPool> for Database {
     fn from(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, direct: None }
     }
 }
 
 impl Database {
     /// A handle that connects on first use, so it can be made while Postgres is down.
     ///
-    /// Transactions idle for 5 s are aborted: the locks of a frozen process must not block others.
-    ///
     /// # Errors
     /// When `url` is not a Postgres URL.
     pub fn connect_lazy(url: &str, application: &str, max_connections: u32) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)?.application_name(application).options([
-            ("statement_timeout", "10s"),
-            ("lock_timeout", "5s"),
-            ("idle_in_transaction_session_timeout", "5s"),
-            ("timezone", "UTC"),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .max_lifetime(Duration::from_secs(30 * 60))
-            .idle_timeout(Duration::from_secs(5 * 60))
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    // After a restart of Postgres every idle connection is dead.
-                    if meta.idle_for > FRESH {
-                        ping(connection).await?;
-                    }
-                    Ok(true)
-                })
-            })
-            // An abandoned query leaves its connection waiting for the answer; sqlx would wait too and occupy the slot.
-            .after_release(|connection, _| Box::pin(async move { ping(connection).await.map(|()| true) }))
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        let pool = pool_options(&SETTINGS).max_connections(max_connections);
+        Ok(pool.connect_lazy_with(connect_options(url, application)?).into())
     }
 
-    /// A handle for schema changes: building an index may take long, and concurrent migrations wait for each other.
+    /// [`Self::connect_lazy`] behind a pooler that gives each transaction another session; `direct_url` goes past it.
+    ///
+    /// # Errors
+    /// When one of them is not a Postgres URL.
+    pub fn behind_pooler(
+        url: &str,
+        direct_url: &str,
+        application: &str,
+        max_connections: u32,
+    ) -> Result<Self, StoreError> {
+        // Statements are prepared once for each use: the session of the next transaction is another one.
+        let options = connect_options(url, application)?.statement_cache_capacity(0);
+        let pool = pool_options(&[]).max_connections(max_connections);
+        Ok(Self {
+            pool: pool.connect_lazy_with(options),
+            direct: Some(Self::connect_lazy(direct_url, application, DIRECT_CONNECTIONS)?.pool),
+        })
+    }
+
+    /// A handle for schema changes, with no limits of time.
     ///
     /// # Errors
     /// When `url` is not a Postgres URL.
     pub fn connect_for_migrations(url: &str, application: &str) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)?.application_name(application).options([
-            ("statement_timeout", "0"),
-            ("lock_timeout", "0"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("timezone", "UTC"),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        let pool = pool_options(&MIGRATION_SETTINGS).max_connections(1);
+        Ok(pool.connect_lazy_with(connect_options(url, application)?).into())
     }
 
-    /// The connection pool, for the migrator and the queue's workers, which have deadlines of their own.
+    /// Connections whose sessions keep their state, for the migrator and the queue's workers, which have deadlines of their own.
     pub fn pool(&self) -> &PgPool {
-        &self.pool
+        self.direct.as_ref().unwrap_or(&self.pool)
+    }
+
+    /// Checks, at the start of a program, that it can work with the database.
+    ///
+    /// # Errors
+    /// The URL that cannot be used, and why.
+    pub async fn check(&self) -> Result<(), cura_postgres::Problem> {
+        cura_postgres::check(&self.pool, self.direct.as_ref()).await
+    }
+
+    /// A connection to a server that accepts writes.
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        let read_only = ReadOnlySessions::from_now();
+        let mut connection = self.pool.acquire().await?;
+        if let Err(error) = read_only.none_noticed() {
+            // This one may be another.
+            connection.close_on_drop();
+            return Err(error.into());
+        }
+        Ok(connection)
+    }
+
+    /// Begins a transaction with this statement.
+    async fn begin<'c>(
+        &self,
+        connection: &'c mut PoolConnection<Postgres>,
+        statement: &str,
+    ) -> Result<Transaction<'c, Postgres>, StoreError> {
+        let begun = match &self.direct {
+            None => connection.begin_with(AssertSqlSafe(statement)).await,
+            Some(_) => connection.begin_with(AssertSqlSafe(behind_pooler(statement))).await,
+        };
+        Ok(begun?)
     }
 
     /// Runs reads, or one writing statement, on a connection.
@@ -102,8 +132,11 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
+        if self.direct.is_some() {
+            return self.transaction(work).await;
+        }
         self.within_deadline(async {
-            let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
+            let mut connection = self.acquire().await?;
             work(&mut connection).await
         })
         .await
@@ -119,7 +152,8 @@ impl Database {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         self.within_deadline(async {
-            let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;
+            let mut connection = self.acquire().await?;
+            let mut transaction = self.begin(&mut connection, "BEGIN").await?;
             let done = work(&mut transaction).await?;
             transaction.commit().await.map_err(StoreError::from)?;
             Ok(done)
@@ -137,7 +171,8 @@ impl Database {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         self.within_deadline(async {
-            let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;
+            let mut connection = self.acquire().await?;
+            let mut transaction = self.begin(&mut connection, "BEGIN").await?;
             // Next to rows that were deleted a moment ago, only an index knows which ones to pass over: whatever reads the table
             // itself, as the planner likes to for a few rows, reads what earlier batches have left, again and again.
             let settings =
@@ -183,7 +218,8 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut transaction = begin(self.pool.begin()).await?;
+        let mut connection = with_deadline(self.acquire()).await?;
+        let mut transaction = with_deadline(self.begin(&mut connection, "BEGIN")).await?;
         let done = work(&mut transaction).await?;
         with_deadline(async { Ok(transaction.commit().await?) }).await?;
         Ok(done)
@@ -198,37 +234,31 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let beginning = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
-        let mut transaction = begin(beginning).await?;
+        let mut connection = with_deadline(self.acquire()).await?;
+        let mut transaction = with_deadline(self.begin(&mut connection, SNAPSHOT)).await?;
         let read = work(&mut transaction).await?;
         with_deadline(async { Ok(transaction.rollback().await?) }).await?;
         Ok(read)
     }
 
-    /// Checks that Postgres answers.
+    /// Checks that Postgres answers and accepts writes. One round trip.
     ///
     /// # Errors
     /// When it does not within the deadline.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.connection(async |connection| {
-            sqlx::query("SELECT 1").execute(connection).await?;
-            Ok(())
+        self.within_deadline(async {
+            let mut connection = self.acquire().await?;
+            Ok(cura_postgres::accepts_writes(&mut connection).await?)
         })
         .await
     }
 }
 
-async fn begin(
-    beginning: impl Future<Output = Result<Transaction<'static, Postgres>, sqlx::Error>>,
-) -> Result<Transaction<'static, Postgres>, StoreError> {
-    with_deadline(async { Ok(beginning.await?) }).await
-}
-
-async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
-        Ok(answer) => answer,
-        Err(_) => Err(sqlx::Error::PoolTimedOut),
-    }
+/// What begins a transaction whose session was somebody else's a moment ago, and has other settings, and prepared statements with
+/// the names of ours. One round trip, as without a pooler.
+fn behind_pooler(statement: &str) -> String {
+    let settings = SETTINGS.map(|(name, value)| format!("; SET LOCAL {name} = '{value}'"));
+    format!("{statement}; DEALLOCATE ALL{}", settings.concat())
 }
 
 /// Runs one step of a [`Database::long_transaction`] or a [`Database::snapshot`] for at most the deadline (5 s); then it is

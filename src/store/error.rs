@@ -5,7 +5,8 @@ use thiserror::Error;
 /// A query failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// Postgres cannot be reached, is starting or shutting down, or has no free connection: a retry makes sense.
+    /// Postgres cannot be reached, is starting or shutting down, accepts no writes, or has no free connection: a retry makes
+    /// sense.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
     /// Postgres answers, but this work did not end in time: it is too much at once, or Postgres is overloaded. A job that
@@ -27,6 +28,7 @@ pub enum StoreError {
 impl<E: Into<sqlx::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         let error = error.into();
+        cura_postgres::note(&error);
         if is_statement_timeout(&error) {
             Self::TookTooLong
         } else if cura_postgres::is_unavailable(&error) {

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::pgbouncer::{PgBouncer, PoolMode};
 use crate::{Client, Program, Proxy, ScriptedProvider, TestDatabase, TestRedis};
 
 /// The processes and settings of a [`Cura`].
@@ -10,6 +11,7 @@ pub struct CuraBuilder {
     servers: usize,
     workers: usize,
     variables: Vec<(&'static str, String)>,
+    pooler: Option<PoolMode>,
 }
 
 /// A running Cura.
@@ -22,6 +24,8 @@ pub struct Cura {
     pub redis: TestRedis,
     /// Its database.
     pub database: TestDatabase,
+    /// The pooler in front of its database, if there is one.
+    pub pooler: Option<PgBouncer>,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -40,6 +44,7 @@ impl Cura {
             servers: 1,
             workers: 1,
             variables: Vec::new(),
+            pooler: None,
         }
     }
 
@@ -147,10 +152,30 @@ impl CuraBuilder {
         self
     }
 
+    /// Puts a pooler in front of Postgres; `DATABASE_DIRECT_URL` goes past it, if it gives each transaction another session.
+    pub fn behind_pooler(mut self, mode: PoolMode) -> Self {
+        self.pooler = Some(mode);
+        self
+    }
+
     /// Starts it.
     pub async fn start(self) -> Cura {
         let database = TestDatabase::create().await;
-        self.start_on(database, |database| database.url()).await
+        self.start_on_database(database).await
+    }
+
+    /// Starts it on this database.
+    pub async fn start_on_database(mut self, database: TestDatabase) -> Cura {
+        let Some(mode) = self.pooler else {
+            return self.start_on(database, |database| database.url()).await;
+        };
+        let pooler = PgBouncer::start(&database, mode);
+        if mode == PoolMode::Transaction {
+            self = self.with("DATABASE_DIRECT_URL", database.url());
+        }
+        let mut cura = self.start_on(database, |database| pooler.url(database.name())).await;
+        cura.pooler = Some(pooler);
+        cura
     }
 
     /// Starts it on a Postgres whose clock can be set: [`TestDatabase::step_clock`].
@@ -195,6 +220,7 @@ impl CuraBuilder {
             workers: Vec::new(),
             redis,
             database,
+            pooler: None,
             variables,
         };
         for _ in 0..self.servers {

@@ -19,6 +19,8 @@ const TEMPLATE_LOCK: i64 = 7_305_331;
 pub struct TestDatabase {
     name: String,
     pool: PgPool,
+    /// Its URL, if it is not on the server that tests share.
+    elsewhere: Option<String>,
 }
 
 /// The Postgres server that tests use.
@@ -164,7 +166,24 @@ impl TestDatabase {
             .max_connections(10)
             .connect_lazy(&url_of(&name))
             .unwrap();
-        Self { name, pool }
+        Self {
+            name,
+            pool,
+            elsewhere: None,
+        }
+    }
+
+    /// The database of this URL, on a server of the test's own; gets all migrations.
+    pub async fn on_own_server(url: String) -> Self {
+        let pool = PgPoolOptions::new().max_connections(10).connect(&url).await.unwrap();
+        cura_queue::migrator().run(&pool).await.unwrap();
+        MIGRATOR.run(&pool).await.unwrap();
+        let name = url.rsplit('/').next().expect("a database").to_owned();
+        Self {
+            name,
+            pool,
+            elsewhere: Some(url),
+        }
     }
 
     /// Puts a clock that can be set in the place of Postgres' own, for connections that are opened from now on. Statements call
@@ -192,7 +211,7 @@ impl TestDatabase {
 
     /// Its URL.
     pub fn url(&self) -> String {
-        url_of(&self.name)
+        self.elsewhere.clone().unwrap_or_else(|| url_of(&self.name))
     }
 
     /// Its name.
@@ -235,6 +254,9 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        if self.elsewhere.is_some() {
+            return;
+        }
         let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()

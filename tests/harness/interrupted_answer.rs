@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::client::{Events, text_after};
 use crate::provider::{Latch, Step, chunk, finish, words};
-use crate::{Client, Cura, CuraBuilder, Event, Proxy, Reply, ScriptedProvider, eventually};
+use crate::{Client, Cura, CuraBuilder, Event, PoolMode, Proxy, Reply, ScriptedProvider, TestDatabase, eventually};
 
 /// An answer that is being written, and its reader.
 pub struct InterruptedAnswer {
@@ -87,6 +87,19 @@ impl InterruptedAnswerBuilder {
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.cura = self.cura.with(name, value);
         self
+    }
+
+    /// Puts a pooler in front of Postgres.
+    pub fn behind_pooler(mut self, mode: PoolMode) -> Self {
+        self.cura = self.cura.behind_pooler(mode);
+        self
+    }
+
+    /// Asks and reads the first part of the answer, on this database.
+    pub async fn start_on_database(self, database: TestDatabase) -> InterruptedAnswer {
+        let asking = Asking::prepare(self.script, self.read).await;
+        let cura = self.cura.with_provider(&asking.provider);
+        asking.ask(cura.start_on_database(database).await).await
     }
 
     /// Asks and reads the first part of the answer.

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
@@ -25,6 +26,8 @@ pub struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
     listeners_are_silent: Arc<watch::Sender<bool>>,
+    /// The port it leads to, if it leads to one.
+    target: Option<Arc<AtomicU16>>,
 }
 
 impl Proxy {
@@ -39,7 +42,22 @@ impl Proxy {
 
     /// In front of a port of this machine.
     pub async fn to_port(target: u16) -> Self {
-        Self::start(move || TcpStream::connect(("127.0.0.1", target))).await
+        let port = Arc::new(AtomicU16::new(target));
+        let target = Arc::clone(&port);
+        let mut proxy = Self::start(move || TcpStream::connect(("127.0.0.1", target.load(Ordering::Relaxed)))).await;
+        proxy.target = Some(port);
+        proxy
+    }
+
+    /// Closes every connection, and leads new ones to another port, as an address does that follows the primary.
+    ///
+    /// # Panics
+    /// When it is not in front of a port.
+    pub fn move_to(&self, target: u16) {
+        self.cut();
+        let port = self.target.as_ref().expect("a proxy to a port");
+        port.store(target, Ordering::Relaxed);
+        self.restore();
     }
 
     async fn start<S, F>(connect: impl Fn() -> F + Send + Sync + 'static) -> Self
@@ -65,6 +83,7 @@ impl Proxy {
             port,
             state,
             listeners_are_silent,
+            target: None,
         }
     }
 

@@ -127,7 +127,7 @@ impl HealthApi {
 
     /// Check that this server accepts requests
     ///
-    /// The database responds, and the server is not shutting down.
+    /// The database responds and accepts writes, and the server is not shutting down.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, app: Data<&App>, shutdown: Data<&Shutdown>) -> Result<Json<OkView>, Problem> {
         if shutdown.has_begun() {

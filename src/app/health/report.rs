@@ -29,7 +29,7 @@ pub struct Disk {
 /// The results of all probes.
 #[derive(Debug, Clone)]
 pub struct HealthReport {
-    /// Postgres.
+    /// Postgres: whether it answers and accepts writes.
     pub database: Probe,
     /// The texts of running answers.
     pub live: Probe,

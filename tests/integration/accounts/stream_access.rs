@@ -123,7 +123,7 @@ async fn streams_end_also_when_the_announcement_was_missed() {
     // Cut what listens, and end the session before it is back.
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database()
-                 AND (query LIKE 'LISTEN \"cura_sessions_ended\"%' OR query = 'SELECT ''still there''')";
+                 AND (query LIKE 'LISTEN \"cura_sessions_ended\"%' OR query LIKE '%/* listening */')";
     eventually("the server listens", async || {
         let done = sqlx::query(cut).execute(cura.database.pool()).await.unwrap();
         (done.rows_affected() > 0).then_some(())

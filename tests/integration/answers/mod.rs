@@ -12,6 +12,7 @@ mod lost_redis;
 mod lost_server;
 mod lost_worker;
 mod notices;
+mod postgres_failover;
 mod provider_circuit;
 mod provider_fails_for_good;
 mod provider_recovers;

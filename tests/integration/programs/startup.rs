@@ -6,7 +6,7 @@ use cura_tests::{Cura, Program, TestDatabase, TestRedis};
 use serde_json::Value;
 
 /// What a program that must not start says, and how long it takes.
-async fn refuses(program: &str, variables: &[(&str, String)]) -> String {
+pub async fn refuses(program: &str, variables: &[(&str, String)]) -> String {
     let begun = Instant::now();
     let mut program = Program::start(program, &[], variables);
     let code = program.ended().await;

@@ -1,0 +1,81 @@
+//! Subscriptions to notifications that Postgres sends at COMMIT.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgListener, PgNotification};
+use sqlx::{Executor, PgPool, Row};
+
+use crate::failover::{IS_READ_ONLY, ReadOnlySessions, notice};
+use crate::session::{SETTINGS, SessionSetting, pool_options};
+
+/// How long the connection may take to prove that it works.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A subscription to some channels, on a connection of its own.
+pub struct Subscription {
+    listener: PgListener,
+    read_only: ReadOnlySessions,
+}
+
+impl Subscription {
+    /// Subscribes to `channels`, at the server of `pool`.
+    ///
+    /// Not on a connection of the pool: when sqlx drops a silent connection it occupies its slot until the operating system gives
+    /// it up, and the pool must not miss that slot.
+    ///
+    /// # Errors
+    /// When Postgres cannot be reached, or is read only.
+    pub async fn begin(pool: &PgPool, application: Option<&str>, channels: &[&str]) -> Result<Self, sqlx::Error> {
+        Self::begin_with(&SETTINGS, pool, application, channels).await
+    }
+
+    pub(crate) async fn begin_with(
+        settings: &[SessionSetting],
+        pool: &PgPool,
+        application: Option<&str>,
+        channels: &[&str],
+    ) -> Result<Self, sqlx::Error> {
+        let mut options = pool.connect_options().as_ref().clone();
+        if let Some(application) = application {
+            options = options.application_name(application);
+        }
+        let own = pool_options(settings)
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with(options);
+        let read_only = ReadOnlySessions::from_now();
+        let mut listener = PgListener::connect_with(&own).await?;
+        read_only.none_noticed()?;
+        listener.listen_all(channels.iter().copied()).await?;
+        Ok(Self { listener, read_only })
+    }
+
+    /// The next notification; `None` when the connection was lost and made again: notifications may have been missed. Cancel
+    /// safe.
+    ///
+    /// # Errors
+    /// When Postgres cannot be reached, or when sessions that are read only were noticed: the server that was subscribed to may
+    /// not be the one that others write to any more.
+    pub async fn next(&mut self) -> Result<Option<PgNotification>, sqlx::Error> {
+        tokio::select! {
+            notification = self.listener.try_recv() => notification,
+            read_only = self.read_only.noticed() => Err(read_only),
+        }
+    }
+
+    /// Checks that the connection still works, and that its server is still written to: a connection that a network has dropped,
+    /// or to a server that is a standby by now, is as silent as a channel without notifications.
+    ///
+    /// # Errors
+    /// When it does not answer within two seconds, or is read only.
+    pub async fn check(&mut self) -> Result<(), sqlx::Error> {
+        let asked = sqlx::AssertSqlSafe(format!("SELECT {IS_READ_ONLY} /* listening */"));
+        let answer = tokio::time::timeout(CHECK_TIMEOUT, self.listener.fetch_one(asked));
+        let row = answer.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        if row.try_get(0)? {
+            notice();
+        }
+        self.read_only.none_noticed()
+    }
+}
