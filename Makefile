@@ -6,7 +6,7 @@ run: ## The whole backend, answering, nothing to configure.
 	cargo run --quiet -p cura-bin --bin cura-server -- dev
 
 test: ## Every test, on a private Postgres and Redis.
-	deploy/install-system-packages postgres redis
+	deploy/install-system-packages postgres redis pgbouncer
 	cargo build --workspace --bins
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace; fi
 
@@ -46,7 +46,7 @@ attack: ## One address and one account attack everything for a minute while fift
 	cargo run --release --quiet -p cura-tests --bin cura-bench -- attack
 
 coverage: ## Lines covered by the tests, at least 85 %.
-	deploy/install-system-packages postgres redis
+	deploy/install-system-packages postgres redis pgbouncer
 	rustup component add llvm-tools
 	cargo llvm-cov --version >/dev/null 2>&1 || cargo install --locked cargo-llvm-cov
 	deploy/coverage
