@@ -33,8 +33,9 @@ use crate::http::unread_body::UnreadBody;
 /// How long a client may take to send the head of its first request; in the reserve for probes, less.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a client may take to send a later head, and how long a connection may idle between requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send a later head, and how long a connection may idle between requests: longer than proxies keep theirs
+/// (60 s by default), or they would send requests into connections that close.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// The largest head, in bytes, and the most headers of a request. Heads may have 64 KiB; with room for a little more, hyper can tell an
 /// address that is too long (414) from headers that are (431).
 const MAX_HEAD_BYTES: usize = 72 * 1024;
