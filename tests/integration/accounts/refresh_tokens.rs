@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cura_tests::Cura;
+use cura_tests::{Cura, Socket};
 use serde_json::{Value, json};
 
 use super::sessions::{PASSWORD, refresh, sign_in};
@@ -94,6 +94,110 @@ async fn a_replaced_token_that_comes_back_after_its_successor_was_used_ends_the_
         let reused = refresh(&ann, &first).await;
         assert_eq!((reused.status.as_u16(), reused.code()), (401, "invalid_refresh_token"));
         assert_eq!(ann.get("/users/me").await.status, 401, "the session has ended");
+    }
+}
+
+/// A way to present an access token.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Stream,
+    Socket,
+    SocketQuery,
+    SocketFrame,
+    Ticket,
+}
+
+#[tokio::test]
+async fn however_the_new_access_token_is_presented_its_pair_is_used() {
+    let cura = Cura::without_workers().await;
+    let owner = cura.client().register("ann@example.com").await;
+    let conversation = owner.post("/conversations", &json!({})).await.body["id"].clone();
+    for way in [
+        Use::Stream,
+        Use::Socket,
+        Use::SocketQuery,
+        Use::SocketFrame,
+        Use::Ticket,
+    ] {
+        let (old, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+        let pair = refresh(&old, &first).await.body;
+        let new = cura.client().with_token(&pair["access_token"]);
+        match way {
+            Use::Stream => drop(new.watch(None).await),
+            Use::Socket => drop(Socket::of(&new, &conversation, None).await),
+            Use::SocketQuery => {
+                let path = format!(
+                    "/chat/ws/{conversation}?token={}",
+                    pair["access_token"].as_str().unwrap()
+                );
+                drop(Socket::open(&cura.client(), &path).await.unwrap());
+            }
+            Use::SocketFrame => {
+                let mut socket = Socket::of(&old, &conversation, None).await;
+                socket
+                    .send(&json!({ "type": "auth", "token": pair["access_token"] }))
+                    .await;
+                socket.until("auth").await;
+            }
+            Use::Ticket => assert_eq!(new.post("/auth/ticket", &Value::Null).await.status, 200),
+        }
+        assert_eq!(
+            refresh(&old, &first).await.status,
+            200,
+            "{way:?}: another tab, at the same time"
+        );
+        let_the_grace_pass(&cura).await;
+        assert_eq!(refresh(&old, &first).await.status, 401, "{way:?}");
+        assert_eq!(new.get("/users/me").await.status, 401, "{way:?}: the session has ended");
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_token_raced_by_the_use_of_its_successor_is_forgiven_or_ends_the_session_but_never_branches() {
+    let cura = Cura::without_workers().await;
+    cura.client().register("ann@example.com").await;
+    for _ in 0..10 {
+        let (ann, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+        let pair = refresh(&ann, &first).await.body;
+        let_the_grace_pass(&cura).await;
+        let new = cura.client().with_token(&pair["access_token"]);
+        let late = futures_util::future::join_all((0..4).map(|_| refresh(&ann, &first)));
+        let uses = futures_util::future::join_all((0..4).map(|_| new.get("/users/me")));
+        let (late, uses) = futures_util::future::join(late, uses).await;
+        for reply in &late {
+            let is_same = reply.body["refresh_token"] == pair["refresh_token"];
+            assert!(
+                reply.status == 401 || (reply.status == 200 && is_same),
+                "{}",
+                reply.body
+            );
+        }
+        // Once the use is recorded, the replaced token is dead, and whoever presented it then has ended the session for all.
+        let is_over = new.get("/users/me").await.status == 401;
+        assert_eq!(is_over, late.iter().any(|reply| reply.status == 401));
+        assert!(is_over || uses.iter().all(|reply| reply.status == 200));
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_session_lives_after_a_sign_out_that_raced_with_refreshes() {
+    let cura = Cura::without_workers().await;
+    cura.client().register("ann@example.com").await;
+    for _ in 0..10 {
+        let (ann, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+        let pair = refresh(&ann, &first).await.body;
+        let refreshes =
+            futures_util::future::join_all([&first, &pair["refresh_token"]].map(|token| refresh(&ann, token)));
+        let body = json!({ "refresh_token": pair["refresh_token"] });
+        let (given, ended) = futures_util::future::join(refreshes, ann.post("/auth/logout", &body)).await;
+        assert_eq!(ended.status, 204);
+        let given = given.iter().map(|reply| &reply.body["refresh_token"]);
+        for token in given
+            .filter(|token| token.is_string())
+            .chain([&first, &pair["refresh_token"]])
+        {
+            assert_eq!(refresh(&ann, token).await.status, 401);
+        }
     }
 }
 
