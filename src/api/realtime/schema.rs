@@ -132,7 +132,7 @@ pub(crate) struct ErrorEvent {
     pub(crate) running_message_id: Option<i64>,
     /// On a socket, with `queue_full`: how many messages of a conversation may wait.
     #[oai(skip_serializing_if_is_none)]
-    pub(crate) limit: Option<i64>,
+    pub(crate) limit: Option<i32>,
 }
 
 /// A message was stored, or an answer was started: as it was then.

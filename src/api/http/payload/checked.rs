@@ -13,6 +13,8 @@ use serde_json::Value;
 
 /// What is wrong with a text: a code for programs, and a sentence that goes on where the name of the field ends.
 pub(super) type Fault = (&'static str, String);
+/// What a rule says to a text: a fault, or nothing.
+pub(super) type Check = fn(&str) -> Option<Fault>;
 
 /// A rule of the domain, as a kind of field.
 pub(crate) trait Rule: Send + Sync + 'static {
@@ -78,11 +80,11 @@ impl<R: Rule> ToJSON for Checked<R> {
 }
 
 /// Every rule by its format.
-pub(super) fn rule_of(format: &str) -> Option<fn(&str) -> Option<Fault>> {
+pub(super) fn rule_of(format: &str) -> Option<Check> {
     fn fault_of<R: Rule>(text: &str) -> Option<Fault> {
         R::read(text).err()
     }
-    let rules: [(&str, fn(&str) -> Option<Fault>); 8] = [
+    let rules: [(&str, Check); 8] = [
         (EmailField::FORMAT, fault_of::<EmailField>),
         (PasswordField::FORMAT, fault_of::<PasswordField>),
         (NameField::FORMAT, fault_of::<NameField>),

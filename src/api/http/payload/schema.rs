@@ -9,7 +9,7 @@ use poem_openapi::registry::Registry;
 use poem_openapi::types::ParseFromJSON;
 use serde_json::{Value, json};
 
-use super::checked::{self, Fault};
+use super::checked::{self, Check};
 use super::preferences;
 use crate::http::problem::{FieldError, MAX_ERRORS};
 
@@ -38,7 +38,7 @@ pub(super) struct Schema {
     /// Lists, and how many items each may have.
     lists: Vec<(String, usize)>,
     /// Fields whose text obeys a rule of the domain.
-    rules: Vec<(String, fn(&str) -> Option<Fault>)>,
+    rules: Vec<(String, Check)>,
     has_preferences: bool,
 }
 

@@ -146,7 +146,7 @@ impl From<Problem> for ErrorEvent {
     fn from(problem: Problem) -> Self {
         Self {
             running_message_id: problem.message_id(),
-            limit: problem.limit(),
+            limit: problem.limit().and_then(|limit| i32::try_from(limit).ok()),
             detail: problem.detail().to_owned(),
             retryable: problem.is_retryable(),
             ..Self::new(problem.code())

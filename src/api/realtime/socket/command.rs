@@ -59,12 +59,59 @@ impl Command {
             return Err(refuse("unknown_type", "There is no frame of this type."));
         }
         let client_message_id = value.get("client_message_id").and_then(Value::as_str).and_then(short);
-        // serde's own message may repeat what was sent.
+        let faults = faults_of(kind, &value);
+        // serde's own message may repeat what was sent, and names one field.
         serde_json::from_value(value).map_err(|_| ErrorEvent {
             client_message_id,
-            ..refuse("invalid_frame", "A field of the frame is missing or of the wrong type.")
+            ..refuse("invalid_frame", &faults)
         })
     }
+}
+
+/// A field of a command: its name, whether the command needs it, what it must be, and whether a value is that.
+type FieldRule = (&'static str, bool, &'static str, fn(&Value) -> bool);
+
+/// The fields of each command.
+const FIELDS: &[(&str, &[FieldRule])] = &[
+    (
+        "message",
+        &[
+            ("content", true, "text", Value::is_string),
+            ("client_message_id", false, "text", Value::is_string),
+            ("attachments", false, "a list of ids", is_list_of_ids),
+            ("on_busy", false, "reject, interrupt or queue", is_busy_policy),
+        ],
+    ),
+    ("cancel", &[("message_id", true, "an id", Value::is_i64)]),
+    ("read", &[("message_id", true, "an id", Value::is_i64)]),
+    ("typing", &[("is_typing", true, "true or false", Value::is_boolean)]),
+    ("auth", &[("token", true, "text", Value::is_string)]),
+];
+
+fn is_list_of_ids(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.iter().all(Value::is_i64))
+}
+
+fn is_busy_policy(value: &Value) -> bool {
+    matches!(value.as_str(), Some("reject" | "interrupt" | "queue"))
+}
+
+/// Every field of a frame that is missing or of the wrong type, as a sentence: there is one code for all of them.
+fn faults_of(kind: &str, frame: &Value) -> String {
+    let fields = FIELDS.iter().find(|(known, _)| *known == kind);
+    let fields = fields.map_or(&[][..], |(_, fields)| fields);
+    let faults = fields.iter().filter_map(|(name, is_needed, expected, is_right)| {
+        let value = frame.get(name).filter(|value| *is_needed || !value.is_null());
+        match value {
+            None => is_needed.then(|| format!("{name} is required")),
+            Some(value) => (!is_right(value)).then(|| format!("{name} must be {expected}")),
+        }
+    });
+    let faults: Vec<String> = faults.collect();
+    if faults.is_empty() {
+        return "A field of the frame is missing or of the wrong type.".to_owned();
+    }
+    format!("{}.", faults.join("; "))
 }
 
 /// The id, unless it is too long to be repeated.
@@ -83,20 +130,27 @@ impl MessageCommand {
         self.client_message_id.is_some()
     }
 
-    /// The request for an answer, if every field is valid.
+    /// The request for an answer, if every field is valid. Otherwise the code is of the first that is not, and the detail names all.
     pub(super) fn check(self, conversation: ConversationId) -> Result<AnswerRequest, ErrorEvent> {
-        let refuse = |code: &str, detail: String| ErrorEvent {
-            detail,
-            client_message_id: self.client_message_id(),
-            ..ErrorEvent::new(code)
-        };
+        let client_message_id = self.client_message_id();
+        let mut faults: Vec<(&str, String)> = Vec::new();
         if self.attachments.as_ref().is_some_and(|files| !files.is_empty()) {
-            return Err(refuse("not_supported", "Attachments are not available yet.".to_owned()));
+            faults.push(("not_supported", "Attachments are not available yet.".to_owned()));
         }
         let key = self.client_message_id.as_deref().map(IdempotencyKey::new).transpose();
-        let key = key.map_err(|error| refuse("invalid_client_message_id", format!("client_message_id {error}")))?;
-        let text = MessageText::new(self.content.clone())
-            .map_err(|error| refuse("invalid_content", format!("content {error}")))?;
+        let key =
+            key.map_err(|error| faults.push(("invalid_client_message_id", format!("client_message_id {error}."))));
+        let text = MessageText::new(self.content);
+        let text = text.map_err(|error| faults.push(("invalid_content", format!("content {error}."))));
+        let (Ok(key), Ok(text), None) = (key, text, faults.first()) else {
+            let code = faults.first().map_or("invalid_frame", |(code, _)| code);
+            let details: Vec<&str> = faults.iter().map(|(_, detail)| detail.as_str()).collect();
+            return Err(ErrorEvent {
+                detail: details.join(" "),
+                client_message_id,
+                ..ErrorEvent::new(code)
+            });
+        };
         Ok(AnswerRequest {
             kind: RequestKind::Send {
                 conversation: Some(conversation),
@@ -139,6 +193,28 @@ mod tests {
             Command::read("{\"type\":\"ping\",\"more\":1}"),
             Ok(Command::Ping {})
         ));
+    }
+
+    #[test]
+    fn every_fault_of_a_frame_is_in_the_detail() {
+        for (frame, detail) in [
+            (
+                r#"{"type":"message","client_message_id":7,"attachments":["a"],"on_busy":"secret"}"#,
+                "content is required; client_message_id must be text; attachments must be a list of ids; \
+                 on_busy must be reject, interrupt or queue.",
+            ),
+            (r#"{"type":"cancel","message_id":null}"#, "message_id must be an id."),
+            (r#"{"type":"typing"}"#, "is_typing is required."),
+        ] {
+            let refused = Command::read(frame).map(|_| ()).unwrap_err();
+            assert_eq!((&*refused.code, &*refused.detail), ("invalid_frame", detail));
+        }
+        let refused = check(r#"{"type":"message","content":" ","client_message_id":"","attachments":[1]}"#);
+        let refused = refused.map(|_| ()).unwrap_err();
+        assert_eq!(refused.code, "not_supported");
+        for named in ["Attachments", "client_message_id", "content must not be empty"] {
+            assert!(refused.detail.contains(named), "{}", refused.detail);
+        }
     }
 
     fn check(frame: &str) -> Result<AnswerRequest, ErrorEvent> {
