@@ -26,7 +26,7 @@ pub(crate) enum Rows {
     Expired(Expired, DateTime<Utc>),
     /// Those of a user in a table.
     OfUser(UserId, Table),
-    /// A deleted conversation and its messages.
+    /// The messages of a deleted conversation.
     OfConversation(ConversationId),
 }
 
@@ -36,7 +36,7 @@ impl Rows {
         match self {
             Self::Expired(kind, by) => kind.delete_expired(connection, by, limit).await,
             Self::OfUser(user, table) => table.erase(connection, user, limit).await,
-            Self::OfConversation(id) => conversations::purge(connection, id, limit).await,
+            Self::OfConversation(id) => conversations::purge_messages(connection, id, limit).await,
         }
     }
 }

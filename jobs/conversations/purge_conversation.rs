@@ -1,4 +1,5 @@
-//! Removes what is left of a deleted conversation: the texts in `live`, then its rows, newest messages first, in batches.
+//! Removes what is left of a deleted conversation: the texts in `live`, its messages, newest first, in batches, then its row; with
+//! that, answers that waited for one of its own may start.
 //!
 //! May run twice: removing is idempotent, and a conversation that is not deleted is left alone.
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use cura_domain::ConversationId;
 use cura_queue::{JobError, PurgeConversation, Run};
-use cura_store::{answers, conversations};
+use cura_store::{StoreError, answers, conversations};
 
 use crate::answers::stop_writers::{stop_and_forget, texts_kept_since};
 use crate::batches::{Batches, Rows, Slice};
@@ -25,8 +26,6 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run
     let since = texts_kept_since(&context);
     let recent = database.connection(async |connection| answers::list_recent_deleted(connection, id, since).await);
     stop_and_forget(&context, &recent.await.map_err(snooze_if_unavailable)?).await?;
-    let owner = database.connection(async |connection| conversations::find_owner_of_deleted(connection, id).await);
-    let owner = owner.await.map_err(snooze_if_unavailable)?;
     let mut batches = Batches::new(database, SLICE);
     if batches.delete(Rows::OfConversation(id)).await? == Slice::TimeUp {
         return Err(JobError::Snooze {
@@ -34,10 +33,14 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run
             reason: format!("{} rows are removed; others have their turn", batches.rows),
         });
     }
-    if let Some(user) = owner {
-        let woken = database.transaction(async |connection| context.answers.wake_waiting(connection, user).await);
-        woken.await.map_err(snooze_if_unavailable)?;
-    }
+    // Together: a run that dies before has the row to find their user by, and one that dies after has nothing left to do.
+    let removed = database.transaction(async |connection| {
+        if let Some(user) = conversations::purge_row(connection, id).await? {
+            context.answers.wake_waiting(connection, user).await?;
+        }
+        Ok::<_, StoreError>(())
+    });
+    removed.await.map_err(snooze_if_unavailable)?;
     tracing::info!(conversation_id = %id, "nothing is left of the deleted conversation");
     Ok(())
 }

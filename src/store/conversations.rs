@@ -267,9 +267,9 @@ pub async fn delete(conn: &mut PgConnection, id: ConversationId, now: DateTime<U
     Ok(())
 }
 
-/// Deletes at most `limit` messages of a deleted conversation, or its row when none is left; returns the number of rows, 0 when
-/// nothing is left. A conversation that was not deleted is not touched.
-pub async fn purge(conn: &mut PgConnection, id: ConversationId, limit: i64) -> Result<u64, StoreError> {
+/// Deletes at most `limit` messages of a deleted conversation; returns their number, 0 when none is left. A conversation that
+/// was not deleted is not touched.
+pub async fn purge_messages(conn: &mut PgConnection, id: ConversationId, limit: i64) -> Result<u64, StoreError> {
     // The newest first: an answer refers to its question.
     let removed = sqlx::query!(
         r#"DELETE FROM messages WHERE id IN (
@@ -278,16 +278,20 @@ pub async fn purge(conn: &mut PgConnection, id: ConversationId, limit: i64) -> R
         id.0,
         limit,
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    if removed.rows_affected() > 0 {
-        return Ok(removed.rows_affected());
-    }
-    let done = sqlx::query!(
-        "DELETE FROM conversations WHERE id = $1 AND deleted_at IS NOT NULL",
+    Ok(removed.rows_affected())
+}
+
+/// Deletes the row of a deleted conversation that has no messages any more; the user whose it was, if it still existed.
+pub async fn purge_row(conn: &mut PgConnection, id: ConversationId) -> Result<Option<UserId>, StoreError> {
+    let user = sqlx::query_scalar!(
+        "DELETE FROM conversations WHERE id = $1 AND deleted_at IS NOT NULL RETURNING user_id",
         id.0
-    );
-    Ok(done.execute(conn).await?.rows_affected())
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(user.map(UserId))
 }
 
 struct ConversationRow {
@@ -316,15 +320,4 @@ impl TryFrom<ConversationRow> for Conversation {
             busy: row.busy,
         })
     }
-}
-
-/// The owner of a deleted conversation whose row still exists.
-pub async fn find_owner_of_deleted(conn: &mut PgConnection, id: ConversationId) -> Result<Option<UserId>, StoreError> {
-    let user = sqlx::query_scalar!(
-        "SELECT user_id FROM conversations WHERE id = $1 AND deleted_at IS NOT NULL",
-        id.0
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(user.map(UserId))
 }
