@@ -57,7 +57,11 @@ pub(crate) async fn run(context: Arc<JobContext>, job: GenerateAnswer, run: Run)
         Err(OpenError::Job(error)) => return Err(error),
     };
     match end {
-        StreamEnd::Finished { reason, usage } => attempt.complete(reason, usage).await,
+        StreamEnd::Finished {
+            reason,
+            usage,
+            reasoning_tokens,
+        } => attempt.complete(reason, usage, reasoning_tokens).await,
         StreamEnd::Failed(error) => fail_or_retry(attempt, &run, error).await,
         StreamEnd::Stopped(reason) => end_early(attempt, reason).await,
     }
@@ -66,7 +70,11 @@ pub(crate) async fn run(context: Arc<JobContext>, job: GenerateAnswer, run: Run)
 /// Why a stream ended.
 enum StreamEnd {
     /// The provider finished the answer.
-    Finished { reason: FinishReason, usage: Option<Usage> },
+    Finished {
+        reason: FinishReason,
+        usage: Option<Usage>,
+        reasoning_tokens: Option<i64>,
+    },
     /// The provider failed.
     Failed(AiError),
     /// The run is to end.
@@ -109,8 +117,11 @@ async fn stream(
                 match attempt.writer.append(&text).await {
                     // What fits is written, and ends here. Its cost is an estimate: the provider would state it at its end.
                     Err(WriteError::TooLong) => {
-                        let (reason, usage) = (FinishReason::Length, None);
-                        return Ok(StreamEnd::Finished { reason, usage });
+                        return Ok(StreamEnd::Finished {
+                            reason: FinishReason::Length,
+                            usage: None,
+                            reasoning_tokens: None,
+                        });
                     }
                     appended => appended.map_err(write_failed)?,
                 }
@@ -120,8 +131,26 @@ async fn stream(
         };
         match next {
             Ready::Nothing | Ready::Event(Some(Ok(CompletionEvent::Text(_)))) => {}
-            Ready::Event(Some(Ok(CompletionEvent::Finished { reason, usage, .. }))) => {
-                return Ok(StreamEnd::Finished { reason, usage });
+            Ready::Event(Some(Ok(CompletionEvent::TakenBack))) => {
+                // It has the text that is taken back, and the fence that then is old.
+                if !checkpoint.is_terminated()
+                    && let Ok(saved) = (&mut *checkpoint).await
+                {
+                    attempt.writer.record_checkpoint(saved).map_err(write_failed)?;
+                }
+                attempt.writer.take_back().await.map_err(write_failed)?;
+            }
+            Ready::Event(Some(Ok(CompletionEvent::Finished {
+                reason,
+                usage,
+                reasoning_tokens,
+                ..
+            }))) => {
+                return Ok(StreamEnd::Finished {
+                    reason,
+                    usage,
+                    reasoning_tokens,
+                });
             }
             Ready::Event(Some(Err(error))) => return Ok(StreamEnd::Failed(error)),
             Ready::Event(None) => {

@@ -109,8 +109,19 @@ impl<'a> RunningAttempt<'a> {
     ///
     /// # Errors
     /// When the database stays away; then there is another attempt.
-    pub(crate) async fn complete(self, reason: FinishReason, usage: Option<Usage>) -> Result<(), JobError> {
-        let cost = usage.or_else(|| self.estimate()).map(|usage| self.cost(usage));
+    pub(crate) async fn complete(
+        self,
+        reason: FinishReason,
+        usage: Option<Usage>,
+        reasoning_tokens: Option<i64>,
+    ) -> Result<(), JobError> {
+        let cost = usage.or_else(|| self.estimate()).map(|usage| {
+            let cost = self.cost(usage);
+            AttemptCost {
+                reasoning_tokens: reasoning_tokens.or(cost.reasoning_tokens),
+                ..cost
+            }
+        });
         let follow_ups = FollowUps {
             title: self.context.assistant.titles,
             summarize_up_to: self.request.as_ref().and_then(|request| request.summarize_up_to),
@@ -191,7 +202,15 @@ impl<'a> RunningAttempt<'a> {
         AttemptCost {
             model: model.unwrap_or_else(|| self.context.ai.primary_model().clone()),
             usage,
+            reasoning_tokens: Some(self.thought_tokens()).filter(|tokens| *tokens > 0),
         }
+    }
+
+    /// An estimate of the thoughts that were taken out of the text.
+    fn thought_tokens(&self) -> i64 {
+        let report = self.request.as_ref().and_then(|request| request.call.report());
+        let bytes = report.map_or(0, |report| report.thought_bytes);
+        i64::try_from(token_estimate::estimate(bytes)).unwrap_or(i64::MAX)
     }
 
     fn estimated_cost(&self) -> Option<AttemptCost> {
@@ -211,7 +230,9 @@ impl<'a> RunningAttempt<'a> {
         Some(Usage {
             input_tokens: input.unwrap_or(count(request.prompt_tokens)),
             // The stated number may be old, or include thoughts that are not shown.
-            output_tokens: output.unwrap_or_default().max(count(written)),
+            output_tokens: output
+                .unwrap_or_default()
+                .max(count(written).saturating_add(self.thought_tokens())),
             estimated: true,
         })
     }

@@ -87,6 +87,7 @@ async fn receive(context: &JobContext, call: &Call, prompt: Prompt, reply: &mut 
         match event? {
             CompletionEvent::Text(more) if reply.text.len() + more.len() <= MAX_BYTES => reply.text.push_str(&more),
             CompletionEvent::Text(_) => break,
+            CompletionEvent::TakenBack => reply.text.clear(),
             CompletionEvent::Finished { usage, model, .. } => {
                 reply.usage = usage;
                 if let Some(model) = model {

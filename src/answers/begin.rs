@@ -1,7 +1,7 @@
 //! Begins an attempt: at the offset that readers have seen, or at 0 if the provider cannot continue a text.
 
 use cura_domain::MessageId;
-use cura_domain::answer::Fence;
+use cura_domain::answer::{AttemptOffsets, Fence};
 use cura_store::answers::AttemptStart;
 use cura_store::{PgConnection, StoreError, answers, attempts, usage};
 
@@ -41,7 +41,8 @@ impl Answers {
             return Ok(AttemptStart::Started(attempt));
         }
         let saved = std::mem::take(&mut attempt.text);
-        let mut text = shown_text::shown_before(&self.0.live, id, attempt.fence, &saved).await;
+        let before = AttemptOffsets(attempt.attempt_offsets.0.iter().rev().skip(1).rev().copied().collect());
+        let mut text = shown_text::shown_before(&self.0.live, id, &before, &saved).await;
         let before = Fence(attempt.fence.0 - 1);
         // Counted here because the new fence keeps that attempt from counting itself.
         let lost = attempts::record_lost(transaction, id, before, text.len(), &self.0.default_model, now).await?;

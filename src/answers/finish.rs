@@ -114,6 +114,7 @@ impl Finishing<'_> {
             text: Some(ending.text),
             model: ending.cost.map(|cost| &cost.model),
             usage: ending.cost.map(|cost| cost.usage),
+            reasoning_tokens: ending.cost.and_then(|cost| cost.reasoning_tokens),
             ttft_ms: ending.ttft_ms,
         };
         if !self.write(id, Some(ending.fence), &answer).await? {
@@ -220,6 +221,7 @@ impl Finishing<'_> {
                 outcome: *outcome,
                 model: &cost.model,
                 usage: cost.usage,
+                reasoning_tokens: cost.reasoning_tokens,
             };
             attempts::record(self.connection, &attempt, self.now).await?;
         }

@@ -10,6 +10,7 @@
 //!     [*] --> pending: stored with its question and a GenerateAnswer job
 //!     pending --> running: begin
 //!     running --> running: begin (the next attempt, with a higher fence)
+//!     running --> running: AnswerWriter take_back (the same, because what was shown was none of the answer)
 //!     pending --> sent: cancel
 //!     running --> sent: AnswerWriter finish / cancel
 //!     running --> error: AnswerWriter finish
@@ -99,6 +100,8 @@ pub struct AttemptCost {
     pub model: ModelRef,
     /// The tokens.
     pub usage: Usage,
+    /// Those of them that were spent on thoughts, if any are known.
+    pub reasoning_tokens: Option<i64>,
 }
 
 /// Why a write to an answer was not done.

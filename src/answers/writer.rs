@@ -127,6 +127,40 @@ impl AnswerWriter {
         Ok(())
     }
 
+    /// Takes back all text that this attempt has written, because it was none of the answer: the attempt goes on at its beginning
+    /// under the next fence, which readers see as they see a new attempt. Postgres has the shorter text first, so that nobody
+    /// who takes over brings back what was taken. Retries for 60 s while Postgres is away. No checkpoint may be under way.
+    ///
+    /// # Errors
+    /// [`WriteError::Superseded`], or [`WriteError::Store`] when Postgres stays away; then another attempt has to begin.
+    pub async fn take_back(&mut self) -> Result<(), WriteError> {
+        self.check_age()?;
+        let start = self.text.len() - self.written_bytes();
+        let kept = self.text.get(..start).unwrap_or_default().to_owned();
+        let (database, id, fence) = (&self.answers.0.database, self.id, self.attempt.fence);
+        // The same for every try: by it, a try whose outcome is unknown is recognised.
+        let now = self.answers.0.clock.now_micros();
+        let mut outage = Outage::begin(id);
+        let taken = loop {
+            let taken =
+                database.connection(async |connection| answers::take_back(connection, id, fence, &kept, now).await);
+            match taken.await {
+                Ok(taken) => break taken,
+                Err(error) => outage.pause(error).await?,
+            }
+        };
+        let (fence, offsets) = taken.ok_or(WriteError::Superseded)?;
+        self.attempt.fence = fence;
+        self.attempt.attempt_offsets = offsets;
+        self.saved = kept.len();
+        self.text = kept;
+        if self.text.is_empty() {
+            self.ttft = None;
+        }
+        self.announce_start().await;
+        Ok(())
+    }
+
     /// Writes the whole text back to `live`, if `live` has lost some of it.
     ///
     /// # Errors
@@ -223,8 +257,7 @@ impl AnswerWriter {
         };
         let (user, conversation) = (self.attempt.user_id, self.attempt.conversation_id);
         let parts = &self.answers.0;
-        let give_up = Instant::now() + FINISH_TIMEOUT;
-        let mut warned = false;
+        let mut outage = Outage::begin(self.id);
         loop {
             let written = parts.database.transaction(async |connection| {
                 let now = parts.clock.now();
@@ -233,14 +266,7 @@ impl AnswerWriter {
                 Ok(finishing.close(Vec::new()).await?)
             });
             match written.await {
-                Err(WriteError::Store(error @ (StoreError::Unavailable(_) | StoreError::TookTooLong)))
-                    if Instant::now() < give_up =>
-                {
-                    if !std::mem::replace(&mut warned, true) {
-                        tracing::warn!(message_id = %self.id, %error, "the database is unavailable; retrying to store the end of an answer");
-                    }
-                    tokio::time::sleep(FINISH_PAUSE).await;
-                }
+                Err(WriteError::Store(error)) => outage.pause(error).await?,
                 written => return written,
             }
         }
@@ -263,6 +289,7 @@ impl AnswerWriter {
                     outcome,
                     model: &cost.model,
                     usage: cost.usage,
+                    reasoning_tokens: cost.reasoning_tokens,
                 };
                 attempts::record(connection, &attempt, now).await?;
             }
@@ -275,5 +302,35 @@ impl AnswerWriter {
 
     fn ttft_ms(&self) -> Option<i64> {
         self.ttft.map(|ttft| ttft.num_milliseconds())
+    }
+}
+
+/// Waits out an absence of Postgres, for [`FINISH_TIMEOUT`].
+struct Outage {
+    answer: MessageId,
+    give_up: Instant,
+    warned: bool,
+}
+
+impl Outage {
+    fn begin(answer: MessageId) -> Self {
+        Self {
+            answer,
+            give_up: Instant::now() + FINISH_TIMEOUT,
+            warned: false,
+        }
+    }
+
+    /// Pauses after this failure; the failure itself when another try does not help, or there were enough.
+    async fn pause(&mut self, error: StoreError) -> Result<(), WriteError> {
+        let may_pass = matches!(error, StoreError::Unavailable(_) | StoreError::TookTooLong);
+        if !may_pass || Instant::now() >= self.give_up {
+            return Err(error.into());
+        }
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(message_id = %self.answer, %error, "the database is unavailable; retrying to store the end of an answer");
+        }
+        tokio::time::sleep(FINISH_PAUSE).await;
+        Ok(())
     }
 }

@@ -94,6 +94,9 @@ pub struct Message<N = Notice> {
     pub finish_reason: Option<FinishReason>,
     /// The tokens of all attempts.
     pub usage: Option<Usage>,
+    /// Those of the answer's tokens that the model spent on thoughts, which are not shown; estimated where the provider does
+    /// not state them.
+    pub reasoning_tokens: Option<i64>,
     /// From storing the question to the end of the answer, in milliseconds.
     pub latency_ms: Option<i64>,
     /// From storing the question to the first text of the answer, in milliseconds.
@@ -151,6 +154,7 @@ impl Message {
             provider: None,
             finish_reason: None,
             usage: None,
+            reasoning_tokens: None,
             latency_ms: None,
             ttft_ms: None,
             error_code: None,
@@ -176,6 +180,7 @@ impl<N> Message<N> {
             provider: self.provider,
             finish_reason: self.finish_reason,
             usage: self.usage,
+            reasoning_tokens: self.reasoning_tokens,
             latency_ms: self.latency_ms,
             ttft_ms: self.ttft_ms,
             error_code: self.error_code,

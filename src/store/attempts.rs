@@ -54,6 +54,8 @@ pub struct Attempt<'a> {
     pub model: &'a ModelRef,
     /// What it cost.
     pub usage: Usage,
+    /// Those of its tokens that were spent on thoughts.
+    pub reasoning_tokens: Option<i64>,
 }
 
 /// Counts an attempt, and one answer more if it was completed or cancelled; changes nothing if the attempt was counted
@@ -63,8 +65,9 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
     sqlx::query!(
         r#"WITH counted AS (
                INSERT INTO answer_attempts
-                   (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+                   (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at,
+                    reasoning_tokens)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13) ON CONFLICT DO NOTHING
                RETURNING user_id, model, input_tokens, output_tokens
            )
            INSERT INTO usage_days AS u (user_id, day, model, messages, input_tokens, output_tokens)
@@ -84,6 +87,7 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
         now,
         now.date_naive(),
         answers,
+        attempt.reasoning_tokens,
     )
     .execute(conn)
     .await?;

@@ -93,7 +93,7 @@ pub async fn find_owned(
     let row = sqlx::query_as!(
         MessageRow,
         r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.attempt_offsets, m.model,
-                  m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.latency_ms,
+                  m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.reasoning_tokens, m.latency_ms,
                   m.ttft_ms, m.error_code, m.notice, m.created_at
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
            WHERE m.id = $1 AND m.user_id = $2 AND c.deleted_at IS NULL"#,
@@ -119,7 +119,7 @@ pub async fn list_owned(
         MessageRow,
         r#"SELECT m.id, m.conversation_id, m.parent_id, m.role,
                   CASE WHEN m.id = ANY($3) THEN m.content ELSE '' END AS "content!", m.status, m.attempt, m.attempt_offsets, m.model,
-                  m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.latency_ms,
+                  m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.reasoning_tokens, m.latency_ms,
                   m.ttft_ms, m.error_code, m.notice, m.created_at
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
            WHERE m.id = ANY($1) AND m.user_id = $2 AND c.deleted_at IS NULL"#,
@@ -212,8 +212,8 @@ pub async fn list(
         Order::Descending => sqlx::query_as!(
             MessageRow,
             r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, attempt_offsets, model, provider,
-                          finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
-                          notice, created_at
+                          finish_reason, input_tokens, output_tokens, usage_estimated, reasoning_tokens, latency_ms, ttft_ms,
+                          error_code, notice, created_at
                    FROM messages WHERE conversation_id = $1 AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3"#,
             conversation.0,
             after.map_or(i64::MAX, |after| after.0),
@@ -224,8 +224,8 @@ pub async fn list(
         Order::Ascending => sqlx::query_as!(
             MessageRow,
             r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, attempt_offsets, model, provider,
-                          finish_reason, input_tokens, output_tokens, usage_estimated, latency_ms, ttft_ms, error_code,
-                          notice, created_at
+                          finish_reason, input_tokens, output_tokens, usage_estimated, reasoning_tokens, latency_ms, ttft_ms,
+                          error_code, notice, created_at
                    FROM messages WHERE conversation_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3"#,
             conversation.0,
             after.map_or(0, |after| after.0),
@@ -252,6 +252,7 @@ struct MessageRow {
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
     usage_estimated: Option<bool>,
+    reasoning_tokens: Option<i64>,
     latency_ms: Option<i64>,
     ttft_ms: Option<i64>,
     error_code: Option<String>,
@@ -288,6 +289,7 @@ impl TryFrom<MessageRow> for StoredMessage {
             provider: row.provider,
             finish_reason,
             usage,
+            reasoning_tokens: row.reasoning_tokens,
             latency_ms: row.latency_ms,
             ttft_ms: row.ttft_ms,
             error_code: row.error_code,

@@ -135,6 +135,10 @@ async fn read(
                 assert!(!piece.is_empty());
                 text.push_str(&piece);
             }
+            Ok(CompletionEvent::TakenBack) => {
+                assert!(!text.is_empty(), "nothing to take back");
+                text.clear();
+            }
             Ok(CompletionEvent::Finished {
                 reason, usage, model, ..
             }) => {

@@ -110,11 +110,15 @@ struct MetadataView {
     provider: Option<String>,
     finish_reason: Option<FinishReasonView>,
     usage: Option<UsageView>,
+    /// Those of the output tokens that the model spent on thoughts, which are not shown; estimated where the provider does
+    /// not state them.
+    #[oai(skip_serializing_if_is_none)]
+    reasoning_tokens: Option<i64>,
     /// The time from storing the message to the end of the answer, in milliseconds.
     latency_ms: Option<i64>,
     /// The time from storing the message to the first text of the answer, in milliseconds.
     ttft_ms: Option<i64>,
-    /// The number of attempts.
+    /// The number of attempts. Text that turns out to be a thought is taken back, and the attempt that goes on counts anew.
     attempts: i64,
     /// With status `error`: a stable code that says why.
     #[oai(skip_serializing_if_is_none)]
@@ -182,6 +186,7 @@ impl From<Message> for MessageView {
                     FinishReason::Cancelled => FinishReasonView::Cancelled,
                 }),
                 usage,
+                reasoning_tokens: message.reasoning_tokens,
                 latency_ms: message.latency_ms,
                 ttft_ms: message.ttft_ms,
                 attempts: message.attempt.0.into(),

@@ -12,6 +12,7 @@ use super::error::{AiError, Failure};
 use super::prompt::Prompt;
 use super::protocol::{ANTHROPIC, Anthropic, OpenAi};
 use super::request_form::{Asking, Learned, RequestForm};
+use super::stream::thoughts::without_thoughts;
 use super::token_counter::TokenCounter;
 
 /// A configured backend. Cheap to clone; clones share their connections, and what they have learned of it.
@@ -123,11 +124,12 @@ impl Backend {
     /// Every request with a person's words is sent from here, once its permission is given.
     async fn request(&self, call: &Call, prompt: &Prompt, form: &RequestForm) -> Result<CompletionStream, AiError> {
         call.ask_permission().await?;
-        match &self.protocol {
-            Protocol::OpenAi(openai) => openai.stream(call, prompt, form).await,
-            Protocol::Anthropic(anthropic) => anthropic.stream(call, prompt, form).await,
-            Protocol::Demo(demo) => demo.stream(prompt),
-        }
+        let events = match &self.protocol {
+            Protocol::OpenAi(openai) => openai.stream(call, prompt, form).await?,
+            Protocol::Anthropic(anthropic) => anthropic.stream(call, prompt, form).await?,
+            Protocol::Demo(demo) => return demo.stream(prompt),
+        };
+        Ok(without_thoughts(events, &prompt.written, call))
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {

@@ -40,6 +40,8 @@ pub struct ProviderReport {
     pub input_tokens: Option<i64>,
     /// Tokens of the answer until now, as reported last.
     pub output_tokens: Option<i64>,
+    /// UTF-8 bytes of thoughts that were taken out of the text until now.
+    pub thought_bytes: usize,
 }
 
 impl Call {
@@ -102,6 +104,7 @@ impl Call {
             model: model.clone(),
             input_tokens: None,
             output_tokens: None,
+            thought_bytes: 0,
         });
     }
 
@@ -113,6 +116,13 @@ impl Call {
             }
             report.input_tokens = input_tokens.or(report.input_tokens);
             report.output_tokens = output_tokens.or(report.output_tokens);
+        }
+    }
+
+    /// Notes how many bytes of thoughts were taken out of the text until now.
+    pub(crate) fn note_thoughts(&self, bytes: usize) {
+        if let Some(report) = self.lock().as_mut() {
+            report.thought_bytes = bytes;
         }
     }
 

@@ -10,18 +10,21 @@ use futures_util::Stream;
 
 use super::error::AiError;
 
-/// An event of a completion: any number of `Text`, then exactly one `Finished`, or an error instead.
+/// An event of a completion: any number of `Text` and `TakenBack`, then exactly one `Finished`, or an error instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CompletionEvent {
     /// The next part of the text; never empty.
     Text(String),
+    /// All text of this completion until now was none: its reader forgets it. Other text follows.
+    TakenBack,
     /// The answer is complete; nothing follows.
     Finished {
         /// Why it ended.
         reason: FinishReason,
         /// What it cost, if the provider stated it; the caller estimates otherwise.
         usage: Option<Usage>,
-        /// The tokens that the model spent on thoughts, if the provider stated them. Part of the tokens of the answer.
+        /// The tokens that the model spent on thoughts: as the provider stated them, else an estimate of the thoughts that
+        /// were taken out of the text. Part of the tokens of the answer.
         reasoning_tokens: Option<i64>,
         /// The model that answered, by the name that the provider gives it.
         model: Option<String>,

@@ -203,7 +203,7 @@ fn reporting_to_breaker(
         }
         let event = reporting.rest.next().await?;
         match (&event, reporting.permit.take()) {
-            (Ok(CompletionEvent::Text(_)), permit) => reporting.permit = permit,
+            (Ok(CompletionEvent::Text(_) | CompletionEvent::TakenBack), permit) => reporting.permit = permit,
             (Ok(CompletionEvent::Finished { .. }), Some(permit)) => permit.succeeded(),
             (Err(error), Some(permit)) => reporting.candidate.report_failure(permit, error),
             (_, None) => {}

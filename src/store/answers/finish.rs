@@ -19,6 +19,8 @@ pub struct FinalAnswer<'a> {
     pub model: Option<&'a ModelRef>,
     /// The tokens of the last attempt, unless its row in `answer_attempts` was written before.
     pub usage: Option<Usage>,
+    /// Those of these tokens that were spent on thoughts.
+    pub reasoning_tokens: Option<i64>,
     /// From the question stored to the first text, in milliseconds, unless an earlier attempt saved it.
     pub ttft_ms: Option<i64>,
 }
@@ -31,6 +33,7 @@ impl<'a> FinalAnswer<'a> {
             text: None,
             model: None,
             usage: None,
+            reasoning_tokens: None,
             ttft_ms: None,
         }
     }
@@ -61,10 +64,11 @@ pub async fn finish(
                input_tokens = COALESCE($9 + COALESCE(spent.input, 0), spent.input),
                output_tokens = COALESCE($10 + COALESCE(spent.output, 0), spent.output),
                usage_estimated = COALESCE($11 OR COALESCE(spent.estimated, false), spent.estimated),
+               reasoning_tokens = COALESCE($14 + COALESCE(spent.reasoning, 0), spent.reasoning),
                ttft_ms = COALESCE(m.ttft_ms, $12), updated_at = $13,
                latency_ms = (EXTRACT(EPOCH FROM $13::timestamptz - created_at) * 1000)::bigint
            FROM (SELECT sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output,
-                        bool_or(estimated) AS estimated
+                        bool_or(estimated) AS estimated, sum(reasoning_tokens)::bigint AS reasoning
                  FROM answer_attempts WHERE message_id = $1 AND attempt IS DISTINCT FROM $2) spent
            WHERE m.id = $1 AND m.status = 'sending' AND ($2::integer IS NULL OR m.attempt = $2)
            RETURNING m.attempt,
@@ -83,6 +87,7 @@ pub async fn finish(
         answer.usage.map(|usage| usage.estimated),
         answer.ttft_ms,
         now,
+        answer.reasoning_tokens,
     )
     .fetch_optional(conn)
     .await?;

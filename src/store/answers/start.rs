@@ -164,6 +164,36 @@ pub async fn restart_at(conn: &mut PgConnection, id: MessageId, fence: Fence, te
     Ok(done.rows_affected() == 1)
 }
 
+/// Replaces the text that the attempt `fence` saved by `text`, which is shorter, and lets the attempt go on at its end under the
+/// next fence; readers see that as they see a new attempt. May be repeated with the same `now` when its outcome is unknown.
+/// The new fence and where each attempt began; `None` when the fence is old.
+pub async fn take_back(
+    conn: &mut PgConnection,
+    id: MessageId,
+    fence: Fence,
+    text: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<(Fence, AttemptOffsets)>, StoreError> {
+    let row = sqlx::query!(
+        r#"UPDATE messages
+           SET content = $3, attempt = $2 + 1, attempt_offsets = attempt_offsets[1:$2] || octet_length($3)::bigint,
+               ttft_ms = CASE WHEN $3 = '' THEN NULL ELSE ttft_ms END, updated_at = $4
+           WHERE id = $1 AND status = 'sending'
+             AND (attempt = $2 OR (attempt = $2 + 1 AND content = $3 AND updated_at = $4))
+           RETURNING attempt, attempt_offsets"#,
+        id.0,
+        i32::from(fence),
+        text,
+        now,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        let offsets = row.attempt_offsets.into_iter().map(i64::unsigned_abs).collect();
+        (Fence(row.attempt.unsigned_abs()), AttemptOffsets(offsets))
+    }))
+}
+
 /// Saves the text so far, the model that writes it, and the time to the first text (of which the first one saved stays).
 /// `false` when the fence is old, or a longer text was saved before: a late checkpoint takes nothing back.
 pub async fn checkpoint(

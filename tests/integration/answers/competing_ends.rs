@@ -160,6 +160,7 @@ fn cost() -> AttemptCost {
             output_tokens: 1,
             estimated: false,
         },
+        reasoning_tokens: None,
     }
 }
 

@@ -21,4 +21,5 @@ mod random_kills;
 mod resume;
 mod sending;
 mod shutdown;
+mod thoughts;
 mod usage;

@@ -9,12 +9,13 @@ use cura_app::feed::{AnswerEvent, FeedItem, UserEvent, UserFeed};
 use cura_app::{App, Caller};
 use cura_bin::settings::Settings;
 use cura_bin::wiring;
+use cura_domain::answer::Fence;
 use cura_domain::conversation::Title;
 use cura_domain::message::{AnswerResult, FinishReason, MessageStatus, MessageText, Role, Usage};
 use cura_domain::{ConversationId, MessageId, ModelRef, SessionId, UserId};
 use cura_live::{Live, LiveConfig, Signal};
 use cura_providers::ai::Ai;
-use cura_store::{Database, messages};
+use cura_store::{Database, answers, messages};
 use cura_tests::{TestDatabase, View};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -30,6 +31,10 @@ enum Step {
     Save { which: usize },
     /// Another worker takes the answer over: where it was, or from its beginning.
     TakeOver { which: usize, from_the_beginning: bool },
+    /// What it has written turns out to be none of the answer.
+    TakeBack { which: usize },
+    /// The same, and its worker dies before `live` learns of it; another one takes over.
+    TakeBackAndDie { which: usize },
     /// It becomes final; perhaps nobody is told.
     End { which: usize, fails: bool, silently: bool },
     /// `live` forgets a running answer.
@@ -54,6 +59,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => which.clone().prop_map(|which| Step::Save { which }),
         2 => (which.clone(), any::<bool>())
             .prop_map(|(which, from_the_beginning)| Step::TakeOver { which, from_the_beginning }),
+        2 => which.clone().prop_map(|which| Step::TakeBack { which }),
+        1 => which.clone().prop_map(|which| Step::TakeBackAndDie { which }),
         3 => (which.clone(), any::<bool>(), any::<bool>())
             .prop_map(|(which, fails, silently)| Step::End { which, fails, silently }),
         1 => which.prop_map(|which| Step::Forget { which }),
@@ -139,6 +146,12 @@ impl World {
                 which,
                 from_the_beginning,
             } => self.take_over(which, from_the_beginning).await,
+            Step::TakeBack { which } => {
+                if let Some(at) = self.at(which) {
+                    self.running[at].writer.take_back().await.unwrap();
+                }
+            }
+            Step::TakeBackAndDie { which } => self.take_back_and_die(which).await,
             Step::End { which, fails, silently } => self.end(which, fails, silently).await,
             Step::Forget { which } => {
                 if let Some(at) = self.at(which) {
@@ -233,6 +246,25 @@ impl World {
         self.running.push(Running { id, writer });
     }
 
+    async fn take_back_and_die(&mut self, which: usize) {
+        let Some(at) = self.at(which) else { return };
+        let Running { id, writer } = self.running.swap_remove(at);
+        let kept = writer.text()[..writer.text().len() - writer.written_bytes()].to_owned();
+        let taken = self.database.connection(async |connection| {
+            let fence: i32 = sqlx::query_scalar("SELECT attempt FROM messages WHERE id = $1")
+                .bind(id.0)
+                .fetch_one(&mut *connection)
+                .await?;
+            let fence = Fence(fence.unsigned_abs());
+            answers::take_back(connection, id, fence, &kept, chrono::Utc::now()).await
+        });
+        assert!(taken.await.unwrap().is_some(), "nobody else has the answer");
+        let writer = self.begin(id, false).await;
+        let whole = if kept.trim().is_empty() { "" } else { &kept };
+        assert_eq!(writer.text(), whole, "what was taken back stays away");
+        self.running.push(Running { id, writer });
+    }
+
     async fn end(&mut self, which: usize, fails: bool, silently: bool) {
         let Some(at) = self.at(which) else { return };
         let answer = self.running.swap_remove(at);
@@ -248,6 +280,7 @@ impl World {
                 output_tokens: 1,
                 estimated: false,
             },
+            reasoning_tokens: None,
         };
         let finished = answer.writer.finish(result, Some(&cost), FollowUps::default());
         let finished = finished.await.unwrap();

@@ -13,7 +13,7 @@ const MIN_PREFILL_RESTART: usize = 32;
 /// "a land" does not repeat the last "a" of "Canada".
 ///
 /// Text is held back while it may turn out to be a repetition, so that readers never see one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Overlap {
     written: String,
     /// The starts of endings of `written` that begin with everything held, and are longer.

@@ -11,6 +11,8 @@ use crate::ai::error::AiError;
 struct Continuing {
     events: CompletionStream,
     overlap: Overlap,
+    /// As it was at the beginning.
+    unread: Overlap,
     ready: VecDeque<CompletionEvent>,
     text_sent: bool,
 }
@@ -19,6 +21,7 @@ struct Continuing {
 pub(crate) fn without_overlap(events: CompletionStream, overlap: Overlap) -> CompletionStream {
     let continuing = Continuing {
         events,
+        unread: overlap.clone(),
         overlap,
         ready: VecDeque::new(),
         text_sent: false,
@@ -36,6 +39,12 @@ impl Continuing {
                 Ok(CompletionEvent::Text(text)) => {
                     let text = self.overlap.push(text);
                     self.push_text(text);
+                }
+                Ok(CompletionEvent::TakenBack) => {
+                    self.overlap = self.unread.clone();
+                    if std::mem::take(&mut self.text_sent) {
+                        self.ready.push_back(CompletionEvent::TakenBack);
+                    }
                 }
                 Ok(end @ CompletionEvent::Finished { .. }) => {
                     let text = self.overlap.finish();

@@ -5,3 +5,4 @@ pub(crate) mod completion_stream;
 pub(crate) mod end_word;
 pub(crate) mod sse_decoder;
 pub(crate) mod surrogates;
+pub(crate) mod thoughts;
