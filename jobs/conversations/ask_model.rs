@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_domain::message::Usage;
+use cura_domain::message::{FinishReason, Usage};
 use cura_domain::prompt::PromptMessage;
 use cura_providers::ai::{AiError, Call, CompletionEvent, Failure, Prompt, RequestKey};
 use cura_queue::{JobError, Run};
@@ -36,8 +36,22 @@ pub(crate) struct Reply {
     pub(crate) text: String,
     /// The model that wrote it.
     pub(crate) model: String,
+    /// Why it ended; `None` when it was cut off here.
+    finish: Option<FinishReason>,
     /// What it cost, if the provider has stated it.
     usage: Option<Usage>,
+}
+
+impl Reply {
+    /// Whether the model finished it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.finish == Some(FinishReason::Stop)
+    }
+
+    /// Whether the provider withheld a part of it.
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.finish == Some(FinishReason::ContentFilter)
+    }
 }
 
 /// Sends a question and waits for the whole reply. `None` when nothing is to be done, which is logged: the words were deleted
@@ -88,7 +102,10 @@ async fn receive(context: &JobContext, call: &Call, prompt: Prompt, reply: &mut 
             CompletionEvent::Text(more) if reply.text.len() + more.len() <= MAX_BYTES => reply.text.push_str(&more),
             CompletionEvent::Text(_) => break,
             CompletionEvent::TakenBack => reply.text.clear(),
-            CompletionEvent::Finished { usage, model, .. } => {
+            CompletionEvent::Finished {
+                reason, usage, model, ..
+            } => {
+                reply.finish = Some(reason);
                 reply.usage = usage;
                 if let Some(model) = model {
                     reply.model = model;

@@ -6,22 +6,24 @@
 
 use std::sync::Arc;
 
-use cura_domain::MessageId;
 use cura_domain::message::Role;
 use cura_domain::prompt::{self, HistoryMessage, PromptMessage};
 use cura_domain::token_estimate::MIN_BYTES_PER_TOKEN;
+use cura_domain::{MessageId, model_reply};
 use cura_providers::ai::RequestKey;
 use cura_queue::{JobError, Run, SummarizeConversation};
 use cura_store::model_calls::CallKind;
 use cura_store::owners::{self, ConversationOwner};
 use cura_store::{history, users};
 
-use super::ask_model::{self, Question, Reply};
+use super::ask_model::{self, Question};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
 
 /// The most requests of one run.
 const MAX_PARTS: usize = 2;
+/// How often a part is asked for until the reply is a whole summary.
+const MAX_TRIES: usize = 2;
 /// The most tokens of a summary.
 const MAX_TOKENS: u32 = 1500;
 /// The most of a history that is read, in UTF-8 bytes: months of messages.
@@ -60,28 +62,13 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SummarizeConversation, ru
         let Some(last) = part.last() else {
             break;
         };
-        let question = Question {
-            kind: CallKind::Summary,
-            key: RequestKey::Summary(last.id),
-            owner,
-            messages: prompt::for_summary(&cut(part, room), summary.as_deref()),
-            max_output_tokens: MAX_TOKENS,
-        };
-        let Some(mut reply) = ask_model::ask(&context, &run, question).await? else {
+        let messages = prompt::for_summary(&cut(part, room), summary.as_deref());
+        let Some(made) = make(&context, &run, owner, last.id, messages).await? else {
             // Logged where it was decided.
             return Ok(());
         };
-        // As many bytes as a prompt has tokens: about a quarter of it.
-        let longest = MAX_SUMMARY_BYTES.min(context.max_prompt_tokens());
-        reply.text.truncate(reply.text.floor_char_boundary(longest));
-        if reply.text.trim().is_empty() {
-            return Err(JobError::Retry {
-                after: None,
-                reason: "the model's summary is empty".to_owned(),
-            });
-        }
-        keep(&context, owner, last.id, &reply).await?;
-        summary = Some(reply.text);
+        keep(&context, owner, last.id, &made).await?;
+        summary = Some(made.text);
         rest = others;
     }
     if !rest.is_empty() {
@@ -90,12 +77,54 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SummarizeConversation, ru
     Ok(())
 }
 
+/// A summary, and the model that wrote it.
+struct Summary {
+    text: String,
+    model: String,
+}
+
+/// Asks for the summary of everything up to `message`, once more if the first reply is none. `None` when there is none, which
+/// is logged: prompts lack it until the next answer asks anew.
+async fn make(
+    context: &JobContext,
+    run: &Run,
+    owner: ConversationOwner,
+    message: MessageId,
+    messages: Vec<PromptMessage>,
+) -> Result<Option<Summary>, JobError> {
+    for _ in 0..MAX_TRIES {
+        let question = Question {
+            kind: CallKind::Summary,
+            key: RequestKey::Summary(message),
+            owner,
+            messages: messages.clone(),
+            max_output_tokens: MAX_TOKENS,
+        };
+        let Some(reply) = ask_model::ask(context, run, question).await? else {
+            return Ok(None);
+        };
+        if reply.is_whole()
+            && let Some(mut text) = model_reply::summary(&reply.text)
+        {
+            // As many bytes as a prompt has tokens: about a quarter of it.
+            let longest = MAX_SUMMARY_BYTES.min(context.max_prompt_tokens());
+            text.truncate(text.floor_char_boundary(longest));
+            return Ok(Some(Summary {
+                text,
+                model: reply.model,
+            }));
+        }
+    }
+    tracing::info!(message_id = %message, "the model gave no whole summary; prompts lack the oldest messages until the next answer");
+    Ok(None)
+}
+
 /// Stores the summary of everything up to `message`, unless the words were deleted meanwhile.
 async fn keep(
     context: &JobContext,
     owner: ConversationOwner,
     message: MessageId,
-    summary: &Reply,
+    summary: &Summary,
 ) -> Result<(), JobError> {
     let now = context.clock.now();
     let kept = context.database.transaction(async |connection| {

@@ -44,7 +44,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: TitleConversation, run: R
         // Logged where it was decided.
         return Ok(());
     };
-    let Some(title) = Title::suggested(&reply.text) else {
+    let Some(title) = Title::suggested(&reply.text, reply.is_whole()).filter(|_| !reply.is_withheld()) else {
         tracing::info!(conversation_id = %id, "the model suggested no usable title; keeping the excerpt");
         return Ok(());
     };

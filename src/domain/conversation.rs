@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use crate::ConversationId;
+use crate::model_reply;
 use crate::stored_words::stored_words;
 use crate::text::is_blank;
 
@@ -129,13 +130,10 @@ impl Title {
         Self(title)
     }
 
-    /// A title from a model's reply: the first line without surrounding quotes and the full stop, shortened like
-    /// [`Self::excerpt`]; `None` when nothing is left.
-    pub fn suggested(reply: &str) -> Option<Self> {
-        let line = reply.lines().map(str::trim).find(|line| !line.is_empty())?;
-        let line = line.strip_prefix("Title:").unwrap_or(line);
-        let bare = line.trim_matches(|c: char| c.is_whitespace() || "\"'“”„«»`*#.".contains(c));
-        let title = Self::excerpt(bare);
+    /// The title in a model's reply, without what is around it, shortened like [`Self::excerpt`]; `None` when there is none.
+    /// `is_whole`: whether the model finished the reply.
+    pub fn suggested(reply: &str, is_whole: bool) -> Option<Self> {
+        let title = Self::excerpt(&model_reply::title(reply, is_whole)?);
         (!is_blank(&title.0)).then_some(title)
     }
 
@@ -150,16 +148,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_suggested_title_has_no_quotes_and_no_full_stop() {
-        let suggested = |reply| Title::suggested(reply).map(|title| title.0);
-        assert_eq!(
-            suggested("\n  \"Trouble sleeping.\"\nI hope it helps"),
-            Some("Trouble sleeping".to_owned())
-        );
+    fn a_suggested_title_is_shortened() {
+        let suggested = |reply| Title::suggested(reply, true).map(|title| title.0);
         assert_eq!(
             suggested("Title: **Angst vor Montag**"),
             Some("Angst vor Montag".to_owned())
         );
+        let long = suggested("Why nobody in this family ever talks about what happened in May").unwrap();
+        assert_eq!(long, "Why nobody in this family ever talks about what happened in…");
         assert_eq!(suggested(" \n \"\" "), None);
     }
 

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod message;
 pub mod model;
 mod model_name;
+pub mod model_reply;
 pub mod notice;
 pub mod profile;
 pub mod prompt;

@@ -11,6 +11,7 @@ mod lost_postgres;
 mod lost_redis;
 mod lost_server;
 mod lost_worker;
+mod model_replies;
 mod notices;
 mod postgres_failover;
 mod provider_circuit;
