@@ -66,8 +66,7 @@ fn no_postgres_url(name: &'static str) -> StartError {
 /// # Errors
 /// When `REDIS_URL` is missing or wrong.
 pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
-    Live::redis(settings.redis.url()?, LiveConfig::default())
-        .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
+    Live::redis(settings.redis.url()?, LiveConfig::default()).map_err(|_| no_redis_url())
 }
 
 /// Rate limits counted on the configured Redis.
@@ -75,8 +74,13 @@ pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
 /// # Errors
 /// When `REDIS_URL` is missing or wrong.
 pub fn redis_limiter(settings: &Settings) -> Result<RateLimiter, StartError> {
-    RateLimiter::redis(settings.redis.url()?, LiveConfig::default())
-        .map_err(|_| wrong("REDIS_URL", "is not a Redis URL (redis://host:6379)").into())
+    RateLimiter::redis(settings.redis.url()?, LiveConfig::default()).map_err(|_| no_redis_url())
+}
+
+fn no_redis_url() -> StartError {
+    let rule = "is not a Redis URL (redis://host:6379, redis-cluster://host:6379,host:6379, \
+                redis-sentinel://host:26379,host:26379/mymaster)";
+    wrong("REDIS_URL", rule).into()
 }
 
 /// The configured AI providers, the fallback behind the first; the demo if none is configured.
@@ -130,7 +134,7 @@ pub async fn wait_for_database(database: &Database, main: &'static str, wait: Du
     Ok(())
 }
 
-/// Waits until the database can be used and has every migration, and `live` answers; at most `wait`.
+/// Waits until the database can be used and has every migration, and Redis does what is needed; at most `wait`.
 ///
 /// # Errors
 /// The dependency that is still missing, and the cure.
@@ -159,11 +163,6 @@ async fn check(database: &Database, live: &Live) -> Result<(), StartError> {
             return Err(wrong("DATABASE_URL", problem).into());
         }
     }
-    live.ping().await.map_err(|_| {
-        wrong(
-            "REDIS_URL",
-            "names a Redis that does not answer; start it, or correct the URL",
-        )
-        .into()
-    })
+    let checked = live.check().await;
+    checked.map_err(|trouble| wrong("REDIS_URL", format!("names a Redis {trouble}")).into())
 }

@@ -61,7 +61,7 @@ impl Health {
     async fn probe_all(&self) -> HealthReport {
         let (is_ready, live, queue, ai) = tokio::join!(
             self.is_ready(),
-            probe(self.live.ping()),
+            probe(self.live.check()),
             tokio::time::timeout(PROBE_TIMEOUT, async {
                 let asked = self
                     .database

@@ -34,6 +34,7 @@ pub use presence::{PRESENCE_INTERVAL, PRESENCE_TTL};
 pub use rate_decision::RateDecision;
 pub use rate_limits::{Limit, RateLimiter};
 use redis::RedisLive;
+pub use redis::RedisTrouble;
 pub use signals::{Signal, UserWatch};
 pub use text::LiveText;
 
@@ -60,7 +61,8 @@ impl Live {
     }
 
     /// Seen by every process on the Redis at `url`, which need not be available yet: the connection is opened as soon as
-    /// it is.
+    /// it is. A server (`redis://`), a cluster (`redis-cluster://a:6379,b:6379`), or the master that sentinels name
+    /// (`redis-sentinel://a:26379,b:26379/mymaster`); `rediss` for TLS.
     ///
     /// # Errors
     /// When `url` is not a Redis URL.
@@ -238,11 +240,15 @@ impl Live {
         }
     }
 
-    /// Checks that `live` responds.
-    pub async fn ping(&self) -> Result<(), LiveUnavailable> {
+    /// Checks that `live` does all that is asked of it: it writes, reads and publishes, and what is published arrives. A few calls
+    /// of Redis at most.
+    ///
+    /// # Errors
+    /// What is wrong with Redis, and the cure.
+    pub async fn check(&self) -> Result<(), RedisTrouble> {
         match &self.implementation {
             Memory(_) => Ok(()),
-            Redis(redis) => redis.ping().await,
+            Redis(redis) => redis.check().await,
         }
     }
 

@@ -19,6 +19,8 @@ use crate::refusals::Refusals;
 
 /// How long Redis is not asked after a failure, so that requests do not wait for its timeout one after the other.
 const REDIS_PAUSE: Duration = Duration::from_secs(1);
+/// Redis is available again when nothing has failed for so long: some calls may work while others fail.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// Makes limits that share one store of counts. Cheap to clone.
 #[derive(Clone)]
@@ -37,8 +39,8 @@ pub struct Limit {
 /// The counts that all servers share.
 struct SharedCounts {
     redis: RedisRateLimits,
-    /// Redis is not asked before this time.
-    paused_until: Mutex<Option<Instant>>,
+    /// The last failure, until Redis is available again.
+    last_failure: Mutex<Option<Instant>>,
 }
 
 impl RateLimiter {
@@ -55,7 +57,7 @@ impl RateLimiter {
         let redis = RedisRateLimits::connect(url, config)?;
         Ok(Self(Some(Arc::new(SharedCounts {
             redis,
-            paused_until: Mutex::new(None),
+            last_failure: Mutex::new(None),
         }))))
     }
 
@@ -111,17 +113,22 @@ impl Limit {
 impl SharedCounts {
     /// What Redis answers to `call`; `None` while it is unavailable.
     async fn ask<T>(&self, call: impl Future<Output = Option<T>>) -> Option<T> {
-        let paused_until = || self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if paused_until().is_some_and(|until| Instant::now() < until) {
+        let last_failure = || self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_paused = |at: Instant| at.elapsed() < REDIS_PAUSE;
+        if last_failure().is_some_and(is_paused) {
             return None;
         }
         let answer = call.await;
-        let pause = answer.is_none().then(|| Instant::now() + REDIS_PAUSE);
-        let was_unavailable = std::mem::replace(&mut *paused_until(), pause).is_some();
-        match (answer.is_some(), was_unavailable) {
-            (false, false) => tracing::warn!("Redis is unavailable; each server counts rate limits by itself"),
-            (true, true) => tracing::info!("Redis is available again; servers share rate limits"),
-            _ => {}
+        if answer.is_none() {
+            let before = last_failure().replace(Instant::now());
+            if before.is_none() {
+                tracing::warn!("Redis cannot be used; each server counts rate limits by itself");
+            }
+            return None;
+        }
+        let is_over = last_failure().take_if(|at| at.elapsed() >= SETTLED).is_some();
+        if is_over {
+            tracing::info!("Redis can be used again; servers share rate limits");
         }
         answer
     }

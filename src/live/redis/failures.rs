@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::Script;
-
 use super::RedisLive;
 use super::connection::Connection;
 use super::keys::limit_key;
+use super::request::Script;
 use crate::failures::{FailureRules, MAX_WAIT};
 
 /// Keeps `count:forgetting_since:blocked_until`, times in microseconds. `ARGV`: `begin`, `take_back` or `look`, the free failures, the
@@ -90,18 +89,14 @@ impl RedisFailures {
     }
 
     async fn call(&self, what: &str, rules: FailureRules, key: &str) -> Option<Duration> {
-        let mut call = self.count.prepare_invoke();
-        call.key(limit_key(self.name, key))
+        let call = self
+            .count
+            .on(&[limit_key(self.name, key)])
             .arg(what)
             .arg(rules.free)
             .arg(micros(rules.first_wait))
             .arg(micros(MAX_WAIT));
-        let reply = self
-            .connection
-            .call(async |connection| call.invoke_async::<u64>(connection).await);
-        let wait = reply
-            .await
-            .inspect_err(|error| tracing::debug!(%error, "cannot count a failed sign-in on Redis"));
+        let wait = self.connection.call::<u64>(&call).await;
         wait.ok().map(Duration::from_micros)
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Channel {
     Text(MessageId),
     /// Signals for a user's connections: [`Signal`](crate::Signal).
     User(UserId),
+    /// What a process publishes to itself, to know that publications arrive.
+    Echo(u64),
 }
 
 impl Channel {
@@ -37,13 +39,16 @@ impl Channel {
         match self {
             Self::Text(id) => format!("cura:answer:{{{id}}}"),
             Self::User(user) => format!("cura:user:{{{user}}}"),
+            Self::Echo(process) => format!("cura:echo:{{{process}}}"),
         }
     }
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let id = |prefix| name.strip_prefix(prefix)?.strip_suffix('}');
         let text = id("cura:answer:{").and_then(|id| id.parse().ok()).map(Self::Text);
-        text.or_else(|| id("cura:user:{")?.parse().ok().map(Self::User))
+        let user = || id("cura:user:{")?.parse().ok().map(Self::User);
+        let echo = || id("cura:echo:{")?.parse().ok().map(Self::Echo);
+        text.or_else(user).or_else(echo)
     }
 }
 
@@ -53,7 +58,11 @@ mod tests {
 
     #[test]
     fn a_channel_round_trips_and_other_names_are_refused() {
-        for channel in [Channel::Text(MessageId(7)), Channel::User(UserId(8))] {
+        for channel in [
+            Channel::Text(MessageId(7)),
+            Channel::User(UserId(8)),
+            Channel::Echo(u64::MAX),
+        ] {
             assert_eq!(Channel::parse(&channel.name()), Some(channel));
         }
         for other in [

@@ -1,24 +1,35 @@
-//! `live` on Redis: a text and its state for each answer, one script for each kind of write, one subscription per process.
+//! `live` on Redis, one server or a cluster or what sentinels watch: a text and its state for each answer, one script for each kind of
+//! write, one subscription per process.
 //!
 //! A write costs one round trip and one publish, however many readers there are. The [`subscriber`] mirrors what is
 //! watched in this process; readers read the mirror.
 
+mod cluster;
 mod connection;
+mod deployment;
+mod echo;
 mod failures;
 mod keys;
+mod link;
+mod outage;
 mod presence;
+mod probe;
 mod rate_limits;
+mod request;
 mod scripts;
+mod slots;
 mod subscriber;
+mod target;
 mod text_message;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{FromRedisValue, ScriptInvocation};
+use ::redis::FromRedisValue;
 use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::config::LiveConfig;
@@ -32,9 +43,12 @@ use connection::Connection;
 pub(crate) use failures::RedisFailures;
 use keys::{Channel, state_key, text_key};
 use presence::PresenceReporter;
+use probe::Probe;
 pub(crate) use rate_limits::RedisRateLimits;
+use request::Request;
 use scripts::{ReadReply, Scripts, WriteReply, encode_offsets};
 use subscriber::Subscriber;
+pub use trouble::RedisTrouble;
 
 /// Texts, signals and presence that every process on one Redis sees. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +58,9 @@ struct Shared {
     config: LiveConfig,
     connection: Arc<Connection>,
     scripts: Arc<Scripts>,
+    probe: Probe,
+    /// Why what is published does not arrive here, if it does not.
+    subscription_trouble: watch::Receiver<Option<RedisTrouble>>,
     texts: TextTable,
     users: UserTable,
     /// Wakes the subscriber.
@@ -61,7 +78,11 @@ impl RedisLive {
         let texts = TextTable::new(config);
         let users = UserTable::default();
         let (watched_changed, users_changed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (trouble, subscription_trouble) = watch::channel(Some(RedisTrouble::Silent));
+        let name = random_name();
         let subscriber = Subscriber {
+            name,
+            trouble,
             connection: Arc::clone(&connection),
             scripts: Arc::clone(&scripts),
             texts: texts.clone(),
@@ -73,12 +94,14 @@ impl RedisLive {
             connection: Arc::clone(&connection),
             users: users.clone(),
             users_changed: Arc::clone(&users_changed),
-            server: random_name(),
+            server: format!("{name:016x}"),
         };
         Ok(Self(Arc::new(Shared {
             config,
             connection,
             scripts,
+            probe: Probe::new(),
+            subscription_trouble,
             texts,
             users,
             watched_changed,
@@ -95,8 +118,11 @@ impl RedisLive {
         offsets: &AttemptOffsets,
         text: &str,
     ) -> Result<(), AppendError> {
-        let mut call = self.0.scripts.replace(id);
-        call.arg(fence.0)
+        let call = self
+            .0
+            .scripts
+            .replace(id)
+            .arg(fence.0)
             .arg(encode_offsets(offsets))
             .arg(text)
             .arg(seconds(self.0.config.idle_ttl));
@@ -104,28 +130,34 @@ impl RedisLive {
     }
 
     pub(crate) async fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
-        let mut call = self.0.scripts.append(id);
-        call.arg(fence.0).arg(offset).arg(text);
+        let call = self.0.scripts.append(id).arg(fence.0).arg(offset).arg(text);
         self.invoke::<WriteReply>(&call).await?.0
     }
 
     pub(crate) async fn end(&self, id: MessageId, fence: Fence) -> Result<(), AppendError> {
-        let mut call = self.0.scripts.end(id);
-        call.arg(fence.0).arg(seconds(self.0.config.ended_ttl));
+        let call = self
+            .0
+            .scripts
+            .end(id)
+            .arg(fence.0)
+            .arg(seconds(self.0.config.ended_ttl));
         self.invoke::<WriteReply>(&call).await?.0
     }
 
     pub(crate) async fn delete(&self, id: MessageId) -> Result<(), LiveUnavailable> {
         self.0.texts.delete(id);
-        let mut delete = ::redis::cmd("DEL");
-        delete.arg(&[state_key(id), text_key(id)]);
-        self.command::<i64>(&delete).await.map(drop)
+        let delete = Request::command("DEL", &state_key(id)).arg(&[state_key(id), text_key(id)]);
+        self.invoke::<i64>(&delete).await.map(drop)
     }
 
     pub(crate) async fn forget(&self, id: MessageId) -> Result<(), LiveUnavailable> {
         self.0.texts.delete(id);
-        let mut call = self.0.scripts.forget(id);
-        call.arg(Fence::MAX.0).arg(seconds(self.0.config.idle_ttl));
+        let call = self
+            .0
+            .scripts
+            .forget(id)
+            .arg(Fence::MAX.0)
+            .arg(seconds(self.0.config.idle_ttl));
         self.invoke::<WriteReply>(&call).await.map(drop)
     }
 
@@ -147,9 +179,9 @@ impl RedisLive {
     }
 
     pub(crate) async fn publish_to_user(&self, user: UserId, signal: Signal) -> Result<(), LiveUnavailable> {
-        let mut publish = ::redis::cmd("PUBLISH");
-        publish.arg(Channel::User(user).name()).arg(signal.encode());
-        self.command::<i64>(&publish).await.map(drop)
+        let channel = Channel::User(user).name();
+        let publish = Request::command("PUBLISH", &channel).arg(&channel).arg(signal.encode());
+        self.invoke::<i64>(&publish).await.map(drop)
     }
 
     pub(crate) async fn is_present(&self, user: UserId) -> Result<bool, LiveUnavailable> {
@@ -158,32 +190,20 @@ impl RedisLive {
             .map_err(|_| LiveUnavailable)
     }
 
-    pub(crate) async fn ping(&self) -> Result<(), LiveUnavailable> {
-        self.command::<String>(&::redis::cmd("PING")).await.map(drop)
+    /// Does once what calls do, and sees that what is published arrives.
+    pub(crate) async fn check(&self) -> Result<(), RedisTrouble> {
+        self.0.probe.run(&self.0.connection).await?;
+        self.0.subscription_trouble.borrow().clone().map_or(Ok(()), Err)
     }
 
     pub(crate) fn users(&self) -> &UserTable {
         &self.0.users
     }
 
-    async fn invoke<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, LiveUnavailable> {
-        let reply = self
-            .0
-            .connection
-            .call(async |connection| call.invoke_async(connection).await);
-        reply.await.map_err(|error| {
-            tracing::debug!(%error, "a script failed on Redis");
-            LiveUnavailable
-        })
-    }
-
-    async fn command<T: FromRedisValue>(&self, command: &::redis::Cmd) -> Result<T, LiveUnavailable> {
-        let reply = self
-            .0
-            .connection
-            .call(async |connection| command.query_async(connection).await);
-        reply.await.map_err(|error| {
-            tracing::debug!(%error, "a command failed on Redis");
+    async fn invoke<T: FromRedisValue>(&self, call: &Request) -> Result<T, LiveUnavailable> {
+        let reply = self.0.connection.call(call).await;
+        reply.map_err(|trouble| {
+            tracing::debug!(%trouble, "a call of Redis failed");
             LiveUnavailable
         })
     }
@@ -194,8 +214,7 @@ fn seconds(duration: Duration) -> u64 {
 }
 
 /// A name that no other process has.
-fn random_name() -> String {
+fn random_name() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the name is neither secret nor needed again")]
-    let name: u64 = rand::RngExt::random(&mut rand::rng());
-    format!("{name:016x}")
+    rand::RngExt::random(&mut rand::rng())
 }

@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ::redis::{RedisError, Script};
 use cura_domain::UserId;
 use tokio::sync::Notify;
 
 use super::connection::Connection;
 use super::keys::presence_key;
+use super::request::Script;
+use super::trouble::RedisTrouble;
 use crate::memory::UserTable;
 use crate::presence::{PRESENCE_INTERVAL, PRESENCE_TTL, PresenceChanges};
 
@@ -53,46 +54,35 @@ impl PresenceReporter {
             };
             let connected: HashSet<UserId> = self.users.watched().into_iter().collect();
             let changes = PresenceChanges::between(&reported, &connected, repeat);
-            let sent = async {
-                self.call_for_each(&withdraw, &changes.gone).await?;
-                self.call_for_each(&report, &changes.connected).await
-            };
-            // After a failure, everything is reported again with the next round.
-            reported = match sent.await {
-                Ok(()) => connected,
-                Err(error) => {
-                    tracing::debug!(%error, "cannot report presence to Redis");
-                    HashSet::new()
-                }
-            };
+            // What could not be withdrawn ends by itself; what could not be reported is reported with the next round.
+            self.call_for_each(&withdraw, &changes.gone).await;
+            let missing = self.call_for_each(&report, &changes.connected).await;
+            reported = connected;
+            reported.retain(|user| !missing.contains(user));
         }
     }
 
-    async fn call_for_each(&self, script: &Script, users: &[UserId]) -> Result<(), RedisError> {
+    /// Makes a call for each user; returns those for whom it failed.
+    async fn call_for_each(&self, script: &Script, users: &[UserId]) -> HashSet<UserId> {
+        let mut missing = HashSet::new();
         // One call for each key, so that a Redis Cluster can spread them; the connection pipelines a batch.
         for batch in users.chunks(BATCH) {
-            let calls = batch.iter().map(|user| async {
-                let mut call = script.prepare_invoke();
-                call.key(presence_key(*user))
+            let calls = batch.iter().map(async |user| {
+                let call = script
+                    .on(&[presence_key(*user)])
                     .arg(&self.server)
                     .arg(PRESENCE_TTL.as_secs());
-                self.connection
-                    .call(async |connection| call.invoke_async::<i64>(connection).await)
-                    .await
+                let called = self.connection.call::<i64>(&call).await;
+                called.is_err().then_some(*user)
             });
-            futures_util::future::try_join_all(calls).await?;
+            missing.extend(futures_util::future::join_all(calls).await.into_iter().flatten());
         }
-        Ok(())
+        missing
     }
 }
 
 /// Whether `user` is connected to any server.
-pub(super) async fn is_present(connection: &Connection, user: UserId) -> Result<bool, RedisError> {
-    let script = Script::new(IS_PRESENT);
-    let mut call = script.prepare_invoke();
-    call.key(presence_key(user));
-    let servers = connection
-        .call(async |connection| call.invoke_async::<i64>(connection).await)
-        .await?;
-    Ok(servers > 0)
+pub(super) async fn is_present(connection: &Connection, user: UserId) -> Result<bool, RedisTrouble> {
+    let call = Script::new(IS_PRESENT).on(&[presence_key(user)]);
+    Ok(connection.call::<i64>(&call).await? > 0)
 }

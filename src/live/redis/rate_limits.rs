@@ -3,10 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use ::redis::Script;
-
 use super::connection::Connection;
 use super::keys::limit_key;
+use super::request::Script;
 use crate::config::LiveConfig;
 use crate::error::InvalidUrl;
 use crate::rate_decision::RateDecision;
@@ -43,7 +42,7 @@ pub(crate) struct RedisRateLimits {
 impl RedisRateLimits {
     pub(crate) fn connect(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
         Ok(Self {
-            connection: Connection::new(url, config)?,
+            connection: Connection::new(url, config)?.without_warnings(),
             spend: Script::new(SPEND),
             refund: Script::new(REFUND),
         })
@@ -52,17 +51,12 @@ impl RedisRateLimits {
     /// Spends one request of a budget, if any is left; `None` when Redis does not answer in time.
     pub(crate) async fn spend(&self, name: &str, key: &str, per_minute: NonZeroU32) -> Option<RateDecision> {
         let limit = per_minute.get();
-        let mut call = self.spend.prepare_invoke();
-        call.key(limit_key(name, key))
+        let call = self
+            .spend
+            .on(&[limit_key(name, key)])
             .arg(MINUTE_MICROS / u64::from(limit))
             .arg(limit);
-        let reply = self
-            .connection
-            .call(async |connection| call.invoke_async::<(u8, u32, u64, u64)>(connection).await);
-        let (allowed, remaining, reset, wait) = reply
-            .await
-            .inspect_err(|error| tracing::debug!(%error, "cannot count a request on Redis"))
-            .ok()?;
+        let (allowed, remaining, reset, wait) = self.connection.call::<(u8, u32, u64, u64)>(&call).await.ok()?;
         Some(RateDecision {
             allowed: allowed == 1,
             limit,
@@ -74,16 +68,10 @@ impl RedisRateLimits {
 
     /// Gives one spent request back; `None` when Redis does not answer in time.
     pub(crate) async fn refund(&self, name: &str, key: &str, per_minute: NonZeroU32) -> Option<()> {
-        let mut call = self.refund.prepare_invoke();
-        call.key(limit_key(name, key))
+        let call = self
+            .refund
+            .on(&[limit_key(name, key)])
             .arg(MINUTE_MICROS / u64::from(per_minute.get()));
-        let reply = self
-            .connection
-            .call(async |connection| call.invoke_async::<u8>(connection).await);
-        reply
-            .await
-            .inspect_err(|error| tracing::debug!(%error, "cannot give a request back on Redis"))
-            .ok()
-            .map(drop)
+        self.connection.call::<u8>(&call).await.ok().map(drop)
     }
 }

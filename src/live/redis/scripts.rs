@@ -3,11 +3,12 @@
 //! They follow the same rules as [`TextState`]. What they publish is described at
 //! [`TextMessage`](super::text_message::TextMessage).
 
-use ::redis::{FromRedisValue, ParsingError, Script, ScriptInvocation, Value};
+use ::redis::{FromRedisValue, ParsingError, Value};
 use cura_domain::MessageId;
 use cura_domain::answer::{AttemptOffsets, Fence};
 
 use super::keys::{Channel, state_key, text_key};
+use super::request::{Request, Script};
 use crate::error::AppendError;
 use crate::text::TextState;
 
@@ -89,31 +90,29 @@ impl Scripts {
         }
     }
 
-    pub(crate) fn replace(&self, id: MessageId) -> ScriptInvocation<'_> {
+    pub(crate) fn replace(&self, id: MessageId) -> Request {
         invoke(&self.replace, id)
     }
 
-    pub(crate) fn append(&self, id: MessageId) -> ScriptInvocation<'_> {
+    pub(crate) fn append(&self, id: MessageId) -> Request {
         invoke(&self.append, id)
     }
 
-    pub(crate) fn end(&self, id: MessageId) -> ScriptInvocation<'_> {
+    pub(crate) fn end(&self, id: MessageId) -> Request {
         invoke(&self.end, id)
     }
 
-    pub(crate) fn forget(&self, id: MessageId) -> ScriptInvocation<'_> {
+    pub(crate) fn forget(&self, id: MessageId) -> Request {
         invoke(&self.forget, id)
     }
 
-    pub(crate) fn read(&self, id: MessageId) -> ScriptInvocation<'_> {
+    pub(crate) fn read(&self, id: MessageId) -> Request {
         invoke(&self.read, id)
     }
 }
 
-fn invoke(script: &Script, id: MessageId) -> ScriptInvocation<'_> {
-    let mut call = script.prepare_invoke();
-    call.key(state_key(id)).key(text_key(id)).key(Channel::Text(id).name());
-    call
+fn invoke(script: &Script, id: MessageId) -> Request {
+    script.on(&[state_key(id), text_key(id), Channel::Text(id).name()])
 }
 
 /// Offsets as they are stored: numbers separated by commas.

@@ -339,7 +339,7 @@ async fn a_forgotten_text_is_gone_at_once_and_cannot_be_written_again() {
     for (writer, other) in [(&alone, &alone), (&shared, &elsewhere)] {
         let (id, first, text) = (MessageId(7), Fence::FIRST, words(3).concat());
         let offsets = AttemptOffsets(vec![0]);
-        eventually("live is there", async || writer.ping().await.ok()).await;
+        eventually("live is there", async || writer.check().await.ok()).await;
         writer.begin(id, first, &offsets, "").await.unwrap();
         writer.append(id, first, 0, &text).await.unwrap();
         other.forget(id).await.unwrap();

@@ -418,7 +418,7 @@ async fn a_redis_that_is_away_at_the_start_is_used_when_it_comes() {
     let mut server = TestRedis::start();
     server.kill();
     let live = Live::redis(&server.url(), LiveConfig::default()).unwrap();
-    assert!(live.ping().await.is_err());
+    assert!(live.check().await.is_err());
     let begun = Instant::now();
     assert_eq!(
         live.begin(ID, FIRST, &AttemptOffsets(vec![0]), "").await,

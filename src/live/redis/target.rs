@@ -1,0 +1,197 @@
+//! What a connection leads to: a server, a node of a cluster, or the master that sentinels name.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::redis::aio::{MultiplexedConnection, PubSub};
+use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, Value};
+use tokio::time::timeout;
+
+use super::deployment::{SentinelMaster, address_of, at};
+use super::slots::{NodeAddress, SlotMap};
+use super::trouble::RedisTrouble;
+
+/// How long it may take to open a connection, TLS and sign-in included, and to see what it leads to.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one sentinel, or one node that is asked about its cluster, may take.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What a connection leads to.
+pub(super) enum Target {
+    /// One server, by its name: each new connection resolves it again.
+    Server(ConnectionInfo),
+    /// A node of a cluster.
+    ClusterNode(ConnectionInfo),
+    /// The master that sentinels name at that moment.
+    Master(Sentinels),
+}
+
+/// The sentinels, and which of them answered last.
+pub(super) struct Sentinels {
+    named: SentinelMaster,
+    last: AtomicUsize,
+}
+
+impl From<SentinelMaster> for Sentinels {
+    fn from(named: SentinelMaster) -> Self {
+        Self {
+            named,
+            last: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Target {
+    /// Where it is now.
+    pub(super) async fn locate(&self) -> Result<ConnectionInfo, RedisTrouble> {
+        match self {
+            Self::Server(info) | Self::ClusterNode(info) => Ok(info.clone()),
+            Self::Master(sentinels) => sentinels.locate().await,
+        }
+    }
+
+    /// Whether it may move while a connection to where it was stays open.
+    pub(super) fn may_move(&self) -> bool {
+        matches!(self, Self::Master(_))
+    }
+
+    /// Opens a connection and sees that it leads to what is meant, at most in [`OPEN_TIMEOUT`].
+    pub(super) async fn open(&self) -> Result<(MultiplexedConnection, ConnectionInfo), RedisTrouble> {
+        let opened = async {
+            let info = self.locate().await?;
+            let mut connection = connect(&info).await?;
+            self.verify(&mut connection).await?;
+            Ok((connection, info))
+        };
+        let is_tls = match self {
+            Self::Server(info) | Self::ClusterNode(info) => is_tls(info),
+            Self::Master(sentinels) => is_tls(&sentinels.named.master),
+        };
+        timeout(OPEN_TIMEOUT, opened).await.unwrap_or(Err(silence(is_tls)))
+    }
+
+    async fn verify(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisTrouble> {
+        let mut asked = match self {
+            Self::ClusterNode(_) => ::redis::cmd("PING"),
+            // Only a write shows that this is no replica.
+            Self::Server(_) | Self::Master(_) => ::redis::cmd("SET"),
+        };
+        if !matches!(self, Self::ClusterNode(_)) {
+            asked.arg("cura:opened").arg("").arg("PX").arg(1000);
+        }
+        let answered = asked.query_async::<Value>(connection).await;
+        match answered.as_ref().map_err(RedisTrouble::from) {
+            Err(trouble) if trouble.needs_new_connection() || trouble == RedisTrouble::Loading => return Err(trouble),
+            // Another refusal hinders some calls and not others: each call finds out.
+            _ => {}
+        }
+        if matches!(self, Self::Server(_)) {
+            let slots = slots(connection, "").await.unwrap_or_default();
+            if slots.masters().len() > 1 {
+                return Err(RedisTrouble::ClusterNode);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sentinels {
+    async fn locate(&self) -> Result<ConnectionInfo, RedisTrouble> {
+        let sentinels = &self.named.sentinels;
+        let first = self.last.load(Ordering::Relaxed);
+        let mut missing = RedisTrouble::NoSentinel;
+        for n in 0..sentinels.len() {
+            let index = (first + n) % sentinels.len();
+            let Some(sentinel) = sentinels.get(index) else { continue };
+            match ask_sentinel(sentinel, &self.named.name).await {
+                Ok(master) => {
+                    self.last.store(index, Ordering::Relaxed);
+                    return Ok(at(&master, &self.named.master));
+                }
+                // What a sentinel says tells more than that another one says nothing.
+                Err(RedisTrouble::Silent | RedisTrouble::Away | RedisTrouble::Closed) => {}
+                Err(trouble) => missing = trouble,
+            }
+        }
+        Err(missing)
+    }
+}
+
+async fn ask_sentinel(sentinel: &ConnectionInfo, name: &str) -> Result<NodeAddress, RedisTrouble> {
+    let asked = async {
+        let mut connection = connect(sentinel).await?;
+        let mut command = ::redis::cmd("SENTINEL");
+        command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+        let answer: Option<(String, u16)> = command
+            .query_async(&mut connection)
+            .await
+            .map_err(|error| of_sentinel(&error))?;
+        let (host, port) = answer.ok_or(RedisTrouble::UnknownMaster)?;
+        Ok(NodeAddress { host, port })
+    };
+    match timeout(ASK_TIMEOUT, asked)
+        .await
+        .unwrap_or(Err(silence(is_tls(sentinel))))
+    {
+        Err(RedisTrouble::Password) => Err(RedisTrouble::SentinelPassword),
+        asked => asked,
+    }
+}
+
+fn of_sentinel(error: &RedisError) -> RedisTrouble {
+    let is_unknown = error.detail().is_some_and(|words| words.contains("unknown command"));
+    if is_unknown && matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
+        return RedisTrouble::NotSentinel;
+    }
+    RedisTrouble::from(error)
+}
+
+async fn connect(info: &ConnectionInfo) -> Result<MultiplexedConnection, RedisTrouble> {
+    // Callers have deadlines of their own.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(OPEN_TIMEOUT))
+        .set_response_timeout(None);
+    let client = Client::open(info.clone()).map_err(|error| RedisTrouble::from(&error))?;
+    let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+    connected.map_err(|error| RedisTrouble::from(&error))
+}
+
+/// A connection that receives what is published, to where `info` says.
+pub(super) async fn connect_to_publications(info: ConnectionInfo) -> Result<PubSub, RedisTrouble> {
+    let client = Client::open(info).map_err(|error| RedisTrouble::from(&error))?;
+    let connected = timeout(OPEN_TIMEOUT, client.get_async_pubsub()).await;
+    let connected = connected.map_err(|_| RedisTrouble::Silent)?;
+    connected.map_err(|error| RedisTrouble::from(&error))
+}
+
+/// Asks a node for the slots of its cluster.
+pub(super) async fn ask_for_slots(node: &ConnectionInfo) -> Result<SlotMap, RedisTrouble> {
+    let host = address_of(node).map(|node| node.host).unwrap_or_default();
+    let asked = async {
+        let mut connection = connect(node).await?;
+        slots(&mut connection, &host).await
+    };
+    timeout(ASK_TIMEOUT, asked).await.unwrap_or(Err(silence(is_tls(node))))
+}
+
+fn is_tls(info: &ConnectionInfo) -> bool {
+    matches!(info.addr(), ConnectionAddr::TcpTls { .. })
+}
+
+/// What it means that nothing came.
+fn silence(is_tls: bool) -> RedisTrouble {
+    if is_tls {
+        RedisTrouble::Tls
+    } else {
+        RedisTrouble::Silent
+    }
+}
+
+async fn slots(connection: &mut MultiplexedConnection, host: &str) -> Result<SlotMap, RedisTrouble> {
+    let answer = ::redis::cmd("CLUSTER")
+        .arg("SLOTS")
+        .query_async::<Value>(connection)
+        .await;
+    let answer = answer.map_err(|error| RedisTrouble::from(&error))?;
+    Ok(SlotMap::parse(&answer, host))
+}
