@@ -37,6 +37,6 @@ pub use program::Program;
 pub use provider::{ScriptedProvider, Step};
 pub use proxy::Proxy;
 pub use redacted::redacted;
-pub use redis::TestRedis;
+pub use redis::{TestRedis, TestRedisCluster, TestRedisSentinels};
 pub use socket::Socket;
 pub use view::View;

@@ -60,6 +60,11 @@ impl Proxy {
         self.restore();
     }
 
+    /// In front of a port of this machine that may change: new connections go to the new one.
+    pub async fn to_changing_port(target: Arc<AtomicU16>) -> Self {
+        Self::start(move || TcpStream::connect(("127.0.0.1", target.load(Ordering::Relaxed)))).await
+    }
+
     async fn start<S, F>(connect: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -10,3 +10,4 @@ mod programs;
 mod providers;
 mod queue;
 mod realtime;
+mod redis;

@@ -1,11 +1,11 @@
-//! Live texts: one suite for both implementations, and the loss of Redis.
+//! Live texts: one suite for memory, Redis and a Redis Cluster, and the loss of Redis.
 
 use std::time::{Duration, Instant};
 
 use cura_domain::MessageId;
 use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_live::{AppendError, Follower, Live, LiveConfig, Progress};
-use cura_tests::{TestRedis, eventually};
+use cura_tests::{TestRedis, TestRedisCluster, eventually};
 
 const ID: MessageId = MessageId(7);
 const FIRST: Fence = Fence(1);
@@ -16,7 +16,7 @@ struct Tested {
     live: Live,
     /// The same answers, seen by another process.
     peer: Live,
-    _redis: Option<TestRedis>,
+    _redis: Option<Box<dyn std::any::Any>>,
 }
 
 fn in_process(config: LiveConfig) -> Tested {
@@ -34,7 +34,17 @@ fn redis(config: LiveConfig) -> Tested {
     Tested {
         live: connect(),
         peer: connect(),
-        _redis: Some(redis),
+        _redis: Some(Box::new(redis)),
+    }
+}
+
+fn redis_cluster(config: LiveConfig) -> Tested {
+    let cluster = TestRedisCluster::start();
+    let connect = || Live::redis(&cluster.url(), config).unwrap();
+    Tested {
+        live: connect(),
+        peer: connect(),
+        _redis: Some(Box::new(cluster)),
     }
 }
 
@@ -53,7 +63,7 @@ fn started(attempt: Fence, at: Fence, offset: u64) -> Progress {
 }
 
 /// Makes a test of each case for each implementation.
-macro_rules! both {
+macro_rules! each {
     ($($case:ident),+ $(,)?) => {
         mod in_process_answers {
             $(#[tokio::test] async fn $case() { super::$case(super::in_process).await; })+
@@ -61,10 +71,13 @@ macro_rules! both {
         mod redis_answers {
             $(#[tokio::test] async fn $case() { super::$case(super::redis).await; })+
         }
+        mod redis_cluster_answers {
+            $(#[tokio::test] async fn $case() { super::$case(super::redis_cluster).await; })+
+        }
     };
 }
 
-both!(
+each!(
     a_reader_can_begin_at_every_byte,
     a_reader_may_come_before_during_and_after,
     readers_of_another_process_see_the_same,
