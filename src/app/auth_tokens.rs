@@ -1,9 +1,10 @@
-//! Tokens: short-lived access tokens (JWT, HS256), refresh tokens, and tickets. All prove by a signature that they are
+//! Tokens: short-lived access tokens (JWT, HS256), refresh tokens, tickets, and stream tokens. All prove by a signature that they are
 //! ours, so an invented one is refused without asking the database.
 
 mod access_token;
 mod refresh_token;
 mod sealed;
+mod stream_token;
 mod ticket;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,6 +12,7 @@ use cura_domain::{Entropy, SessionId, UserId};
 
 pub use access_token::{AccessToken, SigningFailed};
 pub use refresh_token::{PresentedToken, RefreshToken};
+pub use stream_token::StreamToken;
 pub use ticket::Ticket;
 
 use crate::derived_key::DerivedKey;
@@ -32,6 +34,7 @@ pub struct Tokens {
     access: AccessTokens,
     refresh_key: DerivedKey,
     ticket_key: DerivedKey,
+    stream_key: DerivedKey,
     lifetimes: TokenLifetimes,
 }
 
@@ -42,6 +45,7 @@ impl Tokens {
             access: AccessTokens::new(secret),
             refresh_key: DerivedKey::new(secret, "cura refresh token 1"),
             ticket_key: DerivedKey::new(secret, "cura ticket 1"),
+            stream_key: DerivedKey::new(secret, "cura stream token 1"),
             lifetimes,
         }
     }
@@ -95,5 +99,15 @@ impl Tokens {
     /// The ticket of a text, if it is ours and has not expired.
     pub fn read_ticket(&self, text: &str, now: DateTime<Utc>) -> Option<Ticket> {
         Ticket::open(&self.ticket_key, text, now)
+    }
+
+    /// The text of a stream token.
+    pub fn stream_token_text(&self, token: &StreamToken) -> String {
+        token.seal(&self.stream_key)
+    }
+
+    /// The stream token of a text, if it is ours and has not expired.
+    pub fn read_stream_token(&self, text: &str, now: DateTime<Utc>) -> Option<StreamToken> {
+        StreamToken::open(&self.stream_key, text, now)
     }
 }

@@ -12,4 +12,7 @@ pub struct Caller {
     pub session: SessionId,
     /// When the credentials of the request expire; streams that it opened end then.
     pub until: DateTime<Utc>,
+    /// The oldest living generation of the session's tokens when it was looked up. A new password moves it on, and ends the streams
+    /// that were opened before.
+    pub oldest_generation: i32,
 }

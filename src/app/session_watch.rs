@@ -1,5 +1,5 @@
 //! Ends the open streams of a session within two seconds of its end, on every server, however the session ended: logout,
-//! revocation, suspension, or erasure of the account.
+//! revocation, suspension, or erasure of the account. A session whose password was changed goes on, but its streams of before do not.
 //!
 //! A trigger notifies every server at COMMIT; one connection per server listens. That connection may be silent without an
 //! error, so every second one query of each server checks all its sessions with open streams.
@@ -32,7 +32,7 @@ pub enum SessionEnd {
     SignedOut,
     /// The account was suspended.
     Suspended,
-    /// The access token has expired.
+    /// The access token has expired, or was replaced by a new password.
     Expired,
 }
 
@@ -50,13 +50,23 @@ struct WatchedSessions(Arc<Mutex<HashMap<SessionId, Watched>>>);
 
 struct Watched {
     user: UserId,
-    end: watch::Sender<Option<SessionEnd>>,
+    state: watch::Sender<WatchedState>,
+}
+
+/// What is known of a session.
+#[derive(Debug, Clone, Copy, Default)]
+struct WatchedState {
+    end: Option<SessionEnd>,
+    /// Tokens before this generation are dead.
+    oldest_generation: i32,
 }
 
 /// A stream's view of its session, and of the token it was opened with. Dropping it stops the watching.
 pub struct OpenSession {
     session: SessionId,
-    end: watch::Receiver<Option<SessionEnd>>,
+    state: watch::Receiver<WatchedState>,
+    /// Of the session when the stream was opened.
+    oldest_generation: i32,
     expires_at: Instant,
     sessions: WatchedSessions,
 }
@@ -74,9 +84,12 @@ impl OpenSession {
     /// Waits until the session is over, also when the token has expired before: for a download, which a client cannot continue
     /// with a fresh one.
     pub async fn revoked(&mut self) -> SessionEnd {
-        let end = self.end.wait_for(Option::is_some).await.map(|end| *end);
-        match end {
-            Ok(end) => end.unwrap_or(SessionEnd::SignedOut),
+        let opened = self.oldest_generation;
+        let is_over = |state: &WatchedState| state.end.is_some() || state.oldest_generation > opened;
+        let over = self.state.wait_for(is_over).await.map(|state| *state);
+        match over {
+            // A new password replaces the token, and the session goes on.
+            Ok(state) => state.end.unwrap_or(SessionEnd::Expired),
             // The sender stays in the table as long as there is a receiver.
             Err(_) => std::future::pending().await,
         }
@@ -89,7 +102,7 @@ impl Drop for OpenSession {
         // This receiver still counts.
         if table
             .get(&self.session)
-            .is_some_and(|watched| watched.end.receiver_count() <= 1)
+            .is_some_and(|watched| watched.state.receiver_count() <= 1)
         {
             table.remove(&self.session);
         }
@@ -103,11 +116,12 @@ impl WatchedSessions {
         let first = !table.contains_key(&caller.session);
         let watched = table.entry(caller.session).or_insert_with(|| Watched {
             user: caller.user,
-            end: watch::Sender::new(None),
+            state: watch::Sender::default(),
         });
         let open = OpenSession {
             session: caller.session,
-            end: watched.end.subscribe(),
+            state: watched.state.subscribe(),
+            oldest_generation: caller.oldest_generation,
             expires_at,
             sessions: self.clone(),
         };
@@ -123,15 +137,26 @@ impl WatchedSessions {
         ) {
             (Some("s"), Some(id)) => {
                 if let Some(watched) = table.get(&SessionId(id)) {
-                    watched.end.send_replace(Some(SessionEnd::SignedOut));
+                    watched.end(SessionEnd::SignedOut);
                 }
             }
             (Some("u"), Some(id)) => {
                 for watched in table.values().filter(|watched| watched.user == UserId(id)) {
-                    watched.end.send_replace(Some(SessionEnd::Suspended));
+                    watched.end(SessionEnd::Suspended);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Records that tokens of a session before this generation are dead.
+    fn renew(&self, session: SessionId, oldest_generation: i32) {
+        if let Some(watched) = self.lock().get(&session) {
+            watched.state.send_if_modified(|state| {
+                let is_new = oldest_generation > state.oldest_generation;
+                state.oldest_generation = state.oldest_generation.max(oldest_generation);
+                is_new
+            });
         }
     }
 
@@ -142,6 +167,12 @@ impl WatchedSessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Watched>> {
         // Nothing panics while holding it; a poisoned lock still holds a sound table.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    fn end(&self, end: SessionEnd) {
+        self.state.send_modify(|state| state.end = Some(end));
     }
 }
 
@@ -214,13 +245,16 @@ impl SessionWatch {
     }
 
     async fn check(&self, watched: &[i64]) {
-        let ended = self
+        let changed = self
             .database
-            .connection(async |connection| sessions::list_ended(connection, watched).await);
-        match ended.await {
-            Ok(ended) => {
-                for session in ended {
-                    self.watched.apply(&format!("s{session}"));
+            .connection(async |connection| sessions::list_changed(connection, watched).await);
+        match changed.await {
+            Ok(changed) => {
+                for (session, oldest_generation) in changed {
+                    match oldest_generation {
+                        Some(oldest) => self.watched.renew(session, oldest),
+                        None => self.watched.apply(&format!("s{session}")),
+                    }
                 }
             }
             Err(error) => tracing::debug!(%error, "open sessions could not be checked"),

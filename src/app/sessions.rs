@@ -1,9 +1,10 @@
-//! Sessions: opening, authenticating, listing and ending them, and the one-time tickets that stand for them.
+//! Sessions: opening, authenticating, listing and ending them, and the tickets and stream tokens that stand for them.
 //!
 //! Tokens come in generations, of which the session's row knows the newest ([`refresh`]). A request is authenticated against
 //! that row each time, so a session that ended is refused at once.
 
 mod refresh;
+mod stream_tokens;
 mod tickets;
 
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use cura_store::{Database, PgConnection, StoreError, sessions};
 use thiserror::Error;
 
 pub use cura_domain::session::Session;
+pub use stream_tokens::IssuedStreamToken;
 pub use tickets::IssuedTicket;
 
 use crate::auth_tokens::{AccessToken, RefreshToken, SigningFailed, Tokens};
-pub use crate::auth_tokens::{PresentedToken, Ticket};
+pub use crate::auth_tokens::{PresentedToken, StreamToken, Ticket};
 pub use crate::caller::Caller;
 use crate::passwords::PasswordError;
 use crate::sign_in_guard::TooManyFailures;
@@ -84,6 +86,31 @@ pub enum AuthenticateError {
     Store(#[from] StoreError),
 }
 
+/// What a caller has proved its session with.
+#[derive(Debug, Clone, Copy)]
+enum Proof {
+    AccessToken {
+        generation: i32,
+    },
+    /// Those of before a new password are deleted.
+    Ticket,
+    StreamToken {
+        /// Of the session when it was given out.
+        oldest_generation: i32,
+    },
+}
+
+impl Proof {
+    /// Whether it is good for a session whose tokens of before this generation are dead.
+    fn is_of(self, oldest: i32) -> bool {
+        match self {
+            Self::AccessToken { generation } => generation >= oldest,
+            Self::StreamToken { oldest_generation } => oldest_generation >= oldest,
+            Self::Ticket => true,
+        }
+    }
+}
+
 /// The use cases of sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
@@ -129,8 +156,10 @@ impl Sessions {
     pub async fn authorize(&self, token: &AccessToken) -> Result<Caller, AuthenticateError> {
         self.database
             .connection(async |connection| {
-                self.authorize_session(connection, token.caller, Some(token.generation))
-                    .await
+                let proof = Proof::AccessToken {
+                    generation: token.generation,
+                };
+                self.authorize_session(connection, token.caller, proof).await
             })
             .await
     }
@@ -160,24 +189,28 @@ impl Sessions {
     }
 
     /// Refuses a caller whose session has ended, whose account is suspended, or whose token is dead; records that the token was
-    /// presented and the user was seen. A caller without a generation came with a ticket.
+    /// presented and the user was seen.
     async fn authorize_session(
         &self,
         connection: &mut PgConnection,
         caller: Caller,
-        generation: Option<i32>,
+        proof: Proof,
     ) -> Result<Caller, AuthenticateError> {
         let now = self.clock.now_micros();
         let state = sessions::find_state(connection, caller.session, caller.user)
             .await?
             .filter(|state| state.expires_at > now)
-            .filter(|state| generation.is_none_or(|generation| generation >= state.oldest_generation))
+            .filter(|state| proof.is_of(state.oldest_generation))
             .ok_or(AuthenticateError::NotSignedIn)?;
         if state.suspended {
             return Err(AuthenticateError::Suspended);
         }
         // Nothing came before the first generation, so its use changes nothing.
-        let first_use = generation.filter(|generation| *generation == state.generation && *generation > 0);
+        let first_use = match proof {
+            Proof::AccessToken { generation } => Some(generation),
+            Proof::Ticket | Proof::StreamToken { .. } => None,
+        };
+        let first_use = first_use.filter(|generation| *generation == state.generation && *generation > 0);
         let first_use = first_use.filter(|_| !state.generation_used);
         let stale = now - LAST_SEEN_PRECISION;
         if first_use.is_some() || state.last_seen.is_none_or(|seen| seen <= stale) {
@@ -185,6 +218,7 @@ impl Sessions {
         }
         Ok(Caller {
             until: caller.until.min(state.expires_at),
+            oldest_generation: state.oldest_generation,
             ..caller
         })
     }
@@ -228,6 +262,7 @@ impl Sessions {
                 user: user.id,
                 session: refresh.session,
                 until: (now + self.tokens.lifetimes().access).min(session_ends),
+                oldest_generation: refresh.generation,
             },
             generation: refresh.generation,
         };

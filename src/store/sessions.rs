@@ -188,18 +188,25 @@ pub async fn find_state(
     .await?)
 }
 
-/// The sessions among `sessions` that have ended, or whose account is suspended or erased.
-pub async fn list_ended(conn: &mut PgConnection, sessions: &[i64]) -> Result<Vec<SessionId>, StoreError> {
-    let ended = sqlx::query_scalar!(
-        r#"SELECT asked.id AS "id!" FROM unnest($1::bigint[]) AS asked (id)
-           WHERE NOT EXISTS (
-               SELECT 1 FROM sessions s JOIN users u ON u.id = s.user_id
+/// The sessions among `sessions` that have ended, or whose account is suspended or erased, as `None`; and the oldest living
+/// generation of those that had a new password.
+pub async fn list_changed(
+    conn: &mut PgConnection,
+    sessions: &[i64],
+) -> Result<Vec<(SessionId, Option<i32>)>, StoreError> {
+    let changed = sqlx::query!(
+        r#"SELECT asked.id AS "id!", living.oldest_generation AS "oldest_generation?"
+           FROM unnest($1::bigint[]) AS asked (id)
+           LEFT JOIN LATERAL (
+               SELECT s.oldest_generation FROM sessions s JOIN users u ON u.id = s.user_id
                WHERE s.id = asked.id AND s.ended_at IS NULL AND u.suspended_at IS NULL
                      AND u.erased_at IS NULL
-           )"#,
+           ) AS living ON true
+           WHERE living.oldest_generation IS DISTINCT FROM 0"#,
         sessions,
     )
     .fetch_all(conn)
     .await?;
-    Ok(ended.into_iter().map(SessionId).collect())
+    let changed = changed.into_iter();
+    Ok(changed.map(|row| (SessionId(row.id), row.oldest_generation)).collect())
 }

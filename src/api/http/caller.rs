@@ -1,5 +1,6 @@
-//! The caller of a request: an access token or a ticket, checked against its session.
+//! The caller of a request: an access token, a ticket or a stream token, checked against its session.
 
+use cura_app::sessions::AuthenticateError;
 use cura_app::{App, Caller};
 use poem::http::header;
 use poem::{Request, RequestBody, Result};
@@ -33,7 +34,18 @@ pub(crate) struct SignedIn(pub(crate) Caller);
 )]
 pub(crate) struct WithTicket(pub(crate) Caller);
 
-/// The caller of a stream: by access token, or, without one, by ticket.
+/// A stream token from `/auth/ticket`, as `?stream_token=…`, for `EventSource`, which reconnects by itself.
+#[derive(SecurityScheme)]
+#[oai(
+    ty = "api_key",
+    key_in = "query",
+    key_name = "stream_token",
+    rename = "stream_token",
+    checker = "use_stream_token"
+)]
+pub(crate) struct WithStreamToken(pub(crate) Caller);
+
+/// The caller of a stream: by access token, or, without one, by stream token or ticket.
 pub(crate) struct StreamAuth(pub(crate) Caller);
 
 impl<'a> ApiExtractor<'a> for StreamAuth {
@@ -45,12 +57,14 @@ impl<'a> ApiExtractor<'a> for StreamAuth {
     fn register(registry: &mut Registry) {
         <SignedIn as ApiExtractor>::register(registry);
         <WithTicket as ApiExtractor>::register(registry);
+        <WithStreamToken as ApiExtractor>::register(registry);
     }
 
     fn security_schemes() -> Vec<&'static str> {
         let schemes = [
             <SignedIn as ApiExtractor>::security_schemes(),
             <WithTicket as ApiExtractor>::security_schemes(),
+            <WithStreamToken as ApiExtractor>::security_schemes(),
         ];
         schemes.concat()
     }
@@ -63,6 +77,9 @@ impl<'a> ApiExtractor<'a> for StreamAuth {
         // A client that sends a token learns what is wrong with the token, not that a ticket is missing.
         if request.headers().contains_key(header::AUTHORIZATION) {
             let by_token = <SignedIn as ApiExtractor>::from_request(request, body, options).await;
+            by_token.map(|by| Self(by.0))
+        } else if has_stream_token(request) {
+            let by_token = <WithStreamToken as ApiExtractor>::from_request(request, body, options).await;
             by_token.map(|by| Self(by.0))
         } else {
             let by_ticket = <WithTicket as ApiExtractor>::from_request(request, body, options).await;
@@ -90,6 +107,19 @@ pub(crate) async fn revalidate_session(request: &Request) -> Result<(), Problem>
 fn bearer_of(request: &Request) -> Option<&str> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     value.split_once(' ').map(|(_, token)| token.trim())
+}
+
+fn has_stream_token(request: &Request) -> bool {
+    let parameters = request.params::<Vec<(String, String)>>().unwrap_or_default();
+    parameters.iter().any(|(name, _)| name == "stream_token")
+}
+
+async fn use_stream_token(request: &Request, token: ApiKey) -> Result<Caller> {
+    let app = request.data::<App>().ok_or_else(Problem::internal)?;
+    let rate_limit = request.data::<RateLimit>().ok_or_else(Problem::internal)?;
+    let token = app.sessions.read_stream_token(&token.key).map_err(Problem::from)?;
+    let authorized = look_up(rate_limit, token.caller(), app.sessions.authorize_stream(&token)).await?;
+    charge(request, authorized).await
 }
 
 async fn use_ticket(request: &Request, ticket: ApiKey) -> Result<Caller> {
@@ -122,10 +152,19 @@ async fn authenticate(request: &Request, token: Bearer) -> Result<Caller> {
 /// 401 if the token is not valid, 403 if the account is suspended, 429 if a limit is reached.
 pub(crate) async fn authenticate_token(app: &App, rate_limit: &RateLimit, token: &str) -> Result<Caller, Problem> {
     let token = app.sessions.verify(token)?;
-    rate_limit.admit_session(token.caller).await?;
-    let authorized = app.sessions.authorize(&token).await.map_err(Problem::from);
+    look_up(rate_limit, token.caller, app.sessions.authorize(&token)).await
+}
+
+/// Looks up the session of the caller that a token `claimed`, within its limits.
+async fn look_up(
+    rate_limit: &RateLimit,
+    claimed: Caller,
+    authorize: impl Future<Output = Result<Caller, AuthenticateError>>,
+) -> Result<Caller, Problem> {
+    rate_limit.admit_session(claimed).await?;
+    let authorized = authorize.await.map_err(Problem::from);
     if authorized.as_ref().is_err_and(|problem| !problem.is_client_error()) {
-        rate_limit.excuse_session(token.caller).await;
+        rate_limit.excuse_session(claimed).await;
     }
     authorized
 }

@@ -178,7 +178,8 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for OptionalJsonBody<T> {
         _options: ExtractParamOptions<()>,
     ) -> Result<Self> {
         let bytes = read_body(request, body.take()?).await?;
-        if bytes.is_empty() {
+        // Null is nothing, as it is for a field that is optional.
+        if bytes.is_empty() || bytes.trim_ascii() == b"null" {
             return Ok(Self(None));
         }
         check_type(request)?;

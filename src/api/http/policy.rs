@@ -37,8 +37,8 @@ pub enum Authentication {
     Public,
     /// By an access token in `Authorization`.
     AccessToken,
-    /// By an access token, or by a ticket in the query.
-    AccessTokenOrTicket,
+    /// By an access token, or by a ticket or a stream token in the query.
+    StreamCredentials,
     /// During the handshake of a socket, which answers with a close code instead of a status.
     SocketHandshake,
 }
@@ -91,7 +91,7 @@ const WAITS_FOR_ANSWER: Duration = NORMAL.saturating_add(prefer::MAX_WAIT);
 /// Every operation of the OpenAPI document.
 #[rustfmt::skip]
 const POLICIES: &[(&str, Policy)] = {
-    use Authentication::{AccessToken, AccessTokenOrTicket, Public, SocketHandshake};
+    use Authentication::{AccessToken, Public, SocketHandshake, StreamCredentials};
     use RateClass::{Auth, Chat, Default, Free, Refresh, SignIn, Wide};
     &[
         ("register",           row(Auth,    SMALL,   NORMAL,           Public)),
@@ -100,7 +100,7 @@ const POLICIES: &[(&str, Policy)] = {
         ("logout",             row(Default, SMALL,   NORMAL,           Public)),
         ("logoutAll",          row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("changePassword",     row(Auth,    SMALL,   NORMAL,           AccessToken)),
-        ("createTicket",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("createTicket",       row(Default, SMALL,   NORMAL,           AccessToken)),
         ("listSessions",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("revokeSession",      row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("getMe",              row(Default, NO_BODY, NORMAL,           AccessToken)),
@@ -119,11 +119,11 @@ const POLICIES: &[(&str, Policy)] = {
         ("streamMessage",      row(Chat,    JSON,    NORMAL,           AccessToken)),
         ("streamMessageTo",    row(Chat,    JSON,    NORMAL,           AccessToken)),
         ("getMessage",         row(Default, NO_BODY, NORMAL,           AccessToken)),
-        ("resumeStream",       row(Default, NO_BODY, NORMAL,           AccessTokenOrTicket)),
+        ("resumeStream",       row(Default, NO_BODY, NORMAL,           StreamCredentials)),
         ("cancelAnswer",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("regenerateAnswer",   row(Chat,    JSON,    WAITS_FOR_ANSWER, AccessToken)),
         ("editMessage",        row(Chat,    JSON,    WAITS_FOR_ANSWER, AccessToken)),
-        ("watchEvents",        row(Default, NO_BODY, NORMAL,           AccessTokenOrTicket)),
+        ("watchEvents",        row(Default, NO_BODY, NORMAL,           StreamCredentials)),
         ("openSocket",         row(Default, NO_BODY, NORMAL,           SocketHandshake)),
         ("getHealth",          row(Wide,    NO_BODY, NORMAL,           Public)),
         ("getLiveness",        row(Free,    NO_BODY, NORMAL,           Public)),

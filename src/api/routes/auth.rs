@@ -2,16 +2,18 @@
 
 mod errors;
 
+use std::time::Duration;
+
 use cura_app::App;
 use cura_app::accounts::SignInFrom;
 use cura_app::sessions::{PresentedToken, SignInError, SignedIn};
 use poem::web::Data;
 use poem_openapi::payload::Json;
-use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Union};
 
 use crate::http::caller;
-use crate::http::payload::JsonBody;
 use crate::http::payload::checked::{Checked, DeviceNameField, EmailField, NameField, PasswordField};
+use crate::http::payload::{JsonBody, OptionalJsonBody};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::routes::tag::Tag;
@@ -68,6 +70,41 @@ struct TicketView {
     ticket: String,
     /// How long it is valid, in seconds.
     expires_in: i64,
+}
+
+/// Authenticates streams of a client that cannot send headers and reconnects by itself.
+#[derive(Object)]
+#[oai(rename = "StreamToken")]
+struct StreamTokenView {
+    /// The value of `?stream_token=`. It opens streams of events, as often as the client comes back, and nothing else.
+    stream_token: String,
+    /// How long it is valid, in seconds, unless its session ends before. The streams that it opened end with it.
+    expires_in: i64,
+}
+
+/// What a client that cannot send headers identifies itself with.
+#[derive(Union)]
+#[oai(rename = "TicketOrStreamToken", one_of = true)]
+enum TicketOrStreamToken {
+    Ticket(TicketView),
+    StreamToken(StreamTokenView),
+}
+
+/// What a ticket is for.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[oai(rename_all = "lowercase")]
+enum TicketKind {
+    /// One socket or one stream.
+    Socket,
+    /// Streams of events.
+    Stream,
+}
+
+/// What a ticket is for.
+#[derive(Object, Default)]
+struct CreateTicketRequest {
+    /// Default `socket`.
+    kind: Option<TicketKind>,
 }
 
 /// How to send an access token.
@@ -229,13 +266,31 @@ impl AuthApi {
 
     /// Get a ticket for a connection that cannot send headers
     ///
-    /// For WebSocket and EventSource: send it as `?ticket=`. It authenticates one connection as this session.
+    /// For WebSocket and EventSource. A ticket, sent as `?ticket=`, authenticates one connection as this session. A stream token, sent as
+    /// `?stream_token=`, authenticates every stream of events until it expires, because an `EventSource` reconnects with the same URL.
     #[oai(path = "/ticket", method = "post", operation_id = "createTicket")]
-    async fn ticket(&self, caller: caller::SignedIn, app: Data<&App>) -> Result<Json<TicketView>, Problem> {
-        let ticket = app.sessions.issue_ticket(caller.0).await?;
-        Ok(Json(TicketView {
-            ticket: ticket.secret,
-            expires_in: i64::try_from(ticket.expires_in.as_secs()).unwrap_or(i64::MAX),
+    async fn ticket(
+        &self,
+        caller: caller::SignedIn,
+        app: Data<&App>,
+        body: OptionalJsonBody<CreateTicketRequest>,
+    ) -> Result<Json<TicketOrStreamToken>, Problem> {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Ok(Json(match body.0.unwrap_or_default().kind {
+            None | Some(TicketKind::Socket) => {
+                let ticket = app.sessions.issue_ticket(caller.0).await?;
+                TicketOrStreamToken::Ticket(TicketView {
+                    ticket: ticket.secret,
+                    expires_in: seconds(ticket.expires_in),
+                })
+            }
+            Some(TicketKind::Stream) => {
+                let token = app.sessions.issue_stream_token(caller.0).await?;
+                TicketOrStreamToken::StreamToken(StreamTokenView {
+                    stream_token: token.text,
+                    expires_in: seconds(token.expires_in),
+                })
+            }
         }))
     }
 }

@@ -120,6 +120,7 @@ impl AccessTokens {
                 user: claims.sub.parse().ok()?,
                 session: SessionId(claims.sid),
                 until: DateTime::from_timestamp(claims.exp, 0)?,
+                oldest_generation: claims.r#gen,
             },
             generation: claims.r#gen,
         })
@@ -162,6 +163,7 @@ mod tests {
                 user: UserId(7),
                 session: SessionId(9),
                 until: now() + TimeDelta::minutes(30),
+                oldest_generation: 4,
             },
             generation: 4,
         };

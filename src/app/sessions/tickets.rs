@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_store::{StoreError, tickets};
 
-use super::{AuthenticateError, Sessions};
+use super::{AuthenticateError, Proof, Sessions};
 use crate::auth_tokens::Ticket;
 use crate::caller::Caller;
 
@@ -61,8 +61,9 @@ impl Sessions {
                     session: ticket.session,
                     // As if an access token had been issued with the ticket.
                     until: now + self.tokens.lifetimes().access,
+                    oldest_generation: 0,
                 };
-                self.authorize_session(connection, caller, None).await
+                self.authorize_session(connection, caller, Proof::Ticket).await
             })
             .await
     }

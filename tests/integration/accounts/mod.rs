@@ -8,3 +8,4 @@ mod refresh_tokens;
 pub(crate) mod sessions;
 mod sign_in;
 mod stream_access;
+mod stream_tokens;

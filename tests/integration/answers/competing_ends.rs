@@ -59,6 +59,7 @@ impl Arena {
                 user,
                 session: SessionId(1),
                 until: chrono::DateTime::<chrono::Utc>::MAX_UTC,
+                oldest_generation: 0,
             },
         }
     }

@@ -112,6 +112,7 @@ impl World {
             user: UserId(user),
             session: SessionId(1),
             until: chrono::DateTime::<chrono::Utc>::MAX_UTC,
+            oldest_generation: 0,
         };
         let feed = app.feed.open(caller, None, None).await.unwrap();
         let before = vec![(feed.cursor().to_string(), View::default())];

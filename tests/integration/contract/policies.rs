@@ -31,7 +31,9 @@ fn every_row_documents_its_authentication() {
         let schemes = match policy.authentication {
             Authentication::Public | Authentication::SocketHandshake => Value::Null,
             Authentication::AccessToken => json!([{ "access_token": [] }]),
-            Authentication::AccessTokenOrTicket => json!([{ "access_token": [] }, { "ticket": [] }]),
+            Authentication::StreamCredentials => {
+                json!([{ "access_token": [] }, { "ticket": [] }, { "stream_token": [] }])
+            }
         };
         assert_eq!(documented[*id]["security"], schemes, "{id}");
         let is_socket = policy.authentication == Authentication::SocketHandshake;

@@ -192,6 +192,7 @@ async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_co
             user: cura_domain::UserId(1),
             session: cura_domain::SessionId(session),
             until: now + lifetimes.access,
+            oldest_generation: 0,
         },
         generation: 0,
     };
