@@ -25,7 +25,7 @@ const PAGE_BYTES: i64 = 256 * 1024;
 pub(super) struct LogReader {
     pub(super) sources: Sources,
     pub(super) user: UserId,
-    /// Only events of this conversation are reported.
+    /// Only events of this conversation are reported, and those of none.
     pub(super) only: Option<ConversationId>,
 }
 
@@ -171,8 +171,13 @@ impl LogReader {
         let without_gap = without_gap.count();
         let more = is_full || without_gap < rows.len();
         rows.truncate(without_gap);
+        // What happens in no conversation, an archive that is ready, is told in each.
+        let elsewhere = |row: &&mut Logged| match (self.only, row.event.conversation()) {
+            (Some(only), Some(conversation)) => conversation != only,
+            _ => false,
+        };
         rows.iter_mut()
-            .filter(|row| self.only.is_some() && row.event.conversation() != self.only)
+            .filter(elsewhere)
             .for_each(|row| row.event = Event::Unknown);
         self.load(connection, rows, more).await.map(Read::Page)
     }
