@@ -1,6 +1,6 @@
 //! What every request goes through, whichever route it is for.
 
-mod address_budget;
+pub(crate) mod address_budget;
 pub(crate) mod admission;
 mod app_errors;
 mod body;
@@ -11,6 +11,7 @@ pub(crate) mod connection_table;
 mod framework_errors;
 pub(crate) mod middleware;
 pub(crate) mod operation;
+pub(crate) mod own_host;
 pub(crate) mod paging;
 mod parser_errors;
 pub(crate) mod payload;

@@ -66,6 +66,11 @@ impl RateLimit {
         }))
     }
 
+    /// Whether the request came by a proxy that is trusted.
+    pub(crate) fn trusts_peer(&self, request: &Request) -> bool {
+        self.0.limits.trusts_peer(request)
+    }
+
     /// Charges an authenticated caller.
     ///
     /// # Errors

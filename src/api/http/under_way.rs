@@ -74,9 +74,14 @@ pub(crate) struct BodyBudget {
 }
 
 impl BodyBudget {
+    /// Holds nothing yet.
+    pub(crate) fn open(&self) -> Held {
+        self.bodies.open(self.client)
+    }
+
     /// Holds nothing yet. `None` for a request that did not come over a connection.
     pub(crate) fn of(request: &Request) -> Option<Held> {
-        request.data::<Self>().map(|budget| budget.bodies.open(budget.client))
+        request.data::<Self>().map(Self::open)
     }
 }
 

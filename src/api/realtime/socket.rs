@@ -14,5 +14,7 @@ mod frame;
 mod frame_rate;
 pub(crate) mod handshake;
 mod heartbeat;
+pub(crate) mod upgrade;
+mod wire;
 
 pub(crate) use context::Context;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cura_tests::raw_socket::{self, RawSocket};
 use cura_tests::{Client, Cura, Socket, eventually};
 use serde_json::{Value, json};
 
@@ -176,4 +177,48 @@ async fn the_frames_of_all_sockets_of_a_person_are_counted_together() {
     }
     assert!((1..=7).contains(&closed), "{closed} of 20 were closed");
     answers_to(&mut Socket::of(&bob, &his, None).await, &[]).await;
+}
+
+#[tokio::test]
+async fn halves_of_messages_fill_no_more_than_the_budget_of_their_address() {
+    let cura = Cura::builder().workers(0).with("USER_CONNECTIONS", "200").start().await;
+    let ann = cura.user().await;
+    let conversation = conversation(&ann).await;
+    // 8 MiB are 64 times the longest frame.
+    let half = raw_socket::frame(raw_socket::TEXT, &[b'x'; 120 * 1024]);
+    let mut sockets = Vec::new();
+    for _ in 0..90 {
+        let mut socket = RawSocket::of(&ann, &conversation).await;
+        socket.send(&half).await;
+        sockets.push(socket);
+    }
+    let mut refused = 0;
+    for socket in &mut sockets {
+        // Who was let go has been told why; who was not, goes on.
+        socket
+            .send(&raw_socket::frame(raw_socket::FIN | raw_socket::PING, b""))
+            .await;
+        match socket.next().await {
+            Some((raw_socket::PONG, _)) => {}
+            Some((raw_socket::CLOSE, why)) => {
+                assert_eq!(why[..2], 1013_u16.to_be_bytes());
+                refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((20..90).contains(&refused), "{refused} of 90");
+    // Another address is not concerned, and neither is who sends a whole message.
+    drop(sockets);
+    eventually("there is room again", async || {
+        let mut socket = RawSocket::of(&ann, &conversation).await;
+        socket
+            .send(&raw_socket::text(&format!(
+                "{{\"type\":\"ping\"}}{}",
+                " ".repeat(120_000)
+            )))
+            .await;
+        (socket.next().await?.0 == raw_socket::TEXT).then_some(())
+    })
+    .await;
 }

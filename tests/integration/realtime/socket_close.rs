@@ -101,7 +101,7 @@ async fn invalid_frames_get_an_error_and_floods_and_long_frames_close_the_socket
         let answer = socket.next().await.unwrap();
         assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!(code)));
     }
-    socket.send_frame(Message::text("x".repeat(64 * 1024 + 1))).await;
+    socket.send_frame(Message::text("x".repeat(128 * 1024 + 1))).await;
     assert_eq!(socket.closed().await, 1009);
     let mut socket = Socket::of(&user, &conversation, None).await;
     for _ in 0..200 {
@@ -302,4 +302,96 @@ async fn a_socket_of_a_conversation_that_is_deleted_says_so_and_ends() {
     assert_eq!(user.send(delete).await.status, 204);
     assert_eq!(socket.until("conversation").await.pop().unwrap()["deleted"], true);
     assert_eq!(socket.closed().await, 4404);
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_opens_no_socket() {
+    let cura = Cura::builder()
+        .workers(0)
+        .with("ALLOWED_ORIGINS", r#"["https://app.example"]"#)
+        .with("TRUSTED_PROXIES", "127.0.0.2")
+        .start()
+        .await;
+    let user = cura.user().await;
+    let path = format!("/chat/ws/{}", conversation(&user).await);
+    let address = user.base().trim_start_matches("http://").to_owned();
+    let own = format!("http://{address}");
+    let opens = async |headers: &[(&str, Option<&str>)]| {
+        let mut socket = RawSocket::connect(&user).await;
+        let request = raw_socket::request(&user, &path, headers);
+        socket.send(format!("{request}\r\n").as_bytes()).await;
+        socket.head().await
+    };
+    for evil in [
+        "https://evil.example",
+        "https://app.example.evil.example",
+        "http://app.example",
+        "https://app.example:8443",
+        "null",
+        "http://localhost:1",
+        "",
+    ] {
+        let head = opens(&[("Origin", Some(evil)), ("Host", Some(&address))]).await;
+        assert!(head.starts_with("HTTP/1.1 403 "), "{evil}: {head}");
+        assert!(
+            !head.to_ascii_lowercase().contains("access-control-allow-origin"),
+            "{head}"
+        );
+    }
+    // It need not be signed in to be refused, and no ticket is used up.
+    let ticket = user.post("/auth/ticket", &Value::Null).await.body["ticket"].clone();
+    let by_ticket = format!("{path}?ticket={}", ticket.as_str().unwrap());
+    let mut foreign = RawSocket::connect(&user).await;
+    let request = raw_socket::request(&cura.client(), &by_ticket, &[("Origin", Some("https://evil.example"))]);
+    foreign.send(format!("{request}\r\n").as_bytes()).await;
+    let head = foreign.head().await.to_ascii_lowercase();
+    assert!(
+        head.starts_with("http/1.1 403 ") && head.contains("problem+json"),
+        "{head}"
+    );
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .unwrap();
+    let problem: Value = serde_json::from_slice(&foreign.body(length.parse().unwrap()).await).unwrap();
+    assert_eq!(problem["code"], "origin_not_allowed");
+    let mut socket = Socket::open(&cura.client(), &by_ticket).await.unwrap();
+    socket.send(&json!({ "type": "ping" })).await;
+    assert_eq!(socket.next().await.unwrap()["type"], "pong");
+    let forwarded = ("X-Forwarded-Host", Some("chat.example"));
+    for (headers, status) in [
+        (vec![], 101),
+        (
+            vec![("Origin", Some("https://app.example")), ("Host", Some("elsewhere"))],
+            101,
+        ),
+        (vec![("Origin", Some(own.as_str())), ("Host", Some(&address))], 101),
+        (
+            vec![("Origin", Some("https://chat.example")), ("Host", Some("chat.example"))],
+            101,
+        ),
+        (vec![("Origin", Some("https://chat.example")), forwarded], 403),
+    ] {
+        let head = opens(&headers).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers:?}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_the_host_that_a_trusted_proxy_names_opens_sockets() {
+    let cura = Cura::builder()
+        .workers(0)
+        .with("TRUSTED_PROXIES", "127.0.0.1")
+        .start()
+        .await;
+    let user = cura.user().await;
+    let path = format!("/chat/ws/{}", conversation(&user).await);
+    for (origin, status) in [("https://chat.example", 101), ("https://evil.example", 403)] {
+        let headers = [("Origin", Some(origin)), ("X-Forwarded-Host", Some("chat.example"))];
+        let mut socket = RawSocket::connect(&user).await;
+        let request = raw_socket::request(&user, &path, &headers);
+        socket.send(format!("{request}\r\n").as_bytes()).await;
+        let head = socket.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{origin}: {head}");
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 pub(crate) const TOKENS: [&str; 4] = ["One ", "two ", "three ", "four"];
 pub(crate) const TEXT: &str = "One two three four";
@@ -363,4 +364,60 @@ async fn presence_is_known_on_every_server_and_ends_by_itself() {
         assert!(begun.elapsed() < Duration::from_secs(40), "it does not expire");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+#[tokio::test]
+async fn the_longest_message_fits_into_a_frame_however_it_is_escaped() {
+    let cura = Cura::without_workers().await;
+    let user = cura.user().await;
+    let conversation = conversation(&user).await;
+    let escaped = |text: &str| -> String {
+        let units = text.encode_utf16();
+        units.map(|unit| format!("\\u{unit:04x}")).collect()
+    };
+    let key = "k".repeat(255);
+    let frame = format!(
+        r#"{{"type": "message", "content": "{}", "client_message_id": "{}", "attachments": [], "on_busy": "queue"}}"#,
+        escaped(&"🐎".repeat(10_000)),
+        escaped(&key),
+    );
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send_frame(Message::text(frame)).await;
+    let ack = socket.until("ack").await.pop().unwrap();
+    assert_eq!(ack["client_message_id"], key.as_str());
+    let stored = user.get(&format!("/chat/messages/{}", ack["user_message_id"])).await;
+    assert_eq!(stored.body["content"], "🐎".repeat(10_000).as_str());
+    // One character more is the message's fault, and no frame's.
+    let frame = json!({ "type": "message", "content": "🐎".repeat(10_001) }).to_string();
+    socket.send_frame(Message::text(frame)).await;
+    assert_eq!(socket.until("error").await.pop().unwrap()["code"], "invalid_content");
+}
+
+#[tokio::test]
+async fn what_happens_in_no_conversation_is_told_on_every_socket() {
+    let cura = Cura::start().await;
+    let user = cura.user().await;
+    let (first, second) = (conversation(&user).await, conversation(&user).await);
+    let mut sockets = [
+        Socket::of(&user, &first, None).await,
+        Socket::of(&user, &second, None).await,
+    ];
+    for socket in &mut sockets {
+        socket.send(&json!({ "type": "ping" })).await;
+        socket.until("pong").await;
+    }
+    let cursor = sockets[0].cursor.clone();
+    assert_eq!(user.get("/users/me/export").await.status, 202);
+    for socket in &mut sockets {
+        let told = socket.until("export").await;
+        assert_eq!(types(&told), ["export"], "and nothing of another conversation");
+        assert!(told[0]["cursor"].is_string());
+    }
+    // Also to who was away.
+    let mut back = Socket::of(&user, &first, cursor.as_deref()).await;
+    assert_eq!(back.until("export").await.pop().unwrap()["status"], "ready");
+    let bob = cura.client().register("bob@example.com").await;
+    let mut his = Socket::of(&bob, &conversation(&bob).await, None).await;
+    his.send(&json!({ "type": "ping" })).await;
+    assert_eq!(types(&his.until("pong").await), ["pong"]);
 }

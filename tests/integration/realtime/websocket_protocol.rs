@@ -56,22 +56,22 @@ async fn understands(socket: &mut RawSocket) {
 async fn messages_of_every_length_are_heard_up_to_the_longest() {
     let place = Place::new().await;
     let mut socket = place.socket().await;
-    for length in [125, 126, 127, 128, 65_535, 65_536] {
+    for length in [125, 126, 127, 128, 65_535, 65_536, 131_072] {
         socket.send(&text(&padded(length))).await;
         assert_eq!(socket.event().await["type"], "pong", "{length}");
     }
-    for length in [0, 125, 126, 127, 65_535, 65_536] {
+    for length in [0, 125, 126, 127, 65_535, 65_536, 131_072] {
         socket.send(&frame(FIN | BINARY, &vec![0xfe; length])).await;
         assert_eq!(socket.event().await["code"], "malformed_frame", "{length}");
     }
     socket.send(&text("")).await;
     assert_eq!(socket.event().await["code"], "malformed_frame");
     understands(&mut socket).await;
-    for length in [65_537, 1_000_000] {
+    for length in [131_073, 1_000_000] {
         let end = place.end_after(&[text(&"x".repeat(length))]).await;
         assert_eq!(end, TOO_BIG, "{length}");
     }
-    let half = "x".repeat(40_000);
+    let half = "x".repeat(70_000);
     let halves = [frame(TEXT, half.as_bytes()), frame(FIN | CONTINUATION, half.as_bytes())];
     assert_eq!(place.end_after(&halves).await, TOO_BIG, "in fragments");
 }
@@ -302,7 +302,7 @@ async fn a_handshake_is_answered_with_the_proof_that_it_was_read_or_with_a_probl
             Some("permessage-deflate; client_max_window_bits"),
         )],
         vec![("Sec-WebSocket-Protocol", Some("chat, superchat"))],
-        vec![("Origin", Some("http://example.com"))],
+        vec![("Origin", Some("http://localhost"))],
     ] {
         let (head, mut socket) = ask(&changed).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{changed:?}: {head}");
@@ -398,4 +398,71 @@ async fn a_client_that_stops_speaking_without_a_goodbye_is_let_go() {
     socket.send(&close(1000, b"")).await;
     socket.send_no_more().await;
     assert_eq!(socket.close_code().await, Some(1000));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_far_too_much_hears_why_before_it_is_let_go() {
+    let place = Place::new().await;
+    for said in [
+        // In one frame, and in pieces that go on.
+        text(&"x".repeat(20_000_000)),
+        [
+            frame(TEXT, &[b'x'; 100_000]),
+            frame(CONTINUATION, &[b'x'; 100_000]).repeat(100),
+        ]
+        .concat(),
+        // Behind something that cannot be understood.
+        [unmasked(FIN | TEXT, b"x"), vec![b'x'; 5_000_000]].concat(),
+    ] {
+        let mut socket = place.socket().await;
+        // It reads only when it has sent everything.
+        socket.send(&said).await;
+        let code = socket.close_code().await;
+        let expected = if said[1] & 0x80 == 0 { PROTOCOL } else { TOO_BIG };
+        assert_eq!(code, expected);
+    }
+    understands(&mut place.socket().await).await;
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_without_end_is_a_flood() {
+    let place = Place::new().await;
+    let empty = frame(CONTINUATION, b"").repeat(200_000);
+    let flood = Some(1008);
+    assert_eq!(place.end_after(&[frame(TEXT, b""), empty]).await, flood);
+    // Whole messages in the smallest pieces are none.
+    let mut socket = place.socket().await;
+    let pieces: Vec<Vec<u8>> = padded(20_000)
+        .bytes()
+        .map(|byte| frame(CONTINUATION, &[byte]))
+        .collect();
+    let said = [frame(TEXT, b""), pieces.concat(), frame(FIN | CONTINUATION, b"")].concat();
+    for _ in 0..10 {
+        socket.send(&said).await;
+        assert_eq!(socket.event().await["type"], "pong");
+    }
+}
+
+#[tokio::test]
+async fn compression_is_not_agreed_to_and_compressed_frames_break_the_protocol() {
+    let place = Place::new().await;
+    let mut socket = RawSocket::connect(&place.user).await;
+    let path = format!("/chat/ws/{}", place.conversation);
+    let extension = (
+        "Sec-WebSocket-Extensions",
+        Some("permessage-deflate; client_max_window_bits"),
+    );
+    let request = request(&place.user, &path, &[extension]);
+    socket.send(format!("{request}\r\n").as_bytes()).await;
+    let head = socket.head().await.to_ascii_lowercase();
+    assert!(
+        head.starts_with("http/1.1 101 ") && !head.contains("extensions"),
+        "{head}"
+    );
+    understands(&mut socket).await;
+    const COMPRESSED: u8 = 0x40;
+    socket
+        .send(&frame(FIN | COMPRESSED | TEXT, b"\xca\x48\xcd\xc9\xc9\x07\x00"))
+        .await;
+    assert_eq!(socket.close_code().await, PROTOCOL);
 }

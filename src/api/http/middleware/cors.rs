@@ -28,8 +28,9 @@ pub struct Origins {
     listed: HashSet<String>,
 }
 
-/// What the origin of a request may do.
-enum OriginClass {
+/// What the origin of a request may do; in the data of the request.
+#[derive(Debug, Clone)]
+pub(crate) enum OriginClass {
     /// There is no `Origin`: the request does not come from a page of another origin.
     SameOrigin,
     /// The page may read the response.
@@ -68,9 +69,10 @@ impl Origins {
 pub(super) async fn cors<E: Endpoint<Output = Response>>(
     origins: Arc<Origins>,
     next: Arc<E>,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response> {
     let class = origins.classify(&request);
+    request.set_data(class.clone());
     let mut response = match preflight(&request, &class) {
         Some(preflight) => preflight,
         None => next.call(request).await?,
@@ -92,13 +94,15 @@ fn preflight(request: &Request, class: &OriginClass) -> Option<Response> {
                 .header(header::ACCESS_CONTROL_MAX_AGE, "3600")
                 .finish(),
         ),
-        OriginClass::Refused if is_preflight => {
-            let detail = "Pages of this origin may not call this server.";
-            let refusal = Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail);
-            Some(refusal.render(RequestId::of(request).as_str()))
-        }
+        OriginClass::Refused if is_preflight => Some(origin_not_allowed().render(RequestId::of(request).as_str())),
         _ => None,
     }
+}
+
+/// 403 for a page of another origin.
+pub(crate) fn origin_not_allowed() -> Problem {
+    let detail = "Pages of this origin may not call this server.";
+    Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail)
 }
 
 fn add_cors_headers(headers: &mut HeaderMap, class: OriginClass) {

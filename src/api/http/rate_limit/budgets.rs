@@ -85,6 +85,15 @@ impl RateLimits {
         self.0.proxies.client(&request.remote_addr().0, request.headers())
     }
 
+    /// Whether a request came by a proxy that is trusted.
+    pub(super) fn trusts_peer(&self, request: &Request) -> bool {
+        let peer = request
+            .remote_addr()
+            .as_socket_addr()
+            .map(|peer| peer.ip().to_canonical());
+        peer.is_some_and(|peer| self.0.proxies.trusts(peer))
+    }
+
     /// The limit of the frames of a user's sockets; `None` if there is none.
     pub(super) fn frames(&self) -> Option<&Limit> {
         self.0.frames.as_ref()

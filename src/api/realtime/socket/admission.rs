@@ -4,12 +4,12 @@ use cura_app::Caller;
 use cura_app::feed::UserFeed;
 use cura_app::session_watch::OpenSession;
 use cura_domain::cursor::Cursor;
-use poem::web::websocket::WebSocketStream;
 
 use super::close::close;
 use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::context::Context;
+use super::upgrade::Socket;
 use crate::http::problem::Problem;
 use crate::realtime::user_connections::UserConnection;
 
@@ -26,7 +26,7 @@ pub(super) enum Admission {
 }
 
 /// Serves a socket from its opening to its close.
-pub(super) async fn run(context: Context, mut socket: WebSocketStream, admission: Admission, cursor: Option<Cursor>) {
+pub(super) async fn run(context: Context, mut socket: Socket, admission: Admission, cursor: Option<Cursor>) {
     let reason = match admission {
         // Boxed, so that the memory is needed only for this moment, and not for the socket's whole life.
         Admission::Admitted(caller, _place) => match Box::pin(begin(&context, caller, cursor)).await {

@@ -11,8 +11,8 @@ use cura_domain::message::MessageStatus;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use poem::web::websocket::{Message, WebSocketStream};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::close_reason::{CloseReason, POLICY_VIOLATION};
@@ -21,6 +21,7 @@ use super::context::Context;
 use super::frame::{event_frame, read_frame};
 use super::frame_rate::FrameRate;
 use super::heartbeat::{Due, Heartbeat};
+use super::upgrade::Socket;
 use crate::http::start_answer::start_answer;
 use crate::http::under_way::FrameBudget;
 use crate::realtime::schema::{AckEvent, AuthEvent, ErrorEvent, EventView, PongEvent};
@@ -37,7 +38,7 @@ type Cancellation = BoxFuture<'static, Option<EventView>>;
 /// A signed-in client in its conversation.
 pub(super) struct Connection<'a> {
     context: &'a Context,
-    socket: &'a mut WebSocketStream,
+    socket: &'a mut Socket,
     caller: Caller,
     session: OpenSession,
     feed: UserFeed,
@@ -48,7 +49,7 @@ pub(super) struct Connection<'a> {
 impl<'a> Connection<'a> {
     pub(super) fn new(
         context: &'a Context,
-        socket: &'a mut WebSocketStream,
+        socket: &'a mut Socket,
         caller: Caller,
         session: OpenSession,
         feed: UserFeed,
@@ -76,7 +77,7 @@ impl<'a> Connection<'a> {
                 () = self.shutdown.cancelled() => return CloseReason::RESTART,
                 frame = self.socket.next() => {
                     heartbeat.received();
-                    match read_frame(frame, &mut rate) {
+                    match read_frame(frame, &mut rate, self.socket) {
                         Ok(_) if !self.context.rate_limit.admit_frame(self.caller).await => Err(CloseReason::FLOOD),
                         Ok(Some(text)) => match Command::read(&text) {
                             Ok(command) => Box::pin(self.execute(command)).await,
@@ -99,7 +100,7 @@ impl<'a> Connection<'a> {
                     }
                 }
                 due = heartbeat.next() => match due {
-                    Due::Ping => self.send(Message::Ping(Vec::new())).await,
+                    Due::Ping => self.send(Message::Ping(Bytes::new())).await,
                     Due::Timeout => Err(CloseReason::Lost),
                 },
             };
@@ -214,7 +215,7 @@ impl<'a> Connection<'a> {
 
     /// Sends a frame. A client that does not read delays neither the end of its session nor the server's shutdown.
     async fn send(&mut self, frame: Message) -> Result<(), CloseReason> {
-        let bytes = frame.as_bytes().len();
+        let bytes = frame.len();
         let mut held = self.context.frames.as_ref().map(FrameBudget::open);
         // Twice: the frame, and the page of the feed from which it comes.
         if bytes >= MIN_COUNTED_FRAME && held.as_mut().is_some_and(|held| held.grow_to(2 * bytes).is_err()) {
@@ -226,7 +227,7 @@ impl<'a> Connection<'a> {
             sent = timeout(SEND_TIMEOUT, self.socket.send(frame)) => match sent {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) => Err(CloseReason::Lost),
-                Err(_) => Err(CloseReason::Close(POLICY_VIOLATION, "too slow a reader")),
+                Err(_) => Err(CloseReason::because(POLICY_VIOLATION, "too slow a reader")),
             },
             // The frame was handed to the socket by the first poll; the last event is sent after it.
             end = self.session.ended() => Err(CloseReason::SessionEnded(end, self.feed.cursor())),

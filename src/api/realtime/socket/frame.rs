@@ -2,47 +2,58 @@
 
 use std::sync::Arc;
 
-use poem::web::websocket::Message;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::close_reason::{CloseReason, MESSAGE_TOO_BIG, NOT_UTF8, PROTOCOL_ERROR};
 use super::frame_rate::FrameRate;
+use super::upgrade::Socket;
+use super::wire::Refusal;
 use crate::realtime::schema::EventView;
 
-/// The text of a received frame. `None` if the frame only shows that the client is alive.
+/// The text of a frame that `socket` has received. `None` if the frame only shows that the client is alive.
 ///
 /// # Errors
 /// The reason to end the socket: it is lost, closed, or the client breaks the rules.
 pub(super) fn read_frame(
-    frame: Option<std::io::Result<Message>>,
+    frame: Option<Result<Message, Error>>,
     rate: &mut FrameRate,
+    socket: &mut Socket,
 ) -> Result<Option<String>, CloseReason> {
     let frame = match frame {
         None => return Err(CloseReason::Lost),
-        Some(Err(error)) => return Err(protocol_error(&error.to_string())),
+        Some(Err(error)) => return Err(reason_of(&error)),
         Some(Ok(frame)) => frame,
     };
+    match &frame {
+        Message::Ping(payload) | Message::Pong(payload) => socket.get_mut().finish_control_frame(payload.len()),
+        _ => socket.get_mut().finish_message(),
+    }
     if !rate.admit() {
         return Err(CloseReason::FLOOD);
     }
     match frame {
-        Message::Text(text) => Ok(Some(text)),
+        Message::Text(text) => Ok(Some(text.as_str().to_owned())),
         // Handled like a text that is not JSON.
         Message::Binary(_) => Ok(Some(String::new())),
-        Message::Ping(_) | Message::Pong(_) => Ok(None),
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
         Message::Close(_) => Err(CloseReason::ClosedByClient),
     }
 }
 
-/// The close code for a client that broke the protocol. The library gives its reason as a sentence only.
-fn protocol_error(reason: &str) -> CloseReason {
-    if reason.starts_with("Space limit exceeded") {
-        CloseReason::Close(MESSAGE_TOO_BIG, "the frame is too large")
-    } else if reason.starts_with("UTF-8 encoding error") {
-        CloseReason::Close(NOT_UTF8, "the text is not UTF-8")
-    } else if reason.starts_with("WebSocket protocol error") && !reason.contains("without closing handshake") {
-        CloseReason::Close(PROTOCOL_ERROR, "the frame is not of RFC 6455")
-    } else {
-        CloseReason::Lost
+/// Why a socket ends that cannot be read any more.
+pub(super) fn reason_of(error: &Error) -> CloseReason {
+    match error {
+        Error::Capacity(_) => CloseReason::broken(MESSAGE_TOO_BIG, "the frame is too large"),
+        Error::Utf8(_) => CloseReason::broken(NOT_UTF8, "the text is not UTF-8"),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::Lost,
+        Error::Protocol(_) => CloseReason::broken(PROTOCOL_ERROR, "the frame is not of RFC 6455"),
+        Error::Io(error) => match error.get_ref().and_then(|source| source.downcast_ref::<Refusal>()) {
+            Some(Refusal::TooManyPieces) => CloseReason::BROKEN_FLOOD,
+            Some(Refusal::TooMuchUnderWay) => CloseReason::BROKEN_TRY_LATER,
+            None => CloseReason::Lost,
+        },
+        _ => CloseReason::Lost,
     }
 }
 
@@ -56,5 +67,5 @@ pub(super) fn event_frame(event: &EventView, cursor: Option<&Arc<str>>) -> Messa
         line.push_str(cursor);
         line.push_str("\"}");
     }
-    Message::Text(line)
+    Message::text(line)
 }

@@ -5,20 +5,23 @@ use base64::prelude::BASE64_STANDARD;
 use cura_app::conversations::ConversationError;
 use cura_domain::answer::MAX_ANSWER_BYTES;
 use poem::Request;
-use poem::http::{HeaderValue, header};
+use poem::http::HeaderValue;
 use poem::web::headers::authorization::Bearer;
 use poem::web::headers::{Authorization, HeaderMapExt};
-use poem::web::websocket::{BoxWebSocketUpgraded, WebSocket, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::admission::{self, Admission};
 use super::context::Context;
+use super::upgrade::{SocketOpened, SocketRequest};
 use crate::http::caller;
 use crate::http::connection_table::ConnectionPermit;
+use crate::http::middleware::cors::{self, OriginClass};
+use crate::http::own_host;
 use crate::http::problem::Problem;
 use crate::realtime::last_event_id::read_cursor;
 
-/// The longest frame and message of a client, in bytes, as the contract says.
-const MAX_FRAME: usize = 64 * 1024;
+/// The longest frame and message of a client, in bytes, as the contract says: any valid message fits, however escaped.
+const MAX_FRAME: usize = 128 * 1024;
 /// The read buffer of a socket, in bytes. It is kept, and most sockets are idle most of the time.
 const READ_BUFFER: usize = 2 * 1024;
 /// How much may wait for the network, in bytes. An event that does not fit ends the socket, so the largest has to: the longest
@@ -51,12 +54,12 @@ impl Credentials {
 pub(crate) async fn open(
     context: Context,
     request: &Request,
-    websocket: WebSocket,
+    socket: SocketRequest,
     credentials: Credentials,
     after: Option<String>,
-) -> Result<BoxWebSocketUpgraded, Problem> {
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
-    if !key.is_some_and(is_valid_key) {
+) -> Result<SocketOpened, Problem> {
+    refuse_foreign(&context, request)?;
+    if !is_valid_key(socket.key()) {
         let detail = "Sec-WebSocket-Key must be sixteen bytes in base64.";
         return Err(Problem::malformed("malformed_header", detail));
     }
@@ -67,12 +70,20 @@ pub(crate) async fn open(
         context.shutdown.open_socket(),
         request.data::<ConnectionPermit>().cloned(),
     );
-    let upgraded = websocket.config(config()).on_upgrade(move |socket| async move {
+    Ok(socket.accept(config(), MAX_FRAME, move |socket| async move {
         // Boxed, because a socket is idle most of the time.
         Box::pin(admission::run(context, socket, admission, cursor)).await;
         drop(held);
-    });
-    Ok(upgraded.boxed())
+    }))
+}
+
+/// 403 for a page of an origin that may not call this server: browsers open sockets for any page, without asking first.
+fn refuse_foreign(context: &Context, request: &Request) -> Result<(), Problem> {
+    let is_foreign = matches!(request.data::<OriginClass>(), Some(OriginClass::Refused));
+    if is_foreign && !own_host::is_origin(request, context.rate_limit.trusts_peer(request)) {
+        return Err(cors::origin_not_allowed());
+    }
+    Ok(())
 }
 
 async fn admit(context: &Context, credentials: Credentials) -> Result<Admission, Problem> {
