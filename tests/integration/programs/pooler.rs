@@ -17,7 +17,7 @@ fn variables(main: &str, direct: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Accounts, a conversation, its list, and an export of it.
+/// An account, answers, many lists at once, and what `/health` says.
 async fn use_it(cura: &Cura) {
     let user = cura.user().await;
     for _ in 0..5 {
