@@ -41,12 +41,13 @@ impl ProviderSettings {
         }
     }
 
-    /// The model, and the base URL.
+    /// The model, and the base URL without its query, which may hold a key.
     pub fn model_and_url(&self) -> (&str, &str) {
-        match self {
+        let (model, url) = match self {
             Self::OpenAi(config) => (&config.model, &config.base_url),
             Self::Anthropic(config) => (&config.model, &config.base_url),
-        }
+        };
+        (model, url.split(['?', '#']).next().unwrap_or(url))
     }
 }
 

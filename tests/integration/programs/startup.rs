@@ -52,6 +52,39 @@ async fn production_refuses_to_start_on_sand() {
 }
 
 #[tokio::test]
+async fn the_address_of_another_protocol_and_an_unknown_parameter_are_named() {
+    let good = [
+        ("DATABASE_URL", "postgres://cura:hunter2@127.0.0.1:1/cura".to_owned()),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1:1".to_owned()),
+    ];
+    for (name, value, cure) in [
+        (
+            "AI_MODEL_URL",
+            "http://127.0.0.1:1/api/chat?key=hunter2",
+            "set the base URL",
+        ),
+        (
+            "AI_MODEL_URL",
+            "http://127.0.0.1:1/v1/messages?key=hunter2",
+            "set the provider to anthropic",
+        ),
+        ("AI_MODEL_URL", "127.0.0.1:1", "must begin with http"),
+        ("AI_PARAMETERS_OFF", "hunter2", "stream_options, max_tokens"),
+    ] {
+        let mut variables = good.to_vec();
+        variables.push((name, value.to_owned()));
+        for program in ["cura-server", "cura-worker"] {
+            let said = refuses(program, &variables).await;
+            assert!(
+                said.starts_with(&format!("error: {name} ")) && said.contains(cure),
+                "{said}"
+            );
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_database_without_migrations_or_a_redis_that_is_away_is_named() {
     let (database, mut redis) = (TestDatabase::empty().await, TestRedis::start());
     let variables = [

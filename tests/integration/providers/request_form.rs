@@ -353,6 +353,62 @@ async fn a_prefilled_answer_that_is_refused_is_tried_once_and_the_other_way_work
 }
 
 #[tokio::test]
+async fn a_message_that_is_refused_either_way_does_not_end_prefilling() {
+    let provider = ScriptedProvider::start(|_, asked: &Request| {
+        if asked.body.to_string().contains("forbidden words") {
+            return refused(
+                "400 Bad Request",
+                &provider::anthropic::error("invalid_request_error", "no"),
+            );
+        }
+        provider::anthropic::answer(&[" well"], Duration::ZERO)
+    })
+    .await;
+    let ai = Ai::anthropic(anthropic(&provider.url())).unwrap();
+    let mut odd = long_prompt(8, 500);
+    odd.messages[2].content.push_str("forbidden words");
+    odd.written = "I am".to_owned();
+    assert_eq!(complete(&ai, odd).await.text, " well");
+    complete(&ai, continuing("I am")).await.end.unwrap();
+    let asked = provider.requests();
+    let last = asked.last().unwrap().body["messages"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone();
+    assert_eq!(last, json!({"role": "assistant", "content": "I am"}));
+}
+
+#[tokio::test]
+async fn a_model_whose_template_has_no_system_gets_it_as_the_persons_words() {
+    let provider = ScriptedProvider::start(|_, asked: &Request| {
+        if asked.body["messages"][0]["role"] == "system" {
+            return refused(
+                "400 Bad Request",
+                &json!({"object": "error", "message": "System role not supported"}),
+            );
+        }
+        ok()
+    })
+    .await;
+    let ai = Ai::openai(custom(&provider)).unwrap();
+    let mut kind = prompt();
+    let role = Role::System;
+    let content = "Be kind.".to_owned();
+    kind.messages.insert(0, PromptMessage { role, content });
+    for _ in 0..2 {
+        assert_eq!(complete(&ai, kind.clone()).await.text, "ok");
+    }
+    let asked = provider.requests();
+    assert_eq!(asked.len(), 3);
+    assert_eq!(
+        asked[2].body["messages"],
+        json!([{"role": "user", "content": "Be kind.\n\nHi"}])
+    );
+}
+
+#[tokio::test]
 async fn a_local_model_that_thinks_refuses_a_prefilled_answer_too() {
     let provider = ScriptedProvider::start(|_, asked: &Request| {
         let last = asked.body["messages"].as_array().and_then(|messages| messages.last());

@@ -85,7 +85,8 @@ impl Endpoint {
 
     /// Checks a URL and takes `own` and slashes from its end. An empty path becomes `/v1`.
     fn read(url: &str, own: &str) -> Result<Self, AiError> {
-        let mut url = Url::parse(url.trim()).map_err(|_| misconfigured("the base URL is not a URL"))?;
+        let mut url = Url::parse(url.trim())
+            .map_err(|_| misconfigured("the base URL is not a URL; it must begin with http:// or https://"))?;
         let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
             return Err(misconfigured("the base URL must begin with http:// or https://"));
         };

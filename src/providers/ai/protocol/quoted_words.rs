@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 
-use cura_domain::message::Role;
-
 use crate::ai::prompt::Prompt;
 
 /// Repeating this many bytes of a message in a row is no accident. A shorter message is quoted when it is there as a whole.
 const QUOTED_BYTES: usize = 20;
 
-/// What `error` says in words of its own: in lower case, with one space around each word, and without what it repeats of a
-/// person's or the model's words in `prompt`, however they are spaced, spelled and punctuated.
+/// What `error` says in words of its own: in lower case, with one space around each word, and without what it repeats of
+/// `prompt`, however they are spaced, spelled and punctuated.
 pub(crate) fn beside_quotations(error: &str, prompt: &Prompt) -> String {
     let error = plain(error);
-    let said = prompt.messages.iter().filter(|message| message.role != Role::System);
-    let said = said.map(|message| &*message.content).chain([&*prompt.written]);
+    // The system's messages hold what people said, too: their names, and summaries.
+    let said = prompt
+        .messages
+        .iter()
+        .map(|message| &*message.content)
+        .chain([&*prompt.written]);
     let mut quoted = vec![false; error.len()];
     let mut mark = |at: usize, length: usize| {
         quoted.iter_mut().skip(at).take(length).for_each(|byte| *byte = true);
@@ -64,6 +66,7 @@ pub(crate) fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cura_domain::message::Role;
     use cura_domain::prompt::PromptMessage;
 
     use super::*;
@@ -75,7 +78,7 @@ mod tests {
         };
         Prompt {
             messages: vec![
-                message(Role::System, "You answer whoever writes to you, whatever they write."),
+                message(Role::System, "Be kind. They are called \"Your quota has run out\"."),
                 message(Role::User, said),
             ],
             max_output_tokens: None,
@@ -92,10 +95,10 @@ mod tests {
         ] {
             assert!(!beside_quotations(error, &prompt(said)).contains("balance"), "{error}");
         }
-        let own = "Your quota has run out. Please go to Plans & Billing.";
+        let own = "Your credit is used up. Please go to Plans & Billing.";
         assert_eq!(beside_quotations(own, &prompt(said)), plain(own));
-        let of_the_system = "You answer whoever writes to you, whatever they write.";
-        assert_eq!(beside_quotations(of_the_system, &prompt(said)), plain(of_the_system));
+        let of_the_system = "no: They are called \"Your quota has run out\"";
+        assert_eq!(beside_quotations(of_the_system, &prompt(said)), " no ");
     }
 
     #[test]

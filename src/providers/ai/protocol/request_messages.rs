@@ -6,6 +6,7 @@ use cura_domain::message::Role;
 
 use crate::ai::continuation::ContinuationMode;
 use crate::ai::prompt::Prompt;
+use crate::ai::request_form::RequestForm;
 
 /// The message that asks a model to continue its own last message.
 const CONTINUE: &str = "Your last message was cut off. Continue it exactly where it ends: no introduction, no repetition, \
@@ -20,11 +21,18 @@ pub(crate) struct RequestMessage<'a> {
 
 /// The messages of a request for `prompt`, or for its continuation. None is blank, and no two in a row have the same role:
 /// many models' templates, and Anthropic's interface, require that roles alternate.
-pub(crate) fn request_messages(prompt: &Prompt, continuation: Option<ContinuationMode>) -> Vec<RequestMessage<'_>> {
-    let conversation = prompt.messages.iter().map(|message| (message.role, &*message.content));
+pub(crate) fn request_messages<'a>(prompt: &'a Prompt, form: &RequestForm) -> Vec<RequestMessage<'a>> {
+    let role = |role| match role {
+        Role::System if form.system_as_user => Role::User,
+        role => role,
+    };
+    let conversation = prompt
+        .messages
+        .iter()
+        .map(|message| (role(message.role), &*message.content));
     // Anthropic refuses trailing white space in an unfinished message, and it changes the tokens for other models.
     let unfinished = (Role::Assistant, prompt.written.trim_end());
-    let more: &[(Role, &str)] = match continuation {
+    let more: &[(Role, &str)] = match form.continuation {
         None => &[],
         Some(ContinuationMode::Prefill) => &[unfinished],
         Some(ContinuationMode::Prompt) => &[(Role::Assistant, &prompt.written), (Role::User, CONTINUE)],
@@ -67,7 +75,11 @@ mod tests {
     }
 
     fn sent(prompt: &Prompt, continuation: Option<ContinuationMode>) -> Vec<(Role, String)> {
-        request_messages(prompt, continuation)
+        let form = RequestForm {
+            continuation,
+            ..RequestForm::default()
+        };
+        request_messages(prompt, &form)
             .into_iter()
             .map(|message| (message.role, message.content.into_owned()))
             .collect()
@@ -87,6 +99,21 @@ mod tests {
         assert_eq!(
             sent(&prompt, None),
             [(Role::System, "s".to_owned()), (Role::User, "a\n\nb".to_owned())]
+        );
+    }
+
+    #[test]
+    fn without_a_system_its_messages_begin_the_persons_first_one() {
+        let prompt = prompt(&[(Role::System, "s"), (Role::User, "a"), (Role::Assistant, "b")], "");
+        let form = RequestForm {
+            system_as_user: true,
+            ..RequestForm::default()
+        };
+        let messages = request_messages(&prompt, &form);
+        let sent = messages.iter().map(|message| (message.role, &*message.content));
+        assert_eq!(
+            sent.collect::<Vec<_>>(),
+            [(Role::User, "s\n\na"), (Role::Assistant, "b")]
         );
     }
 

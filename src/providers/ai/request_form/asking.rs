@@ -62,6 +62,7 @@ impl<'a> Asking<'a> {
                     .max_output_tokens
                     .map(|tokens| longest.map_or(tokens, |longest| tokens.min(longest))),
                 continuation,
+                system_as_user: form.system_as_user || (output_limit.is_some() && learned.no_system_role()),
             },
             output_limit,
             refused: None,
@@ -122,7 +123,13 @@ impl<'a> Asking<'a> {
                 self.taken_out.continuation = Some(ContinuationMode::Prefill);
                 true
             }
-            RequestPart::Prefill => false,
+            // Anthropic's protocol, which has no name for the longest answer to choose, sends the system's messages apart.
+            RequestPart::SystemRole if self.output_limit.is_some() && !self.form.system_as_user => {
+                self.form.system_as_user = true;
+                self.taken_out.system_as_user = true;
+                true
+            }
+            RequestPart::Prefill | RequestPart::SystemRole => false,
         }
     }
 
@@ -193,6 +200,7 @@ impl<'a> Asking<'a> {
             refused: self.refused,
             off: self.taken_out.off,
             no_prefill: self.taken_out.continuation.is_some(),
+            no_system_role: self.taken_out.system_as_user,
             max_output_tokens: self.taken_out.max_output_tokens,
         };
         let mut pending = Some((Arc::clone(self.learned), accepted));

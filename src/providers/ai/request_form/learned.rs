@@ -7,13 +7,14 @@ use cura_domain::UserId;
 use tokio::time::Instant;
 
 use super::limits::Limits;
-use super::parameters::ParametersOff;
+use super::parameters::{Parameter, ParametersOff};
 
 /// What a backend has been found to accept, for the process. Shared by all of its requests.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
     off: AtomicU8,
     no_prefill: AtomicBool,
+    no_system_role: AtomicBool,
     limits: Mutex<Limits>,
 }
 
@@ -29,6 +30,8 @@ pub(super) struct Accepted {
     pub(super) off: ParametersOff,
     /// Whether a prefilled answer was refused.
     pub(super) no_prefill: bool,
+    /// Whether the system's role was refused.
+    pub(super) no_system_role: bool,
     /// The longest answer, if a longer one was refused.
     pub(super) max_output_tokens: Option<u32>,
 }
@@ -44,6 +47,11 @@ impl Learned {
         self.no_prefill.load(Ordering::Relaxed)
     }
 
+    /// Whether the system's role was refused.
+    pub(super) fn no_system_role(&self) -> bool {
+        self.no_system_role.load(Ordering::Relaxed)
+    }
+
     /// The longest prompt to send for `person`, in tokens by estimate; `None` when no limit is known.
     pub(crate) fn max_prompt_tokens(&self, person: Option<UserId>) -> Option<usize> {
         self.limits().prompt(person, Instant::now())
@@ -56,14 +64,22 @@ impl Learned {
 
     /// Remembers what a request had to do without.
     pub(super) fn accepted(&self, accepted: &Accepted, backend: &str) {
-        let before = self.off.fetch_or(accepted.off.bits(), Ordering::Relaxed);
-        let no_prefill_before = self.no_prefill.fetch_or(accepted.no_prefill, Ordering::Relaxed);
-        if before | accepted.off.bits() != before || accepted.no_prefill && !no_prefill_before {
+        let known = (self.off(), self.no_prefill(), self.no_system_role());
+        self.off.fetch_or(accepted.off.bits(), Ordering::Relaxed);
+        self.no_prefill.fetch_or(accepted.no_prefill, Ordering::Relaxed);
+        self.no_system_role.fetch_or(accepted.no_system_role, Ordering::Relaxed);
+        let learned = (self.off(), self.no_prefill(), self.no_system_role());
+        if learned != known {
+            let off: Vec<&str> = Parameter::ALL
+                .iter()
+                .filter(|name| learned.0.contains(**name))
+                .map(|name| name.name())
+                .collect();
             tracing::warn!(
-                provider = backend, stream_options = %on(self.off(), super::Parameter::StreamOptions),
-                max_tokens = %on(self.off(), super::Parameter::MaxTokens),
-                max_completion_tokens = %on(self.off(), super::Parameter::MaxCompletionTokens),
-                prefill = if self.no_prefill() { "refused" } else { "sent" },
+                provider = backend,
+                parameters = off.join(","),
+                prefill = learned.1,
+                system_role = learned.2,
                 "the provider refuses a part of our requests and accepts them without it; it is left out from now on"
             );
         }
@@ -91,8 +107,4 @@ impl Learned {
     fn limits(&self) -> MutexGuard<'_, Limits> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn on(off: ParametersOff, parameter: super::Parameter) -> &'static str {
-    if off.contains(parameter) { "off" } else { "on" }
 }

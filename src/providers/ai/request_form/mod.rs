@@ -28,4 +28,6 @@ pub(crate) struct RequestForm {
     pub(crate) max_output_tokens: Option<u32>,
     /// How the model is asked to continue `written`.
     pub(crate) continuation: Option<ContinuationMode>,
+    /// Whether the system's messages are sent as the beginning of the person's first one.
+    pub(crate) system_as_user: bool,
 }

@@ -24,10 +24,12 @@ pub enum RequestPart {
     LargeOutputLimit,
     /// The beginning of the answer, as the model's own last message.
     Prefill,
+    /// The system's role, which the templates of some models lack.
+    SystemRole,
 }
 
 impl Parameter {
-    const ALL: [Self; 3] = [Self::StreamOptions, Self::MaxTokens, Self::MaxCompletionTokens];
+    pub(super) const ALL: [Self; 3] = [Self::StreamOptions, Self::MaxTokens, Self::MaxCompletionTokens];
 
     /// Its name in a request.
     pub const fn name(self) -> &'static str {

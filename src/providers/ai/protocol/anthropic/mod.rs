@@ -58,6 +58,7 @@ impl Anthropic {
             off: ParametersOff::default(),
             max_output_tokens: Some(prompt.max_output_tokens.unwrap_or(self.settings.max_output_tokens)),
             continuation,
+            system_as_user: false,
         }
     }
 
@@ -70,7 +71,7 @@ impl Anthropic {
     ) -> Result<CompletionStream, AiError> {
         let started = Instant::now();
         let timeouts = self.settings.timeouts;
-        let messages = request_messages(prompt, form.continuation);
+        let messages = request_messages(prompt, form);
         let request = self
             .http
             .post(self.settings.endpoint.url("/messages"))

@@ -17,6 +17,21 @@ const TOO_MUCH: [&str; 9] = [
     "valid range",
 ];
 
+/// What says that a model's template has no system. Ours alternate otherwise.
+const NO_SYSTEM_ROLE: [&str; 7] = [
+    // Gemma
+    "system role not supported",
+    "system role is not supported",
+    // OpenAI's o1-mini
+    "role does not support system",
+    // Gemma, behind Gemini
+    "developer instruction is not enabled",
+    // Mistral's templates
+    "only user and assistant roles are supported",
+    "conversation roles must alternate",
+    "system messages are not supported",
+];
+
 /// The names of the output limit.
 const OUTPUT_LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
@@ -31,6 +46,10 @@ pub(super) fn refused_part(status: Option<u16>, stated: &Stated, words: &Words) 
     ]) && (400..=500).contains(&status)
     {
         return Some(RequestPart::Prefill);
+    }
+    // Templates fail with any of these.
+    if matches!(status, 400 | 422 | 424 | 500) && words.say(&NO_SYSTEM_ROLE) {
+        return Some(RequestPart::SystemRole);
     }
     if !matches!(status, 400 | 404 | 422) {
         return None;

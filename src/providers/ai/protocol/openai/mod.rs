@@ -76,6 +76,7 @@ impl OpenAi {
             off: self.settings.parameters_off,
             max_output_tokens: prompt.max_output_tokens.or(self.settings.max_output_tokens),
             continuation,
+            system_as_user: false,
         };
         (form, Some(self.settings.output_limit()))
     }
@@ -91,7 +92,7 @@ impl OpenAi {
         let (sender, mut events) = mpsc::channel(READ_AHEAD);
         let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
             .with_http_service(FilteredHttp::new(self.http.clone(), sender));
-        let messages = request_messages(prompt, form.continuation);
+        let messages = request_messages(prompt, form);
         let request = Request::new(&self.settings, form, &messages);
         let chat = client.chat();
         let timeouts = self.settings.timeouts;

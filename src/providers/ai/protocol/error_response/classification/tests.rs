@@ -24,7 +24,7 @@ enum Means {
     Away,
 }
 use Means::{Away, Key, Limited, NoCredit, Part, Refused, Settings, TooLong};
-use RequestPart::{LargeOutputLimit, OutputLimit, Prefill, StreamOptions};
+use RequestPart::{LargeOutputLimit, OutputLimit, Prefill, StreamOptions, SystemRole};
 
 impl From<Failure> for Means {
     fn from(failure: Failure) -> Self {
@@ -423,6 +423,24 @@ fn a_part_that_is_refused_is_recognised() {
             400,
             r#"{"error":{"code":400,"message":"Assistant response prefill is incompatible with enable_thinking.","type":"invalid_request_error"}}"#,
             Prefill,
+        ),
+        (
+            "Gemma",
+            400,
+            r#"{"object":"error","message":"System role not supported","type":"BadRequestError","code":400}"#,
+            SystemRole,
+        ),
+        (
+            "o1-mini",
+            400,
+            r#"{"error":{"message":"Unsupported value: 'messages[0].role' does not support 'system' with this model.","type":"invalid_request_error","param":"messages[0].role","code":"unsupported_value"}}"#,
+            SystemRole,
+        ),
+        (
+            "a template of Mistral's",
+            500,
+            r#"{"error":{"code":500,"message":"Conversation roles must alternate user/assistant/user/assistant/...","type":"server_error"}}"#,
+            SystemRole,
         ),
         (
             "llama.cpp, prefill, older",
