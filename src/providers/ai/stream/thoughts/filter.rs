@@ -180,8 +180,10 @@ impl Filter {
         if self.held.is_empty() && !self.may_begin(letter) {
             return self.pass(letter);
         }
+        let is_no_tag = self.held == "<" && !tags::may_follow(letter);
         self.held.push(letter);
-        match self.recognise() {
+        let found = if is_no_tag { Match::No } else { self.recognise() };
+        match found {
             Match::Begins => {}
             Match::Is(()) => self.held.clear(),
             Match::No => {

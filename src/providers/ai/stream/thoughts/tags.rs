@@ -107,6 +107,14 @@ pub(super) const fn begins_a_tag(letter: char) -> bool {
     matches!(letter, '<' | '[' | '◁')
 }
 
+/// Whether a tag may begin with `<` and this character; most that a text has are no tags.
+pub(super) const fn may_follow(letter: char) -> bool {
+    matches!(
+        letter.to_ascii_lowercase(),
+        '/' | '|' | 'a' | 'c' | 'o' | 'r' | 's' | 't' | 'u'
+    )
+}
+
 /// Whether a text without any of these bytes has no tag.
 pub(super) const fn may_begin_a_tag(byte: u8) -> bool {
     // The first byte of ◁ begins other characters, too.
@@ -126,10 +134,12 @@ pub(super) fn tag(held: &str) -> Match<Tag> {
             (name.closing, Tag::CloseWrapper(name)),
         ]
     });
+    // No tag begins with another one.
     thoughts
         .chain(wrappers)
         .map(|(text, tag)| compare(held, text, tag))
-        .fold(Match::No, Match::or)
+        .find(|found| *found != Match::No)
+        .unwrap_or(Match::No)
 }
 
 /// Whether `held` is `text` or begins it. In angle brackets, case does not matter.
@@ -145,5 +155,25 @@ pub(super) fn compare<T>(held: &str, text: &str, found: T) -> Match<T> {
         true if held.len() == text.len() => Match::Is(found),
         true => Match::Begins,
         false => Match::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tag_is_recognised_and_none_begins_with_another() {
+        for name in NAMES.into_iter().chain(CONTROL).chain(WRAPPERS) {
+            for text in [name.opening, name.closing] {
+                assert!(matches!(tag(text), Match::Is(_)), "{text}");
+                for at in (1..text.len()).filter(|&at| text.is_char_boundary(at)) {
+                    assert_eq!(tag(&text[..at]), Match::Begins, "{text}");
+                }
+                let mut letters = text.chars();
+                let (first, second) = (letters.next().unwrap(), letters.next().unwrap());
+                assert!(begins_a_tag(first) && (first != '<' || may_follow(second)), "{text}");
+            }
+        }
     }
 }
