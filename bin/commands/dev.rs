@@ -162,7 +162,7 @@ fn welcome(address: SocketAddr, ai: &[ProviderSettings]) {
     let base = format!("http://{address}");
     let name = |provider: &ProviderSettings| {
         let (model, url) = provider.model_and_url();
-        format!("{model} at {url}")
+        format!("{} at {url}", cura_domain::model_name(model))
     };
     let answers = match ai {
         [] => "the demo (set AI_MODEL_URL for a real model)".to_owned(),

@@ -77,6 +77,10 @@ impl SseDecoder {
         } else if let Some(name) = line.strip_prefix(b"event:") {
             let name = name.get(..MAX_NAME_BYTES).unwrap_or(name);
             self.event.name = String::from_utf8_lossy(name).trim().to_owned();
+        } else if let Some(error) = line.strip_prefix(b"error:") {
+            // No field of the standard, but llama.cpp has it.
+            "error".clone_into(&mut self.event.name);
+            self.event.data.extend_from_slice(error.trim_ascii());
         } else if line.starts_with(b"{") && self.event.data.is_empty() {
             // A proxy that gives up within an answer writes its error as it is.
             self.event.data.extend_from_slice(line);
@@ -110,9 +114,15 @@ mod tests {
     #[test]
     fn events_are_the_same_wherever_the_bytes_are_split() {
         let bytes =
-            "\u{feff}data: ä🙂\r\n\r\n: note\nevent: x\ndata:b\ndata: c\n\nevent: y\n\n\rdata: d\n\n{\"error\": 1}"
+            "\u{feff}data: ä🙂\r\n\r\n: note\nevent: x\ndata:b\ndata: c\n\nevent: y\n\n\rdata: d\n\nerror: {}\n\n{\"error\": 1}"
                 .as_bytes();
-        let wanted = [("", "ä🙂"), ("x", "b\nc"), ("", "d"), ("", "{\"error\": 1}")];
+        let wanted = [
+            ("", "ä🙂"),
+            ("x", "b\nc"),
+            ("", "d"),
+            ("error", "{}"),
+            ("", "{\"error\": 1}"),
+        ];
         let wanted: Vec<_> = wanted.map(|(name, data)| (name.to_owned(), data.to_owned())).into();
         for step in 1..=bytes.len() {
             assert_eq!(all(bytes, step), wanted, "split every {step} bytes");

@@ -69,6 +69,8 @@ pub(super) fn read(name: &str, data: &str) -> Result<Reading, Failure> {
 }
 
 fn read_value(name: &str, mut event: Value) -> Result<Reading, Failure> {
+    // `message` is what every event is called that has no name.
+    let name = if name == "message" { "" } else { name };
     let kind = event.get("type").and_then(Value::as_str).unwrap_or(name).to_owned();
     let field = |key: &str| event.get(key).unwrap_or(&Value::Null);
     let mut read = ProtocolEvent::default();
