@@ -76,6 +76,7 @@ fn read_value(name: &str, mut event: Value) -> Result<Reading, Failure> {
     let mut read = ProtocolEvent::default();
     let mut content = Content::default();
     match &*kind {
+        "message_start" if !field("message").is_object() => return Ok(Reading::Junk),
         "message_start" => {
             let message = field("message");
             content.add(message.get("content").unwrap_or(&Value::Null))?;
