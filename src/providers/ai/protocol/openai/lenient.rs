@@ -70,13 +70,7 @@ enum Choice {
 fn choice(event: &mut Value) -> Choice {
     let choice = match event.get_mut("choices").map(Value::take) {
         None | Some(Value::Null) => return Choice::None,
-        Some(Value::Array(choices)) if choices.is_empty() => {
-            // Others look whether it is there.
-            if let Some(choices) = event.get_mut("choices") {
-                *choices = Value::Array(Vec::new());
-            }
-            return Choice::None;
-        }
+        Some(Value::Array(choices)) if choices.is_empty() => return Choice::None,
         Some(Value::Array(choices)) => choices.into_iter().next(),
         Some(choice) => Some(choice),
     };
