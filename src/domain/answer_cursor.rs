@@ -171,6 +171,7 @@ mod tests {
             provider: None,
             finish_reason: None,
             usage: None,
+            reasoning_tokens: None,
             latency_ms: None,
             ttft_ms: None,
             error_code: None,
