@@ -110,6 +110,7 @@ fn edge(settings: &Settings, limits: ConnectionLimits) -> Edge {
     Edge {
         limits,
         proxies: settings.server.trusted_proxies.clone(),
+        origins: Origins::new(&settings.server.allowed_origins),
         log_key: LogKey::new(settings.security.signing_key()),
         entropy: entropy(),
     }

@@ -22,6 +22,7 @@ use crate::http::address_budget::{AddressBudget, Exhausted, Held};
 use crate::http::admission::{Admitted, is_probe};
 use crate::http::client_address::{ClientNetwork, TrustedProxies};
 use crate::http::connection_table::Seat;
+use crate::http::middleware::cors::Origins;
 use crate::http::parser_errors::{ProblemWriter, Refusals};
 use crate::http::problem::Problem;
 use crate::http::request_id::{REQUEST_ID, RequestId};
@@ -45,6 +46,7 @@ const MAX_HEADERS: usize = 100;
 pub(super) struct Shared {
     pub(super) api: Api,
     pub(super) proxies: TrustedProxies,
+    pub(super) origins: Origins,
     /// Requests that came by a trusted proxy and are not done, by their client's address.
     pub(super) forwarded: AddressBudget,
     pub(super) under_way: UnderWay,
@@ -193,6 +195,7 @@ impl Requests {
         headers.insert(REQUEST_ID, id.0);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        self.shared.origins.announce(request, headers);
         response
     }
 }

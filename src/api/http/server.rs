@@ -16,6 +16,7 @@ use crate::http::address_budget::AddressBudget;
 use crate::http::admission::{Admission, ConnectionLimits};
 use crate::http::client_address::TrustedProxies;
 use crate::http::connection::{Accepted, Shared, serve_connection};
+use crate::http::middleware::cors::Origins;
 use crate::http::parser_errors::Refusals;
 use crate::http::under_way::UnderWay;
 
@@ -30,6 +31,8 @@ pub struct Edge {
     pub limits: ConnectionLimits,
     /// Who names clients' addresses, and how.
     pub proxies: TrustedProxies,
+    /// Whose pages may read why a request is refused.
+    pub origins: Origins,
     /// Hides addresses in log lines.
     pub log_key: LogKey,
     /// For request ids.
@@ -47,6 +50,7 @@ pub async fn serve(listener: TcpListener, api: Api, edge: Edge, shutdown: Cancel
     let shared = Arc::new(Shared {
         api,
         proxies: edge.proxies,
+        origins: edge.origins,
         forwarded: AddressBudget::new(usize::MAX, edge.limits.per_address()),
         under_way: UnderWay::new(),
         refusals: Refusals {
@@ -145,6 +149,7 @@ mod tests {
                 per_address: 0,
             },
             proxies: TrustedProxies::default(),
+            origins: Origins::new(&[]),
             log_key: LogKey::new(b"secret"),
             entropy: Entropy::new(|buffer| buffer.fill(7)),
         };

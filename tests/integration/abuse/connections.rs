@@ -102,6 +102,7 @@ async fn an_address_whose_connections_are_all_busy_is_told_so() {
     let cura = Cura::builder()
         .workers(0)
         .with("MAX_CONNECTIONS_PER_ADDRESS", "3")
+        .with("ALLOWED_ORIGINS", r#"["https://app.example"]"#)
         .start()
         .await;
     let user = cura.user().await;
@@ -111,6 +112,14 @@ async fn an_address_whose_connections_are_all_busy_is_told_so() {
     }
     let refused = Client::new(&cura.servers[0].base).get("/openapi.json").await;
     assert_eq!((refused.status.as_u16(), refused.code()), (429, "too_many_connections"));
+    // A page can read it, if it may call this server.
+    for (origin, allowed) in [("https://app.example", true), ("https://evil.example", false)] {
+        let stranger = Client::new(&cura.servers[0].base);
+        let request = stranger.request(Method::GET, "/openapi.json").header("origin", origin);
+        let refused = stranger.send(request).await;
+        let readable = refused.header("access-control-allow-origin");
+        assert_eq!((refused.status.as_u16(), readable), (429, allowed.then_some(origin)));
+    }
     assert!(refused.header("retry-after").is_some() && refused.header("x-request-id").is_some());
     assert_eq!(refused.header("connection"), Some("close"));
     for path in ["/health/live", "/health/ready"] {

@@ -51,6 +51,11 @@ impl Origins {
         }
     }
 
+    /// Says in the headers of a response what the origin of its request may do with it.
+    pub(crate) fn announce(&self, request: &Request, headers: &mut HeaderMap) {
+        add_cors_headers(headers, self.classify(request));
+    }
+
     fn classify(&self, request: &Request) -> OriginClass {
         let Some(origin) = request.headers().get(header::ORIGIN) else {
             return OriginClass::SameOrigin;
