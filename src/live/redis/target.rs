@@ -147,9 +147,9 @@ fn of_sentinel(error: &RedisError) -> RedisTrouble {
 }
 
 async fn connect(info: &ConnectionInfo) -> Result<MultiplexedConnection, RedisTrouble> {
-    // Callers have deadlines of their own.
+    // Callers have deadlines of their own, and know what silence means.
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(OPEN_TIMEOUT))
+        .set_connection_timeout(None)
         .set_response_timeout(None);
     let client = Client::open(info.clone()).map_err(|error| RedisTrouble::from(&error))?;
     let connected = client.get_multiplexed_async_connection_with_config(&config).await;
