@@ -26,6 +26,11 @@ use crate::errors::DATABASE_PAUSE;
 
 /// The longest a half-written answer waits for a provider that cannot be asked, from when it became eligible to start.
 const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
+/// How old an answer may be that waits, without spending an attempt, until it is found out whether an operator has to act: longer
+/// than finding out takes.
+const MAX_WAIT_FOR_CONFIRMATION: TimeDelta = TimeDelta::seconds(30);
+/// How long it waits at least before it asks again; else half its age.
+const MIN_CONFIRMATION_SNOOZE: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` of a provider that is waited for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The most text that is appended at once, in UTF-8 bytes.
@@ -217,7 +222,14 @@ async fn fail_or_retry(mut attempt: RunningAttempt<'_>, run: &Run, error: AiErro
         return attempt.snooze(wait, reason).await;
     }
     let id = writer.id();
-    if error.retryable() && is_worth_waiting && wait <= MAX_RETRY_AFTER && run.attempt < run.max_attempts {
+    let may_pass = error.retryable() || error.awaits_confirmation();
+    if error.awaits_confirmation() && writer.age() <= MAX_WAIT_FOR_CONFIRMATION {
+        // One refusal of our key may be a glitch. A request of our own finds out, and then this one fails at once.
+        tracing::warn!(message_id = %id, code = error.code(), reason, "the provider may need an operator; asking again");
+        let half_its_age = writer.age().to_std().unwrap_or_default() / 2;
+        return attempt.snooze(half_its_age.max(MIN_CONFIRMATION_SNOOZE), reason).await;
+    }
+    if may_pass && is_worth_waiting && wait <= MAX_RETRY_AFTER && run.attempt < run.max_attempts {
         tracing::warn!(message_id = %id, code = error.code(), reason, "the provider failed; retrying");
         return attempt.retry(error.retry_after(), reason).await;
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use cura_answers::{AnswerWriter, AttemptCost, Checkpoint, FollowUps, Outcome, StartedAttempt};
 use cura_domain::message::{AnswerResult, FinishReason, Usage};
+use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{MessageId, ModelRef, UserId, token_estimate};
-use cura_providers::ai::{AiError, Call, Failure, OpenCompletion, Prompt, RequestKey};
+use cura_providers::ai::{AiError, Call, Failure, OpenCompletion, PaidCalls, Prompt, ProviderReport, RequestKey};
 use cura_queue::JobError;
 
 use super::prepare_attempt::PromptContext;
@@ -21,6 +22,11 @@ pub(crate) struct RunningAttempt<'a> {
     user: UserId,
     /// The request, from just before it is sent; `None` again once the provider failed without accepting it.
     request: Option<Request>,
+    /// What earlier requests of this attempt cost.
+    spent: Option<AttemptCost>,
+    /// What providers were paid for without bringing the answer further, and what of it is stored.
+    paid: PaidCalls,
+    stored: CallsWithoutText,
 }
 
 struct Request {
@@ -43,6 +49,9 @@ impl<'a> RunningAttempt<'a> {
         Self {
             context,
             user: attempt.user_id,
+            spent: None,
+            paid: PaidCalls::new(attempt.calls_without_text.clone()),
+            stored: attempt.calls_without_text.clone(),
             writer: context.answers.writer(id, attempt),
             request: None,
         }
@@ -81,7 +90,9 @@ impl<'a> RunningAttempt<'a> {
         let room = budget.saturating_sub(written).max(budget / 4);
         let assembled = prompt_context.assemble(self.context, room).await?;
         let permission = words::permission(self.context, prompt_context.owner);
-        let call = Call::for_person(RequestKey::Answer(self.writer.id()), self.user, permission);
+        let call =
+            Call::for_person(RequestKey::Answer(self.writer.id()), self.user, permission).counted_with(&self.paid);
+        self.spent = self.spent_so_far();
         self.request = Some(Request {
             call: call.clone(),
             prompt_tokens: assembled.tokens + written,
@@ -95,7 +106,7 @@ impl<'a> RunningAttempt<'a> {
         Ok((call, prompt))
     }
 
-    /// Forgets a request that the provider did not accept: it costs nothing.
+    /// Forgets a request that no provider accepted: it costs nothing.
     pub(crate) fn provider_failed(&mut self) {
         self.request.take_if(|request| request.call.report().is_none());
     }
@@ -115,13 +126,12 @@ impl<'a> RunningAttempt<'a> {
         usage: Option<Usage>,
         reasoning_tokens: Option<i64>,
     ) -> Result<(), JobError> {
-        let cost = usage.or_else(|| self.estimate()).map(|usage| {
-            let cost = self.cost(usage);
-            AttemptCost {
+        let cost = self
+            .cost(usage.or_else(|| self.estimate_last()))
+            .map(|cost| AttemptCost {
                 reasoning_tokens: reasoning_tokens.or(cost.reasoning_tokens),
                 ..cost
-            }
-        });
+            });
         let follow_ups = FollowUps {
             title: self.context.assistant.titles,
             summarize_up_to: self.request.as_ref().and_then(|request| request.summarize_up_to),
@@ -134,7 +144,7 @@ impl<'a> RunningAttempt<'a> {
     /// # Errors
     /// As [`Self::complete`].
     pub(crate) async fn cancel(self) -> Result<(), JobError> {
-        let cost = self.estimated_cost();
+        let cost = self.cost(self.estimate_last());
         self.finish(AnswerResult::Cancelled, cost, FollowUps::default()).await
     }
 
@@ -143,7 +153,7 @@ impl<'a> RunningAttempt<'a> {
     /// # Errors
     /// As [`Self::complete`].
     pub(crate) async fn fail(self, code: &str) -> Result<(), JobError> {
-        let cost = self.estimated_cost();
+        let cost = self.cost(self.estimate_last());
         self.finish(AnswerResult::Failed(code), cost, FollowUps::default())
             .await
     }
@@ -175,7 +185,7 @@ impl<'a> RunningAttempt<'a> {
 
     /// Snoozes the job until a provider may be asked. If a provider accepted the request and failed, that has a cost.
     pub(crate) async fn snooze(self, after: Duration, reason: String) -> Result<(), JobError> {
-        if self.request.is_some() {
+        if self.request.is_some() || self.spent.is_some() {
             self.leave(Outcome::Retried).await;
         }
         Err(JobError::Snooze { after, reason })
@@ -188,8 +198,11 @@ impl<'a> RunningAttempt<'a> {
     }
 
     async fn leave(&self, outcome: Outcome) {
-        let (model, cost) = (self.model(), self.estimated_cost());
-        self.writer.leave(outcome, model.as_ref(), cost.as_ref()).await;
+        let (model, cost) = (self.model(), self.cost(self.estimate_last()));
+        let calls = Some(self.paid.to_store()).filter(|calls| *calls != self.stored);
+        self.writer
+            .leave(outcome, model.as_ref(), cost.as_ref(), calls.as_ref())
+            .await;
     }
 
     /// The model that accepted the request.
@@ -197,43 +210,79 @@ impl<'a> RunningAttempt<'a> {
         Some(self.request.as_ref()?.call.report()?.model)
     }
 
-    fn cost(&self, usage: Usage) -> AttemptCost {
-        let model = self.model();
-        AttemptCost {
+    /// What this attempt cost: `last`, the last request, and those before it. Billed to the model that was asked last.
+    fn cost(&self, last: Option<Usage>) -> Option<AttemptCost> {
+        let request = self.request.as_ref();
+        let failed = request.and_then(|request| request.cost_of_failed());
+        let spent = self.spent.as_ref().map(|spent| spent.usage);
+        let usage = [spent, failed, last].into_iter().flatten().reduce(sum)?;
+        let spent_on = || self.spent.as_ref().map(|spent| spent.model.clone());
+        let model = self.model().or_else(spent_on);
+        Some(AttemptCost {
             model: model.unwrap_or_else(|| self.context.ai.primary_model().clone()),
             usage,
             reasoning_tokens: Some(self.thought_tokens()).filter(|tokens| *tokens > 0),
-        }
+        })
     }
 
     /// An estimate of the thoughts that were taken out of the text.
     fn thought_tokens(&self) -> i64 {
         let report = self.request.as_ref().and_then(|request| request.call.report());
-        let bytes = report.map_or(0, |report| report.thought_bytes);
-        i64::try_from(token_estimate::estimate(bytes)).unwrap_or(i64::MAX)
+        report.map_or(0, |report| thought_tokens(&report))
     }
 
-    fn estimated_cost(&self) -> Option<AttemptCost> {
-        self.estimate().map(|usage| self.cost(usage))
+    /// What the requests so far cost, before another one is made.
+    fn spent_so_far(&self) -> Option<AttemptCost> {
+        let accepted = self
+            .request
+            .as_ref()
+            .is_some_and(|request| request.call.report().is_some());
+        self.cost(if accepted { self.estimate_last() } else { None })
     }
 
-    /// The usage of an attempt that ends early, if it has a cost: the tokens that the provider stated so far, else an estimate
-    /// of the prompt; and at least an estimate of the text.
-    fn estimate(&self) -> Option<Usage> {
+    /// The usage of the last request that was accepted, if it ends early: the tokens that the provider stated so far, else an
+    /// estimate of the prompt; and at least an estimate of the text.
+    fn estimate_last(&self) -> Option<Usage> {
         let request = self.request.as_ref()?;
-        let (input, output) = request
-            .call
-            .report()
-            .map_or((None, None), |report| (report.input_tokens, report.output_tokens));
-        let count = |tokens: usize| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let report = request.call.report();
         let written = token_estimate::estimate(self.writer.written_bytes());
-        Some(Usage {
-            input_tokens: input.unwrap_or(count(request.prompt_tokens)),
+        Some(request.estimate(report.as_ref(), written))
+    }
+}
+
+impl Request {
+    /// What the providers cost that accepted the request and failed, so that another one was asked.
+    fn cost_of_failed(&self) -> Option<Usage> {
+        let mut reports = self.call.reports();
+        reports.pop();
+        let costs = reports.iter().map(|report| self.estimate(Some(report), 0));
+        costs.reduce(sum)
+    }
+
+    fn estimate(&self, report: Option<&ProviderReport>, written_tokens: usize) -> Usage {
+        let count = |tokens: usize| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let input = report.and_then(|report| report.input_tokens);
+        let output = report.and_then(|report| report.output_tokens);
+        let thoughts = report.map_or(0, thought_tokens);
+        Usage {
+            input_tokens: input.unwrap_or(count(self.prompt_tokens)),
             // The stated number may be old, or include thoughts that are not shown.
             output_tokens: output
                 .unwrap_or_default()
-                .max(count(written).saturating_add(self.thought_tokens())),
+                .max(count(written_tokens).saturating_add(thoughts)),
             estimated: true,
-        })
+        }
+    }
+}
+
+fn thought_tokens(report: &ProviderReport) -> i64 {
+    i64::try_from(token_estimate::estimate(report.thought_bytes)).unwrap_or(i64::MAX)
+}
+
+fn sum(one: Usage, other: Usage) -> Usage {
+    Usage {
+        input_tokens: one.input_tokens.saturating_add(other.input_tokens),
+        output_tokens: one.output_tokens.saturating_add(other.output_tokens),
+        estimated: one.estimated || other.estimated,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Usage};
 use cura_domain::prompt::PromptMessage;
-use cura_providers::ai::{AiError, Call, CompletionEvent, Failure, Prompt, RequestKey};
+use cura_providers::ai::{AiError, Call, CompletionEvent, Failure, PaidCalls, Prompt, RequestKey};
 use cura_queue::{JobError, Run};
 use cura_store::model_calls::CallKind;
 use cura_store::owners::ConversationOwner;
@@ -72,7 +72,14 @@ pub(crate) async fn ask(context: &JobContext, run: &Run, question: Question) -> 
     let Some(reserved) = ReservedCall::begin(context, &question.owner, kind, bytes, max_output_tokens).await? else {
         return Ok(None);
     };
-    let call = Call::new(question.key, words::permission(context, question.owner));
+    // What an earlier run was paid for is not known, so the runs after the first may make one call only.
+    let is_first = run.attempt <= 1;
+    let paid = if is_first {
+        PaidCalls::default()
+    } else {
+        PaidCalls::one_left_each()
+    };
+    let call = Call::new(question.key, words::permission(context, question.owner)).counted_with(&paid);
     let prompt = Prompt {
         messages: question.messages,
         written: String::new(),
@@ -83,7 +90,9 @@ pub(crate) async fn ask(context: &JobContext, run: &Run, question: Question) -> 
         match receive(context, &call, prompt, &mut reply).await {
             Ok(()) => Ok(true),
             Err(error) if *error.failure() == Failure::Withdrawn => Ok(false),
-            Err(error) => Err(job_error(error)),
+            // The reply is lost, and was paid for: once more, and then no more.
+            Err(error) if !is_first && call.report().is_some() => Err(discarded(&error)),
+            Err(error) => Err(job_error(&error)),
         }
     };
     let received = words::unless_stopped(run, receiving).await;
@@ -116,14 +125,19 @@ async fn receive(context: &JobContext, call: &Call, prompt: Prompt, reply: &mut 
     Ok(())
 }
 
-fn job_error(error: AiError) -> JobError {
-    let reason = error.to_string();
-    if error.retryable() {
+fn job_error(error: &AiError) -> JobError {
+    if error.retryable() || error.awaits_confirmation() {
         JobError::Retry {
             after: error.retry_after(),
-            reason,
+            reason: error.to_string(),
         }
     } else {
-        JobError::Discard { reason }
+        discarded(error)
+    }
+}
+
+fn discarded(error: &AiError) -> JobError {
+    JobError::Discard {
+        reason: error.to_string(),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use cura_domain::answer::{MAX_ANSWER_BYTES, MAX_ATTEMPT_DURATION};
 use cura_domain::message::AnswerResult;
+use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{MessageId, ModelRef};
 use cura_live::AppendError;
 use cura_store::answers::StartedAttempt;
@@ -273,13 +274,47 @@ impl AnswerWriter {
     }
 
     /// Ends this attempt but not the answer: saves the text so far and what the attempt cost. If that fails, the next attempt
-    /// continues from the last checkpoint, or from what `live` has.
-    pub async fn leave(&self, outcome: Outcome, model: Option<&ModelRef>, cost: Option<&AttemptCost>) {
+    /// continues from the last checkpoint, or from what `live` has. With `calls`, what providers were paid for without
+    /// bringing the answer further: that has to be known to the next attempt, so an absence of Postgres is waited out.
+    pub async fn leave(
+        &self,
+        outcome: Outcome,
+        model: Option<&ModelRef>,
+        cost: Option<&AttemptCost>,
+        calls: Option<&CallsWithoutText>,
+    ) {
+        let give_up = Instant::now() + FINISH_TIMEOUT;
+        loop {
+            match self.try_to_leave(outcome, model, cost, calls).await {
+                Err(StoreError::Unavailable(_) | StoreError::TookTooLong)
+                    if calls.is_some() && Instant::now() < give_up =>
+                {
+                    tokio::time::sleep(FINISH_PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::warn!(message_id = %self.id, %error, "the last text of an attempt could not be saved");
+                    return;
+                }
+                Ok(()) => return,
+            }
+        }
+    }
+
+    async fn try_to_leave(
+        &self,
+        outcome: Outcome,
+        model: Option<&ModelRef>,
+        cost: Option<&AttemptCost>,
+        calls: Option<&CallsWithoutText>,
+    ) -> Result<(), StoreError> {
         let (id, fence, ttft_ms) = (self.id, self.attempt.fence, self.ttft_ms());
         let left = self.answers.0.database.transaction(async |connection| {
             let now = self.answers.0.clock.now();
             if !answers::checkpoint(connection, id, fence, &self.text, model, ttft_ms, now).await? {
                 return Ok(());
+            }
+            if let Some(calls) = calls {
+                answers::save_calls_without_text(connection, id, fence, calls).await?;
             }
             if let Some(cost) = cost {
                 let attempt = Attempt {
@@ -295,9 +330,7 @@ impl AnswerWriter {
             }
             Ok::<_, StoreError>(())
         });
-        if let Err(error) = left.await {
-            tracing::warn!(message_id = %self.id, %error, "the last text of an attempt could not be saved");
-        }
+        left.await
     }
 
     fn ttft_ms(&self) -> Option<i64> {

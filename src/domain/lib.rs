@@ -15,6 +15,7 @@ pub mod model;
 mod model_name;
 pub mod model_reply;
 pub mod notice;
+pub mod paid_calls;
 pub mod profile;
 pub mod prompt;
 pub mod session;

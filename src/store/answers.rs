@@ -10,5 +10,7 @@ pub use finish::{
     FinalAnswer, FinishedAnswer, LockedAnswer, UnfinishedAnswer, finish, lock_unfinished, request_cancel,
 };
 pub use list::{list_recent, list_recent_deleted, list_running, list_stale, list_startable};
-pub use start::{AttemptStart, StartedAttempt, checkpoint, restart_at, start_attempt, take_back};
+pub use start::{
+    AttemptStart, StartedAttempt, checkpoint, restart_at, save_calls_without_text, start_attempt, take_back,
+};
 pub use turn::{record_eligible, was_eligible};

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
 
 use super::error::AiError;
@@ -21,6 +22,52 @@ pub enum RequestKey {
     Trial,
 }
 
+/// What was paid for one answer without bringing it further, over all of its calls. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct PaidCalls {
+    calls: Arc<Mutex<CallsWithoutText>>,
+    /// How each backend failed last, as far as this process has seen it.
+    failures: Arc<Mutex<Vec<(usize, AiError)>>>,
+}
+
+impl PaidCalls {
+    /// Goes on from what earlier attempts have stored.
+    pub fn new(stored: CallsWithoutText) -> Self {
+        Self {
+            calls: Arc::new(Mutex::new(stored)),
+            failures: Arc::default(),
+        }
+    }
+
+    /// Every backend may be asked once: they may have been paid for nothing before.
+    pub fn one_left_each() -> Self {
+        Self::new(CallsWithoutText::one_left_each())
+    }
+
+    /// To be stored for the next attempt.
+    pub fn to_store(&self) -> CallsWithoutText {
+        self.lock().clone()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, CallsWithoutText> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a backend failed.
+    pub(crate) fn remember(&self, backend: usize, error: &AiError) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|(of, _)| *of != backend);
+        failures.push((backend, error.clone()));
+    }
+
+    /// How a backend failed last.
+    pub(crate) fn last_failure(&self, backend: usize) -> Option<AiError> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_backend = failures.iter().find(|(of, _)| *of == backend);
+        of_backend.map(|(_, error)| error.clone())
+    }
+}
+
 /// A call: created before the request, kept by the caller to learn what it cost. Clones are the same call.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -28,7 +75,19 @@ pub struct Call {
     person: Option<UserId>,
     /// `None` for a call without a person's words.
     permission: Option<Permission>,
-    report: Arc<Mutex<Option<ProviderReport>>>,
+    paid: PaidCalls,
+    state: Arc<Mutex<CallState>>,
+}
+
+/// The requests of a call.
+#[derive(Debug, Default)]
+struct CallState {
+    /// The backend that is asked.
+    asked: Option<ModelRef>,
+    /// Of the requests that were accepted, the last one at the end.
+    reports: Vec<ProviderReport>,
+    /// How many of them are to be counted.
+    uncounted: i16,
 }
 
 /// What the provider that accepted the request has reported until now.
@@ -60,7 +119,8 @@ impl Call {
             key,
             person: None,
             permission: None,
-            report: Arc::default(),
+            paid: PaidCalls::default(),
+            state: Arc::default(),
         }
     }
 
@@ -69,6 +129,15 @@ impl Call {
         Self {
             person: Some(person),
             ..Self::new(key, permission)
+        }
+    }
+
+    /// Counts what it pays for nothing together with the other calls for the same thing.
+    #[must_use]
+    pub fn counted_with(self, paid: &PaidCalls) -> Self {
+        Self {
+            paid: paid.clone(),
+            ..self
         }
     }
 
@@ -95,22 +164,48 @@ impl Call {
 
     /// The report of the provider that accepted the request last; `None` if none has, because then it costs nothing.
     pub fn report(&self) -> Option<ProviderReport> {
-        self.lock().clone()
+        self.lock().reports.last().cloned()
     }
 
-    /// Starts a new report: the backend `model` has accepted the request.
-    pub(crate) fn accept(&self, model: &ModelRef) {
-        *self.lock() = Some(ProviderReport {
-            model: model.clone(),
+    /// The reports of all requests that were accepted, the last one at the end: each has a cost.
+    pub fn reports(&self) -> Vec<ProviderReport> {
+        self.lock().reports.clone()
+    }
+
+    pub(crate) const fn paid(&self) -> &PaidCalls {
+        &self.paid
+    }
+
+    /// From here on requests go to the backend `model`.
+    pub(crate) fn asks(&self, model: &ModelRef) {
+        let mut state = self.lock();
+        state.asked = Some(model.clone());
+        state.uncounted = 0;
+    }
+
+    /// Starts a new report: the backend has accepted a request, which costs something from now on.
+    pub(crate) fn accepted(&self) {
+        let mut state = self.lock();
+        let Some(model) = state.asked.clone() else {
+            return;
+        };
+        state.uncounted = state.uncounted.saturating_add(1);
+        state.reports.push(ProviderReport {
+            model,
             input_tokens: None,
             output_tokens: None,
             thought_bytes: 0,
         });
     }
 
+    /// How many requests the backend has accepted since it is asked, and since this was asked last.
+    pub(crate) fn take_accepted(&self) -> i16 {
+        std::mem::take(&mut self.lock().uncounted)
+    }
+
     /// Adds to the report; `None` leaves a value as it is.
     pub(crate) fn update(&self, model: Option<&str>, input_tokens: Option<i64>, output_tokens: Option<i64>) {
-        if let Some(report) = self.lock().as_mut() {
+        if let Some(report) = self.lock().reports.last_mut() {
             if let Some(model) = model.filter(|model| *model != report.model.model) {
                 model.clone_into(&mut report.model.model);
             }
@@ -121,12 +216,12 @@ impl Call {
 
     /// Notes how many bytes of thoughts were taken out of the text until now.
     pub(crate) fn note_thoughts(&self, bytes: usize) {
-        if let Some(report) = self.lock().as_mut() {
+        if let Some(report) = self.lock().reports.last_mut() {
             report.thought_bytes = bytes;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<ProviderReport>> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, CallState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

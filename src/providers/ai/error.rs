@@ -15,6 +15,10 @@ use super::request_form::RequestPart;
 pub struct AiError {
     failure: Failure,
     before_first_byte: bool,
+    /// Whether the request is not made again, whatever failed.
+    is_final: bool,
+    /// Whether a request of our own has failed in the same way.
+    is_confirmed: bool,
 }
 
 /// What went wrong.
@@ -75,6 +79,9 @@ pub enum Failure {
         /// The HTTP status.
         status: Option<u16>,
     },
+    /// The answer has no text: only thoughts, tool calls or white space, or nothing at all.
+    #[error("the provider's answer is empty")]
+    EmptyAnswer,
     /// The response does not follow the protocol, or exceeds a limit of ours.
     #[error("the provider broke the protocol: {0}")]
     Protocol(&'static str),
@@ -133,6 +140,32 @@ impl AiError {
         Self {
             failure,
             before_first_byte,
+            is_final: false,
+            is_confirmed: false,
+        }
+    }
+
+    /// The same failure of a request that is not made again.
+    #[must_use]
+    pub(crate) const fn finally(self) -> Self {
+        Self { is_final: true, ..self }
+    }
+
+    /// The same failure, as a request of our own has confirmed it.
+    #[must_use]
+    pub(crate) const fn confirmed(self) -> Self {
+        Self {
+            is_confirmed: true,
+            ..self
+        }
+    }
+
+    /// The same failure of a completion of which nothing was handed out.
+    #[must_use]
+    pub(crate) const fn before_any_event(self) -> Self {
+        Self {
+            before_first_byte: true,
+            ..self
         }
     }
 
@@ -151,14 +184,18 @@ impl AiError {
             Failure::Unauthorized { .. } => "provider_unauthorized",
             Failure::ContextTooLong => "context_too_long",
             Failure::Refused { .. } | Failure::RefusedPart { .. } => "provider_refused",
+            Failure::EmptyAnswer => "empty_answer",
             Failure::Protocol(_) => "provider_protocol",
             Failure::Misconfigured(_) => "provider_misconfigured",
             Failure::Withdrawn | Failure::Unconfirmed => "generation_failed",
         }
     }
 
-    /// Whether the same request may succeed later without a change of settings or prompt.
+    /// Whether the same request may succeed later without a change of settings or prompt, and may be made again.
     pub const fn retryable(&self) -> bool {
+        if self.is_final {
+            return false;
+        }
         match self.failure {
             // Most protocol errors are a proxy's page or a truncated body, which pass.
             Failure::Unavailable { .. }
@@ -166,6 +203,7 @@ impl AiError {
             | Failure::Timeout { .. }
             | Failure::RateLimited { .. }
             | Failure::Unconfirmed
+            | Failure::EmptyAnswer
             | Failure::Protocol(_) => true,
             Failure::QuotaExhausted
             | Failure::Unauthorized { .. }
@@ -197,6 +235,11 @@ impl AiError {
             self.failure,
             Failure::QuotaExhausted | Failure::Unauthorized { .. } | Failure::Misconfigured(_)
         )
+    }
+
+    /// Whether it may be that an operator has to act, and is being found out: until then waiting helps.
+    pub const fn awaits_confirmation(&self) -> bool {
+        self.needs_operator() && !self.is_confirmed
     }
 
     /// Whether it failed before any event was handed out, so that another backend can answer without readers noticing.

@@ -10,6 +10,7 @@
 
 mod backend;
 mod call;
+mod candidate;
 mod circuit_breaker;
 mod completion;
 mod continuation;
@@ -19,6 +20,7 @@ mod failover;
 mod permission;
 mod prompt;
 mod protocol;
+mod reported_completion;
 mod request_form;
 mod stream;
 mod timeouts;
@@ -31,12 +33,12 @@ use cura_domain::{ModelRef, UserId};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use backend::{Backend, Protocol};
-pub use call::{Call, ProviderReport, RequestKey};
+pub use call::{Call, PaidCalls, ProviderReport, RequestKey};
+use candidate::Candidate;
 pub use completion::{CompletionEvent, CompletionStream, OpenCompletion};
 pub use continuation::Continuation;
 pub use demo::DemoConfig;
 pub use error::{AiError, CircuitOpen, Failure, TimeoutPhase};
-use failover::Candidate;
 pub use permission::{NoPermission, Permission};
 pub use prompt::Prompt;
 pub use protocol::{AnthropicConfig, OpenAiConfig};
@@ -140,6 +142,13 @@ impl Ai {
         self.primary.max_prompt_tokens()
     }
 
+    /// The code of what everybody's requests fail with, as far as this process has found out: that of the primary backend, when
+    /// no other one can be asked either.
+    pub fn fault(&self) -> Option<&'static str> {
+        let faults: Option<Vec<_>> = self.candidates().map(Candidate::fault).collect();
+        faults?.first().copied()
+    }
+
     /// Counts tokens as the primary model does.
     pub fn token_counter(&self) -> TokenCounter {
         self.primary.token_counter()
@@ -156,7 +165,8 @@ impl Ai {
     /// text that is already written. [`Failure::Withdrawn`] and [`Failure::Unconfirmed`] at once, and then no
     /// further request was sent.
     pub async fn open_completion(&self, call: &Call, prompt: Prompt) -> Result<OpenCompletion, AiError> {
-        failover::open_completion(self.candidates(), call, &prompt).await
+        let backends = self.candidates().count();
+        failover::open_completion(self.candidates(), backends, call, &prompt).await
     }
 
     /// Checks within 3 seconds and without cost whether any backend can be reached and accepts our key. Any status counts

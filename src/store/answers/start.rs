@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::{AttemptOffsets, Fence};
+use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
 use sqlx::PgConnection;
 
@@ -23,6 +24,8 @@ pub struct StartedAttempt {
     pub attempt_offsets: AttemptOffsets,
     /// The text that earlier attempts saved; this attempt continues at its end.
     pub text: String,
+    /// What providers were paid for without bringing the answer further.
+    pub calls_without_text: CallsWithoutText,
     /// Whether the answer is to be cancelled.
     pub cancel_requested: bool,
     /// Whether other answers of the user have not started yet.
@@ -119,7 +122,7 @@ async fn start_if_below(
                      SELECT 1 FROM messages r WHERE r.user_id = m.user_id AND r.running AND r.id <> m.id
                                                 AND (r.attempt > 0 OR $4) LIMIT $3) r))))
            RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.attempt_offsets, m.content,
-                     m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
+                     m.calls_without_text, m.calls_without_text_at, m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
                      EXISTS (SELECT 1 FROM messages w WHERE w.user_id = m.user_id AND w.running AND w.attempt = 0
                                AND w.id <> m.id) AS "others_wait!",
                      m.started_at AS "started_at!", u.name, u.timezone, u.language"#,
@@ -138,6 +141,10 @@ async fn start_if_below(
             fence: Fence(row.attempt.unsigned_abs()),
             attempt_offsets: AttemptOffsets(row.attempt_offsets.into_iter().map(i64::unsigned_abs).collect()),
             text: row.content,
+            calls_without_text: CallsWithoutText::stored(
+                row.calls_without_text_at.unwrap_or_default().unsigned_abs(),
+                row.calls_without_text.unwrap_or_default(),
+            ),
             cancel_requested: row.cancelled,
             others_wait: row.others_wait,
             created_at: row.created_at,
@@ -221,4 +228,24 @@ pub async fn checkpoint(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Saves what providers were paid for without bringing the answer further. Changes nothing if the fence is old.
+pub async fn save_calls_without_text(
+    conn: &mut PgConnection,
+    id: MessageId,
+    fence: Fence,
+    calls: &CallsWithoutText,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"UPDATE messages SET calls_without_text = $3, calls_without_text_at = $4
+           WHERE id = $1 AND attempt = $2 AND status = 'sending'"#,
+        id.0,
+        i32::from(fence),
+        calls.of_backends(),
+        i64::try_from(calls.after_bytes()).unwrap_or(i64::MAX),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

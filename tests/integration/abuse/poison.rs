@@ -104,11 +104,8 @@ async fn an_account_without_credit_is_found_out_by_a_request_of_our_own() {
     assert_eq!(say_hi(&ann).await["metadata"]["error"], "provider_quota_exhausted");
     cura.workers[0].wait_for_log("ERROR").await;
     assert_eq!(say_hi(&ann).await["metadata"]["error"], "provider_quota_exhausted");
-    assert_eq!(
-        (provider.requests().len(), provider.trials()),
-        (1, 1),
-        "it is left alone"
-    );
+    assert_eq!(provider.requests().len(), 1, "it is left alone");
+    assert!(provider.trials() > 1, "one refusal may be a glitch");
     cura.check_invariants().await;
 }
 
@@ -126,7 +123,7 @@ async fn a_key_that_is_refused_once_between_good_answers_shuts_nobody_out() {
         cura.client().register("eve@example.com").await,
         cura.client().register("ann@example.com").await,
     );
-    assert_eq!(say_hi(&eve).await["metadata"]["error"], "provider_unauthorized");
+    assert_eq!(say_hi(&eve).await["content"], "All is well");
     eventually("a request of our own is answered", async || {
         cura.logs().contains("answers our own").then_some(())
     })

@@ -101,7 +101,7 @@ impl Arena {
     async fn release_and_begin_again(&self, id: MessageId) {
         while let Some(mut writer) = self.begin(id).await {
             if writer.append(".").await.is_ok() {
-                writer.leave(Outcome::Released, None, Some(&cost())).await;
+                writer.leave(Outcome::Released, None, Some(&cost()), None).await;
             }
         }
     }

@@ -3,6 +3,7 @@
 mod anthropic;
 mod corpus;
 mod failover;
+mod kept_connections;
 mod openai;
 mod provider_dialects;
 mod real_model;

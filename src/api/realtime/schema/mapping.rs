@@ -184,6 +184,7 @@ fn explain(code: &str) -> (&'static str, bool) {
         }
         "provider_rate_limited" => ("The AI service is overloaded. Please try again later.", true),
         "provider_timeout" => ("The AI service took too long to answer. Please try again.", true),
+        "empty_answer" => ("The AI service gave an empty answer. Please try again.", true),
         "provider_unavailable" | "provider_protocol" => ("The AI service is unavailable. Please try again.", true),
         _ => ("The answer could not be written. Please try again.", true),
     }

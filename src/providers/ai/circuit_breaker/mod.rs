@@ -11,12 +11,21 @@
 //!
 //! One trial is under way at a time, and not more than one every [`TRIAL_INTERVAL`] while the breaker is closed.
 //!
+//! A rejected key, account or setting may be a glitch of a proxy. While a trial fails like that, requests wait and another one
+//! follows every [`CHECK_INTERVAL`]. Only after [`CONFIRMED_AFTER`] it is **confirmed**: an operator is alerted, and requests
+//! fail at once instead of waiting. Trials go on, every [`RECHECK_INTERVAL`] while somebody asks and every [`OPERATOR_BACKOFF`]
+//! while nobody does; the first one that is answered ends it.
+//!
 //! A person of whose requests [`FAILED_KEYS_TO_HOLD`] have failed since their last complete answer is **held**: their requests
 //! wait, longer after each further failure, for [`MAX_BACKOFF`] at most. So does one whose request the provider told how long to
 //! wait. Retries of one request count once: a provider may fail for one message only.
 //!
 //! [`FAILED_KEYS_TO_HOLD`]: persons::FAILED_KEYS_TO_HOLD
 //! [`MAX_BACKOFF`]: outcome::MAX_BACKOFF
+//! [`CHECK_INTERVAL`]: outcome::CHECK_INTERVAL
+//! [`RECHECK_INTERVAL`]: outcome::RECHECK_INTERVAL
+//! [`CONFIRMED_AFTER`]: outcome::CONFIRMED_AFTER
+//! [`OPERATOR_BACKOFF`]: outcome::OPERATOR_BACKOFF
 //! [`TRIAL_INTERVAL`]: state::TRIAL_INTERVAL
 
 mod outcome;
@@ -93,8 +102,8 @@ impl CircuitBreaker {
     }
 
     /// Whether requests of anybody may have to wait.
-    pub(crate) fn holds_anybody(&self) -> bool {
-        self.state().holds_anybody()
+    pub(crate) fn holds_anybody(&self, now: Instant) -> bool {
+        self.state().holds_anybody(now)
     }
 
     /// The trial that is due, if one is: the caller sends it.
@@ -106,9 +115,28 @@ impl CircuitBreaker {
         })
     }
 
+    /// The trial that is due after the one with this number, unless another one was sent meanwhile.
+    pub(crate) fn start_trial_after(&self, number: u64, now: Instant) -> Option<Trial> {
+        let number = self.state().start_trial_after(number, now)?;
+        Some(Trial {
+            breaker: self.clone(),
+            number,
+        })
+    }
+
     /// The failure that an operator has to repair, while the breaker is open because of one. Waiting does not help then.
-    pub(crate) fn operator_failure(&self) -> Option<Failure> {
-        self.state().operator_failure().cloned()
+    pub(crate) fn operator_failure(&self, now: Instant) -> Option<Failure> {
+        self.state().operator_failure(now).cloned()
+    }
+
+    /// The code of what everybody's requests fail with, while the breaker is open.
+    pub(crate) fn fault(&self, now: Instant) -> Option<&'static str> {
+        self.state().fault(now)
+    }
+
+    /// When the next trial is to be sent, also if nobody asks.
+    pub(crate) fn next_own_trial(&self, now: Instant) -> Option<Instant> {
+        self.state().next_own_trial(now)
     }
 
     fn state(&self) -> MutexGuard<'_, BreakerState> {
@@ -158,6 +186,11 @@ impl Permit {
 }
 
 impl Trial {
+    /// Its number: each trial has a higher one.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Reports how the trial ended.
     pub(crate) fn ended(self, result: &Result<(), AiError>, now: Instant) {
         let transition = self

@@ -6,7 +6,13 @@ use crate::ai::error::{AiError, Failure};
 
 /// How long a breaker is open at most, and how long a person is held at most.
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// How long it is open after a failure that an operator has to repair.
+/// How long trials have to fail before an operator has to repair something: a glitch of ten seconds costs nobody an answer.
+pub(super) const CONFIRMED_AFTER: Duration = Duration::from_secs(10);
+/// How often one is sent until then.
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often one is sent after that, as long as somebody asks.
+pub(super) const RECHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often while nobody asks.
 pub(super) const OPERATOR_BACKOFF: Duration = Duration::from_secs(30);
 /// The first back-off; doubled by every failure that follows.
 pub(super) const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
@@ -14,7 +20,7 @@ pub(super) const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
 /// What a failed request says about its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing: it refuses this request, or limits our rate without saying for how long.
+    /// Nothing: it refuses this request, has nothing to say to it, or limits our rate without saying for how long.
     Neutral,
     /// It failed, and says how long to wait, or not.
     Failed { stated_wait: Option<Duration> },
@@ -35,6 +41,7 @@ impl Outcome {
             Failure::RateLimited { .. }
             | Failure::Refused { .. }
             | Failure::RefusedPart { .. }
+            | Failure::EmptyAnswer
             | Failure::ContextTooLong
             // Reported by us, never by a provider.
             | Failure::CircuitOpen { .. }

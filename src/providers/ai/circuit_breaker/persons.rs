@@ -39,9 +39,11 @@ impl FailedPersons {
         Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
     }
 
-    /// Whether anybody was held since their last complete answer.
-    pub(super) fn hold_anybody(&self) -> bool {
-        self.0.iter().any(|person| person.held_until.is_some())
+    /// Whether anybody is held.
+    pub(super) fn hold_anybody(&self, now: Instant) -> bool {
+        self.0
+            .iter()
+            .any(|person| person.held_until.is_some_and(|until| now < until))
     }
 
     /// Records that a request failed.

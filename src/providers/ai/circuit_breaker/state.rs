@@ -5,7 +5,7 @@ use std::time::Duration;
 use cura_domain::UserId;
 use tokio::time::Instant;
 
-use super::outcome::{OPERATOR_BACKOFF, Outcome, doubled};
+use super::outcome::{CHECK_INTERVAL, CONFIRMED_AFTER, OPERATOR_BACKOFF, Outcome, RECHECK_INTERVAL, doubled};
 use super::persons::FailedPersons;
 use crate::ai::call::RequestKey;
 use crate::ai::error::{AiError, Failure};
@@ -31,8 +31,12 @@ pub(super) struct BreakerState {
     backoff: Option<Duration>,
     /// Whether an operator was alerted since the breaker opened.
     alerted: bool,
-    /// What an operator has to repair.
+    /// Since when our own requests have failed in a way that an operator has to repair.
+    operator_failing_since: Option<Instant>,
+    /// What an operator has to repair, once that is confirmed.
     operator_failure: Option<Failure>,
+    /// The code of the failure that opened it.
+    code: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,12 +74,34 @@ impl BreakerState {
     }
 
     /// Whether requests of anybody may have to wait.
-    pub(super) fn holds_anybody(&self) -> bool {
-        self.phase != Phase::Closed || self.persons.hold_anybody()
+    pub(super) fn holds_anybody(&self, now: Instant) -> bool {
+        self.phase != Phase::Closed || self.persons.hold_anybody(now)
     }
 
-    pub(super) fn operator_failure(&self) -> Option<&Failure> {
-        self.operator_failure.as_ref()
+    /// What an operator has to repair. `None` while a trial finds out whether that was done: its end is worth waiting for.
+    pub(super) fn operator_failure(&self, now: Instant) -> Option<&Failure> {
+        match self.phase {
+            Phase::Open { until } if now < until => self.operator_failure.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The code of what everybody's requests fail with. A fault that an operator has to repair stays until a trial is answered;
+    /// any other is forgotten when its time is over and nobody has asked.
+    pub(super) fn fault(&self, now: Instant) -> Option<&'static str> {
+        match self.phase {
+            Phase::Open { until } if self.operator_failure.is_some() || now < until => self.code,
+            _ => None,
+        }
+    }
+
+    /// When the next trial is to be sent, also if nobody asks.
+    pub(super) fn next_own_trial(&self, now: Instant) -> Option<Instant> {
+        match self.phase {
+            Phase::Open { until } if self.operator_failure.is_some() => Some(until.max(now + OPERATOR_BACKOFF)),
+            Phase::Open { until } if self.operator_failing_since.is_some() => Some(until),
+            _ => None,
+        }
     }
 
     /// A complete answer shows that the provider works. One that began before the breaker opened says nothing about the
@@ -116,6 +142,15 @@ impl BreakerState {
         self.trial
     }
 
+    /// As [`Self::start_trial`], unless another trial was sent after the one with this number.
+    pub(super) fn start_trial_after(&mut self, number: u64, now: Instant) -> Option<u64> {
+        if self.last_trial == number {
+            self.start_trial(now)
+        } else {
+            None
+        }
+    }
+
     /// The trial with this number ended, with `error` if it failed.
     pub(super) fn on_trial_end(&mut self, number: u64, error: Option<&AiError>, now: Instant) -> Transition {
         if self.trial != Some(number) {
@@ -124,8 +159,18 @@ impl BreakerState {
         self.trial = None;
         match error.map(|error| (error, Outcome::of(error))) {
             None | Some((_, Outcome::Neutral)) => self.close(),
-            Some((error, Outcome::NeedsOperator)) => self.open(now + OPERATOR_BACKOFF, error),
+            Some((error, Outcome::NeedsOperator)) => {
+                let since = *self.operator_failing_since.get_or_insert(now);
+                let is_confirmed = now.duration_since(since) >= CONFIRMED_AFTER;
+                self.operator_failure = is_confirmed.then(|| error.failure().clone());
+                self.open(
+                    now + if is_confirmed { RECHECK_INTERVAL } else { CHECK_INTERVAL },
+                    error,
+                )
+            }
             Some((error, Outcome::Failed { stated_wait })) => {
+                self.operator_failing_since = None;
+                self.operator_failure = None;
                 let backoff = doubled(self.backoff);
                 self.backoff = Some(backoff);
                 self.open(now + stated_wait.unwrap_or(backoff), error)
@@ -143,6 +188,7 @@ impl BreakerState {
         self.persons.forgive();
         self.is_suspect = false;
         self.alerted = false;
+        self.operator_failing_since = None;
         self.operator_failure = None;
         match std::mem::take(&mut self.phase) {
             Phase::Closed => Transition::NotConfirmed,
@@ -151,12 +197,13 @@ impl BreakerState {
     }
 
     fn open(&mut self, until: Instant, error: &AiError) -> Transition {
+        let is_confirmed = self.operator_failure.is_some();
         let transition = Transition::Opened {
             was_closed: self.phase == Phase::Closed,
-            alert_operator: error.needs_operator() && !self.alerted,
+            alert_operator: is_confirmed && !self.alerted,
         };
-        self.alerted |= error.needs_operator();
-        self.operator_failure = error.needs_operator().then(|| error.failure().clone());
+        self.alerted |= is_confirmed;
+        self.code = Some(error.code());
         self.phase = Phase::Open { until };
         transition
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cura_domain::MessageId;
 
-use super::outcome::{INITIAL_BACKOFF, OPERATOR_BACKOFF};
+use super::outcome::{CHECK_INTERVAL, CONFIRMED_AFTER, INITIAL_BACKOFF, OPERATOR_BACKOFF, RECHECK_INTERVAL};
 use super::persons::FAILED_KEYS_TO_HOLD;
 use super::state::{TRIAL_INTERVAL, TRIAL_WAIT};
 use super::*;
@@ -50,6 +50,10 @@ impl Scene {
     fn trial(&self, result: Result<(), AiError>) {
         let trial = self.breaker.start_trial(self.now).expect("a trial is due");
         trial.ended(&result, self.now);
+    }
+
+    fn operator_failure(&self) -> Option<Failure> {
+        self.breaker.operator_failure(self.now)
     }
 
     fn is_trial_due(&self) -> bool {
@@ -235,27 +239,101 @@ fn requests_sent_before_it_opened_are_ignored() {
     assert!(scene.wait(EVE).is_some());
 }
 
-#[test]
-fn a_failure_for_an_operator_needs_a_trial_to_be_believed() {
-    for failure in [
+fn for_operators() -> [Failure; 3] {
+    [
         Failure::Unauthorized { status: Some(401) },
         Failure::QuotaExhausted,
         Failure::Misconfigured("x"),
-    ] {
-        let mut scene = Scene::new();
-        scene.fails(ANN, new_key(), &error(failure.clone()));
+    ]
+}
+
+#[test]
+fn a_failure_for_an_operator_needs_a_trial_to_be_believed() {
+    for failure in for_operators() {
+        let scene = Scene::new();
+        scene.fails(ANN, new_key(), &error(failure));
         assert_eq!((scene.wait(ANN), scene.wait(BOB)), (None, None));
         scene.trial(Ok(()));
-        assert_eq!((scene.wait(BOB), scene.breaker.operator_failure()), (None, None));
-        scene.after(10);
-        scene.fails(ANN, new_key(), &error(failure.clone()));
-        scene.trial(Err(error(failure.clone())));
-        assert_eq!(scene.wait(BOB), Some(OPERATOR_BACKOFF));
-        assert_eq!(scene.breaker.operator_failure(), Some(failure));
-        scene.after(30);
-        scene.trial(Ok(()));
-        assert_eq!((scene.wait(BOB), scene.breaker.operator_failure()), (None, None));
+        assert_eq!((scene.wait(BOB), scene.operator_failure()), (None, None));
     }
+}
+
+#[test]
+fn a_glitch_that_trials_see_too_makes_requests_wait_and_none_fail() {
+    for failure in for_operators() {
+        let mut scene = Scene::new();
+        scene.fails(ANN, new_key(), &error(failure.clone()));
+        for _ in 0..CONFIRMED_AFTER.as_secs() / CHECK_INTERVAL.as_secs() {
+            scene.trial(Err(error(failure.clone())));
+            assert_eq!(scene.wait(BOB), Some(CHECK_INTERVAL), "{failure}");
+            assert_eq!(scene.operator_failure(), None);
+            scene.after(CHECK_INTERVAL.as_secs());
+            assert_eq!(scene.wait(BOB), Some(TRIAL_WAIT));
+        }
+        scene.trial(Ok(()));
+        assert_eq!((scene.wait(BOB), scene.breaker.fault(scene.now)), (None, None));
+    }
+}
+
+#[test]
+fn a_failure_for_an_operator_that_stays_is_confirmed_and_ends_with_the_first_trial_that_is_answered() {
+    for failure in for_operators() {
+        let mut scene = Scene::new();
+        let failed = error(failure.clone());
+        scene.fails(ANN, new_key(), &failed);
+        scene.trial(Err(failed.clone()));
+        scene.after(CONFIRMED_AFTER.as_secs());
+        scene.trial(Err(failed.clone()));
+        assert_eq!(scene.operator_failure(), Some(failure));
+        assert_eq!(scene.breaker.fault(scene.now), Some(failed.code()));
+        let next = scene.breaker.next_own_trial(scene.now);
+        assert_eq!(next, Some(scene.now + OPERATOR_BACKOFF), "also if nobody asks");
+        scene.after(RECHECK_INTERVAL.as_secs());
+        assert_eq!(
+            scene.operator_failure(),
+            None,
+            "the trial that is due is worth waiting for"
+        );
+        assert_eq!(scene.wait(BOB), Some(TRIAL_WAIT));
+        assert_eq!(scene.breaker.fault(scene.now), Some(failed.code()));
+        scene.trial(Ok(()));
+        assert_eq!((scene.wait(BOB), scene.operator_failure()), (None, None));
+        assert_eq!(scene.breaker.fault(scene.now), None);
+        assert_eq!(scene.breaker.next_own_trial(scene.now), None);
+    }
+}
+
+#[test]
+fn a_trial_of_our_own_follows_only_if_nobody_else_has_sent_one() {
+    let mut scene = Scene::new();
+    let failed = error(Failure::QuotaExhausted);
+    scene.fails(ANN, new_key(), &failed);
+    scene.trial(Err(failed.clone()));
+    scene.after(CHECK_INTERVAL.as_secs());
+    assert!(scene.breaker.start_trial_after(1, scene.now).is_some());
+    scene.trial(Err(failed));
+    scene.after(CHECK_INTERVAL.as_secs());
+    assert!(scene.breaker.start_trial_after(1, scene.now).is_none());
+}
+
+#[test]
+fn nobody_is_held_any_more_once_the_time_is_over() {
+    let mut scene = Scene::new();
+    scene.fails(ANN, new_key(), &limited(Some(7)));
+    assert!(scene.breaker.holds_anybody(scene.now));
+    scene.after(7);
+    assert!(!scene.breaker.holds_anybody(scene.now));
+}
+
+#[test]
+fn an_empty_answer_holds_nobody_and_a_trial_without_text_is_answered() {
+    let mut scene = Scene::opened();
+    scene.after(5);
+    scene.trial(Err(error(Failure::EmptyAnswer)));
+    for _ in 0..10 {
+        scene.fails(ANN, new_key(), &error(Failure::EmptyAnswer));
+    }
+    assert_eq!((scene.wait(ANN), scene.is_trial_due()), (None, false));
 }
 
 #[test]

@@ -1,30 +1,15 @@
-//! The HTTP below every protocol: the client, deadlines, and transport failures as [`Failure`]s.
+//! The HTTP below every protocol: deadlines, and transport failures as [`Failure`]s.
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response};
 use tokio::time::Instant;
 
-use super::endpoint::misconfigured;
+use super::http_client::HttpClient;
 use crate::ai::error::{AiError, Failure, TimeoutPhase};
 use crate::ai::timeouts::Timeouts;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// A client without redirects, proxies, compression and retries.
-pub(crate) fn client(timeouts: &Timeouts) -> Result<Client, AiError> {
-    Client::builder()
-        .connect_timeout(timeouts.connect)
-        // The key must not follow a redirect or a proxy that happens to be in the environment.
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        // Compression delays small events, and inflates without a limit.
-        .no_gzip()
-        .retry(reqwest::retry::never())
-        .tcp_nodelay(true)
-        .build()
-        .map_err(|_| misconfigured("the HTTP client cannot be built"))
-}
 
 /// Waits until a provider accepts a request, as long as for the first event of its answer.
 pub(crate) async fn wait_for_acceptance<T>(
@@ -44,8 +29,9 @@ pub(crate) async fn wait_for_acceptance<T>(
 }
 
 /// Sends a request that costs nothing. Any status counts as success but 5xx, 401 and 403.
-pub(crate) async fn probe(request: RequestBuilder, timeouts: &Timeouts) -> Result<(), AiError> {
-    let failure = match request.timeout(PROBE_TIMEOUT).send().await {
+pub(crate) async fn probe(http: &HttpClient, request: RequestBuilder, timeouts: &Timeouts) -> Result<(), AiError> {
+    let sent = async { http.send(request.timeout(PROBE_TIMEOUT).build()?).await };
+    let failure = match sent.await {
         Ok(response) => match response.status().as_u16() {
             status @ (401 | 403) => Failure::Unauthorized { status: Some(status) },
             status if status >= 500 => Failure::Unavailable {

@@ -7,6 +7,7 @@ mod endpoint;
 mod error_response;
 mod event_body;
 mod http;
+mod http_client;
 mod json_repair;
 mod openai;
 mod quoted_words;

@@ -23,6 +23,7 @@ use crate::ai::protocol::answer_events::AnswerEvents;
 use crate::ai::protocol::error_response::ErrorResponse;
 use crate::ai::protocol::event_body::EventBody;
 use crate::ai::protocol::http;
+use crate::ai::protocol::http_client::HttpClient;
 use crate::ai::protocol::request_messages::request_messages;
 use crate::ai::request_form::{ParametersOff, RequestForm};
 use crate::ai::stream::completion_stream::{ProtocolEvents, completion_stream};
@@ -31,7 +32,7 @@ pub(crate) const PROVIDER: &str = "anthropic";
 
 #[derive(Clone)]
 pub(crate) struct Anthropic {
-    http: reqwest::Client,
+    http: HttpClient,
     settings: Arc<Settings>,
 }
 
@@ -39,7 +40,7 @@ impl Anthropic {
     pub(crate) fn new(config: AnthropicConfig) -> Result<Self, AiError> {
         let settings = Settings::new(config)?;
         Ok(Self {
-            http: http::client(&settings.timeouts)?,
+            http: HttpClient::new(settings.endpoint.base(), &settings.timeouts)?,
             settings: Arc::new(settings),
         })
     }
@@ -74,11 +75,12 @@ impl Anthropic {
         let messages = request_messages(prompt, form);
         let request = self
             .http
+            .builder()
             .post(self.settings.endpoint.url("/messages"))
             .headers(self.settings.headers.clone())
             .json(&Request::new(&self.settings, form, &messages));
         let body = http::wait_for_acceptance(started, &timeouts, async {
-            let sent = request.send().await;
+            let sent = async { self.http.send(request.build()?).await }.await;
             let response = sent.map_err(|error| http::transport_failure(&error, &timeouts))?;
             if !response.status().is_success() {
                 return Err(error_response::classify(
@@ -87,6 +89,7 @@ impl Anthropic {
                 ));
             }
             http::reject_html(&response)?;
+            call.accepted();
             Ok(EventBody::new(response))
         })
         .await?;
@@ -100,8 +103,8 @@ impl Anthropic {
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
         let url = self.settings.endpoint.url("/models");
-        let request = self.http.get(url).headers(self.settings.headers.clone());
-        http::probe(request, &self.settings.timeouts).await
+        let request = self.http.builder().get(url).headers(self.settings.headers.clone());
+        http::probe(&self.http, request, &self.settings.timeouts).await
     }
 }
 

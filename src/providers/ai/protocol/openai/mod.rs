@@ -31,13 +31,14 @@ use crate::ai::continuation::{Continuation, ContinuationMode};
 use crate::ai::error::{AiError, Failure};
 use crate::ai::prompt::Prompt;
 use crate::ai::protocol::http;
+use crate::ai::protocol::http_client::HttpClient;
 use crate::ai::protocol::request_messages::request_messages;
 use crate::ai::request_form::{Parameter, RequestForm};
 use crate::ai::stream::completion_stream::completion_stream;
 
 #[derive(Clone)]
 pub(crate) struct OpenAi {
-    http: reqwest::Client,
+    http: HttpClient,
     settings: Arc<Settings>,
 }
 
@@ -45,7 +46,7 @@ impl OpenAi {
     pub(crate) fn new(config: OpenAiConfig) -> Result<Self, AiError> {
         let settings = Settings::new(config)?;
         Ok(Self {
-            http: http::client(&settings.timeouts)?,
+            http: HttpClient::new(settings.endpoint.base(), &settings.timeouts)?,
             settings: Arc::new(settings),
         })
     }
@@ -90,8 +91,11 @@ impl OpenAi {
     ) -> Result<CompletionStream, AiError> {
         let started = Instant::now();
         let (sender, mut events) = mpsc::channel(READ_AHEAD);
-        let client = Client::build(self.http.clone(), Arc::clone(&self.settings) as Arc<dyn Config>)
-            .with_http_service(FilteredHttp::new(self.http.clone(), sender));
+        let client = Client::build(
+            self.http.builder().clone(),
+            Arc::clone(&self.settings) as Arc<dyn Config>,
+        )
+        .with_http_service(FilteredHttp::new(self.http.clone(), sender, call.clone()));
         let messages = request_messages(prompt, form);
         let request = Request::new(&self.settings, form, &messages);
         let chat = client.chat();
@@ -112,9 +116,10 @@ impl OpenAi {
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
         let request = self
             .http
+            .builder()
             .get(self.settings.url("/models"))
             .headers(self.settings.headers());
-        http::probe(request, &self.settings.timeouts).await
+        http::probe(&self.http, request, &self.settings.timeouts).await
     }
 
     fn failure(&self, error: OpenAIError, prompt: &Prompt) -> Failure {

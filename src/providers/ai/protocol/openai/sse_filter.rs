@@ -13,11 +13,13 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 
 use super::chunk;
+use crate::ai::call::Call;
 use crate::ai::error::Failure;
 use crate::ai::protocol::answer_events::AnswerEvents;
 use crate::ai::protocol::error_response::ErrorResponse;
 use crate::ai::protocol::event_body::EventBody;
 use crate::ai::protocol::http;
+use crate::ai::protocol::http_client::HttpClient;
 use crate::ai::stream::completion_stream::ProtocolEvent;
 
 /// Events that are read ahead of the reader; then the provider has to wait.
@@ -28,13 +30,14 @@ pub(super) type EventSender = mpsc::Sender<Result<ProtocolEvent, Failure>>;
 
 #[derive(Clone)]
 pub(super) struct FilteredHttp {
-    http: reqwest::Client,
+    http: HttpClient,
     events: EventSender,
+    call: Call,
 }
 
 impl FilteredHttp {
-    pub(super) fn new(http: reqwest::Client, events: EventSender) -> Self {
-        Self { http, events }
+    pub(super) fn new(http: HttpClient, events: EventSender, call: Call) -> Self {
+        Self { http, events, call }
     }
 }
 
@@ -48,9 +51,9 @@ impl tower::Service<HttpRequestFactory> for FilteredHttp {
     }
 
     fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
-        let Self { http, events } = self.clone();
+        let Self { http, events, call } = self.clone();
         Box::pin(async move {
-            let response = http.execute(factory.build().await?).await?;
+            let response = http.send(factory.build().await?).await?;
             if !response.status().is_success() {
                 return Err(boxed(match ErrorResponse::read(response).await {
                     Ok(error) => NotAccepted::Error(error),
@@ -58,6 +61,7 @@ impl tower::Service<HttpRequestFactory> for FilteredHttp {
                 }));
             }
             http::reject_html(&response).map_err(|failure| boxed(NotAccepted::Failure(failure)))?;
+            call.accepted();
             let answer = AnswerEvents::new(EventBody::new(response), chunk::read);
             Ok(::http::Response::new(reqwest::Body::wrap_stream(forwarded(answer, events))).into())
         })
