@@ -23,12 +23,13 @@ pub fn workers(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
     let answers = answers(settings, database.clone(), live.clone(), &ai);
+    let asked = ai.clone();
     let context = JobContext::new(database.clone(), answers, live, ai, clock(), assistant(settings)?);
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,
     };
     let workers = cura_jobs::register(
-        Workers::builder(database.pool(), WorkersConfig::default()),
+        Workers::builder(database.pool(), WorkersConfig::default()).reporting(move || asked.fault()),
         context,
         wanted,
         concurrency,

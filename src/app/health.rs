@@ -22,9 +22,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a probe of the AI provider counts: probing it costs money.
 const AI_FRESH: Duration = Duration::from_secs(30);
-/// The last probe of the AI provider.
+/// The last probe of the AI provider, and the code of its failure if it failed.
 #[derive(Debug, Default)]
-struct AiProbe(Mutex<Option<(Instant, Probe)>>);
+struct AiProbe(Mutex<Option<(Instant, Option<&'static str>)>>);
 
 /// Probes what Cura depends on. Cheap to clone.
 #[derive(Clone)]
@@ -70,12 +70,15 @@ impl Health {
             }),
             self.probe_ai(),
         );
+        let queue = queue.ok().flatten();
+        // Workers know more than a probe finds out: whether requests are answered.
+        let said_by_worker = queue.as_ref().and_then(|queue| queue.fault.clone());
         HealthReport {
             database: if is_ready { Probe::Up } else { Probe::Down },
             live,
             live_kind: self.live.kind(),
-            queue: queue.ok().flatten(),
-            ai,
+            queue,
+            ai_fault: said_by_worker.or(ai.map(str::to_owned)),
             ai_provider: self.ai.primary_model().provider.clone(),
             disk: self.disk(),
         }
@@ -87,7 +90,8 @@ impl Health {
         self.is_ready.get(ask).await
     }
 
-    async fn probe_ai(&self) -> Probe {
+    /// The code of the provider's failure, if it fails.
+    async fn probe_ai(&self) -> Option<&'static str> {
         let known = || self.ai_probe.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, found)) = &mut *known()
             && at.elapsed() < AI_FRESH
@@ -98,7 +102,10 @@ impl Health {
             // Callers that come while the probe runs get the previous result.
             *at = Instant::now();
         }
-        let found = probe(self.ai.probe()).await;
+        let found = match tokio::time::timeout(PROBE_TIMEOUT, self.ai.probe()).await {
+            Ok(probed) => probed.err().map(|error| error.code()),
+            Err(_) => Some("provider_timeout"),
+        };
         *known() = Some((Instant::now(), found));
         found
     }

@@ -75,13 +75,15 @@ async fn renew(instance: &Instance) -> Result<Renewed, QueueError> {
         register(instance, &id).await?;
     }
     let row = sqlx::query(
-        "WITH renewed AS (UPDATE apalis.workers SET beats = beats + 1, last_seen = now() WHERE id = $1 RETURNING id)
+        "WITH renewed AS (UPDATE apalis.workers SET beats = beats + 1, last_seen = now(), fault = $3 WHERE id = $1
+                          RETURNING id)
          SELECT renewed.id IS NOT NULL, array(
              SELECT id FROM apalis.jobs WHERE lock_by = $1 AND status = 'Running' AND metadata ? $2
          ), extract(epoch FROM now())::float8 FROM (SELECT 1) one LEFT JOIN renewed ON true",
     )
     .bind(&*id)
     .bind(CANCEL_KEY)
+    .bind((instance.fault)())
     .fetch_one(&instance.pool)
     .await?;
     let mut cancelled = row.try_get(1)?;

@@ -28,8 +28,13 @@ pub(crate) struct Instance {
     pub(crate) leased: AtomicBool,
     /// Jobs from their claim to the end of their run.
     pub(crate) running: TaskTracker,
+    /// What keeps this process from its work, if it knows of something.
+    pub(crate) fault: Fault,
     lease: Mutex<Lease>,
 }
+
+/// Says what keeps a process from its work: a stable word.
+pub(crate) type Fault = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
 
 struct Lease {
     id: Arc<str>,
@@ -38,7 +43,7 @@ struct Lease {
 }
 
 impl Instance {
-    pub(crate) fn new(pool: PgPool, config: WorkersConfig) -> Self {
+    pub(crate) fn new(pool: PgPool, config: WorkersConfig, fault: Fault) -> Self {
         Self {
             pool,
             config,
@@ -48,6 +53,7 @@ impl Instance {
             abort: CancellationToken::new(),
             leased: AtomicBool::new(false),
             running: TaskTracker::new(),
+            fault,
             lease: Mutex::new(Lease {
                 id: new_id(),
                 runs: HashMap::new(),

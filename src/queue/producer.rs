@@ -184,7 +184,11 @@ mod tests {
     #[tokio::test]
     async fn a_job_whose_hand_over_fails_gives_its_slot_back_and_is_released() {
         let pool = PgPoolOptions::new().connect_lazy("postgres://nowhere/nothing");
-        let instance = Arc::new(Instance::new(pool.expect("a URL"), WorkersConfig::default()));
+        let instance = Arc::new(Instance::new(
+            pool.expect("a URL"),
+            WorkersConfig::default(),
+            Box::new(|| None),
+        ));
         let (sender, receiver) = mpsc::channel(1);
         let queue = ServedQueue {
             name: "test",

@@ -23,12 +23,14 @@ pub struct QueueStats {
 }
 
 /// Whether jobs are being worked on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueHealth {
     /// Worker processes with a heartbeat in the last seconds.
     pub workers: i64,
     /// How long the oldest ready job has been ready.
     pub oldest_ready: Duration,
+    /// What keeps one of these processes from its work, as it says itself: see [`crate::WorkersBuilder::reporting`].
+    pub fault: Option<String>,
 }
 
 /// Every queue that has jobs. Reads the whole table: for operators, not for probes.
@@ -56,13 +58,14 @@ pub async fn stats(conn: &mut PgConnection) -> Result<Vec<QueueStats>, QueueErro
         .collect()
 }
 
-/// Whether jobs are being worked on. Costs two index reads, however many jobs there are.
+/// Whether jobs are being worked on. Costs few index reads, however many jobs there are.
 pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> {
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1)),
                 COALESCE(EXTRACT(EPOCH FROM now() - (
                     SELECT run_at FROM apalis.jobs WHERE status = 'Pending' ORDER BY run_at LIMIT 1
-                )), 0)::float8",
+                )), 0)::float8,
+                (SELECT min(fault) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1))",
     )
     .bind(ALIVE_WITHIN.as_secs_f64())
     .fetch_one(conn)
@@ -70,5 +73,6 @@ pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> 
     Ok(QueueHealth {
         workers: row.try_get(0)?,
         oldest_ready: Duration::from_secs_f64(row.try_get::<f64, _>(1)?.max(0.0)),
+        fault: row.try_get(2)?,
     })
 }

@@ -51,6 +51,8 @@ struct AiHealth {
     status: DependencyStatus,
     /// The provider. `demo` is not an AI: its answers are fixed.
     provider: String,
+    /// Why it is `down`: a code as in a failed answer's `metadata.error`.
+    reason: Option<String>,
 }
 
 /// The job queues.
@@ -198,8 +200,9 @@ impl From<&HealthReport> for HealthView {
                     .map(|disk| i64::try_from(disk.free_bytes).unwrap_or(i64::MAX)),
             },
             ai_service: AiHealth {
-                status: report.ai.into(),
+                status: report.ai_status().into(),
                 provider: report.ai_provider.clone(),
+                reason: report.ai_fault.clone(),
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

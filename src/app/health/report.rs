@@ -37,8 +37,8 @@ pub struct HealthReport {
     pub live_kind: &'static str,
     /// The queues; `None` when Postgres does not answer.
     pub queue: Option<QueueHealth>,
-    /// The AI provider, probed every 30 s at most.
-    pub ai: Probe,
+    /// The code of what requests to the AI provider fail with: as a worker has found out, or a probe every 30 s at most.
+    pub ai_fault: Option<String>,
     /// The first provider: `demo`, `openai`, `anthropic` or `custom`.
     pub ai_provider: String,
     /// The disk; `None` when the operating system reports nothing.
@@ -59,12 +59,17 @@ pub enum ServiceStatus {
 impl HealthReport {
     /// How healthy the service is.
     pub fn status(&self) -> ServiceStatus {
-        let others = [self.live, self.ai, self.queue_status(), self.disk_status()];
+        let others = [self.live, self.ai_status(), self.queue_status(), self.disk_status()];
         match self.database {
             Probe::Down => ServiceStatus::Unhealthy,
             Probe::Up if others.contains(&Probe::Down) => ServiceStatus::Degraded,
             Probe::Up => ServiceStatus::Healthy,
         }
+    }
+
+    /// Whether the AI provider answers.
+    pub fn ai_status(&self) -> Probe {
+        up_if(self.ai_fault.is_none())
     }
 
     /// Whether there are workers, and enough of them.
@@ -95,8 +100,9 @@ mod tests {
             queue: Some(QueueHealth {
                 workers: 1,
                 oldest_ready: Duration::from_secs(29),
+                fault: None,
             }),
-            ai: Probe::Up,
+            ai_fault: None,
             ai_provider: "demo".to_owned(),
             disk: Some(Disk {
                 free_bytes: LOW_DISK_BYTES,
@@ -118,18 +124,20 @@ mod tests {
         );
         for change in [
             |report: &mut HealthReport| report.live = Probe::Down,
-            |report: &mut HealthReport| report.ai = Probe::Down,
+            |report: &mut HealthReport| report.ai_fault = Some("provider_unauthorized".to_owned()),
             |report: &mut HealthReport| report.queue = None,
             |report: &mut HealthReport| {
                 report.queue = Some(QueueHealth {
                     workers: 0,
                     oldest_ready: Duration::ZERO,
+                    fault: None,
                 });
             },
             |report: &mut HealthReport| {
                 report.queue = Some(QueueHealth {
                     workers: 1,
                     oldest_ready: QUEUE_BEHIND,
+                    fault: None,
                 });
             },
             |report: &mut HealthReport| {

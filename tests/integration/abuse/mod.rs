@@ -7,6 +7,7 @@ mod compose;
 mod connections;
 mod ends_of_answers;
 mod erasure;
+mod glitches;
 mod gone;
 mod long_texts;
 mod migrations;
