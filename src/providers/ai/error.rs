@@ -239,7 +239,7 @@ impl AiError {
 
     /// Whether it may be that an operator has to act, and is being found out: until then waiting helps.
     pub const fn awaits_confirmation(&self) -> bool {
-        self.needs_operator() && !self.is_confirmed
+        self.needs_operator() && !self.is_confirmed && !self.is_final
     }
 
     /// Whether it failed before any event was handed out, so that another backend can answer without readers noticing.
