@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use cura_tests::provider::{Latch, answer};
 use cura_tests::raw_socket::{self, RawSocket, TEXT};
-use cura_tests::{Cura, ScriptedProvider, redacted};
+use cura_tests::{Cura, ScriptedProvider, Step, redacted};
 use serde_json::{Value, json};
 
 /// Compares with the snapshot of this name.
@@ -14,15 +15,23 @@ pub(super) fn assert_snapshot(name: &str, wire: &str) {
     });
 }
 
-/// One provider with an answer of one chunk, so that it always comes in one chunk.
-async fn cura() -> Cura {
-    let provider = ScriptedProvider::answering(&["Hello 👋"], Duration::ZERO).await;
+/// One provider with an answer of one chunk, so that it always comes in one chunk, once the latch is open.
+async fn cura(latch: &Latch) -> Cura {
+    let latch = latch.clone();
+    let provider = ScriptedProvider::start(move |_, _| {
+        let mut steps = vec![Step::Wait(latch.clone())];
+        steps.extend(answer(&["Hello 👋"], Duration::ZERO));
+        steps
+    })
+    .await;
     Cura::with_provider(&provider).await
 }
 
 #[tokio::test]
 async fn the_stream_of_an_answer() {
-    let cura = cura().await;
+    let latch = Latch::default();
+    latch.open();
+    let cura = cura(&latch).await;
     let user = cura.user().await;
     let mut stream = user.stream("Hi").await;
     let mut wire = String::new();
@@ -37,7 +46,8 @@ async fn the_stream_of_an_answer() {
 
 #[tokio::test]
 async fn the_dialogue_on_a_socket() {
-    let cura = cura().await;
+    let latch = Latch::default();
+    let cura = cura(&latch).await;
     let user = cura.user().await;
     let conversation = user.post("/conversations", &json!({})).await.body["id"].clone();
     let mut socket = RawSocket::of(&user, &conversation).await;
@@ -63,6 +73,10 @@ async fn the_dialogue_on_a_socket() {
             // Hints: they come when they come.
             if kind != "typing" && kind != "queued" {
                 wire.push_str(&format!("< {}\n", redacted(&event)));
+            }
+            // Until here the conversation is busy, whenever its event is written.
+            if kind == "start" {
+                latch.open();
             }
             if kind == last {
                 break;
