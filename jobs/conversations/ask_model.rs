@@ -28,6 +28,8 @@ pub(crate) struct Question {
     pub(crate) messages: Vec<PromptMessage>,
     /// The longest reply.
     pub(crate) max_output_tokens: u32,
+    /// Whether this run has paid for a reply that is of no use: then each provider is asked once.
+    pub(crate) is_further: bool,
 }
 
 /// The model's reply.
@@ -36,6 +38,8 @@ pub(crate) struct Reply {
     pub(crate) text: String,
     /// The model that wrote it.
     pub(crate) model: String,
+    /// The requests that providers accepted for it.
+    pub(crate) paid_calls: usize,
     /// Why it ended; `None` when it was cut off here.
     finish: Option<FinishReason>,
     /// What it cost, if the provider has stated it.
@@ -73,7 +77,7 @@ pub(crate) async fn ask(context: &JobContext, run: &Run, question: Question) -> 
         return Ok(None);
     };
     // What an earlier run was paid for is not known, so the runs after the first may make one call only.
-    let is_first = run.attempt <= 1;
+    let is_first = run.attempt <= 1 && !question.is_further;
     let paid = if is_first {
         PaidCalls::default()
     } else {
@@ -97,9 +101,9 @@ pub(crate) async fn ask(context: &JobContext, run: &Run, question: Question) -> 
     };
     let received = words::unless_stopped(run, receiving).await;
     // Also of what failed, or was dropped in the middle.
-    reserved
-        .settle(context, call.report(), reply.usage, reply.text.len())
-        .await;
+    let reports = call.reports();
+    reply.paid_calls = reports.len();
+    reserved.settle(context, &reports, reply.usage, reply.text.len()).await;
     Ok((received? == Some(true)).then_some(reply))
 }
 

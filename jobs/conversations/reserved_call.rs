@@ -61,31 +61,42 @@ impl ReservedCall {
         Ok(id.map(|id| Self { id, prompt_tokens }))
     }
 
-    /// Counts what the request cost: as the provider stated it in `usage`, else what it has reported so far and an estimate of
-    /// the rest; nothing if no provider accepted it.
+    /// Counts what the requests cost: the last one as the provider stated it in `usage`, else what it has reported so far and an
+    /// estimate of the rest; those before it, which brought nothing, as far as they reported; nothing if no provider accepted one.
+    /// Billed to the model that was asked last.
     pub(super) async fn settle(
         self,
         context: &JobContext,
-        report: Option<ProviderReport>,
+        reports: &[ProviderReport],
         usage: Option<Usage>,
         written_bytes: usize,
     ) {
         let now = context.clock.now();
         let settled = context.database.transaction(async |connection| {
-            let Some(report) = report else {
+            let Some((last, earlier)) = reports.split_last() else {
                 return model_calls::cancel(connection, self.id).await;
             };
             let written = i64::try_from(token_estimate::estimate(written_bytes)).unwrap_or(i64::MAX);
-            let cost = usage.unwrap_or(Usage {
-                input_tokens: report.input_tokens.unwrap_or(self.prompt_tokens),
-                output_tokens: report.output_tokens.unwrap_or_default().max(written),
-                estimated: true,
-            });
-            model_calls::settle(connection, self.id, &report.model, &cost, now).await
+            let mut cost = usage.unwrap_or_else(|| self.estimate(last, written));
+            for report in earlier {
+                let of_earlier = self.estimate(report, 0);
+                cost.input_tokens = cost.input_tokens.saturating_add(of_earlier.input_tokens);
+                cost.output_tokens = cost.output_tokens.saturating_add(of_earlier.output_tokens);
+                cost.estimated = true;
+            }
+            model_calls::settle(connection, self.id, &last.model, &cost, now).await
         });
         if let Err(error) = settled.await {
             let error: StoreError = error;
             tracing::warn!(%error, "the cost of a title or summary could not be counted yet; the next one counts it");
+        }
+    }
+
+    fn estimate(&self, report: &ProviderReport, written_tokens: i64) -> Usage {
+        Usage {
+            input_tokens: report.input_tokens.unwrap_or(self.prompt_tokens),
+            output_tokens: report.output_tokens.unwrap_or_default().max(written_tokens),
+            estimated: true,
         }
     }
 }

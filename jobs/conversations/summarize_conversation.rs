@@ -22,8 +22,6 @@ use crate::errors::snooze_if_unavailable;
 
 /// The most requests of one run.
 const MAX_PARTS: usize = 2;
-/// How often a part is asked for until the reply is a whole summary.
-const MAX_TRIES: usize = 2;
 /// The most tokens of a summary.
 const MAX_TOKENS: u32 = 1500;
 /// The most of a history that is read, in UTF-8 bytes: months of messages.
@@ -83,8 +81,8 @@ struct Summary {
     model: String,
 }
 
-/// Asks for the summary of everything up to `message`, once more if the first reply is none. `None` when there is none, which
-/// is logged: prompts lack it until the next answer asks anew.
+/// Asks for the summary of everything up to `message`, once more if the first reply is none and nothing else was paid for. `None`
+/// when there is none, which is logged: prompts lack it until the next answer asks anew.
 async fn make(
     context: &JobContext,
     run: &Run,
@@ -92,13 +90,15 @@ async fn make(
     message: MessageId,
     messages: Vec<PromptMessage>,
 ) -> Result<Option<Summary>, JobError> {
-    for _ in 0..MAX_TRIES {
+    let mut is_further = false;
+    loop {
         let question = Question {
             kind: CallKind::Summary,
             key: RequestKey::Summary(message),
             owner,
             messages: messages.clone(),
             max_output_tokens: MAX_TOKENS,
+            is_further,
         };
         let Some(reply) = ask_model::ask(context, run, question).await? else {
             return Ok(None);
@@ -114,6 +114,11 @@ async fn make(
                 model: reply.model,
             }));
         }
+        // A provider that was paid for nothing is asked once more, and then no more.
+        if is_further || reply.paid_calls > 1 || run.attempt > 1 {
+            break;
+        }
+        is_further = true;
     }
     tracing::info!(message_id = %message, "the model gave no whole summary; prompts lack the oldest messages until the next answer");
     Ok(None)

@@ -39,6 +39,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: TitleConversation, run: R
         owner,
         messages: prompt::for_title(&question, &answer),
         max_output_tokens: MAX_TOKENS,
+        is_further: false,
     };
     let Some(reply) = ask_model::ask(&context, &run, question).await? else {
         // Logged where it was decided.

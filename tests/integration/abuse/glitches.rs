@@ -70,6 +70,7 @@ fn refusals() -> Vec<(&'static str, Vec<Step>)> {
         ("402", refusal("402 Payment Required", "", &json!({}))),
         ("429 without balance", refusal("429 Too Many Requests", "", &balance)),
         ("404", refusal("404 Not Found", "", &no_model)),
+        ("405", refusal("405 Method Not Allowed", "", &json!({}))),
     ]
 }
 
@@ -85,8 +86,7 @@ async fn one_refusal_between_good_answers_costs_nobody_an_answer() {
         cura.client().register("ann@example.com").await,
         cura.client().register("bob@example.com").await,
     );
-    // B decides what a 404 is: `provider_refused` of one message would be another matter.
-    for (name, steps) in refusals().into_iter().filter(|(name, _)| *name != "404") {
+    for (name, steps) in refusals() {
         assert_eq!(say_hi(&bob).await["content"], "All is well");
         trouble.once(steps);
         let (of_ann, of_bob) = tokio::join!(say_hi(&ann), say_hi(&bob));

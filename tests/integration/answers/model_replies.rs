@@ -153,6 +153,12 @@ async fn a_summary_that_is_not_whole_is_asked_for_once_more() {
 
 #[tokio::test]
 async fn a_summary_that_is_not_whole_again_is_left_out() {
-    let (stored, asked) = summaries(&[("Ann slee", "length")]).await;
-    assert_eq!((stored, asked), (Vec::<String>::new(), 2));
+    for bad in [
+        &[("Ann slee", "length")],
+        // Nothing but white space is asked for once more at once; that is the one further call.
+        &[(" \n", "stop"), ("I'm sorry, but I can't help with that.", "stop")][..],
+    ] {
+        let (stored, asked) = summaries(bad).await;
+        assert_eq!((stored, asked), (Vec::<String>::new(), 2), "{bad:?}");
+    }
 }
