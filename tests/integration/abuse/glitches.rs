@@ -8,9 +8,12 @@ use cura_tests::provider::{Step, answer, refusal};
 use cura_tests::{Client, Cura, ScriptedProvider, eventually};
 use serde_json::{Value, json};
 
-/// What a provider does instead of answering: for one request that is no trial, or for all.
+/// What a provider does instead of answering.
 #[derive(Clone, Default)]
-struct Trouble(Arc<Mutex<Option<(bool, Vec<Step>)>>>);
+struct Trouble(Arc<Mutex<Option<Instead>>>);
+
+/// For all requests, or for one that is no trial; and the steps.
+type Instead = (bool, Vec<Step>);
 
 impl Trouble {
     fn once(&self, steps: Vec<Step>) {

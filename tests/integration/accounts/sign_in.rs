@@ -1,5 +1,6 @@
 //! Registering, signing in, refreshing and signing out.
 
+use cura_bin::wiring;
 use cura_tests::{Client, Cura};
 use serde_json::json;
 
@@ -231,7 +232,7 @@ async fn a_token_may_be_a_minute_ahead_and_is_not_used_before_its_time() {
     validation.set_audience(&["cura-api"]);
     let key = DecodingKey::from_secret(SECRET.as_bytes());
     let ours = decode::<serde_json::Value>(&token, &key, &validation).unwrap().claims;
-    let now = chrono::Utc::now().timestamp();
+    let now = wiring::clock().now().timestamp();
     for (claim, ahead, expected) in [
         ("iat", 0, 200),
         ("iat", 40, 200),

@@ -257,7 +257,7 @@ impl World {
                 .fetch_one(&mut *connection)
                 .await?;
             let fence = Fence(fence.unsigned_abs());
-            answers::take_back(connection, id, fence, &kept, chrono::Utc::now()).await
+            answers::take_back(connection, id, fence, &kept, wiring::clock().now()).await
         });
         assert!(taken.await.unwrap().is_some(), "nobody else has the answer");
         let writer = self.begin(id, false).await;

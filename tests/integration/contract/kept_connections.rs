@@ -162,6 +162,10 @@ fn kinds(anybody: &Attacker, ann: &Attacker) -> Vec<Refused> {
 }
 
 fn rounds() -> usize {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the number of rounds is chosen by whoever runs the test"
+    )]
     let set = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
     set.unwrap_or(ROUNDS)
 }
