@@ -1,6 +1,7 @@
 //! Tokens and passwords.
 
 use chrono::TimeDelta;
+use cura_app::SecretKeys;
 use cura_app::auth_tokens::TokenLifetimes;
 use cura_app::passwords::HashCost;
 use cura_providers::Secret;
@@ -19,6 +20,8 @@ const MIN_KEY_BYTES: usize = 32;
 pub struct SecuritySettings {
     /// `SECRET_KEY`; `None`, which only development allows, means the development key.
     pub secret_key: Option<Secret>,
+    /// `SECRET_KEY_PREVIOUS`: what it signed is accepted, too.
+    pub previous_secret_key: Option<Secret>,
     /// `ACCESS_TOKEN_EXPIRE_MINUTES`, `REFRESH_TOKEN_EXPIRE_DAYS`, `SESSION_MAX_DAYS`
     pub token_lifetimes: TokenLifetimes,
     /// `PASSWORD_HASH_MEMORY_KIB`, `PASSWORD_HASH_PASSES`
@@ -35,6 +38,7 @@ impl SecuritySettings {
         let session_days = from.within("SESSION_MAX_DAYS", 90, 1..=3650)?;
         Ok(Self {
             secret_key: secret_key(from, environment)?,
+            previous_secret_key: previous_secret_key(from, environment)?,
             token_lifetimes: TokenLifetimes {
                 access: TimeDelta::minutes(access_minutes),
                 refresh: TimeDelta::days(refresh_days),
@@ -47,7 +51,16 @@ impl SecuritySettings {
         })
     }
 
-    /// The key that signs access tokens.
+    /// The keys that tokens are signed with.
+    pub fn secret_keys(&self) -> SecretKeys<'_> {
+        let previous = self.previous_secret_key.as_ref();
+        SecretKeys {
+            current: self.signing_key(),
+            previous: previous.map(|key| key.expose_secret().as_bytes()),
+        }
+    }
+
+    /// `SECRET_KEY`, or the development key.
     pub fn signing_key(&self) -> &[u8] {
         self.secret_key
             .as_ref()
@@ -58,14 +71,38 @@ impl SecuritySettings {
 
 fn secret_key(from: &Variables, environment: Environment) -> Result<Option<Secret>, SettingError> {
     let key = from.secret("SECRET_KEY");
-    let problem = match key.as_ref().map(ExposeSecret::expose_secret) {
-        Some(key) if key.len() < MIN_KEY_BYTES => "is shorter than 32 bytes; make one with `cura-admin secret`",
-        _ if environment == Environment::Development => return Ok(key),
-        None => "is missing; make one with `cura-admin secret`",
-        Some(DEVELOPMENT_KEY) => "is the development key; make one with `cura-admin secret`",
-        Some(_) => return Ok(key),
+    let problem = match &key {
+        None if environment == Environment::Development => return Ok(None),
+        None => "is missing",
+        Some(key) => match weakness(key, environment) {
+            None => return Ok(Some(key.clone())),
+            Some(weakness) => weakness,
+        },
     };
-    Err(wrong("SECRET_KEY", problem))
+    Err(wrong(
+        "SECRET_KEY",
+        format!("{problem}; make one with `cura-admin secret`"),
+    ))
+}
+
+fn previous_secret_key(from: &Variables, environment: Environment) -> Result<Option<Secret>, SettingError> {
+    let key = from.secret("SECRET_KEY_PREVIOUS");
+    match key.as_ref().and_then(|key| weakness(key, environment)) {
+        None => Ok(key),
+        Some(weakness) => Err(wrong(
+            "SECRET_KEY_PREVIOUS",
+            format!("{weakness}; remove it: users whose tokens it signed sign in again"),
+        )),
+    }
+}
+
+/// Why nothing may be signed with this key.
+fn weakness(key: &Secret, environment: Environment) -> Option<&'static str> {
+    match key.expose_secret() {
+        key if key.len() < MIN_KEY_BYTES => Some("is shorter than 32 bytes"),
+        DEVELOPMENT_KEY if environment != Environment::Development => Some("is the development key"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +121,24 @@ mod tests {
                 );
                 assert!(bad.is_empty() || !error.contains(bad), "the value is shown: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn the_previous_key_is_as_strong_as_the_current_one_or_not_there() {
+        let read = |previous| {
+            let variables = [("SECRET_KEY", &*"k".repeat(32)), ("SECRET_KEY_PREVIOUS", previous)];
+            SecuritySettings::read(&Variables::from(&variables[..]), Environment::Production)
+        };
+        assert_eq!(read("").unwrap().secret_keys().previous, None);
+        let strong = "p".repeat(32);
+        assert_eq!(read(&strong).unwrap().secret_keys().previous, Some(strong.as_bytes()));
+        for bad in [DEVELOPMENT_KEY, "k3y-of-9-b"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(
+                error.starts_with("SECRET_KEY_PREVIOUS is") && !error.contains(bad),
+                "{error}"
+            );
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::settings::{Settings, wrong};
 /// When argon2 refuses the cost of a password hash, or the care rules cannot be used.
 pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Result<App, StartError> {
     let (clock, entropy) = (clock(), entropy());
-    let tokens = Tokens::new(settings.security.signing_key(), settings.security.token_lifetimes);
+    let tokens = Tokens::new(settings.security.secret_keys(), settings.security.token_lifetimes);
     let sessions = Sessions::new(database.clone(), clock.clone(), entropy.clone(), tokens);
     let passwords = passwords(settings)?;
     let notices = Notices::new(care_rules(settings)?);
@@ -46,7 +46,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
             passwords,
             sessions.clone(),
             SignInGuard::new(
-                settings.security.signing_key(),
+                settings.security.secret_keys(),
                 // As many failures are free as tries by address.
                 NonZeroU32::new(settings.limits.rates.auth).map(|free| SignInWaits::new(&live, free)),
             ),

@@ -121,10 +121,10 @@ impl Accounts {
         place: &Place,
         from: SignInFrom,
     ) -> Result<SignedIn, SignInError> {
-        let hash = self.guard.hash_of(place);
+        let hashes = self.guard.hashes_of(place);
         let known = self
             .database
-            .connection(async |connection| users::find_credentials(connection, email.as_str(), &hash).await);
+            .connection(async |connection| users::find_credentials(connection, email.as_str(), &hashes).await);
         let known: Option<Credentials> = known.await?;
         let known_here = known.as_ref().is_some_and(|known| known.knows_place);
         let counted = match from {
@@ -155,7 +155,7 @@ impl Accounts {
         self.database
             .transaction(async |connection| {
                 // Since the check began, the password may have changed, or the account may have been erased.
-                let current = users::lock_credentials(connection, known.id, &hash)
+                let current = users::lock_credentials(connection, known.id, &hashes)
                     .await?
                     .filter(|current| current.password_hash == known.password_hash)
                     .ok_or(SignInError::WrongCredentials)?;
@@ -280,10 +280,10 @@ impl Accounts {
 
     /// Checks the user's password and returns its stored hash.
     async fn check_password(&self, user: UserId, password: &str, place: &Place) -> Result<String, ChangePasswordError> {
-        let hash = self.guard.hash_of(place);
+        let hashes = self.guard.hashes_of(place);
         let known = self
             .database
-            .connection(async |connection| users::find_own_credentials(connection, user, &hash).await);
+            .connection(async |connection| users::find_own_credentials(connection, user, &hashes).await);
         let known: Option<Credentials> = known.await?;
         let checked = self
             .check_guarded(Account::Known(user), place, password, known.as_ref())

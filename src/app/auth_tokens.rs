@@ -1,5 +1,6 @@
 //! Tokens: short-lived access tokens (JWT, HS256), refresh tokens, tickets, and stream tokens. All prove by a signature that they are
-//! ours, so an invented one is refused without asking the database.
+//! ours, so an invented one is refused without asking the database. New ones are made with the current secret key; those of the
+//! previous one are read as long as it is set.
 
 mod access_token;
 mod refresh_token;
@@ -15,7 +16,7 @@ pub use refresh_token::{PresentedToken, RefreshToken};
 pub use stream_token::StreamToken;
 pub use ticket::Ticket;
 
-use crate::derived_key::DerivedKey;
+use crate::derived_key::{DerivedKeys, SecretKeys};
 use access_token::AccessTokens;
 
 /// How long tokens and sessions are valid.
@@ -32,20 +33,20 @@ pub struct TokenLifetimes {
 /// Issues and reads tokens.
 pub struct Tokens {
     access: AccessTokens,
-    refresh_key: DerivedKey,
-    ticket_key: DerivedKey,
-    stream_key: DerivedKey,
+    refresh_keys: DerivedKeys,
+    ticket_keys: DerivedKeys,
+    stream_keys: DerivedKeys,
     lifetimes: TokenLifetimes,
 }
 
 impl Tokens {
-    /// Signs with `secret`, and with keys derived from it.
-    pub fn new(secret: &[u8], lifetimes: TokenLifetimes) -> Self {
+    /// Signs with the current of `secrets`, and with keys derived from it.
+    pub fn new(secrets: SecretKeys<'_>, lifetimes: TokenLifetimes) -> Self {
         Self {
-            access: AccessTokens::new(secret),
-            refresh_key: DerivedKey::new(secret, "cura refresh token 1"),
-            ticket_key: DerivedKey::new(secret, "cura ticket 1"),
-            stream_key: DerivedKey::new(secret, "cura stream token 1"),
+            access: AccessTokens::new(secrets),
+            refresh_keys: DerivedKeys::new(secrets, "cura refresh token 1"),
+            ticket_keys: DerivedKeys::new(secrets, "cura ticket 1"),
+            stream_keys: DerivedKeys::new(secrets, "cura stream token 1"),
             lifetimes,
         }
     }
@@ -73,14 +74,14 @@ impl Tokens {
         self.access.read(text, now)
     }
 
-    /// The text of a refresh token; always the same for the same token.
+    /// The text of a refresh token; the same for the same token, as long as the secret key is the same.
     pub fn refresh_text(&self, token: &RefreshToken) -> String {
-        token.seal(&self.refresh_key)
+        token.seal(&self.refresh_keys)
     }
 
     /// What a client presents as refresh token; `None` when it is certainly not ours.
     pub fn read_refresh(&self, text: &str) -> Option<PresentedToken> {
-        PresentedToken::read(&self.refresh_key, text)
+        PresentedToken::read(&self.refresh_keys, text)
     }
 
     /// A new ticket, and its text.
@@ -92,22 +93,22 @@ impl Tokens {
         entropy: &Entropy,
     ) -> (Ticket, String) {
         let ticket = Ticket::new(user, session, expires_at, entropy);
-        let text = ticket.seal(&self.ticket_key);
+        let text = ticket.seal(&self.ticket_keys);
         (ticket, text)
     }
 
     /// The ticket of a text, if it is ours and has not expired.
     pub fn read_ticket(&self, text: &str, now: DateTime<Utc>) -> Option<Ticket> {
-        Ticket::open(&self.ticket_key, text, now)
+        Ticket::open(&self.ticket_keys, text, now)
     }
 
     /// The text of a stream token.
     pub fn stream_token_text(&self, token: &StreamToken) -> String {
-        token.seal(&self.stream_key)
+        token.seal(&self.stream_keys)
     }
 
     /// The stream token of a text, if it is ours and has not expired.
     pub fn read_stream_token(&self, text: &str, now: DateTime<Utc>) -> Option<StreamToken> {
-        StreamToken::open(&self.stream_key, text, now)
+        StreamToken::open(&self.stream_keys, text, now)
     }
 }

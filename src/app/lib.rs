@@ -44,6 +44,7 @@ pub mod limits {
 
 pub use caller::Caller;
 pub use cura_store::StoreError;
+pub use derived_key::SecretKeys;
 pub use notices::Notices;
 pub use page::Page;
 

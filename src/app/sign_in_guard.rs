@@ -14,7 +14,7 @@ use cura_domain::account::Email;
 use cura_live::{FailureWaits, Live};
 use cura_store::known_places::PlaceHash;
 
-use crate::derived_key::DerivedKey;
+use crate::derived_key::{DerivedKey, DerivedKeys, SecretKeys};
 use crate::log_key::LogKey;
 
 /// Where a client is: an IPv4 address, or the /64 of an IPv6 address. Never logged.
@@ -133,7 +133,7 @@ pub struct SignInGuard {
     /// `None`: no limit.
     waits: Option<SignInWaits>,
     accounts: DerivedKey,
-    places: DerivedKey,
+    places: DerivedKeys,
     logs: LogKey,
 }
 
@@ -144,19 +144,24 @@ pub(crate) struct CountedTry<'a> {
 }
 
 impl SignInGuard {
-    /// Counts with `waits`, if there are any. Hashes are made with keys derived from `secret`.
-    pub fn new(secret: &[u8], waits: Option<SignInWaits>) -> Self {
+    /// Counts with `waits`, if there are any. Hashes are made with keys derived from `secrets`.
+    pub fn new(secrets: SecretKeys<'_>, waits: Option<SignInWaits>) -> Self {
         Self {
             waits,
-            accounts: DerivedKey::new(secret, "cura failures of accounts 1"),
-            places: DerivedKey::new(secret, "cura known places 1"),
-            logs: LogKey::new(secret),
+            accounts: DerivedKey::new(secrets.current, "cura failures of accounts 1"),
+            places: DerivedKeys::new(secrets, "cura known places 1"),
+            logs: LogKey::new(secrets.current),
         }
     }
 
     /// What is stored of a place.
     pub(crate) fn hash_of(&self, place: &Place) -> PlaceHash {
         half(self.places.mac(place.0.as_bytes()))
+    }
+
+    /// What may be stored of a place: with the previous secret key, too, if it is set.
+    pub(crate) fn hashes_of(&self, place: &Place) -> Vec<PlaceHash> {
+        self.places.macs(place.0.as_bytes()).map(half).collect()
     }
 
     /// Counts a try at an account, before its password is checked. At a place that the user has signed in from, nothing is counted.
@@ -271,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_name_in_the_log_is_the_same_each_time_and_says_nothing() {
-        let guard = |secret: &[u8]| SignInGuard::new(secret, None);
+        let guard = |secret: &[u8]| SignInGuard::new(SecretKeys::only(secret), None);
         let name = guard(b"secret").log_name("203.0.113.1");
         assert_eq!((name.len(), &name), (16, &guard(b"secret").log_name("203.0.113.1")));
         assert_ne!(name, guard(b"secret").log_name("203.0.113.2"));

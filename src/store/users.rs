@@ -124,55 +124,60 @@ pub async fn hold_alone(conn: &mut PgConnection, id: UserId) -> Result<Option<He
     Ok(held.map(|id| HeldUser { id: UserId(id) }))
 }
 
+/// The bytes of the hashes, as a query takes them.
+fn bytes(places: &[PlaceHash]) -> Vec<Vec<u8>> {
+    places.iter().map(|place| place.to_vec()).collect()
+}
+
 /// The credentials of a user, locked until the transaction ends; `None` when the account is being erased.
 pub async fn lock_credentials(
     conn: &mut PgConnection,
     id: UserId,
-    place: &PlaceHash,
+    places: &[PlaceHash],
 ) -> Result<Option<Credentials>, StoreError> {
     Ok(sqlx::query_as!(
         Credentials,
         r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!",
-                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = $2) AS "knows_place!"
+                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = ANY($2)) AS "knows_place!"
            FROM users u WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE OF u"#,
         id.0,
-        place.as_slice(),
+        &bytes(places),
     )
     .fetch_optional(conn)
     .await?)
 }
 
-/// The credentials of a user; `None` when the account is being erased.
+/// The credentials of a user, and whether one of `places` is known; `None` when the account is being erased.
 pub async fn find_own_credentials(
     conn: &mut PgConnection,
     id: UserId,
-    place: &PlaceHash,
+    places: &[PlaceHash],
 ) -> Result<Option<Credentials>, StoreError> {
     Ok(sqlx::query_as!(
         Credentials,
         r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!",
-                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = $2) AS "knows_place!"
+                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = ANY($2)) AS "knows_place!"
            FROM users u WHERE id = $1 AND erased_at IS NULL"#,
         id.0,
-        place.as_slice(),
+        &bytes(places),
     )
     .fetch_optional(conn)
     .await?)
 }
 
-/// The credentials of the user with this address.
+/// The credentials of the user with this address, and whether one of `places` is known.
 pub async fn find_credentials(
     conn: &mut PgConnection,
     email: &str,
-    place: &PlaceHash,
+    places: &[PlaceHash],
 ) -> Result<Option<Credentials>, StoreError> {
     Ok(sqlx::query_as!(
         Credentials,
         r#"SELECT id, password_hash, suspended_at IS NOT NULL AS "suspended!",
-                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = $2) AS "knows_place!"
+                  EXISTS (SELECT FROM known_places k WHERE k.user_id = u.id AND k.place = ANY($2)) AS "knows_place!"
            FROM users u WHERE email = $1"#,
         email,
-        place.as_slice(),
+        &bytes(places),
     )
     .fetch_optional(conn)
     .await?)

@@ -86,6 +86,12 @@ impl Cura {
         self.add_started(program).await;
     }
 
+    /// Starts another server with these settings, too; the last value of a setting counts.
+    pub async fn add_server_with(&mut self, more: &[(&'static str, String)]) {
+        let program = Program::start("cura-server", &["--wait", "20"], &self.variables_with(more));
+        self.add_started(program).await;
+    }
+
     /// Starts another server with a limit of file descriptors, set as `ulimit` does with this option.
     pub async fn add_server_with_descriptors(&mut self, option: &str, limit: u32) {
         let server = crate::program::path("cura-server");

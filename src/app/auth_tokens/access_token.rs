@@ -4,11 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use cura_domain::{Entropy, SessionId};
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::caller::Caller;
+use crate::derived_key::SecretKeys;
 
 /// The `iss` and `aud` of our access tokens.
 const ISSUER: &str = "cura";
@@ -35,6 +37,7 @@ pub struct AccessToken {
 pub(super) struct AccessTokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    previous: Option<DecodingKey>,
     validation: Validation,
 }
 
@@ -61,8 +64,8 @@ struct Claims {
 }
 
 impl AccessTokens {
-    /// Signs with `secret`.
-    pub(super) fn new(secret: &[u8]) -> Self {
+    /// Signs with the current of `secrets`.
+    pub(super) fn new(secrets: SecretKeys<'_>) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[ISSUER]);
@@ -70,8 +73,9 @@ impl AccessTokens {
         // Checked in `read` against the given clock.
         validation.validate_exp = false;
         Self {
-            encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
+            encoding: EncodingKey::from_secret(secrets.current),
+            decoding: DecodingKey::from_secret(secrets.current),
+            previous: secrets.previous.map(DecodingKey::from_secret),
             validation,
         }
     }
@@ -102,14 +106,22 @@ impl AccessTokens {
             .map_err(|error| SigningFailed(error.to_string()))
     }
 
+    /// The claims of a token that one of the keys has signed.
+    fn verified(&self, token: &str) -> Option<Claims> {
+        let decode = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation);
+        let decoded = match (decode(&self.decoding), &self.previous) {
+            (Err(error), Some(previous)) if *error.kind() == ErrorKind::InvalidSignature => decode(previous),
+            (decoded, _) => decoded,
+        };
+        decoded.ok().map(|data| data.claims)
+    }
+
     /// What a token says, if it is ours, complete, valid already, and has not expired.
     pub(super) fn read(&self, token: &str, now: DateTime<Utc>) -> Option<AccessToken> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
-            .ok()?
-            .claims;
+        let claims = self.verified(token)?;
         let now = now.timestamp();
         let is_current = claims.exp > now.saturating_sub(EXPIRY_LEEWAY)
             && claims.iat <= now.saturating_add(ISSUED_LEEWAY)
@@ -157,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_token_names_its_user_session_and_generation_until_it_expires() {
-        let tokens = AccessTokens::new(b"secret");
+        let tokens = AccessTokens::new(SecretKeys::only(b"secret"));
         let token = AccessToken {
             caller: Caller {
                 user: UserId(7),
@@ -176,7 +188,11 @@ mod tests {
 
     #[test]
     fn a_token_may_be_issued_a_minute_ahead_and_is_not_valid_before_it_says() {
-        let read = |text: String| AccessTokens::new(b"secret").read(&text, now()).is_some();
+        let read = |text: String| {
+            AccessTokens::new(SecretKeys::only(b"secret"))
+                .read(&text, now())
+                .is_some()
+        };
         assert!(read(with("iat", now().timestamp() + 60)));
         assert!(!read(with("iat", now().timestamp() + 61)));
         assert!(read(with("nbf", now().timestamp())));
@@ -186,13 +202,29 @@ mod tests {
 
     #[test]
     fn a_token_of_the_release_before_is_of_the_first_generation() {
-        let read = AccessTokens::new(b"secret").read(&with("jti", "x"), now());
+        let read = AccessTokens::new(SecretKeys::only(b"secret")).read(&with("jti", "x"), now());
         assert_eq!(read.unwrap().generation, 0);
     }
 
     #[test]
+    fn a_token_of_the_previous_key_is_read_while_that_is_set_and_new_ones_are_of_the_current_key() {
+        let keys = |current, previous| AccessTokens::new(SecretKeys { current, previous });
+        let old = sign(Algorithm::HS256, &claims(), b"old");
+        let both = keys(b"new", Some(b"old"));
+        let read = both.read(&old, now()).unwrap();
+        assert_eq!(keys(b"new", None).read(&old, now()), None);
+        let issued = both
+            .issue(&read, now(), &Entropy::new(|buffer| buffer.fill(1)))
+            .unwrap();
+        assert!(keys(b"new", None).read(&issued, now()).is_some() && keys(b"old", None).read(&issued, now()).is_none());
+        assert_eq!(both.read(&sign(Algorithm::HS256, &claims(), b"other"), now()), None);
+        let expired = both.read(&old, now() + TimeDelta::minutes(2));
+        assert_eq!(expired, None);
+    }
+
+    #[test]
     fn a_token_of_another_key_algorithm_audience_or_kind_names_nobody() {
-        let ours = AccessTokens::new(b"secret");
+        let ours = AccessTokens::new(SecretKeys::only(b"secret"));
         assert!(
             ours.read(&sign(Algorithm::HS256, &claims(), b"secret"), now())
                 .is_some()

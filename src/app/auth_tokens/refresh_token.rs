@@ -8,7 +8,7 @@ use cura_store::sessions::{SessionSeed, TokenHash};
 use sha2::{Digest, Sha256};
 
 use super::sealed::{open, seal, take};
-use crate::derived_key::DerivedKey;
+use crate::derived_key::DerivedKeys;
 
 /// The length of a payload: session, generation, seed.
 const PAYLOAD: usize = 8 + 4 + 16;
@@ -27,16 +27,16 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    pub(super) fn seal(&self, key: &DerivedKey) -> String {
+    pub(super) fn seal(&self, keys: &DerivedKeys) -> String {
         let mut payload = [0; PAYLOAD];
         payload[..8].copy_from_slice(&self.session.0.to_be_bytes());
         payload[8..12].copy_from_slice(&self.generation.to_be_bytes());
         payload[12..].copy_from_slice(&self.seed);
-        seal(key, &payload)
+        seal(keys, &payload)
     }
 
-    fn open(key: &DerivedKey, text: &str) -> Option<Self> {
-        let payload: [u8; PAYLOAD] = open(key, text)?;
+    fn open(keys: &DerivedKeys, text: &str) -> Option<Self> {
+        let payload: [u8; PAYLOAD] = open(keys, text)?;
         let payload = &mut payload.as_slice();
         Some(Self {
             session: SessionId(i64::from_be_bytes(take(payload)?)),
@@ -56,12 +56,12 @@ pub enum PresentedToken {
 }
 
 impl PresentedToken {
-    pub(super) fn read(key: &DerivedKey, text: &str) -> Option<Self> {
+    pub(super) fn read(keys: &DerivedKeys, text: &str) -> Option<Self> {
         if text.len() == LEGACY_CHARACTERS {
             URL_SAFE_NO_PAD.decode(text).ok()?;
             return Some(Self::Legacy(Sha256::digest(text.as_bytes()).into()));
         }
-        RefreshToken::open(key, text).map(Self::Proven)
+        RefreshToken::open(keys, text).map(Self::Proven)
     }
 
     /// The session, if the token proves it.
@@ -76,10 +76,11 @@ impl PresentedToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derived_key::SecretKeys;
 
     #[test]
     fn a_refresh_token_is_the_same_each_time_and_read_as_it_was_made() {
-        let key = DerivedKey::new(b"secret", "test");
+        let key = DerivedKeys::new(SecretKeys::only(b"secret"), "test");
         let token = RefreshToken {
             session: SessionId(7_000_000_001),
             generation: 3,
@@ -88,7 +89,7 @@ mod tests {
         let text = token.seal(&key);
         assert_eq!(text, token.seal(&key));
         assert_eq!(PresentedToken::read(&key, &text), Some(PresentedToken::Proven(token)));
-        let other = DerivedKey::new(b"other", "test");
+        let other = DerivedKeys::new(SecretKeys::only(b"other"), "test");
         assert_eq!(PresentedToken::read(&other, &text), None);
         assert_eq!(PresentedToken::read(&key, "guess"), None);
         let legacy = "A".repeat(LEGACY_CHARACTERS);

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use cura_domain::{SessionId, UserId};
 
 use super::sealed::{open, seal, take};
-use crate::derived_key::DerivedKey;
+use crate::derived_key::DerivedKeys;
 
 /// The length of a payload: user, session, oldest generation, expiry in microseconds.
 const PAYLOAD: usize = 8 + 8 + 4 + 8;
@@ -24,18 +24,18 @@ pub struct StreamToken {
 }
 
 impl StreamToken {
-    pub(super) fn seal(&self, key: &DerivedKey) -> String {
+    pub(super) fn seal(&self, keys: &DerivedKeys) -> String {
         let mut payload = [0; PAYLOAD];
         payload[..8].copy_from_slice(&self.user.0.to_be_bytes());
         payload[8..16].copy_from_slice(&self.session.0.to_be_bytes());
         payload[16..20].copy_from_slice(&self.oldest_generation.to_be_bytes());
         payload[20..].copy_from_slice(&self.expires_at.timestamp_micros().to_be_bytes());
-        seal(key, &payload)
+        seal(keys, &payload)
     }
 
     /// The token, if it is ours and has not expired.
-    pub(super) fn open(key: &DerivedKey, text: &str, now: DateTime<Utc>) -> Option<Self> {
-        let payload: [u8; PAYLOAD] = open(key, text)?;
+    pub(super) fn open(keys: &DerivedKeys, text: &str, now: DateTime<Utc>) -> Option<Self> {
+        let payload: [u8; PAYLOAD] = open(keys, text)?;
         let payload = &mut payload.as_slice();
         let token = Self {
             user: UserId(i64::from_be_bytes(take(payload)?)),
@@ -52,10 +52,11 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::derived_key::SecretKeys;
 
     #[test]
     fn a_stream_token_is_read_until_it_expires() {
-        let key = DerivedKey::new(b"secret", "test");
+        let key = DerivedKeys::new(SecretKeys::only(b"secret"), "test");
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let token = StreamToken {
             user: UserId(7),
@@ -66,6 +67,9 @@ mod tests {
         let text = token.seal(&key);
         assert_eq!(StreamToken::open(&key, &text, now), Some(token));
         assert_eq!(StreamToken::open(&key, &text, now + TimeDelta::hours(12)), None);
-        assert_eq!(StreamToken::open(&DerivedKey::new(b"other", "test"), &text, now), None);
+        assert_eq!(
+            StreamToken::open(&DerivedKeys::new(SecretKeys::only(b"other"), "test"), &text, now),
+            None
+        );
     }
 }

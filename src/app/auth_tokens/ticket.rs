@@ -6,7 +6,7 @@ use cura_store::tickets::TicketHash;
 use sha2::{Digest, Sha256};
 
 use super::sealed::{open, seal, take};
-use crate::derived_key::DerivedKey;
+use crate::derived_key::DerivedKeys;
 
 /// The length of a payload: user, session, expiry in microseconds, random bytes.
 const PAYLOAD: usize = 8 + 8 + 8 + 16;
@@ -39,13 +39,13 @@ impl Ticket {
         Sha256::digest(self.payload()).into()
     }
 
-    pub(super) fn seal(&self, key: &DerivedKey) -> String {
-        seal(key, &self.payload())
+    pub(super) fn seal(&self, keys: &DerivedKeys) -> String {
+        seal(keys, &self.payload())
     }
 
     /// The ticket, if it is ours and has not expired.
-    pub(super) fn open(key: &DerivedKey, text: &str, now: DateTime<Utc>) -> Option<Self> {
-        let payload: [u8; PAYLOAD] = open(key, text)?;
+    pub(super) fn open(keys: &DerivedKeys, text: &str, now: DateTime<Utc>) -> Option<Self> {
+        let payload: [u8; PAYLOAD] = open(keys, text)?;
         let payload = &mut payload.as_slice();
         let ticket = Self {
             user: UserId(i64::from_be_bytes(take(payload)?)),
@@ -71,16 +71,20 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::derived_key::SecretKeys;
 
     #[test]
     fn a_ticket_is_read_until_it_expires() {
-        let key = DerivedKey::new(b"secret", "test");
+        let key = DerivedKeys::new(SecretKeys::only(b"secret"), "test");
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let entropy = Entropy::new(|buffer| buffer.fill(1));
         let ticket = Ticket::new(UserId(7), SessionId(9), now + TimeDelta::seconds(60), &entropy);
         let text = ticket.seal(&key);
         assert_eq!(Ticket::open(&key, &text, now), Some(ticket));
         assert_eq!(Ticket::open(&key, &text, now + TimeDelta::seconds(60)), None);
-        assert_eq!(Ticket::open(&DerivedKey::new(b"other", "test"), &text, now), None);
+        assert_eq!(
+            Ticket::open(&DerivedKeys::new(SecretKeys::only(b"other"), "test"), &text, now),
+            None
+        );
     }
 }

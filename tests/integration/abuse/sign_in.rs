@@ -69,6 +69,21 @@ async fn whoever_guesses_waits_and_the_owner_signs_in_at_home() {
 }
 
 #[tokio::test]
+async fn the_owner_is_known_at_home_after_the_secret_key_was_replaced() {
+    let old = "0123456789abcdef0123456789abcdef".to_owned();
+    let mut cura = server().with("SECRET_KEY", old.clone()).start().await;
+    assert_eq!(register(&cura, OWNER, HOME).await.status, 201);
+    cura.add_server_with(&[("SECRET_KEY", "n".repeat(32)), ("SECRET_KEY_PREVIOUS", old)])
+        .await;
+    cura.servers.swap(0, 1);
+    for n in 0..5 {
+        assert_eq!(login(&cura, OWNER, "not my password", &elsewhere(n)).await.status, 401);
+    }
+    assert_has_to_wait(&login(&cura, OWNER, PASSWORD, &elsewhere(5)).await, 1..=12);
+    assert_eq!(login(&cura, OWNER, PASSWORD, HOME).await.status, 200, "never at home");
+}
+
+#[tokio::test]
 async fn registering_with_somebodys_address_keeps_nobody_from_signing_in() {
     let cura = server().start().await;
     assert_eq!(register(&cura, OWNER, HOME).await.status, 201);

@@ -2,6 +2,7 @@
 
 mod erasure;
 pub(crate) mod export;
+mod key_rotation;
 mod profile;
 mod pruning;
 mod refresh_tokens;

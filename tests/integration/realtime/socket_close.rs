@@ -185,7 +185,8 @@ async fn a_token_that_expires_ends_what_was_opened_with_it_unless_a_fresh_one_co
         session: chrono::TimeDelta::days(1),
     };
     // Signed as the server would sign it, for a shorter time.
-    let tokens = Tokens::new(Settings::from_environment().unwrap().security.signing_key(), lifetimes);
+    let settings = Settings::from_environment().unwrap();
+    let tokens = Tokens::new(settings.security.secret_keys(), lifetimes);
     let now = chrono::DateTime::from(std::time::SystemTime::now());
     let token = AccessToken {
         caller: Caller {
