@@ -59,10 +59,14 @@ async fn every_route_refuses_every_kind_of_bad_body() {
         let as_json = || request().header("content-type", "application/json");
         for (what, body, status) in &bodies {
             let reply = user.send(as_json().body(body.clone())).await;
-            // Where none is needed an empty one is none, and what is wrong is that nothing has this id.
-            let none = body.is_empty() && !operation.needs_body();
-            let status = if none { 404 } else { *status };
-            assert_problem(&reply, status, &format!("{name} with {what} body"));
+            let what = format!("{name} with {what} body");
+            // Where none is needed, an empty one or null is none, and what is wrong is that nothing has this id.
+            let none = (body.is_empty() || body == b"null") && !operation.needs_body();
+            if none && path == "/auth/ticket" {
+                assert_eq!(reply.status, 200, "{what}: {}", reply.body);
+                continue;
+            }
+            assert_problem(&reply, if none { 404 } else { *status }, &what);
         }
         for (what, untyped) in [
             ("as text", request().header("content-type", "text/plain").body("hello")),
