@@ -128,7 +128,9 @@ async fn a_job_may_release_itself_when_a_shutdown_begins() {
     let peer = counting(workers(&database), 4, &runs);
     polite.shutdown(Duration::from_secs(10)).await;
     until(database.pool(), "Done", 1).await;
-    assert_eq!((row(database.pool(), 1).await.attempts, runs.count()), (1, 2));
+    assert_eq!(row(database.pool(), 1).await.attempts, 1);
+    // A claim that was under way when the shutdown began may bring it back once, to be released again.
+    assert!((2..=3).contains(&runs.count()), "{}", runs.count());
     peer.shutdown(Duration::from_secs(5)).await;
 }
 
