@@ -188,8 +188,8 @@ async fn a_cursor_of_one_conversation_is_of_no_use_elsewhere() {
 
 #[tokio::test]
 async fn the_longest_answer_is_sent_however_long_it_is_as_json() {
-    // Six bytes each, as JSON.
-    let piece = "\u{1}".repeat(16 * 1024);
+    // Six bytes each, as JSON; nothing but them would be an empty answer.
+    let piece = format!("x{}", "\u{1}".repeat(16 * 1024 - 1));
     let provider = ScriptedProvider::answering(&[piece.as_str(); 64], Duration::ZERO).await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
