@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use cura_bin::commands::{dev, serve};
-use cura_bin::program;
+use cura_bin::{program, wiring};
 
 /// The HTTP server of Cura. Settings come from the environment and `.env`; see `.env.example`.
 #[derive(Parser)]
@@ -29,7 +29,9 @@ fn main() -> ExitCode {
     cura_devdb::run_supervisor_if_asked();
     let arguments = Arguments::parse();
     match arguments.mode {
-        None => program::run(|settings| serve::run(settings, Duration::from_secs(arguments.wait))),
+        None => program::run(wiring::faults_of_server, |settings| {
+            serve::run(settings, Duration::from_secs(arguments.wait))
+        }),
         Some(Mode::Dev) => dev::start(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use cura_bin::commands::work;
-use cura_bin::program;
+use cura_bin::{program, wiring};
 
 /// A worker of Cura. Settings come from the environment and `.env`; see `.env.example`.
 #[derive(Parser)]
@@ -22,5 +22,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let wait = Duration::from_secs(arguments.wait);
-    program::run(|settings| work::run(settings, arguments.queues, wait))
+    program::run(wiring::faults_of_worker, |settings| {
+        work::run(settings, arguments.queues, wait)
+    })
 }

@@ -1,31 +1,34 @@
-//! How every program starts and ends: settings, then telemetry, then a runtime. A failure is one line on stderr and exit
-//! code 1.
+//! How every program starts and ends: settings, then telemetry, then a runtime. A failure is one line on stderr, or
+//! one for each wrong setting, and exit code 1.
 
 use std::process::ExitCode;
 
-use crate::settings::{SettingError, Settings};
+use crate::settings::{SettingError, SettingErrors, Settings};
 use crate::{descriptors, telemetry};
 
 /// The exit code of a program that cannot start, or of a command that failed.
 const FAILED: u8 = 1;
 
-/// Why a program cannot start: one line that says what to do.
+/// Why a program cannot start: one line that says what to do, or one for each wrong setting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting is missing or cannot be used.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// Settings are missing or cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingErrors),
     /// Another failure; the text says what to do.
     #[error("{0}")]
     Other(String),
 }
 
-/// Reads the settings and runs a program with them; gives its exit code.
-pub fn run<F>(program: impl FnOnce(Settings) -> F) -> ExitCode
+/// Reads the settings and runs a program with them, unless they or `check` say that one is wrong; gives its exit code.
+pub fn run<F>(check: impl FnOnce(&Settings) -> Vec<SettingError>, program: impl FnOnce(Settings) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), StartError>>,
 {
-    let outcome = Settings::from_environment()
+    let outcome = Settings::checked(check)
         .map_err(StartError::from)
         .and_then(|settings| start(settings, program));
     match outcome {
@@ -40,7 +43,9 @@ where
     reason = "the operator must see why a program ended, whatever the log level"
 )]
 pub fn fail(error: &StartError) -> ExitCode {
-    eprintln!("error: {error}");
+    for line in error.to_string().lines() {
+        eprintln!("error: {line}");
+    }
     ExitCode::from(FAILED)
 }
 

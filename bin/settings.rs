@@ -1,7 +1,7 @@
 //! Settings: from the environment, else from `.env`, else their defaults. `.env.example` lists and explains them all, and
 //! each of its sections is a file here.
 //!
-//! A setting that cannot be used stops the program with one line that names the setting and the cure, never its value.
+//! Settings that cannot be used stop the program with one line each, which names the setting and the cure, never its value.
 
 mod ai;
 mod assistant;
@@ -26,8 +26,8 @@ pub use redis::RedisSettings;
 pub use security::SecuritySettings;
 pub use server::ServerSettings;
 pub use telemetry::TelemetrySettings;
-pub use variables::SettingError;
 pub(crate) use variables::wrong;
+pub use variables::{SettingError, SettingErrors};
 pub use workers::WorkerSettings;
 
 use variables::Variables;
@@ -53,31 +53,40 @@ impl Settings {
     /// Reads the environment and `.env` in the working folder.
     ///
     /// # Errors
-    /// The first setting that cannot be used.
-    pub fn from_environment() -> Result<Self, SettingError> {
-        Self::read(&Variables::from_environment()?)
+    /// Every setting that cannot be used.
+    pub fn from_environment() -> Result<Self, SettingErrors> {
+        Self::checked(|_| Vec::new())
     }
 
-    fn read(from: &Variables) -> Result<Self, SettingError> {
-        let process = ProcessSettings::read(from)?;
+    /// Reads the environment and `.env` in the working folder, for a program to which `check` says what else is wrong.
+    ///
+    /// # Errors
+    /// Every setting that cannot be used.
+    pub fn checked(check: impl FnOnce(&Self) -> Vec<SettingError>) -> Result<Self, SettingErrors> {
+        Self::read(&Variables::from_environment()?, check)
+    }
+
+    fn read(from: &Variables, check: impl FnOnce(&Self) -> Vec<SettingError>) -> Result<Self, SettingErrors> {
+        let process = ProcessSettings::read(from);
         let environment = process.environment;
-        let security = SecuritySettings::read(from, environment)?;
-        let server = ServerSettings::read(from, environment)?;
-        let ai = AiSettings::read(from, environment)?;
-        let assistant = AssistantSettings::read(from)?;
-        Ok(Self {
+        let ai = AiSettings::read(from, environment);
+        let assistant = AssistantSettings::read(from);
+        let settings = Self {
             process,
-            server,
-            database: DatabaseSettings::read(from)?,
+            server: ServerSettings::read(from, environment),
+            database: DatabaseSettings::read(from),
             redis: RedisSettings::read(from),
-            security,
-            limits: LimitSettings::read(from, ai.max_output_tokens, assistant.context_tokens)?,
+            security: SecuritySettings::read(from, environment),
+            limits: LimitSettings::read(from, ai.max_output_tokens, assistant.context_tokens),
             care: CareSettings::read(from),
             ai,
             assistant,
-            workers: WorkerSettings::read(from)?,
+            workers: WorkerSettings::read(from),
             telemetry: TelemetrySettings::read(from),
-        })
+        };
+        let mut faults = from.take_faults();
+        faults.extend(check(&settings));
+        SettingErrors::of(faults).map_or(Ok(settings), Err)
     }
 }
 
@@ -87,8 +96,8 @@ mod tests {
 
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingError> {
-        Settings::read(&Variables::from(variables))
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingErrors> {
+        Settings::read(&Variables::from(variables), |_| Vec::new())
     }
 
     const PRODUCTION: [(&str, &str); 5] = [
@@ -123,7 +132,7 @@ mod tests {
         // With both providers, so that every setting of theirs is read.
         let given = ["AI_MODEL_URL", "AI_FALLBACK_URL"].map(|name| (name, "http://127.0.0.1:1"));
         let variables = Variables::from(&given[..]);
-        Settings::read(&variables).unwrap();
+        Settings::read(&variables, |_| Vec::new()).unwrap();
         let listed = |text: &str, sign: char| -> BTreeSet<String> {
             let names = text.lines().filter_map(|line| line.trim().split_once(sign));
             let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
@@ -133,8 +142,8 @@ mod tests {
         // `cura-devdb` reads this one.
         known.insert("CURA_PG_BIN".to_owned());
         assert_eq!(listed(include_str!("../.env.example"), '='), known);
-        // Containers have a fixed data folder and a Postgres container.
-        let elsewhere = ["DATA_DIR", "CURA_PG_BIN"].map(str::to_owned);
+        // Containers have a fixed data folder, and containers of their own for Postgres and Redis.
+        let elsewhere = ["DATA_DIR", "CURA_PG_BIN", "DATABASE_URL_FILE", "REDIS_URL_FILE"].map(str::to_owned);
         let compose = listed(include_str!("../docker-compose.yml"), ':');
         let missing: Vec<_> = known
             .difference(&compose)
@@ -165,6 +174,37 @@ mod tests {
             assert!(error.starts_with(name), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_at_once_and_what_follows_from_it_is_not() {
+        let wrong = [
+            ("ENVIRONMENT", "production"),
+            ("SECRET_KEY", "hunter2"),
+            ("SECRET_KEY_PREVIOUS", "hunter2"),
+            ("REDIS_URL", "redis://hunter2"),
+            ("REDIS_URL_FILE", "/nowhere/hunter2"),
+            ("DATABASE_URL_FILE", "/nowhere/hunter2"),
+            ("PORT", "hunter2"),
+            ("ALLOWED_ORIGINS", "hunter2"),
+            ("AI_CONTINUATION", "hunter2"),
+            ("AI_TITLES", "hunter2"),
+            ("USER_DAILY_TOKENS", "hunter2"),
+            ("WORKER_CONCURRENCY_GENERATE_ANSWER", "0"),
+        ];
+        let check = |settings: &Settings| settings.database.url().err().into_iter().collect();
+        let errors = Settings::read(&Variables::from(&wrong[..]), check)
+            .map(|_| ())
+            .unwrap_err();
+        let said = errors.to_string();
+        let mut named: Vec<&str> = said.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        named.sort_unstable();
+        let mut expected: Vec<&str> = wrong.iter().map(|(name, _)| *name).collect();
+        expected.retain(|name| !["ENVIRONMENT", "REDIS_URL_FILE"].contains(name));
+        expected.push("AI_MODEL_URL");
+        expected.sort_unstable();
+        assert_eq!(named, expected, "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
 
     #[test]

@@ -13,6 +13,12 @@ pub struct Telemetry {
     _sentry: Option<::sentry::ClientInitGuard>,
 }
 
+/// What is wrong with `LOG_LEVEL` and `SENTRY_DSN`.
+pub fn faults(settings: &Settings) -> impl Iterator<Item = SettingError> + use<> {
+    let faults = [logs::filter(settings).err(), sentry::dsn(settings).err()];
+    faults.into_iter().flatten()
+}
+
 /// Starts logging, and reporting errors if `SENTRY_DSN` is set. Call once, before anything logs.
 ///
 /// # Errors

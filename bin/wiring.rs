@@ -4,6 +4,7 @@ mod app;
 mod clock_and_entropy;
 mod dependencies;
 mod server;
+mod setting_faults;
 mod workers;
 
 pub use app::{answers, app};
@@ -12,4 +13,5 @@ pub use dependencies::{
     ai, database, database_for_migrations, redis_limiter, redis_live, wait_for_database, wait_for_dependencies,
 };
 pub use server::{listen, listen_for_probes, serve};
+pub use setting_faults::{faults_of_dev, faults_of_server, faults_of_worker};
 pub use workers::workers;

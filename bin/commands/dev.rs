@@ -119,7 +119,7 @@ pub fn start() -> ExitCode {
 }
 
 fn develop() -> Result<(), StartError> {
-    let mut settings = Settings::from_environment()?;
+    let mut settings = Settings::checked(wiring::faults_of_dev)?;
     // Held until the end: when the last process drops it, the private Postgres stops.
     let prepared = prepare(&mut settings)?;
     let outcome = program::start(settings, run);

@@ -6,7 +6,7 @@ use cura_providers::Secret;
 use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, OpenAiConfig, ParametersOff, Timeouts};
 
 use super::process::Environment;
-use super::variables::{SettingError, Variables, wrong};
+use super::variables::Variables;
 
 /// The longest answer of a provider that requires a limit (Anthropic).
 const MAX_OUTPUT_TOKENS: u32 = 4096;
@@ -85,79 +85,80 @@ struct Common {
 }
 
 impl Common {
-    fn read(from: &Variables) -> Result<Self, SettingError> {
-        let seconds = |name, default| from.within(name, default, 1..=3600_u64).map(Duration::from_secs);
-        Ok(Self {
+    fn read(from: &Variables) -> Self {
+        let seconds = |name, default| Duration::from_secs(from.within(name, default, 1..=3600_u64));
+        Self {
             timeouts: Timeouts {
-                connect: seconds("AI_CONNECT_TIMEOUT_SECONDS", 5)?,
-                first_byte: seconds("AI_FIRST_BYTE_TIMEOUT_SECONDS", 60)?,
-                idle: seconds("AI_IDLE_TIMEOUT_SECONDS", 30)?,
+                connect: seconds("AI_CONNECT_TIMEOUT_SECONDS", 5),
+                first_byte: seconds("AI_FIRST_BYTE_TIMEOUT_SECONDS", 60),
+                idle: seconds("AI_IDLE_TIMEOUT_SECONDS", 30),
                 // A job may run for 15 minutes.
-                total: Duration::from_secs(from.within("AI_TOTAL_TIMEOUT_SECONDS", 600, 1..=840)?),
+                total: Duration::from_secs(from.within("AI_TOTAL_TIMEOUT_SECONDS", 600, 1..=840)),
             },
-            max_output_tokens: match from.text("AI_MAX_OUTPUT_TOKENS") {
-                None => None,
-                Some(_) => Some(from.within("AI_MAX_OUTPUT_TOKENS", MAX_OUTPUT_TOKENS, 1..=1_000_000)?),
-            },
+            max_output_tokens: from
+                .text("AI_MAX_OUTPUT_TOKENS")
+                .map(|_| from.within("AI_MAX_OUTPUT_TOKENS", MAX_OUTPUT_TOKENS, 1..=1_000_000)),
             continuation: match from.text("AI_CONTINUATION") {
                 None | Some("auto") => None,
                 Some("prefill") => Some(Continuation::Prefill),
                 Some("prompt") => Some(Continuation::Prompt),
                 Some("off") => Some(Continuation::Off),
                 Some(_) => {
-                    return Err(wrong("AI_CONTINUATION", "must be auto, prefill, prompt or off"));
+                    from.fault("AI_CONTINUATION", "must be auto, prefill, prompt or off");
+                    None
                 }
             },
-        })
+        }
     }
 }
 
 impl AiSettings {
-    pub(super) fn read(from: &Variables, environment: Environment) -> Result<Self, SettingError> {
-        let common = Common::read(from)?;
-        let first = provider(from, &FIRST, &common)?;
-        let fallback = provider(from, &FALLBACK, &common)?;
+    pub(super) fn read(from: &Variables, environment: Environment) -> Self {
+        let common = Common::read(from);
+        let first = provider(from, &FIRST, &common);
+        let fallback = provider(from, &FALLBACK, &common);
         if first.is_none() && fallback.is_some() {
-            return Err(wrong(FIRST.url, "is missing, but AI_FALLBACK_URL is set; set both"));
+            from.fault(FIRST.url, "is missing, but AI_FALLBACK_URL is set; set both");
+        } else if first.is_none() && environment == Environment::Production {
+            let rule = "is missing; in production the demo must not answer, so name the AI provider";
+            from.fault(FIRST.url, rule);
         }
-        if first.is_none() && environment == Environment::Production {
-            return Err(wrong(
-                FIRST.url,
-                "is missing; in production the demo must not answer, so name the AI provider",
-            ));
-        }
-        Ok(Self {
+        Self {
             providers: first.into_iter().chain(fallback).collect(),
             max_output_tokens: common.max_output_tokens,
-        })
+        }
     }
 }
 
 /// The provider of these names; `None` without a URL.
-fn provider(from: &Variables, names: &Names, common: &Common) -> Result<Option<ProviderSettings>, SettingError> {
+fn provider(from: &Variables, names: &Names, common: &Common) -> Option<ProviderSettings> {
     let provider = match from.text(names.provider) {
         None | Some("openai") => "openai",
         Some("custom") => "custom",
         Some("anthropic") => "anthropic",
-        Some(_) => return Err(wrong(names.provider, "must be openai, anthropic or custom")),
+        Some(_) => {
+            from.fault(names.provider, "must be openai, anthropic or custom");
+            "openai"
+        }
     };
     let parameters_off = match from.text(names.parameters_off).map(str::parse) {
         None => ParametersOff::default(),
         Some(Ok(_)) if provider == "anthropic" => {
-            return Err(wrong(
-                names.parameters_off,
-                "has no meaning with anthropic, which requires all that is sent; remove it",
-            ));
+            let rule = "has no meaning with anthropic, which requires all that is sent; remove it";
+            from.fault(names.parameters_off, rule);
+            ParametersOff::default()
         }
         Some(Ok(off)) => off,
-        Some(Err(rule)) => return Err(wrong(names.parameters_off, rule)),
+        Some(Err(rule)) => {
+            from.fault(names.parameters_off, rule);
+            ParametersOff::default()
+        }
     };
-    let Some(base_url) = from.text(names.url).map(str::to_owned) else {
-        return Ok(None);
-    };
+    // Read in any case: a file that cannot be used is named.
     let api_key: Option<Secret> = from.secret(names.key);
+    let base_url = from.text(names.url).map(str::to_owned)?;
     let model = |default: &str| from.text(names.model).unwrap_or(default).to_owned();
-    Ok(Some(match provider {
+    Some(match provider {
         "anthropic" => ProviderSettings::Anthropic(AnthropicConfig {
             base_url,
             api_key,
@@ -176,7 +177,7 @@ fn provider(from: &Variables, names: &Names, common: &Common) -> Result<Option<P
             provider_name,
             parameters_off,
         }),
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -185,8 +186,15 @@ mod tests {
 
     use super::*;
 
-    fn ai(variables: &[(&str, &str)]) -> Result<Vec<ProviderSettings>, SettingError> {
-        AiSettings::read(&Variables::from(variables), Environment::Development).map(|ai| ai.providers)
+    /// The providers, or the only thing that is wrong.
+    fn ai(variables: &[(&str, &str)]) -> Result<Vec<ProviderSettings>, String> {
+        let variables = Variables::from(variables);
+        let ai = AiSettings::read(&variables, Environment::Development);
+        match &*variables.take_faults() {
+            [] => Ok(ai.providers),
+            [fault] => Err(fault.to_string()),
+            several => panic!("{several:?}"),
+        }
     }
 
     #[test]
@@ -266,13 +274,13 @@ mod tests {
             ("AI_PARAMETERS_OFF", "stream"),
             ("AI_FALLBACK_PARAMETERS_OFF", "max_tokens;stream_options"),
         ] {
-            let error = ai(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
+            let error = ai(&[(name, value)]).map(|_| ()).unwrap_err();
             assert!(error.starts_with(name), "{error}");
         }
         let anthropic = ai(&[("AI_MODEL_PROVIDER", "anthropic"), ("AI_PARAMETERS_OFF", "max_tokens")]);
-        let error = anthropic.map(|_| ()).unwrap_err().to_string();
+        let error = anthropic.map(|_| ()).unwrap_err();
         assert!(error.starts_with("AI_PARAMETERS_OFF"), "{error}");
         let alone = ai(&[("AI_FALLBACK_URL", "http://x")]).map(|_| ()).unwrap_err();
-        assert!(alone.to_string().starts_with("AI_MODEL_URL"), "{alone}");
+        assert!(alone.starts_with("AI_MODEL_URL"), "{alone}");
     }
 }

@@ -18,12 +18,12 @@ pub struct AssistantSettings {
 }
 
 impl AssistantSettings {
-    pub(super) fn read(from: &Variables) -> Result<Self, SettingError> {
-        Ok(Self {
-            context_tokens: from.within("AI_CONTEXT_TOKENS", 16_000, 500..=10_000_000)?,
+    pub(super) fn read(from: &Variables) -> Self {
+        Self {
+            context_tokens: from.within("AI_CONTEXT_TOKENS", 16_000, 500..=10_000_000),
             persona_file: from.text("AI_PERSONA_FILE").map(PathBuf::from),
-            titles: from.parsed("AI_TITLES", true)?,
-        })
+            titles: from.parsed("AI_TITLES", true),
+        }
     }
 
     /// The operator's persona, else the built-in one.

@@ -17,12 +17,12 @@ pub struct DatabaseSettings {
 }
 
 impl DatabaseSettings {
-    pub(super) fn read(from: &Variables) -> Result<Self, SettingError> {
-        Ok(Self {
+    pub(super) fn read(from: &Variables) -> Self {
+        Self {
             url: from.secret("DATABASE_URL"),
             direct_url: from.secret("DATABASE_DIRECT_URL"),
-            pool_size: from.within("DATABASE_POOL_SIZE", 10, 2..=500)?,
-        })
+            pool_size: from.within("DATABASE_POOL_SIZE", 10, 2..=500),
+        }
     }
 
     /// `DATABASE_URL`, for programs that cannot run without it.

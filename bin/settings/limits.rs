@@ -3,7 +3,7 @@
 use cura_api::Rates;
 use cura_app::chat::Quota;
 
-use super::variables::{SettingError, Variables};
+use super::variables::Variables;
 
 /// The longest answer, in the provider's tokens, where there is a daily limit and `AI_MAX_OUTPUT_TOKENS` says nothing: what
 /// is reserved for an answer must be what it can cost.
@@ -24,30 +24,26 @@ pub struct LimitSettings {
 
 impl LimitSettings {
     /// `max_output_tokens` is the longest answer, if it is limited, and `context_tokens` the longest prompt.
-    pub(super) fn read(
-        from: &Variables,
-        max_output_tokens: Option<u32>,
-        context_tokens: usize,
-    ) -> Result<Self, SettingError> {
+    pub(super) fn read(from: &Variables, max_output_tokens: Option<u32>, context_tokens: usize) -> Self {
         let rates = Rates {
-            auth: from.parsed("RATE_LIMIT_AUTH", 5)?,
-            chat: from.parsed("RATE_LIMIT_CHAT", 30)?,
-            upload: from.parsed("RATE_LIMIT_UPLOAD", 10)?,
-            default: from.parsed("RATE_LIMIT_DEFAULT", 100)?,
+            auth: from.parsed("RATE_LIMIT_AUTH", 5),
+            chat: from.parsed("RATE_LIMIT_CHAT", 30),
+            upload: from.parsed("RATE_LIMIT_UPLOAD", 10),
+            default: from.parsed("RATE_LIMIT_DEFAULT", 100),
         };
-        let daily_tokens: u64 = from.parsed("USER_DAILY_TOKENS", 0)?;
+        let daily_tokens: u64 = from.parsed("USER_DAILY_TOKENS", 0);
         let max_output_tokens = max_output_tokens.or((daily_tokens > 0).then_some(DEFAULT_ANSWER_TOKENS));
-        Ok(Self {
+        Self {
             rates,
             quota: Quota {
                 daily_tokens,
                 // By default, as many as a user may request in a minute.
-                running_answers: from.parsed("USER_RUNNING_ANSWERS", rates.chat)?,
+                running_answers: from.parsed("USER_RUNNING_ANSWERS", rates.chat),
                 answer_tokens: max_output_tokens.unwrap_or(DEFAULT_ANSWER_TOKENS),
                 context_tokens,
             },
-            user_connections: from.parsed("USER_CONNECTIONS", 50)?,
+            user_connections: from.parsed("USER_CONNECTIONS", 50),
             max_output_tokens,
-        })
+        }
     }
 }

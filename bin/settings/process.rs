@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::variables::{SettingError, Variables};
+use super::variables::Variables;
 
 /// Section "Process".
 #[derive(Debug, Clone)]
@@ -18,14 +18,14 @@ pub struct ProcessSettings {
 }
 
 impl ProcessSettings {
-    pub(super) fn read(from: &Variables) -> Result<Self, SettingError> {
-        Ok(Self {
-            environment: from.parsed("ENVIRONMENT", Environment::Development)?,
+    pub(super) fn read(from: &Variables) -> Self {
+        Self {
+            environment: from.parsed("ENVIRONMENT", Environment::Development),
             data_dir: from
                 .text("DATA_DIR")
                 .map_or_else(cura_devdb::default_data_root, PathBuf::from),
-            shutdown_grace: Duration::from_secs(from.within("SHUTDOWN_GRACE_SECONDS", 20, 0..=600)?),
-        })
+            shutdown_grace: Duration::from_secs(from.within("SHUTDOWN_GRACE_SECONDS", 20, 0..=600)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use cura_providers::Secret;
 use secrecy::ExposeSecret;
 
 use super::process::Environment;
-use super::variables::{SettingError, Variables, wrong};
+use super::variables::Variables;
 
 /// The signing key of a development server without `SECRET_KEY`; refused elsewhere.
 const DEVELOPMENT_KEY: &str = "development-only-key-never-use-it-in-production";
@@ -29,26 +29,26 @@ pub struct SecuritySettings {
 }
 
 impl SecuritySettings {
-    pub(super) fn read(from: &Variables, environment: Environment) -> Result<Self, SettingError> {
+    pub(super) fn read(from: &Variables, environment: Environment) -> Self {
         if from.text("ALGORITHM").is_some_and(|algorithm| algorithm != "HS256") {
-            return Err(wrong("ALGORITHM", "must be HS256, the only one there is"));
+            from.fault("ALGORITHM", "must be HS256, the only one there is");
         }
-        let access_minutes = from.within("ACCESS_TOKEN_EXPIRE_MINUTES", 30, 1..=24 * 60)?;
-        let refresh_days = from.within("REFRESH_TOKEN_EXPIRE_DAYS", 7, 1..=365)?;
-        let session_days = from.within("SESSION_MAX_DAYS", 90, 1..=3650)?;
-        Ok(Self {
-            secret_key: secret_key(from, environment)?,
-            previous_secret_key: previous_secret_key(from, environment)?,
+        let access_minutes = from.within("ACCESS_TOKEN_EXPIRE_MINUTES", 30, 1..=24 * 60);
+        let refresh_days = from.within("REFRESH_TOKEN_EXPIRE_DAYS", 7, 1..=365);
+        let session_days = from.within("SESSION_MAX_DAYS", 90, 1..=3650);
+        Self {
+            secret_key: secret_key(from, environment),
+            previous_secret_key: previous_secret_key(from, environment),
             token_lifetimes: TokenLifetimes {
                 access: TimeDelta::minutes(access_minutes),
                 refresh: TimeDelta::days(refresh_days),
                 session: TimeDelta::days(session_days),
             },
             password_hash: HashCost {
-                memory_kib: from.within("PASSWORD_HASH_MEMORY_KIB", 19_456, 8..=1_048_576)?,
-                passes: from.within("PASSWORD_HASH_PASSES", 2, 1..=20)?,
+                memory_kib: from.within("PASSWORD_HASH_MEMORY_KIB", 19_456, 8..=1_048_576),
+                passes: from.within("PASSWORD_HASH_PASSES", 2, 1..=20),
             },
-        })
+        }
     }
 
     /// The keys that tokens are signed with.
@@ -69,31 +69,26 @@ impl SecuritySettings {
     }
 }
 
-fn secret_key(from: &Variables, environment: Environment) -> Result<Option<Secret>, SettingError> {
+fn secret_key(from: &Variables, environment: Environment) -> Option<Secret> {
     let key = from.secret("SECRET_KEY");
     let problem = match &key {
-        None if environment == Environment::Development => return Ok(None),
-        None => "is missing",
-        Some(key) => match weakness(key, environment) {
-            None => return Ok(Some(key.clone())),
-            Some(weakness) => weakness,
-        },
+        None if environment == Environment::Development => None,
+        None => Some("is missing"),
+        Some(key) => weakness(key, environment),
     };
-    Err(wrong(
-        "SECRET_KEY",
-        format!("{problem}; make one with `cura-admin secret`"),
-    ))
+    if let Some(problem) = problem {
+        from.fault("SECRET_KEY", format!("{problem}; make one with `cura-admin secret`"));
+    }
+    key
 }
 
-fn previous_secret_key(from: &Variables, environment: Environment) -> Result<Option<Secret>, SettingError> {
+fn previous_secret_key(from: &Variables, environment: Environment) -> Option<Secret> {
     let key = from.secret("SECRET_KEY_PREVIOUS");
-    match key.as_ref().and_then(|key| weakness(key, environment)) {
-        None => Ok(key),
-        Some(weakness) => Err(wrong(
-            "SECRET_KEY_PREVIOUS",
-            format!("{weakness}; remove it: users whose tokens it signed sign in again"),
-        )),
+    if let Some(weakness) = key.as_ref().and_then(|key| weakness(key, environment)) {
+        let cure = "remove it: users whose tokens it signed sign in again";
+        from.fault("SECRET_KEY_PREVIOUS", format!("{weakness}; {cure}"));
     }
+    key
 }
 
 /// Why nothing may be signed with this key.
@@ -109,12 +104,18 @@ fn weakness(key: &Secret, environment: Environment) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    fn read(variables: &[(&str, &str)], environment: Environment) -> (SecuritySettings, String) {
+        let variables = Variables::from(variables);
+        let settings = SecuritySettings::read(&variables, environment);
+        let faults: Vec<_> = variables.take_faults().iter().map(ToString::to_string).collect();
+        (settings, faults.join("\n"))
+    }
+
     #[test]
     fn production_and_staging_refuse_a_missing_default_or_short_key() {
         for environment in [Environment::Staging, Environment::Production] {
             for bad in ["", DEVELOPMENT_KEY, "k3y-of-9-b"] {
-                let variables = Variables::from(&[("SECRET_KEY", bad)][..]);
-                let error = SecuritySettings::read(&variables, environment).unwrap_err().to_string();
+                let (_, error) = read(&[("SECRET_KEY", bad)], environment);
                 assert!(
                     error.starts_with("SECRET_KEY is") && error.contains("cura-admin secret"),
                     "{error}"
@@ -128,13 +129,18 @@ mod tests {
     fn the_previous_key_is_as_strong_as_the_current_one_or_not_there() {
         let read = |previous| {
             let variables = [("SECRET_KEY", &*"k".repeat(32)), ("SECRET_KEY_PREVIOUS", previous)];
-            SecuritySettings::read(&Variables::from(&variables[..]), Environment::Production)
+            read(&variables, Environment::Production)
         };
-        assert_eq!(read("").unwrap().secret_keys().previous, None);
+        let (settings, error) = read("");
+        assert_eq!((settings.secret_keys().previous, &*error), (None, ""));
         let strong = "p".repeat(32);
-        assert_eq!(read(&strong).unwrap().secret_keys().previous, Some(strong.as_bytes()));
+        let (settings, error) = read(&strong);
+        assert_eq!(
+            (settings.secret_keys().previous, &*error),
+            (Some(strong.as_bytes()), "")
+        );
         for bad in [DEVELOPMENT_KEY, "k3y-of-9-b"] {
-            let error = read(bad).unwrap_err().to_string();
+            let (_, error) = read(bad);
             assert!(
                 error.starts_with("SECRET_KEY_PREVIOUS is") && !error.contains(bad),
                 "{error}"

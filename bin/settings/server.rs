@@ -3,7 +3,7 @@
 use cura_api::{ClientAddressHeader, InvalidProxies, TrustedProxies, UnknownHeader};
 
 use super::process::Environment;
-use super::variables::{SettingError, Variables, wrong};
+use super::variables::Variables;
 
 /// Web pages of local development servers, and the mobile app in a simulator.
 const DEVELOPMENT_ORIGINS: [&str; 4] = [
@@ -31,52 +31,52 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
-    pub(super) fn read(from: &Variables, environment: Environment) -> Result<Self, SettingError> {
+    pub(super) fn read(from: &Variables, environment: Environment) -> Self {
         let host = from.text("HOST").unwrap_or("127.0.0.1").to_owned();
         let metrics_host = from.text("METRICS_HOST").unwrap_or(&host).to_owned();
-        let metrics_port = from.text("METRICS_PORT").map(|_| from.parsed("METRICS_PORT", 0));
-        Ok(Self {
+        let metrics_port = from.parsed_if_set("METRICS_PORT");
+        Self {
             host,
-            connections_per_address: from.parsed("MAX_CONNECTIONS_PER_ADDRESS", 256)?,
-            metrics: metrics_port.transpose()?.map(|port| (metrics_host, port)),
-            port: from.parsed("PORT", 8000)?,
-            allowed_origins: allowed_origins(from, environment)?,
-            trusted_proxies: trusted_proxies(from)?,
-        })
+            connections_per_address: from.parsed("MAX_CONNECTIONS_PER_ADDRESS", 256),
+            metrics: metrics_port.map(|port| (metrics_host, port)),
+            port: from.parsed("PORT", 8000),
+            allowed_origins: allowed_origins(from, environment),
+            trusted_proxies: trusted_proxies(from),
+        }
     }
 }
 
-fn trusted_proxies(from: &Variables) -> Result<TrustedProxies, SettingError> {
-    let header = match from.text("CLIENT_ADDRESS_HEADER") {
-        None => ClientAddressHeader::default(),
-        Some(name) => name
-            .parse()
-            .map_err(|error: UnknownHeader| wrong("CLIENT_ADDRESS_HEADER", error.to_string()))?,
+fn trusted_proxies(from: &Variables) -> TrustedProxies {
+    let header = from.text("CLIENT_ADDRESS_HEADER").unwrap_or_default();
+    let header = match header.parse() {
+        _ if header.is_empty() => ClientAddressHeader::default(),
+        Ok(header) => header,
+        Err(UnknownHeader) => {
+            from.fault("CLIENT_ADDRESS_HEADER", UnknownHeader.to_string());
+            ClientAddressHeader::default()
+        }
     };
-    let proxies: TrustedProxies = from
-        .text("TRUSTED_PROXIES")
-        .unwrap_or_default()
-        .parse()
-        .map_err(|error: InvalidProxies| wrong("TRUSTED_PROXIES", error.to_string()))?;
-    Ok(proxies.with_header(header))
+    let proxies = from.text("TRUSTED_PROXIES").unwrap_or_default().parse();
+    let proxies = proxies.unwrap_or_else(|error: InvalidProxies| {
+        from.fault("TRUSTED_PROXIES", error.to_string());
+        TrustedProxies::default()
+    });
+    proxies.with_header(header)
 }
 
-fn allowed_origins(from: &Variables, environment: Environment) -> Result<Vec<String>, SettingError> {
+fn allowed_origins(from: &Variables, environment: Environment) -> Vec<String> {
     let origins: Vec<String> = match from.text("ALLOWED_ORIGINS") {
         None if environment == Environment::Development => DEVELOPMENT_ORIGINS.map(str::to_owned).into(),
         None => Vec::new(),
-        Some(list) => serde_json::from_str(list).map_err(|_| {
-            wrong(
-                "ALLOWED_ORIGINS",
-                "must be a JSON list of origins: [\"https://app.example\"]",
-            )
-        })?,
+        Some(list) => serde_json::from_str(list).unwrap_or_else(|_| {
+            let rule = "must be a JSON list of origins: [\"https://app.example\"]";
+            from.fault("ALLOWED_ORIGINS", rule);
+            Vec::new()
+        }),
     };
     if environment == Environment::Production && origins.iter().any(|origin| origin == "*") {
-        return Err(wrong(
-            "ALLOWED_ORIGINS",
-            "must not contain \"*\" in production; list the origins of your pages",
-        ));
+        let rule = "must not contain \"*\" in production; list the origins of your pages";
+        from.fault("ALLOWED_ORIGINS", rule);
     }
-    Ok(origins)
+    origins
 }

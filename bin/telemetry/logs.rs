@@ -13,17 +13,7 @@ pub(super) fn layer<S>(settings: &Settings) -> Result<impl Layer<S> + use<S>, Se
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    // The WebSocket library logs whole frames at level trace, and with them messages and tokens.
-    let level = format!(
-        "{},tungstenite=info,tokio_tungstenite=info",
-        settings.telemetry.log_level
-    );
-    let filter = EnvFilter::builder().parse(level).map_err(|_| {
-        wrong(
-            "LOG_LEVEL",
-            "must be a level or a filter, like info or info,cura_queue=debug",
-        )
-    })?;
+    let filter = filter(settings)?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
@@ -38,4 +28,19 @@ where
             .boxed()
     };
     Ok(lines.with_filter(filter))
+}
+
+/// What `LOG_LEVEL` lets through.
+pub(super) fn filter(settings: &Settings) -> Result<EnvFilter, SettingError> {
+    // The WebSocket library logs whole frames at level trace, and with them messages and tokens.
+    let level = format!(
+        "{},tungstenite=info,tokio_tungstenite=info",
+        settings.telemetry.log_level
+    );
+    EnvFilter::builder().parse(level).map_err(|_| {
+        wrong(
+            "LOG_LEVEL",
+            "must be a level or a filter, like info or info,cura_queue=debug",
+        )
+    })
 }

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 use sentry::ClientInitGuard;
 use sentry::integrations::tracing::ErrorLayer;
+use sentry::types::Dsn;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
@@ -10,15 +11,20 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::settings::{SettingError, Settings, wrong};
 
+/// Where errors are reported, if `SENTRY_DSN` is set.
+pub(super) fn dsn(settings: &Settings) -> Result<Option<Dsn>, SettingError> {
+    let dsn = settings.telemetry.sentry_dsn.as_ref();
+    let parsed = dsn.map(|dsn| dsn.expose_secret().parse());
+    parsed
+        .transpose()
+        .map_err(|_| wrong("SENTRY_DSN", "is not a Sentry DSN (https://key@host/project)"))
+}
+
 /// The client, if `SENTRY_DSN` is set.
 pub(super) fn start(settings: &Settings) -> Result<Option<ClientInitGuard>, SettingError> {
-    let Some(dsn) = &settings.telemetry.sentry_dsn else {
+    let Some(dsn) = dsn(settings)? else {
         return Ok(None);
     };
-    let dsn = dsn
-        .expose_secret()
-        .parse()
-        .map_err(|_| wrong("SENTRY_DSN", "is not a Sentry DSN"))?;
     let mut options = sentry::ClientOptions::default();
     options.dsn = Some(dsn);
     options.release = Some(env!("CARGO_PKG_VERSION").into());

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::migrations;
 use crate::program::StartError;
-use crate::settings::{Settings, wrong};
+use crate::settings::{SettingError, Settings, wrong};
 
 /// The pause between two checks of a missing dependency.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
@@ -29,7 +29,7 @@ pub fn database(settings: &Settings, program: &str) -> Result<Database, StartErr
             Database::behind_pooler(url, direct, program, of.pool_size)
         }
     };
-    database.map_err(|_| no_postgres_url("DATABASE_URL"))
+    Ok(database.map_err(|_| no_postgres_url("DATABASE_URL"))?)
 }
 
 /// The configured database, for changing the schema.
@@ -38,17 +38,21 @@ pub fn database(settings: &Settings, program: &str) -> Result<Database, StartErr
 /// When `DATABASE_URL` is missing, or it or `DATABASE_DIRECT_URL` is wrong.
 pub fn database_for_migrations(settings: &Settings, program: &str) -> Result<Database, StartError> {
     let (name, url) = settings.database.session_url()?;
-    Database::connect_for_migrations(postgres_url(name, url)?, program).map_err(|_| no_postgres_url(name))
+    let database = Database::connect_for_migrations(postgres_url(name, url)?, program);
+    Ok(database.map_err(|_| no_postgres_url(name))?)
 }
 
 /// `url`, if it can name a Postgres.
-fn postgres_url<'url>(name: &'static str, url: &'url str) -> Result<&'url str, StartError> {
-    let behind_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+pub(super) fn postgres_url<'url>(name: &'static str, url: &'url str) -> Result<&'url str, SettingError> {
+    let (scheme, behind_scheme) = url.split_once("://").unwrap_or_default();
+    if !["postgres", "postgresql"].contains(&scheme) {
+        return Err(no_postgres_url(name));
+    }
     let authority = behind_scheme.split(['/', '?']).next().unwrap_or_default();
     let hosts = authority.rsplit('@').next().unwrap_or_default();
     if hosts.contains(',') {
         let rule = "names several hosts; name one that leads to the primary: a virtual address, HAProxy or a pooler";
-        return Err(wrong(name, rule).into());
+        return Err(wrong(name, rule));
     }
     match cura_postgres::connect_options(url, "") {
         Ok(_) => Ok(url),
@@ -56,16 +60,16 @@ fn postgres_url<'url>(name: &'static str, url: &'url str) -> Result<&'url str, S
     }
 }
 
-fn no_postgres_url(name: &'static str) -> StartError {
+fn no_postgres_url(name: &'static str) -> SettingError {
     let rule = "is not a Postgres URL (postgres://user:password@host/database)";
-    wrong(name, rule).into()
+    wrong(name, rule)
 }
 
 /// The texts of running answers, and signals, on the configured Redis.
 ///
 /// # Errors
 /// When `REDIS_URL` is missing or wrong.
-pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
+pub fn redis_live(settings: &Settings) -> Result<Live, SettingError> {
     Live::redis(settings.redis.url()?, LiveConfig::default()).map_err(|_| no_redis_url())
 }
 
@@ -73,32 +77,37 @@ pub fn redis_live(settings: &Settings) -> Result<Live, StartError> {
 ///
 /// # Errors
 /// When `REDIS_URL` is missing or wrong.
-pub fn redis_limiter(settings: &Settings) -> Result<RateLimiter, StartError> {
+pub fn redis_limiter(settings: &Settings) -> Result<RateLimiter, SettingError> {
     RateLimiter::redis(settings.redis.url()?, LiveConfig::default()).map_err(|_| no_redis_url())
 }
 
-fn no_redis_url() -> StartError {
+pub(super) fn no_redis_url() -> SettingError {
     let rule = "is not a Redis URL (redis://host:6379, redis-cluster://host:6379,host:6379, \
                 redis-sentinel://host:26379,host:26379/mymaster)";
-    wrong("REDIS_URL", rule).into()
+    wrong("REDIS_URL", rule)
 }
 
 /// The configured AI providers, the fallback behind the first; the demo if none is configured.
 ///
 /// # Errors
 /// When a client cannot be built from the settings.
-pub fn ai(settings: &Settings) -> Result<Ai, StartError> {
+pub fn ai(settings: &Settings) -> Result<Ai, SettingError> {
+    let mut providers = ai_providers(settings);
+    let first = providers.next().unwrap_or_else(|| Ok(Ai::demo()))?;
+    providers.try_fold(first, |ai, fallback| {
+        fallback.map(|fallback| ai.with_fallback(fallback))
+    })
+}
+
+/// Each of the configured AI providers, in the order in which they are tried.
+pub(super) fn ai_providers(settings: &Settings) -> impl Iterator<Item = Result<Ai, SettingError>> {
     let named = ["AI_MODEL_URL", "AI_FALLBACK_URL"]
         .into_iter()
         .zip(&settings.ai.providers);
-    let mut providers = named.map(|(name, provider)| {
+    named.map(|(name, provider)| {
         let connected = provider.connect();
         connected.map_err(|error| wrong(name, format!("or its companions cannot be used: {}", cause(&error))))
-    });
-    let first = providers.next().unwrap_or_else(|| Ok(Ai::demo()))?;
-    Ok(providers.try_fold(first, |ai, fallback| {
-        fallback.map(|fallback| ai.with_fallback(fallback))
-    })?)
+    })
 }
 
 /// What is wrong with the settings of a provider.

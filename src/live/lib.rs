@@ -34,7 +34,7 @@ pub use presence::{PRESENCE_INTERVAL, PRESENCE_TTL};
 pub use rate_decision::RateDecision;
 pub use rate_limits::{Limit, RateLimiter};
 use redis::RedisLive;
-pub use redis::RedisTrouble;
+pub use redis::{RedisTrouble, check_redis_url};
 pub use signals::{Signal, UserWatch};
 pub use text::LiveText;
 

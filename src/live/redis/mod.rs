@@ -71,6 +71,14 @@ struct Shared {
     _presence: AbortOnDropHandle<()>,
 }
 
+/// Whether this URL can name a Redis. Opens no connection.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_redis_url(url: &str) -> Result<(), InvalidUrl> {
+    deployment::Deployment::parse(url).map(drop)
+}
+
 impl RedisLive {
     pub(crate) fn connect(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
         let connection = Arc::new(Connection::new(url, config)?);

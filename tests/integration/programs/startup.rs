@@ -5,8 +5,15 @@ use std::time::{Duration, Instant};
 use cura_tests::{Cura, Program, TestDatabase, TestRedis};
 use serde_json::Value;
 
-/// What a program that must not start says, and how long it takes.
+/// What a program that must not start says in its only line, and how long it takes.
 pub async fn refuses(program: &str, variables: &[(&str, String)]) -> String {
+    let lines = refuses_in_lines(program, variables).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines[0].clone()
+}
+
+/// The same, in one line for each wrong setting.
+async fn refuses_in_lines(program: &str, variables: &[(&str, String)]) -> Vec<String> {
     let begun = Instant::now();
     let mut program = Program::start(program, &[], variables);
     let code = program.ended().await;
@@ -17,8 +24,73 @@ pub async fn refuses(program: &str, variables: &[(&str, String)]) -> String {
     // On a busy machine a connection that was long in coming is warned of.
     let slow = |line: &&str| line.contains("time to acquire exceeded slow threshold");
     let lines: Vec<&str> = said.lines().filter(|line| !slow(line)).collect();
-    assert!(lines.len() == 1 && lines[0].contains("error: "), "{said}");
-    lines[0].to_owned()
+    assert!(lines.iter().all(|line| line.contains("error: ")), "{said}");
+    lines.into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn every_wrong_setting_is_named_at_once() {
+    let wrong = [
+        ("ENVIRONMENT", "production"),
+        ("SECRET_KEY", "hunter2"),
+        ("DATABASE_URL", "mysql://cura:hunter2@127.0.0.1/cura"),
+        ("DATABASE_DIRECT_URL", "postgres://a:hunter2@b,c/d"),
+        ("REDIS_URL_FILE", "/nowhere/hunter2"),
+        ("AI_MODEL_URL", "hunter2"),
+        ("AI_FALLBACK_URL", "hunter2"),
+        ("ALLOWED_ORIGINS", r#"["*"]"#),
+        ("METRICS_PORT", "hunter2"),
+        ("LOG_LEVEL", "hunter2=hunter2=hunter2"),
+        ("SENTRY_DSN", "hunter2"),
+        ("AI_PERSONA_FILE", "/nowhere/hunter2"),
+        ("CARE_RULES_FILE", "/nowhere/hunter2"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()));
+    // Each program reads its own files.
+    for (program, other) in [("cura-server", "AI_PERSONA_FILE"), ("cura-worker", "CARE_RULES_FILE")] {
+        let lines = refuses_in_lines(program, &wrong).await;
+        let mut named: Vec<&str> = lines.iter().map(|line| line.split(' ').nth(1).unwrap()).collect();
+        named.sort_unstable();
+        let mut expected: Vec<&str> = wrong.iter().map(|(name, _)| *name).collect();
+        expected.retain(|name| ![other, "ENVIRONMENT"].contains(name));
+        expected.sort_unstable();
+        assert_eq!(named, expected, "{lines:?}");
+        assert!(!lines.concat().contains("hunter2"), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_read_from_files() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start());
+    let folder = tempfile::tempdir().unwrap();
+    let variables: Vec<(&str, String)> = [
+        ("SECRET_KEY", "SECRET_KEY_FILE", "k".repeat(64)),
+        ("DATABASE_URL", "DATABASE_URL_FILE", database.url()),
+        ("REDIS_URL", "REDIS_URL_FILE", redis.url()),
+        ("AI_MODEL_API_KEY", "AI_MODEL_API_KEY_FILE", "hunter2".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, file, value)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{value}\n")).unwrap();
+        (file, path.to_str().unwrap().to_owned())
+    })
+    .chain([
+        ("ENVIRONMENT", "production".to_owned()),
+        ("AI_MODEL_URL", "http://127.0.0.1:1".to_owned()),
+        ("PORT", "0".to_owned()),
+    ])
+    .collect();
+    let server = Program::start("cura-server", &["--wait", "20"], &variables);
+    server.wait_for_log("the server has started").await;
+    let worker = Program::start("cura-worker", &["--wait", "20"], &variables);
+    worker.wait_for_log("the worker has started").await;
+    let both = [variables, vec![("REDIS_URL", redis.url())]].concat();
+    let said = refuses("cura-worker", &both).await;
+    assert!(
+        said.starts_with("error: REDIS_URL and REDIS_URL_FILE are both set"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
