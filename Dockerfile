@@ -2,6 +2,8 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
+# What --version and /health tell: docker build --build-arg CURA_COMMIT=$(git rev-parse --short=12 HEAD)
+ARG CURA_COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --release --locked -p cura-bin --bins \
     && mkdir /out && cp target/release/cura-server target/release/cura-worker target/release/cura-admin /out/
@@ -15,4 +17,5 @@ COPY --from=build /out/ /usr/local/bin/
 USER cura
 ENV ENVIRONMENT=production HOST=0.0.0.0 PORT=8000 DATA_DIR=/var/lib/cura
 EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["cura-server", "--check-health"]
 CMD ["cura-server", "--wait", "60"]

@@ -11,7 +11,7 @@ use cura_bin::commands::{openapi, secret};
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 migrations are pending (`migrate status`).
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "cura-admin", version = cura_bin::build_info::VERSION)]
 struct Arguments {
     /// Write data as JSON.
     #[arg(long, global = true)]

@@ -9,7 +9,7 @@ use cura_bin::{program, wiring};
 
 /// A worker of Cura. Settings come from the environment and `.env`; see `.env.example`.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "cura-worker", version = cura_bin::build_info::VERSION)]
 struct Arguments {
     /// The queues to consume, separated by commas. Default: all.
     #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(cura_jobs::queues()))]

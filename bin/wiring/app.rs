@@ -23,6 +23,7 @@ use cura_providers::ai::Ai;
 use cura_store::Database;
 
 use super::clock_and_entropy::{clock, entropy};
+use crate::build_info::COMMIT;
 use crate::program::StartError;
 use crate::settings::{Settings, wrong};
 
@@ -70,6 +71,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
             live.clone(),
             ai.clone(),
             settings.process.data_dir.clone(),
+            COMMIT,
         ),
         clock,
         entropy,

@@ -34,22 +34,29 @@ pub struct Health {
     ai: Ai,
     ai_probe: Arc<AiProbe>,
     data_dir: Arc<PathBuf>,
+    commit: &'static str,
     reported: Arc<Fresh<Arc<HealthReport>>>,
     is_ready: Arc<Fresh<bool>>,
 }
 
 impl Health {
-    /// Puts the parts together. `data_dir` is where files are kept.
-    pub fn new(database: Database, live: Live, ai: Ai, data_dir: PathBuf) -> Self {
+    /// Puts the parts together. `data_dir` is where files are kept, `commit` what this server was built from.
+    pub fn new(database: Database, live: Live, ai: Ai, data_dir: PathBuf, commit: &'static str) -> Self {
         Self {
             database,
             live,
             ai,
             ai_probe: Arc::default(),
             data_dir: Arc::new(data_dir),
+            commit,
             reported: Arc::new(Fresh::new(FRESH)),
             is_ready: Arc::new(Fresh::new(FRESH)),
         }
+    }
+
+    /// The commit that this server was built from, or `unknown`.
+    pub fn commit(&self) -> &'static str {
+        self.commit
     }
 
     /// What probes of everything found, at most a second ago.

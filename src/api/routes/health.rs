@@ -84,6 +84,8 @@ struct HealthView {
     queue: QueueHealth,
     disk: DiskHealth,
     version: String,
+    /// The commit that this server was built from, or `unknown`.
+    commit: String,
 }
 
 /// The check passed.
@@ -114,7 +116,7 @@ impl HealthApi {
     /// Get the health of the service and its dependencies
     #[oai(path = "/", method = "get", operation_id = "getHealth")]
     async fn health(&self, app: Data<&App>) -> HealthResponse {
-        let view = HealthView::from(&*app.health.report().await);
+        let view = HealthView::of(&*app.health.report().await, app.health.commit());
         match view.status {
             ServiceStatusView::Unhealthy => HealthResponse::Unhealthy(Json(view), 2),
             ServiceStatusView::Healthy | ServiceStatusView::Degraded => HealthResponse::Serving(Json(view)),
@@ -175,8 +177,8 @@ impl From<ServiceStatus> for ServiceStatusView {
     }
 }
 
-impl From<&HealthReport> for HealthView {
-    fn from(report: &HealthReport) -> Self {
+impl HealthView {
+    fn of(report: &HealthReport, commit: &str) -> Self {
         let redis = if report.live_kind == "redis" {
             report.live.into()
         } else {
@@ -205,6 +207,7 @@ impl From<&HealthReport> for HealthView {
                 reason: report.ai_fault.clone(),
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: commit.to_owned(),
         }
     }
 }
