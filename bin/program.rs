@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
 use crate::settings::{SettingError, SettingErrors, Settings};
 use crate::{descriptors, telemetry};
 
@@ -63,7 +65,12 @@ where
         .enable_all()
         .build()
         .map_err(|error| StartError::Other(format!("no threads can be started: {error}")))?;
-    let outcome = runtime.block_on(program(settings));
+    let outcome = runtime.block_on(async {
+        let hangups = telemetry.follow_hangups();
+        let hangups = hangups.map_err(|error| StartError::Other(error.to_string()))?;
+        let _hangups = AbortOnDropHandle::new(TaskTracker::new().spawn(hangups));
+        program(settings).await
+    });
     // Blocking work that hangs must not keep the process alive.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     drop(telemetry);

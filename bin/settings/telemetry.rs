@@ -2,7 +2,7 @@
 
 use cura_providers::Secret;
 
-use super::variables::Variables;
+use super::variables::{SettingError, Variables};
 
 /// Section "Telemetry".
 #[derive(Debug, Clone)]
@@ -16,11 +16,21 @@ pub struct TelemetrySettings {
 impl TelemetrySettings {
     pub(super) fn read(from: &Variables) -> Self {
         Self {
-            log_level: from
-                .text("LOG_LEVEL")
-                .unwrap_or("info,sqlx=warn,apalis=warn,apalis_core=warn")
-                .to_owned(),
+            log_level: log_level(from),
             sentry_dsn: from.secret("SENTRY_DSN"),
         }
     }
+
+    /// `LOG_LEVEL` as it is now: `.env` may have changed, the environment of a process does not.
+    ///
+    /// # Errors
+    /// When `.env` cannot be read.
+    pub fn read_log_level_again() -> Result<String, SettingError> {
+        Variables::from_environment().map(|from| log_level(&from))
+    }
+}
+
+fn log_level(from: &Variables) -> String {
+    let default = "info,sqlx=warn,apalis=warn,apalis_core=warn";
+    from.text("LOG_LEVEL").unwrap_or(default).to_owned()
 }

@@ -2,18 +2,16 @@
 
 use std::io::IsTerminal;
 
-use tracing::Subscriber;
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::settings::{Environment, SettingError, Settings, wrong};
 
-/// The layer that writes what `LOG_LEVEL` lets through.
-pub(super) fn layer<S>(settings: &Settings) -> Result<impl Layer<S> + use<S>, SettingError>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
-    let filter = filter(settings)?;
+/// Replaces what `LOG_LEVEL` lets through.
+pub(super) type FilterHandle = reload::Handle<EnvFilter, Registry>;
+
+/// The layer that writes what `LOG_LEVEL` lets through, and what replaces that.
+pub(super) fn layer(settings: &Settings) -> Result<(impl Layer<Registry> + use<>, FilterHandle), SettingError> {
+    let (filter, handle) = reload::Layer::new(filter(&settings.telemetry.log_level)?);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
@@ -27,16 +25,13 @@ where
             .with_span_list(false)
             .boxed()
     };
-    Ok(lines.with_filter(filter))
+    Ok((lines.with_filter(filter), handle))
 }
 
 /// What `LOG_LEVEL` lets through.
-pub(super) fn filter(settings: &Settings) -> Result<EnvFilter, SettingError> {
+pub(super) fn filter(level: &str) -> Result<EnvFilter, SettingError> {
     // The WebSocket library logs whole frames at level trace, and with them messages and tokens.
-    let level = format!(
-        "{},tungstenite=info,tokio_tungstenite=info",
-        settings.telemetry.log_level
-    );
+    let level = format!("{level},tungstenite=info,tokio_tungstenite=info");
     EnvFilter::builder().parse(level).map_err(|_| {
         wrong(
             "LOG_LEVEL",

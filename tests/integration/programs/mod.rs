@@ -2,5 +2,6 @@
 
 mod admin;
 mod dev;
+mod operating;
 mod pooler;
 mod startup;
