@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::program::{self, StartError};
-use crate::settings::{ServerSettings, Settings};
+use crate::settings::ServerSettings;
 
 /// How long a check takes at most; the server's own probe of its database takes one second.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
@@ -23,13 +23,13 @@ pub fn start() -> ExitCode {
 }
 
 fn check() -> Result<(), StartError> {
-    let settings = Settings::from_environment()?;
+    let server = ServerSettings::from_environment()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::Other(format!("the health cannot be checked: {error}")))?;
     // A timer is made where the runtime is.
-    let answer = runtime.block_on(async { tokio::time::timeout(CHECK_TIMEOUT, ask(&settings.server)).await });
+    let answer = runtime.block_on(async { tokio::time::timeout(CHECK_TIMEOUT, ask(&server)).await });
     runtime.shutdown_background();
     match answer {
         Ok(Ok(status)) if status == "200" => Ok(()),

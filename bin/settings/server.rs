@@ -3,7 +3,7 @@
 use cura_api::{ClientAddressHeader, InvalidProxies, TrustedProxies, UnknownHeader};
 
 use super::process::Environment;
-use super::variables::Variables;
+use super::variables::{SettingErrors, Variables};
 
 /// Web pages of local development servers, and the mobile app in a simulator.
 const DEVELOPMENT_ORIGINS: [&str; 4] = [
@@ -31,6 +31,16 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
+    /// Reads this section only: what asks a running server needs no other.
+    ///
+    /// # Errors
+    /// Every setting of it that cannot be used.
+    pub fn from_environment() -> Result<Self, SettingErrors> {
+        let variables = Variables::from_environment()?;
+        let server = Self::read(&variables, Environment::Development);
+        SettingErrors::of(variables.take_faults()).map_or(Ok(server), Err)
+    }
+
     pub(super) fn read(from: &Variables, environment: Environment) -> Self {
         let host = from.text("HOST").unwrap_or("127.0.0.1").to_owned();
         let metrics_host = from.text("METRICS_HOST").unwrap_or(&host).to_owned();
