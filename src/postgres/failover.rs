@@ -7,13 +7,15 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use sqlx::{Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Postgres, Row};
 use tokio::sync::watch;
 
 /// SQLSTATE `read_only_sql_transaction`: a write on a standby, or in a session that is read only.
 pub(crate) const READ_ONLY: &str = "25006";
 /// What a session is asked; it is also `on` for every session of a standby.
 pub(crate) const IS_READ_ONLY: &str = "current_setting('transaction_read_only') = 'on'";
+/// How long a session may take to end itself.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
 /// Read-only sessions that are noticed within this time of each other are one outage, and one line in the log.
 const ONE_OUTAGE: Duration = Duration::from_secs(60);
 
@@ -64,13 +66,24 @@ pub fn note(error: &sqlx::Error) {
 /// When it does not, which is noted, or when Postgres does not answer.
 pub async fn accepts_writes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     // Not a prepared statement: a pooler may run it on any session.
-    let asked = sqlx::AssertSqlSafe(format!("SELECT {IS_READ_ONLY}"));
+    let asked = AssertSqlSafe(format!("SELECT {IS_READ_ONLY}"));
     let row = connection.fetch_one(sqlx::raw_sql(asked)).await?;
     if row.try_get(0)? {
         notice();
+        end_if_read_only(&mut *connection).await;
         return Err(error());
     }
     Ok(())
+}
+
+/// Ends a session at its server if it is read only, not only our side of it: a pooler would hand it out again. A role may end its
+/// own sessions. Whether it succeeds does not matter: the session is dropped, and asked again if a pooler hands it out.
+pub(crate) async fn end_if_read_only<'c>(session: impl Executor<'c, Database = Postgres>) {
+    // It asks again, in the same statement: behind a pooler this may be another session by now.
+    let end = AssertSqlSafe(format!(
+        "SELECT pg_terminate_backend(pg_backend_pid()) WHERE {IS_READ_ONLY}"
+    ));
+    let _ = tokio::time::timeout(END_TIMEOUT, session.execute(sqlx::raw_sql(end))).await;
 }
 
 /// Notes that a read-only session was found.

@@ -56,6 +56,7 @@ pub fn pool_options(settings: &[SessionSetting]) -> PgPoolOptions {
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 if failover::is_suspect(meta.age) {
+                    failover::end_if_read_only(connection).await;
                     return Ok(false);
                 }
                 // After a restart of Postgres every idle connection is dead.
@@ -67,7 +68,14 @@ pub fn pool_options(settings: &[SessionSetting]) -> PgPoolOptions {
         })
         // An abandoned query leaves its connection waiting for the answer; sqlx would wait too and occupy the slot.
         .after_release(|connection, meta| {
-            Box::pin(async move { ping(connection).await.map(|()| !failover::is_suspect(meta.age)) })
+            Box::pin(async move {
+                ping(connection).await?;
+                let is_suspect = failover::is_suspect(meta.age);
+                if is_suspect {
+                    failover::end_if_read_only(connection).await;
+                }
+                Ok(!is_suspect)
+            })
         })
 }
 
@@ -80,12 +88,15 @@ fn begin(settings: &[SessionSetting]) -> String {
     format!("SELECT {}{made}", failover::IS_READ_ONLY)
 }
 
-/// Sets a new session up. One that is read only is noted, and refused by whoever opened it.
+/// Sets a new session up. One that is read only is noted and ended, and refused by whoever opened it.
 async fn set_up(connection: &mut PgConnection, begin: &str) -> Result<(), sqlx::Error> {
     // Not a prepared statement: a pooler may run it on any session.
     let begun = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(begin))).await;
     match begun.and_then(|row| row.try_get(0)) {
-        Ok(true) => failover::notice(),
+        Ok(true) => {
+            failover::notice();
+            failover::end_if_read_only(connection).await;
+        }
         Ok(false) => {}
         // What uses a dead connection learns that it is dead; sqlx would go on connecting, with an error in the log each time.
         Err(_) if ping(connection).await.is_err() => {}

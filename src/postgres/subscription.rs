@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgListener, PgNotification};
 use sqlx::{Executor, PgPool, Row};
 
-use crate::failover::{IS_READ_ONLY, ReadOnlySessions, notice};
+use crate::failover::{IS_READ_ONLY, ReadOnlySessions, end_if_read_only, notice};
 use crate::session::{SETTINGS, SessionSetting, pool_options};
 
 /// How long the connection may take to prove that it works.
@@ -75,6 +75,7 @@ impl Subscription {
         let row = answer.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
         if row.try_get(0)? {
             notice();
+            end_if_read_only(&mut self.listener).await;
         }
         self.read_only.none_noticed()
     }

@@ -178,7 +178,8 @@ impl TestDatabase {
         let pool = PgPoolOptions::new().max_connections(10).connect(&url).await.unwrap();
         cura_queue::migrator().run(&pool).await.unwrap();
         MIGRATOR.run(&pool).await.unwrap();
-        let name = url.rsplit('/').next().expect("a database").to_owned();
+        let name = url.rsplit('/').next().expect("a database");
+        let name = name.split('?').next().unwrap_or(name).to_owned();
         Self {
             name,
             pool,

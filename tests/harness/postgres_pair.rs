@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection, Executor, PgConnection};
+
 use crate::redis::free_port;
 use crate::{Proxy, TestDatabase};
 
@@ -81,6 +83,18 @@ impl PostgresPair {
     /// Kills the primary with all of its sessions.
     pub fn kill_primary(&mut self) {
         self.primary.stop();
+    }
+
+    /// Makes the primary read only, its open sessions, too, as what fences a server does that it cannot stop.
+    pub async fn make_primary_read_only(&self) {
+        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.primary.port);
+        let mut admin = PgConnection::connect(&url).await.expect("it answers");
+        for statement in [
+            "ALTER SYSTEM SET default_transaction_read_only = on",
+            "SELECT pg_reload_conf()",
+        ] {
+            admin.execute(statement).await.expect("it is done");
+        }
     }
 
     /// Makes the standby the primary. Returns when it accepts writes.

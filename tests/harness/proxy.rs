@@ -55,9 +55,17 @@ impl Proxy {
     /// When it is not in front of a port.
     pub fn move_to(&self, target: u16) {
         self.cut();
+        self.lead_new_ones_to(target);
+        self.restore();
+    }
+
+    /// Leads new connections to another port, and leaves those that are open where they are.
+    ///
+    /// # Panics
+    /// When it is not in front of a port.
+    pub fn lead_new_ones_to(&self, target: u16) {
         let port = self.target.as_ref().expect("a proxy to a port");
         port.store(target, Ordering::Relaxed);
-        self.restore();
     }
 
     /// In front of a port of this machine that may change: new connections go to the new one.

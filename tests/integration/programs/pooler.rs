@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cura_tests::{Cura, PgBouncer, PoolMode, Program, ScriptedProvider, TestDatabase, TestRedis, interrupted_answer};
+use cura_tests::{
+    Cura, PgBouncer, PoolMode, PostgresPair, Program, ScriptedProvider, TestDatabase, TestRedis, eventually, interrupted_answer,
+};
 use serde_json::json;
 
 use super::startup::refuses;
@@ -80,6 +82,52 @@ async fn a_lost_worker_costs_no_word_behind_session_pooling() {
 #[tokio::test]
 async fn a_lost_worker_costs_no_word_behind_transaction_pooling_with_a_direct_url() {
     loses_a_worker_behind(PoolMode::Transaction).await;
+}
+
+/// A failover that leaves the old primary running, read only, and the pooler's sessions at it.
+async fn survives_a_fenced_primary_behind(mode: PoolMode) {
+    let pair = PostgresPair::start().await;
+    let provider = ScriptedProvider::answering(&["Here ", "I am"], Duration::ZERO).await;
+    let cura = Cura::builder()
+        .with_provider(&provider)
+        .behind_pooler(mode)
+        .start_on_database(pair.database().await)
+        .await;
+    let user = cura.user().await;
+    // Several sessions at once, so that the pooler has several.
+    let lists = (0..10).map(|_| user.get("/conversations"));
+    futures_util::future::join_all(lists).await;
+    assert_eq!(user.post("/chat/send", &json!({ "content": "Hi" })).await.status, 200);
+    pair.make_primary_read_only().await;
+    pair.proxy.lead_new_ones_to(pair.standby_port());
+    eventually("it is noticed", async || {
+        (user.get("/health/ready").await.status == 503).then_some(())
+    })
+    .await;
+    pair.promote_standby();
+    eventually("it is ready", async || {
+        (user.get("/health/ready").await.status == 200).then_some(())
+    })
+    .await;
+    let sent = eventually("it answers again", async || {
+        let sent = user.post("/chat/send", &json!({ "content": "Hi again" })).await;
+        (sent.status == 200).then_some(sent)
+    })
+    .await;
+    assert_eq!(sent.body["assistant_message"]["status"], "sent", "{}", sent.body);
+    // What was written before the failover is there.
+    let list = user.get("/conversations").await;
+    assert!(list.body["items"].as_array().is_some_and(|items| items.len() >= 2), "{}", list.body);
+}
+
+#[tokio::test]
+async fn sessions_at_a_fenced_primary_are_not_handed_out_again_by_session_pooling() {
+    survives_a_fenced_primary_behind(PoolMode::Session).await;
+}
+
+#[tokio::test]
+async fn sessions_at_a_fenced_primary_are_not_handed_out_again_by_transaction_pooling() {
+    survives_a_fenced_primary_behind(PoolMode::Transaction).await;
 }
 
 #[tokio::test]
