@@ -163,8 +163,7 @@ impl Keeper {
                 () = self.broken.notified() => return,
                 () = sleep(MOVED_INTERVAL), if self.target.may_move() => {}
             }
-            let now_at = self.target.locate().await;
-            if now_at.is_ok_and(|info| address_of(&info) != at) {
+            if self.target.has_moved(at.as_ref()).await {
                 // Whoever uses it meanwhile may break it off as well, which the next round would take for its own.
                 self.state.send_replace(State::Opening(RedisTrouble::ReadOnly));
                 let _ = tokio::time::timeout(Duration::ZERO, self.broken.notified()).await;

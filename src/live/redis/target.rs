@@ -1,10 +1,11 @@
 //! What a connection leads to: a server, a node of a cluster, or the master that sentinels name.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::aio::{MultiplexedConnection, PubSub};
 use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, Value};
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::deployment::{SentinelMaster, address_of, at};
@@ -26,17 +27,17 @@ pub(super) enum Target {
     Master(Sentinels),
 }
 
-/// The sentinels, and which of them answered last.
+/// The sentinels, and the master of the last connection.
 pub(super) struct Sentinels {
     named: SentinelMaster,
-    last: AtomicUsize,
+    last: Mutex<Option<NodeAddress>>,
 }
 
 impl From<SentinelMaster> for Sentinels {
     fn from(named: SentinelMaster) -> Self {
         Self {
             named,
-            last: AtomicUsize::new(0),
+            last: Mutex::new(None),
         }
     }
 }
@@ -50,6 +51,17 @@ impl Target {
         }
     }
 
+    /// Whether it is elsewhere by now, and can be used there. Sentinels that are cut off still name a master of the past.
+    pub(super) async fn has_moved(&self, from: Option<&NodeAddress>) -> bool {
+        let Self::Master(sentinels) = self else { return false };
+        let candidates = sentinels.candidates().await.unwrap_or_default();
+        if candidates.first().is_none_or(|first| Some(first) == from) {
+            return false;
+        }
+        let opened = self.open().await;
+        opened.is_ok_and(|(_, info)| address_of(&info).as_ref() != from)
+    }
+
     /// Whether it may move while a connection to where it was stays open.
     pub(super) fn may_move(&self) -> bool {
         matches!(self, Self::Master(_))
@@ -58,16 +70,42 @@ impl Target {
     /// Opens a connection and sees that it leads to what is meant, at most in [`OPEN_TIMEOUT`].
     pub(super) async fn open(&self) -> Result<(MultiplexedConnection, ConnectionInfo), RedisTrouble> {
         let opened = async {
-            let info = self.locate().await?;
-            let mut connection = connect(&info).await?;
-            self.verify(&mut connection).await?;
-            Ok((connection, info))
+            match self {
+                Self::Server(info) | Self::ClusterNode(info) => self.open_at(info.clone()).await,
+                Self::Master(sentinels) => self.open_any(sentinels).await,
+            }
         };
         let is_tls = match self {
             Self::Server(info) | Self::ClusterNode(info) => is_tls(info),
             Self::Master(sentinels) => is_tls(&sentinels.named.master),
         };
         timeout(OPEN_TIMEOUT, opened).await.unwrap_or(Err(silence(is_tls)))
+    }
+
+    async fn open_at(&self, info: ConnectionInfo) -> Result<(MultiplexedConnection, ConnectionInfo), RedisTrouble> {
+        let mut connection = connect(&info).await?;
+        self.verify(&mut connection).await?;
+        Ok((connection, info))
+    }
+
+    /// At the first that can be used of those that sentinels name.
+    async fn open_any(&self, sentinels: &Sentinels) -> Result<(MultiplexedConnection, ConnectionInfo), RedisTrouble> {
+        let candidates = sentinels.candidates().await?;
+        // One that does not answer must leave time for the others.
+        let share = (OPEN_TIMEOUT - ASK_TIMEOUT) / u32::try_from(candidates.len()).unwrap_or(u32::MAX).max(1);
+        let mut first_trouble = None;
+        for candidate in candidates {
+            let info = at(&candidate, &sentinels.named.master);
+            let silent = silence(is_tls(&info));
+            match timeout(share, self.open_at(info)).await.unwrap_or(Err(silent)) {
+                Ok(opened) => {
+                    sentinels.set_last(candidate);
+                    return Ok(opened);
+                }
+                Err(trouble) => first_trouble = first_trouble.or(Some(trouble)),
+            }
+        }
+        Err(first_trouble.unwrap_or(RedisTrouble::NoSentinel))
     }
 
     async fn verify(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisTrouble> {
@@ -96,24 +134,46 @@ impl Target {
 }
 
 impl Sentinels {
+    /// Where the last connection led to, if it is still named; else what most sentinels name.
     async fn locate(&self) -> Result<ConnectionInfo, RedisTrouble> {
-        let sentinels = &self.named.sentinels;
-        let first = self.last.load(Ordering::Relaxed);
+        let candidates = self.candidates().await?;
+        let last = self.last();
+        let master = candidates.iter().find(|candidate| Some(*candidate) == last.as_ref());
+        let master = master.or(candidates.first()).ok_or(RedisTrouble::NoSentinel)?;
+        Ok(at(master, &self.named.master))
+    }
+
+    /// What the sentinels name, each once: first what most of them name, and of those that equally many name the last one.
+    async fn candidates(&self) -> Result<Vec<NodeAddress>, RedisTrouble> {
+        let SentinelMaster { sentinels, name, .. } = &self.named;
+        let answers = join_all(sentinels.iter().map(|sentinel| ask_sentinel(sentinel, name)));
         let mut missing = RedisTrouble::NoSentinel;
-        for n in 0..sentinels.len() {
-            let index = (first + n) % sentinels.len();
-            let Some(sentinel) = sentinels.get(index) else { continue };
-            match ask_sentinel(sentinel, &self.named.name).await {
-                Ok(master) => {
-                    self.last.store(index, Ordering::Relaxed);
-                    return Ok(at(&master, &self.named.master));
-                }
+        let mut named: Vec<(NodeAddress, usize)> = Vec::new();
+        for answer in answers.await {
+            match answer {
+                Ok(master) => match named.iter_mut().find(|(known, _)| *known == master) {
+                    Some((_, times)) => *times += 1,
+                    None => named.push((master, 1)),
+                },
                 // What a sentinel says tells more than that another one says nothing.
                 Err(RedisTrouble::Silent | RedisTrouble::Away | RedisTrouble::Closed) => {}
                 Err(trouble) => missing = trouble,
             }
         }
-        Err(missing)
+        if named.is_empty() {
+            return Err(missing);
+        }
+        let last = self.last();
+        named.sort_by_key(|(master, times)| (std::cmp::Reverse(*times), Some(master) != last.as_ref()));
+        Ok(named.into_iter().map(|(master, _)| master).collect())
+    }
+
+    fn last(&self) -> Option<NodeAddress> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_last(&self, master: NodeAddress) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(master);
     }
 }
 

@@ -33,6 +33,11 @@ impl TestRedisSentinels {
         }
     }
 
+    /// Starts a sentinel that the others do not know, and that names a master of the past, as one does that is cut off.
+    pub fn start_stale_sentinel() -> TestRedis {
+        start_sentinel(super::free_port())
+    }
+
     /// The URL that names the sentinels.
     pub fn url(&self) -> String {
         let hosts = self

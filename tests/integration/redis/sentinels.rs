@@ -26,6 +26,24 @@ async fn a_killed_master_is_replaced_and_no_word_is_lost() {
 }
 
 #[tokio::test]
+async fn a_stale_sentinel_does_not_hide_the_others() {
+    let redis = TestRedisSentinels::start();
+    let stale = TestRedisSentinels::start_stale_sentinel();
+    let good = &redis.sentinels[0];
+    for (first, second) in [(&stale, good), (good, &stale)] {
+        let (first, second) = (first.port(), second.port());
+        let url = format!("redis-sentinel://127.0.0.1:{first},127.0.0.1:{second}/mymaster");
+        let mut answer = interrupted_answer().with("REDIS_URL", url).start().await;
+        until_redis_is(&answer.cura, "up").await;
+        answer.finish().await;
+        assert_eq!(answer.text_seen(), answer.text());
+        let logs = answer.cura.logs();
+        assert!(!logs.contains("REDIS_URL names a Redis"), "{logs}");
+        answer.cura.check_invariants().await;
+    }
+}
+
+#[tokio::test]
 async fn a_frozen_master_that_wakes_as_a_replica_is_left() {
     let mut redis = TestRedisSentinels::start();
     // One sentinel less is still a majority.
