@@ -15,6 +15,7 @@ use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::notify_channels::WAKE_CHANNEL;
 use crate::on_failure::enqueue_on_failure_jobs;
+use crate::outage::Outage;
 use crate::statement_timeout::with_timeout;
 
 /// How many outcomes may wait to be written before runs wait to report theirs.
@@ -33,6 +34,7 @@ pub(crate) struct Completion {
 /// Writes outcomes until the channel is closed and empty.
 pub(crate) async fn run_completer_loop(instance: Arc<Instance>, mut completions: mpsc::Receiver<Completion>) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut outage = Outage::of("writing the outcomes of jobs");
     loop {
         if batch.is_empty() {
             if completions.recv_many(&mut batch, BATCH).await == 0 {
@@ -47,19 +49,20 @@ pub(crate) async fn run_completer_loop(instance: Arc<Instance>, mut completions:
                 batch.push(completion);
             }
         }
-        batch = write(&instance, batch).await;
+        batch = write(&instance, batch, &mut outage).await;
     }
 }
 
 /// Writes outcomes; returns those that are to be written later. Outcomes whose claim is dropped here are written or refused.
-async fn write(instance: &Instance, batch: Vec<Completion>) -> Vec<Completion> {
+async fn write(instance: &Instance, batch: Vec<Completion>, outage: &mut Outage) -> Vec<Completion> {
     let Err(error) = try_write(instance, &batch).await else {
+        outage.worked();
         return Vec::new();
     };
     // Another transaction may have locked a single job: the others must not wait for it.
     let may_be_about_one = !error.is_unavailable() || error.is_lock_timeout();
     if !may_be_about_one || (batch.len() == 1 && error.is_lock_timeout()) {
-        tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs could not be written yet");
+        outage.failed(&error);
         return batch;
     }
     tracing::warn!(%error, outcomes = batch.len(), "outcomes of jobs were not written; writing them one by one");

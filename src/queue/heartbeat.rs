@@ -12,6 +12,7 @@ use crate::cancel::CANCEL_KEY;
 use crate::clock_steps::ClockSteps;
 use crate::error::QueueError;
 use crate::instance::Instance;
+use crate::outage::Outage;
 use crate::peers::Peers;
 use crate::rescuer::{WORKER_TYPE, rescue};
 use crate::run::StopReason;
@@ -27,6 +28,8 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut peers = Peers::new(Instant::now());
     let mut clock_steps = ClockSteps::default();
+    let mut renewing = Outage::of("renewing the worker's lease");
+    let mut checking = Outage::of("checking for workers that stopped");
     loop {
         tokio::select! {
             _ = beat.tick() => {}
@@ -34,6 +37,7 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
         }
         match with_timeout(renew(&instance)).await {
             Ok(renewed) => {
+                renewing.worked();
                 let now = Instant::now();
                 for job_id in renewed.cancelled {
                     instance.stop_run(&job_id, StopReason::Cancelled);
@@ -43,13 +47,14 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
                     tracing::warn!(%error, "Postgres' clock was set back; cannot move the jobs yet");
                 }
                 peers.answered(now, &instance.config);
-                if let Err(error) = rescue(&instance, &mut peers).await {
-                    tracing::warn!(%error, "cannot check for workers that missed heartbeats; checking again");
+                match rescue(&instance, &mut peers).await {
+                    Ok(_) => checking.worked(),
+                    Err(error) => checking.failed(&error),
                 }
             }
             Err(error) => {
                 peers.interrupted();
-                tracing::warn!(%error, "renewing the worker's lease failed");
+                renewing.failed(&error);
                 let isolated = peers.last_answer().elapsed() > instance.config.isolation_timeout;
                 if isolated && instance.leased.load(Ordering::Acquire) {
                     tracing::error!("Postgres has been unreachable for too long; stopping running jobs");

@@ -60,6 +60,7 @@ mod job_status;
 mod notifier;
 mod notify_channels;
 mod on_failure;
+mod outage;
 mod payloads;
 mod peers;
 mod producer;

@@ -9,6 +9,7 @@ use cura_postgres::Subscription;
 use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::notify_channels::{CANCEL_CHANNEL, INSERT_CHANNEL, WAKE_CHANNEL};
+use crate::outage::Outage;
 use crate::run::StopReason;
 use crate::statement_timeout::with_timeout;
 
@@ -17,15 +18,16 @@ const LISTEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Listens on one connection, and on another one when it is lost, until it is dropped.
 pub(crate) async fn run_notifier_loop(instance: Arc<Instance>) {
+    let mut outage = Outage::of("listening for jobs");
     loop {
-        if let Err(error) = listen_once(&instance).await {
-            tracing::warn!(%error, "listening for jobs was interrupted");
+        if let Err(error) = listen_once(&instance, &mut outage).await {
+            outage.failed(&error);
         }
         tokio::time::sleep(LISTEN_PAUSE).await;
     }
 }
 
-async fn listen_once(instance: &Instance) -> Result<(), QueueError> {
+async fn listen_once(instance: &Instance, outage: &mut Outage) -> Result<(), QueueError> {
     let channels = [INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL];
     let listening = Subscription::begin(&instance.pool, Some("cura-queue-listener"), &channels);
     let mut listener = with_timeout(async { Ok(listening.await?) }).await?;
@@ -42,7 +44,10 @@ async fn listen_once(instance: &Instance) -> Result<(), QueueError> {
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => return Err(error.into()),
                 // A connection that the network has dropped looks like a queue without jobs: probe it.
-                Err(_) => with_timeout(async { Ok(listener.check().await?) }).await?,
+                Err(_) => {
+                    with_timeout(async { Ok(listener.check().await?) }).await?;
+                    outage.worked();
+                }
             }
         }
     }
