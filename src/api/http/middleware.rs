@@ -48,6 +48,7 @@ pub(crate) fn wrap(
         entropy,
     } = settings;
     let (operations, origins) = (Arc::new(operations), Arc::new(origins));
+    let cors_limits = limits.clone();
     routes
         .around(catch_panic::catch_panic)
         .around(translate_errors::translate_errors)
@@ -62,7 +63,7 @@ pub(crate) fn wrap(
         .around(render_problems::render_problems)
         // Inside of CORS: a preflight request is not charged.
         .around(move |next, request| rate_limit::rate_limit(limits.clone(), next, request))
-        .around(move |next, request| cors::cors(Arc::clone(&origins), next, request))
+        .around(move |next, request| cors::cors(Arc::clone(&origins), cors_limits.clone(), next, request))
         .around(security_headers::security_headers)
         // Outside of everything that takes time or sets the status.
         .around(access_log::access_log)

@@ -160,6 +160,32 @@ async fn a_page_may_send_what_libraries_add_and_read_what_the_contract_names() {
 }
 
 #[tokio::test]
+async fn a_page_of_the_server_itself_may_call() {
+    let cura = Cura::builder()
+        .workers(0)
+        .with("ALLOWED_ORIGINS", r#"["https://app.example"]"#)
+        .start()
+        .await;
+    let own = cura.servers[0].base.clone();
+    let preflight = async |origin: &str| {
+        let request = cura
+            .client()
+            .request(Method::OPTIONS, "/conversations")
+            .header("origin", origin);
+        cura.client()
+            .send(request.header("access-control-request-method", "POST"))
+            .await
+    };
+    let allowed = preflight(&own).await;
+    assert_eq!(
+        (allowed.status.as_u16(), allowed.header("access-control-allow-origin")),
+        (204, Some(own.as_str()))
+    );
+    // Another port of the same host is another origin.
+    assert_problem(&preflight("http://127.0.0.1:1").await, 403, "another port");
+}
+
+#[tokio::test]
 async fn local_pages_may_call_in_development() {
     let cura = Cura::without_workers().await;
     for origin in [
