@@ -46,7 +46,10 @@ pub fn database_for_migrations(settings: &Settings, program: &str) -> Result<Dat
 pub(super) fn postgres_url<'url>(name: &'static str, url: &'url str) -> Result<&'url str, SettingError> {
     let (scheme, behind_scheme) = url.split_once("://").unwrap_or_default();
     if !["postgres", "postgresql"].contains(&scheme) {
-        return Err(no_postgres_url(name));
+        return Err(wrong(
+            name,
+            "is not a Postgres URL; it must begin with postgres:// or postgresql://",
+        ));
     }
     let authority = behind_scheme.split(['/', '?']).next().unwrap_or_default();
     let hosts = authority.rsplit('@').next().unwrap_or_default();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cura_tests::{
-    Cura, PgBouncer, PoolMode, PostgresPair, Program, ScriptedProvider, TestDatabase, TestRedis, eventually, interrupted_answer,
+    Cura, PgBouncer, PoolMode, PostgresPair, Program, ScriptedProvider, TestDatabase, TestRedis, eventually,
+    interrupted_answer,
 };
 use serde_json::json;
 
@@ -117,7 +118,11 @@ async fn survives_a_fenced_primary_behind(mode: PoolMode) {
     assert_eq!(sent.body["assistant_message"]["status"], "sent", "{}", sent.body);
     // What was written before the failover is there.
     let list = user.get("/conversations").await;
-    assert!(list.body["items"].as_array().is_some_and(|items| items.len() >= 2), "{}", list.body);
+    assert!(
+        list.body["items"].as_array().is_some_and(|items| items.len() >= 2),
+        "{}",
+        list.body
+    );
 }
 
 #[tokio::test]
@@ -191,7 +196,14 @@ async fn why_a_postgres_cannot_be_used_is_said_and_its_url_is_not() {
             "postgres://hunter2@a:5432,hunter2:5432/x".to_owned(),
             "names several hosts",
         ),
-        ("hunter2".to_owned(), "is not a Postgres URL"),
+        (
+            "mysql://hunter2@127.0.0.1/hunter2".to_owned(),
+            "is not a Postgres URL; it must begin with postgres:// or postgresql://",
+        ),
+        (
+            "hunter2".to_owned(),
+            "is not a Postgres URL; it must begin with postgres://",
+        ),
     ] {
         let line = refuses("cura-worker", &variables(&given, "")).await;
         assert!(line.starts_with(&format!("error: DATABASE_URL {said}")), "{line}");
