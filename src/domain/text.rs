@@ -7,7 +7,12 @@ use icu_properties::props::{CanonicalCombiningClass, GeneralCategory, GeneralCat
 /// Whether `text` has nothing visible: only white space, control and zero-width characters.
 pub fn is_blank(text: &str) -> bool {
     text.chars()
-        .all(|c| c.is_whitespace() || c.is_control() || is_invisible(c))
+        .all(|c| c.is_whitespace() || c.is_control() || is_invisible(c) || is_empty_glyph(c))
+}
+
+/// Whether `c` alone shows nothing: a blank pattern, or what only changes the character before it.
+const fn is_empty_glyph(c: char) -> bool {
+    matches!(c, '\u{2800}' | '\u{fe00}'..='\u{fe0f}' | '\u{17b4}' | '\u{17b5}' | '\u{e0000}'..='\u{e01ef}')
 }
 
 /// Whether `c` is a zero-width or filler character, or a mark of direction.
@@ -46,9 +51,18 @@ mod tests {
 
     #[test]
     fn invisible_text_is_blank() {
-        for blank in ["", " \n", "\u{200b}\u{feff}", "\u{1}\u{2}", "\u{202e}"] {
+        for blank in [
+            "",
+            " \n",
+            "\u{200b}\u{feff}",
+            "\u{1}\u{2}",
+            "\u{202e}",
+            "\u{2800}",
+            "\u{fe0f}",
+            "\u{e0101}",
+        ] {
             assert!(is_blank(blank), "{blank:?}");
         }
-        assert!(!is_blank("\u{200b}a") && !is_blank("👋"));
+        assert!(!is_blank("\u{200b}a") && !is_blank("👋") && !is_blank("❤\u{fe0f}"));
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use serde::de::IgnoredAny;
+
 use super::event_body::{BodyPart, EventBody};
-use super::reading::Reading;
+use super::reading::{Reading, is_error_name};
 use crate::ai::error::Failure;
 use crate::ai::stream::completion_stream::ProtocolEvent;
 
@@ -18,6 +20,8 @@ pub(crate) struct AnswerEvents {
     lines: VecDeque<String>,
     /// Events without sense since the last one with it.
     skipped: u32,
+    /// Whether an event since the last one with sense was not understood, with or without sense.
+    is_unclear: bool,
     ended: bool,
 }
 
@@ -28,6 +32,7 @@ impl AnswerEvents {
             read,
             lines: VecDeque::new(),
             skipped: 0,
+            is_unclear: false,
             ended: false,
         }
     }
@@ -54,16 +59,23 @@ impl AnswerEvents {
                 Reading::Event(mut event) => {
                     self.ended = event.done;
                     event.skipped = std::mem::take(&mut self.skipped);
+                    event.is_after_unclear = std::mem::take(&mut self.is_unclear);
                     return Some(Ok(*event));
                 }
                 Reading::Keepalive => {}
-                Reading::Junk => self.skipped = self.skipped.saturating_add(1),
+                Reading::Unknown => self.is_unclear = true,
+                Reading::Junk => {
+                    self.is_unclear = true;
+                    self.skipped = self.skipped.saturating_add(1);
+                }
             }
         }
         let skipped = std::mem::take(&mut self.skipped);
-        (skipped > 0).then(|| {
+        let is_after_unclear = std::mem::take(&mut self.is_unclear);
+        is_after_unclear.then(|| {
             Ok(ProtocolEvent {
                 skipped,
+                is_after_unclear,
                 ..ProtocolEvent::default()
             })
         })
@@ -74,6 +86,10 @@ impl AnswerEvents {
             return (self.read)("", &line).map(Some);
         }
         match self.body.next().await? {
+            BodyPart::Event { name, data } if !is_error_name(&name) && are_events(&data) => {
+                self.lines = lines(&data);
+                Ok(Some(Reading::Keepalive))
+            }
             BodyPart::Event { name, data } => (self.read)(&name, &data).map(Some),
             BodyPart::Whole(body) => self.whole(&body).map(Some),
             BodyPart::End => Ok(None),
@@ -86,12 +102,8 @@ impl AnswerEvents {
 
     /// A body that is one JSON text is the whole answer; else each of its lines is an event.
     fn whole(&mut self, body: &str) -> Result<Reading, Failure> {
-        if body.trim_end().contains('\n') && serde_json::from_str::<serde::de::IgnoredAny>(body).is_err() {
-            self.lines = body
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-                .map(str::to_owned)
-                .collect();
+        if body.trim_end().contains('\n') && serde_json::from_str::<IgnoredAny>(body).is_err() {
+            self.lines = lines(body);
             return Ok(Reading::Keepalive);
         }
         let mut reading = (self.read)("", body)?;
@@ -100,4 +112,20 @@ impl AnswerEvents {
         }
         Ok(reading)
     }
+}
+
+/// Whether the data of an event is several events, because a server sent no empty lines between them.
+fn are_events(data: &str) -> bool {
+    let is_event = |line: &str| {
+        let line = line.trim();
+        line.is_empty() || line == "[DONE]" || (line.starts_with('{') && line.ends_with('}'))
+    };
+    data.contains('\n') && data.lines().all(is_event) && serde_json::from_str::<IgnoredAny>(data).is_err()
+}
+
+fn lines(text: &str) -> VecDeque<String> {
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(str::to_owned)
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! Text in the shapes in which providers send it.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::ai::error::Failure;
 use crate::ai::stream::surrogates::Wtf8Text;
@@ -13,6 +13,31 @@ pub(crate) struct Content {
     /// Whether there are thoughts in it.
     pub(crate) has_thoughts: bool,
 }
+
+/// Where a part has its text.
+const TEXT_KEYS: [&str; 5] = ["text", "content", "value", "parts", "refusal"];
+
+/// Words in the types of parts that are no text.
+const OTHER_PARTS: [&str; 18] = [
+    "image",
+    "audio",
+    "video",
+    "file",
+    "tool",
+    "function",
+    "citation",
+    "reference",
+    "document",
+    "source",
+    "json",
+    "annotation",
+    "redacted",
+    "compaction",
+    "search",
+    "upload",
+    "container",
+    "code_execution",
+];
 
 impl Content {
     /// The text, if there is any.
@@ -35,18 +60,35 @@ impl Content {
                 let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
                 if is_thought(kind) || part.get("thought").is_some_and(|thought| thought == true) {
                     self.has_thoughts = true;
-                } else if let Some(text) = ["text", "content", "value", "parts", "refusal"]
+                } else if let Some(text) = TEXT_KEYS
                     .iter()
-                    .find_map(|key| part.get(*key))
+                    .find_map(|key| part.get(*key).filter(|text| says_something(text)))
                 {
                     self.add(text)?;
-                } else if !part.is_empty() && (kind.is_empty() || kind.contains("text")) {
+                } else if may_hold_text(part, kind) {
                     return Err(Failure::Protocol("text in a form that is not known"));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Whether a part without text in a field that we know may have some in another.
+fn may_hold_text(part: &Map<String, Value>, kind: &str) -> bool {
+    if TEXT_KEYS.iter().any(|key| part.contains_key(*key)) || OTHER_PARTS.iter().any(|word| kind.contains(word)) {
+        return false;
+    }
+    let mut others = part.iter().filter(|(key, _)| {
+        !matches!(
+            key.as_str(),
+            "type" | "id" | "index" | "role" | "name" | "cache_control"
+        )
+    });
+    if kind.is_empty() {
+        return others.next().is_some();
+    }
+    others.any(|(_, value)| says_something(value))
 }
 
 /// Whether a part of this type is no text: thoughts, and what comes with them.
@@ -98,6 +140,11 @@ mod tests {
         ] {
             assert_eq!(text(&value).unwrap(), (wanted.0.to_owned(), wanted.1), "{value}");
         }
-        assert!(text(&json!({ "words": ["a"] })).is_err(), "it may be text");
+        for value in [
+            json!({ "words": ["a"] }),
+            json!([{ "type": "markdown", "markdown": "a" }]),
+        ] {
+            assert!(text(&value).is_err(), "it may be text: {value}");
+        }
     }
 }

@@ -14,8 +14,10 @@ mod quoted_words;
 mod reading;
 mod reported_tokens;
 mod request_messages;
+mod stray_text;
 
 pub use anthropic::AnthropicConfig;
 pub(crate) use anthropic::{Anthropic, PROVIDER as ANTHROPIC};
 pub(crate) use openai::OpenAi;
 pub use openai::OpenAiConfig;
+pub(crate) use reading::is_error_name;

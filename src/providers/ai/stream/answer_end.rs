@@ -64,6 +64,11 @@ impl AnswerEnd {
         self.reason = Some(FinishReason::Length);
     }
 
+    /// Whether the end is stated by words that are true ones, whatever came with them.
+    pub(crate) const fn is_sure(&self) -> bool {
+        self.reason.is_some() && self.are_words_true
+    }
+
     /// Why the answer has ended, if nothing follows any more.
     pub(crate) const fn reason(&self) -> Option<FinishReason> {
         self.reason

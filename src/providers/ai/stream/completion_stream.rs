@@ -7,11 +7,13 @@ use std::time::Duration;
 use cura_domain::answer::MAX_ANSWER_BYTES;
 use cura_domain::message::{FinishReason, Usage};
 use cura_domain::model_name;
+use cura_domain::text::is_blank;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::answer_end::{AnswerEnd, END_TIMEOUT};
 use super::end_word::EndWord;
+use super::said::Said;
 use super::surrogates::{SurrogateJoiner, Wtf8Text};
 use crate::ai::call::Call;
 use crate::ai::completion::{CompletionEvent, CompletionStream};
@@ -26,6 +28,8 @@ const MAX_MODEL_BYTES: usize = 200;
 pub(crate) struct ProtocolEvent {
     /// The next part of the text.
     pub(crate) text: Option<Wtf8Text>,
+    /// Whether the text is that of a message, which may be all that was said until now.
+    pub(crate) is_message: bool,
     /// Whether there are thoughts, which are no text.
     pub(crate) has_thoughts: bool,
     /// Why the text has ended.
@@ -42,6 +46,8 @@ pub(crate) struct ProtocolEvent {
     pub(crate) model: Option<String>,
     /// How many events before this one made no sense, and held no text.
     pub(crate) skipped: u32,
+    /// Whether an event that was not understood came before this one: it may have been an error.
+    pub(crate) is_after_unclear: bool,
     /// Whether this is the end marker. A stream that ends without one was interrupted.
     pub(crate) done: bool,
 }
@@ -56,6 +62,10 @@ struct Reader {
     call: Call,
     first_event_seen: bool,
     text_bytes: usize,
+    has_visible_text: bool,
+    said: Said,
+    /// Whether nothing that makes the end sure came after an event that was not understood.
+    is_unclear: bool,
     joiner: SurrogateJoiner,
     end: AnswerEnd,
     input_tokens: Option<i64>,
@@ -83,6 +93,9 @@ pub(crate) fn completion_stream(
         call,
         first_event_seen: false,
         text_bytes: 0,
+        has_visible_text: false,
+        said: Said::default(),
+        is_unclear: false,
         joiner: SurrogateJoiner::default(),
         end: AnswerEnd::new(),
         input_tokens: None,
@@ -154,14 +167,22 @@ impl Reader {
         self.output_tokens = event.output_tokens.or(self.output_tokens);
         self.reasoning_tokens = event.reasoning_tokens.or(self.reasoning_tokens);
         if let Some(model) = event.model.and_then(storable) {
-            let mut model = model_name(&model).into_owned();
+            // Addresses of models may end with a key.
+            let name = model.split(['?', '#']).next().unwrap_or_default();
+            let mut model = model_name(name).into_owned();
             model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
             self.model = Some(model);
         }
         self.call
             .update(self.model.as_deref(), self.input_tokens, self.output_tokens);
         let text = event.text.map(|text| self.joiner.push(text)).and_then(storable);
-        let has_content = text.is_some() || event.has_thoughts;
+        let text = text.and_then(|text| self.said.add(text, event.is_message, event.end_word.is_some()));
+        self.has_visible_text |= text.as_deref().is_some_and(|text| !is_blank(text));
+        let has_content = (text.is_some() && self.has_visible_text) || event.has_thoughts;
+        self.is_unclear |= event.is_after_unclear;
+        if text.is_some() || event.end_word.is_some() {
+            self.is_unclear = false;
+        }
         let has_text = self.text_bytes > 0 || text.is_some();
         let reason = self.reason(event.end_word, has_text);
         self.end
@@ -251,6 +272,11 @@ impl Reader {
 
     fn finished(&mut self) -> Result<CompletionEvent, Failure> {
         let reason = match self.end.reason() {
+            _ if self.is_unclear && !self.end.is_sure() => {
+                return Err(Failure::Protocol(
+                    "an event that makes no sense, and no sure end behind it",
+                ));
+            }
             Some(reason) => reason,
             None if self.done => FinishReason::Stop,
             None if self.skipped > 0 => return Err(Failure::Protocol("events that make no sense, and no end")),

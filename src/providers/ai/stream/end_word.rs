@@ -17,7 +17,7 @@ pub(crate) enum EndWord {
 }
 
 /// The model reached a limit.
-const LENGTH: [&str; 14] = [
+const LENGTH: [&str; 16] = [
     "length",
     "maxtokens",
     "maxoutputtokens",
@@ -37,10 +37,12 @@ const LENGTH: [&str; 14] = [
     "tokenlimit",
     "limit",
     "lengthcapped",
+    "lengthlimit",
+    "lengthlimitreached",
 ];
 
 /// The provider withheld the rest.
-const CONTENT_FILTER: [&str; 17] = [
+const CONTENT_FILTER: [&str; 20] = [
     // OpenAI, Azure; Bedrock says `content_filtered`, and Gemini's endpoint `content_filter: SAFETY`.
     "contentfilter",
     // Anthropic
@@ -63,6 +65,9 @@ const CONTENT_FILTER: [&str; 17] = [
     "sensitive",
     // Gateways
     "moderation",
+    "safetyfilter",
+    "guardrail",
+    "guardrails",
     "filtered",
     "blocked",
 ];
@@ -98,7 +103,7 @@ const STOP: [&str; 22] = [
 ];
 
 /// What words of failure speak of.
-const FAILURE: [&str; 20] = [
+const FAILURE: [&str; 25] = [
     "error",
     "abort",
     "fail",
@@ -118,6 +123,11 @@ const FAILURE: [&str; 20] = [
     "preempt",
     "unload",
     "unexpected",
+    "ratelimit",
+    "internal",
+    "exhausted",
+    "quota",
+    "budget",
     // LM Studio: somebody stopped it there.
     "userstopped",
 ];

@@ -1,7 +1,11 @@
 //! Decodes server-sent events from bytes that may be split anywhere, within a fixed amount of memory.
 
+use crate::ai::protocol::is_error_name;
+
 /// The longest event we read, in bytes. Real ones have a few hundred; some servers send a whole answer as one.
 pub(crate) const MAX_EVENT_BYTES: usize = 1024 * 1024;
+/// What stands for lines that are no field of an event: a proxy's page, or its error.
+const NO_FIELD: &[u8] = b"?";
 /// How much of an event's name is kept, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -23,6 +27,8 @@ pub(crate) struct SseEvent {
 pub(crate) struct SseDecoder {
     line: Vec<u8>,
     event: SseEvent,
+    /// Whether a line of the event is no field.
+    has_unknown_line: bool,
     after_cr: bool,
 }
 
@@ -63,8 +69,11 @@ impl SseDecoder {
 
     fn end_line(&mut self) -> Option<SseEvent> {
         if self.line.is_empty() {
-            let event = std::mem::take(&mut self.event);
-            return (!event.data.is_empty()).then_some(event);
+            let mut event = std::mem::take(&mut self.event);
+            if std::mem::take(&mut self.has_unknown_line) && event.data.is_empty() {
+                event.data.extend_from_slice(NO_FIELD);
+            }
+            return (!event.data.is_empty() || is_error_name(&event.name)).then_some(event);
         }
         let line = self.line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.line);
         if let Some(value) = line.strip_prefix(b"data:") {
@@ -84,6 +93,10 @@ impl SseDecoder {
         } else if line.starts_with(b"{") && self.event.data.is_empty() {
             // A proxy that gives up within an answer writes its error as it is.
             self.event.data.extend_from_slice(line);
+        } else {
+            // Comments begin with a colon.
+            let is_field = line.starts_with(b":") || line.starts_with(b"id") || line.starts_with(b"retry");
+            self.has_unknown_line |= !is_field && !line.trim_ascii().is_empty();
         }
         self.line.clear();
         None

@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use super::error_response;
 use crate::ai::error::Failure;
-use crate::ai::protocol::content::{Content, is_thought};
+use crate::ai::protocol::content::{Content, is_thought, says_something};
 use crate::ai::protocol::error_response::ErrorResponse;
-use crate::ai::protocol::reading::{self, Reading, error_in};
+use crate::ai::protocol::reading::{self, Reading, error_in, is_error_name};
 use crate::ai::protocol::reported_tokens::{reasoning_tokens, reported_tokens};
+use crate::ai::protocol::stray_text::{Stray, stray};
 use crate::ai::stream::completion_stream::ProtocolEvent;
 use crate::ai::stream::end_word::EndWord;
 use crate::ai::stream::surrogates::Wtf8Text;
@@ -59,7 +60,7 @@ pub(super) fn read(name: &str, data: &str) -> Result<Reading, Failure> {
     }
     let event = match reading::json(data) {
         Ok(event) => event,
-        Err(_) if name == "error" => return Err(failure(Value::String(data.to_owned()))),
+        Err(_) if is_error_name(name) => return Err(failure(Value::String(data.to_owned()))),
         // Gateways that speak both protocols end both alike.
         Err(_) if data.trim() == "[DONE]" => return Ok(Reading::event(done())),
         Err(Some(failure)) => return Err(failure),
@@ -96,6 +97,8 @@ fn read_value(name: &str, mut event: Value) -> Result<Reading, Failure> {
                 .and_then(Value::as_str)
                 .and_then(EndWord::of);
             add_counts(&event, &mut read);
+            let error = delta.get("error").filter(|error| says_something(error));
+            read.failure = error.cloned().map(failure);
         }
         "message_stop" => read.done = true,
         // The whole answer, though a stream was asked for.
@@ -108,9 +111,9 @@ fn read_value(name: &str, mut event: Value) -> Result<Reading, Failure> {
         _ => {
             return match error_in(&mut event) {
                 Some(error) => Err(failure(error)),
-                None if kind == "error" => Err(failure(event)),
-                // `ping`, and event types that may be added.
-                None if event.is_object() && !kind.is_empty() => Ok(Reading::Keepalive),
+                None if is_error_name(&kind) => Err(failure(event)),
+                None if kind == "ping" => Ok(Reading::Keepalive),
+                None if event.is_object() => read_stray(&event),
                 None => Ok(Reading::Junk),
             };
         }
@@ -118,6 +121,22 @@ fn read_value(name: &str, mut event: Value) -> Result<Reading, Failure> {
     read.has_thoughts = content.has_thoughts;
     read.text = content.into_text();
     Ok(Reading::event(read))
+}
+
+/// Reads an event of a type that we do not know; more may be added.
+fn read_stray(event: &Value) -> Result<Reading, Failure> {
+    Ok(match stray(event)? {
+        Stray::Text(text) => Reading::event(ProtocolEvent {
+            text: Some(text.into()),
+            ..ProtocolEvent::default()
+        }),
+        Stray::Thoughts => Reading::event(ProtocolEvent {
+            has_thoughts: true,
+            ..ProtocolEvent::default()
+        }),
+        Stray::Ping => Reading::Keepalive,
+        Stray::Unknown => Reading::Unknown,
+    })
 }
 
 /// Adds what a block, or a part of one, holds. Thoughts, signatures and arguments of tools are progress without text.

@@ -9,7 +9,7 @@ use super::lenient;
 use crate::ai::error::Failure;
 use crate::ai::protocol::content::says_something;
 use crate::ai::protocol::error_response::ErrorResponse;
-use crate::ai::protocol::reading::Reading;
+use crate::ai::protocol::reading::{Reading, is_error_name};
 use crate::ai::protocol::reported_tokens::{reasoning_tokens, reported_tokens};
 use crate::ai::stream::completion_stream::ProtocolEvent;
 use crate::ai::stream::end_word::EndWord;
@@ -30,6 +30,8 @@ struct Chunk {
 
 #[derive(Deserialize)]
 struct Choice {
+    #[serde(default)]
+    index: Option<u64>,
     delta: Delta,
     #[serde(default)]
     finish_reason: Option<String>,
@@ -59,6 +61,8 @@ struct Delta {
     thinking: Something,
     #[serde(default)]
     tool_calls: Something,
+    #[serde(default)]
+    error: Something,
 }
 
 /// Reads an event of this name.
@@ -72,7 +76,7 @@ pub(super) fn read(name: &str, data: &str) -> Result<Reading, Failure> {
             ..ProtocolEvent::default()
         }));
     }
-    if name != "error"
+    if !is_error_name(name)
         && let Ok(chunk) = serde_json::from_str::<Chunk>(data)
         && let Some(event) = chunk.into_event()
     {
@@ -95,29 +99,30 @@ pub(super) fn failure(error: Value) -> Failure {
 }
 
 impl Chunk {
-    /// `None` when it holds neither a choice nor usage, which may be an error.
+    /// `None` without text in the delta of the one choice: then it may be somewhere else.
     fn into_event(self) -> Option<ProtocolEvent> {
-        let mut event = ProtocolEvent {
+        let mut choices = self.choices.into_iter();
+        let (Some(choice), None) = (choices.next(), choices.next()) else {
+            return None;
+        };
+        if choice.index.is_some_and(|index| index > 0) || choice.delta.error.0 {
+            return None;
+        }
+        let has_thoughts = choice.delta.has_thoughts();
+        let content = choice.delta.content.filter(|content| !content.is_empty());
+        let text = content.or(choice.delta.refusal).filter(|text| !text.is_empty())?;
+        let error = self.error.or(choice.error).filter(says_something);
+        Some(ProtocolEvent {
+            text: Some(text),
+            has_thoughts,
+            end_word: end_word(choice.finish_reason.as_deref(), choice.native_finish_reason.as_deref()),
+            failure: error.map(failure),
             input_tokens: reported_tokens(&self.usage, "prompt_tokens"),
             output_tokens: reported_tokens(&self.usage, "completion_tokens"),
             reasoning_tokens: reasoning_tokens(&self.usage),
             model: self.model,
             ..ProtocolEvent::default()
-        };
-        let mut error = self.error;
-        match self.choices.into_iter().next() {
-            Some(choice) => {
-                event.has_thoughts = choice.delta.has_thoughts();
-                let content = choice.delta.content.filter(|content| !content.is_empty());
-                event.text = content.or(choice.delta.refusal);
-                event.end_word = end_word(choice.finish_reason.as_deref(), choice.native_finish_reason.as_deref());
-                error = error.or(choice.error);
-            }
-            None if self.usage.is_null() && error.is_none() => return None,
-            None => {}
-        }
-        event.failure = error.filter(says_something).map(failure);
-        Some(event)
+        })
     }
 }
 
