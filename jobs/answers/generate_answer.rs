@@ -143,7 +143,7 @@ async fn stream(
                 {
                     attempt.writer.record_checkpoint(saved).map_err(write_failed)?;
                 }
-                attempt.writer.take_back().await.map_err(write_failed)?;
+                attempt.take_back().await?;
             }
             Ready::Event(Some(Ok(CompletionEvent::Finished {
                 reason,

@@ -113,7 +113,17 @@ impl<'a> RunningAttempt<'a> {
 
     /// A checkpoint of the text so far, if it has grown.
     pub(crate) fn checkpoint(&self) -> Option<impl Future<Output = Checkpoint> + Send + use<>> {
-        self.writer.checkpoint(self.model())
+        let thoughts = Some(self.thought_tokens()).filter(|tokens| *tokens > 0);
+        self.writer.checkpoint(self.model(), thoughts)
+    }
+
+    /// Takes back what this attempt has written, and what the same model wrote in those before without ending a thought.
+    ///
+    /// # Errors
+    /// As [`AnswerWriter::take_back`].
+    pub(crate) async fn take_back(&mut self) -> Result<(), JobError> {
+        let model = self.model();
+        self.writer.take_back(model.as_ref()).await.map_err(write_failed)
     }
 
     /// Finishes the answer with the provider's end. Waits out a short absence of the database.

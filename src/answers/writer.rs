@@ -9,10 +9,10 @@ use chrono::TimeDelta;
 use cura_domain::answer::{MAX_ANSWER_BYTES, MAX_ATTEMPT_DURATION};
 use cura_domain::message::AnswerResult;
 use cura_domain::paid_calls::CallsWithoutText;
-use cura_domain::{MessageId, ModelRef};
+use cura_domain::{MessageId, ModelRef, token_estimate};
 use cura_live::AppendError;
-use cura_store::answers::StartedAttempt;
-use cura_store::attempts::{self, Attempt};
+use cura_store::answers::{SavedText, StartedAttempt};
+use cura_store::attempts::{self, Attempt, EarlierAttempt};
 use cura_store::{StoreError, answers};
 use tokio::time::Instant;
 
@@ -128,23 +128,36 @@ impl AnswerWriter {
         Ok(())
     }
 
-    /// Takes back all text that this attempt has written, because it was none of the answer: the attempt goes on at its beginning
-    /// under the next fence, which readers see as they see a new attempt. Postgres has the shorter text first, so that nobody
+    /// Takes back all text that this attempt has written, because it was none of the answer, and all that attempts before it
+    /// wrote of the same thought: those of `model`, as long as none of them ended one. The attempt goes on there under the next
+    /// fence, which readers see as they see a new attempt. Postgres has the shorter text first, so that nobody
     /// who takes over brings back what was taken. Retries for 60 s while Postgres is away. No checkpoint may be under way.
     ///
     /// # Errors
     /// [`WriteError::Superseded`], or [`WriteError::Store`] when Postgres stays away; then another attempt has to begin.
-    pub async fn take_back(&mut self) -> Result<(), WriteError> {
+    pub async fn take_back(&mut self, model: Option<&ModelRef>) -> Result<(), WriteError> {
         self.check_age()?;
-        let start = self.text.len() - self.written_bytes();
-        let kept = self.text.get(..start).unwrap_or_default().to_owned();
         let (database, id, fence) = (&self.answers.0.database, self.id, self.attempt.fence);
+        let mut outage = Outage::begin(id);
+        let earlier = loop {
+            let found = database.connection(async |connection| attempts::without_thoughts(connection, id).await);
+            match found.await {
+                Ok(earlier) => break earlier,
+                Err(error) => outage.pause(error).await?,
+            }
+        };
+        let start = self.thought_start(model, &earlier);
+        if start == self.text.len() {
+            return Ok(());
+        }
+        let kept = self.text.get(..start).unwrap_or_default().to_owned();
+        let thoughts = token_estimate::estimate(self.text.len() - start);
+        let thoughts = i64::try_from(thoughts).unwrap_or(i64::MAX).max(1);
         // The same for every try: by it, a try whose outcome is unknown is recognised.
         let now = self.answers.0.clock.now_micros();
-        let mut outage = Outage::begin(id);
         let taken = loop {
-            let taken =
-                database.connection(async |connection| answers::take_back(connection, id, fence, &kept, now).await);
+            let taken = database
+                .connection(async |connection| answers::take_back(connection, id, fence, (&kept, thoughts), now).await);
             match taken.await {
                 Ok(taken) => break taken,
                 Err(error) => outage.pause(error).await?,
@@ -160,6 +173,27 @@ impl AnswerWriter {
         }
         self.announce_start().await;
         Ok(())
+    }
+
+    /// Where the thought began that ends in this attempt. `earlier`: the attempts before it, newest first.
+    fn thought_start(&self, model: Option<&ModelRef>, earlier: &[EarlierAttempt]) -> usize {
+        let mut start = self.text.len() - self.written_bytes();
+        for attempt in earlier {
+            let at = (attempt.fence.0 as usize).checked_sub(1);
+            let began = at.and_then(|at| self.attempt.attempt_offsets.0.get(at).copied());
+            let Some(began) = began.and_then(|began| usize::try_from(began).ok()) else {
+                continue;
+            };
+            // One that wrote nothing says nothing.
+            if began >= start {
+                continue;
+            }
+            if attempt.ended_a_thought || model != Some(&attempt.model) {
+                break;
+            }
+            start = began;
+        }
+        start
     }
 
     /// Writes the whole text back to `live`, if `live` has lost some of it.
@@ -202,9 +236,13 @@ impl AnswerWriter {
         }
     }
 
-    /// Saves the text so far and the model that writes it, if there is more than the last checkpoint saved. To be awaited
+    /// Saves the text so far, the model that writes it and the tokens of its thoughts, if there is more than the last checkpoint saved. To be awaited
     /// beside the stream, so that a slow database delays no text; its result goes to [`Self::record_checkpoint`].
-    pub fn checkpoint(&self, model: Option<ModelRef>) -> Option<impl Future<Output = Checkpoint> + Send + use<>> {
+    pub fn checkpoint(
+        &self,
+        model: Option<ModelRef>,
+        thoughts: Option<i64>,
+    ) -> Option<impl Future<Output = Checkpoint> + Send + use<>> {
         if self.saved == self.text.len() {
             return None;
         }
@@ -212,10 +250,14 @@ impl AnswerWriter {
         let (id, fence, text) = (self.id, self.attempt.fence, self.text.clone());
         let ttft_ms = self.ttft_ms();
         Some(async move {
-            let (text, model) = (text.as_str(), model.as_ref());
-            let written = database.connection(async |connection| {
-                answers::checkpoint(connection, id, fence, text, model, ttft_ms, now).await
-            });
+            let saved = SavedText {
+                text: &text,
+                model: model.as_ref(),
+                ttft_ms,
+                thoughts,
+            };
+            let written =
+                database.connection(async |connection| answers::checkpoint(connection, id, fence, saved, now).await);
             Checkpoint {
                 written: written.await,
                 bytes: text.len(),
@@ -310,7 +352,13 @@ impl AnswerWriter {
         let (id, fence, ttft_ms) = (self.id, self.attempt.fence, self.ttft_ms());
         let left = self.answers.0.database.transaction(async |connection| {
             let now = self.answers.0.clock.now();
-            if !answers::checkpoint(connection, id, fence, &self.text, model, ttft_ms, now).await? {
+            let saved = SavedText {
+                text: &self.text,
+                model,
+                ttft_ms,
+                thoughts: cost.and_then(|cost| cost.reasoning_tokens),
+            };
+            if !answers::checkpoint(connection, id, fence, saved, now).await? {
                 return Ok(());
             }
             if let Some(calls) = calls {

@@ -11,6 +11,6 @@ pub use finish::{
 };
 pub use list::{list_recent, list_recent_deleted, list_running, list_stale, list_startable};
 pub use start::{
-    AttemptStart, StartedAttempt, checkpoint, restart_at, save_calls_without_text, start_attempt, take_back,
+    AttemptStart, SavedText, StartedAttempt, checkpoint, restart_at, save_calls_without_text, start_attempt, take_back,
 };
 pub use turn::{record_eligible, was_eligible};

@@ -94,6 +94,39 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
     Ok(())
 }
 
+/// An attempt at an unfinished answer that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierAttempt {
+    /// Its fence when it ended.
+    pub fence: Fence,
+    /// The model that was asked.
+    pub model: ModelRef,
+    /// Whether thoughts were taken out of its text.
+    pub ended_a_thought: bool,
+}
+
+/// The attempts at an answer that ended, newest first; none if thoughts were taken out of the text that is saved.
+pub async fn without_thoughts(conn: &mut PgConnection, message: MessageId) -> Result<Vec<EarlierAttempt>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT a.attempt, a.provider, a.model, a.reasoning_tokens IS NOT NULL AS "thought!"
+           FROM answer_attempts a JOIN messages m ON m.id = a.message_id
+           WHERE a.message_id = $1 AND m.reasoning_tokens IS NULL
+           ORDER BY a.attempt DESC"#,
+        message.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let attempts = rows.into_iter().map(|row| EarlierAttempt {
+        fence: Fence(row.attempt.unsigned_abs()),
+        model: ModelRef {
+            provider: row.provider,
+            model: row.model,
+        },
+        ended_a_thought: row.thought,
+    });
+    Ok(attempts.collect())
+}
+
 /// The cost of an attempt whose worker vanished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostAttempt {

@@ -135,10 +135,8 @@ async fn read(
                 assert!(!piece.is_empty());
                 text.push_str(&piece);
             }
-            Ok(CompletionEvent::TakenBack) => {
-                assert!(!text.is_empty(), "nothing to take back");
-                text.clear();
-            }
+            // A continuation may begin with it: what it continues was a thought.
+            Ok(CompletionEvent::TakenBack) => text.clear(),
             Ok(CompletionEvent::Finished {
                 reason, usage, model, ..
             }) => {

@@ -179,7 +179,8 @@ impl Candidate {
                     return Ok((CompletionEvent::Text(leading), events));
                 }
                 // Nothing of it was handed out.
-                CompletionEvent::TakenBack => leading.clear(),
+                CompletionEvent::TakenBack if is_new => leading.clear(),
+                taken_back @ CompletionEvent::TakenBack => return Ok((taken_back, events)),
                 CompletionEvent::Finished { .. } if is_new => return Err(AiError::new(Failure::EmptyAnswer, true)),
                 end @ CompletionEvent::Finished { .. } => return Ok((end, events)),
             }

@@ -172,19 +172,20 @@ pub async fn restart_at(conn: &mut PgConnection, id: MessageId, fence: Fence, te
 }
 
 /// Replaces the text that the attempt `fence` saved by `text`, which is shorter, and lets the attempt go on at its end under the
-/// next fence; readers see that as they see a new attempt. May be repeated with the same `now` when its outcome is unknown.
+/// next fence; readers see that as they see a new attempt. `text` comes with the tokens of the thought that is taken away. May be repeated with the same `now` when its outcome is unknown.
 /// The new fence and where each attempt began; `None` when the fence is old.
 pub async fn take_back(
     conn: &mut PgConnection,
     id: MessageId,
     fence: Fence,
-    text: &str,
+    (text, thoughts): (&str, i64),
     now: DateTime<Utc>,
 ) -> Result<Option<(Fence, AttemptOffsets)>, StoreError> {
     let row = sqlx::query!(
         r#"UPDATE messages
            SET content = $3, attempt = $2 + 1, attempt_offsets = attempt_offsets[1:$2] || octet_length($3)::bigint,
-               ttft_ms = CASE WHEN $3 = '' THEN NULL ELSE ttft_ms END, updated_at = $4
+               ttft_ms = CASE WHEN $3 = '' THEN NULL ELSE ttft_ms END, updated_at = $4,
+               reasoning_tokens = GREATEST(reasoning_tokens, $5)
            WHERE id = $1 AND status = 'sending'
              AND (attempt = $2 OR (attempt = $2 + 1 AND content = $3 AND updated_at = $4))
            RETURNING attempt, attempt_offsets"#,
@@ -192,6 +193,7 @@ pub async fn take_back(
         i32::from(fence),
         text,
         now,
+        thoughts,
     )
     .fetch_optional(conn)
     .await?;
@@ -201,21 +203,38 @@ pub async fn take_back(
     }))
 }
 
-/// Saves the text so far, the model that writes it, and the time to the first text (of which the first one saved stays).
+/// What a checkpoint saves.
+#[derive(Debug, Clone, Copy)]
+pub struct SavedText<'a> {
+    /// The text so far.
+    pub text: &'a str,
+    /// The model that writes it.
+    pub model: Option<&'a ModelRef>,
+    /// The milliseconds to the first text; the first value saved stays.
+    pub ttft_ms: Option<i64>,
+    /// An estimate of the tokens of the thoughts that were taken out of the text; the largest stays until the answer ends.
+    pub thoughts: Option<i64>,
+}
+
+/// Saves the text so far, and what is known of it.
 /// `false` when the fence is old, or a longer text was saved before: a late checkpoint takes nothing back.
 pub async fn checkpoint(
     conn: &mut PgConnection,
     id: MessageId,
     fence: Fence,
-    text: &str,
-    model: Option<&ModelRef>,
-    ttft_ms: Option<i64>,
+    saved: SavedText<'_>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
+    let SavedText {
+        text,
+        model,
+        ttft_ms,
+        thoughts,
+    } = saved;
     let done = sqlx::query!(
         r#"UPDATE messages
            SET content = $3, provider = COALESCE($5, provider), model = COALESCE($6, model),
-               ttft_ms = COALESCE(ttft_ms, $7), updated_at = $4
+               ttft_ms = COALESCE(ttft_ms, $7), updated_at = $4, reasoning_tokens = GREATEST(reasoning_tokens, $8)
            WHERE id = $1 AND attempt = $2 AND status = 'sending' AND octet_length(content) <= octet_length($3)"#,
         id.0,
         i32::from(fence),
@@ -224,6 +243,7 @@ pub async fn checkpoint(
         model.map(|model| &*model.provider),
         model.map(|model| &*model.model),
         ttft_ms,
+        thoughts,
     )
     .execute(conn)
     .await?;

@@ -92,7 +92,7 @@ impl Arena {
         let mut writer = self.begin(id).await.unwrap();
         writer.announce_start().await;
         writer.append("some words").await.unwrap();
-        let saved = writer.checkpoint(None).unwrap().await;
+        let saved = writer.checkpoint(None, None).unwrap().await;
         writer.record_checkpoint(saved).unwrap();
         writer
     }

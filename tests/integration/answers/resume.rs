@@ -138,7 +138,7 @@ impl World {
             Step::Save { which } => {
                 if let Some(at) = self.at(which) {
                     let writer = &mut self.running[at].writer;
-                    if let Some(checkpoint) = writer.checkpoint(None) {
+                    if let Some(checkpoint) = writer.checkpoint(None, None) {
                         writer.record_checkpoint(checkpoint.await).unwrap();
                     }
                 }
@@ -149,7 +149,7 @@ impl World {
             } => self.take_over(which, from_the_beginning).await,
             Step::TakeBack { which } => {
                 if let Some(at) = self.at(which) {
-                    self.running[at].writer.take_back().await.unwrap();
+                    self.running[at].writer.take_back(None).await.unwrap();
                 }
             }
             Step::TakeBackAndDie { which } => self.take_back_and_die(which).await,
@@ -257,7 +257,7 @@ impl World {
                 .fetch_one(&mut *connection)
                 .await?;
             let fence = Fence(fence.unsigned_abs());
-            answers::take_back(connection, id, fence, &kept, wiring::clock().now()).await
+            answers::take_back(connection, id, fence, (&kept, 1), wiring::clock().now()).await
         });
         assert!(taken.await.unwrap().is_some(), "nobody else has the answer");
         let writer = self.begin(id, false).await;

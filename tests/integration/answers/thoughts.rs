@@ -129,21 +129,70 @@ async fn a_worker_killed_after_a_take_back_does_not_bring_it_back() {
     answer.cura.check_invariants().await;
 }
 
-#[tokio::test]
-async fn a_continuation_that_was_a_thought_is_taken_back_to_where_it_began() {
-    let provider = ScriptedProvider::start(|number, _| match number {
-        0 => vec![Step::Head, Step::Write(chunk("Hel")), Step::Cut],
-        _ => answer(&[THOUGHT, "\n</think>\n\n", "lo"], Duration::from_millis(50)),
+/// What a person sees whose answer is cut after the first text and goes on with the second.
+async fn continued(first: Vec<Step>, second: &[&str]) -> (String, Option<u64>) {
+    let second: Vec<String> = second.iter().map(|&part| part.to_owned()).collect();
+    let provider = ScriptedProvider::start(move |number, _| match number {
+        0 => first.clone(),
+        _ => answer(&second, Duration::from_millis(20)),
     })
     .await;
     let cura = Cura::with_provider(&provider).await;
     let user = cura.user().await;
     let seen = user.stream("Hi").await.rest().await;
-    assert_eq!(text_after("", &seen), "Hello");
-    let reset = seen.iter().find(|event| event.name == "reset").expect("taken back");
-    assert_eq!(reset.data["offset"], 3);
-    assert_eq!(seen.last().unwrap().data["message"]["content"], "Hello");
+    let shown = text_after("", &seen);
+    assert_eq!(seen.last().unwrap().data["message"]["content"], shown, "{seen:?}");
     cura.check_invariants().await;
+    let reset = seen.iter().rfind(|event| event.name == "reset");
+    (shown, reset.and_then(|reset| reset.data["offset"].as_u64()))
+}
+
+fn cut_after(parts: &[&str]) -> Vec<Step> {
+    let mut steps = vec![Step::Head];
+    steps.extend(parts.iter().map(|part| Step::Write(chunk(part))));
+    steps.push(Step::Cut);
+    steps
+}
+
+#[tokio::test]
+async fn a_thought_that_an_interruption_cut_is_taken_back_from_its_beginning() {
+    for second in [
+        &["So I answer.", "\n</think>\n\n", "Hello"][..],
+        &["So I answer.\n</think>\n\nHello"],
+        &["</think>\n\nHello"],
+    ] {
+        let shown = continued(cut_after(&["I secretly think they lie. "]), second).await;
+        assert_eq!(shown, ("Hello".to_owned(), Some(0)), "{second:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_whose_thoughts_had_ended_stays_when_its_continuation_thinks() {
+    for first in [&[THOUGHT, "\n</think>\n\nHel"][..], &["<think>a", "</think>Hel"]] {
+        let (shown, reset) = continued(cut_after(first), &[THOUGHT, "\n</think>\n\n", "lo"]).await;
+        assert_eq!((shown.as_str(), reset), ("Hello", Some(3)), "{first:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_thought_of_a_worker_that_died_is_taken_back_from_its_beginning() {
+    let provider = ScriptedProvider::start(|number, _| match number {
+        0 => vec![
+            Step::Head,
+            Step::Write(chunk("I secretly think they lie. ")),
+            Step::Hang,
+        ],
+        _ => answer(&["So I answer.", "\n</think>\n\n", "Hello"], Duration::from_millis(20)),
+    })
+    .await;
+    let mut answer = interrupted_answer().by(provider).start().await;
+    answer.until_checkpointed().await;
+    answer.cura.add_worker().await;
+    answer.cura.workers[0].kill();
+    answer.read_rest().await;
+    assert_eq!(answer.text_seen(), "Hello");
+    assert_eq!(answer.last().data["message"]["content"], "Hello");
+    answer.cura.check_invariants().await;
 }
 
 #[tokio::test]

@@ -47,6 +47,13 @@ impl Overlap {
         Self::new(written, restart.into_iter().chain(space).collect())
     }
 
+    /// The same for text that follows a thought: it may be the beginning of the answer, which only seems to repeat a short text.
+    pub(crate) fn after_thought(self) -> Self {
+        let is_long = self.written.len() >= MIN_PREFILL_RESTART;
+        let candidates = if is_long { self.candidates } else { Vec::new() };
+        Self::new(&self.written, candidates)
+    }
+
     fn new(written: &str, candidates: Vec<usize>) -> Self {
         Self {
             written: written.to_owned(),

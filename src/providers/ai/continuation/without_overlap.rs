@@ -41,10 +41,10 @@ impl Continuing {
                     self.push_text(text);
                 }
                 Ok(CompletionEvent::TakenBack) => {
-                    self.overlap = self.unread.clone();
-                    if std::mem::take(&mut self.text_sent) {
-                        self.ready.push_back(CompletionEvent::TakenBack);
-                    }
+                    self.overlap = self.unread.clone().after_thought();
+                    self.text_sent = false;
+                    // Even if none was sent: what is continued may be a thought, too.
+                    self.ready.push_back(CompletionEvent::TakenBack);
                 }
                 Ok(end @ CompletionEvent::Finished { .. }) => {
                     let text = self.overlap.finish();

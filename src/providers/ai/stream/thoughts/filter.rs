@@ -20,7 +20,7 @@ pub(super) const MAX_HELD_SPACE: usize = 1024;
 pub(super) enum Piece {
     /// Text for the person; never empty.
     Text(String),
-    /// All text of this completion until now was a thought.
+    /// All text of this completion until now was a thought, and so was what it continues, unless a thought ended there.
     TakenBack,
 }
 
@@ -49,6 +49,8 @@ pub(super) struct Filter {
     in_channels: bool,
     /// Whether the text goes on with a text that is shown already.
     continues: bool,
+    /// Whether that is to be taken back as soon as text follows: it was a thought that ended here.
+    continued_a_thought: bool,
     /// The wrapper of the answer that is open.
     wrapper: Option<Name>,
     /// Which of [`NAMES`] were shown as text.
@@ -86,6 +88,7 @@ impl Filter {
             has_thought: false,
             in_channels: false,
             continues: !written.is_empty(),
+            continued_a_thought: false,
             wrapper: None,
             shown_names: [false; NAMES.len()],
             thoughts: 0,
@@ -340,7 +343,10 @@ impl Filter {
 
     fn take_lone_closing(&mut self, kind: Kind) -> Match<()> {
         if self.at_start {
-            // It closes nothing that was shown.
+            // It closes nothing that was shown, but what this completion continues.
+            let is_no_word = matches!(kind, Kind::Control(_)) || LoneClosing::after(&self.code, &self.held).is_some();
+            let may_close = self.continues && !self.has_thought && is_no_word && !self.code.is_code();
+            self.continued_a_thought |= may_close;
             self.end_thought();
             return Match::Is(());
         }
@@ -387,7 +393,7 @@ impl Filter {
         }
         self.thoughts += std::mem::take(&mut self.shown);
         self.text.clear();
-        self.taken_back = self.given;
+        self.taken_back = self.given || self.continues;
         self.code = Code::default();
     }
 
@@ -449,6 +455,7 @@ impl Filter {
     }
 
     fn give(&mut self, letter: char) {
+        self.taken_back |= std::mem::take(&mut self.continued_a_thought);
         self.code.push(letter);
         self.text.push(letter);
         self.shown += letter.len_utf8();

@@ -13,7 +13,7 @@ fn filtered(written: &str, parts: &[&str]) -> (String, bool, usize) {
             match piece {
                 Piece::Text(more) => text.push_str(&more),
                 Piece::TakenBack => {
-                    assert!(!text.is_empty(), "nothing to take back");
+                    assert!(!text.is_empty() || !written.is_empty(), "nothing to take back");
                     text.clear();
                     taken_back = true;
                 }
