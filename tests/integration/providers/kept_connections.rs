@@ -48,6 +48,23 @@ async fn a_request_on_a_kept_connection_that_is_closed_goes_out_again_on_a_new_o
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_has_timed_out_as_the_request_goes_out_is_left_for_a_new_one() {
+    let timed_out = refusal("408 Request Timeout", "connection: close\r\n", &json!({}));
+    let provider = ScriptedProvider::start(move |number, _| match number {
+        0 | 2 => timed_out.clone(),
+        _ => answer(&["Hello"], Duration::ZERO),
+    })
+    .await;
+    let ai = Ai::openai(openai(&provider.url())).unwrap();
+    keep_a_connection(&ai).await;
+    assert_eq!(complete(&ai, prompt()).await.text, "Hello");
+    assert_eq!(provider.requests().len(), 2);
+    let on_a_new_one = complete(&ai, prompt()).await;
+    assert_eq!(on_a_new_one.end.unwrap_err().code(), "provider_unavailable");
+    assert_eq!(provider.requests().len(), 3);
+}
+
+#[tokio::test]
 async fn it_goes_out_again_once_and_on_a_new_connection_never() {
     for speaks_anthropic in [false, true] {
         let (provider, ai) = closing(|_| true, speaks_anthropic).await;

@@ -40,8 +40,17 @@ pub(crate) struct Endpoint {
 }
 
 /// The ends of addresses of other protocols, which are not understood here.
-const OTHER_PROTOCOLS: [&str; 6] = [
+const OTHER_PROTOCOLS: [&str; 15] = [
     "/responses",
+    "/v1/chat",
+    "/v2/chat",
+    "/audio/speech",
+    "/audio/transcriptions",
+    "/audio/translations",
+    "/images/generations",
+    "/images/edits",
+    "/moderations",
+    "/rerank",
     "/completions",
     "/embeddings",
     "/api/chat",
@@ -248,6 +257,9 @@ mod tests {
             "https://x.test/v1/messages",
             "https://x.test/v1/responses",
             "https://x.test/v1/completions",
+            "https://x.test/v1/chat",
+            "https://x.test/v1/audio/speech",
+            "https://x.test/v1/images/generations/",
             "http://localhost:11434/api/chat",
         ] {
             assert!(Endpoint::openai(url).is_err(), "{url}");

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqwest::{Client, Request, Response};
+use reqwest::{Client, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
@@ -79,6 +79,15 @@ impl HttpClient {
         match (result, again) {
             (Err(error), Some(again)) if !has_connected && is_closed(&error) && sent.elapsed() < CLOSED_AT_ONCE => {
                 tracing::debug!("a kept connection to the provider was closed; asking again on a new one");
+                self.anew.execute(again).await
+            }
+            // HAProxy takes leave of an idle connection with this status, which a request may just miss.
+            (Ok(response), Some(again))
+                if !has_connected
+                    && response.status() == StatusCode::REQUEST_TIMEOUT
+                    && sent.elapsed() < CLOSED_AT_ONCE =>
+            {
+                tracing::debug!("a kept connection to the provider had timed out; asking again on a new one");
                 self.anew.execute(again).await
             }
             (result, _) => result,
