@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cura_answers::Answers;
-use cura_domain::Clock;
+use cura_domain::{Clock, UserId};
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_store::Database;
@@ -55,9 +55,9 @@ impl JobContext {
         }
     }
 
-    /// The most tokens of a prompt: as configured, or fewer where the model is known to refuse longer ones.
-    pub(crate) fn max_prompt_tokens(&self) -> usize {
-        let known = self.ai.max_prompt_tokens();
+    /// The most tokens of a person's prompt: as configured, or fewer where the model is known to refuse longer ones.
+    pub(crate) fn max_prompt_tokens(&self, person: UserId) -> usize {
+        let known = self.ai.max_prompt_tokens(Some(person));
         known.map_or(self.assistant.context_tokens, |known| {
             known.min(self.assistant.context_tokens)
         })

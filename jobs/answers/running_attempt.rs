@@ -6,7 +6,7 @@ use cura_answers::{AnswerWriter, AttemptCost, Checkpoint, FollowUps, Outcome, St
 use cura_domain::message::{AnswerResult, FinishReason, Usage};
 use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{MessageId, ModelRef, UserId, token_estimate};
-use cura_providers::ai::{AiError, Call, Failure, OpenCompletion, PaidCalls, Prompt, ProviderReport, RequestKey};
+use cura_providers::ai::{AiError, Call, OpenCompletion, PaidCalls, Prompt, ProviderReport, RequestKey};
 use cura_queue::JobError;
 
 use super::prepare_attempt::PromptContext;
@@ -22,8 +22,6 @@ pub(crate) struct RunningAttempt<'a> {
     user: UserId,
     /// The request, from just before it is sent; `None` again once the provider failed without accepting it.
     request: Option<Request>,
-    /// What earlier requests of this attempt cost.
-    spent: Option<AttemptCost>,
     /// What providers were paid for without bringing the answer further, and what of it is stored.
     paid: PaidCalls,
     stored: CallsWithoutText,
@@ -49,7 +47,6 @@ impl<'a> RunningAttempt<'a> {
         Self {
             context,
             user: attempt.user_id,
-            spent: None,
             paid: PaidCalls::new(attempt.calls_without_text.clone()),
             stored: attempt.calls_without_text.clone(),
             writer: context.answers.writer(id, attempt),
@@ -58,33 +55,19 @@ impl<'a> RunningAttempt<'a> {
     }
 
     /// Asks the provider while readers learn that the attempt begins. A prompt that a provider refuses for its length is shortened
-    /// and sent again by the providers themselves; here only once more where one had accepted the request before it said so.
+    /// and sent again by the providers themselves.
     pub(crate) async fn open(&mut self, prompt_context: &PromptContext) -> Result<OpenCompletion, OpenError> {
         let (call, prompt) = self.assemble(prompt_context).await.map_err(OpenError::Job)?;
         let (opened, ()) = tokio::join!(
             self.context.ai.open_completion(&call, prompt),
             self.writer.announce_start()
         );
-        match opened {
-            Err(error) if *error.failure() == Failure::ContextTooLong && call.report().is_some() => {
-                tracing::warn!(
-                    message_id = %self.writer.id(),
-                    "the prompt is too long for the model; asking again with less of it"
-                );
-                let (call, prompt) = self.assemble(prompt_context).await.map_err(OpenError::Job)?;
-                self.context
-                    .ai
-                    .open_completion(&call, prompt)
-                    .await
-                    .map_err(OpenError::Provider)
-            }
-            opened => opened.map_err(OpenError::Provider),
-        }
+        opened.map_err(OpenError::Provider)
     }
 
     /// A prompt of as many tokens as the model is known to take. From here on the attempt has a cost.
     async fn assemble(&mut self, prompt_context: &PromptContext) -> Result<(Call, Prompt), JobError> {
-        let budget = self.context.max_prompt_tokens();
+        let budget = self.context.max_prompt_tokens(self.user);
         // The text written so far is part of what is sent.
         let written = token_estimate::estimate(self.writer.text().len());
         let room = budget.saturating_sub(written).max(budget / 4);
@@ -92,7 +75,6 @@ impl<'a> RunningAttempt<'a> {
         let permission = words::permission(self.context, prompt_context.owner);
         let call =
             Call::for_person(RequestKey::Answer(self.writer.id()), self.user, permission).counted_with(&self.paid);
-        self.spent = self.spent_so_far();
         self.request = Some(Request {
             call: call.clone(),
             prompt_tokens: assembled.tokens + written,
@@ -195,7 +177,7 @@ impl<'a> RunningAttempt<'a> {
 
     /// Snoozes the job until a provider may be asked. If a provider accepted the request and failed, that has a cost.
     pub(crate) async fn snooze(self, after: Duration, reason: String) -> Result<(), JobError> {
-        if self.request.is_some() || self.spent.is_some() {
+        if self.request.is_some() {
             self.leave(Outcome::Retried).await;
         }
         Err(JobError::Snooze { after, reason })
@@ -224,12 +206,9 @@ impl<'a> RunningAttempt<'a> {
     fn cost(&self, last: Option<Usage>) -> Option<AttemptCost> {
         let request = self.request.as_ref();
         let failed = request.and_then(|request| request.cost_of_failed());
-        let spent = self.spent.as_ref().map(|spent| spent.usage);
-        let usage = [spent, failed, last].into_iter().flatten().reduce(sum)?;
-        let spent_on = || self.spent.as_ref().map(|spent| spent.model.clone());
-        let model = self.model().or_else(spent_on);
+        let usage = [failed, last].into_iter().flatten().reduce(sum)?;
         Some(AttemptCost {
-            model: model.unwrap_or_else(|| self.context.ai.primary_model().clone()),
+            model: self.model().unwrap_or_else(|| self.context.ai.primary_model().clone()),
             usage,
             reasoning_tokens: Some(self.thought_tokens()).filter(|tokens| *tokens > 0),
         })
@@ -239,15 +218,6 @@ impl<'a> RunningAttempt<'a> {
     fn thought_tokens(&self) -> i64 {
         let report = self.request.as_ref().and_then(|request| request.call.report());
         report.map_or(0, |report| thought_tokens(&report))
-    }
-
-    /// What the requests so far cost, before another one is made.
-    fn spent_so_far(&self) -> Option<AttemptCost> {
-        let accepted = self
-            .request
-            .as_ref()
-            .is_some_and(|request| request.call.report().is_some());
-        self.cost(if accepted { self.estimate_last() } else { None })
     }
 
     /// The usage of the last request that was accepted, if it ends early: the tokens that the provider stated so far, else an

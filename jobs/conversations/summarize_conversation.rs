@@ -55,7 +55,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SummarizeConversation, ru
     let oldest_first: Vec<HistoryMessage> = history.newest_first.into_iter().rev().collect();
     let mut rest = oldest_first.as_slice();
     for _ in 0..MAX_PARTS {
-        let room = room_for_messages(context.max_prompt_tokens(), summary.as_deref());
+        let room = room_for_messages(context.max_prompt_tokens(owner.user()), summary.as_deref());
         let (part, others) = split_part(rest, room);
         let Some(last) = part.last() else {
             break;
@@ -107,7 +107,7 @@ async fn make(
             && let Some(mut text) = model_reply::summary(&reply.text)
         {
             // As many bytes as a prompt has tokens: about a quarter of it.
-            let longest = MAX_SUMMARY_BYTES.min(context.max_prompt_tokens());
+            let longest = MAX_SUMMARY_BYTES.min(context.max_prompt_tokens(owner.user()));
             text.truncate(text.floor_char_boundary(longest));
             return Ok(Some(Summary {
                 text,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cura_domain::ModelRef;
+use cura_domain::{ModelRef, UserId};
+use futures_util::stream::{self, StreamExt};
 
 use super::call::Call;
 use super::completion::CompletionStream;
@@ -69,9 +70,9 @@ impl Backend {
         }
     }
 
-    /// The longest prompt that is known to be accepted, in tokens by estimate; `None` when no limit is known.
-    pub(crate) fn max_prompt_tokens(&self) -> Option<usize> {
-        self.learned.max_prompt_tokens(None)
+    /// The longest prompt of `person` that is known to be accepted, in tokens by estimate; `None` when no limit is known.
+    pub(crate) fn max_prompt_tokens(&self, person: Option<UserId>) -> Option<usize> {
+        self.learned.max_prompt_tokens(person)
     }
 
     pub(crate) fn can_continue(&self) -> bool {
@@ -87,8 +88,8 @@ impl Backend {
         }
     }
 
-    /// Resolves when the provider has accepted a request (a 2xx status line), which may be a shorter one than `prompt` where the
-    /// provider refused that (`request_form`). The events contain only what follows `prompt.written`; what the provider
+    /// Resolves with the first event of an accepted request, which may be a shorter one than `prompt` where the provider refused
+    /// that (`request_form`). A refusal that is the first event of an answer was paid for: one further request follows. The events contain only what follows `prompt.written`; what the provider
     /// reports beside them goes to `call`.
     pub(crate) async fn open(&self, call: &Call, prompt: &Prompt) -> Result<CompletionStream, AiError> {
         let written = &prompt.written;
@@ -106,10 +107,18 @@ impl Backend {
         };
         let mut asking = Asking::new(&self.learned, call.person(), prompt, form, output_limit);
         let events = loop {
-            match self.request(call, &asking.prompt, &asking.form).await {
-                Ok(events) => break asking.remembering(events, self.provider()),
-                Err(error) if asking.reform(&error) => {}
-                Err(error) => return Err(final_refusal(error)),
+            let (error, is_paid) = match self.request(call, &asking.prompt, &asking.form).await {
+                Ok(events) => match first_of(events).await {
+                    Ok(events) => break asking.remembering(events, self.provider()),
+                    Err(error) => (error, true),
+                },
+                Err(error) => (error, false),
+            };
+            if is_paid {
+                asking.remember_refusal(&error);
+            }
+            if (is_paid && !call.may_pay_again()) || !asking.reform(&error, is_paid) {
+                return Err(asking.final_refusal(error));
             }
         };
         Ok(match asking.form.continuation {
@@ -141,10 +150,10 @@ impl Backend {
     }
 }
 
-/// A refusal that no other form cures.
-fn final_refusal(error: AiError) -> AiError {
-    match *error.failure() {
-        Failure::RefusedPart { status, .. } => AiError::new(Failure::Refused { status }, error.before_first_byte()),
-        _ => error,
+/// The same events, once the first of them is here. An error before any text comes instead of them.
+async fn first_of(mut events: CompletionStream) -> Result<CompletionStream, AiError> {
+    match events.next().await {
+        Some(Err(error)) if error.before_first_byte() => Err(error),
+        first => Ok(CompletionStream::new(stream::iter(first).chain(events))),
     }
 }

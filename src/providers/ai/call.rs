@@ -84,6 +84,8 @@ pub struct Call {
 struct CallState {
     /// The backend that is asked.
     asked: Option<ModelRef>,
+    /// Its number.
+    backend: usize,
     /// Of the requests that were accepted, the last one at the end.
     reports: Vec<ProviderReport>,
     /// How many of them are to be counted.
@@ -176,10 +178,11 @@ impl Call {
         &self.paid
     }
 
-    /// From here on requests go to the backend `model`.
-    pub(crate) fn asks(&self, model: &ModelRef) {
+    /// From here on requests go to the backend `model`, which has this number.
+    pub(crate) fn asks(&self, model: &ModelRef, backend: usize) {
         let mut state = self.lock();
         state.asked = Some(model.clone());
+        state.backend = backend;
         state.uncounted = 0;
     }
 
@@ -201,6 +204,16 @@ impl Call {
     /// How many requests the backend has accepted since it is asked, and since this was asked last.
     pub(crate) fn take_accepted(&self) -> i16 {
         std::mem::take(&mut self.lock().uncounted)
+    }
+
+    /// Whether the backend that is asked may be paid once more, if what it has accepted until now brings nothing.
+    pub(crate) fn may_pay_again(&self) -> bool {
+        let state = self.lock();
+        let (backend, uncounted) = (state.backend, state.uncounted);
+        drop(state);
+        let mut paid = self.paid.to_store();
+        paid.ended_without_text(backend, uncounted);
+        paid.may_ask(backend)
     }
 
     /// Adds to the report; `None` leaves a value as it is.

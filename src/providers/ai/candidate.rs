@@ -47,8 +47,8 @@ impl Candidate {
         self.backend.token_counter()
     }
 
-    pub(crate) fn max_prompt_tokens(&self) -> Option<usize> {
-        self.backend.max_prompt_tokens()
+    pub(crate) fn max_prompt_tokens(&self, person: Option<UserId>) -> Option<usize> {
+        self.backend.max_prompt_tokens(person)
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {
@@ -137,7 +137,7 @@ impl Candidate {
         (number, of): (usize, usize),
     ) -> Result<OpenCompletion, AiError> {
         let permit = self.acquire(call)?;
-        call.asks(&self.model);
+        call.asks(&self.model, number);
         let mut progress = Progress::new(call.clone(), prompt, number, of);
         match self.first_event(call, prompt).await {
             Ok((first, rest)) => Ok(OpenCompletion {

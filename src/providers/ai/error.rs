@@ -63,11 +63,21 @@ pub enum Failure {
     },
     /// The prompt does not fit the model.
     #[error("the prompt is too long for the model")]
-    ContextTooLong,
+    ContextTooLong {
+        /// Whether status, type or code of the refused request say so: then it holds for everybody's prompts. Words may be meant
+        /// otherwise, and show something of one prompt only.
+        for_everybody: bool,
+    },
     /// The provider will not answer this request, now or later.
     #[error("the provider refused the request{}", status_note(*.status))]
     Refused {
-        /// The HTTP status; `None` when the error was an event of the answer.
+        /// The HTTP status; `None` when the error was an event of the answer that states none.
+        status: Option<u16>,
+    },
+    /// The provider's moderation will not have these words. Nothing else is wrong with the request.
+    #[error("the provider's moderation refused the request{}", status_note(*.status))]
+    Moderated {
+        /// The HTTP status; `None` when the error was an event of the answer that states none.
         status: Option<u16>,
     },
     /// The provider refused a part of the request that it may accept it without. A backend asks again in another form, and
@@ -182,8 +192,8 @@ impl AiError {
             Failure::RateLimited { .. } => "provider_rate_limited",
             Failure::QuotaExhausted => "provider_quota_exhausted",
             Failure::Unauthorized { .. } => "provider_unauthorized",
-            Failure::ContextTooLong => "context_too_long",
-            Failure::Refused { .. } | Failure::RefusedPart { .. } => "provider_refused",
+            Failure::ContextTooLong { .. } => "context_too_long",
+            Failure::Refused { .. } | Failure::RefusedPart { .. } | Failure::Moderated { .. } => "provider_refused",
             Failure::EmptyAnswer => "empty_answer",
             Failure::Protocol(_) => "provider_protocol",
             Failure::Misconfigured(_) => "provider_misconfigured",
@@ -207,9 +217,10 @@ impl AiError {
             | Failure::Protocol(_) => true,
             Failure::QuotaExhausted
             | Failure::Unauthorized { .. }
-            | Failure::ContextTooLong
+            | Failure::ContextTooLong { .. }
             | Failure::Refused { .. }
             | Failure::RefusedPart { .. }
+            | Failure::Moderated { .. }
             | Failure::Withdrawn
             | Failure::Misconfigured(_) => false,
         }

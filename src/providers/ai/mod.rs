@@ -136,10 +136,10 @@ impl Ai {
         shortest.map_or(Ok(()), Err)
     }
 
-    /// The longest prompt that the primary model is known to accept, in tokens by estimate; `None` when no limit is known.
-    /// Longer ones are cut to it before they are sent, so what is left out should be summarized.
-    pub fn max_prompt_tokens(&self) -> Option<usize> {
-        self.primary.max_prompt_tokens()
+    /// The longest prompt of `person` that the primary model is known to accept, in tokens by estimate; `None` when no limit is
+    /// known. Longer ones are cut to it before they are sent, so what is left out should be summarized.
+    pub fn max_prompt_tokens(&self, person: Option<UserId>) -> Option<usize> {
+        self.primary.max_prompt_tokens(person)
     }
 
     /// The code of what everybody's requests fail with, as far as this process has found out: that of the primary backend, when

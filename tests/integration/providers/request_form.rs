@@ -213,26 +213,25 @@ async fn an_answer_limit_that_is_too_large_is_halved_until_it_fits() {
 
 #[tokio::test]
 async fn a_prompt_is_halved_until_it_fits_and_the_next_one_is_cut_from_the_start() {
-    for steps in [
-        refused(
-            "400 Bad Request",
-            &json!({"error": {"code": "context_length_exceeded"}}),
-        ),
-        // Nothing is known of these.
-        refused("400 Bad Request", &json!({"error": "Zu lang!"})),
-        refused("422 Unprocessable Entity", &json!({})),
-        refused("413 Too Large", &json!("<html></html>")),
+    let stated = json!({"error": {"code": "context_length_exceeded"}});
+    for (steps, others) in [
+        (refused("400 Bad Request", &stated), 1),
+        (refused("413 Too Large", &json!("<html></html>")), 1),
+        // Nothing is known of these, until a second person meets them, too.
+        (refused("400 Bad Request", &json!({"error": "Zu lang!"})), 3),
+        (refused("422 Unprocessable Entity", &json!({})), 3),
     ] {
         let provider = with_room_for(3000, steps.clone()).await;
         let ai = Ai::openai(custom(&provider)).unwrap();
         assert_eq!(complete_for(UserId(1), &ai, long_prompt(20, 500)).await.text, "ok");
         let first = provider.requests().len();
         assert_eq!(first, 3, "10,000 words, then half of them, then a quarter: {steps:?}");
-        for person in [1, 2] {
+        for (person, requests) in [(1, 1), (2, others), (3, 1)] {
+            let before = provider.requests().len();
             assert_eq!(complete_for(UserId(person), &ai, long_prompt(20, 500)).await.text, "ok");
+            assert_eq!(provider.requests().len(), before + requests, "{person}: {steps:?}");
         }
         let asked = provider.requests();
-        assert_eq!(asked.len(), first + 2, "cut from the start, for everybody");
         let last = asked.last().unwrap();
         assert_eq!(
             last.body["messages"][0]["role"], "user",
@@ -240,7 +239,7 @@ async fn a_prompt_is_halved_until_it_fits_and_the_next_one_is_cut_from_the_start
         );
         assert!(words(last) > 1000, "{}", words(last));
         assert!(
-            ai.max_prompt_tokens()
+            ai.max_prompt_tokens(None)
                 .is_some_and(|tokens| (1000..3000).contains(&tokens))
         );
     }
@@ -268,7 +267,7 @@ async fn a_fallback_with_less_room_gets_a_shorter_prompt_of_its_own() {
         .with_fallback(Ai::openai(custom(&fallback)).unwrap());
     assert_eq!(complete(&ai, long_prompt(20, 500)).await.text, "ok");
     assert_eq!(first.requests().len(), 1);
-    assert_eq!(ai.max_prompt_tokens(), None, "nothing was learned of the first one");
+    assert_eq!(ai.max_prompt_tokens(None), None, "nothing was learned of the first one");
 }
 
 #[tokio::test]
@@ -294,6 +293,133 @@ async fn one_persons_odd_message_shortens_nobody_elses_prompts() {
         words(provider.requests().last().unwrap()) > 10_000,
         "longer prompts are known to be accepted"
     );
+}
+
+#[tokio::test]
+async fn one_persons_refusal_without_a_reason_shortens_nobody_elses_prompts_though_none_was_accepted_before() {
+    let provider = ScriptedProvider::start(|_, asked: &Request| {
+        if asked.body.to_string().contains("forbidden words") {
+            return refused("400 Bad Request", &json!({"error": "no"}));
+        }
+        ok()
+    })
+    .await;
+    let ai = Ai::openai(custom(&provider)).unwrap();
+    let mut odd = long_prompt(20, 450);
+    odd.messages[2].content.push_str("forbidden words");
+    assert_eq!(complete_for(UserId(1), &ai, odd).await.text, "ok");
+    assert_eq!(complete_for(UserId(2), &ai, long_prompt(20, 500)).await.text, "ok");
+    assert!(words(provider.requests().last().unwrap()) > 10_000);
+}
+
+#[tokio::test]
+async fn what_moderation_refuses_is_not_sent_again_and_teaches_nothing() {
+    for (status, error) in [
+        (
+            "400 Bad Request",
+            json!({"code": "content_filter", "param": "prompt", "status": 400, "type": null,
+                "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
+                "innererror": {"code": "ResponsibleAIPolicyViolation"}}),
+        ),
+        (
+            "400 Bad Request",
+            json!({"message": "Content Exists Risk", "type": "invalid_request_error"}),
+        ),
+        ("200 OK", json!({"code": "data_inspection_failed", "message": "x"})),
+    ] {
+        let body = json!({ "error": error });
+        let provider = ScriptedProvider::start(move |_, asked: &Request| {
+            if asked.body.to_string().contains("forbidden words") {
+                return refused(status, &body);
+            }
+            ok()
+        })
+        .await;
+        let ai = Ai::openai(custom(&provider)).unwrap();
+        let mut odd = long_prompt(20, 450);
+        odd.messages[2].content.push_str("forbidden words");
+        let refused = complete_for(UserId(1), &ai, odd).await;
+        assert_eq!(refused.end.unwrap_err().code(), "provider_refused", "{error}");
+        assert_eq!(provider.requests().len(), 1, "{error}");
+        assert_eq!(ai.max_prompt_tokens(Some(UserId(1))), None, "{error}");
+    }
+}
+
+/// How a refusal may come once a request was accepted: as the whole body, or as the first event.
+fn refused_within(error: &Value) -> [Vec<Step>; 2] {
+    let body = json!({ "error": error });
+    let event = vec![Step::Head, Step::Write(provider::event(&body)), Step::End];
+    [refused("200 OK", &body), event]
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_refused_within_an_answer_is_sent_once_more_with_less_of_it() {
+    for error in [
+        json!({"message": "Bad things", "code": 400}),
+        json!({"message": "Bad things", "code": "422"}),
+        json!({"code": "context_length_exceeded"}),
+    ] {
+        for steps in refused_within(&error) {
+            let provider = with_room_for(3000, steps).await;
+            let ai = Ai::openai(custom(&provider)).unwrap();
+            for (person, requests) in [(1, 2), (1, 3)] {
+                let completed = complete_for(UserId(person), &ai, long_prompt(20, 500)).await;
+                assert_eq!(completed.text, "ok", "{error}: {:?}", completed.end);
+                assert_eq!(provider.requests().len(), requests, "{error}");
+            }
+            assert_eq!(ai.max_prompt_tokens(Some(UserId(2))), None, "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_was_paid_for_twice_shortens_the_next_prompt() {
+    for steps in refused_within(&json!({"message": "Bad things", "code": 400})) {
+        let provider = with_room_for(3000, steps).await;
+        let ai = Ai::openai(custom(&provider)).unwrap();
+        let completed = complete_for(UserId(1), &ai, long_prompt(80, 500)).await;
+        assert_eq!(completed.end.unwrap_err().code(), "provider_refused");
+        assert_eq!(provider.requests().len(), 2, "paid for once more, and no more");
+        let next = complete_for(UserId(1), &ai, long_prompt(80, 500)).await;
+        assert_eq!(next.text, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_refused_within_an_answer_is_left_out_of_all() {
+    for steps in refused_within(&json!({"message": "x", "param": "stream_options", "code": 400})) {
+        let provider = ScriptedProvider::start(move |_, asked: &Request| match asked.body.get("stream_options") {
+            Some(_) => steps.clone(),
+            None => ok(),
+        })
+        .await;
+        let ai = Ai::openai(custom(&provider)).unwrap();
+        for person in 0..3 {
+            assert_eq!(complete_for(UserId(person), &ai, prompt()).await.text, "ok");
+        }
+        assert_eq!(provider.requests().len(), 4, "one refusal for all persons");
+    }
+}
+
+#[tokio::test]
+async fn words_within_an_answer_that_a_person_may_have_said_turn_off_nothing() {
+    for steps in refused_within(&json!({"message": "Blocked: stream_options is not supported", "code": 400})) {
+        let provider = ScriptedProvider::start(move |_, _: &Request| steps.clone()).await;
+        let ai = Ai::openai(custom(&provider)).unwrap();
+        let completed = complete(&ai, prompt()).await;
+        assert_eq!(completed.end.unwrap_err().code(), "provider_refused");
+        assert_eq!(provider.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_long_message_that_is_refused_without_a_reason_is_called_too_long() {
+    let provider = with_room_for(3000, refused("400 Bad Request", &json!({"error": "Zu lang!"}))).await;
+    let ai = Ai::openai(custom(&provider)).unwrap();
+    let mut long = prompt();
+    long.messages[0].content = "word ".repeat(4000);
+    assert_eq!(complete(&ai, long).await.end.unwrap_err().code(), "context_too_long");
+    assert_eq!(provider.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -41,8 +41,9 @@ impl Outcome {
             Failure::RateLimited { .. }
             | Failure::Refused { .. }
             | Failure::RefusedPart { .. }
+            | Failure::Moderated { .. }
             | Failure::EmptyAnswer
-            | Failure::ContextTooLong
+            | Failure::ContextTooLong { .. }
             // Reported by us, never by a provider.
             | Failure::CircuitOpen { .. }
             | Failure::Withdrawn

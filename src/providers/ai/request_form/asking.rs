@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use cura_domain::UserId;
+use cura_domain::{UserId, token_estimate};
 use futures_util::StreamExt;
 
 use super::learned::{Accepted, Learned};
@@ -29,6 +29,8 @@ pub(crate) struct Asking<'a> {
     tokens: usize,
     /// The length of the last prompt that was refused for it.
     refused: Option<usize>,
+    /// Whether it was refused in a way that holds for everybody's prompts.
+    for_everybody: bool,
     halvings: usize,
     reforms: usize,
     /// What was taken out because it was refused.
@@ -66,6 +68,7 @@ impl<'a> Asking<'a> {
             },
             output_limit,
             refused: None,
+            for_everybody: false,
             halvings: 0,
             reforms: 0,
             taken_out: RequestForm::default(),
@@ -78,13 +81,30 @@ impl<'a> Asking<'a> {
     }
 
     /// Takes out what the provider refused. False when nothing is left to take out: then the refusal is final.
-    pub(crate) fn reform(&mut self, error: &AiError) -> bool {
+    ///
+    /// A refusal that was paid for, because the provider had accepted the request, leaves one further request: of a prompt that
+    /// is too long, a quarter is sent.
+    pub(crate) fn reform(&mut self, error: &AiError, is_paid: bool) -> bool {
         self.reforms += 1;
         if self.reforms > MAX_REFORMS {
             return false;
         }
+        let before = self.tokens;
+        let is_reformed = self.reform_once(error);
+        if is_paid && self.tokens < before {
+            // The first half may not be enough, and nothing more is paid for.
+            self.reform_once(error);
+            self.refused = Some(before);
+        }
+        is_reformed
+    }
+
+    fn reform_once(&mut self, error: &AiError) -> bool {
         match *error.failure() {
-            Failure::ContextTooLong => self.shorten(true),
+            Failure::ContextTooLong { for_everybody } => {
+                self.for_everybody |= for_everybody;
+                self.shorten(true)
+            }
             Failure::RefusedPart { part, status } => self.take_out(part) || self.without_reason(status),
             Failure::Refused { status } => self.without_reason(status),
             _ => false,
@@ -93,7 +113,7 @@ impl<'a> Asking<'a> {
 
     /// After a refusal that names nothing: newer models refuse a prefilled answer, and the prompt may be too long.
     fn without_reason(&mut self, status: Option<u16>) -> bool {
-        if !matches!(status, Some(400 | 413 | 422)) {
+        if !may_concern_length(status) {
             return false;
         }
         if self.take_out(RequestPart::Prefill) {
@@ -105,6 +125,28 @@ impl<'a> Asking<'a> {
             self.taken_out.continuation = None;
         }
         self.shorten(false)
+    }
+
+    /// Remembers a refusal that was paid for and is final: the person's next prompt is shorter.
+    pub(crate) fn remember_refusal(&self, error: &AiError) {
+        if may_be_too_long(error) && self.tokens > MIN_PROMPT_TOKENS {
+            self.learned.too_long(self.person, self.tokens);
+        }
+    }
+
+    /// The failure to report of a refusal that no other form cures. Without a known reason, a message that is long by itself is
+    /// taken for too long.
+    pub(crate) fn final_refusal(&self, error: AiError) -> AiError {
+        let last = self.prompt.messages.last();
+        let is_long = last.is_some_and(|last| token_estimate::estimate(last.content.len()) > MIN_PROMPT_TOKENS);
+        let failure = match *error.failure() {
+            Failure::Refused { status } if is_long && may_concern_length(status) => {
+                Failure::ContextTooLong { for_everybody: false }
+            }
+            Failure::RefusedPart { status, .. } => Failure::Refused { status },
+            _ => return error,
+        };
+        AiError::new(failure, error.before_first_byte())
     }
 
     fn take_out(&mut self, part: RequestPart) -> bool {
@@ -198,6 +240,7 @@ impl<'a> Asking<'a> {
             person: self.person,
             tokens: self.tokens,
             refused: self.refused,
+            for_everybody: self.for_everybody,
             off: self.taken_out.off,
             no_prefill: self.taken_out.continuation.is_some(),
             no_system_role: self.taken_out.system_as_user,
@@ -205,16 +248,24 @@ impl<'a> Asking<'a> {
         };
         let mut pending = Some((Arc::clone(self.learned), accepted));
         CompletionStream::new(events.inspect(move |event| {
-            let Some((learned, accepted)) = pending.take() else {
-                return;
-            };
-            match event {
-                Ok(_) => learned.accepted(&accepted, backend),
-                Err(error) if *error.failure() == Failure::ContextTooLong => {
-                    learned.too_long(accepted.person, accepted.tokens);
-                }
-                Err(_) => {}
+            if let Some((learned, accepted)) = pending.take()
+                && event.is_ok()
+            {
+                learned.accepted(&accepted, backend);
             }
         }))
+    }
+}
+
+/// Whether a refusal with this status, which says nothing else, may be for the length of the prompt.
+const fn may_concern_length(status: Option<u16>) -> bool {
+    matches!(status, Some(400 | 413 | 422))
+}
+
+fn may_be_too_long(error: &AiError) -> bool {
+    match *error.failure() {
+        Failure::ContextTooLong { .. } => true,
+        Failure::Refused { status } => may_concern_length(status),
+        _ => false,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cura_domain::UserId;
 use tokio::time::Instant;
 
-use super::limits::Limits;
+use super::limits::{Limits, Refused};
 use super::parameters::{Parameter, ParametersOff};
 
 /// What a backend has been found to accept, for the process. Shared by all of its requests.
@@ -26,6 +26,8 @@ pub(super) struct Accepted {
     pub(super) tokens: usize,
     /// The tokens of a longer one that was refused for its length.
     pub(super) refused: Option<usize>,
+    /// Whether that one was refused in a way that holds for everybody's prompts.
+    pub(super) for_everybody: bool,
     /// Parameters that were refused.
     pub(super) off: ParametersOff,
     /// Whether a prefilled answer was refused.
@@ -93,7 +95,11 @@ impl Learned {
         }
         let now = Instant::now();
         let mut limits = self.limits();
-        limits.accepted(accepted.person, accepted.tokens, accepted.refused, now);
+        let refused = accepted.refused.map(|tokens| Refused {
+            tokens,
+            for_everybody: accepted.for_everybody,
+        });
+        limits.accepted(accepted.person, accepted.tokens, refused, now);
         if let Some(tokens) = accepted.max_output_tokens {
             limits.accepted_output(tokens, now);
         }

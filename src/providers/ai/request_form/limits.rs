@@ -32,11 +32,20 @@ impl Limit {
     }
 }
 
+/// A prompt that was refused, of so many tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) tokens: usize,
+    /// Whether status, type or code say that it was too long.
+    pub(super) for_everybody: bool,
+}
+
 /// The limits of one backend.
 ///
-/// A limit is set when a longer prompt was refused and this one accepted: for everybody, unless a prompt as long as the refused
-/// one was accepted of late, which shows that it was not the length; then only for the person. It grows when a longer prompt is
-/// accepted, and doubles after [`LIMIT_LIFETIME`].
+/// A limit is set when a longer prompt was refused and this one accepted: for the person, because it may have been something
+/// else than the length. For everybody if status, type or code say that it was, or a second person met it, too, unless a prompt
+/// as long as the refused one was accepted of late. It grows when a longer prompt is accepted, and doubles after
+/// [`LIMIT_LIFETIME`].
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     everybody: Option<Limit>,
@@ -60,16 +69,10 @@ impl Limits {
     }
 
     /// A prompt of `tokens` was accepted, after one of `refused` was refused for its length, if any.
-    pub(super) fn accepted(&mut self, person: Option<UserId>, tokens: usize, refused: Option<usize>, now: Instant) {
+    pub(super) fn accepted(&mut self, person: Option<UserId>, tokens: usize, refused: Option<Refused>, now: Instant) {
         let limit = Limit { tokens, since: now };
-        let contradicted = |refused| {
-            let longest = self
-                .longest_accepted
-                .filter(|longest| now - longest.since < LIMIT_LIFETIME);
-            longest.is_some_and(|longest| longest.tokens >= refused)
-        };
         match refused {
-            Some(refused) if contradicted(refused) => self.limit_person(person, limit),
+            Some(refused) if !self.holds_for_everybody(person, refused, now) => self.limit_person(person, limit),
             Some(_) => {
                 self.everybody = Some(limit);
                 self.forget_person(person);
@@ -90,6 +93,17 @@ impl Limits {
         {
             self.longest_accepted = Some(limit);
         }
+    }
+
+    /// Whether everybody's prompts of the length of `refused`, which `person` sent, are refused for it.
+    fn holds_for_everybody(&self, person: Option<UserId>, refused: Refused, now: Instant) -> bool {
+        let is_recent = |limit: Limit| now.saturating_duration_since(limit.since) < LIMIT_LIFETIME;
+        let is_contradicted = self
+            .longest_accepted
+            .is_some_and(|longest| is_recent(longest) && longest.tokens >= refused.tokens);
+        let mut others = self.persons.iter().filter(|(other, _)| Some(**other) != person);
+        let mut met_by_another = || person.is_some() && others.any(|(_, limit)| is_recent(*limit));
+        !is_contradicted && (refused.for_everybody || met_by_another())
     }
 
     /// A prompt of `tokens` was too long, and the provider had accepted the request, so no shorter one followed: the person's
@@ -139,10 +153,35 @@ mod tests {
     const ANN: Option<UserId> = Some(UserId(1));
     const BEN: Option<UserId> = Some(UserId(2));
 
+    fn too_long(tokens: usize) -> Option<Refused> {
+        let for_everybody = true;
+        Some(Refused { tokens, for_everybody })
+    }
+
+    fn without_reason(tokens: usize) -> Option<Refused> {
+        let for_everybody = false;
+        Some(Refused { tokens, for_everybody })
+    }
+
+    #[test]
+    fn a_refusal_without_a_reason_limits_one_person_until_a_second_one_meets_it() {
+        let (mut limits, start) = (Limits::default(), Instant::now());
+        limits.accepted(ANN, 4000, without_reason(8000), start);
+        limits.accepted(ANN, 2000, without_reason(4000), start);
+        assert_eq!(limits.prompt(ANN, start), Some(2000));
+        for person in [BEN, None] {
+            assert_eq!(limits.prompt(person, start), None);
+        }
+        limits.accepted(BEN, 3000, without_reason(6000), start + LIMIT_LIFETIME);
+        assert_eq!(limits.prompt(None, start + LIMIT_LIFETIME), None, "that was long ago");
+        limits.accepted(ANN, 3500, without_reason(7000), start + LIMIT_LIFETIME);
+        assert_eq!(limits.prompt(None, start + LIMIT_LIFETIME), Some(3500));
+    }
+
     #[test]
     fn what_worked_after_a_refusal_is_everybodys_limit_and_grows_again() {
         let (mut limits, start) = (Limits::default(), Instant::now());
-        limits.accepted(ANN, 4000, Some(8000), start);
+        limits.accepted(ANN, 4000, too_long(8000), start);
         for person in [ANN, BEN, None] {
             assert_eq!(limits.prompt(person, start), Some(4000));
         }
@@ -158,11 +197,11 @@ mod tests {
     fn a_refusal_of_a_length_that_others_are_accepted_with_limits_one_person_only() {
         let (mut limits, start) = (Limits::default(), Instant::now());
         limits.accepted(BEN, 9000, None, start);
-        limits.accepted(ANN, 4000, Some(8000), start);
+        limits.accepted(ANN, 4000, too_long(8000), start);
         assert_eq!(limits.prompt(ANN, start), Some(4000));
         assert_eq!(limits.prompt(BEN, start), None);
         let later = start + LIMIT_LIFETIME;
-        limits.accepted(ANN, 4000, Some(8000), later);
+        limits.accepted(ANN, 4000, too_long(8000), later);
         assert_eq!(
             limits.prompt(BEN, later),
             Some(4000),
@@ -173,7 +212,7 @@ mod tests {
     #[test]
     fn no_prompt_is_limited_below_the_floor() {
         let (mut limits, start) = (Limits::default(), Instant::now());
-        limits.accepted(ANN, 10, Some(20), start);
+        limits.accepted(ANN, 10, too_long(20), start);
         assert_eq!(limits.prompt(BEN, start), Some(MIN_PROMPT_TOKENS));
         limits.accepted_output(1, start);
         assert_eq!(limits.output(start), Some(MIN_OUTPUT_TOKENS));

@@ -2,6 +2,7 @@
 //! one refuses, and remembers for the process what was accepted then.
 //!
 //! - A refusal is no paid call, and each leads to one further request with less in it: at most [`MAX_REFORMS`] for a prompt.
+//! - A refusal within an answer was paid for: only one further request follows, with a quarter of the prompt.
 //! - A provider's words shorten the asker's own prompt. They change what everybody's requests hold only once such a request
 //!   was refused and accepted without it, and no prompt below [`limits::MIN_PROMPT_TOKENS`].
 

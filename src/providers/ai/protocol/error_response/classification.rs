@@ -2,8 +2,9 @@
 
 use super::ErrorResponse;
 use super::account::{has_no_credit, lacks_model, refuses_key};
+use super::moderation::is_moderated;
 use super::refused_part::refused_part;
-use super::too_long::{is_too_long, may_be_too_long};
+use super::too_long::{is_stated_too_long, is_too_long, may_be_too_long};
 use super::words::Words;
 use crate::ai::error::Failure;
 use crate::ai::prompt::Prompt;
@@ -19,29 +20,32 @@ impl ErrorResponse {
     pub(crate) fn failure(&self, prompt: Option<&Prompt>) -> Failure {
         let stated = &self.stated;
         let words = Words::of(stated, prompt);
-        // Within an answer, some servers (llama.cpp, vLLM, OpenRouter) state the status as `code`.
-        let status = self.status.or(stated.status);
+        let status = self.status();
         if has_no_credit(status, self.retry_after.is_some(), stated, &words) {
             return Failure::QuotaExhausted;
         }
-        if is_too_long(status, stated, &words) {
-            return Failure::ContextTooLong;
+        if is_moderated(status, stated, &words) {
+            return Failure::Moderated { status };
+        }
+        if is_stated_too_long(status, stated) {
+            // Of an answer that has begun, only its person's prompt is known.
+            let for_everybody = self.status.is_some();
+            return Failure::ContextTooLong { for_everybody };
+        }
+        if is_too_long(status, &words) {
+            return Failure::ContextTooLong { for_everybody: false };
         }
         if refuses_key(status, stated, &words) {
             return self.unauthorized();
         }
-        // Only a request that was not accepted can be made in another form.
-        if let Some(part) = refused_part(self.status, stated, &words) {
-            return Failure::RefusedPart {
-                part,
-                status: self.status,
-            };
+        if let Some(part) = refused_part(status, stated, &words) {
+            return Failure::RefusedPart { part, status };
         }
         if lacks_model(status, stated, &words) {
             return Failure::Misconfigured(NO_MODEL);
         }
         if may_be_too_long(status, &words) {
-            return Failure::ContextTooLong;
+            return Failure::ContextTooLong { for_everybody: false };
         }
         match status {
             Some(405 | 407 | 415 | 426 | 501) => Failure::Misconfigured(NO_METHOD),
@@ -60,14 +64,11 @@ impl ErrorResponse {
 }
 
 /// Types and codes within an answer that will not pass.
-const REFUSALS: [&str; 7] = [
+const REFUSALS: [&str; 4] = [
     "invalid_request_error",
     "badrequesterror",
     "invalid_argument",
     "permission_error",
-    "content_policy_violation",
-    "content_filter",
-    "moderation_blocked",
 ];
 
 #[cfg(test)]

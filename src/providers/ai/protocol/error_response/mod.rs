@@ -5,6 +5,7 @@
 
 mod account;
 mod classification;
+mod moderation;
 mod refused_part;
 mod stated;
 mod too_long;
@@ -91,8 +92,13 @@ impl ErrorResponse {
         Failure::Unauthorized { status: self.status }
     }
 
-    const fn refused(&self) -> Failure {
-        Failure::Refused { status: self.status }
+    /// The status, which some servers (llama.cpp, vLLM, OpenRouter) state as `code` within an answer.
+    fn status(&self) -> Option<u16> {
+        self.status.or(self.stated.status)
+    }
+
+    fn refused(&self) -> Failure {
+        Failure::Refused { status: self.status() }
     }
 
     #[cfg(test)]

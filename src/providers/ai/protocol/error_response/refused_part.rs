@@ -35,11 +35,12 @@ const NO_SYSTEM_ROLE: [&str; 7] = [
 /// The names of the output limit.
 const OUTPUT_LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
-/// The part of a request that a refusal with this status names.
+/// The part of a request that a refusal with this status names. What is left out then is left out for everybody, so words
+/// count only beside a quotation: within an answer, the field that names a parameter does.
 pub(super) fn refused_part(status: Option<u16>, stated: &Stated, words: &Words) -> Option<RequestPart> {
     let status = status?;
     // llama.cpp refuses a prefilled answer to a model that thinks with a 500.
-    if words.say(&[
+    if words.say_of_everybody(&[
         "prefill",
         "must end with a user message",
         "last message must be from the user",
@@ -48,7 +49,7 @@ pub(super) fn refused_part(status: Option<u16>, stated: &Stated, words: &Words) 
         return Some(RequestPart::Prefill);
     }
     // Templates fail with any of these.
-    if matches!(status, 400 | 422 | 424 | 500) && words.say(&NO_SYSTEM_ROLE) {
+    if matches!(status, 400 | 422 | 424 | 500) && words.say_of_everybody(&NO_SYSTEM_ROLE) {
         return Some(RequestPart::SystemRole);
     }
     if !matches!(status, 400 | 404 | 422) {
@@ -79,5 +80,5 @@ pub(super) fn refused_part(status: Option<u16>, stated: &Stated, words: &Words) 
 /// Whether the parameter is named in a field of its own, or in words that are no quotation.
 fn names(stated: &Stated, words: &Words, parameter: &str) -> bool {
     stated.names(parameter)
-        || (stated.text.contains(parameter) && words.say(&[&format!(" {} ", parameter.replace('_', " "))]))
+        || (stated.text.contains(parameter) && words.say_of_everybody(&[&format!(" {} ", parameter.replace('_', " "))]))
 }

@@ -107,11 +107,14 @@ const EXCESSES: [&str; 14] = [
     " over the limit ",
 ];
 
-/// Whether an error with this status says that the prompt is too long, and nothing else.
-pub(super) fn is_too_long(status: Option<u16>, stated: &Stated, words: &Words) -> bool {
+/// Whether its status, type or code says that the prompt is too long.
+pub(super) fn is_stated_too_long(status: Option<u16>, stated: &Stated) -> bool {
+    status == Some(413) || stated.is(&CODES)
+}
+
+/// Whether an error with this status says in words that the prompt is too long, and nothing else.
+pub(super) fn is_too_long(status: Option<u16>, words: &Words) -> bool {
     match status {
-        _ if stated.is(&CODES) => true,
-        Some(413) => true,
         // A limit for a minute that this request exceeds alone never lets it through.
         Some(429) => words.say(&["request too large for", "must be reduced in order to run"]),
         Some(401..=403) => false,

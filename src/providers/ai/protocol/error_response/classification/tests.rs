@@ -29,12 +29,12 @@ use RequestPart::{LargeOutputLimit, OutputLimit, Prefill, StreamOptions, SystemR
 impl From<Failure> for Means {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::ContextTooLong => TooLong,
+            Failure::ContextTooLong { .. } => TooLong,
             Failure::RefusedPart { part, .. } => Part(part),
             Failure::QuotaExhausted => NoCredit,
             Failure::Unauthorized { .. } => Key,
             Failure::Misconfigured(_) => Settings,
-            Failure::Refused { .. } => Refused,
+            Failure::Refused { .. } | Failure::Moderated { .. } => Refused,
             Failure::RateLimited { .. } => Limited,
             Failure::Unavailable { .. } => Away,
             other => panic!("no error of a provider: {other:?}"),
