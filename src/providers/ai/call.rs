@@ -88,8 +88,10 @@ struct CallState {
     backend: usize,
     /// Of the requests that were accepted, the last one at the end.
     reports: Vec<ProviderReport>,
-    /// How many of them are to be counted.
+    /// How many requests that were or may have been accepted are to be counted.
     uncounted: i16,
+    /// Whether the last answer ended with a word that says that it is whole, and held neither thoughts nor tool calls.
+    is_whole: bool,
 }
 
 /// What the provider that accepted the request has reported until now.
@@ -193,12 +195,31 @@ impl Call {
             return;
         };
         state.uncounted = state.uncounted.saturating_add(1);
+        state.is_whole = false;
         state.reports.push(ProviderReport {
             model,
             input_tokens: None,
             output_tokens: None,
             thought_bytes: 0,
         });
+    }
+
+    /// The backend has the whole request and may work on it, though its answer was not waited for or is none: it is counted as
+    /// accepted, but its cost is not known.
+    pub(crate) fn may_be_paid(&self) {
+        let mut state = self.lock();
+        state.uncounted = state.uncounted.saturating_add(1);
+    }
+
+    /// The answer has ended as one does of which nothing is missing.
+    pub(crate) fn is_whole(&self) {
+        self.lock().is_whole = true;
+    }
+
+    /// Whether an answer that adds nothing to the text before leaves nothing missing either.
+    pub(crate) fn adds_nothing_rightly(&self) -> bool {
+        let state = self.lock();
+        state.is_whole && state.reports.last().is_none_or(|report| report.thought_bytes == 0)
     }
 
     /// How many requests the backend has accepted since it is asked, and since this was asked last.

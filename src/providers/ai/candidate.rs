@@ -102,8 +102,9 @@ impl Candidate {
         });
     }
 
-    pub(crate) fn report_failure(&self, permit: Permit, error: &AiError) {
-        permit.failed(error, Instant::now());
+    /// Reports a failure of a request, and whether that may have been paid for.
+    pub(crate) fn report_failure(&self, permit: Permit, error: &AiError, is_paid: bool) {
+        permit.failed(error, is_paid, Instant::now());
         self.send_trial_if_due();
     }
 
@@ -145,22 +146,23 @@ impl Candidate {
                 model: self.model.clone(),
             }),
             Err(error) => {
-                progress.ended();
+                let is_paid = progress.ended();
                 // A request that was not sent says nothing about the provider.
                 if let Some(permit) = permit.filter(|_| !error.no_permission()) {
-                    self.report_failure(permit, &error);
+                    self.report_failure(permit, &error, is_paid);
                 }
                 Err(error)
             }
         }
     }
 
-    /// White space at the beginning of a new answer waits for the text that it belongs to, so that an answer without any is known
-    /// before anything was handed out.
+    /// White space at the beginning waits for the text that it belongs to, so that an answer without any is known before anything
+    /// was handed out.
     async fn first_event(&self, call: &Call, prompt: &Prompt) -> Result<(CompletionEvent, CompletionStream), AiError> {
         let mut events = self.backend.open(call, prompt).await?;
         if self.backend.is_demo() {
             call.accepted();
+            call.is_whole();
         }
         let is_new = is_blank(&prompt.written);
         let mut leading = String::new();
@@ -170,7 +172,7 @@ impl Candidate {
                 .await
                 .unwrap_or(Err(AiError::new(Failure::Protocol("an answer without an end"), true)));
             match event.map_err(AiError::before_any_event)? {
-                CompletionEvent::Text(text) if is_new && is_blank(&text) => leading.push_str(&text),
+                CompletionEvent::Text(text) if is_blank(&text) => leading.push_str(&text),
                 CompletionEvent::Text(text) if leading.is_empty() => {
                     return Ok((CompletionEvent::Text(text), events));
                 }
@@ -181,7 +183,10 @@ impl Candidate {
                 // Nothing of it was handed out.
                 CompletionEvent::TakenBack if is_new => leading.clear(),
                 taken_back @ CompletionEvent::TakenBack => return Ok((taken_back, events)),
-                CompletionEvent::Finished { .. } if is_new => return Err(AiError::new(Failure::EmptyAnswer, true)),
+                // The text before may be half a sentence.
+                CompletionEvent::Finished { .. } if is_new || !call.adds_nothing_rightly() => {
+                    return Err(AiError::new(Failure::EmptyAnswer, true));
+                }
                 end @ CompletionEvent::Finished { .. } => return Ok((end, events)),
             }
         }

@@ -49,8 +49,8 @@ impl Progress {
         }
     }
 
-    /// Counts the request, once it has ended by what the provider did.
-    pub(super) fn ended(&mut self) {
+    /// Counts the request, once it has ended by what the provider did. Returns whether it may have been paid for.
+    pub(super) fn ended(&mut self) -> bool {
         let accepted = self.call.take_accepted();
         let mut paid = self.call.paid().lock();
         let reached = bytes(self.written + self.visible);
@@ -59,6 +59,7 @@ impl Progress {
         } else if accepted > 0 {
             paid.ended_without_text(self.backend, accepted);
         }
+        accepted > 0
     }
 
     /// `error`, as it is for an answer that may ask no backend again.
@@ -71,7 +72,8 @@ impl Progress {
         }
     }
 
-    /// What the end of the completion is: an answer that is still empty is none.
+    /// What the end of the completion is: an answer that is still empty is none, nor is one that brings a text no further unless
+    /// nothing is missing of that.
     fn end(&mut self, event: Result<CompletionEvent, AiError>) -> Result<CompletionEvent, AiError> {
         match event {
             Ok(CompletionEvent::Text(text)) => {
@@ -82,7 +84,9 @@ impl Progress {
                 (self.added, self.visible) = (0, 0);
                 Ok(CompletionEvent::TakenBack)
             }
-            Ok(CompletionEvent::Finished { .. }) if self.is_new && self.visible == 0 => {
+            Ok(CompletionEvent::Finished { .. })
+                if self.visible == 0 && (self.is_new || !self.call.adds_nothing_rightly()) =>
+            {
                 Err(self.failed(AiError::new(Failure::EmptyAnswer, false)))
             }
             Ok(end) => Ok(end),
@@ -127,7 +131,7 @@ pub(super) fn reported(
         match (&event, reported.permit.take()) {
             (Ok(CompletionEvent::Text(_) | CompletionEvent::TakenBack), permit) => reported.permit = permit,
             (Ok(CompletionEvent::Finished { .. }), Some(permit)) => permit.succeeded(),
-            (Err(error), Some(permit)) => reported.candidate.report_failure(permit, error),
+            (Err(error), Some(permit)) => reported.candidate.report_failure(permit, error, true),
             (_, None) => {}
         }
         Some((event, reported))

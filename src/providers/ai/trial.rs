@@ -9,17 +9,22 @@ use futures_util::StreamExt;
 
 use super::backend::Backend;
 use super::call::{Call, RequestKey};
+use super::completion::{CompletionEvent, CompletionStream};
 use super::error::{AiError, Failure, TimeoutPhase};
 use super::prompt::Prompt;
 
-/// How long a provider may take to begin its answer, unless it is given less for every answer: a local model may load first.
+/// How long a provider may take for its answer, unless it is given less for every answer: a local model may load first.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest answer wanted. The trial ends with the first event anyway.
+/// How long it may go on once it has begun to write: a slow one works, too.
+const TRIAL_END_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer wanted.
 const MAX_OUTPUT_TOKENS: u32 = 16;
+/// How much of one that is longer all the same is read, in UTF-8 bytes.
+const MAX_READ_BYTES: usize = 1000;
 /// What is asked.
 const QUESTION: &str = "Are you there? Answer with yes.";
 
-/// Sends a trial and waits for the first event of the answer.
+/// Sends a trial and reads the answer to its end: some providers begin one before they look whether it is paid for.
 ///
 /// # Errors
 /// The failure, which is everybody's: none of a person's words were sent.
@@ -33,17 +38,34 @@ pub(super) async fn send_trial(backend: &Backend) -> Result<(), AiError> {
         written: String::new(),
     };
     let call = Call::without_words(RequestKey::Trial);
-    let first_event = async {
+    let begun = async {
         let mut events = backend.open(&call, &prompt).await?;
-        match events.next().await {
-            Some(first) => first.map(drop),
-            None => Err(AiError::new(Failure::Protocol("an answer without an end"), true)),
-        }
+        let first = next(&mut events).await?;
+        Ok((first, events))
     };
-    tokio::time::timeout(TRIAL_TIMEOUT, first_event)
-        .await
-        .unwrap_or_else(|_| {
-            let (phase, limit) = (TimeoutPhase::FirstByte, TRIAL_TIMEOUT);
-            Err(AiError::new(Failure::Timeout { phase, limit }, true))
-        })
+    let (mut event, mut events) = tokio::time::timeout(TRIAL_TIMEOUT, begun).await.unwrap_or_else(|_| {
+        let (phase, limit) = (TimeoutPhase::FirstByte, TRIAL_TIMEOUT);
+        Err(AiError::new(Failure::Timeout { phase, limit }, true))
+    })?;
+    let rest = async {
+        let mut bytes = 0;
+        loop {
+            match &event {
+                CompletionEvent::Text(text) => bytes += text.len(),
+                CompletionEvent::TakenBack => {}
+                CompletionEvent::Finished { .. } => break,
+            }
+            if bytes > MAX_READ_BYTES {
+                break;
+            }
+            event = next(&mut events).await?;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(TRIAL_END_TIMEOUT, rest).await.unwrap_or(Ok(()))
+}
+
+async fn next(events: &mut CompletionStream) -> Result<CompletionEvent, AiError> {
+    let without_end = AiError::new(Failure::Protocol("an answer without an end"), true);
+    events.next().await.unwrap_or(Err(without_end))
 }

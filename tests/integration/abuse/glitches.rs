@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cura_tests::provider::{Step, answer, refusal};
+use cura_tests::provider::{Step, answer, chunk, event, refusal};
 use cura_tests::{Client, Cura, ScriptedProvider, eventually};
 use serde_json::{Value, json};
 
@@ -77,6 +77,14 @@ fn refusals() -> Vec<(&'static str, Vec<Step>)> {
     ]
 }
 
+/// An answer that was accepted, and broken off by an event that says that the account has no credit.
+fn no_credit_behind(text: &str) -> Vec<Step> {
+    let no_credit = json!({ "error": { "code": 402, "message": "Insufficient credits" } });
+    let text = (!text.is_empty()).then(|| Step::Write(chunk(text)));
+    let rest = [Step::Write(event(&no_credit)), Step::End];
+    std::iter::once(Step::Head).chain(text).chain(rest).collect()
+}
+
 async fn say_hi(person: &Client) -> Value {
     let sent = person.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     sent["assistant_message"].clone()
@@ -125,6 +133,57 @@ async fn refusals_of_everybody_for_some_seconds_cost_nobody_an_answer_either() {
         assert_eq!(person.until_final(&answer).await["content"], "All is well");
     }
     assert!(!cura.logs().contains("ERROR"), "{}", cura.logs());
+    cura.check_invariants().await;
+}
+
+/// Within an answer each one is paid for, and an answer may be paid for once more only.
+#[tokio::test]
+async fn refusals_within_answers_soon_after_a_trial_cost_nobody_an_answer_either() {
+    let (trouble, provider, cura) = start().await;
+    trouble.once(refusal("401 Unauthorized", "", &json!({})));
+    let ann = cura.client().register("ann@example.com").await;
+    assert_eq!(say_hi(&ann).await["content"], "All is well");
+    assert_eq!(provider.trials(), 1);
+    let before = provider.requests().len();
+    trouble.always(no_credit_behind(""));
+    let mut asked = Vec::new();
+    for name in ["bob", "eve", "joe"] {
+        let person = cura.client().register(&format!("{name}@example.com")).await;
+        let answer = person.ask("Hi").await;
+        asked.push((person, answer));
+    }
+    eventually("each was refused once", async || {
+        (provider.requests().len() >= before + asked.len()).then_some(())
+    })
+    .await;
+    let asks_again = async || provider.requests().len() > before + asked.len();
+    eventually("a trial is refused, and nobody has asked again", async || {
+        assert!(!asks_again().await, "a further request would be the last");
+        (provider.trials() > 1).then_some(())
+    })
+    .await;
+    trouble.ends();
+    for (person, answer) in &asked {
+        assert_eq!(person.until_final(answer).await["content"], "All is well");
+    }
+    assert!(!cura.logs().contains("ERROR"), "{}", cura.logs());
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_refusal_behind_the_first_words_is_confirmed_too() {
+    let (trouble, provider, cura) = start().await;
+    trouble.always(no_credit_behind("Hello "));
+    let ann = cura.user().await;
+    let message = say_hi(&ann).await;
+    assert_eq!(message["metadata"]["error"], "provider_quota_exhausted", "{message}");
+    cura.workers[0].wait_for_log("ERROR").await;
+    assert!(provider.trials() > 1);
+    trouble.ends();
+    eventually("an answer comes again", async || {
+        (say_hi(&ann).await["content"] == "All is well").then_some(())
+    })
+    .await;
     cura.check_invariants().await;
 }
 

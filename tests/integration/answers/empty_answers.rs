@@ -189,6 +189,52 @@ async fn an_answer_that_has_text_may_be_continued_by_nothing() {
 }
 
 #[tokio::test]
+async fn half_a_sentence_is_not_whole_because_its_continuation_brings_nothing() {
+    let bare = |(name, _): &(&str, Vec<Step>)| *name != "an end word alone" && *name != "empty text";
+    let calls = json!({ "tool_calls": [{ "index": 0, "id": "1", "function": { "name": "f", "arguments": "{}" } }] });
+    let called = [vec![Step::Head, delta(&calls, Some("stop"))], done().to_vec()].concat();
+    let mut kinds: Vec<_> = empty_answers().into_iter().filter(bare).collect();
+    kinds.retain(|(name, _)| !["white space", "what nobody can see"].contains(name));
+    kinds.push(("a tool call that ends well", called));
+    let blank = [
+        vec![Step::Head, delta(&json!({ "content": " " }), None)],
+        done().to_vec(),
+    ]
+    .concat();
+    kinds.push(("white space without an end word", blank));
+    let kinds = std::sync::Arc::new(kinds);
+    let provider = {
+        let kinds = std::sync::Arc::clone(&kinds);
+        ScriptedProvider::start(move |_, asked| {
+            let messages = asked.body["messages"].to_string();
+            if asked.is_trial() {
+                return answer(&["Yes"], Duration::ZERO);
+            }
+            if !messages.contains("you should never") {
+                return [cut_after(&["you should never"]), vec![Step::Cut]].concat();
+            }
+            let of_this = (0..kinds.len()).find(|number| messages.contains(&format!("kind {number}.")));
+            kinds[of_this.expect("a kind")].1.clone()
+        })
+        .await
+    };
+    let cura = Cura::with_provider(&provider).await;
+    for (number, (name, _)) in kinds.iter().enumerate() {
+        let user = cura.client().register(&format!("user{number}@example.com")).await;
+        let before = provider.requests().len();
+        let question = json!({ "content": format!("kind {number}.") });
+        let message = user.post("/chat/send", &question).await.body["assistant_message"].clone();
+        assert_eq!(
+            (&message["status"], &message["content"], &message["metadata"]["error"]),
+            (&json!("error"), &json!("you should never"), &json!("empty_answer")),
+            "{name}: {message}"
+        );
+        assert_eq!(provider.requests().len() - before, 3, "{name}");
+    }
+    cura.check_invariants().await;
+}
+
+#[tokio::test]
 async fn white_space_and_a_broken_connection_are_nothing_too() {
     let first = ScriptedProvider::start(|_, _| vec![Step::Head, Step::Write(chunk(" ")), Step::Cut]).await;
     let fallback = ScriptedProvider::answering(&["All ", "is ", "well"], Duration::ZERO).await;

@@ -59,8 +59,9 @@ async fn a_provider_that_dies_every_time_is_an_error_in_the_end() {
 #[tokio::test]
 async fn a_provider_that_hangs_is_given_up() {
     let provider = ScriptedProvider::start(|_, _| vec![Step::Hang]).await;
-    let (code, retryable, _) = fails(provider, &[("AI_FIRST_BYTE_TIMEOUT_SECONDS", "1")]).await;
+    let (code, retryable, asked) = fails(provider, &[("AI_FIRST_BYTE_TIMEOUT_SECONDS", "1")]).await;
     assert_eq!((code.as_str(), retryable), ("provider_timeout", true));
+    assert_eq!(asked, 2, "it may have been paid for");
 }
 
 #[tokio::test]

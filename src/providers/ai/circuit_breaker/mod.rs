@@ -18,7 +18,8 @@
 //!
 //! A person of whose requests [`FAILED_KEYS_TO_HOLD`] have failed since their last complete answer is **held**: their requests
 //! wait, longer after each further failure, for [`MAX_BACKOFF`] at most. So does one whose request the provider told how long to
-//! wait. Retries of one request count once: a provider may fail for one message only.
+//! wait. Retries of one request count once: a provider may fail for one message only. A person whose request was paid for when
+//! our key, account or settings were rejected waits until a trial has ended, because it may be paid for once more only.
 //!
 //! [`FAILED_KEYS_TO_HOLD`]: persons::FAILED_KEYS_TO_HOLD
 //! [`MAX_BACKOFF`]: outcome::MAX_BACKOFF
@@ -179,9 +180,13 @@ impl Permit {
         self.breaker.state().on_success(self.person);
     }
 
-    /// Reports a failure, before the first event or after it.
-    pub(crate) fn failed(self, error: &AiError, now: Instant) {
-        self.breaker.state().on_failure(self.person, self.key, error, now);
+    /// Reports a failure, before the first event or after it, of a request that may have been paid for or not.
+    pub(crate) fn failed(self, error: &AiError, is_paid: bool, now: Instant) {
+        let mut state = self.breaker.state();
+        if is_paid {
+            state.await_trial_after(self.person, error);
+        }
+        state.on_failure(self.person, self.key, error, now);
     }
 }
 

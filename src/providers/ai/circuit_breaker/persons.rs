@@ -26,6 +26,21 @@ struct FailedPerson {
     backoff: Option<Duration>,
     /// Whether a request failed since anybody's last complete answer, or the last trial that succeeded.
     is_recent: bool,
+    /// Whether a request failed as if an operator had to act, and no trial has ended since.
+    awaits_trial: bool,
+}
+
+impl FailedPerson {
+    const fn new(user: UserId) -> Self {
+        Self {
+            user,
+            keys: Vec::new(),
+            held_until: None,
+            backoff: None,
+            is_recent: false,
+            awaits_trial: false,
+        }
+    }
 }
 
 /// All of them, the one who failed last at the end.
@@ -46,15 +61,33 @@ impl FailedPersons {
             .any(|person| person.held_until.is_some_and(|until| now < until))
     }
 
+    /// Whether this person waits for a trial.
+    pub(super) fn awaits_trial(&self, user: UserId) -> bool {
+        self.0.iter().any(|person| person.user == user && person.awaits_trial)
+    }
+
+    /// Whether anybody waits for a trial.
+    pub(super) fn await_trial(&self) -> bool {
+        self.0.iter().any(|person| person.awaits_trial)
+    }
+
+    /// A trial has ended.
+    pub(super) fn trial_ended(&mut self) {
+        for person in &mut self.0 {
+            person.awaits_trial = false;
+        }
+    }
+
+    /// Records that a request failed as if an operator had to act: the person waits for a trial, which tells.
+    pub(super) fn needs_operator(&mut self, user: UserId) {
+        let mut person = self.take(user).unwrap_or(FailedPerson::new(user));
+        person.awaits_trial = true;
+        self.push(person);
+    }
+
     /// Records that a request failed.
     pub(super) fn failed(&mut self, user: UserId, key: RequestKey, stated_wait: Option<Duration>, now: Instant) {
-        let mut person = self.take(user).unwrap_or(FailedPerson {
-            user,
-            keys: Vec::new(),
-            held_until: None,
-            backoff: None,
-            is_recent: false,
-        });
+        let mut person = self.take(user).unwrap_or(FailedPerson::new(user));
         person.is_recent = true;
         if person.keys.len() < FAILED_KEYS_TO_HOLD && !person.keys.contains(&key) {
             person.keys.push(key);
@@ -69,6 +102,10 @@ impl FailedPersons {
         if let Some(wait) = stated_wait {
             person.held_until = person.held_until.max(Some(now + wait));
         }
+        self.push(person);
+    }
+
+    fn push(&mut self, person: FailedPerson) {
         if self.0.len() == MAX_PERSONS {
             self.0.pop_front();
         }

@@ -67,15 +67,29 @@ impl BreakerState {
     /// How long requests of this person have to wait; `None` if one may be sent now.
     pub(super) fn wait(&self, person: Option<UserId>, now: Instant) -> Option<Duration> {
         match self.phase {
-            Phase::Closed => self.persons.wait(person?, now),
+            Phase::Closed => self.persons.wait(person?, now).max(self.wait_for_trial(person?, now)),
             Phase::Open { until } if now < until => Some(until - now),
             Phase::Open { .. } => Some(TRIAL_WAIT),
         }
     }
 
+    /// How long this person has to wait for a trial that tells whether an operator has to act: until then a further request
+    /// would be paid for nothing.
+    fn wait_for_trial(&self, person: UserId, now: Instant) -> Option<Duration> {
+        let is_due_in = self
+            .next_trial
+            .map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        let wait = if self.trial.is_some() {
+            TRIAL_WAIT
+        } else {
+            is_due_in.max(TRIAL_WAIT)
+        };
+        self.persons.awaits_trial(person).then_some(wait)
+    }
+
     /// Whether requests of anybody may have to wait.
     pub(super) fn holds_anybody(&self, now: Instant) -> bool {
-        self.phase != Phase::Closed || self.persons.hold_anybody(now)
+        self.phase != Phase::Closed || self.persons.hold_anybody(now) || self.persons.await_trial()
     }
 
     /// What an operator has to repair. `None` while a trial finds out whether that was done: its end is worth waiting for.
@@ -109,8 +123,19 @@ impl BreakerState {
     pub(super) fn on_success(&mut self, person: Option<UserId>) {
         if self.phase == Phase::Closed {
             self.persons.completed(person);
-            self.is_suspect = false;
+            // Whoever waits for a trial gets one.
+            self.is_suspect = self.persons.await_trial();
             self.backoff = None;
+        }
+    }
+
+    /// A request that was paid for failed with `error`. If an operator may have to act, its person waits for a trial to tell.
+    pub(super) fn await_trial_after(&mut self, person: Option<UserId>, error: &AiError) {
+        if let Some(person) = person
+            && self.phase == Phase::Closed
+            && Outcome::of(error) == Outcome::NeedsOperator
+        {
+            self.persons.needs_operator(person);
         }
     }
 
@@ -157,7 +182,18 @@ impl BreakerState {
             return Transition::None;
         }
         self.trial = None;
+        self.persons.trial_ended();
         match error.map(|error| (error, Outcome::of(error))) {
+            // A limited rate says nothing about a key or an account that was rejected before.
+            Some((limited, Outcome::Neutral))
+                if self.operator_failing_since.is_some()
+                    && matches!(limited.failure(), Failure::RateLimited { .. }) =>
+            {
+                self.phase = Phase::Open {
+                    until: now + RECHECK_INTERVAL,
+                };
+                Transition::None
+            }
             None | Some((_, Outcome::Neutral)) => self.close(),
             Some((error, Outcome::NeedsOperator)) => {
                 let since = *self.operator_failing_since.get_or_insert(now);

@@ -39,7 +39,13 @@ impl Scene {
     /// A request of this person fails.
     fn fails(&self, person: Option<UserId>, key: RequestKey, error: &AiError) {
         let permit = self.breaker.acquire(person, key, self.now).unwrap();
-        permit.failed(error, self.now);
+        permit.failed(error, false, self.now);
+    }
+
+    /// A request of this person fails that was paid for.
+    fn fails_paid(&self, person: Option<UserId>, error: &AiError) {
+        let permit = self.breaker.acquire(person, new_key(), self.now).unwrap();
+        permit.failed(error, true, self.now);
     }
 
     fn completes(&self, person: Option<UserId>) {
@@ -301,6 +307,45 @@ fn a_failure_for_an_operator_that_stays_is_confirmed_and_ends_with_the_first_tri
         assert_eq!(scene.breaker.fault(scene.now), None);
         assert_eq!(scene.breaker.next_own_trial(scene.now), None);
     }
+}
+
+/// It may be paid for once more only, which would be for nothing as long as the glitch lasts.
+#[test]
+fn whoever_paid_for_a_failure_for_an_operator_waits_for_a_trial_and_nobody_else_does() {
+    for failure in for_operators() {
+        let mut scene = Scene::new();
+        scene.fails(ANN, new_key(), &error(failure.clone()));
+        scene.trial(Ok(()));
+        scene.after(2);
+        scene.fails_paid(ANN, &error(failure));
+        assert!(!scene.is_trial_due());
+        let wait = TRIAL_INTERVAL - Duration::from_secs(2);
+        assert_eq!((scene.wait(ANN), scene.wait(BOB)), (Some(wait), None));
+        assert!(scene.breaker.holds_anybody(scene.now));
+        scene.completes(BOB);
+        scene.after(wait.as_secs());
+        assert_eq!(scene.wait(ANN), Some(TRIAL_WAIT), "until the trial has ended");
+        scene.trial(Ok(()));
+        assert_eq!(scene.wait(ANN), None);
+        assert!(!scene.breaker.holds_anybody(scene.now));
+    }
+}
+
+#[test]
+fn a_limited_rate_says_nothing_about_a_key_that_was_rejected() {
+    let mut scene = Scene::new();
+    let failed = error(Failure::Unauthorized { status: Some(401) });
+    scene.fails(ANN, new_key(), &failed);
+    scene.trial(Err(failed.clone()));
+    scene.after(CONFIRMED_AFTER.as_secs());
+    scene.trial(Err(failed.clone()));
+    scene.after(RECHECK_INTERVAL.as_secs());
+    scene.trial(Err(limited(None)));
+    assert_eq!(scene.breaker.fault(scene.now), Some(failed.code()));
+    assert_eq!(scene.operator_failure(), Some(failed.failure().clone()));
+    scene.after(RECHECK_INTERVAL.as_secs());
+    scene.trial(Ok(()));
+    assert_eq!(scene.breaker.fault(scene.now), None);
 }
 
 #[test]

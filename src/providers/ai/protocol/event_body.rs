@@ -6,6 +6,9 @@ use reqwest::Response;
 use crate::ai::error::Failure;
 use crate::ai::stream::sse_decoder::{EventTooLong, MAX_EVENT_BYTES, SseDecoder, SseEvent};
 
+/// How much white space may come before a body is taken for no web page.
+const MAX_BLANK_BYTES: usize = 4096;
+
 /// What a body holds next.
 #[derive(Debug)]
 pub(crate) enum BodyPart {
@@ -30,6 +33,8 @@ pub(crate) struct EventBody {
     form: Form,
     unread: Vec<u8>,
     consumed: usize,
+    /// Whether the connection broke while its beginning was looked at.
+    is_broken: bool,
 }
 
 enum Form {
@@ -46,6 +51,28 @@ impl EventBody {
             form: Form::Unknown,
             unread: Vec::new(),
             consumed: 0,
+            is_broken: false,
+        }
+    }
+
+    /// Whether the body begins as a web page does; waits for its first byte that is no white space.
+    pub(crate) async fn begins_like_a_page(&mut self) -> bool {
+        loop {
+            let beginning = self.unread.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.unread);
+            if let Some(first) = beginning.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                return *first == b'<';
+            }
+            if self.unread.len() > MAX_BLANK_BYTES {
+                return false;
+            }
+            match self.bytes.next().await {
+                Some(Ok(bytes)) => self.unread.extend(bytes),
+                Some(Err(_)) => {
+                    self.is_broken = true;
+                    return false;
+                }
+                None => return false,
+            }
         }
     }
 
@@ -57,6 +84,9 @@ impl EventBody {
         loop {
             if let Some(event) = self.decode()? {
                 return Ok(part(event));
+            }
+            if self.is_broken {
+                return Ok(BodyPart::Broken);
             }
             match self.bytes.next().await {
                 Some(Ok(bytes)) => (self.unread, self.consumed) = (bytes, 0),

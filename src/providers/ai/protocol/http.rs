@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response, header};
 use tokio::time::Instant;
 
+use super::event_body::EventBody;
 use super::http_client::HttpClient;
+use crate::ai::call::Call;
 use crate::ai::error::{AiError, Failure, TimeoutPhase};
 use crate::ai::timeouts::Timeouts;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How the type of a web page begins.
+const HTML: &[u8] = b"text/html";
 
-/// Waits until a provider accepts a request, as long as for the first event of its answer.
+/// Waits until a provider accepts a request, as long as for the first event of its answer. One that took too long may have been
+/// accepted.
 pub(crate) async fn wait_for_acceptance<T>(
+    call: &Call,
     started: Instant,
     timeouts: &Timeouts,
     request: impl Future<Output = Result<T, Failure>>,
@@ -24,7 +30,11 @@ pub(crate) async fn wait_for_acceptance<T>(
     };
     match tokio::time::timeout_at(started + limit, request).await {
         Ok(accepted) => accepted.map_err(|failure| AiError::new(failure, true)),
-        Err(_) => Err(AiError::new(Failure::Timeout { phase, limit }, true)),
+        Err(_) => {
+            // A connection has a shorter limit of its own.
+            call.may_be_paid();
+            Err(AiError::new(Failure::Timeout { phase, limit }, true))
+        }
     }
 }
 
@@ -64,13 +74,26 @@ pub(crate) fn transport_failure(error: &reqwest::Error, timeouts: &Timeouts) -> 
     }
 }
 
-/// Rejects a web page, which a proxy may answer instead. Servers label event streams in many ways, but not as HTML.
-pub(crate) fn reject_html(response: &Response) -> Result<(), Failure> {
-    let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
-    if content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/html")) {
+/// The body of an accepted request's response.
+///
+/// # Errors
+/// [`Failure::Protocol`] when it is a web page, which a proxy may answer instead. Many servers label their answers wrongly, so its
+/// first byte decides. It may have been paid for all the same.
+pub(crate) async fn accepted_body(response: Response, call: &Call) -> Result<EventBody, Failure> {
+    let content_type = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .map(|value| value.as_bytes());
+    let may_be_page = content_type
+        .and_then(|value| value.get(..HTML.len()))
+        .is_some_and(|value| value.eq_ignore_ascii_case(HTML));
+    let mut body = EventBody::new(response);
+    if may_be_page && body.begins_like_a_page().await {
+        call.may_be_paid();
         return Err(Failure::Protocol(
             "a web page instead of an answer; is the base URL right?",
         ));
     }
-    Ok(())
+    call.accepted();
+    Ok(body)
 }

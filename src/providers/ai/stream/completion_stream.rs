@@ -61,6 +61,8 @@ struct Reader {
     timeouts: Timeouts,
     call: Call,
     first_event_seen: bool,
+    /// Whether there were thoughts or tool calls.
+    has_thoughts: bool,
     text_bytes: usize,
     has_visible_text: bool,
     said: Said,
@@ -92,6 +94,7 @@ pub(crate) fn completion_stream(
         timeouts,
         call,
         first_event_seen: false,
+        has_thoughts: false,
         text_bytes: 0,
         has_visible_text: false,
         said: Said::default(),
@@ -183,6 +186,7 @@ impl Reader {
         if text.is_some() || event.end_word.is_some() {
             self.is_unclear = false;
         }
+        self.has_thoughts |= event.has_thoughts;
         let has_text = self.text_bytes > 0 || text.is_some();
         let reason = self.reason(event.end_word, has_text);
         self.end
@@ -287,6 +291,10 @@ impl Reader {
                 });
             }
         };
+        let has_thoughts = self.has_thoughts || self.reasoning_tokens.is_some_and(|tokens| tokens > 0);
+        if self.end.reason() == Some(FinishReason::Stop) && !has_thoughts {
+            self.call.is_whole();
+        }
         Ok(CompletionEvent::Finished {
             reason,
             usage: self.usage(),

@@ -79,7 +79,7 @@ impl Anthropic {
             .post(self.settings.endpoint.url("/messages"))
             .headers(self.settings.headers.clone())
             .json(&Request::new(&self.settings, form, &messages));
-        let body = http::wait_for_acceptance(started, &timeouts, async {
+        let body = http::wait_for_acceptance(call, started, &timeouts, async {
             let sent = async { self.http.send(request.build()?).await }.await;
             let response = sent.map_err(|error| http::transport_failure(&error, &timeouts))?;
             if !response.status().is_success() {
@@ -88,9 +88,7 @@ impl Anthropic {
                     Some(prompt),
                 ));
             }
-            http::reject_html(&response)?;
-            call.accepted();
-            Ok(EventBody::new(response))
+            http::accepted_body(response, call).await
         })
         .await?;
         Ok(completion_stream(

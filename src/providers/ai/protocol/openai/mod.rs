@@ -101,7 +101,7 @@ impl OpenAi {
         let chat = client.chat();
         let timeouts = self.settings.timeouts;
         // The crate's stream is empty, but the connection ends with it.
-        let connection = http::wait_for_acceptance(started, &timeouts, async {
+        let connection = http::wait_for_acceptance(call, started, &timeouts, async {
             let accepted = chat.create_stream_byot::<_, IgnoredAny>(request).await;
             accepted.map_err(|error| self.failure(error, prompt))
         })

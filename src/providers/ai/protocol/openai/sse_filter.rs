@@ -17,7 +17,6 @@ use crate::ai::call::Call;
 use crate::ai::error::Failure;
 use crate::ai::protocol::answer_events::AnswerEvents;
 use crate::ai::protocol::error_response::ErrorResponse;
-use crate::ai::protocol::event_body::EventBody;
 use crate::ai::protocol::http;
 use crate::ai::protocol::http_client::HttpClient;
 use crate::ai::stream::completion_stream::ProtocolEvent;
@@ -60,9 +59,9 @@ impl tower::Service<HttpRequestFactory> for FilteredHttp {
                     Err(failure) => NotAccepted::Failure(failure),
                 }));
             }
-            http::reject_html(&response).map_err(|failure| boxed(NotAccepted::Failure(failure)))?;
-            call.accepted();
-            let answer = AnswerEvents::new(EventBody::new(response), chunk::read);
+            let body = http::accepted_body(response, &call).await;
+            let body = body.map_err(|failure| boxed(NotAccepted::Failure(failure)))?;
+            let answer = AnswerEvents::new(body, chunk::read);
             Ok(::http::Response::new(reqwest::Body::wrap_stream(forwarded(answer, events))).into())
         })
     }
