@@ -172,8 +172,9 @@ pub async fn restart_at(conn: &mut PgConnection, id: MessageId, fence: Fence, te
 }
 
 /// Replaces the text that the attempt `fence` saved by `text`, which is shorter, and lets the attempt go on at its end under the
-/// next fence; readers see that as they see a new attempt. `text` comes with the tokens of the thought that is taken away. May be repeated with the same `now` when its outcome is unknown.
-/// The new fence and where each attempt began; `None` when the fence is old.
+/// next fence; readers see that as they see a new attempt. `text` comes with the tokens of the thought that is taken away. May be
+/// repeated with the same `now` when its outcome is unknown. The new fence and where each attempt began; `None` when the fence is
+/// old.
 pub async fn take_back(
     conn: &mut PgConnection,
     id: MessageId,

@@ -185,7 +185,16 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
         ),
         statement(
             "UPDATE messages SET content = $3, provider",
-            &["20500", "1", "'words'", now, "'openai'::text", "'m'::text", "5::bigint"],
+            &[
+                "20500",
+                "1",
+                "'words'",
+                now,
+                "'openai'::text",
+                "'m'::text",
+                "5::bigint",
+                "NULL::bigint",
+            ],
         ),
         statement(
             "UPDATE messages m SET status = $3, finish_reason",
@@ -203,6 +212,7 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
                 "false",
                 "5::bigint",
                 now,
+                "7::bigint",
             ],
         ),
     );
