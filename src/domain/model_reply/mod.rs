@@ -12,7 +12,7 @@ const MAX_TITLE_WORDS: usize = 14;
 /// The most characters of a title that is worth being shortened; a reply with more is something else.
 const MAX_TITLE_REPLY_CHARS: usize = 100;
 /// What models answer that have no title.
-const NO_TITLES: [&str; 10] = [
+const NO_TITLES: [&str; 18] = [
     "title",
     "titel",
     "untitled",
@@ -23,13 +23,22 @@ const NO_TITLES: [&str; 10] = [
     "none",
     "null",
     "n/a",
+    // Roles, classes and errors of servers.
+    "assistant",
+    "user",
+    "safe",
+    "unsafe",
+    "error",
+    "internal server error",
+    "bad gateway",
+    "service unavailable",
 ];
 
 /// The title in a reply, on one line and not yet shortened; `None` when there is none. `is_whole`: whether the model finished
 /// the reply, else its last line is no title.
 pub(crate) fn title(reply: &str, is_whole: bool) -> Option<String> {
     let reply = storable(reply);
-    let text = wrapping::unwrap(&reply, "title")?;
+    let text = wrapping::unwrap(&reply, "title")?.replace("\\n", "\n");
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let is_list = lines.iter().any(|line| wrapping::without_number(line, "2").is_some());
     let mut lines = lines.into_iter().peekable();
@@ -38,10 +47,11 @@ pub(crate) fn title(reply: &str, is_whole: bool) -> Option<String> {
             Some(item) if is_list => item,
             _ => line,
         };
-        let line = wrapping::without_markup(line);
+        let line = wrapping::without_markup(wrapping::without_box(line));
         let line = preamble::without_interjection(&line);
         let title = preamble::behind_label(line, &preamble::TITLE_LABELS);
-        if refusal::is_refusal(title.unwrap_or(line)) {
+        let said = title.unwrap_or(line);
+        if refusal::is_refusal(said) || refusal::is_deliberation(said) {
             return None;
         }
         let Some(title) = title else {
@@ -149,6 +159,15 @@ mod tests {
             "Sure!\n```json\n{\n  \"title\": \"Trouble sleeping\"\n}\n```\nDone.",
             "<title>Trouble sleeping</title>",
             "Trouble sleeping<|im_end|>",
+            "Here: {\"title\": \"Trouble sleeping\"}",
+            "{'title': 'Trouble sleeping'}",
+            "{\"conversation_title\": \"Trouble sleeping\", \"language\": \"en\"}",
+            "The title is \"Trouble sleeping",
+            "\\boxed{Trouble sleeping}",
+            "Trouble sleeping\\n",
+            "标题：Trouble sleeping",
+            "タイトル：Trouble sleeping",
+            "Название: Trouble sleeping",
             "Trouble\u{0}\u{202e} sleeping\u{7}",
         ] {
             assert_eq!(title(reply, true).as_deref(), Some("Trouble sleeping"), "{reply:?}");
@@ -162,6 +181,10 @@ mod tests {
             "Sorry for being angry",
             "I'm sorry, Mom",
             "I can't help worrying",
+            "We need to talk",
+            "I need to sleep",
+            "I'm sorry I left",
+            "Feeling safe at home",
             "Es tut mir leid, Mama",
             "No puedo dormir",
             "Ich kann nicht mehr",
@@ -218,6 +241,22 @@ mod tests {
             "```json\n{\"title\": \"Tro",
             "Untitled",
             "null",
+            "safe",
+            "assistant",
+            "Internal server error",
+            "I'm really sorry you're feeling this way",
+            "I cannot discuss self-harm",
+            "This content violates our policy",
+            "I must decline this request",
+            "Sorry, I am unable to assist you",
+            "Ich kann dir damit leider nicht weiterhelfen",
+            "申し訳ありませんが、お答えできません",
+            "抱歉，我无法回答这个问题",
+            "Извините, но я не могу помочь",
+            "죄송하지만 도와드릴 수 없습니다",
+            "The user is asking about sleep",
+            "We need to produce a short title",
+            "Okay, the user wants a title. Let me think. Trouble sleeping",
             ramble,
         ] {
             assert_eq!(title(reply, true), None, "{reply:?}");
@@ -266,6 +305,8 @@ mod tests {
             "```\n```",
             "I'm sorry, but I can't assist with that.",
             "Summary: I'm sorry, but I can't help with that.",
+            "I cannot discuss self-harm. If you are in crisis call 988.",
+            "I'm really sorry you're feeling this way. Please call 988.",
             "Je suis désolée, mais je ne peux pas répondre.",
             "{\"summary\": \"\"}",
             "{\"summary\": \"Ann sl",

@@ -1,7 +1,7 @@
 //! What models say before what they were asked for, in the languages that people write in.
 
 /// What a title is called.
-pub(super) const TITLE_LABELS: [&str; 8] = [
+pub(super) const TITLE_LABELS: [&str; 14] = [
     "title",
     "titel",
     "titre",
@@ -10,6 +10,12 @@ pub(super) const TITLE_LABELS: [&str; 8] = [
     "titulo",
     "überschrift",
     "topic",
+    "标题",
+    "標題",
+    "タイトル",
+    "название",
+    "заголовок",
+    "제목",
 ];
 /// What a summary is called.
 pub(super) const SUMMARY_LABELS: [&str; 8] = [
@@ -112,7 +118,11 @@ pub(super) fn without_interjection(line: &str) -> &str {
 pub(super) fn behind_label<'a>(line: &'a str, labels: &[&str]) -> Option<&'a str> {
     let line = match line.split_once([':', '：']) {
         Some((before, behind)) if introduces(before, labels) => behind,
-        _ => line,
+        _ => ["The title is ", "A title is "]
+            .into_iter()
+            .find_map(|introduction| line.strip_prefix(introduction))
+            .filter(|title| title.starts_with(['"', '“', '*', '\'']))
+            .unwrap_or(line),
     };
     let line = line.trim();
     (!line.is_empty() && !line.ends_with(':')).then_some(line)

@@ -2,7 +2,7 @@
 //! not what a person says of their life, is a refusal.
 
 /// How a refusal begins.
-const BEGINNINGS: [&str; 62] = [
+const BEGINNINGS: [&str; 105] = [
     "i'm sorry, but i",
     "i am sorry, but i",
     "i'm sorry but i",
@@ -65,6 +65,49 @@ const BEGINNINGS: [&str; 62] = [
     "lamento, mas",
     "não posso ajudá",
     "não posso ajudar com",
+    "i'm really sorry you",
+    "i'm really sorry that you",
+    "i'm so sorry you",
+    "i'm so sorry that you",
+    "i'm sorry you're",
+    "i'm sorry you are",
+    "i'm sorry that you",
+    "i am sorry you",
+    "i am really sorry",
+    "i must decline",
+    "i have to decline",
+    "sorry, i am unable",
+    "sorry, i'm unable",
+    "sorry, i am not able",
+    "sorry, i'm not able",
+    "i'm sorry, i am",
+    "i'm sorry, i'm unable",
+    "this content violates",
+    "this request violates",
+    "your request violates",
+    "content policy violation",
+    "ich kann dir damit",
+    "ich kann ihnen damit",
+    "ich kann dir leider",
+    "ich kann ihnen leider",
+    "damit kann ich",
+    "dabei kann ich",
+    "申し訳ありませんが",
+    "申し訳ございませんが",
+    "申し訳ありません。",
+    "すみませんが、",
+    "抱歉，",
+    "很抱歉，",
+    "对不起，我",
+    "我无法",
+    "我不能提供",
+    "извините, но",
+    "простите, но",
+    "к сожалению, я",
+    "я не могу помочь",
+    "я не могу обсуждать",
+    "죄송하지만",
+    "죄송합니다",
 ];
 /// How a sentence begins of what somebody cannot do.
 const CANNOT: [&str; 8] = [
@@ -78,7 +121,7 @@ const CANNOT: [&str; 8] = [
     "i am not able to ",
 ];
 /// What only a model says that it cannot do.
-const HELP: [&str; 16] = [
+const HELP: [&str; 17] = [
     "assist",
     "provide a",
     "provide the",
@@ -95,7 +138,34 @@ const HELP: [&str; 16] = [
     "help you with",
     "summari",
     "produce a",
+    "discuss",
 ];
+/// How models begin that think of the question instead of answering it.
+const DELIBERATIONS: [&str; 12] = [
+    "the user ",
+    "the user's ",
+    "let me think",
+    "we need to produce",
+    "we need to create",
+    "we need to generate",
+    "we need to write",
+    "we need to output",
+    "we need to give",
+    "we need to summari",
+    "i need to produce",
+    "i need to create a",
+];
+/// What may stand before a deliberation.
+const HESITATIONS: [&str; 6] = ["okay, ", "ok, ", "so, ", "so ", "alright, ", "hmm, "];
+
+/// Whether a text is a thought about what the model was asked for, instead of a title.
+pub(super) fn is_deliberation(text: &str) -> bool {
+    let start: String = text.chars().take(80).collect();
+    let start = start.to_lowercase().replace('’', "'");
+    let spoken = HESITATIONS.iter().find_map(|word| start.strip_prefix(word));
+    let spoken = spoken.unwrap_or(&start);
+    DELIBERATIONS.iter().any(|beginning| spoken.starts_with(beginning))
+}
 
 /// Whether a text is a refusal to do what the model was asked for.
 pub(super) fn is_refusal(text: &str) -> bool {

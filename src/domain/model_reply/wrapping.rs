@@ -10,11 +10,28 @@ pub(super) fn unwrap(reply: &str, key: &str) -> Option<String> {
     let text = in_fence(reply).unwrap_or(reply).trim();
     match json(text) {
         Some(json) => {
-            let value = serde_json::from_str(json).ok()?;
+            let value = serde_json::from_str(json)
+                .or_else(|_| serde_json::from_str(&in_double_quotes(json)))
+                .ok()?;
             Some(text_of(&value, key)?.trim().to_owned())
         }
         None => Some(text.to_owned()),
     }
+}
+
+/// An object as Python writes it, as JSON.
+fn in_double_quotes(object: &str) -> String {
+    let object = object
+        .replace("{'", "{\"")
+        .replace("'}", "\"}")
+        .replace("': '", "\": \"");
+    object.replace("', '", "\", \"")
+}
+
+/// A line without TeX's box for a result.
+pub(super) fn without_box(line: &str) -> &str {
+    let inside = line.strip_prefix("\\boxed{").and_then(|rest| rest.strip_suffix('}'));
+    inside.unwrap_or(line)
 }
 
 /// What the first code fence holds, if the reply has one at the beginning of a line; all that follows, if it is cut.
@@ -36,7 +53,10 @@ fn json(text: &str) -> Option<&str> {
     if begins(text) {
         return Some(text);
     }
-    let (_, rest) = text.split_once('\n')?;
+    let behind_colon = text
+        .split_once(": ")
+        .filter(|(before, behind)| !before.contains('\n') && behind.starts_with('{'));
+    let (_, rest) = behind_colon.or_else(|| text.split_once('\n'))?;
     Some(rest.trim_start()).filter(|rest| begins(rest))
 }
 
@@ -44,7 +64,8 @@ fn json(text: &str) -> Option<&str> {
 fn text_of(value: &Value, key: &str) -> Option<String> {
     fn at_key(value: &Value, key: &str, depth: usize) -> Option<String> {
         let fields = value.as_object().filter(|_| depth > 0)?;
-        let found = fields.iter().find(|(name, _)| name.to_lowercase() == key);
+        let is_key = |name: &str| name == key || name.strip_suffix(key).is_some_and(|before| before.ends_with('_'));
+        let found = fields.iter().find(|(name, _)| is_key(&name.to_lowercase()));
         match found {
             Some((_, Value::String(text))) => Some(text.clone()),
             Some(_) => None,
