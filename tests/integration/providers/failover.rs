@@ -86,6 +86,31 @@ async fn a_connection_that_is_refused_is_not_noticed() {
 }
 
 #[tokio::test]
+async fn a_server_without_a_list_of_models_is_there() {
+    for (status, is_there) in [
+        ("404 Not Found", true),
+        ("405 Method Not Allowed", true),
+        ("501 Not Implemented", true),
+        ("502 Bad Gateway", false),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ai = Ai::openai(openai(&format!("http://{}", listener.local_addr().unwrap()))).unwrap();
+        let answer = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            tokio::io::AsyncReadExt::read(&mut socket, &mut [0; 4096])
+                .await
+                .unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut socket, head.as_bytes())
+                .await
+                .unwrap();
+        };
+        let ((), probed) = tokio::join!(answer, ai.probe());
+        assert_eq!(probed.is_ok(), is_there, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn after_the_first_word_no_fallback_is_asked() {
     for end in [Step::Cut, Step::Hang] {
         let (_first, fallback, ai) = impatient_pair(vec![Step::Head, Step::Write(chunk("I am ")), end]).await;

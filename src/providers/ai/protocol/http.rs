@@ -38,13 +38,14 @@ pub(crate) async fn wait_for_acceptance<T>(
     }
 }
 
-/// Sends a request that costs nothing. Any status counts as success but 5xx, 401 and 403.
+/// Sends a request that costs nothing. Any status counts as success but 5xx, 401 and 403; so does 501, which
+/// says, as 404 and 405 do, that a server is there that has no such list.
 pub(crate) async fn probe(http: &HttpClient, request: RequestBuilder, timeouts: &Timeouts) -> Result<(), AiError> {
     let sent = async { http.send(request.timeout(PROBE_TIMEOUT).build()?).await };
     let failure = match sent.await {
         Ok(response) => match response.status().as_u16() {
             status @ (401 | 403) => Failure::Unauthorized { status: Some(status) },
-            status if status >= 500 => Failure::Unavailable {
+            status if status >= 500 && status != 501 => Failure::Unavailable {
                 status: Some(status),
                 retry_after: None,
             },
