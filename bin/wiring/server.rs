@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use std::time::Duration;
 
-use cura_api::{Api, ConnectionLimits, Edge, Origins, PROBE_RESERVE, RateLimits, Shutdown, UserConnections};
+use cura_api::{
+    Api, CLOSING_RESERVE, ConnectionLimits, Edge, Origins, PROBE_RESERVE, RateLimits, Shutdown, UserConnections,
+};
 use cura_app::App;
 use cura_app::log_key::LogKey;
 use cura_live::RateLimiter;
@@ -74,7 +76,7 @@ pub async fn serve(
     let grace = settings.process.shutdown_grace;
     // Dropped when this function returns: until then, the server's health can be asked for.
     let _probes = probes.map(|probes| AbortOnDropHandle::new(tasks.spawn(serve_probes(settings, probes, &api))));
-    let others = settings.database.pool_size as usize + PROBE_RESERVE + METRICS_CONNECTIONS;
+    let others = settings.database.pool_size as usize + PROBE_RESERVE + CLOSING_RESERVE + METRICS_CONNECTIONS;
     let connections = ConnectionLimits {
         total: descriptors::max_connections(others),
         per_address: settings.server.connections_per_address,

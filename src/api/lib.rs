@@ -20,7 +20,7 @@ use http::problem::Problem;
 use poem::endpoint::{DynEndpoint, ToDynEndpoint, make};
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Route};
 
-pub use http::admission::{ConnectionLimits, PROBE_RESERVE};
+pub use http::admission::{CLOSING_RESERVE, ConnectionLimits, PROBE_RESERVE};
 pub use http::client_address::{ClientAddressHeader, InvalidProxies, TrustedProxies, UnknownHeader};
 pub use http::middleware::cors::Origins;
 pub use http::policy::{Authentication, BodyLimit, Policy, RateClass, policies};

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use poem::http::Method;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::http::address_budget::Exhausted;
@@ -15,6 +16,8 @@ use crate::http::connection_table::{ConnectionTable, Seat};
 /// Connections beyond the limit that may ask for the health of the server: in all, and from one address.
 pub const PROBE_RESERVE: usize = 64;
 const PROBE_RESERVE_PER_ADDRESS: usize = 8;
+/// Connections that are at their end, and whose descriptor is not given back yet.
+pub const CLOSING_RESERVE: usize = 32;
 /// How often connections beyond the limits are reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -98,6 +101,14 @@ impl Admission {
 }
 
 impl ConnectionLimits {
+    /// How many connections may have a descriptor at the same time. Places and the reserve are given to new connections at once; the
+    /// descriptors of the old ones follow when their tasks have run.
+    pub(super) fn descriptors(&self) -> usize {
+        self.total
+            .saturating_add(PROBE_RESERVE + CLOSING_RESERVE)
+            .min(Semaphore::MAX_PERMITS)
+    }
+
     /// The limit of one address.
     pub(super) fn per_address(&self) -> usize {
         if self.per_address == 0 {

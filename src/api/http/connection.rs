@@ -15,6 +15,7 @@ use poem::http::{HeaderValue, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Request, Response};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::Api;
@@ -57,6 +58,8 @@ pub(super) struct Shared {
 /// A connection that was accepted.
 pub(super) struct Accepted {
     pub(super) tcp: TcpStream,
+    /// Held as long as the connection has its descriptor.
+    pub(super) descriptor: OwnedSemaphorePermit,
     pub(super) peer: SocketAddr,
     pub(super) admitted: Admitted,
 }
@@ -64,10 +67,15 @@ pub(super) struct Accepted {
 /// Serves a connection until it ends, or its place is given to another one. When the server shuts down, the current request is the
 /// last.
 pub(super) async fn serve_connection(accepted: Accepted, shared: Arc<Shared>) {
-    let Accepted { tcp, peer, admitted } = accepted;
+    let Accepted {
+        tcp,
+        descriptor,
+        peer,
+        admitted,
+    } = accepted;
     let Admitted { seat, exhausted } = admitted;
     let local = LocalAddr(tcp.local_addr().unwrap_or(peer).into());
-    let transport = match Transport::new(tcp, Arc::clone(seat.signals())) {
+    let transport = match Transport::new(tcp, descriptor, Arc::clone(seat.signals())) {
         Ok(transport) => transport,
         Err(error) => {
             tracing::debug!(%error, "connection lost before its first request");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cura_app::log_key::LogKey;
 use cura_domain::Entropy;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -62,11 +63,17 @@ pub async fn serve(listener: TcpListener, api: Api, edge: Edge, shutdown: Cancel
     });
     let connections = TaskTracker::new();
     let drop_all = CancellationToken::new();
-    while let Some((tcp, peer)) = next(&listener, &shutdown).await {
+    let descriptors = Arc::new(Semaphore::new(edge.limits.descriptors()));
+    while let Some((descriptor, tcp, peer)) = next(&descriptors, &listener, &shutdown).await {
         let Some(admitted) = admission.admit(peer) else {
             continue;
         };
-        let accepted = Accepted { tcp, peer, admitted };
+        let accepted = Accepted {
+            tcp,
+            descriptor,
+            peer,
+            admitted,
+        };
         let (shared, drop_all) = (Arc::clone(&shared), drop_all.clone());
         connections.spawn(async move {
             tokio::select! {
@@ -87,10 +94,22 @@ pub async fn serve(listener: TcpListener, api: Api, edge: Edge, shutdown: Cancel
     0
 }
 
-/// The next connection. `None` when the server shuts down.
-async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+/// The next connection, with a permit for its descriptor. `None` when the server shuts down.
+///
+/// Whoever opens connections faster than the ones that they push out are closed waits here, and the process keeps descriptors for
+/// Postgres and Redis.
+async fn next(
+    descriptors: &Arc<Semaphore>,
+    listener: &TcpListener,
+    shutdown: &CancellationToken,
+) -> Option<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+    let next = async {
+        let descriptor = Arc::clone(descriptors).acquire_owned().await.ok()?;
+        let (tcp, peer) = accept(listener).await;
+        Some((descriptor, tcp, peer))
+    };
     tokio::select! {
-        next = accept(listener) => Some(next),
+        next = next => next,
         () = shutdown.cancelled() => None,
     }
 }
@@ -122,6 +141,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::http::admission::{CLOSING_RESERVE, PROBE_RESERVE};
     use crate::http::connection_table::ConnectionPermit;
 
     /// Longer than anything should take.
@@ -129,7 +149,9 @@ mod tests {
 
     /// A server with room for one connection. Its endpoint sends away the permit of each request. It shuts down when `visit` is
     /// done, whose outcome is kept until then.
-    async fn with_room_for_one<T>(visit: impl AsyncFnOnce(SocketAddr, mpsc::UnboundedReceiver<ConnectionPermit>) -> T) {
+    async fn with_room_for_one<T>(
+        visit: impl AsyncFnOnce(SocketAddr, mpsc::UnboundedReceiver<ConnectionPermit>) -> T,
+    ) -> T {
         let (give, given) = mpsc::unbounded_channel();
         let api = make_sync(move |request: Request| {
             if let Some(permit) = request
@@ -161,7 +183,7 @@ mod tests {
             kept
         };
         let both = async { tokio::join!(serving, visiting) };
-        timeout(LIMIT, both).await.expect("a shutdown");
+        timeout(LIMIT, both).await.expect("a shutdown").1
     }
 
     async fn ask(address: SocketAddr, path: &str) -> TcpStream {
@@ -213,5 +235,40 @@ mod tests {
             assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "it was closed");
         })
         .await;
+    }
+
+    /// How many connections of this server have a descriptor in this process: the others are not accepted yet, or closed.
+    fn descriptors(server: SocketAddr) -> usize {
+        let sockets = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux");
+        let port = format!(":{:04X}", server.port());
+        let of_server = sockets.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, remote, .., inode] = fields.get(..10)? else {
+                return None;
+            };
+            (local.ends_with(&port) && !remote.ends_with(":0000")).then_some(*inode)
+        });
+        of_server.filter(|inode| *inode != "0").count()
+    }
+
+    #[test]
+    fn connections_that_come_faster_than_others_are_closed_wait_for_their_descriptors() {
+        // The one thread returns to accepting after each step of another task.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().event_interval(1).build().expect("a runtime");
+        let most = runtime.block_on(with_room_for_one(async |address, _given| {
+            let flood: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(address)).collect();
+            let mut most = 0;
+            while most < 2 || descriptors(address) > 1 {
+                most = most.max(descriptors(address));
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert_eq!(status(ask(address, "/other").await).await, "200");
+            drop(flood);
+            most
+        }));
+        assert!(most <= 1 + PROBE_RESERVE + CLOSING_RESERVE, "{most}");
     }
 }

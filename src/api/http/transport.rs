@@ -12,6 +12,7 @@ use rustix::net::sockopt;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::http::connection_table::Signals;
@@ -37,7 +38,9 @@ const MAX_READ: usize = 4096;
 
 /// A TCP connection that does not wait for ever.
 pub(super) struct Transport {
+    /// Before its permit: the descriptor is closed first.
     tcp: TcpStream,
+    _descriptor: OwnedSemaphorePermit,
     signals: Arc<Signals>,
     /// Runs while the kernel takes no more, and while the client may go on sending.
     timer: Option<Pin<Box<Sleep>>>,
@@ -52,14 +55,15 @@ struct Lingering {
 }
 
 impl Transport {
-    /// The connection with its options set.
+    /// The connection with its options set. It holds the permit for its descriptor as long as it is open.
     ///
     /// # Errors
     /// When it is lost already.
-    pub(super) fn new(tcp: TcpStream, signals: Arc<Signals>) -> io::Result<Self> {
+    pub(super) fn new(tcp: TcpStream, descriptor: OwnedSemaphorePermit, signals: Arc<Signals>) -> io::Result<Self> {
         configure(&tcp)?;
         Ok(Self {
             tcp,
+            _descriptor: descriptor,
             signals,
             timer: None,
             lingering: None,
