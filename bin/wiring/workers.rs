@@ -3,7 +3,7 @@
 use cura_jobs::{AssistantConfig, Concurrency, JobContext};
 use cura_live::Live;
 use cura_providers::ai::Ai;
-use cura_queue::{Workers, WorkersConfig};
+use cura_queue::{Dependency, Workers, WorkersConfig};
 use cura_store::Database;
 
 use super::app::answers;
@@ -29,12 +29,33 @@ pub fn workers(
         generate_answer: settings.workers.generate_answer,
     };
     let workers = cura_jobs::register(
-        Workers::builder(database.pool(), WorkersConfig::default()).reporting(move || asked.fault()),
+        Workers::builder(database.pool(), WorkersConfig::default()).depending_on(Providers(asked)),
         context,
         wanted,
         concurrency,
     );
     Ok(workers.start())
+}
+
+/// The AI providers, on which answers depend. Workers tell each other when one has answered: so a fault ends everywhere soon.
+struct Providers(Ai);
+
+impl Dependency for Providers {
+    fn fault(&self) -> Option<&'static str> {
+        self.0.fault()
+    }
+
+    fn successes(&self) -> u64 {
+        self.0.answers()
+    }
+
+    fn awaits_success(&self) -> bool {
+        self.0.has_confirmed_fault()
+    }
+
+    fn worked_somewhere(&self) {
+        self.0.recheck();
+    }
 }
 
 fn assistant(settings: &Settings) -> Result<AssistantConfig, StartError> {

@@ -1,5 +1,5 @@
 //! The heartbeat: this instance renews its lease every half second, learns which of its jobs are to be cancelled, and
-//! rescues the jobs of instances whose heartbeats have stopped. None of it depends on how busy the jobs keep the process.
+//! rescues the jobs of instances whose heartbeats have stopped. With it, instances tell each other whether what jobs depend on works. None of it depends on how busy the jobs keep the process.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::cancel::CANCEL_KEY;
 use crate::clock_steps::ClockSteps;
+use crate::dependency::SUCCESS_TOLD_FOR;
 use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::outage::Outage;
@@ -28,6 +29,7 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut peers = Peers::new(Instant::now());
     let mut clock_steps = ClockSteps::default();
+    let mut told_successes = 0;
     let mut renewing = Outage::of("renewing the worker's lease");
     let mut checking = Outage::of("checking for workers that stopped");
     loop {
@@ -35,9 +37,14 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
             _ = beat.tick() => {}
             () = instance.check_cancelled.notified() => {}
         }
-        match with_timeout(renew(&instance)).await {
+        let successes = instance.dependency.successes();
+        match with_timeout(renew(&instance, successes > told_successes)).await {
             Ok(renewed) => {
                 renewing.worked();
+                told_successes = successes;
+                if renewed.worked_somewhere {
+                    instance.dependency.worked_somewhere();
+                }
                 let now = Instant::now();
                 for job_id in renewed.cancelled {
                     instance.stop_run(&job_id, StopReason::Cancelled);
@@ -71,24 +78,32 @@ struct Renewed {
     cancelled: Vec<String>,
     /// Its clock, in seconds since the epoch.
     clock: f64,
+    /// Whether what the jobs depend on has worked lately for any instance; asked only where that is waited for.
+    worked_somewhere: bool,
 }
 
-/// Registers this instance, or renews its lease.
-async fn renew(instance: &Instance) -> Result<Renewed, QueueError> {
+/// Registers this instance, or renews its lease, and says whether what the jobs depend on `has_worked` since the last time.
+async fn renew(instance: &Instance, has_worked: bool) -> Result<Renewed, QueueError> {
     let id = instance.id();
     if !instance.leased.load(Ordering::Acquire) {
         register(instance, &id).await?;
     }
     let row = sqlx::query(
-        "WITH renewed AS (UPDATE apalis.workers SET beats = beats + 1, last_seen = now(), fault = $3 WHERE id = $1
-                          RETURNING id)
+        "WITH renewed AS (UPDATE apalis.workers SET beats = beats + 1, last_seen = now(), fault = $3,
+                                 worked_at = CASE WHEN $4 THEN now() ELSE worked_at END
+                          WHERE id = $1 RETURNING id)
          SELECT renewed.id IS NOT NULL, array(
              SELECT id FROM apalis.jobs WHERE lock_by = $1 AND status = 'Running' AND metadata ? $2
-         ), extract(epoch FROM now())::float8 FROM (SELECT 1) one LEFT JOIN renewed ON true",
+         ), extract(epoch FROM now())::float8,
+         $5 AND EXISTS (SELECT 1 FROM apalis.workers WHERE worked_at > now() - make_interval(secs => $6))
+         FROM (SELECT 1) one LEFT JOIN renewed ON true",
     )
     .bind(&*id)
     .bind(CANCEL_KEY)
-    .bind((instance.fault)())
+    .bind(instance.dependency.fault())
+    .bind(has_worked)
+    .bind(instance.dependency.awaits_success())
+    .bind(SUCCESS_TOLD_FOR.as_secs_f64())
     .fetch_one(&instance.pool)
     .await?;
     let mut cancelled = row.try_get(1)?;
@@ -100,6 +115,7 @@ async fn renew(instance: &Instance) -> Result<Renewed, QueueError> {
     Ok(Renewed {
         cancelled,
         clock: row.try_get(2)?,
+        worked_somewhere: row.try_get(3)?,
     })
 }
 

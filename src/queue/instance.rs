@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::WorkersConfig;
+use crate::dependency::Dependency;
 use crate::job::JobId;
 use crate::run::{Run, StopReason};
 
@@ -28,13 +29,10 @@ pub(crate) struct Instance {
     pub(crate) leased: AtomicBool,
     /// Jobs from their claim to the end of their run.
     pub(crate) running: TaskTracker,
-    /// What keeps this process from its work, if it knows of something.
-    pub(crate) fault: Fault,
+    /// What its jobs depend on.
+    pub(crate) dependency: Box<dyn Dependency>,
     lease: Mutex<Lease>,
 }
-
-/// Says what keeps a process from its work: a stable word.
-pub(crate) type Fault = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
 
 struct Lease {
     id: Arc<str>,
@@ -43,7 +41,7 @@ struct Lease {
 }
 
 impl Instance {
-    pub(crate) fn new(pool: PgPool, config: WorkersConfig, fault: Fault) -> Self {
+    pub(crate) fn new(pool: PgPool, config: WorkersConfig, dependency: Box<dyn Dependency>) -> Self {
         Self {
             pool,
             config,
@@ -53,7 +51,7 @@ impl Instance {
             abort: CancellationToken::new(),
             leased: AtomicBool::new(false),
             running: TaskTracker::new(),
-            fault,
+            dependency,
             lease: Mutex::new(Lease {
                 id: new_id(),
                 runs: HashMap::new(),

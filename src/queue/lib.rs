@@ -49,6 +49,7 @@ mod cleaner;
 mod clock_steps;
 mod completer;
 mod config;
+mod dependency;
 mod disposition;
 mod enqueue;
 mod error;
@@ -75,6 +76,7 @@ mod workers;
 
 pub use cancel::{Cancelled, cancel, cancel_jobs_of};
 pub use config::WorkersConfig;
+pub use dependency::Dependency;
 pub use enqueue::{EnqueueOptions, Enqueued, JobOwner, enqueue, enqueue_or_renew, enqueue_with, make_ready};
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};

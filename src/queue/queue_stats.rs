@@ -29,7 +29,7 @@ pub struct QueueHealth {
     pub workers: i64,
     /// How long the oldest ready job has been ready.
     pub oldest_ready: Duration,
-    /// What keeps one of these processes from its work, as it says itself: see [`crate::WorkersBuilder::reporting`].
+    /// What keeps one of these processes from its work, as it says itself: see [`crate::Dependency::fault`].
     pub fault: Option<String>,
 }
 

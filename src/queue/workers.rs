@@ -16,9 +16,10 @@ use crate::claimed_job::ClaimedJob;
 use crate::cleaner::run_cleaner_loop;
 use crate::completer::{self, run_completer_loop};
 use crate::config::WorkersConfig;
+use crate::dependency::{Dependency, Nothing};
 use crate::executor::{Executor, Handler};
 use crate::heartbeat::run_heartbeat_loop;
-use crate::instance::{Fault, Instance};
+use crate::instance::Instance;
 use crate::job::{Job, JobError};
 use crate::notifier::run_notifier_loop;
 use crate::producer::{ServedQueue, run_producer_loop};
@@ -59,7 +60,7 @@ pub struct WorkersBuilder {
     config: WorkersConfig,
     planned: Vec<PlannedQueue>,
     schedules: Vec<Schedule>,
-    fault: Fault,
+    dependency: Box<dyn Dependency>,
 }
 
 /// Running workers. Dropping them without [`Workers::shutdown`] is a crash: peers notice and take over.
@@ -87,7 +88,7 @@ impl Workers {
             config,
             planned: Vec::new(),
             schedules: Vec::new(),
-            fault: Box::new(|| None),
+            dependency: Box::new(Nothing),
         }
     }
 }
@@ -123,18 +124,17 @@ impl WorkersBuilder {
         self
     }
 
-    /// Reports with every heartbeat what keeps this process from its work, as `fault` says in a stable word. It is shown by
-    /// [`crate::health`] until it is over or the process is dead.
+    /// Tells other processes with every heartbeat how the jobs' `dependency` does here, and this one how it does there.
     #[must_use]
-    pub fn reporting(mut self, fault: impl Fn() -> Option<&'static str> + Send + Sync + 'static) -> Self {
-        self.fault = Box::new(fault);
+    pub fn depending_on(mut self, dependency: impl Dependency) -> Self {
+        self.dependency = Box::new(dependency);
         self
     }
 
     /// Starts. Returns at once, also while Postgres is unreachable: claiming begins when it answers.
     pub fn start(self) -> Workers {
         let (completions, completed) = mpsc::channel(completer::BACKLOG);
-        let instance = Arc::new(Instance::new(self.pool, self.config, self.fault));
+        let instance = Arc::new(Instance::new(self.pool, self.config, self.dependency));
         let tracker = TaskTracker::new();
         let mut queues = Vec::new();
         let mut contexts = Vec::new();

@@ -75,6 +75,28 @@ impl Candidate {
         self.breaker.as_ref()?.fault(Instant::now())
     }
 
+    /// How many complete answers it gave.
+    pub(crate) fn answers(&self) -> u64 {
+        self.breaker.as_ref().map_or(0, CircuitBreaker::answers)
+    }
+
+    /// Whether it is confirmed that an operator has to repair something.
+    pub(crate) fn is_confirmed_faulty(&self) -> bool {
+        self.breaker.as_ref().is_some_and(CircuitBreaker::is_confirmed)
+    }
+
+    /// Finds out whether a confirmed fault is over, as soon as the last trial is long enough ago.
+    pub(crate) fn recheck(&self) {
+        let Some(at) = self.breaker.as_ref().and_then(CircuitBreaker::plan_recheck) else {
+            return;
+        };
+        let candidate = self.clone();
+        TaskTracker::new().spawn(async move {
+            tokio::time::sleep_until(at).await;
+            candidate.send_trial_if_due();
+        });
+    }
+
     /// Sends a trial, if one is due, beside what the caller does, and others after it as long as an operator may have to act.
     /// Each has a time limit.
     fn send_trial_if_due(&self) {

@@ -149,6 +149,23 @@ impl Ai {
         faults?.first().copied()
     }
 
+    /// How many complete answers the backends gave to this process. It only grows.
+    pub fn answers(&self) -> u64 {
+        self.candidates().map(Candidate::answers).sum()
+    }
+
+    /// Whether a backend has a fault that is confirmed and that an operator has to repair: a good answer anywhere may mean that
+    /// it is over.
+    pub fn has_confirmed_fault(&self) -> bool {
+        self.candidates().any(Candidate::is_confirmed_faulty)
+    }
+
+    /// Asks backends with a confirmed fault whether it is over, each as soon as it was left alone for some seconds. Returns at
+    /// once.
+    pub fn recheck(&self) {
+        self.candidates().for_each(Candidate::recheck);
+    }
+
     /// Counts tokens as the primary model does.
     pub fn token_counter(&self) -> TokenCounter {
         self.primary.token_counter()

@@ -226,6 +226,34 @@ async fn a_fault_that_stays_is_an_alert_once_is_seen_in_the_health_and_ends_when
     cura.check_invariants().await;
 }
 
+/// While nobody asks, a worker looks for itself only twice a minute.
+#[tokio::test]
+async fn a_good_answer_of_another_worker_ends_a_fault_within_seconds() {
+    let (trouble, provider, cura) = start().await;
+    let ann = cura.user().await;
+    trouble.always(refusal("401 Unauthorized", "", &json!({})));
+    assert_eq!(say_hi(&ann).await["metadata"]["error"], "provider_unauthorized");
+    let reason = async || ann.get("/health").await.body["ai_service"]["reason"].clone();
+    eventually("it is seen", async || {
+        (reason().await == "provider_unauthorized").then_some(())
+    })
+    .await;
+    trouble.ends();
+    let (repaired, trials) = (Instant::now(), provider.trials());
+    // As another worker does whose provider has answered.
+    sqlx::query(
+        "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at, worked_at)
+         SELECT 'another', worker_type, storage_name, layers, now(), now(), now() FROM apalis.workers LIMIT 1",
+    )
+    .execute(cura.database.pool())
+    .await
+    .unwrap();
+    eventually("it is over", async || reason().await.is_null().then_some(())).await;
+    assert!(repaired.elapsed() < Duration::from_secs(20), "{:?}", repaired.elapsed());
+    assert_eq!(provider.trials(), trials + 1);
+    cura.check_invariants().await;
+}
+
 #[tokio::test]
 async fn the_fault_of_a_worker_that_died_is_forgotten() {
     let (trouble, _provider, mut cura) = start().await;

@@ -3,6 +3,7 @@
 mod cancel;
 mod cleaner;
 mod completer;
+mod dependency;
 mod enqueue;
 mod executor;
 mod locks;

@@ -14,7 +14,9 @@
 //! A rejected key, account or setting may be a glitch of a proxy. While a trial fails like that, requests wait and another one
 //! follows every [`CHECK_INTERVAL`]. Only after [`CONFIRMED_AFTER`] it is **confirmed**: an operator is alerted, and requests
 //! fail at once instead of waiting. Trials go on, every [`RECHECK_INTERVAL`] while somebody asks and every [`OPERATOR_BACKOFF`]
-//! while nobody does; the first one that is answered ends it.
+//! while nobody does; the first one that is answered ends it. A complete answer to a request that was under way, or in another
+//! process, brings the next trial forward, as if somebody asked; it is no proof by itself, because it may have begun
+//! before, or with another key.
 //!
 //! A person of whose requests [`FAILED_KEYS_TO_HOLD`] have failed since their last complete answer is **held**: their requests
 //! wait, longer after each further failure, for [`MAX_BACKOFF`] at most. So does one whose request the provider told how long to
@@ -35,6 +37,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cura_domain::UserId;
@@ -52,6 +55,8 @@ pub(crate) struct CircuitBreaker(Arc<Shared>);
 struct Shared {
     provider: &'static str,
     state: Mutex<BreakerState>,
+    /// Complete answers, to persons and to trials.
+    answers: AtomicU64,
 }
 
 /// The right to send one request. Dropped without a report, it says nothing about the provider.
@@ -75,6 +80,7 @@ impl CircuitBreaker {
         Self(Arc::new(Shared {
             provider,
             state: Mutex::default(),
+            answers: AtomicU64::new(0),
         }))
     }
 
@@ -135,6 +141,21 @@ impl CircuitBreaker {
         self.state().fault(now)
     }
 
+    /// How many complete answers there were.
+    pub(crate) fn answers(&self) -> u64 {
+        self.0.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is confirmed that an operator has to repair something.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.state().is_confirmed()
+    }
+
+    /// When to find out whether a confirmed fault is over, because there is a reason to think so; `None` if that is planned already.
+    pub(crate) fn plan_recheck(&self) -> Option<Instant> {
+        self.state().plan_recheck()
+    }
+
     /// When the next trial is to be sent, also if nobody asks.
     pub(crate) fn next_own_trial(&self, now: Instant) -> Option<Instant> {
         self.state().next_own_trial(now)
@@ -177,6 +198,7 @@ impl CircuitBreaker {
 impl Permit {
     /// Reports a complete answer.
     pub(crate) fn succeeded(self) {
+        self.breaker.0.answers.fetch_add(1, Ordering::Relaxed);
         self.breaker.state().on_success(self.person);
     }
 
@@ -198,6 +220,9 @@ impl Trial {
 
     /// Reports how the trial ended.
     pub(crate) fn ended(self, result: &Result<(), AiError>, now: Instant) {
+        if result.is_ok() {
+            self.breaker.0.answers.fetch_add(1, Ordering::Relaxed);
+        }
         let transition = self
             .breaker
             .state()

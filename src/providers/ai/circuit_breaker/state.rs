@@ -35,6 +35,8 @@ pub(super) struct BreakerState {
     operator_failing_since: Option<Instant>,
     /// What an operator has to repair, once that is confirmed.
     operator_failure: Option<Failure>,
+    /// Whether somebody waits for the next trial since the last one, to send it as soon as it is due.
+    is_recheck_planned: bool,
     /// The code of the failure that opened it.
     code: Option<&'static str>,
 }
@@ -109,6 +111,21 @@ impl BreakerState {
         }
     }
 
+    /// Whether it is confirmed that an operator has to repair something.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.operator_failure.is_some()
+    }
+
+    /// When to find out whether a confirmed fault is over, because there is a reason to think so; `None` if that is planned already.
+    pub(super) fn plan_recheck(&mut self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open { until } if self.operator_failure.is_some() && self.trial.is_none() => {
+                (!std::mem::replace(&mut self.is_recheck_planned, true)).then_some(until)
+            }
+            _ => None,
+        }
+    }
+
     /// When the next trial is to be sent, also if nobody asks.
     pub(super) fn next_own_trial(&self, now: Instant) -> Option<Instant> {
         match self.phase {
@@ -163,6 +180,7 @@ impl BreakerState {
         }
         self.last_trial += 1;
         self.trial = Some(self.last_trial);
+        self.is_recheck_planned = false;
         self.next_trial = Some(now + TRIAL_INTERVAL);
         self.trial
     }

@@ -362,6 +362,30 @@ fn a_trial_of_our_own_follows_only_if_nobody_else_has_sent_one() {
 }
 
 #[test]
+fn a_good_answer_elsewhere_brings_one_trial_of_a_confirmed_fault_forward() {
+    let mut scene = Scene::new();
+    let failed = error(Failure::QuotaExhausted);
+    assert_eq!(scene.breaker.plan_recheck(), None, "nothing is wrong");
+    scene.fails(ANN, new_key(), &failed);
+    scene.trial(Err(failed.clone()));
+    assert_eq!(scene.breaker.plan_recheck(), None, "it is checked often as it is");
+    scene.after(CONFIRMED_AFTER.as_secs());
+    scene.trial(Err(failed.clone()));
+    assert!(scene.breaker.is_confirmed());
+    let due = scene.now + RECHECK_INTERVAL;
+    assert_eq!(scene.breaker.plan_recheck(), Some(due));
+    assert_eq!(scene.breaker.plan_recheck(), None, "it is planned");
+    scene.now = due;
+    scene.trial(Err(failed));
+    assert_eq!(scene.breaker.plan_recheck(), Some(scene.now + RECHECK_INTERVAL));
+    scene.after(RECHECK_INTERVAL.as_secs());
+    let answers = scene.breaker.answers();
+    scene.trial(Ok(()));
+    assert!(!scene.breaker.is_confirmed());
+    assert_eq!(scene.breaker.answers(), answers + 1, "others may hear of it");
+}
+
+#[test]
 fn nobody_is_held_any_more_once_the_time_is_over() {
     let mut scene = Scene::new();
     scene.fails(ANN, new_key(), &limited(Some(7)));
