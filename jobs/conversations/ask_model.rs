@@ -44,6 +44,8 @@ pub(crate) struct Reply {
     finish: Option<FinishReason>,
     /// What it cost, if the provider has stated it.
     usage: Option<Usage>,
+    /// Whether the model declined to give one: then the text says so.
+    is_declined: bool,
 }
 
 impl Reply {
@@ -52,9 +54,9 @@ impl Reply {
         self.finish == Some(FinishReason::Stop)
     }
 
-    /// Whether the provider withheld a part of it.
+    /// Whether the provider withheld a part of it, or the model declined to give it.
     pub(crate) fn is_withheld(&self) -> bool {
-        self.finish == Some(FinishReason::ContentFilter)
+        self.finish == Some(FinishReason::ContentFilter) || self.is_declined
     }
 }
 
@@ -103,6 +105,7 @@ pub(crate) async fn ask(context: &JobContext, run: &Run, question: Question) -> 
     // Also of what failed, or was dropped in the middle.
     let reports = call.reports();
     reply.paid_calls = reports.len();
+    reply.is_declined = call.was_declined();
     reserved.settle(context, &reports, reply.usage, reply.text.len()).await;
     Ok((received? == Some(true)).then_some(reply))
 }

@@ -90,6 +90,7 @@ async fn make(
     message: MessageId,
     messages: Vec<PromptMessage>,
 ) -> Result<Option<Summary>, JobError> {
+    let replaced = messages.iter().map(|message| message.content.len()).sum();
     let mut is_further = false;
     loop {
         let question = Question {
@@ -104,7 +105,8 @@ async fn make(
             return Ok(None);
         };
         if reply.is_whole()
-            && let Some(mut text) = model_reply::summary(&reply.text)
+            && !reply.is_withheld()
+            && let Some(mut text) = model_reply::summary(&reply.text, replaced)
         {
             // As many bytes as a prompt has tokens: about a quarter of it.
             let longest = MAX_SUMMARY_BYTES.min(context.max_prompt_tokens(owner.user()));

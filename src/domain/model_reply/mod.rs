@@ -11,6 +11,12 @@ use crate::text::{is_blank, is_invisible};
 const MAX_TITLE_WORDS: usize = 14;
 /// The most characters of a title that is worth being shortened; a reply with more is something else.
 const MAX_TITLE_REPLY_CHARS: usize = 100;
+/// From here on a text says more than a few words do, in UTF-8 bytes.
+const LONG_PAST_BYTES: usize = 2000;
+/// The shortest sentence about a person, in UTF-8 bytes; "Done." is shorter.
+const SHORTEST_SENTENCE_BYTES: usize = 16;
+/// How many times as long as its summary a text is at most.
+const TIMES_ITS_SUMMARY: usize = 1000;
 /// What models answer that have no title.
 const NO_TITLES: [&str; 18] = [
     "title",
@@ -63,15 +69,26 @@ pub(crate) fn title(reply: &str, is_whole: bool) -> Option<String> {
     None
 }
 
-/// The summary in a reply that the model finished; `None` when there is none.
-pub fn summary(reply: &str) -> Option<String> {
+/// The summary in a reply that the model finished, of `replaced` UTF-8 bytes of text; `None` when there is none. A courtesy in place
+/// of a long past is none: it would be all that is ever told again of it.
+pub fn summary(reply: &str, replaced: usize) -> Option<String> {
     let reply = storable(reply);
     let text = wrapping::unwrap(&reply, "summary")?;
     if refusal::is_refusal(&text) {
         return None;
     }
     let text = preamble::without_first_line(&text, &preamble::SUMMARY_LABELS);
-    (!is_blank(text) && !refusal::is_refusal(text)).then(|| text.to_owned())
+    let is_summary = !is_blank(text) && text.len() >= shortest_summary(replaced) && !refusal::is_refusal(text);
+    is_summary.then(|| text.to_owned())
+}
+
+/// The shortest summary of so much text, in UTF-8 bytes, which say about the same in every script. One plain sentence is better
+/// than nothing, so no more is asked for than that.
+fn shortest_summary(replaced: usize) -> usize {
+    if replaced < LONG_PAST_BYTES {
+        return 0;
+    }
+    (replaced / TIMES_ITS_SUMMARY).max(SHORTEST_SENTENCE_BYTES)
 }
 
 /// Without what is no text: control characters but line breaks, and invisible ones but those that join letters or emoji.
@@ -289,7 +306,7 @@ mod tests {
             "Ann sleeps\u{0} badly.\r\n\r\n- Since May.\n",
         ] {
             assert_eq!(
-                summary(reply).as_deref(),
+                summary(reply, 0).as_deref(),
                 Some("Ann sleeps badly.\n\n- Since May."),
                 "{reply:?}"
             );
@@ -312,9 +329,21 @@ mod tests {
             "{\"summary\": \"Ann sl",
             "{}",
         ] {
-            assert_eq!(summary(reply), None, "{reply:?}");
+            assert_eq!(summary(reply, 0), None, "{reply:?}");
         }
         let own = "Person: I can't sleep. They told me that they are sorry, but hopeful.";
-        assert_eq!(summary(own).as_deref(), Some(own));
+        assert_eq!(summary(own, 5000).as_deref(), Some(own));
+    }
+
+    #[test]
+    fn a_few_words_are_no_summary_of_a_long_past() {
+        for reply in ["OK.", "Done!", "Summary:\nGot it.", "好的。", "{\"summary\": \"None\"}"] {
+            assert_eq!(summary(reply, 5000), None, "{reply}");
+        }
+        for reply in ["Ann sleeps badly.", "安最近睡眠不好。"] {
+            assert_eq!(summary(reply, 5000).as_deref(), Some(reply));
+            assert_eq!(summary(reply, 100_000), None, "{reply}");
+        }
+        assert_eq!(summary("She likes tea.", 100).as_deref(), Some("She likes tea."));
     }
 }

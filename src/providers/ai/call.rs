@@ -92,6 +92,8 @@ struct CallState {
     uncounted: i16,
     /// Whether the last answer ended with a word that says that it is whole, and held neither thoughts nor tool calls.
     is_whole: bool,
+    /// Whether the provider marked text of the last answer as a refusal.
+    is_declined: bool,
 }
 
 /// What the provider that accepted the request has reported until now.
@@ -195,7 +197,7 @@ impl Call {
             return;
         };
         state.uncounted = state.uncounted.saturating_add(1);
-        state.is_whole = false;
+        (state.is_whole, state.is_declined) = (false, false);
         state.reports.push(ProviderReport {
             model,
             input_tokens: None,
@@ -214,6 +216,16 @@ impl Call {
     /// The answer has ended as one does of which nothing is missing.
     pub(crate) fn is_whole(&self) {
         self.lock().is_whole = true;
+    }
+
+    /// The model declines to answer.
+    pub(crate) fn is_declined(&self) {
+        self.lock().is_declined = true;
+    }
+
+    /// Whether the model declined to answer: then the text says so, for people to read.
+    pub fn was_declined(&self) -> bool {
+        self.lock().is_declined
     }
 
     /// Whether an answer that adds nothing to the text before leaves nothing missing either.

@@ -11,12 +11,16 @@ use serde_json::{Value, json};
 const TITLE: &str = "Give the conversation below a title";
 const SUMMARY: &str = "Summarise the conversation";
 
-/// A reply with this end.
+/// A reply with this end. What begins with "refusal: " comes where models say that they decline.
 fn ended(text: &str, reason: &str) -> Vec<Step> {
     let end = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] });
+    let text = match text.strip_prefix("refusal: ") {
+        Some(refusal) => event(&json!({ "choices": [{ "index": 0, "delta": { "refusal": refusal } }] })),
+        None => chunk(text),
+    };
     vec![
         Step::Head,
-        Step::Write(chunk(text) + &event(&end) + "data: [DONE]\n\n"),
+        Step::Write(text + &event(&end) + "data: [DONE]\n\n"),
         Step::End,
     ]
 }
@@ -55,6 +59,12 @@ async fn a_title_is_what_the_model_meant_or_stays_an_excerpt() {
         ("eight", "Trouble sleeping\nI chose this bec", "length", FOUND),
         ("nine", "😴", "stop", "question nine"),
         ("ten", "{\"title\": \"Trouble", "length", "question ten"),
+        (
+            "eleven",
+            "refusal: That is not for me to name.",
+            "stop",
+            "question eleven",
+        ),
     ];
     let provider = ScriptedProvider::start(move |_, asked| {
         let body = asked.body.to_string();
@@ -140,6 +150,11 @@ async fn a_summary_that_is_not_whole_is_asked_for_once_more() {
             ("I'm sorry, but I can't help with that.", "stop"),
             ("**Summary:**\nAnn sleeps badly.", "stop"),
         ],
+        &[("Got it.", "stop"), ("Ann sleeps badly.", "stop")],
+        &[
+            ("refusal: Ann's words are not for me to repeat.", "stop"),
+            ("Ann sleeps badly.", "stop"),
+        ],
     ] {
         let (stored, asked) = summaries(bad).await;
         assert!(!stored.is_empty(), "{bad:?}");
@@ -155,6 +170,8 @@ async fn a_summary_that_is_not_whole_is_asked_for_once_more() {
 async fn a_summary_that_is_not_whole_again_is_left_out() {
     for bad in [
         &[("Ann slee", "length")],
+        &[("Done.", "stop")],
+        &[("refusal: Ann's words are not for me to repeat.", "stop")],
         // Nothing but white space is asked for once more at once; that is the one further call.
         &[(" \n", "stop"), ("I'm sorry, but I can't help with that.", "stop")][..],
     ] {

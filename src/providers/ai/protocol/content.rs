@@ -12,10 +12,14 @@ pub(crate) struct Content {
     pub(crate) text: String,
     /// Whether there are thoughts in it.
     pub(crate) has_thoughts: bool,
+    /// Whether a part of the text says that the model declines to answer.
+    pub(crate) is_refusal: bool,
 }
 
 /// Where a part has its text.
-const TEXT_KEYS: [&str; 5] = ["text", "content", "value", "parts", "refusal"];
+const TEXT_KEYS: [&str; 5] = ["text", "content", "value", "parts", REFUSAL];
+/// Where OpenAI has what a model says that declines to answer.
+pub(crate) const REFUSAL: &str = "refusal";
 
 /// Words in the types of parts that are no text.
 const OTHER_PARTS: [&str; 18] = [
@@ -60,10 +64,11 @@ impl Content {
                 let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
                 if is_thought(kind) || part.get("thought").is_some_and(|thought| thought == true) {
                     self.has_thoughts = true;
-                } else if let Some(text) = TEXT_KEYS
+                } else if let Some((key, text)) = TEXT_KEYS
                     .iter()
-                    .find_map(|key| part.get(*key).filter(|text| says_something(text)))
+                    .find_map(|key| Some(*key).zip(part.get(*key).filter(|text| says_something(text))))
                 {
+                    self.is_refusal |= key == REFUSAL;
                     self.add(text)?;
                 } else if may_hold_text(part, kind) {
                     return Err(Failure::Protocol("text in a form that is not known"));

@@ -30,6 +30,8 @@ pub(crate) struct ProtocolEvent {
     pub(crate) text: Option<Wtf8Text>,
     /// Whether the text is that of a message, which may be all that was said until now.
     pub(crate) is_message: bool,
+    /// Whether the text is what the model says instead of an answer, because it declines to give one.
+    pub(crate) is_refusal: bool,
     /// Whether there are thoughts, which are no text.
     pub(crate) has_thoughts: bool,
     /// Why the text has ended.
@@ -180,6 +182,9 @@ impl Reader {
             .update(self.model.as_deref(), self.input_tokens, self.output_tokens);
         let text = event.text.map(|text| self.joiner.push(text)).and_then(storable);
         let text = text.and_then(|text| self.said.add(text, event.is_message, event.end_word.is_some()));
+        if event.is_refusal {
+            self.call.is_declined();
+        }
         self.has_visible_text |= text.as_deref().is_some_and(|text| !is_blank(text));
         let has_content = (text.is_some() && self.has_visible_text) || event.has_thoughts;
         self.is_unclear |= event.is_after_unclear;

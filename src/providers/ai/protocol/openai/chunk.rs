@@ -110,10 +110,12 @@ impl Chunk {
         }
         let has_thoughts = choice.delta.has_thoughts();
         let content = choice.delta.content.filter(|content| !content.is_empty());
+        let is_refusal = content.is_none();
         let text = content.or(choice.delta.refusal).filter(|text| !text.is_empty())?;
         let error = self.error.or(choice.error).filter(says_something);
         Some(ProtocolEvent {
             text: Some(text),
+            is_refusal,
             has_thoughts,
             end_word: end_word(choice.finish_reason.as_deref(), choice.native_finish_reason.as_deref()),
             failure: error.map(failure),

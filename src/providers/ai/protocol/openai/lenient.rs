@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::chunk::{end_word, failure};
 use crate::ai::error::Failure;
-use crate::ai::protocol::content::{Content, says_something};
+use crate::ai::protocol::content::{Content, REFUSAL, says_something};
 use crate::ai::protocol::reading::{self, Reading, error_in, is_error_name};
 use crate::ai::protocol::reported_tokens::{reasoning_tokens, reported_tokens};
 use crate::ai::protocol::stray_text::{Stray, no_text_beside, stray};
@@ -26,7 +26,7 @@ const THOUGHTS: [&str; 7] = [
 const PLACES: [&str; 4] = ["delta", "message", "text", "content"];
 
 /// Where a delta or message has its text.
-const PLACES_WITHIN: [&str; 3] = ["content", "refusal", "text"];
+const PLACES_WITHIN: [&str; 3] = ["content", REFUSAL, "text"];
 
 /// Reads an event of this name.
 ///
@@ -128,12 +128,13 @@ fn read_choice(event: &Value, mut choice: Map<String, Value>, error: Option<Valu
     let error = error.or_else(|| error_of_delta(&mut choice));
     let mut has_thoughts = false;
     let mut text = None;
-    let mut is_message = false;
+    let (mut is_message, mut is_refusal) = (false, false);
     for key in PLACES {
         let Some(said) = choice.get(key) else { continue };
         let content = said_in(said)?;
         has_thoughts |= content.has_thoughts;
         if text.is_none() {
+            is_refusal = content.is_refusal;
             text = content.into_text();
             is_message = text.is_some() && key == "message";
         }
@@ -149,6 +150,7 @@ fn read_choice(event: &Value, mut choice: Map<String, Value>, error: Option<Valu
         has_thoughts,
         text,
         is_message,
+        is_refusal,
         end_word: end_word(choice.get("finish_reason").and_then(word), native),
         failure: error.map(failure),
         ..counts(event)
@@ -170,6 +172,7 @@ fn said_in(said: &Value) -> Result<Content, Failure> {
     for key in PLACES_WITHIN {
         if content.text.is_empty() {
             content.add(said.get(key).unwrap_or(&Value::Null))?;
+            content.is_refusal |= key == REFUSAL && !content.text.is_empty();
         }
     }
     if content.text.is_empty() {
