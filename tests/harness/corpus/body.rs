@@ -93,6 +93,11 @@ fn parts(body: &str, dialect: Dialect) -> Vec<Part> {
                 open.push(b'\n');
                 continue;
             }
+            "@repeat" => {
+                let (times, text) = rest.split_once(' ').expect("how often, and what");
+                open.extend(unescaped(text).repeat(times.parse().expect("how often")));
+                continue;
+            }
             "@part" => {
                 // A line without its end.
                 open.extend(unescaped(rest));

@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 
+use cura_domain::message::FinishReason;
 use serde::de::IgnoredAny;
 
 use super::event_body::{BodyPart, EventBody};
+use super::json_cut::completed;
 use super::reading::{Reading, is_error_name};
 use crate::ai::error::Failure;
 use crate::ai::stream::completion_stream::ProtocolEvent;
+use crate::ai::stream::end_word::EndWord;
 
 /// Reads the event of this name and data.
 pub(crate) type ReadEvent = fn(name: &str, data: &str) -> Result<Reading, Failure>;
@@ -92,6 +95,7 @@ impl AnswerEvents {
             }
             BodyPart::Event { name, data } => (self.read)(&name, &data).map(Some),
             BodyPart::Whole(body) => self.whole(&body).map(Some),
+            BodyPart::Cut(body) => self.cut(body).map(Some),
             BodyPart::End => Ok(None),
             BodyPart::Broken => Err(Failure::Unavailable {
                 status: None,
@@ -111,6 +115,24 @@ impl AnswerEvents {
             event.done |= event.text.is_some() || event.end_word.is_some();
         }
         Ok(reading)
+    }
+
+    /// The beginning of a body that is one JSON text. A text that goes on behind it ends as one that is too long.
+    fn cut(&self, body: String) -> Result<Reading, Failure> {
+        let too_long = Failure::Protocol("a body longer than our limit, and no text where it is cut");
+        let Some(completed) = completed(body) else {
+            return Err(too_long);
+        };
+        match (self.read)("", &completed.json)? {
+            Reading::Event(mut event) if event.text.is_some() => {
+                if completed.is_within_string || event.end_word.is_none() {
+                    event.end_word = Some(EndWord::Reason(FinishReason::Length));
+                }
+                event.done = true;
+                Ok(Reading::Event(event))
+            }
+            _ => Err(too_long),
+        }
     }
 }
 

@@ -4,8 +4,11 @@ use futures_util::stream::{BoxStream, StreamExt};
 use reqwest::Response;
 
 use crate::ai::error::Failure;
-use crate::ai::stream::sse_decoder::{EventTooLong, MAX_EVENT_BYTES, SseDecoder, SseEvent};
+use crate::ai::stream::sse_decoder::{EventTooLong, SseDecoder, SseEvent};
 
+/// How much is read of a body that is one JSON text, in bytes: the longest text that we keep, however it is escaped, and its
+/// surroundings.
+const MAX_WHOLE_BYTES: usize = 4 * 1024 * 1024;
 /// How much white space may come before a body is taken for no web page.
 const MAX_BLANK_BYTES: usize = 4096;
 
@@ -21,6 +24,8 @@ pub(crate) enum BodyPart {
     },
     /// The whole body, which is JSON and no stream of events; it has arrived completely.
     Whole(String),
+    /// The beginning of such a body, which is longer than what is read of one.
+    Cut(String),
     /// The body's proper end.
     End,
     /// The end of a connection within the body.
@@ -41,7 +46,45 @@ enum Form {
     /// Only white space has come yet.
     Unknown,
     Events(SseDecoder),
-    Json(Vec<u8>),
+    Json(JsonBody),
+    /// As much of a JSON text as is read was handed out.
+    Cut,
+}
+
+/// A body that begins like JSON.
+#[derive(Default)]
+struct JsonBody {
+    bytes: Vec<u8>,
+    /// Where its first line ends.
+    first_line: Option<usize>,
+}
+
+impl JsonBody {
+    fn push(&mut self, bytes: &[u8]) {
+        let line_end = bytes.iter().position(|byte| *byte == b'\n');
+        self.first_line = self.first_line.or(line_end.map(|at| self.bytes.len() + at));
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether each line is a JSON text of its own: within one, no object follows another without a comma.
+    fn is_lines(&self) -> bool {
+        let Some((first, rest)) = self.first_line.and_then(|at| self.bytes.split_at_checked(at)) else {
+            return false;
+        };
+        let rest = rest.trim_ascii_start();
+        first.trim_ascii_end().ends_with(b"}") && (rest.starts_with(b"{") || rest.starts_with(b"[DONE]"))
+    }
+
+    /// What was read of it, up to a whole character.
+    fn take(&mut self) -> String {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if let Err(error) = std::str::from_utf8(&bytes)
+            && error.error_len().is_none()
+        {
+            bytes.truncate(error.valid_up_to());
+        }
+        text(bytes)
+    }
 }
 
 impl EventBody {
@@ -79,11 +122,21 @@ impl EventBody {
     /// The next part of the body.
     ///
     /// # Errors
-    /// [`Failure::Protocol`] when an event, or a body that is no stream, exceeds our limit.
+    /// [`Failure::Protocol`] when an event exceeds our limit.
     pub(crate) async fn next(&mut self) -> Result<BodyPart, Failure> {
         loop {
             if let Some(event) = self.decode()? {
                 return Ok(part(event));
+            }
+            if let Form::Json(body) = &mut self.form
+                && body.bytes.len() > MAX_WHOLE_BYTES
+            {
+                let cut = body.take();
+                self.form = Form::Cut;
+                return Ok(BodyPart::Cut(cut));
+            }
+            if matches!(self.form, Form::Cut) {
+                return Ok(BodyPart::End);
             }
             if self.is_broken {
                 return Ok(BodyPart::Broken);
@@ -103,7 +156,7 @@ impl EventBody {
             // No field of an event begins like JSON.
             self.form = match unread.iter().find(|byte| !byte.is_ascii_whitespace()) {
                 None => Form::Unknown,
-                Some(b'{' | b'[') => Form::Json(Vec::new()),
+                Some(b'{' | b'[') => Form::Json(JsonBody::default()),
                 Some(_) => Form::Events(SseDecoder::default()),
             };
         }
@@ -117,22 +170,25 @@ impl EventBody {
                 Ok(event)
             }
             Form::Json(body) => {
-                if body.len() + unread.len() > MAX_EVENT_BYTES {
-                    return Err(Failure::Protocol("a body longer than our limit"));
+                body.push(unread);
+                if body.is_lines() {
+                    (self.unread, self.consumed) = (std::mem::take(&mut body.bytes), 0);
+                    self.form = Form::Events(SseDecoder::default());
+                    return self.decode();
                 }
-                body.extend_from_slice(unread);
                 self.consumed = self.unread.len();
                 Ok(None)
             }
+            Form::Cut => Ok(None),
         }
     }
 
     fn finish(&mut self) -> BodyPart {
         match &mut self.form {
-            Form::Unknown => BodyPart::End,
+            Form::Unknown | Form::Cut => BodyPart::End,
             Form::Events(decoder) => decoder.finish().map_or(BodyPart::End, part),
-            Form::Json(body) if body.is_empty() => BodyPart::End,
-            Form::Json(body) => BodyPart::Whole(text(std::mem::take(body))),
+            Form::Json(body) if body.bytes.is_empty() => BodyPart::End,
+            Form::Json(body) => BodyPart::Whole(text(std::mem::take(&mut body.bytes))),
         }
     }
 }

@@ -8,6 +8,7 @@ mod error_response;
 mod event_body;
 mod http;
 mod http_client;
+mod json_cut;
 mod json_repair;
 mod openai;
 mod quoted_words;

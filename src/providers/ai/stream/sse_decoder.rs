@@ -6,6 +6,8 @@ use crate::ai::protocol::is_error_name;
 pub(crate) const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// What stands for lines that are no field of an event: a proxy's page, or its error.
 const NO_FIELD: &[u8] = b"?";
+/// The end of OpenAI's answers.
+const DONE: &[u8] = b"[DONE]";
 /// How much of an event's name is kept, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -76,13 +78,14 @@ impl SseDecoder {
             return (!event.data.is_empty() || is_error_name(&event.name)).then_some(event);
         }
         let line = self.line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.line);
-        if let Some(value) = line.strip_prefix(b"data:") {
+        let value = line.strip_prefix(b"data:");
+        let value = value.map(|value| value.strip_prefix(b" ").unwrap_or(value));
+        let ended = self.event.take_if_ended_by(value.unwrap_or(line));
+        if let Some(value) = value {
             if !self.event.data.is_empty() {
                 self.event.data.push(b'\n');
             }
-            self.event
-                .data
-                .extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+            self.event.data.extend_from_slice(value);
         } else if let Some(name) = line.strip_prefix(b"event:") {
             let name = name.get(..MAX_NAME_BYTES).unwrap_or(name);
             self.event.name = String::from_utf8_lossy(name).trim().to_owned();
@@ -90,8 +93,8 @@ impl SseDecoder {
             // No field of the standard, but llama.cpp has it.
             "error".clone_into(&mut self.event.name);
             self.event.data.extend_from_slice(error.trim_ascii());
-        } else if line.starts_with(b"{") && self.event.data.is_empty() {
-            // A proxy that gives up within an answer writes its error as it is.
+        } else if (line.starts_with(b"{") || line == DONE) && self.event.data.is_empty() {
+            // A proxy that gives up within an answer writes its error as it is, and some servers all of their events.
             self.event.data.extend_from_slice(line);
         } else {
             // Comments begin with a colon.
@@ -99,7 +102,21 @@ impl SseDecoder {
             self.has_unknown_line |= !is_field && !line.trim_ascii().is_empty();
         }
         self.line.clear();
-        None
+        ended
+    }
+}
+
+impl SseEvent {
+    /// Ends an event before a line that cannot belong to it, because it begins another one: some servers send no empty lines
+    /// between events. In JSON, no object follows another without a comma.
+    fn take_if_ended_by(&mut self, line: &[u8]) -> Option<Self> {
+        let is_whole = self.data.starts_with(b"{") && self.data.trim_ascii_end().ends_with(b"}");
+        let begins = line.starts_with(b"{") || line.trim_ascii() == DONE;
+        // An error may have any words.
+        let data = (is_whole && begins && !is_error_name(&self.name)).then(|| std::mem::take(&mut self.data))?;
+        // The name may be that of the event that begins.
+        let name = String::new();
+        Some(Self { name, data })
     }
 }
 
@@ -135,6 +152,24 @@ mod tests {
             ("", "d"),
             ("error", "{}"),
             ("", "{\"error\": 1}"),
+        ];
+        let wanted: Vec<_> = wanted.map(|(name, data)| (name.to_owned(), data.to_owned())).into();
+        for step in 1..=bytes.len() {
+            assert_eq!(all(bytes, step), wanted, "split every {step} bytes");
+        }
+    }
+
+    #[test]
+    fn events_without_empty_lines_between_them_end_with_the_next_one() {
+        let bytes = b"data: {\"a\": 1}\ndata: {\"b\":\ndata: {}}\nevent: x\ndata: {}\n{\"c\": 2}\n\n{\"d\": 3}\n[DONE]\n\nevent: error\ndata: {}\ndata: {}\n\n";
+        let wanted = [
+            ("", "{\"a\": 1}"),
+            ("", "{\"b\":\n{}}"),
+            ("", "{}"),
+            ("x", "{\"c\": 2}"),
+            ("", "{\"d\": 3}"),
+            ("", "[DONE]"),
+            ("error", "{}\n{}"),
         ];
         let wanted: Vec<_> = wanted.map(|(name, data)| (name.to_owned(), data.to_owned())).into();
         for step in 1..=bytes.len() {
