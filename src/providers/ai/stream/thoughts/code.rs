@@ -13,7 +13,12 @@ pub(super) struct Code {
     line_start: bool,
     before: Option<char>,
     before_space: Option<char>,
+    /// The last word, as far as it is kept.
+    word: String,
 }
+
+/// The most bytes of a word that are kept.
+const MAX_WORD_BYTES: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 struct Run {
@@ -35,6 +40,7 @@ impl Default for Code {
             line_start: true,
             before: None,
             before_space: None,
+            word: String::new(),
         }
     }
 }
@@ -58,6 +64,13 @@ impl Code {
             return;
         };
         self.end_run(text.chars().next());
+        // Of a longer word nothing behind this is kept.
+        let tail_begins = text.char_indices().rev().take(2 * MAX_WORD_BYTES).last();
+        let tail = text.get(tail_begins.map_or(0, |(at, _)| at)..).unwrap_or_default();
+        for letter in tail.chars() {
+            self.push_of_word(letter);
+            self.before = Some(letter);
+        }
         self.before = Some(last);
         if let Some(visible) = text.chars().rev().find(|letter| !letter.is_whitespace()) {
             self.before_space = Some(visible);
@@ -92,7 +105,20 @@ impl Code {
             self.line_start = false;
             self.before_space = Some(letter);
         }
+        self.push_of_word(letter);
         self.before = Some(letter);
+    }
+
+    fn push_of_word(&mut self, letter: char) {
+        if !letter.is_alphabetic() {
+            return;
+        }
+        if !self.before.is_some_and(char::is_alphabetic) {
+            self.word.clear();
+        }
+        if self.word.len() < MAX_WORD_BYTES {
+            self.word.push(letter);
+        }
     }
 
     /// Ends the run of marks that is being read, because `next` follows it.
@@ -135,6 +161,11 @@ impl Code {
     /// The last character that is no white space.
     pub(super) const fn before_space(&self) -> Option<char> {
         self.before_space
+    }
+
+    /// The last word; of a very long one, its beginning.
+    pub(super) fn word(&self) -> &str {
+        &self.word
     }
 }
 

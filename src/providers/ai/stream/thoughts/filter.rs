@@ -1,69 +1,56 @@
-//! Takes thoughts out of a text, part by part. The same text gives the same result however it is split.
+//! Takes thoughts out of a text, part by part. The same text gives the same result however it is split, and the time that it takes
+//! grows with its length alone: a character is read again only when what was held turns out to be no tag, and what may be held
+//! holds few beginnings of tags.
 //!
-//! **Where a thought begins.** A tag that people may write, too (`<think>`), counts only at the beginning of a line, and a
-//! control token (`◁think▷`) anywhere; neither counts in Markdown's code, where it is an example.
+//! **Where a thought begins.** A tag that people may write, too (`<think>`), counts at the beginning of a line. Elsewhere it is held
+//! until its closing one comes (`doubtful_pair.rs`), as are names that are ordinary words, which count only where an answer begins.
+//! A control token (`◁think▷`) counts anywhere. None counts in Markdown's code, where it is an example.
 //!
 //! **A closing tag without its opening one** (`lone_closing.rs`) means that the server put the opening one into the prompt: what
 //! was shown was a thought, and is taken back. It counts once, before any other thought, and only if text follows it. A later
 //! one is left out by the same rules, but takes nothing back.
 
 use super::code::Code;
-use super::harmony::{self, Channel};
+use super::doubtful_pair::{DoubtfulPair, Verdict};
+use super::harmony::{Channel, HeaderReader};
 use super::lone_closing::LoneClosing;
-use super::tags::{self, Kind, Match, NAMES, Name, Tag};
-
-/// The most white space that is held back before it is known what follows it, in bytes.
-pub(super) const MAX_HELD_SPACE: usize = 1024;
-
-/// What the filter gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// Text for the person; never empty.
-    Text(String),
-    /// All text of this completion until now was a thought, and so was what it continues, unless a thought ended there.
-    TakenBack,
-}
+use super::shown::{Piece, Shown};
+use super::tag_reader::TagReader;
+use super::tags::{self, Kind, Match, NAMES, Name};
 
 /// Takes the thoughts out of one completion.
 #[derive(Debug)]
 pub(super) struct Filter {
-    state: State,
+    pub(super) state: State,
+    pub(super) shown: Shown,
     /// What may be the beginning of a tag, from its first character.
-    held: String,
-    /// White space that is shown only if text follows it.
-    space: String,
-    code: Code,
-    /// Text that is known to be for the person, and not given yet.
-    text: String,
-    /// The bytes of text since the completion began, or was taken back.
-    shown: usize,
-    /// Whether any of them was given.
-    given: bool,
-    /// Whether what was given is to be taken back.
-    taken_back: bool,
-    /// Whether nothing but white space came since the beginning, or since a thought.
-    at_start: bool,
-    /// Whether a thought has ended.
-    has_thought: bool,
+    pub(super) held: String,
+    /// What is held, read as a tag.
+    pub(super) tag: TagReader,
+    /// What is held, read as a header.
+    pub(super) header: HeaderReader,
     /// Whether the model writes in channels.
-    in_channels: bool,
-    /// Whether the text goes on with a text that is shown already.
-    continues: bool,
-    /// Whether that is to be taken back as soon as text follows: it was a thought that ended here.
-    continued_a_thought: bool,
+    pub(super) in_channels: bool,
     /// The wrapper of the answer that is open.
-    wrapper: Option<Name>,
+    pub(super) wrapper: Option<Name>,
     /// Which of [`NAMES`] were shown as text.
-    shown_names: [bool; NAMES.len()],
+    pub(super) shown_names: [bool; NAMES.len()],
+    /// Whether the text talks about tags: no pair is doubtful any more.
+    pub(super) talks_of_tags: bool,
     /// The bytes of all thoughts.
-    thoughts: usize,
+    pub(super) thoughts: usize,
+    /// The characters that were looked at.
+    #[cfg(test)]
+    pub(super) looked_at: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+/// Where in a completion the filter is.
+#[derive(Debug)]
+pub(super) enum State {
     Text,
-    /// In a thought. Other names of [`NAMES`] that were opened in it.
-    Thought(Kind, [usize; NAMES.len()]),
+    Thought(Thought),
+    /// Behind the opening tag of what may be a thought, and perhaps behind the closing one.
+    Doubtful(DoubtfulPair),
     /// In a channel that is not for the person.
     Channel,
     /// In an analysis whose control tokens were dropped.
@@ -72,26 +59,34 @@ enum State {
     LoneClosing(LoneClosing),
 }
 
+/// A thought that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Thought {
+    pub(super) kind: Kind,
+    /// Other names of [`NAMES`] that were opened in it.
+    pub(super) opened: [usize; NAMES.len()],
+    /// How often its own tag was opened in it.
+    pub(super) nested: usize,
+    /// Its last character.
+    pub(super) last: Option<char>,
+}
+
 impl Filter {
     /// For a completion that goes on with `written`; empty for a new answer.
     pub(super) fn new(written: &str) -> Self {
         Self {
             state: State::Text,
+            shown: Shown::after(written),
             held: String::new(),
-            space: String::new(),
-            code: Code::after(written),
-            text: String::new(),
-            shown: 0,
-            given: false,
-            taken_back: false,
-            at_start: true,
-            has_thought: false,
+            tag: TagReader::new(),
+            header: HeaderReader::new(),
             in_channels: false,
-            continues: !written.is_empty(),
-            continued_a_thought: false,
             wrapper: None,
             shown_names: [false; NAMES.len()],
+            talks_of_tags: false,
             thoughts: 0,
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -103,94 +98,110 @@ impl Filter {
     /// The bytes that are held back.
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
-        self.held.len() + self.space.len()
+        let doubtful = match &self.state {
+            State::Doubtful(pair) => pair.held_bytes(),
+            _ => 0,
+        };
+        self.held.len() + self.shown.held_bytes() + doubtful
     }
 
     /// Takes a part of the text if all of it, and nothing else, is for the person now; `false` when it has to be
     /// [pushed](Self::push).
     pub(super) fn passes(&mut self, part: &str) -> bool {
-        let is_plain = self.state == State::Text
-            && !self.at_start
+        let is_plain = matches!(self.state, State::Text)
+            && !self.shown.at_start
             && self.held.is_empty()
             && part
                 .bytes()
                 .all(|byte| Code::is_plain(byte) && !tags::may_begin_a_tag(byte));
         if is_plain {
-            self.code.skip(part);
-            self.shown += part.len();
-            self.given = true;
+            self.shown.skip(part);
         }
         is_plain
     }
 
     /// Takes a part of the text, and gives what is known of it now.
     pub(super) fn push(&mut self, part: &str) -> Vec<Piece> {
-        if self.is_plain_thought(part) {
+        if self.skips_thought(part) {
             self.thoughts += part.len();
             return Vec::new();
         }
         part.chars().for_each(|letter| self.take(letter));
-        self.take_pieces()
+        self.shown.take_pieces()
     }
 
-    /// Ends the text. A thought without an end is no text.
+    /// Ends the text. A thought without an end is no text, unless it was doubtful that it is one.
     pub(super) fn finish(&mut self) -> Vec<Piece> {
+        if let State::Doubtful(pair) = &self.state {
+            let verdict = pair.at_end();
+            let held = self.take_held();
+            self.settle(verdict);
+            held.chars().for_each(|letter| self.take(letter));
+        }
+        if let State::LoneClosing(lone) = &self.state
+            && let Some(is_tag) = lone.is_tag_at_end()
+        {
+            self.settle_lone_closing(is_tag);
+        }
+        let held_header = self.in_channels && self.header.has_begun();
+        let held = self.take_held();
         match std::mem::replace(&mut self.state, State::Text) {
             State::Text => {
-                let held = std::mem::take(&mut self.held);
-                let is_tag = self.in_channels && matches!(harmony::header(&held), Match::Begins);
-                if !is_tag {
-                    held.chars().for_each(|letter| self.show(letter));
+                if !held_header {
+                    held.chars().for_each(|letter| self.shown.push(letter));
                 }
-                if !self.has_thought && self.at_start {
-                    let space = std::mem::take(&mut self.space);
-                    self.shown += space.len();
-                    self.text.push_str(&space);
-                }
+                self.shown.end();
             }
-            // Nothing follows it: more likely a stray tag than an answer that is all thoughts.
             State::LoneClosing(_) => {}
-            State::Thought(..) | State::Channel | State::BareAnalysis => {
-                self.thoughts += std::mem::take(&mut self.held).len();
+            State::Thought(_) | State::Doubtful(_) | State::Channel | State::BareAnalysis => {
+                self.thoughts += held.len()
             }
         }
-        self.take_pieces()
+        self.shown.take_pieces()
     }
 
-    fn is_plain_thought(&self, part: &str) -> bool {
-        matches!(self.state, State::Thought(..) | State::Channel)
-            && self.held.is_empty()
-            && !part.bytes().any(tags::may_begin_a_tag)
-    }
-
-    fn take_pieces(&mut self) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        if std::mem::take(&mut self.taken_back) {
-            pieces.push(Piece::TakenBack);
-            self.given = false;
+    /// Whether this part is within a thought.
+    fn skips_thought(&mut self, part: &str) -> bool {
+        let is_plain = self.held.is_empty() && !part.bytes().any(tags::may_begin_a_tag);
+        match &mut self.state {
+            State::Thought(thought) if is_plain => {
+                thought.last = part.chars().next_back().or(thought.last);
+                true
+            }
+            State::Channel => is_plain,
+            _ => false,
         }
-        if !self.text.is_empty() {
-            pieces.push(Piece::Text(std::mem::take(&mut self.text)));
-            self.given = true;
-        }
-        pieces
     }
 
-    fn take(&mut self, letter: char) {
-        if let State::LoneClosing(_) = &self.state {
-            return self.take_behind_lone_closing(letter);
+    pub(super) fn take(&mut self, letter: char) {
+        #[cfg(test)]
+        {
+            self.looked_at += 1;
+        }
+        match &mut self.state {
+            State::LoneClosing(lone) => {
+                if let Some(is_tag) = lone.push(letter) {
+                    self.settle_lone_closing(is_tag);
+                }
+                return;
+            }
+            State::Doubtful(pair) if pair.is_whole() => {
+                let verdict = pair.push_behind(letter);
+                return self.settle(verdict);
+            }
+            _ => {}
         }
         if self.held.is_empty() && !self.may_begin(letter) {
             return self.pass(letter);
         }
         let is_no_tag = self.held == "<" && !tags::may_follow(letter);
         self.held.push(letter);
-        let found = if is_no_tag { Match::No } else { self.recognise() };
+        let found = if is_no_tag { Match::No } else { self.recognise(letter) };
         match found {
             Match::Begins => {}
-            Match::Is(()) => self.held.clear(),
+            Match::Is(()) => drop(self.take_held()),
             Match::No => {
-                let held = std::mem::take(&mut self.held);
+                let held = self.take_held();
                 let mut letters = held.chars();
                 // Another tag may begin behind the first character.
                 letters.next().into_iter().for_each(|first| self.pass(first));
@@ -199,10 +210,17 @@ impl Filter {
         }
     }
 
+    /// What is held, which is read anew from now on.
+    pub(super) fn take_held(&mut self) -> String {
+        self.tag = TagReader::new();
+        self.header.reset();
+        std::mem::take(&mut self.held)
+    }
+
     fn may_begin(&self, letter: char) -> bool {
         let bare = match self.state {
             State::BareAnalysis => true,
-            State::Text => self.at_start,
+            State::Text => self.shown.at_start,
             _ => false,
         };
         tags::begins_a_tag(letter) || (bare && letter == 'a')
@@ -210,254 +228,74 @@ impl Filter {
 
     /// A character that belongs to no tag.
     fn pass(&mut self, letter: char) {
-        if self.state == State::Text {
-            self.show(letter);
-        } else {
-            self.thoughts += letter.len_utf8();
+        match &mut self.state {
+            State::Text => return self.shown.push(letter),
+            State::Doubtful(pair) => {
+                let verdict = pair.push_inner(letter);
+                return self.settle(verdict);
+            }
+            State::Thought(thought) => thought.last = Some(letter),
+            State::Channel | State::BareAnalysis | State::LoneClosing(_) => {}
         }
+        self.thoughts += letter.len_utf8();
     }
 
-    /// Changes the state if a whole tag is held, and says what is held.
-    fn recognise(&mut self) -> Match<()> {
-        match &self.state {
-            State::Text => self.recognise_in_text(),
-            State::Thought(kind, opened) => {
-                let (kind, opened) = (*kind, *opened);
-                self.recognise_in_thought(kind, opened)
-            }
-            State::Channel => {
-                let header = harmony::header(&self.held);
-                match header {
-                    Match::Is(channel) => {
-                        self.begin_channel(channel);
-                        Match::Is(())
-                    }
-                    // Text may follow the end of a message without a header.
-                    Match::No => self.end_channel_before_text(),
-                    Match::Begins => Match::Begins,
-                }
-            }
-            State::BareAnalysis => {
-                let is_final = harmony::bare_final(&self.held);
-                if is_final == Match::Is(()) {
-                    self.end_thought();
-                }
-                is_final
-            }
-            // Takes its characters itself.
-            State::LoneClosing(_) => Match::No,
+    /// Ends a doubtful pair as what it is.
+    pub(super) fn settle(&mut self, verdict: Verdict) {
+        if verdict == Verdict::Unknown {
+            return;
         }
-    }
-
-    fn recognise_in_thought(&mut self, kind: Kind, mut opened: [usize; NAMES.len()]) -> Match<()> {
-        match tags::tag(&self.held) {
-            Match::Is(Tag::Close(closed)) if closed == kind => self.end_thought(),
-            Match::Is(Tag::Close(Kind::Named(name))) if matches!(kind, Kind::Named(_)) => match opened.get_mut(name) {
-                Some(count) if *count > 0 => {
-                    *count -= 1;
-                    self.state = State::Thought(kind, opened);
-                }
-                _ => self.end_thought(),
-            },
-            Match::Is(Tag::Open(Kind::Named(name))) if kind != Kind::Named(name) => {
-                if let Some(count) = opened.get_mut(name) {
-                    *count += 1;
-                }
-                self.state = State::Thought(kind, opened);
-            }
-            Match::Is(_) | Match::No => return Match::No,
-            Match::Begins => return Match::Begins,
-        }
-        Match::Is(())
-    }
-
-    fn recognise_in_text(&mut self) -> Match<()> {
-        let in_code = self.code.is_code() && !self.at_start;
-        if in_code {
-            return Match::No;
-        }
-        let mut found = Match::No;
-        if self.at_start {
-            if harmony::bare_analysis(&self.held) == Match::Is(()) {
-                self.state = State::BareAnalysis;
-                return Match::Is(());
-            }
-            if harmony::bare_final(&self.held) == Match::Is(()) {
-                self.has_thought = true;
-                self.space.clear();
-                return Match::Is(());
-            }
-            found = harmony::bare_analysis(&self.held).or(harmony::bare_final(&self.held));
-        }
-        if self.in_channels && harmony::end(&self.held) == Match::Is(()) {
-            return Match::Is(());
-        }
-        match harmony::header(&self.held) {
-            Match::Is(Channel::Final) => {
-                self.take_back();
-                self.begin_channel(Channel::Final);
-                return Match::Is(());
-            }
-            Match::Is(Channel::Other) => {
-                self.begin_channel(Channel::Other);
-                return Match::Is(());
-            }
-            Match::Begins => found = Match::Begins,
-            Match::No => {}
-        }
-        match tags::tag(&self.held) {
-            Match::Is(tag) => self.take_tag(tag),
-            Match::Begins => Match::Begins,
-            Match::No => found,
-        }
-    }
-
-    /// A tag in the text: whether it is one here.
-    fn take_tag(&mut self, tag: Tag) -> Match<()> {
-        match tag {
-            Tag::Open(kind) => {
-                if let Kind::Named(name) = kind
-                    && !self.at_start
-                    && !self.code.is_line_start()
-                {
-                    if let Some(shown) = self.shown_names.get_mut(name) {
-                        *shown = true;
-                    }
-                    return Match::No;
-                }
-                self.state = State::Thought(kind, [0; NAMES.len()]);
-                Match::Is(())
-            }
-            Tag::Close(kind) => self.take_lone_closing(kind),
-            Tag::OpenWrapper(wrapper) if self.at_start && (self.has_thought || wrapper.is_control()) => {
-                self.wrapper = Some(wrapper);
-                Match::Is(())
-            }
-            Tag::CloseWrapper(wrapper) if self.wrapper == Some(wrapper) => {
-                self.wrapper = None;
-                Match::Is(())
-            }
-            Tag::OpenWrapper(_) | Tag::CloseWrapper(_) => Match::No,
-        }
-    }
-
-    fn take_lone_closing(&mut self, kind: Kind) -> Match<()> {
-        if self.at_start {
-            // It closes nothing that was shown, but what this completion continues.
-            let is_no_word = matches!(kind, Kind::Control(_)) || LoneClosing::after(&self.code, &self.held).is_some();
-            let may_close = self.continues && !self.has_thought && is_no_word && !self.code.is_code();
-            self.continued_a_thought |= may_close;
-            self.end_thought();
-            return Match::Is(());
-        }
-        let lone = match kind {
-            Kind::Named(name) if self.shown_names.get(name).copied().unwrap_or_default() => None,
-            Kind::Named(_) => LoneClosing::after(&self.code, &self.held),
-            Kind::Control(_) => Some(LoneClosing::of_control_token(&self.held)),
-        };
-        let Some(lone) = lone else {
-            return Match::No;
-        };
-        self.state = State::LoneClosing(lone);
-        Match::Is(())
-    }
-
-    fn take_behind_lone_closing(&mut self, letter: char) {
-        let State::LoneClosing(lone) = &mut self.state else {
+        let State::Doubtful(pair) = std::mem::replace(&mut self.state, State::Text) else {
             return;
         };
-        if letter.is_whitespace() && lone.space.len() < MAX_HELD_SPACE {
-            return lone.space.push(letter);
+        if verdict == Verdict::Thought {
+            self.thoughts += pair.inner.len();
+            self.end_thought();
+        } else {
+            self.talks_of_tags = true;
+            self.note_shown(pair.kind);
+            pair.opening.chars().for_each(|letter| self.shown.push(letter));
+            pair.inner.chars().for_each(|letter| self.take(letter));
+            pair.closing.chars().for_each(|letter| self.take(letter));
         }
-        let is_tag = lone.is_tag_before(letter);
+        let behind = pair.space.chars().chain(pair.word.chars());
+        behind.for_each(|letter| self.take(letter));
+    }
+
+    /// Ends what is behind a lone closing tag.
+    fn settle_lone_closing(&mut self, is_tag: bool) {
         let State::LoneClosing(lone) = std::mem::replace(&mut self.state, State::Text) else {
             return;
         };
         if is_tag {
-            self.take_back();
+            self.thoughts += self.shown.take_back();
             self.end_thought();
-            self.space = lone.space;
         } else {
-            lone.tag
-                .chars()
-                .chain(lone.space.chars())
-                .for_each(|letter| self.show(letter));
+            lone.tag.chars().for_each(|letter| self.shown.push(letter));
         }
-        self.take(letter);
+        let behind = lone.space.chars().chain(lone.word.chars());
+        behind.for_each(|letter| self.take(letter));
     }
 
-    /// What was shown of this completion was a thought, unless there was another one.
-    fn take_back(&mut self) {
-        if self.has_thought || self.shown == 0 {
-            return;
+    /// A tag of this kind is a word of the text.
+    pub(super) fn note_shown(&mut self, kind: Kind) {
+        if let Kind::Named(name) = kind
+            && let Some(shown) = self.shown_names.get_mut(name)
+        {
+            *shown = true;
         }
-        self.thoughts += std::mem::take(&mut self.shown);
-        self.text.clear();
-        self.taken_back = self.given || self.continues;
-        self.code = Code::default();
     }
 
-    fn begin_channel(&mut self, channel: Channel) {
+    pub(super) fn end_thought(&mut self) {
+        self.state = State::Text;
+        self.shown.end_thought();
+    }
+
+    pub(super) fn begin_channel(&mut self, channel: Channel) {
         self.in_channels = true;
         match channel {
             Channel::Final => self.end_thought(),
             Channel::Other => self.state = State::Channel,
         }
-    }
-
-    fn end_thought(&mut self) {
-        self.state = State::Text;
-        self.has_thought = true;
-        self.at_start = true;
-        self.space.clear();
-    }
-
-    /// Text may follow the end of a message without a header.
-    fn end_channel_before_text(&mut self) -> Match<()> {
-        let Some(text) = harmony::behind_end(&self.held).map(str::to_owned) else {
-            return Match::No;
-        };
-        self.held.clear();
-        self.end_thought();
-        text.chars().for_each(|letter| self.take(letter));
-        // It is taken; what of it may be a tag again is held.
-        Match::Begins
-    }
-
-    /// Gives a character of the text.
-    fn show(&mut self, letter: char) {
-        if self.at_start && letter.is_whitespace() && self.space.len() < MAX_HELD_SPACE {
-            return self.space.push(letter);
-        }
-        if std::mem::take(&mut self.at_start) {
-            let space = std::mem::take(&mut self.space);
-            for letter in self.shown_space(&space).chars() {
-                self.give(letter);
-            }
-        }
-        self.give(letter);
-    }
-
-    /// Of the white space before a text, what is shown: none of that which only sets a thought apart.
-    fn shown_space<'a>(&self, space: &'a str) -> &'a str {
-        if !self.has_thought {
-            return space;
-        }
-        let behind_lines = space
-            .rfind('\n')
-            .map_or(space, |at| space.get(at + 1..).unwrap_or_default());
-        let follows_text = self.shown > 0 && !self.code.before().is_none_or(char::is_whitespace);
-        match (follows_text, self.shown > 0 || !self.continues) {
-            (true, _) => space,
-            (false, true) => "",
-            (false, false) => behind_lines,
-        }
-    }
-
-    fn give(&mut self, letter: char) {
-        self.taken_back |= std::mem::take(&mut self.continued_a_thought);
-        self.code.push(letter);
-        self.text.push(letter);
-        self.shown += letter.len_utf8();
     }
 }

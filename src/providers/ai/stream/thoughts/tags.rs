@@ -1,5 +1,7 @@
 //! The tags between which models think, as their servers let them through.
 
+use std::sync::LazyLock;
+
 /// Tags that people may write, too: they count only where a model puts them. The closing one of any name ends a thought,
 /// because models mix them up.
 pub(super) const NAMES: [Name; 5] = [
@@ -11,7 +13,7 @@ pub(super) const NAMES: [Name; 5] = [
 ];
 
 /// Control tokens, which are no part of any text, with what ends them.
-const CONTROL: [Name; 8] = [
+const CONTROL: [Name; 13] = [
     // Mistral.
     Name::new("[THINK]", "[/THINK]"),
     // Kimi.
@@ -28,6 +30,23 @@ const CONTROL: [Name; 8] = [
     Name::new("<|inner_prefix|>", "<|inner_suffix|>"),
     // Sky-T1, OpenThinker.
     Name::new("<|begin_of_thought|>", "<|end_of_thought|>"),
+    // LongCat.
+    Name::new("<longcat_think>", "</longcat_think>"),
+    // MiniMax.
+    Name::new("<mm:think>", "</mm:think>"),
+    // Solar Open.
+    Name::new("<|think|>", "<|end|><|begin|>assistant<|content|>"),
+    // Fine-tuned models.
+    Name::new("<|think|>", "<|/think|>"),
+    Name::new("<|thinking|>", "<|/thinking|>"),
+];
+
+/// Names that are ordinary words, in which some prompts ask models to think: they count only where an answer begins.
+const AT_START: [Name; 4] = [
+    Name::new("<analysis>", "</analysis>"),
+    Name::new("<reflection>", "</reflection>"),
+    Name::new("<scratchpad>", "</scratchpad>"),
+    Name::new("<inner_monologue>", "</inner_monologue>"),
 ];
 
 /// What some models wrap the answer in that follows their thoughts.
@@ -63,8 +82,17 @@ impl Name {
 pub(super) enum Kind {
     /// The entry of [`NAMES`].
     Named(usize),
-    /// The entry of [`CONTROL`].
+    /// The first entry of [`CONTROL`] with this opening.
     Control(usize),
+    /// The entry of [`AT_START`].
+    AtStart(usize),
+}
+
+impl Kind {
+    /// Whether the closing tag of `other` ends a thought of this kind.
+    pub(super) fn is_closed_by(self, other: Self) -> bool {
+        self == other || matches!((self, other), (Self::Named(_), Self::Named(_)))
+    }
 }
 
 /// A tag.
@@ -111,7 +139,7 @@ pub(super) const fn begins_a_tag(letter: char) -> bool {
 pub(super) const fn may_follow(letter: char) -> bool {
     matches!(
         letter.to_ascii_lowercase(),
-        '/' | '|' | 'a' | 'c' | 'o' | 'r' | 's' | 't' | 'u'
+        '/' | '|' | 'a' | 'c' | 'i' | 'l' | 'm' | 'o' | 'r' | 's' | 't' | 'u'
     )
 }
 
@@ -121,11 +149,19 @@ pub(super) const fn may_begin_a_tag(byte: u8) -> bool {
     matches!(byte, b'<' | b'[' | 0xe2)
 }
 
-/// The tag that `held` is or begins.
-pub(super) fn tag(held: &str) -> Match<Tag> {
-    let named = NAMES.iter().enumerate().map(|(at, name)| (Kind::Named(at), name));
-    let control = CONTROL.iter().enumerate().map(|(at, name)| (Kind::Control(at), name));
+/// Every tag with its text.
+pub(super) static TAGS: LazyLock<Vec<(&'static str, Tag)>> = LazyLock::new(|| {
+    let named = NAMES.into_iter().enumerate().map(|(at, name)| (Kind::Named(at), name));
+    let at_start = AT_START
+        .into_iter()
+        .enumerate()
+        .map(|(at, name)| (Kind::AtStart(at), name));
+    let control = CONTROL.into_iter().map(|name| {
+        let first = CONTROL.iter().position(|other| other.opening == name.opening);
+        (Kind::Control(first.unwrap_or_default()), name)
+    });
     let thoughts = named
+        .chain(at_start)
         .chain(control)
         .flat_map(|(kind, name)| [(name.opening, Tag::Open(kind)), (name.closing, Tag::Close(kind))]);
     let wrappers = WRAPPERS.into_iter().flat_map(|name| {
@@ -134,46 +170,22 @@ pub(super) fn tag(held: &str) -> Match<Tag> {
             (name.closing, Tag::CloseWrapper(name)),
         ]
     });
-    // No tag begins with another one.
-    thoughts
-        .chain(wrappers)
-        .map(|(text, tag)| compare(held, text, tag))
-        .find(|found| *found != Match::No)
-        .unwrap_or(Match::No)
+    thoughts.chain(wrappers).collect()
+});
+
+/// Whether an element of this name is a thought or the answer itself.
+pub(super) fn is_element(name: &str) -> bool {
+    let names = NAMES.iter().chain(&AT_START).chain(&WRAPPERS);
+    names
+        .filter_map(|known| known.opening.strip_prefix('<')?.strip_suffix('>'))
+        .any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Whether `held` is `text` or begins it. In angle brackets, case does not matter.
+/// Whether `held` is `text` or begins it.
 pub(super) fn compare<T>(held: &str, text: &str, found: T) -> Match<T> {
-    let same = text.as_bytes().get(..held.len()).is_some_and(|beginning| {
-        if text.starts_with('<') {
-            beginning.eq_ignore_ascii_case(held.as_bytes())
-        } else {
-            beginning == held.as_bytes()
-        }
-    });
-    match same {
-        true if held.len() == text.len() => Match::Is(found),
-        true => Match::Begins,
-        false => Match::No,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_tag_is_recognised_and_none_begins_with_another() {
-        for name in NAMES.into_iter().chain(CONTROL).chain(WRAPPERS) {
-            for text in [name.opening, name.closing] {
-                assert!(matches!(tag(text), Match::Is(_)), "{text}");
-                for at in (1..text.len()).filter(|&at| text.is_char_boundary(at)) {
-                    assert_eq!(tag(&text[..at]), Match::Begins, "{text}");
-                }
-                let mut letters = text.chars();
-                let (first, second) = (letters.next().unwrap(), letters.next().unwrap());
-                assert!(begins_a_tag(first) && (first != '<' || may_follow(second)), "{text}");
-            }
-        }
+    match text.strip_prefix(held) {
+        Some("") => Match::Is(found),
+        Some(_) => Match::Begins,
+        None => Match::No,
     }
 }

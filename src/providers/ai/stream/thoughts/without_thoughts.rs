@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use cura_domain::token_estimate;
 use futures_util::stream::{self, StreamExt};
 
-use super::filter::{Filter, Piece};
+use super::filter::Filter;
+use super::shown::Piece;
 use crate::ai::call::Call;
 use crate::ai::completion::{CompletionEvent, CompletionStream};
 use crate::ai::error::AiError;

@@ -1,8 +1,12 @@
 //! What is a thought, and what is a text about tags.
 
-use proptest::prelude::*;
+mod any_cut;
+mod cost;
+mod pairs;
+mod talk;
 
-use super::filter::{Filter, MAX_HELD_SPACE, Piece};
+use super::filter::Filter;
+use super::shown::Piece;
 
 /// What is left of these parts, whether anything was taken back, and the bytes of the thoughts.
 fn filtered(written: &str, parts: &[&str]) -> (String, bool, usize) {
@@ -81,6 +85,18 @@ fn thoughts_are_taken_out_whatever_the_tags() {
         "analysisThe user is sad. A final answer. assistantfinalHello",
         "assistantfinalHello",
         "<think>They are sad.</think><think>Once more.</think>Hello",
+        "<think duration=\"3\">They are sad.</think>Hello",
+        "<thinking effort=high budget='1 k'>They are sad.</thinking >Hello",
+        "<longcat_think>They are sad.</longcat_think>Hello",
+        "<mm:think>They are sad.</mm:think>Hello",
+        "<|think|>They are sad.<|/think|>Hello",
+        "<|think|>They are sad.<|end|><|begin|>assistant<|content|>Hello",
+        "<|thinking|>They are sad.<|/thinking|>Hello",
+        "<analysis>They are sad.</analysis>\n\nHello",
+        "<reflection>\nThey are sad.\n</reflection>\nHello",
+        "\n<scratchpad>They are sad.</scratchpad>\n<answer>\nHello</answer>",
+        "<inner_monologue tone=\"kind\">They are sad.</inner_monologue>Hello",
+        "<think>They<think>are</think></think>Hello",
     ] {
         assert_eq!(answer(text), "Hello", "{text:?}");
     }
@@ -129,51 +145,21 @@ fn a_lone_closing_tag_takes_back_what_was_shown() {
         "They are sad.<|end|><|start|>assistant<|channel|>final<|message|>Hello",
         "Is it `code?\n\n</think>\n\n<answer>Hello</answer>",
         "They are sad.\n</think>\n<think>b</think>Hello",
+        "They are sad. </think> Hello",
+        "They are sad. </think>Hello",
+        "They are sad </think> Hello",
+        "They are sad </think>\n\nHello",
+        "They are </mm:think>Hello",
+        "They are </longcat_think>Hello",
+        "They are <|/think|>Hello",
+        "They are <|end|><|begin|>assistant<|content|>Hello",
     ] {
         let shown = filtered("", &letters(text));
         assert_eq!(answer(text).trim_matches('*'), "Hello", "{text:?}");
         assert!(shown.1, "{text:?}");
         assert!(!filtered("", &[text]).1, "nothing was given yet: {text:?}");
     }
-}
-
-#[test]
-fn a_text_about_tags_stays_as_it_is() {
-    for text in [
-        "a < b, a <b> c [1] ◁ <think",
-        "The tag <think> begins a thought, </think> ends it.",
-        "It ends with </think>.",
-        "It ends with \"</think>\" and an answer.",
-        "It ends with (</think>)\n\nNext",
-        "It ends with `</think>`\n\nNext",
-        "It ends with **</think>** always",
-        "The closing one is\n</think> as you see.",
-        "Write </think>\n\nNext",
-        "So: <think>a</think>\n\nNext",
-        "```\n<think>\na\n</think>\n\nHello\n```\n",
-        "```html\n</think>\n\nHello\n```\n",
-        "~~~\n◁/think▷\n\nHello\n~~~",
-        "`◁think▷` and `◁/think▷`",
-        "`<|channel|>analysis<|message|>` is a header",
-        "An <answer> and <output>x</output>",
-        "<p>Hello</p>",
-        "analysis of it",
-        "assistants",
-        "[THIN]K",
-        "<|end|>",
-        "<<think>>",
-        " \n Hello",
-        " \n ",
-    ] {
-        assert_eq!(answer(text), text);
-    }
-    let fence = "See:\n```\nthink\n";
-    assert_eq!(
-        result(fence, "</think>\n\nx\n```\n"),
-        "x\n```\n",
-        "a completion begins with its thoughts"
-    );
-    assert_eq!(result(fence, "a\n</think>\n\nx\n```\n"), "a\n</think>\n\nx\n```\n");
+    assert_eq!(answer("thoughts </think> answer"), "answer");
 }
 
 #[test]
@@ -201,85 +187,4 @@ fn thoughts_are_counted_in_bytes() {
     assert_eq!(filtered("", &["<think>é1", "2</think>x"]).2, 4);
     assert_eq!(filtered("", &["é12\n", "</think>x"]).2, 5);
     assert_eq!(filtered("", &["x"]).2, 0);
-}
-
-#[test]
-fn white_space_and_headers_without_an_end_are_not_held_for_ever() {
-    let long = " ".repeat(5000);
-    for start in [
-        "",
-        "x</think>",
-        "<|channel|>analysis<|message|>x<|end|>",
-        "<|channel|>final",
-    ] {
-        let mut filter = Filter::new("");
-        for _ in 0..100 {
-            filter.push(start);
-            filter.push(&long);
-            assert!(filter.held_bytes() <= MAX_HELD_SPACE + 300);
-        }
-    }
-}
-
-const PARTS: [&str; 36] = [
-    "<think>",
-    "</think>",
-    "<thinking>",
-    "</thinking>",
-    "◁think▷",
-    "◁/think▷",
-    "<|channel|>",
-    "analysis",
-    "final",
-    "<|message|>",
-    "<|end|>",
-    "<|start|>",
-    "assistant",
-    "assistantfinal",
-    "<|return|>",
-    "[THINK]",
-    "[/THINK]",
-    "<answer>",
-    "</answer>",
-    "<|START_RESPONSE|>",
-    "<|channel>",
-    "<channel|>",
-    "`",
-    "```",
-    "\n",
-    "\n\n",
-    " ",
-    "Hello",
-    "a",
-    "é",
-    ".",
-    "<",
-    "<|",
-    "◁",
-    "\"",
-    "</",
-];
-
-proptest! {
-    #[test]
-    fn the_result_is_the_same_however_a_text_is_split(
-        parts in prop::collection::vec(0..PARTS.len(), 0..24),
-        cuts in prop::collection::vec(0_usize..200, 0..12),
-        continues in any::<bool>(),
-    ) {
-        let text: String = parts.iter().map(|&part| PARTS[part]).collect();
-        let written = if continues { "Hel" } else { "" };
-        let mut cuts: Vec<usize> = cuts.into_iter().filter(|&at| at <= text.len() && text.is_char_boundary(at)).collect();
-        cuts.extend([0, text.len()]);
-        cuts.sort_unstable();
-        let split: Vec<&str> = cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]).collect();
-        let (whole, _, thoughts) = filtered(written, &letters(&text));
-        let (joined, _, of_split) = filtered(written, &split);
-        prop_assert_eq!((joined, of_split), (whole, thoughts), "{:?}", split);
-    }
-
-    #[test]
-    fn an_ordinary_text_passes_unchanged(text in "[a-zA-Z .,\n`*é◁\\[\\]<>/|-]{0,60}") {
-        prop_assert_eq!(answer(&text), text);
-    }
 }
