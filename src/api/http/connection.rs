@@ -26,10 +26,11 @@ use crate::http::connection_table::Seat;
 use crate::http::middleware::cors::Origins;
 use crate::http::parser_errors::{ProblemWriter, Refusals};
 use crate::http::problem::Problem;
+use crate::http::rate_limit_headers;
 use crate::http::request_id::{REQUEST_ID, RequestId};
 use crate::http::response_body::{ResponseBody, count_response};
 use crate::http::transport::Transport;
-use crate::http::under_way::UnderWay;
+use crate::http::under_way::{RETRY_AFTER, UnderWay};
 use crate::http::unread_body::UnreadBody;
 
 /// How long a client may take to send the head of its first request; in the reserve for probes, less.
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) api: Api,
     pub(super) proxies: TrustedProxies,
     pub(super) origins: Origins,
+    /// How many connections an address may have, and how many requests that came by a trusted proxy.
+    pub(super) per_address: usize,
     /// Requests that came by a trusted proxy and are not done, by their client's address.
     pub(super) forwarded: AddressBudget,
     pub(super) under_way: UnderWay,
@@ -200,6 +203,9 @@ impl Requests {
         let id = RequestId::choose(request.headers(), &self.shared.refusals.entropy);
         let mut response = Problem::from(exhausted).render(id.as_str());
         let headers = response.headers_mut();
+        if let (Exhausted::Address, Ok(limit)) = (exhausted, u64::try_from(self.shared.per_address)) {
+            rate_limit_headers::insert(headers, limit, 0, RETRY_AFTER.as_secs());
+        }
         headers.insert(REQUEST_ID, id.0);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

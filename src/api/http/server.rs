@@ -52,6 +52,7 @@ pub async fn serve(listener: TcpListener, api: Api, edge: Edge, shutdown: Cancel
         api,
         proxies: edge.proxies,
         origins: edge.origins,
+        per_address: edge.limits.per_address(),
         forwarded: AddressBudget::new(usize::MAX, edge.limits.per_address()),
         under_way: UnderWay::new(),
         refusals: Refusals {

@@ -16,7 +16,7 @@ const MAX_BODIES_PER_ADDRESS: usize = 8 * 1024 * 1024;
 const MAX_RESPONSES: usize = 128 * 1024 * 1024;
 const MAX_RESPONSES_PER_ADDRESS: usize = 16 * 1024 * 1024;
 /// When a client whose address is at a limit should try again.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The budgets of one server. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -112,6 +112,11 @@ async fn an_address_whose_connections_are_all_busy_is_told_so() {
     }
     let refused = Client::new(&cura.servers[0].base).get("/openapi.json").await;
     assert_eq!((refused.status.as_u16(), refused.code()), (429, "too_many_connections"));
+    assert_eq!(
+        (refused.header("ratelimit-limit"), refused.header("ratelimit-remaining")),
+        (Some("3"), Some("0"))
+    );
+    assert_eq!(refused.header("ratelimit-reset"), refused.header("retry-after"));
     // A page can read it, if it may call this server.
     for (origin, allowed) in [("https://app.example", true), ("https://evil.example", false)] {
         let stranger = Client::new(&cura.servers[0].base);

@@ -21,7 +21,7 @@ const STATUSES: [(u16, &str); 14] = [
     (413, "The body is too large."),
     (415, "The operation does not accept this content type."),
     (422, "Some fields are invalid."),
-    (429, "A limit is reached; see `Retry-After`."),
+    (429, "A limit is reached; see `Retry-After` and `RateLimit-*`."),
     (500, "Internal server error."),
     (503, "A dependency is unavailable; see `Retry-After`."),
 ];
