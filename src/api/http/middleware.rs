@@ -17,7 +17,6 @@ mod request_id;
 mod security_headers;
 mod timeout;
 mod translate_errors;
-mod upgrade_header;
 
 use std::sync::Arc;
 
@@ -78,7 +77,6 @@ async fn check_request<E: Endpoint<Output = Response>>(next: Arc<E>, mut request
     charge_stranger::charge_stranger(&request).await?;
     content_encoding::refuse_compressed(&request)?;
     readable_headers::refuse_unreadable(&request)?;
-    upgrade_header::normalize(&mut request);
     accept::refuse_unacceptable(&request)?;
     drain_body::drain_body(&mut request).await?;
     next.call(request).await

@@ -296,6 +296,7 @@ async fn a_handshake_is_answered_with_the_proof_that_it_was_read_or_with_a_probl
         vec![],
         vec![("Upgrade", Some("WebSocket"))],
         vec![("Upgrade", Some("WEBSOCKET"))],
+        vec![("Upgrade", Some("something-newer, WebSocket"))],
         vec![("Connection", Some("keep-alive, upgrade"))],
         vec![(
             "Sec-WebSocket-Extensions",

@@ -42,15 +42,18 @@ impl<'a> FromRequest<'a> for SocketRequest {
 impl SocketRequest {
     fn read(request: &Request) -> Result<Self, WebSocketError> {
         let headers = request.headers();
-        let has = |name, value: &str| {
-            headers
-                .get(name)
-                .is_some_and(|found| found.as_bytes() == value.as_bytes())
-        };
+        // A list of names, in any case (RFC 6455, section 4.2.1).
+        let protocols = headers
+            .get_all(header::UPGRADE)
+            .iter()
+            .filter_map(|list| list.to_str().ok());
+        let mut protocols = protocols.flat_map(|list| list.split(','));
         let connection = headers.typed_get::<Connection>();
         let asks_for_a_socket = request.method() == Method::GET
-            && has(header::UPGRADE, "websocket")
-            && has(header::SEC_WEBSOCKET_VERSION, "13")
+            && protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+            && headers
+                .get(header::SEC_WEBSOCKET_VERSION)
+                .is_some_and(|version| version == "13")
             && connection.is_some_and(|connection| connection.contains(header::UPGRADE));
         let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks_for_a_socket);
         Ok(Self {
