@@ -1,5 +1,6 @@
 //! Accounts: registration, sign-in, sessions, profile, and erasure.
 
+mod busy_sign_in;
 mod erasure;
 pub(crate) mod export;
 mod key_rotation;
