@@ -187,7 +187,7 @@ mod tests {
         let instance = Arc::new(Instance::new(
             pool.expect("a URL"),
             WorkersConfig::default(),
-            Box::new(|| None),
+            Box::new(crate::dependency::Nothing),
         ));
         let (sender, receiver) = mpsc::channel(1);
         let queue = ServedQueue {
