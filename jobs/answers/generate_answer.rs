@@ -114,6 +114,10 @@ async fn stream(
                 }
                 continue;
             }
+            () = attempt.writer.lost() => {
+                attempt.writer.restore_if_lost().await.map_err(write_failed)?;
+                continue;
+            }
             reason = &mut stop => return Ok(StreamEnd::Stopped(reason)),
         };
         let next = match event {

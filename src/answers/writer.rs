@@ -10,7 +10,7 @@ use cura_domain::answer::{MAX_ANSWER_BYTES, MAX_ATTEMPT_DURATION};
 use cura_domain::message::AnswerResult;
 use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{MessageId, ModelRef, token_estimate};
-use cura_live::AppendError;
+use cura_live::{AppendError, Appender};
 use cura_store::answers::{SavedText, StartedAttempt};
 use cura_store::attempts::{self, Attempt, EarlierAttempt};
 use cura_store::{StoreError, answers};
@@ -34,8 +34,8 @@ pub struct AnswerWriter {
     saved: usize,
     /// From the question stored to this attempt's first text.
     ttft: Option<TimeDelta>,
-    /// Whether `live` has all of `text`.
-    live_is_whole: bool,
+    /// Writes on in `live`, as long as that has, or is about to have, all of `text`.
+    appender: Option<Appender>,
     began: Instant,
 }
 
@@ -57,7 +57,7 @@ impl Answers {
             saved: text.len(),
             text,
             ttft: None,
-            live_is_whole: false,
+            appender: None,
             began: Instant::now(),
         }
     }
@@ -92,7 +92,7 @@ impl AnswerWriter {
     pub async fn announce_start(&mut self) {
         let live = &self.answers.0.live;
         let begun = live.begin(self.id, self.attempt.fence, &self.attempt.attempt_offsets, &self.text);
-        self.live_is_whole = begun.await.is_ok();
+        self.appender = begun.await.is_ok().then(|| self.appender());
     }
 
     /// Appends text, as much as an answer may have.
@@ -115,15 +115,12 @@ impl AnswerWriter {
         self.check_age()?;
         self.ttft
             .get_or_insert_with(|| self.answers.0.clock.now() - self.attempt.created_at);
-        let offset = self.text.len() as u64;
         self.text.push_str(piece);
-        if self.live_is_whole {
-            let live = &self.answers.0.live;
-            let appended = live.append(self.id, self.attempt.fence, offset, piece).await;
-            self.note_live(appended)?;
-            if !self.live_is_whole {
-                self.restore().await?;
-            }
+        if let Some(appender) = &mut self.appender
+            && let Err(error) = appender.append(piece).await
+        {
+            self.note_live(error)?;
+            self.restore().await?;
         }
         Ok(())
     }
@@ -196,16 +193,26 @@ impl AnswerWriter {
         start
     }
 
+    /// Waits until `live` is known to have lost text that was appended: then call [`Self::restore_if_lost`]. Cancel-safe.
+    pub async fn lost(&self) {
+        match &self.appender {
+            Some(appender) => appender.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Writes the whole text back to `live`, if `live` has lost some of it.
     ///
     /// # Errors
     /// [`WriteError::Superseded`].
     pub async fn restore_if_lost(&mut self) -> Result<(), WriteError> {
-        if self.live_is_whole {
-            Ok(())
-        } else {
-            self.restore().await
+        if let Some(appender) = &self.appender {
+            match appender.failure() {
+                Some(error) => self.note_live(error)?,
+                None => return Ok(()),
+            }
         }
+        self.restore().await
     }
 
     /// An attempt that took too long has a successor, or its words were forgotten so long ago that `live` does not know it.
@@ -220,20 +227,28 @@ impl AnswerWriter {
         self.check_age()?;
         let live = &self.answers.0.live;
         let restored = live.restore(self.id, self.attempt.fence, &self.attempt.attempt_offsets, &self.text);
-        let restored = restored.await;
-        self.live_is_whole = true;
-        self.note_live(restored)
-    }
-
-    fn note_live(&mut self, written: Result<(), AppendError>) -> Result<(), WriteError> {
-        match written {
-            Ok(()) => Ok(()),
-            Err(AppendError::Stale) => Err(WriteError::Superseded),
-            Err(_) => {
-                self.live_is_whole = false;
+        match restored.await {
+            Ok(()) => {
+                self.appender = Some(self.appender());
                 Ok(())
             }
+            Err(error) => self.note_live(error),
         }
+    }
+
+    /// Notes why `live` does not have all of the text.
+    fn note_live(&mut self, error: AppendError) -> Result<(), WriteError> {
+        self.appender = None;
+        match error {
+            AppendError::Stale => Err(WriteError::Superseded),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes on behind the text that `live` has now.
+    fn appender(&self) -> Appender {
+        let live = &self.answers.0.live;
+        live.appender(self.id, self.attempt.fence, self.text.len() as u64)
     }
 
     /// Saves the text so far, the model that writes it and the tokens of its thoughts, if there is more than the last checkpoint saved. To be awaited

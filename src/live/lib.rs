@@ -6,6 +6,7 @@
 //! writes of an older attempt are refused. `live` may lose everything at any time: the worker writes the text back, and
 //! Postgres has the end.
 
+mod appender;
 mod config;
 mod error;
 mod failure_waits;
@@ -25,6 +26,7 @@ use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
 use futures_util::future::join_all;
 
+pub use appender::Appender;
 pub use config::LiveConfig;
 pub use error::{AppendError, InvalidUrl, LiveUnavailable};
 pub use failure_waits::FailureWaits;
@@ -99,16 +101,23 @@ impl Live {
         self.replace(id, fence, offsets, text).await
     }
 
-    /// Adds `text` at `offset`. Repeating a call whose reply was lost changes nothing and succeeds.
+    /// Writes on where the text of an attempt ends: at `offset`.
+    pub fn appender(&self, id: MessageId, fence: Fence, offset: u64) -> Appender {
+        let (attempt, most) = ((id, fence), self.config.max_text_bytes);
+        match &self.implementation {
+            Memory(memory) => Appender::memory(memory.clone(), attempt, offset, most),
+            Redis(redis) => Appender::redis(redis.appends(), attempt, offset, most),
+        }
+    }
+
+    /// Adds `text` at `offset`, and waits until it is written. Repeating a call whose reply was lost changes nothing and succeeds.
     ///
     /// # Errors
     /// See [`AppendError`].
     pub async fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
-        self.check_length(usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(text.len()))?;
-        match &self.implementation {
-            Memory(memory) => memory.append(id, fence, offset, text),
-            Redis(redis) => redis.append(id, fence, offset, text).await,
-        }
+        let mut appender = self.appender(id, fence, offset);
+        appender.append(text).await?;
+        appender.flush().await
     }
 
     /// Writes the whole text back after `live` lost some of it. Readers neither miss nor repeat a byte.

@@ -117,6 +117,26 @@ impl TextTable {
         table.entries.keys().copied().collect()
     }
 
+    /// Whether an answer has readers in this process. Removes it otherwise.
+    pub(crate) fn is_watched(&self, id: MessageId) -> bool {
+        let mut table = self.lock();
+        let is_watched = table
+            .entries
+            .get(&id)
+            .is_some_and(|entry| entry.state.receiver_count() > 0);
+        if !is_watched {
+            table.entries.remove(&id);
+        }
+        is_watched
+    }
+
+    /// Whether nothing is known of an answer's text.
+    pub(crate) fn is_unknown(&self, id: MessageId) -> bool {
+        let table = self.lock();
+        let known = table.entries.get(&id).map(|entry| entry.state.borrow().fence);
+        known.is_none_or(|fence| fence == Fence(0))
+    }
+
     fn with_entry<T>(&self, id: MessageId, work: impl FnOnce(&watch::Sender<TextState>) -> T) -> T {
         let mut table = self.lock();
         self.sweep(&mut table);

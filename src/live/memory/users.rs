@@ -71,8 +71,14 @@ impl UserTable {
         table.keys().copied().collect()
     }
 
+    /// Whether a user is connected. Removes one that is not.
     pub(crate) fn is_watched(&self, user: UserId) -> bool {
-        self.lock().get(&user).is_some_and(UserChannels::is_watched)
+        let mut table = self.lock();
+        let is_watched = table.get(&user).is_some_and(UserChannels::is_watched);
+        if !is_watched {
+            table.remove(&user);
+        }
+        is_watched
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UserId, UserChannels>> {

@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use ::redis::aio::PubSub;
 use ::redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::cluster::{Cluster, host_of};
 use super::deployment::Deployment;
 use super::link::Link;
 use super::outage::Outage;
+use super::publications::{self, Publications, Subscriptions};
 use super::request::Request;
 use super::slots::NodeAddress;
-use super::target::{Target, connect_to_publications};
+use super::target::{OPEN_TIMEOUT, Target};
 use super::trouble::RedisTrouble;
 use crate::config::LiveConfig;
 use crate::error::InvalidUrl;
@@ -57,6 +57,11 @@ impl Connection {
         })
     }
 
+    /// Whether keys of different hash tags may be at different nodes.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.route, Route::Cluster(_))
+    }
+
     /// Whoever calls tells of outages.
     pub(super) fn without_warnings(self) -> Self {
         Self { outage: None, ..self }
@@ -81,12 +86,13 @@ impl Connection {
     }
 
     /// A connection that receives what is published anywhere.
-    pub(super) async fn publications(&self) -> Result<PubSub, RedisTrouble> {
+    pub(super) async fn publications(&self) -> Result<(Subscriptions, Publications), RedisTrouble> {
         let info = match &self.route {
             Route::One(link) => link.target.locate().await?,
             Route::Cluster(cluster) => cluster.any_node(),
         };
-        connect_to_publications(info).await
+        let connected = timeout(OPEN_TIMEOUT, publications::connect(info)).await;
+        connected.unwrap_or(Err(RedisTrouble::Silent))
     }
 
     /// Waits until calls may go to another server than now; in a cluster what is published reaches all.

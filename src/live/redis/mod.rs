@@ -4,6 +4,8 @@
 //! A write costs one round trip and one publish, however many readers there are. The [`subscriber`] mirrors what is
 //! watched in this process; readers read the mirror.
 
+mod appends;
+mod changes;
 mod cluster;
 mod connection;
 mod deployment;
@@ -14,6 +16,8 @@ mod link;
 mod outage;
 mod presence;
 mod probe;
+mod publication_parser;
+mod publications;
 mod rate_limits;
 mod request;
 mod scripts;
@@ -21,6 +25,7 @@ mod slots;
 mod subscriber;
 mod target;
 mod text_message;
+mod text_reads;
 mod trouble;
 
 use std::sync::Arc;
@@ -39,9 +44,13 @@ use crate::memory::{TextTable, UserTable};
 use crate::signals::{Signal, UserWatch};
 use crate::text::TextState;
 use crate::watch_guard::Subscription;
+use appends::AppendSender;
+pub(crate) use appends::{Appending, Appends};
+pub(crate) use changes::ChannelChanges;
 use connection::Connection;
 pub(crate) use failures::RedisFailures;
-use keys::{Channel, state_key, text_key};
+pub(crate) use keys::Channel;
+use keys::{state_key, text_key};
 use presence::PresenceReporter;
 use probe::Probe;
 pub(crate) use rate_limits::RedisRateLimits;
@@ -58,15 +67,17 @@ struct Shared {
     config: LiveConfig,
     connection: Arc<Connection>,
     scripts: Arc<Scripts>,
+    appends: Appends,
     probe: Probe,
     /// Why what is published does not arrive here, if it does not.
     subscription_trouble: watch::Receiver<Option<RedisTrouble>>,
     texts: TextTable,
     users: UserTable,
-    /// Wakes the subscriber.
-    watched_changed: Arc<Notify>,
+    /// For the subscriber.
+    changes: Arc<ChannelChanges>,
     /// Wakes the presence reporter.
     users_changed: Arc<Notify>,
+    _append_sender: AbortOnDropHandle<()>,
     _subscriber: AbortOnDropHandle<()>,
     _presence: AbortOnDropHandle<()>,
 }
@@ -83,9 +94,15 @@ impl RedisLive {
     pub(crate) fn connect(url: &str, config: LiveConfig) -> Result<Self, InvalidUrl> {
         let connection = Arc::new(Connection::new(url, config)?);
         let scripts = Arc::new(Scripts::new());
+        let appends = Appends::default();
+        let append_sender = AppendSender {
+            appends: appends.clone(),
+            connection: Arc::clone(&connection),
+            scripts: Arc::clone(&scripts),
+        };
         let texts = TextTable::new(config);
         let users = UserTable::default();
-        let (watched_changed, users_changed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (changes, users_changed) = (Arc::<ChannelChanges>::default(), Arc::new(Notify::new()));
         let (trouble, subscription_trouble) = watch::channel(Some(RedisTrouble::Silent));
         let name = random_name();
         let subscriber = Subscriber {
@@ -95,7 +112,7 @@ impl RedisLive {
             scripts: Arc::clone(&scripts),
             texts: texts.clone(),
             users: users.clone(),
-            watched_changed: Arc::clone(&watched_changed),
+            changes: Arc::clone(&changes),
             timeout: config.timeout,
         };
         let presence = PresenceReporter {
@@ -108,12 +125,14 @@ impl RedisLive {
             config,
             connection,
             scripts,
+            appends,
             probe: Probe::new(),
             subscription_trouble,
             texts,
             users,
-            watched_changed,
+            changes,
             users_changed,
+            _append_sender: AbortOnDropHandle::new(TaskTracker::new().spawn(append_sender.run())),
             _subscriber: AbortOnDropHandle::new(TaskTracker::new().spawn(subscriber.run())),
             _presence: AbortOnDropHandle::new(TaskTracker::new().spawn(presence.run())),
         })))
@@ -137,9 +156,9 @@ impl RedisLive {
         self.invoke::<WriteReply>(&call).await?.0
     }
 
-    pub(crate) async fn append(&self, id: MessageId, fence: Fence, offset: u64, text: &str) -> Result<(), AppendError> {
-        let call = self.0.scripts.append(id).arg(fence.0).arg(offset).arg(text);
-        self.invoke::<WriteReply>(&call).await?.0
+    /// Where text is appended.
+    pub(crate) fn appends(&self) -> Appends {
+        self.0.appends.clone()
     }
 
     pub(crate) async fn end(&self, id: MessageId, fence: Fence) -> Result<(), AppendError> {
@@ -176,14 +195,17 @@ impl RedisLive {
 
     pub(crate) fn follow(&self, id: MessageId, from: Position) -> Follower {
         let text = self.0.texts.watch(id);
-        let subscription = Subscription::begin(vec![Arc::clone(&self.0.watched_changed)]);
+        let subscription = Subscription::begin(Channel::Text(id), Arc::clone(&self.0.changes), None);
         Follower::new(text, from, subscription)
     }
 
     pub(crate) fn watch_user(&self, user: UserId) -> UserWatch {
         let signals = self.0.users.watch(user);
-        let listeners = [&self.0.watched_changed, &self.0.users_changed].map(Arc::clone);
-        UserWatch::new(signals, Subscription::begin(listeners.into()))
+        let (changes, listener) = (Arc::clone(&self.0.changes), Arc::clone(&self.0.users_changed));
+        UserWatch::new(
+            signals,
+            Subscription::begin(Channel::User(user), changes, Some(listener)),
+        )
     }
 
     pub(crate) async fn publish_to_user(&self, user: UserId, signal: Signal) -> Result<(), LiveUnavailable> {

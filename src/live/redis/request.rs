@@ -15,12 +15,16 @@ impl Script {
         Self { code, hash }
     }
 
-    /// A call of it on these keys, all of one slot.
-    pub(super) fn on(&self, keys: &[String]) -> Request {
+    /// A call of it on these keys, in a cluster all of one slot.
+    pub(super) fn on<'k>(&self, keys: impl IntoIterator<Item = &'k String, IntoIter: Clone>) -> Request {
         let mut command = ::redis::cmd("EVALSHA");
-        command.arg(&self.hash).arg(keys.len()).arg(keys);
+        let keys = keys.into_iter();
+        command.arg(&self.hash).arg(keys.clone().count());
+        keys.clone().for_each(|key| {
+            command.arg(key);
+        });
         Request {
-            key: keys.first().cloned().unwrap_or_default(),
+            key: keys.clone().next().cloned().unwrap_or_default(),
             command,
             code: Some(self.code),
         }

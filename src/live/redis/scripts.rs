@@ -7,6 +7,7 @@ use ::redis::{FromRedisValue, ParsingError, Value};
 use cura_domain::MessageId;
 use cura_domain::answer::{AttemptOffsets, Fence};
 
+use super::appends::Append;
 use super::keys::{Channel, state_key, text_key};
 use super::request::{Request, Script};
 use crate::error::AppendError;
@@ -24,28 +25,42 @@ redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'offsets', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', KEYS[3], 'w')
+redis.call('PUBLISH', KEYS[3], ARGV[3] == '' and 'b ' .. ARGV[1] .. ' ' .. ARGV[2] or 'w')
 return 'ok'";
 
-/// `ARGV`: fence, offset, text. Runs once per token, so it does not renew the expiry:
-/// [`LiveConfig::idle_ttl`](crate::LiveConfig::idle_ttl) outlasts the attempt.
+/// Of many answers; three `KEYS` and three `ARGV` (fence, offset, text) of each. Runs once per token, or per batch of them, so it does not renew
+/// the expiry: [`LiveConfig::idle_ttl`](crate::LiveConfig::idle_ttl) outlasts the attempt; and it appends before it looks where, which
+/// nearly always is right. Gives the number and the fault of each that could not be appended.
 const APPEND: &str = r"
-local state = redis.call('HMGET', KEYS[1], 'fence', 'ended')
-local fence = tonumber(state[1] or '0')
-local mine = tonumber(ARGV[1])
-if fence > mine or state[2] then return 'stale' end
-if fence < mine then return 'missing' end
-local have = redis.call('STRLEN', KEYS[2])
-local offset = tonumber(ARGV[2])
-if have ~= offset then
-  if have >= offset + #ARGV[3] and redis.call('GETRANGE', KEYS[2], offset, offset + #ARGV[3] - 1) == ARGV[3] then
-    return 'ok'
+local faults = {}
+for i = 1, #KEYS, 3 do
+  local state = redis.call('HMGET', KEYS[i], 'fence', 'ended')
+  local fence, mine, text, fault = tonumber(state[1] or '0'), tonumber(ARGV[i]), ARGV[i + 2], nil
+  if fence > mine or state[2] then
+    fault = 'stale'
+  elseif fence < mine then
+    fault = 'missing'
+  else
+    local offset, length = tonumber(ARGV[i + 1]), redis.call('APPEND', KEYS[i + 1], text)
+    local have = length - #text
+    if have == offset then
+      redis.call('PUBLISH', KEYS[i + 2], 'a ' .. ARGV[i] .. ' ' .. ARGV[i + 1] .. ' ' .. text)
+    else
+      local whole, ttl = redis.call('GET', KEYS[i + 1]), redis.call('PTTL', KEYS[i + 1])
+      if have > 0 and ttl > 0 then
+        redis.call('SET', KEYS[i + 1], string.sub(whole, 1, have), 'PX', ttl)
+      else
+        redis.call('DEL', KEYS[i + 1])
+      end
+      if have < offset + #text or string.sub(whole, offset + 1, offset + #text) ~= text then fault = have end
+    end
   end
-  return have
+  if fault then
+    faults[#faults + 1] = (i - 1) / 3
+    faults[#faults + 1] = fault
+  end
 end
-redis.call('APPEND', KEYS[2], ARGV[3])
-redis.call('PUBLISH', KEYS[3], 'a ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
-return 'ok'";
+return faults";
 
 /// `ARGV`: fence, seconds to keep the text for late readers.
 const END: &str = r"
@@ -94,8 +109,12 @@ impl Scripts {
         invoke(&self.replace, id)
     }
 
-    pub(crate) fn append(&self, id: MessageId) -> Request {
-        invoke(&self.append, id)
+    /// One call that appends all of these.
+    pub(super) fn append(&self, batch: &[Append]) -> Request {
+        let keys = batch.iter().flat_map(|append| &append.appending.keys);
+        batch.iter().fold(self.append.on(keys), |call, append| {
+            call.arg(append.appending.fence.0).arg(append.offset).arg(&append.text)
+        })
     }
 
     pub(crate) fn end(&self, id: MessageId) -> Request {
@@ -120,7 +139,7 @@ pub(crate) fn encode_offsets(offsets: &AttemptOffsets) -> String {
     offsets.0.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn decode_offsets(text: &str) -> AttemptOffsets {
+pub(super) fn decode_offsets(text: &str) -> AttemptOffsets {
     AttemptOffsets(text.split(',').filter_map(|offset| offset.parse().ok()).collect())
 }
 
@@ -139,6 +158,31 @@ impl FromRedisValue for WriteReply {
             "stale" => Err(AppendError::Stale),
             _ => Err(AppendError::Missing),
         }))
+    }
+}
+
+/// What appending for many answers gives: the faults, each with the number of its answer.
+pub(super) struct AppendReplies(Vec<(usize, AppendError)>);
+
+impl AppendReplies {
+    /// What became of the answer with this number.
+    pub(super) fn of(&self, number: usize) -> Result<(), AppendError> {
+        let fault = self.0.iter().find(|(of, _)| *of == number);
+        fault.map_or(Ok(()), |(_, fault)| Err(*fault))
+    }
+}
+
+impl FromRedisValue for AppendReplies {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut values = Vec::<Value>::from_redis_value(value)?.into_iter();
+        let mut faults = Vec::new();
+        while let (Some(number), Some(fault)) = (values.next(), values.next()) {
+            let number = usize::from_redis_value(number)?;
+            // A fault is none that says that all is well.
+            let WriteReply(fault) = WriteReply::from_redis_value(fault)?;
+            faults.push((number, fault.err().unwrap_or(AppendError::Missing)));
+        }
+        Ok(Self(faults))
     }
 }
 

@@ -9,28 +9,29 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::RedisError;
-use ::redis::aio::{PubSubSink, PubSubStream};
 use cura_domain::MessageId;
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::changes::ChannelChanges;
 use super::connection::Connection;
 use super::echo::Echo;
 use super::keys::Channel;
+use super::publications::{Publications, Subscriptions};
 use super::scripts::{ReadReply, Scripts};
 use super::text_message::TextMessage;
+use super::text_reads::{Meanwhile, TextReads};
 use super::trouble::RedisTrouble;
 use crate::memory::{TextTable, UserTable};
 use crate::signals::Signal;
-use crate::text::MirrorUpdate;
+use crate::text::{MirrorUpdate, TextState};
 
-/// How many channels are subscribed to, or texts read, at once.
+/// How many channels are subscribed to at once.
 const BATCH: usize = 64;
 /// So many newly watched users may each read their event log at once.
 const MAX_LOG_READS: usize = 100;
-/// The first and the longest pause after a lost connection, and between two tries to read a text.
+/// The first and the longest pause after a lost connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A subscription that lasts so long was none of several that fail: the pauses begin anew.
@@ -43,19 +44,25 @@ pub(super) struct Subscriber {
     pub(super) scripts: Arc<Scripts>,
     pub(super) texts: TextTable,
     pub(super) users: UserTable,
-    /// Wakes the subscriber when the set of watched texts or users has changed.
-    pub(super) watched_changed: Arc<Notify>,
+    /// What is newly watched here, or no longer.
+    pub(super) changes: Arc<ChannelChanges>,
     /// Why there is no subscription, if there is none.
     pub(super) trouble: watch::Sender<Option<RedisTrouble>>,
     pub(super) timeout: Duration,
 }
 
+/// The subscriptions after a change, and what is new with it.
+type Changed = Result<(Subscriptions, Vec<Channel>), RedisTrouble>;
+
 /// A subscription and what it has brought so far.
 struct Subscribed {
-    sink: PubSubSink,
+    /// `None` while they change.
+    subscriptions: Option<Subscriptions>,
+    /// What is subscribed to, or about to be.
     channels: HashSet<Channel>,
-    /// Texts that have to be read but could not be.
-    unread: HashSet<MessageId>,
+    /// A change of the subscriptions, and what is new with it. Messages go on to arrive meanwhile.
+    changing: Option<BoxFuture<'static, Changed>>,
+    reads: TextReads,
 }
 
 impl Subscriber {
@@ -79,19 +86,22 @@ impl Subscriber {
     /// Ends when the subscription is better made elsewhere.
     async fn run_subscription(&self) -> Result<(), RedisTrouble> {
         let replaced = self.connection.until_replaced();
-        let (sink, messages) = self.connection.publications().await?.split();
+        let (subscriptions, publications) = self.connection.publications().await?;
         let echo = Echo::new(self.name);
         let mut subscribed = Subscribed {
-            sink,
+            subscriptions: Some(subscriptions),
             channels: HashSet::new(),
-            unread: HashSet::new(),
+            changing: None,
+            reads: TextReads::new(Arc::clone(&self.connection), Arc::clone(&self.scripts)),
         };
-        self.with_timeout(subscribed.sink.subscribe(echo.channel().name()))
-            .await?;
-        self.resubscribe(&mut subscribed).await?;
-        self.trouble.send_replace(None);
+        // All is new, whatever has changed.
+        self.changes.take();
+        let mut all = self.watched();
+        all.push(echo.channel());
+        subscribed.channels = all.iter().copied().collect();
+        subscribed.change(all, Vec::new(), self.timeout);
         tokio::select! {
-            ended = self.receive(&mut subscribed, messages, &echo) => ended.map(|never| match never {}),
+            ended = self.receive(&mut subscribed, publications, &echo) => ended.map(|never| match never {}),
             () = replaced => Ok(()),
         }
     }
@@ -99,74 +109,137 @@ impl Subscriber {
     async fn receive(
         &self,
         subscribed: &mut Subscribed,
-        mut messages: PubSubStream,
+        mut publications: Publications,
         echo: &Echo,
     ) -> Result<Infallible, RedisTrouble> {
-        let mut unheard = pin!(echo.call(&self.connection));
-        let mut pause = FIRST_PAUSE;
+        let is_subscribed = Notify::new();
+        let mut unheard = pin!(async {
+            is_subscribed.notified().await;
+            echo.call(&self.connection).await
+        });
         loop {
             tokio::select! {
                 trouble = &mut unheard => return Err(trouble),
-                () = self.watched_changed.notified() => self.resubscribe(subscribed).await?,
-                () = sleep(pause), if !subscribed.unread.is_empty() => {
-                    let unread: Vec<MessageId> = subscribed.unread.drain().collect();
-                    self.read_texts(&unread, &mut subscribed.unread).await;
-                    pause = if subscribed.unread.is_empty() { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+                () = self.changes.changed(), if subscribed.changing.is_none() => self.begin_change(subscribed),
+                changed = outcome_of(&mut subscribed.changing) => {
+                    subscribed.changing = None;
+                    let (subscriptions, new) = changed?;
+                    subscribed.subscriptions = Some(subscriptions);
+                    self.take_new(subscribed, &new);
+                    self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                    is_subscribed.notify_one();
                 }
-                message = messages.next() => {
-                    let Some(message) = message else { return Err(RedisTrouble::Closed) };
-                    match Channel::parse(message.get_channel_name()) {
-                        Some(Channel::Text(id)) if self.apply(id, message.get_payload_bytes()) == MirrorUpdate::Gap => {
-                            self.read_texts(&[id], &mut subscribed.unread).await;
-                        }
-                        Some(Channel::User(user)) => {
-                            let signal = std::str::from_utf8(message.get_payload_bytes()).unwrap_or_default();
-                            self.users.publish(user, Signal::decode(signal));
-                        }
-                        Some(Channel::Echo(_)) => echo.note(message.get_payload_bytes()),
-                        Some(Channel::Text(_)) | None => {}
-                    }
+                (id, reply, meanwhile) = subscribed.reads.next() => self.take_read(subscribed, id, reply, meanwhile),
+                ready = publications.ready() => {
+                    ready?;
+                    publications.take(|channel, payload| self.take_message(subscribed, echo, channel, payload))?;
                 }
             }
         }
     }
 
-    /// Subscribes to what is newly watched and reads it; unsubscribes from what is no longer watched.
-    async fn resubscribe(&self, subscribed: &mut Subscribed) -> Result<(), RedisTrouble> {
+    /// Everything that is watched in this process.
+    fn watched(&self) -> Vec<Channel> {
         let texts = self.texts.watched().into_iter().map(Channel::Text);
-        let users = self.users.watched().into_iter().map(Channel::User);
-        let watched: HashSet<Channel> = texts.chain(users).collect();
-        let new: Vec<Channel> = watched.difference(&subscribed.channels).copied().collect();
+        texts
+            .chain(self.users.watched().into_iter().map(Channel::User))
+            .collect()
+    }
+
+    /// Begins to subscribe to what is newly watched, and to unsubscribe from what is no longer watched.
+    fn begin_change(&self, subscribed: &mut Subscribed) {
+        let mut changed = self.changes.take();
+        if changed.any {
+            changed.channels.extend(&subscribed.channels);
+            changed
+                .channels
+                .extend(self.texts.watched().into_iter().map(Channel::Text));
+            changed
+                .channels
+                .extend(self.users.watched().into_iter().map(Channel::User));
+        }
+        let (mut new, mut left) = (Vec::new(), Vec::new());
+        for channel in changed.channels {
+            match (channel, self.is_watched(channel)) {
+                (_, true) if subscribed.channels.insert(channel) => new.push(channel),
+                // Its copy was dropped, and this is another one.
+                (Channel::Text(id), true) if self.texts.is_unknown(id) => subscribed.reads.begin(id),
+                (Channel::Text(id), false) => {
+                    subscribed.reads.forget(id);
+                    left.extend(subscribed.channels.take(&channel));
+                }
+                (_, false) => left.extend(subscribed.channels.take(&channel)),
+                (_, true) => {}
+            }
+        }
+        if new.is_empty() && left.is_empty() {
+            return;
+        }
+        subscribed.change(new, left, self.timeout);
+    }
+
+    /// Whether a channel has readers in this process; forgets it otherwise.
+    fn is_watched(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Text(id) => self.texts.is_watched(id),
+            Channel::User(user) => self.users.is_watched(user),
+            Channel::Echo(_) => true,
+        }
+    }
+
+    /// What is now subscribed to is read: what was published before is lost.
+    fn take_new(&self, subscribed: &mut Subscribed, new: &[Channel]) {
         // After a lost connection all users are new. They wait seconds for the server's own reading of all event logs,
         // which costs one query for a thousand of them.
         let read_logs = new.len() <= MAX_LOG_READS;
-        for channels in new.chunks(BATCH) {
-            let names: Vec<String> = channels.iter().copied().map(Channel::name).collect();
-            self.with_timeout(subscribed.sink.subscribe(names)).await?;
-            let mut texts = Vec::new();
-            for channel in channels {
-                match channel {
-                    Channel::Text(id) => texts.push(*id),
-                    // Signals published before the subscription are lost.
-                    Channel::User(user) if read_logs => self.users.publish(*user, Signal::ReadLog),
-                    Channel::User(_) | Channel::Echo(_) => {}
-                }
+        for channel in new {
+            match channel {
+                Channel::Text(id) => subscribed.reads.begin(*id),
+                Channel::User(user) if read_logs => self.users.publish(*user, Signal::ReadLog),
+                Channel::User(_) | Channel::Echo(_) => {}
             }
-            self.read_texts(&texts, &mut subscribed.unread).await;
         }
-        let left: Vec<Channel> = subscribed.channels.difference(&watched).copied().collect();
-        for channels in left.chunks(BATCH) {
-            let names: Vec<String> = channels.iter().copied().map(Channel::name).collect();
-            self.with_timeout(subscribed.sink.unsubscribe(names)).await?;
+    }
+
+    fn take_message(&self, subscribed: &mut Subscribed, echo: &Echo, channel: &str, payload: &[u8]) {
+        match Channel::parse(channel) {
+            Some(Channel::Text(id))
+                if !subscribed.reads.keep(id, payload) && self.apply(id, payload) == MirrorUpdate::Gap =>
+            {
+                subscribed.reads.begin(id);
+            }
+            Some(Channel::User(user)) => {
+                let signal = std::str::from_utf8(payload).unwrap_or_default();
+                self.users.publish(user, Signal::decode(signal));
+            }
+            Some(Channel::Echo(_)) => echo.note(payload),
+            Some(Channel::Text(_)) | None => {}
         }
-        subscribed.unread.retain(|id| watched.contains(&Channel::Text(*id)));
-        subscribed.channels = watched;
-        Ok(())
+    }
+
+    /// Takes over a text that was read, and what was published meanwhile.
+    fn take_read(&self, subscribed: &mut Subscribed, id: MessageId, reply: ReadReply, meanwhile: Meanwhile) {
+        if let ReadReply(Some(whole)) = reply {
+            self.texts.mirror_whole(id, whole);
+        }
+        let mut messages = meanwhile.messages.iter();
+        if messages.any(|message| self.apply(id, message) == MirrorUpdate::Gap) || meanwhile.is_cut {
+            subscribed.reads.begin(id);
+        }
     }
 
     fn apply(&self, id: MessageId, payload: &[u8]) -> MirrorUpdate {
         match TextMessage::decode(payload) {
             TextMessage::Replaced => MirrorUpdate::Gap,
+            TextMessage::Begun { fence, offsets } => {
+                let begun = TextState {
+                    fence,
+                    attempt_offsets: offsets,
+                    ..TextState::default()
+                };
+                self.texts.mirror_whole(id, begun);
+                MirrorUpdate::Applied
+            }
             TextMessage::Appended { fence, offset, text } => self.texts.mirror_append(id, fence, offset, text),
             TextMessage::Ended(fence) => {
                 self.texts.end(id, fence);
@@ -174,26 +247,35 @@ impl Subscriber {
             }
         }
     }
+}
 
-    /// Reads texts; adds those that cannot be read to `unread`.
-    async fn read_texts(&self, ids: &[MessageId], unread: &mut HashSet<MessageId>) {
-        for batch in ids.chunks(BATCH) {
-            let reads = batch.iter().map(async |id| {
-                match self.connection.call::<ReadReply>(&self.scripts.read(*id)).await {
-                    Ok(ReadReply(Some(whole))) => self.texts.mirror_whole(*id, whole),
-                    Ok(ReadReply(None)) => {}
-                    Err(_) => return Some(*id),
-                }
-                None
-            });
-            unread.extend(futures_util::future::join_all(reads).await.into_iter().flatten());
-        }
+impl Subscribed {
+    /// Begins to subscribe to `new` and to unsubscribe from `left`.
+    fn change(&mut self, new: Vec<Channel>, left: Vec<Channel>, limit: Duration) {
+        let names = |channels: &[Channel]| -> Vec<String> { channels.iter().map(|channel| channel.name()).collect() };
+        let Some(mut subscriptions) = self.subscriptions.take() else {
+            return;
+        };
+        self.changing = Some(Box::pin(async move {
+            for channels in new.chunks(BATCH) {
+                within(limit, subscriptions.add(names(channels))).await?;
+            }
+            for channels in left.chunks(BATCH) {
+                within(limit, subscriptions.remove(names(channels))).await?;
+            }
+            Ok((subscriptions, new))
+        }));
     }
+}
 
-    async fn with_timeout(&self, call: impl Future<Output = Result<(), RedisError>>) -> Result<(), RedisTrouble> {
-        let answered = timeout(self.timeout * 2, call)
-            .await
-            .map_err(|_| RedisTrouble::Silent)?;
-        answered.map_err(|error| RedisTrouble::from(&error))
+async fn within(limit: Duration, call: impl Future<Output = Result<(), RedisTrouble>>) -> Result<(), RedisTrouble> {
+    timeout(limit * 2, call).await.unwrap_or(Err(RedisTrouble::Silent))
+}
+
+/// The outcome of what is under way; never resolves if nothing is.
+async fn outcome_of<T>(under_way: &mut Option<BoxFuture<'static, T>>) -> T {
+    match under_way {
+        Some(under_way) => under_way.await,
+        None => std::future::pending().await,
     }
 }

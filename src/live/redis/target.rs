@@ -13,7 +13,7 @@ use super::slots::{NodeAddress, SlotMap};
 use super::trouble::RedisTrouble;
 
 /// How long it may take to open a connection, TLS and sign-in included, and to see what it leads to.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one sentinel, or one node that is asked about its cluster, may take.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -219,8 +219,7 @@ async fn connect(info: &ConnectionInfo) -> Result<MultiplexedConnection, RedisTr
 /// A connection that receives what is published, to where `info` says.
 pub(super) async fn connect_to_publications(info: ConnectionInfo) -> Result<PubSub, RedisTrouble> {
     let client = Client::open(info).map_err(|error| RedisTrouble::from(&error))?;
-    let connected = timeout(OPEN_TIMEOUT, client.get_async_pubsub()).await;
-    let connected = connected.map_err(|_| RedisTrouble::Silent)?;
+    let connected = client.get_async_pubsub().await;
     connected.map_err(|error| RedisTrouble::from(&error))
 }
 

@@ -1,12 +1,16 @@
 //! What the scripts publish on an answer's channel.
 
-use cura_domain::answer::Fence;
+use cura_domain::answer::{AttemptOffsets, Fence};
+
+use super::scripts::decode_offsets;
 
 /// A published change of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TextMessage<'a> {
     /// `w`: the whole text was replaced; read it.
     Replaced,
+    /// `b <fence> <attempt offsets>`: an attempt has begun, and there is no text yet.
+    Begun { fence: Fence, offsets: AttemptOffsets },
     /// `a <fence> <offset> <text>`: text was appended.
     Appended { fence: Fence, offset: u64, text: &'a str },
     /// `e <fence>`: the text ended.
@@ -32,6 +36,10 @@ impl<'a> TextMessage<'a> {
                 offset: parts.next()?.parse().ok()?,
                 text: parts.next()?,
             }),
+            "b" => Some(Self::Begun {
+                fence,
+                offsets: decode_offsets(parts.next()?),
+            }),
             "e" => Some(Self::Ended(fence)),
             _ => None,
         }
@@ -51,7 +59,12 @@ mod tests {
         };
         assert_eq!(TextMessage::decode(b"a 2 17 two words"), appended);
         assert_eq!(TextMessage::decode(b"e 3"), TextMessage::Ended(Fence(3)));
-        for other in [&b"w"[..], b"", b"a 2", b"a 2 17", b"a x 17 text", b"e", b"\xff"] {
+        let begun = TextMessage::Begun {
+            fence: Fence(2),
+            offsets: AttemptOffsets(vec![0, 0]),
+        };
+        assert_eq!(TextMessage::decode(b"b 2 0,0"), begun);
+        for other in [&b"w"[..], b"", b"a 2", b"a 2 17", b"a x 17 text", b"b 1", b"e", b"\xff"] {
             assert_eq!(TextMessage::decode(other), TextMessage::Replaced);
         }
     }

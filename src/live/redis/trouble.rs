@@ -126,6 +126,13 @@ impl RedisTrouble {
         })
     }
 
+    /// The trouble that a server states as `CODE and words`.
+    pub(super) fn of_refusal(refusal: &str) -> Self {
+        let (code, words) = refusal.split_once(' ').unwrap_or((refusal, ""));
+        let error = ::redis::make_extension_error(code.to_owned(), Some(words.to_owned()));
+        Self::from(&error)
+    }
+
     /// The trouble of an error whose code says nothing. Older servers hide a script's error in its text.
     fn of_words(words: &str) -> Option<Self> {
         const WORDS: [(&str, RedisTrouble); 8] = [
@@ -197,7 +204,7 @@ mod tests {
     use super::*;
 
     fn of(code: &str, detail: &str) -> RedisTrouble {
-        RedisTrouble::from(&::redis::make_extension_error(code.to_owned(), Some(detail.to_owned())))
+        RedisTrouble::of_refusal(&format!("{code} {detail}"))
     }
 
     #[test]

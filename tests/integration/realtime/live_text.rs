@@ -88,6 +88,8 @@ each!(
     a_text_has_its_limit,
     a_lost_text_is_written_back_unnoticed,
     many_answers_do_not_mix,
+    what_is_appended_without_waiting_arrives_whole,
+    who_appends_without_waiting_learns_of_a_newer_attempt,
     what_is_over_is_forgotten,
 );
 
@@ -357,6 +359,61 @@ async fn many_answers_do_not_mix(start: fn(LiveConfig) -> Tested) {
     for (id, text) in ids.iter().zip(texts) {
         assert_eq!(text, format!("{id} ").repeat(5));
     }
+}
+
+async fn what_is_appended_without_waiting_arrives_whole(start: fn(LiveConfig) -> Tested) {
+    let Tested { live, peer, _redis } = start(patient());
+    begin(&live, FIRST, &[0], "").await;
+    let ids: Vec<MessageId> = (100..150).map(MessageId).collect();
+    let reading = ids
+        .iter()
+        .map(|id| read(peer.follow(*id, Position::START), "", Position::START));
+    let writing = ids.iter().map(|id| {
+        let live = live.clone();
+        async move {
+            live.begin(*id, FIRST, &AttemptOffsets(vec![0]), "").await.unwrap();
+            let mut appender = live.appender(*id, FIRST, 0);
+            for n in 0..50 {
+                appender.append(&format!("{id}.{n} ")).await.unwrap();
+                if n % 7 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            // More than may wait.
+            appender.append(&"x".repeat(100_000)).await.unwrap();
+            appender.append("!").await.unwrap();
+            appender.flush().await.unwrap();
+            live.end(*id, FIRST).await.unwrap();
+        }
+    });
+    let (texts, _) = tokio::join!(
+        futures_util::future::join_all(reading),
+        futures_util::future::join_all(writing)
+    );
+    for (id, text) in ids.iter().zip(texts) {
+        let pieces: String = (0..50).map(|n| format!("{id}.{n} ")).collect();
+        assert_eq!(text, format!("{pieces}{}!", "x".repeat(100_000)));
+    }
+}
+
+async fn who_appends_without_waiting_learns_of_a_newer_attempt(start: fn(LiveConfig) -> Tested) {
+    let Tested { live, peer, _redis } = start(patient());
+    begin(&live, FIRST, &[0], "").await;
+    let mut appender = live.appender(ID, FIRST, 0);
+    appender.append("old").await.unwrap();
+    appender.flush().await.unwrap();
+    begin(&peer, SECOND, &[0, 0], "").await;
+    let refused = match appender.append("er").await {
+        Ok(()) => {
+            appender.failed().await;
+            appender.failure()
+        }
+        Err(refused) => Some(refused),
+    };
+    assert_eq!(refused, Some(AppendError::Stale));
+    assert_eq!(appender.append("still").await, Err(AppendError::Stale));
+    end(&live, SECOND).await;
+    assert_eq!(read(live.follow(ID, Position::START), "", Position::START).await, "");
 }
 
 async fn what_is_over_is_forgotten(start: fn(LiveConfig) -> Tested) {
