@@ -122,7 +122,7 @@ pub(super) fn reported(
         permit,
         progress,
     };
-    CompletionStream::new(stream::unfold(reported, |mut reported| async move {
+    CompletionStream::new(stream::unfold(Box::new(reported), |mut reported| async move {
         let event = match reported.first.take() {
             Some(first) => Ok(first),
             None => reported.rest.next().await?,

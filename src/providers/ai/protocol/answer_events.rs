@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use cura_domain::message::FinishReason;
+use futures_util::stream;
 use serde::de::IgnoredAny;
 
 use super::event_body::{BodyPart, EventBody};
 use super::json_cut::completed;
 use super::reading::{Reading, is_error_name};
 use crate::ai::error::Failure;
-use crate::ai::stream::completion_stream::ProtocolEvent;
+use crate::ai::stream::completion_stream::{ProtocolEvent, ProtocolEvents};
 use crate::ai::stream::end_word::EndWord;
 
 /// Reads the event of this name and data.
@@ -38,6 +39,14 @@ impl AnswerEvents {
             is_unclear: false,
             ended: false,
         }
+    }
+
+    /// The events, read one at a time on demand.
+    pub(crate) fn into_stream(self) -> ProtocolEvents {
+        Box::pin(stream::unfold(Box::new(self), |mut events| async move {
+            let event = events.next().await?;
+            Some((event, events))
+        }))
     }
 
     /// The next event; `None` after the proper end of the body. A keepalive is none: the idle timeout goes on.

@@ -1,5 +1,6 @@
 //! The body of a response: server-sent events, or one JSON text where a server does not stream.
 
+use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 use reqwest::Response;
 
@@ -34,9 +35,9 @@ pub(crate) enum BodyPart {
 
 /// A response body, read no faster than its parts are taken.
 pub(crate) struct EventBody {
-    bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
+    bytes: BoxStream<'static, reqwest::Result<Bytes>>,
     form: Form,
-    unread: Vec<u8>,
+    unread: Bytes,
     consumed: usize,
     /// Whether the connection broke while its beginning was looked at.
     is_broken: bool,
@@ -90,9 +91,9 @@ impl JsonBody {
 impl EventBody {
     pub(crate) fn new(response: Response) -> Self {
         Self {
-            bytes: response.bytes_stream().map(|bytes| bytes.map(Vec::from)).boxed(),
+            bytes: response.bytes_stream().boxed(),
             form: Form::Unknown,
-            unread: Vec::new(),
+            unread: Bytes::new(),
             consumed: 0,
             is_broken: false,
         }
@@ -109,7 +110,7 @@ impl EventBody {
                 return false;
             }
             match self.bytes.next().await {
-                Some(Ok(bytes)) => self.unread.extend(bytes),
+                Some(Ok(bytes)) => self.unread = [&*self.unread, &*bytes].concat().into(),
                 Some(Err(_)) => {
                     self.is_broken = true;
                     return false;
@@ -172,7 +173,7 @@ impl EventBody {
             Form::Json(body) => {
                 body.push(unread);
                 if body.is_lines() {
-                    (self.unread, self.consumed) = (std::mem::take(&mut body.bytes), 0);
+                    (self.unread, self.consumed) = (std::mem::take(&mut body.bytes).into(), 0);
                     self.form = Form::Events(SseDecoder::default());
                     return self.decode();
                 }

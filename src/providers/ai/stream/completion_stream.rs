@@ -1,7 +1,9 @@
 //! From the events of a protocol to the events of a completion: what is text, when the answer has ended, and how long to
 //! wait for it.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use cura_domain::answer::MAX_ANSWER_BYTES;
@@ -9,7 +11,7 @@ use cura_domain::message::{FinishReason, Usage};
 use cura_domain::model_name;
 use cura_domain::text::is_blank;
 use futures_util::stream::{self, Stream, StreamExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::answer_end::{AnswerEnd, END_TIMEOUT};
 use super::end_word::EndWord;
@@ -76,11 +78,15 @@ struct Reader {
     output_tokens: Option<i64>,
     reasoning_tokens: Option<i64>,
     model: Option<String>,
+    /// The model as the provider names it.
+    named: Option<String>,
     skipped: u32,
     unknown_word_logged: bool,
     failure: Option<Failure>,
     done: bool,
     ended: bool,
+    /// Wakes up at a deadline, or before one.
+    timer: Pin<Box<Sleep>>,
 }
 
 /// The completion whose request was sent at `started`. What the provider reports beside the text goes to `call`, too.
@@ -107,13 +113,16 @@ pub(crate) fn completion_stream(
         output_tokens: None,
         reasoning_tokens: None,
         model: None,
+        named: None,
         skipped: 0,
         unknown_word_logged: false,
         failure: None,
         done: false,
         ended: false,
+        timer: Box::pin(sleep_until(started + timeouts.first_byte)),
     };
-    CompletionStream::new(stream::unfold(reader, |mut reader| async move {
+    // Boxed: it is moved with every event.
+    CompletionStream::new(stream::unfold(Box::new(reader), |mut reader| async move {
         if reader.ended {
             return None;
         }
@@ -171,12 +180,10 @@ impl Reader {
         self.input_tokens = self.input_tokens.max(event.input_tokens);
         self.output_tokens = event.output_tokens.or(self.output_tokens);
         self.reasoning_tokens = event.reasoning_tokens.or(self.reasoning_tokens);
-        if let Some(model) = event.model.and_then(storable) {
-            // Addresses of models may end with a key.
-            let name = model.split(['?', '#']).next().unwrap_or_default();
-            let mut model = model_name(name).into_owned();
-            model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
-            self.model = Some(model);
+        // Most servers name it with each event.
+        let named = event.model.filter(|named| self.named.as_ref() != Some(named));
+        if let Some(named) = named {
+            self.name_model(named);
         }
         self.call
             .update(self.model.as_deref(), self.input_tokens, self.output_tokens);
@@ -198,6 +205,18 @@ impl Reader {
             .note(reason, has_content, event.output_tokens.is_some(), Instant::now());
         self.failure = event.failure.or(self.failure.take());
         text.and_then(|text| self.bounded(text))
+    }
+
+    /// Notes the model as the provider names it.
+    fn name_model(&mut self, named: String) {
+        if let Some(model) = storable(named.clone()) {
+            // Addresses of models may end with a key.
+            let name = model.split(['?', '#']).next().unwrap_or_default();
+            let mut model = model_name(name).into_owned();
+            model.truncate(model.floor_char_boundary(MAX_MODEL_BYTES));
+            self.model = Some(model);
+        }
+        self.named = Some(named);
     }
 
     /// The reason that an end word gives. One that speaks of a failure ends the answer with one.
@@ -246,7 +265,7 @@ impl Reader {
         let read = if now >= self.started + self.timeouts.total {
             None
         } else {
-            tokio::time::timeout_at(deadline, self.events.next()).await.ok()
+            self.next_before(deadline).await
         };
         match read {
             Some(Some(Ok(event))) => {
@@ -259,6 +278,27 @@ impl Reader {
             Some(Some(Err(failure))) => Err(failure),
             None => Err(Failure::Timeout { phase, limit }),
         }
+    }
+
+    /// The next of the protocol's events; `None` if it is not there at `deadline`.
+    async fn next_before(&mut self, deadline: Instant) -> Option<Option<Result<ProtocolEvent, Failure>>> {
+        poll_fn(|context| {
+            if let Poll::Ready(event) = self.events.poll_next_unpin(context) {
+                return Poll::Ready(Some(event));
+            }
+            // A timer that is set anew for each event costs more than one that wakes up too early now and then.
+            if deadline < self.timer.deadline() {
+                self.timer.as_mut().reset(deadline);
+            }
+            while self.timer.as_mut().poll(context).is_ready() {
+                if self.timer.deadline() >= deadline {
+                    return Poll::Ready(None);
+                }
+                self.timer.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Until when to wait for the next event, and the limit that this follows from.

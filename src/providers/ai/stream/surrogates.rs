@@ -56,8 +56,10 @@ pub(crate) struct SurrogateJoiner {
 impl SurrogateJoiner {
     /// The text of the next part, as far as its characters are complete.
     pub(crate) fn push(&mut self, part: Wtf8Text) -> String {
-        let mut bytes = std::mem::take(&mut self.high);
-        bytes.extend(part.0);
+        let mut bytes = part.0;
+        if !self.high.is_empty() {
+            bytes.splice(..0, self.high.drain(..));
+        }
         let mut bytes = match String::from_utf8(bytes) {
             Ok(text) => return text,
             Err(error) => error.into_bytes(),

@@ -8,7 +8,6 @@ mod request;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::stream;
 use tokio::time::Instant;
 
 pub use self::config::AnthropicConfig;
@@ -21,12 +20,11 @@ use crate::ai::error::AiError;
 use crate::ai::prompt::Prompt;
 use crate::ai::protocol::answer_events::AnswerEvents;
 use crate::ai::protocol::error_response::ErrorResponse;
-use crate::ai::protocol::event_body::EventBody;
 use crate::ai::protocol::http;
 use crate::ai::protocol::http_client::HttpClient;
 use crate::ai::protocol::request_messages::request_messages;
 use crate::ai::request_form::{ParametersOff, RequestForm};
-use crate::ai::stream::completion_stream::{ProtocolEvents, completion_stream};
+use crate::ai::stream::completion_stream::completion_stream;
 
 pub(crate) const PROVIDER: &str = "anthropic";
 
@@ -92,7 +90,7 @@ impl Anthropic {
         })
         .await?;
         Ok(completion_stream(
-            protocol_events(body),
+            AnswerEvents::new(body, event::read).into_stream(),
             timeouts,
             started,
             call.clone(),
@@ -104,15 +102,6 @@ impl Anthropic {
         let request = self.http.builder().get(url).headers(self.settings.headers.clone());
         http::probe(&self.http, request, &self.settings.timeouts).await
     }
-}
-
-/// The events of `body`, read one at a time on demand.
-fn protocol_events(body: EventBody) -> ProtocolEvents {
-    let events = AnswerEvents::new(body, event::read);
-    Box::pin(stream::unfold(events, |mut events| async move {
-        let event = events.next().await?;
-        Some((event, events))
-    }))
 }
 
 impl fmt::Debug for Anthropic {

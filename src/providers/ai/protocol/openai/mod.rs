@@ -16,7 +16,6 @@ use std::sync::Arc;
 use async_openai::Client;
 use async_openai::config::Config;
 use async_openai::error::OpenAIError;
-use futures_util::stream;
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 pub use self::config::OpenAiConfig;
 use self::config::Settings;
 use self::request::Request;
-use self::sse_filter::{FilteredHttp, NotAccepted, READ_AHEAD};
+use self::sse_filter::{FilteredHttp, NotAccepted};
 use crate::ai::call::Call;
 use crate::ai::completion::CompletionStream;
 use crate::ai::continuation::{Continuation, ContinuationMode};
@@ -90,7 +89,7 @@ impl OpenAi {
         form: &RequestForm,
     ) -> Result<CompletionStream, AiError> {
         let started = Instant::now();
-        let (sender, mut events) = mpsc::channel(READ_AHEAD);
+        let (sender, mut accepted) = mpsc::channel(1);
         let client = Client::build(
             self.http.builder().clone(),
             Arc::clone(&self.settings) as Arc<dyn Config>,
@@ -100,17 +99,15 @@ impl OpenAi {
         let request = Request::new(&self.settings, form, &messages);
         let chat = client.chat();
         let timeouts = self.settings.timeouts;
-        // The crate's stream is empty, but the connection ends with it.
-        let connection = http::wait_for_acceptance(call, started, &timeouts, async {
-            let accepted = chat.create_stream_byot::<_, IgnoredAny>(request).await;
-            accepted.map_err(|error| self.failure(error, prompt))
+        let events = http::wait_for_acceptance(call, started, &timeouts, async {
+            // The crate's stream is empty: it has ended already.
+            let empty = chat.create_stream_byot::<_, IgnoredAny>(request).await;
+            drop(empty.map_err(|error| self.failure(error, prompt))?);
+            let answer = accepted.try_recv();
+            answer.map_err(|_| Failure::Protocol("an unknown failure of the HTTP layer"))
         })
         .await?;
-        let events = stream::poll_fn(move |context| {
-            let _ = &connection;
-            events.poll_recv(context)
-        });
-        Ok(completion_stream(Box::pin(events), timeouts, started, call.clone()))
+        Ok(completion_stream(events.into_stream(), timeouts, started, call.clone()))
     }
 
     pub(crate) async fn probe(&self) -> Result<(), AiError> {

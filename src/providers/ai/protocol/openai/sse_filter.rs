@@ -1,15 +1,13 @@
-//! The HTTP layer below `async-openai`: reads the events of an answer itself, and shows the crate an empty body.
+//! The HTTP layer below `async-openai`: gives the body of an answer to its reader, and shows the crate an empty one.
 //!
 //! The crate reads ahead into an unbounded queue, logs bodies that it cannot decode, and turns errors into strings.
-//! Therefore this layer classifies error responses, and reads events no faster than the reader of the answer takes them.
+//! Therefore this layer classifies error responses, and the reader of the answer reads its events itself.
 
-use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 
 use super::chunk;
@@ -19,24 +17,19 @@ use crate::ai::protocol::answer_events::AnswerEvents;
 use crate::ai::protocol::error_response::ErrorResponse;
 use crate::ai::protocol::http;
 use crate::ai::protocol::http_client::HttpClient;
-use crate::ai::stream::completion_stream::ProtocolEvent;
-
-/// Events that are read ahead of the reader; then the provider has to wait.
-pub(super) const READ_AHEAD: usize = 64;
-
-/// Where the events of one answer go.
-pub(super) type EventSender = mpsc::Sender<Result<ProtocolEvent, Failure>>;
 
 #[derive(Clone)]
 pub(super) struct FilteredHttp {
     http: HttpClient,
-    events: EventSender,
+    /// Where the answer goes.
+    answer: mpsc::Sender<AnswerEvents>,
     call: Call,
 }
 
 impl FilteredHttp {
-    pub(super) fn new(http: HttpClient, events: EventSender, call: Call) -> Self {
-        Self { http, events, call }
+    /// Has room for one answer in `answer`.
+    pub(super) const fn new(http: HttpClient, answer: mpsc::Sender<AnswerEvents>, call: Call) -> Self {
+        Self { http, answer, call }
     }
 }
 
@@ -50,7 +43,7 @@ impl tower::Service<HttpRequestFactory> for FilteredHttp {
     }
 
     fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
-        let Self { http, events, call } = self.clone();
+        let Self { http, answer, call } = self.clone();
         Box::pin(async move {
             let response = http.send(factory.build().await?).await?;
             if !response.status().is_success() {
@@ -61,8 +54,9 @@ impl tower::Service<HttpRequestFactory> for FilteredHttp {
             }
             let body = http::accepted_body(response, &call).await;
             let body = body.map_err(|failure| boxed(NotAccepted::Failure(failure)))?;
-            let answer = AnswerEvents::new(body, chunk::read);
-            Ok(::http::Response::new(reqwest::Body::wrap_stream(forwarded(answer, events))).into())
+            // Dropped, which closes the connection, if nobody waits for it any more.
+            let _ = answer.try_send(AnswerEvents::new(body, chunk::read));
+            Ok(::http::Response::new(reqwest::Body::default()).into())
         })
     }
 }
@@ -80,21 +74,4 @@ pub(super) enum NotAccepted {
 
 fn boxed(not_accepted: NotAccepted) -> OpenAIError {
     OpenAIError::Boxed(Box::new(not_accepted))
-}
-
-/// A body without a byte, which ends when the events of `answer` have gone to `events`, or nobody takes them any more.
-fn forwarded(
-    answer: AnswerEvents,
-    events: EventSender,
-) -> impl Stream<Item = Result<&'static [u8], Infallible>> + Send + 'static {
-    stream::unfold((answer, events), |(mut answer, events)| async move {
-        loop {
-            let event = tokio::select! {
-                biased;
-                () = events.closed() => return None,
-                event = answer.next() => event?,
-            };
-            events.send(event).await.ok()?;
-        }
-    })
 }

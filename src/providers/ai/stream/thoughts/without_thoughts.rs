@@ -29,7 +29,7 @@ pub(crate) fn without_thoughts(events: CompletionStream, written: &str, call: &C
         ready: VecDeque::new(),
         text_given: false,
     };
-    CompletionStream::new(stream::unfold(thinking, |mut thinking| async move {
+    CompletionStream::new(stream::unfold(Box::new(thinking), |mut thinking| async move {
         let event = thinking.next().await?;
         Some((event, thinking))
     }))
