@@ -1,5 +1,6 @@
 //! Events as they happen, by server-sent events and WebSockets.
 
+mod frames;
 pub(crate) mod last_event_id;
 pub(crate) mod schema;
 pub(crate) mod socket;

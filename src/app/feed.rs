@@ -4,6 +4,7 @@ mod answer_event;
 mod answer_follower;
 mod answer_state;
 mod catch_up;
+mod lazy_timer;
 mod log_reader;
 mod replay_turns;
 mod sources;

@@ -5,6 +5,7 @@ mod mapping;
 use chrono::{DateTime, Utc};
 use poem_openapi::types::ToJSON;
 use poem_openapi::{Enum, Object, Union};
+use serde::Serialize;
 
 use crate::views::conversation::ConversationView;
 use crate::views::message::{MessageView, ResourceView, RoleView};
@@ -254,6 +255,47 @@ impl EventView {
 
     /// The event as one line of JSON.
     pub(crate) fn to_line(&self) -> String {
-        self.to_json_string()
+        match self {
+            // There is one for each token.
+            Self::Chunk(chunk) => chunk.to_line(),
+            _ => self.to_json_string(),
+        }
+    }
+}
+
+impl ChunkEvent {
+    /// As [`ToJSON`] writes the event, without a tree in between.
+    fn to_line(&self) -> String {
+        let line = ChunkLine {
+            content: &self.content,
+            message_id: self.message_id,
+            offset: self.offset,
+            kind: "chunk",
+        };
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct ChunkLine<'a> {
+    content: &'a str,
+    message_id: i64,
+    offset: i64,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_written_as_any_other_event() {
+        let event = EventView::Chunk(ChunkEvent {
+            message_id: 7,
+            offset: 3,
+            content: "a \"quoted\" 👋\u{2028}\n\u{1}".to_owned(),
+        });
+        assert_eq!(event.to_line(), event.to_json_string());
     }
 }

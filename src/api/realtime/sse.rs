@@ -1,5 +1,6 @@
 //! Streams of server-sent events (WHATWG HTML, section 9.2): of one answer, and of everything that happens to a user.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +11,17 @@ use cura_domain::answer::Position;
 use cura_domain::answer_cursor::{AnswerCursor, AnswerEnd, Resumption};
 use cura_domain::message::Message;
 use cura_domain::{Entropy, MessageId};
-use futures_util::stream;
 use poem::http::{StatusCode, header};
 use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::shutdown::Shutdown;
+use crate::realtime::frames::{FrameSlot, Frames};
 use crate::realtime::schema::{AckEvent, EventView};
 use crate::realtime::user_connections::UserConnection;
 
@@ -210,73 +211,59 @@ impl EventStream {
     }
 }
 
-struct Frames {
-    stream: EventStream,
-    keepalive: Interval,
-    begun: bool,
-    ended: bool,
-}
-
-impl Frames {
-    async fn next(&mut self) -> Option<String> {
-        if !self.begun {
-            self.begun = true;
-            let head = std::mem::take(&mut self.stream.head);
-            return Some(format!("{RETRY_LINE}{KEEPALIVE_LINE}{head}"));
-        }
-        if self.ended {
-            return None;
-        }
-        let stream = &mut self.stream;
-        tokio::select! {
-            biased;
-            end = stream.session.ended() => {
-                self.ended = true;
-                Some(frame(&EventView::SessionEnded(end.into()), Some(&stream.source.cursor())))
-            }
-            _ = self.keepalive.tick() => Some(KEEPALIVE_LINE.to_owned()),
-            next = stream.source.next() => {
-                let Some(next) = next else {
-                    self.ended = true;
-                    return None;
-                };
-                self.ended = next.last;
-                Some(frame(&next.event, next.cursor.as_deref()))
-            }
-            () = stream.shutdown.cancelled() => {
-                self.ended = true;
-                Some(format!("retry: {}\n\n", stream.reconnect_after_ms))
-            }
-        }
+impl EventStream {
+    /// Puts the frames of the stream into `slot`, to its end.
+    async fn write(mut self, slot: FrameSlot) {
+        let head = std::mem::take(&mut self.head);
+        slot.put(format!("{RETRY_LINE}{KEEPALIVE_LINE}{head}")).await;
+        drop(head);
+        let source = &mut self.source;
+        let mut session_ended = pin!(self.session.ended());
+        let mut shutting_down = pin!(self.shutdown.cancelled());
+        let mut keepalive = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
+        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The last frame is sent when this has ended.
+        let last = loop {
+            let next = tokio::select! {
+                biased;
+                end = &mut session_ended => {
+                    break frame(&EventView::SessionEnded(end.into()), Some(&source.cursor()));
+                }
+                _ = keepalive.tick() => KEEPALIVE_LINE.to_owned(),
+                next = source.next() => {
+                    let Some(next) = next else { return };
+                    let frame = frame(&next.event, next.cursor.as_deref());
+                    if next.last {
+                        break frame;
+                    }
+                    frame
+                }
+                () = &mut shutting_down => break format!("retry: {}\n\n", self.reconnect_after_ms),
+            };
+            slot.put(next).await;
+        };
+        drop(slot.put(last));
     }
 }
 
 fn frame(event: &EventView, cursor: Option<&str>) -> String {
-    let id = cursor.map(|cursor| format!("id: {cursor}\n")).unwrap_or_default();
-    format!("event: {}\n{id}data: {}\n\n", event.name(), event.to_line())
+    let (name, line) = (event.name(), event.to_line());
+    let mut frame = String::with_capacity(name.len() + cursor.map_or(0, str::len) + line.len() + 32);
+    frame.extend(["event: ", name]);
+    if let Some(cursor) = cursor {
+        frame.extend(["\nid: ", cursor]);
+    }
+    frame.extend(["\ndata: ", &line, "\n\n"]);
+    frame
 }
 
 impl IntoResponse for EventStream {
     fn into_response(self) -> Response {
-        let mut keepalive = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
-        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let frames = Frames {
-            stream: self,
-            keepalive,
-            begun: false,
-            ended: false,
-        };
-        let body = stream::unfold(frames, |mut frames| async move {
-            frames
-                .next()
-                .await
-                .map(|frame| (Ok::<_, std::io::Error>(frame), frames))
-        });
         Response::builder()
             .header(header::CONTENT_TYPE, "text/event-stream")
             .header(header::CACHE_CONTROL, "no-cache, no-transform")
             .header("x-accel-buffering", "no")
-            .body(Body::from_bytes_stream(body))
+            .body(Body::from_bytes_stream(Frames::written_by(|slot| self.write(slot))))
     }
 }
 

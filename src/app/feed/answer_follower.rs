@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::answer_event::AnswerEvent;
 use super::answer_state::{AnswerState, read_state};
 use super::catch_up::catch_up;
+use super::lazy_timer::LazyTimer;
 use super::sources::Sources;
 
 /// How long `live` may be silent before Postgres is asked.
@@ -40,6 +41,7 @@ pub struct AnswerFollower {
     ended: bool,
     /// When to ask Postgres next. A signal that arrives while a question is pending leads to another one after it.
     ask_at: Instant,
+    timer: LazyTimer,
     /// A pending question to Postgres. Text is passed on meanwhile.
     asking: Option<BoxFuture<'static, Result<AnswerState, StoreError>>>,
     /// The queue position that was returned last.
@@ -65,6 +67,7 @@ impl AnswerFollower {
             ready: VecDeque::new(),
             ended: false,
             ask_at: Instant::now() + silence,
+            timer: LazyTimer::new(Instant::now() + silence),
             asking: None,
             last_queue_position: None,
         }
@@ -131,7 +134,7 @@ impl AnswerFollower {
                         return Some(event);
                     }
                 }
-                () = tokio::time::sleep_until(self.ask_at), if self.asking.is_none() => {
+                () = self.timer.at(self.ask_at), if self.asking.is_none() => {
                     self.asking = Some(read_state(self.sources.clone(), self.user, self.answer));
                     self.ask_at = Instant::now() + SILENCE;
                 }
