@@ -198,7 +198,9 @@ impl EventStream {
         Self::new(Source::User(Box::new(feed)), head, streaming)
     }
 
+    /// `head` comes first, behind what every stream begins with.
     fn new(source: Source, head: String, streaming: Streaming<'_>) -> Self {
+        let head = [RETRY_LINE, KEEPALIVE_LINE, &head].concat();
         let reconnect_after_ms = u64::from(u16::from_ne_bytes(streaming.entropy.bytes())) % RECONNECT_WITHIN + 100;
         Self {
             source,
@@ -214,9 +216,7 @@ impl EventStream {
 impl EventStream {
     /// Puts the frames of the stream into `slot`, to its end.
     async fn write(mut self, slot: FrameSlot) {
-        let head = std::mem::take(&mut self.head);
-        slot.put(format!("{RETRY_LINE}{KEEPALIVE_LINE}{head}")).await;
-        drop(head);
+        slot.put(std::mem::take(&mut self.head)).await;
         let source = &mut self.source;
         let mut session_ended = pin!(self.session.ended());
         let mut shutting_down = pin!(self.shutdown.cancelled());

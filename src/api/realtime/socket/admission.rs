@@ -1,8 +1,6 @@
 //! The life of one socket: a client that is admitted gets its connection, and every socket is closed with a reason.
 
 use cura_app::Caller;
-use cura_app::feed::UserFeed;
-use cura_app::session_watch::OpenSession;
 use cura_domain::cursor::Cursor;
 
 use super::close::close;
@@ -29,27 +27,26 @@ pub(super) enum Admission {
 pub(super) async fn run(context: Context, mut socket: Socket, admission: Admission, cursor: Option<Cursor>) {
     let reason = match admission {
         // Boxed, so that the memory is needed only for this moment, and not for the socket's whole life.
-        Admission::Admitted(caller, _place) => match Box::pin(begin(&context, caller, cursor)).await {
-            Ok((feed, session)) => {
-                let connection = Connection::new(&context, &mut socket, caller, session, feed);
-                connection.run().await
-            }
+        Admission::Admitted(caller, _place) => match Box::pin(begin(&context, &mut socket, caller, cursor)).await {
+            Ok(mut connection) => connection.run().await,
             Err(reason) => reason,
         },
         Admission::TooMany => CloseReason::TOO_MANY,
         Admission::NotFound => CloseReason::NOT_FOUND,
         Admission::NotSignedIn(problem) => CloseReason::NotSignedIn(problem),
     };
-    close(&mut socket, reason).await;
+    Box::pin(close(&mut socket, reason)).await;
 }
 
-/// The feed and the session that a connection follows.
-async fn begin(
-    context: &Context,
+/// A connection with the feed and the session that it follows. Boxed, because its parts are moved on the way.
+async fn begin<'a>(
+    context: &'a Context,
+    socket: &'a mut Socket,
     caller: Caller,
     cursor: Option<Cursor>,
-) -> Result<(UserFeed, OpenSession), CloseReason> {
+) -> Result<Box<Connection<'a>>, CloseReason> {
     let feed = context.app.feed.open(caller, Some(context.conversation), cursor).await;
     let feed = feed.map_err(|_| CloseReason::TRY_LATER)?;
-    Ok((feed, context.app.session_watch.watch(caller).await))
+    let session = context.app.session_watch.watch(caller).await;
+    Ok(Box::new(Connection::new(context, socket, caller, session, feed)))
 }

@@ -67,7 +67,7 @@ impl<'a> Connection<'a> {
 
     /// Runs until the socket ends, and returns why. Futures that need much memory for a moment are boxed: most sockets are idle
     /// most of the time.
-    pub(super) async fn run(mut self) -> CloseReason {
+    pub(super) async fn run(&mut self) -> CloseReason {
         let mut rate = FrameRate::new();
         let mut heartbeat = Heartbeat::new();
         loop {
@@ -78,10 +78,10 @@ impl<'a> Connection<'a> {
                 frame = self.socket.next() => {
                     heartbeat.received();
                     match read_frame(frame, &mut rate, self.socket) {
-                        Ok(_) if !self.context.rate_limit.admit_frame(self.caller).await => Err(CloseReason::FLOOD),
+                        Ok(_) if !Box::pin(self.context.rate_limit.admit_frame(self.caller)).await => Err(CloseReason::FLOOD),
                         Ok(Some(text)) => match Command::read(&text) {
                             Ok(command) => Box::pin(self.execute(command)).await,
-                            Err(refused) => self.refuse(refused).await,
+                            Err(refused) => Box::pin(self.refuse(refused)).await,
                         },
                         Ok(None) => Ok(()),
                         Err(reason) => Err(reason),

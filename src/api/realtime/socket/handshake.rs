@@ -23,7 +23,7 @@ use crate::realtime::last_event_id::read_cursor;
 /// The longest frame and message of a client, in bytes, as the contract says: any valid message fits, however escaped.
 const MAX_FRAME: usize = 128 * 1024;
 /// The read buffer of a socket, in bytes. It is kept, and most sockets are idle most of the time.
-const READ_BUFFER: usize = 2 * 1024;
+const READ_BUFFER: usize = 1024;
 /// How much may wait for the network, in bytes. An event that does not fit ends the socket, so the largest has to: the longest
 /// answer, of characters that JSON escapes to six bytes each, the fields around it, and a last event.
 const MAX_WRITE_BUFFER: usize = 6 * MAX_ANSWER_BYTES + 256 * 1024;
