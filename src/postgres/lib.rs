@@ -2,12 +2,14 @@
 //! session is set up and replaced after a failover, how to subscribe to notifications, and why a connection is refused.
 
 mod check;
+mod connections;
 mod failover;
 mod refusal;
 mod session;
 mod subscription;
 
 pub use check::{Url, check};
+pub use connections::{Connections, Leased};
 pub use failover::{ReadOnlySessions, accepts_writes, note};
 pub use refusal::{Problem, Refusal};
 pub use session::{ACQUIRE_TIMEOUT, PING_TIMEOUT, SETTINGS, SessionSetting, connect_options, pool_options};

@@ -17,7 +17,7 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may take to answer a ping.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection used within this time is assumed to work.
-const FRESH: Duration = Duration::from_millis(500);
+pub(crate) const FRESH: Duration = Duration::from_millis(500);
 
 /// The name and the value of a setting. Both are constants, never input.
 pub type SessionSetting = (&'static str, &'static str);
@@ -105,7 +105,7 @@ async fn set_up(connection: &mut PgConnection, begin: &str) -> Result<(), sqlx::
     Ok(())
 }
 
-async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(crate) async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
         Ok(answer) => answer,
         Err(_) => Err(sqlx::Error::PoolTimedOut),

@@ -9,8 +9,9 @@
 
 use std::time::Duration;
 
-use cura_postgres::{PING_TIMEOUT, ReadOnlySessions, SETTINGS, SessionSetting, connect_options, pool_options};
-use sqlx::pool::PoolConnection;
+use cura_postgres::{
+    Connections, Leased, PING_TIMEOUT, ReadOnlySessions, SETTINGS, SessionSetting, connect_options, pool_options,
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::StoreError;
@@ -36,14 +37,17 @@ const DIRECT_CONNECTIONS: u32 = 2;
 /// A handle to one Postgres database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: PgPool,
-    /// Where a session keeps its state, if `pool` is behind a pooler that exchanges sessions.
+    connections: Connections,
+    /// Where a session keeps its state, if `connections` are behind a pooler that exchanges sessions.
     direct: Option<PgPool>,
 }
 
 impl From<PgPool> for Database {
     fn from(pool: PgPool) -> Self {
-        Self { pool, direct: None }
+        Self {
+            connections: Connections::sharing(pool),
+            direct: None,
+        }
     }
 }
 
@@ -54,7 +58,10 @@ impl Database {
     /// When `url` is not a Postgres URL.
     pub fn connect_lazy(url: &str, application: &str, max_connections: u32) -> Result<Self, StoreError> {
         let pool = pool_options(&SETTINGS).max_connections(max_connections);
-        Ok(pool.connect_lazy_with(connect_options(url, application)?).into())
+        Ok(Self {
+            connections: Connections::keeping(pool.connect_lazy_with(connect_options(url, application)?)),
+            direct: None,
+        })
     }
 
     /// [`Self::connect_lazy`] behind a pooler that gives each transaction another session; `direct_url` goes past it.
@@ -71,8 +78,12 @@ impl Database {
         let options = connect_options(url, application)?.statement_cache_capacity(0);
         let pool = pool_options(&[]).max_connections(max_connections);
         Ok(Self {
-            pool: pool.connect_lazy_with(options),
-            direct: Some(Self::connect_lazy(direct_url, application, DIRECT_CONNECTIONS)?.pool),
+            connections: Connections::keeping(pool.connect_lazy_with(options)),
+            direct: Some(
+                pool_options(&SETTINGS)
+                    .max_connections(DIRECT_CONNECTIONS)
+                    .connect_lazy_with(connect_options(direct_url, application)?),
+            ),
         })
     }
 
@@ -87,7 +98,15 @@ impl Database {
 
     /// Connections whose sessions keep their state, for the migrator and the queue's workers, which have deadlines of their own.
     pub fn pool(&self) -> &PgPool {
-        self.direct.as_ref().unwrap_or(&self.pool)
+        self.direct.as_ref().unwrap_or(self.connections.pool())
+    }
+
+    /// Closes all connections: those that are in use once they are given back.
+    pub async fn close(&self) {
+        self.connections.close().await;
+        if let Some(direct) = &self.direct {
+            direct.close().await;
+        }
     }
 
     /// Checks, at the start of a program, that it can work with the database.
@@ -95,16 +114,16 @@ impl Database {
     /// # Errors
     /// The URL that cannot be used, and why.
     pub async fn check(&self) -> Result<(), cura_postgres::Problem> {
-        cura_postgres::check(&self.pool, self.direct.as_ref()).await
+        cura_postgres::check(self.connections.pool(), self.direct.as_ref()).await
     }
 
     /// A connection to a server that accepts writes.
-    async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+    async fn acquire(&self) -> Result<Leased, StoreError> {
         let read_only = ReadOnlySessions::from_now();
-        let mut connection = self.pool.acquire().await?;
+        let connection = self.connections.acquire().await?;
         if let Err(error) = read_only.none_noticed() {
             // This one may be another.
-            connection.close_on_drop();
+            connection.close();
             return Err(error.into());
         }
         Ok(connection)
@@ -113,7 +132,7 @@ impl Database {
     /// Begins a transaction with this statement.
     async fn begin<'c>(
         &self,
-        connection: &'c mut PoolConnection<Postgres>,
+        connection: &'c mut Leased,
         statement: &str,
     ) -> Result<Transaction<'c, Postgres>, StoreError> {
         let begun = match &self.direct {
@@ -137,7 +156,9 @@ impl Database {
         }
         self.within_deadline(async {
             let mut connection = self.acquire().await?;
-            work(&mut connection).await
+            let done = work(&mut connection).await?;
+            connection.keep();
+            Ok(done)
         })
         .await
     }
@@ -156,6 +177,7 @@ impl Database {
             let mut transaction = self.begin(&mut connection, "BEGIN").await?;
             let done = work(&mut transaction).await?;
             transaction.commit().await.map_err(StoreError::from)?;
+            connection.keep();
             Ok(done)
         })
         .await
@@ -185,6 +207,7 @@ impl Database {
                 .map_err(StoreError::from)?;
             let done = work(&mut transaction).await?;
             transaction.commit().await.map_err(StoreError::from)?;
+            connection.keep();
             Ok(done)
         })
         .await
@@ -200,7 +223,7 @@ impl Database {
     /// What a missed deadline says: whether Postgres is away, or was given too much to do.
     async fn after_deadline(&self) -> StoreError {
         let answers = tokio::time::timeout(PING_TIMEOUT, async {
-            let mut connection = self.pool.acquire().await?;
+            let mut connection = self.connections.acquire().await?;
             connection.ping().await
         });
         match answers.await {
@@ -222,6 +245,7 @@ impl Database {
         let mut transaction = with_deadline(self.begin(&mut connection, "BEGIN")).await?;
         let done = work(&mut transaction).await?;
         with_deadline(async { Ok(transaction.commit().await?) }).await?;
+        connection.keep();
         Ok(done)
     }
 
@@ -238,6 +262,7 @@ impl Database {
         let mut transaction = with_deadline(self.begin(&mut connection, SNAPSHOT)).await?;
         let read = work(&mut transaction).await?;
         with_deadline(async { Ok(transaction.rollback().await?) }).await?;
+        connection.keep();
         Ok(read)
     }
 
@@ -248,7 +273,9 @@ impl Database {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.within_deadline(async {
             let mut connection = self.acquire().await?;
-            Ok(cura_postgres::accepts_writes(&mut connection).await?)
+            cura_postgres::accepts_writes(&mut connection).await?;
+            connection.keep();
+            Ok(())
         })
         .await
     }

@@ -226,7 +226,7 @@ async fn accounts_that_are_erased_while_their_answers_end_are_erased_at_the_firs
         let arena = Arena::new(database.clone(), n).await;
         arena.erase_in_the_middle().await;
     }
-    database.pool().close().await;
+    database.close().await;
     assert_no_deadlocks(&test_database).await;
     let erasing = "SELECT count(*) FROM users WHERE erased_at IS NOT NULL";
     assert_eq!(test_database.count(erasing).await, i64::try_from(ERASURES).unwrap());
@@ -265,7 +265,7 @@ async fn answers_that_everything_ends_at_once_end_once_and_nothing_deadlocks() {
     while let Some(user) = users.join_next().await {
         user.unwrap();
     }
-    database.pool().close().await;
+    database.close().await;
     assert_no_deadlocks(&test_database).await;
     let answers = i64::try_from(USERS * ROUNDS).unwrap();
     let final_answers = "SELECT count(*) FROM messages WHERE role = 'assistant' AND status IN ('sent', 'error')";

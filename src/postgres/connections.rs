@@ -1,0 +1,263 @@
+//! A pool whose connections can be kept for the next use, instead of being given back each time.
+//!
+//! sqlx asks every connection that is given back whether it still works: twice with a limit of time, each a round trip. A connection
+//! whose work has ended well was just seen to work, so it is kept here. What did not end well is given back, and asked.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use tokio::sync::Semaphore;
+
+use crate::failover;
+use crate::session::{ACQUIRE_TIMEOUT, FRESH, ping};
+
+/// How long a connection is kept in all, and how long unused: then it is given back to the pool, whose rules hold for it again.
+const KEPT_AT_MOST: Duration = Duration::from_secs(60);
+
+/// A pool, and the connections of it that are kept. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    pool: PgPool,
+    /// `None`: every connection is given back to the pool, which others use as well.
+    kept: Option<Arc<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// The last that was used is used next; the others become old, and leave.
+    connections: Mutex<Vec<KeptConnection>>,
+    /// As many permits as there are connections.
+    count: Semaphore,
+}
+
+#[derive(Debug)]
+struct KeptConnection {
+    connection: PoolConnection<Postgres>,
+    /// When the pool handed it out.
+    taken: Instant,
+    used: Instant,
+}
+
+/// A connection in use. Given back to the pool when it is dropped.
+#[derive(Debug)]
+pub struct Leased {
+    connection: PoolConnection<Postgres>,
+    taken: Instant,
+    kept: Option<Arc<Kept>>,
+}
+
+impl Connections {
+    /// Keeps connections of `pool`, all of them if need be: nobody else may need any for long.
+    pub fn keeping(pool: PgPool) -> Self {
+        let kept = Kept {
+            connections: Mutex::default(),
+            count: Semaphore::new(0),
+        };
+        Self {
+            pool,
+            kept: Some(Arc::new(kept)),
+        }
+    }
+
+    /// Keeps no connection of `pool`, which others use as well.
+    pub fn sharing(pool: PgPool) -> Self {
+        Self { pool, kept: None }
+    }
+
+    /// The pool itself.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// A connection that works, as far as is known: one that was not used for half a second is asked, and none is older than a
+    /// read-only session that was noticed.
+    ///
+    /// # Errors
+    /// When there is none within [`ACQUIRE_TIMEOUT`], or none can be opened.
+    pub async fn acquire(&self) -> Result<Leased, sqlx::Error> {
+        let Some(kept) = &self.kept else {
+            return Ok(Leased::new(self.pool.acquire().await?, None));
+        };
+        if let Some(next) = kept.take_fresh() {
+            return Ok(next.lease(kept));
+        }
+        match tokio::time::timeout(ACQUIRE_TIMEOUT, self.find(kept)).await {
+            Ok(found) => found,
+            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+
+    /// Closes all connections: those that are in use once they are given back.
+    pub async fn close(&self) {
+        if let Some(kept) = &self.kept {
+            kept.end();
+        }
+        self.pool.close().await;
+    }
+
+    async fn find(&self, kept: &Arc<Kept>) -> Result<Leased, sqlx::Error> {
+        while let Some(mut next) = kept.take() {
+            if next.is_worn() {
+                continue;
+            }
+            if ping(&mut next.connection).await.is_ok() {
+                return Ok(next.lease(kept));
+            }
+            // The pool would wait for its answer once more.
+            next.connection.close_on_drop();
+        }
+        tokio::select! {
+            // Whoever waits for the pool gets what is kept meanwhile.
+            next = kept.next() => Ok(next.lease(kept)),
+            opened = self.pool.acquire() => Ok(Leased::new(opened?, Some(kept))),
+        }
+    }
+}
+
+impl Kept {
+    /// The connection that was used last, if it needs no question.
+    fn take_fresh(&self) -> Option<KeptConnection> {
+        self.take_if(|next| next.used.elapsed() <= FRESH && !next.is_worn())
+    }
+
+    fn take(&self) -> Option<KeptConnection> {
+        self.take_if(|_| true)
+    }
+
+    fn take_if(&self, wanted: impl Fn(&KeptConnection) -> bool) -> Option<KeptConnection> {
+        let permit = self.count.try_acquire().ok()?;
+        let next = self.lock().pop_if(|next| wanted(next))?;
+        permit.forget();
+        Some(next)
+    }
+
+    /// The next connection that is kept. Cancel safe.
+    async fn next(&self) -> KeptConnection {
+        loop {
+            match self.count.acquire().await {
+                Ok(permit) => {
+                    if let Some(next) = self.lock().pop() {
+                        permit.forget();
+                        return next;
+                    }
+                }
+                // None is kept any more.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Gives all connections back to the pool, and keeps none from here on.
+    fn end(&self) {
+        self.count.close();
+        self.lock().clear();
+    }
+
+    fn keep(&self, connection: KeptConnection) {
+        let mut worn = Vec::new();
+        let mut connections = self.lock();
+        if self.count.is_closed() {
+            return;
+        }
+        connections.push(connection);
+        // As many as leave have a permit, which nobody else holds.
+        while connections
+            .first()
+            .is_some_and(|oldest| oldest.used.elapsed() > KEPT_AT_MOST)
+        {
+            match self.count.try_acquire() {
+                Ok(permit) => permit.forget(),
+                Err(_) => break,
+            }
+            worn.push(connections.remove(0));
+        }
+        drop(connections);
+        self.count.add_permits(1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<KeptConnection>> {
+        // Nothing panics while holding it.
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // Giving a connection back takes a runtime.
+        if tokio::runtime::Handle::try_current().is_err() {
+            let connections = self.connections.get_mut().unwrap_or_else(PoisonError::into_inner);
+            for kept in connections.drain(..) {
+                drop(kept.connection.leak());
+            }
+        }
+    }
+}
+
+impl KeptConnection {
+    /// Whether the pool has to look at it: it was kept for long, or a read-only session was noticed since.
+    fn is_worn(&self) -> bool {
+        let age = self.taken.elapsed();
+        age > KEPT_AT_MOST || failover::is_suspect(age)
+    }
+
+    fn lease(self, kept: &Arc<Kept>) -> Leased {
+        Leased {
+            connection: self.connection,
+            taken: self.taken,
+            kept: Some(Arc::clone(kept)),
+        }
+    }
+}
+
+impl Leased {
+    fn new(connection: PoolConnection<Postgres>, kept: Option<&Arc<Kept>>) -> Self {
+        Self {
+            connection,
+            taken: Instant::now(),
+            kept: kept.map(Arc::clone),
+        }
+    }
+
+    /// Keeps the connection for the next use. Its work has ended well: every answer of the session was read.
+    pub fn keep(self) {
+        let Self {
+            connection,
+            taken,
+            kept,
+        } = self;
+        // What was queued, as the end of a transaction that was dropped, is sent by the pool.
+        if let Some(kept) = kept
+            && !connection.is_in_transaction()
+            && !connection.should_flush()
+        {
+            let used = Instant::now();
+            kept.keep(KeptConnection {
+                connection,
+                taken,
+                used,
+            });
+        }
+    }
+
+    /// Closes the connection instead of giving it back.
+    pub fn close(mut self) {
+        self.connection.close_on_drop();
+    }
+}
+
+impl Deref for Leased {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Leased {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
