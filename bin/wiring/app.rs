@@ -52,8 +52,8 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
                 NonZeroU32::new(settings.limits.rates.auth).map(|free| SignInWaits::new(&live, free)),
             ),
         ),
+        session_watch: SessionWatch::new(database.clone(), clock.clone(), sessions.cache().clone()),
         sessions,
-        session_watch: SessionWatch::new(database.clone(), clock.clone()),
         profile: Profile::new(database.clone(), clock.clone()),
         conversations: Conversations::new(database.clone(), live.clone(), clock.clone()),
         chat: Chat::new(

@@ -235,7 +235,8 @@ impl Accounts {
         let stored = self.check_password(caller.user, current, place).await?;
         let hash = self.passwords.hash(new.expose()).await?;
         let now = self.clock.now_micros();
-        self.database
+        let renewed = self
+            .database
             .transaction(async |connection| {
                 if !users::replace_password_hash(connection, caller.user, &stored, &hash, now).await? {
                     return Err(ChangePasswordError::WrongPassword);
@@ -243,7 +244,10 @@ impl Accounts {
                 sessions::end_all(connection, caller.user, Some(caller.session), now).await?;
                 Ok(self.sessions.renew(connection, caller).await?)
             })
-            .await
+            .await;
+        // Also after a failure: whether it was committed may be unknown.
+        self.sessions.cache().forget_user(caller.user);
+        renewed
     }
 
     /// Erases the caller's account. Its data is invisible at once; a job removes the rows.
@@ -252,7 +256,9 @@ impl Accounts {
     /// [`ChangePasswordError::WrongPassword`] when `password` is not the current password.
     pub async fn erase(&self, caller: Caller, password: &str, place: &Place) -> Result<(), ChangePasswordError> {
         self.check_password(caller.user, password, place).await?;
-        let running = self.begin_erasure(caller.user).await?;
+        let begun = self.begin_erasure(caller.user).await;
+        self.sessions.cache().forget_user(caller.user);
+        let running = begun?;
         tracing::info!(user_id = %caller.user, "an account is being erased");
         self.live.publish_deleted(&running).await;
         Ok(())

@@ -18,6 +18,7 @@ mod notices;
 mod page;
 pub mod passwords;
 pub mod profile;
+pub mod session_cache;
 pub mod session_watch;
 pub mod sessions;
 pub mod sign_in_guard;

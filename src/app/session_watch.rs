@@ -2,26 +2,28 @@
 //! revocation, suspension, or erasure of the account. A session whose password was changed goes on, but its streams of before do not.
 //!
 //! A trigger notifies every server at COMMIT; one connection per server listens. That connection may be silent without an
-//! error, so every second one query of each server checks all its sessions with open streams.
+//! error, so every second it is asked, which is how long what is known of other sessions counts, and one query of each server checks
+//! all its sessions with open streams.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cura_domain::{Clock, SessionId, UserId};
-use cura_store::{Database, StoreError, sessions};
+use cura_store::{Database, Listener, StoreError, sessions};
 use futures_util::future::join;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::caller::Caller;
+use crate::session_cache::SessionCache;
 
-/// The channel of the triggers in migration 0004: `s<session>` or `u<user>`.
+/// The channel of the triggers in migrations 0004 and 0025: `s<session>` or `u<user>` ended, the tokens of `g<session>` changed.
 const CHANNEL: &str = "cura_sessions_ended";
 /// How often all sessions with open streams are checked, whatever was notified.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the connection that listens is checked.
-const LISTENER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+const LISTENER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before a lost connection is replaced.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -42,6 +44,7 @@ pub struct SessionWatch {
     database: Database,
     clock: Clock,
     watched: WatchedSessions,
+    cache: SessionCache,
 }
 
 /// The sessions with open streams, by id.
@@ -177,12 +180,13 @@ impl Watched {
 }
 
 impl SessionWatch {
-    /// Watches no session yet. Sessions that end are noticed while [`Self::run`] runs.
-    pub fn new(database: Database, clock: Clock) -> Self {
+    /// Watches no session yet. Sessions that end are noticed, and forgotten by `cache`, while [`Self::run`] runs.
+    pub fn new(database: Database, clock: Clock, cache: SessionCache) -> Self {
         Self {
             database,
             clock,
             watched: WatchedSessions::default(),
+            cache,
         }
     }
 
@@ -190,7 +194,10 @@ impl SessionWatch {
     pub async fn watch(&self, caller: Caller) -> OpenSession {
         let left = (caller.until - self.clock.now()).to_std().unwrap_or_default();
         let (open, is_first) = self.watched.open(caller, Instant::now() + left);
-        if is_first {
+        // An end that is notified from here on is seen by what is watched, one that was notified before has been forgotten.
+        let known = self.cache.find(caller.session, caller.user);
+        let stands = known.is_some_and(|known| known.oldest_generation <= caller.oldest_generation);
+        if is_first && !stands {
             // The session may have ended after it was authenticated and before it was watched. If this check fails, the
             // next one finds it.
             self.check(&[caller.session.0]).await;
@@ -216,6 +223,7 @@ impl SessionWatch {
     async fn keep_listening(&self) {
         loop {
             if let Err(error) = self.listen().await {
+                self.cache.forget_all();
                 tracing::debug!(%error, "the connection that listens for ended sessions was lost; reconnecting");
             }
             tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -225,16 +233,42 @@ impl SessionWatch {
     async fn listen(&self) -> Result<(), StoreError> {
         let mut listener = self.database.listen(CHANNEL).await?;
         loop {
+            // What happened before the subscription, or while the connection was lost, was not heard.
+            self.cache.forget_all();
+            self.hear(&mut listener).await?;
+        }
+    }
+
+    /// Applies what is notified, until notifications may have been missed.
+    async fn hear(&self, listener: &mut Listener) -> Result<(), StoreError> {
+        loop {
+            let asked = Instant::now();
             listener.check().await?;
-            let check_at = Instant::now() + LISTENER_CHECK_INTERVAL;
+            while let Some(notification) = listener.next_heard() {
+                self.apply(&notification);
+            }
+            self.cache.trust(asked);
             loop {
-                match timeout_at(check_at, listener.next()).await {
-                    Ok(Ok(Some(notification))) => self.watched.apply(&notification),
-                    Ok(Ok(None)) | Err(_) => break,
+                match timeout_at(asked + LISTENER_CHECK_INTERVAL, listener.next()).await {
+                    Ok(Ok(Some(notification))) => self.apply(&notification),
+                    Ok(Ok(None)) => return Ok(()),
                     Ok(Err(error)) => return Err(error),
+                    Err(_) => break,
                 }
             }
         }
+    }
+
+    /// Applies a notification of [`CHANNEL`].
+    fn apply(&self, notification: &str) {
+        let kind = notification.get(..1);
+        let id = notification.get(1..).and_then(|id| id.parse().ok());
+        match (kind, id) {
+            (Some("s" | "g"), Some(id)) => self.cache.forget(SessionId(id)),
+            (Some("u"), Some(id)) => self.cache.forget_user(UserId(id)),
+            _ => self.cache.forget_all(),
+        }
+        self.watched.apply(notification);
     }
 
     async fn check_all(&self) {
@@ -251,6 +285,9 @@ impl SessionWatch {
         match changed.await {
             Ok(changed) => {
                 for (session, oldest_generation) in changed {
+                    if oldest_generation.is_none() {
+                        self.cache.forget(session);
+                    }
                     match oldest_generation {
                         Some(oldest) => self.watched.renew(session, oldest),
                         None => self.watched.apply(&format!("s{session}")),

@@ -1,7 +1,8 @@
 //! Sessions: opening, authenticating, listing and ending them, and the tickets and stream tokens that stand for them.
 //!
 //! Tokens come in generations, of which the session's row knows the newest ([`refresh`]). A request is authenticated against
-//! that row each time, so a session that ended is refused at once.
+//! that row, or against what this server knows of it ([`crate::session_cache`]): a session that was ended here is refused at once,
+//! one that was ended elsewhere as soon as that was notified, within two seconds.
 
 mod refresh;
 mod stream_tokens;
@@ -17,6 +18,7 @@ use cura_store::{Database, PgConnection, StoreError, sessions};
 use thiserror::Error;
 
 pub use cura_domain::session::Session;
+use cura_store::sessions::SessionState;
 pub use stream_tokens::IssuedStreamToken;
 pub use tickets::IssuedTicket;
 
@@ -24,6 +26,7 @@ use crate::auth_tokens::{AccessToken, RefreshToken, SigningFailed, Tokens};
 pub use crate::auth_tokens::{PresentedToken, StreamToken, Ticket};
 pub use crate::caller::Caller;
 use crate::passwords::PasswordError;
+use crate::session_cache::SessionCache;
 use crate::sign_in_guard::TooManyFailures;
 
 /// The most sessions of a user. Beyond it, the least recently used one ends.
@@ -109,6 +112,44 @@ impl Proof {
             Self::Ticket => true,
         }
     }
+
+    /// Whether a session in this state authenticates it.
+    fn is_good_for(self, state: &SessionState, now: DateTime<Utc>) -> bool {
+        !state.suspended && state.expires_at > now && self.is_of(state.oldest_generation) && !self.is_newer_than(state)
+    }
+
+    /// Whether it was given out after the state was read.
+    fn is_newer_than(self, state: &SessionState) -> bool {
+        matches!(self, Self::AccessToken { generation } if generation > state.generation)
+    }
+
+    /// What has to be written when it is presented.
+    fn to_record(self, state: &SessionState, now: DateTime<Utc>) -> Option<Unrecorded> {
+        let first_use = match self {
+            // Nothing came before the first generation, so its use changes nothing.
+            Self::AccessToken { generation } if generation == state.generation && generation > 0 => Some(generation),
+            Self::AccessToken { .. } | Self::Ticket | Self::StreamToken { .. } => None,
+        };
+        let first_use = first_use.filter(|_| !state.generation_used);
+        let is_stale = state.last_seen.is_none_or(|seen| seen <= now - LAST_SEEN_PRECISION);
+        (first_use.is_some() || is_stale).then_some(Unrecorded { first_use })
+    }
+}
+
+/// What is not recorded yet: that the user was seen, and which generation was presented for the first time.
+struct Unrecorded {
+    first_use: Option<i32>,
+}
+
+impl Caller {
+    /// The caller as its session says.
+    fn of_session(self, state: &SessionState) -> Self {
+        Self {
+            until: self.until.min(state.expires_at),
+            oldest_generation: state.oldest_generation,
+            ..self
+        }
+    }
 }
 
 /// The use cases of sessions. Cheap to clone.
@@ -118,6 +159,7 @@ pub struct Sessions {
     clock: Clock,
     entropy: Entropy,
     tokens: Arc<Tokens>,
+    cache: SessionCache,
 }
 
 impl Sessions {
@@ -128,7 +170,13 @@ impl Sessions {
             clock,
             entropy,
             tokens: Arc::new(tokens),
+            cache: SessionCache::default(),
         }
+    }
+
+    /// What is known of the sessions without asking the database.
+    pub fn cache(&self) -> &SessionCache {
+        &self.cache
     }
 
     /// Authenticates an access token.
@@ -154,13 +202,23 @@ impl Sessions {
     /// # Errors
     /// [`AuthenticateError`] says whether signing in would help.
     pub async fn authorize(&self, token: &AccessToken) -> Result<Caller, AuthenticateError> {
+        let proof = Proof::AccessToken {
+            generation: token.generation,
+        };
+        self.authorize_with(token.caller, proof).await
+    }
+
+    /// Checks a proof against what is known of its session, or else against the session's row.
+    async fn authorize_with(&self, caller: Caller, proof: Proof) -> Result<Caller, AuthenticateError> {
+        if let Some(known) = self.cache.find(caller.session, caller.user) {
+            let now = self.clock.now_micros();
+            // Whatever has to be written, and whatever is refused, is looked up again.
+            if proof.is_good_for(&known, now) && proof.to_record(&known, now).is_none() {
+                return Ok(caller.of_session(&known));
+            }
+        }
         self.database
-            .connection(async |connection| {
-                let proof = Proof::AccessToken {
-                    generation: token.generation,
-                };
-                self.authorize_session(connection, token.caller, proof).await
-            })
+            .connection(async |connection| self.authorize_session(connection, caller, proof).await)
             .await
     }
 
@@ -169,7 +227,9 @@ impl Sessions {
         let now = self.clock.now_micros();
         self.database
             .transaction(async |connection| sessions::end_all(connection, caller.user, None, now).await)
-            .await
+            .await?;
+        self.cache.forget_user(caller.user);
+        Ok(())
     }
 
     /// The caller's active sessions, most recently used first.
@@ -183,9 +243,12 @@ impl Sessions {
     /// Ends one session of the caller; `false` when the caller has no such active session.
     pub async fn revoke(&self, caller: Caller, session: SessionId) -> Result<bool, StoreError> {
         let now = self.clock.now_micros();
-        self.database
+        let ended = self
+            .database
             .transaction(async |connection| sessions::end_owned(connection, caller.user, session, now).await)
-            .await
+            .await?;
+        self.cache.forget(session);
+        Ok(ended)
     }
 
     /// Refuses a caller whose session has ended, whose account is suspended, or whose token is dead; records that the token was
@@ -197,30 +260,22 @@ impl Sessions {
         proof: Proof,
     ) -> Result<Caller, AuthenticateError> {
         let now = self.clock.now_micros();
-        let state = sessions::find_state(connection, caller.session, caller.user)
+        let begun = self.cache.begin();
+        let mut state = sessions::find_state(connection, caller.session, caller.user)
             .await?
-            .filter(|state| state.expires_at > now)
-            .filter(|state| proof.is_of(state.oldest_generation))
+            .filter(|state| proof.is_of(state.oldest_generation) && state.expires_at > now)
             .ok_or(AuthenticateError::NotSignedIn)?;
         if state.suspended {
             return Err(AuthenticateError::Suspended);
         }
-        // Nothing came before the first generation, so its use changes nothing.
-        let first_use = match proof {
-            Proof::AccessToken { generation } => Some(generation),
-            Proof::Ticket | Proof::StreamToken { .. } => None,
-        };
-        let first_use = first_use.filter(|generation| *generation == state.generation && *generation > 0);
-        let first_use = first_use.filter(|_| !state.generation_used);
-        let stale = now - LAST_SEEN_PRECISION;
-        if first_use.is_some() || state.last_seen.is_none_or(|seen| seen <= stale) {
+        if let Some(Unrecorded { first_use }) = proof.to_record(&state, now) {
+            let stale = now - LAST_SEEN_PRECISION;
             sessions::record_use(connection, caller.session, caller.user, first_use, now, stale).await?;
+            state.generation_used |= first_use.is_some();
+            state.last_seen = state.last_seen.filter(|seen| *seen > stale).or(Some(now));
         }
-        Ok(Caller {
-            until: caller.until.min(state.expires_at),
-            oldest_generation: state.oldest_generation,
-            ..caller
-        })
+        self.cache.remember(begun, caller.session, caller.user, state);
+        Ok(caller.of_session(&state))
     }
 
     /// Opens a session in the transaction of `connection`, and ends the user's oldest ones beyond the limit.

@@ -64,6 +64,11 @@ impl Subscription {
         }
     }
 
+    /// The next notification that has arrived already, without waiting.
+    pub fn next_arrived(&mut self) -> Option<PgNotification> {
+        self.listener.next_buffered()
+    }
+
     /// Checks that the connection still works, and that its server is still written to: a connection that a network has dropped,
     /// or to a server that is a standby by now, is as silent as a channel without notifications.
     ///

@@ -28,6 +28,13 @@ impl Listener {
         Ok(notification.map(|notification| notification.payload().to_owned()))
     }
 
+    /// The payload of the next notification that has arrived already. After [`Self::check`], those of all transactions that had
+    /// committed before it.
+    pub fn next_heard(&mut self) -> Option<String> {
+        let notification = self.0.next_arrived()?;
+        Some(notification.payload().to_owned())
+    }
+
     /// Checks that the connection still works, and that its server is still the one that is written to.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! tokens of the session, so the session ends. One from before the password was changed is only refused.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use cura_domain::SessionId;
 use cura_store::sessions::{LockedSession, Rotation, SessionSeed};
 use cura_store::{PgConnection, StoreError, sessions, tickets, users};
 
@@ -48,7 +49,7 @@ impl Standing {
 enum Exchange {
     SignedIn(Box<SignedIn>),
     /// The token was reused, so its session was ended.
-    Revoked,
+    Revoked(SessionId),
 }
 
 impl Sessions {
@@ -67,7 +68,10 @@ impl Sessions {
             .transaction(async |connection| self.exchange(connection, token).await);
         match exchanged.await? {
             Exchange::SignedIn(signed_in) => Ok(*signed_in),
-            Exchange::Revoked => Err(SignInError::InvalidToken),
+            Exchange::Revoked(session) => {
+                self.cache.forget(session);
+                Err(SignInError::InvalidToken)
+            }
         }
     }
 
@@ -93,7 +97,7 @@ impl Sessions {
                 sessions::end(connection, session.id, now).await?;
                 tracing::warn!(user_id = %session.user_id, session_id = %session.id,
                     "refresh token reuse detected; session revoked");
-                return Ok(Exchange::Revoked);
+                return Ok(Exchange::Revoked(session.id));
             }
         };
         let user = users::find(connection, session.user_id)
@@ -145,14 +149,17 @@ impl Sessions {
     /// Ends the session of a refresh token. An unknown token is no error: it has no session to end.
     pub async fn log_out(&self, token: &PresentedToken) -> Result<(), StoreError> {
         let now = self.clock.now_micros();
-        self.database
-            .transaction(async |connection| {
-                if let Some(session) = lock(connection, token).await? {
-                    sessions::end(connection, session.id, now).await?;
-                }
-                Ok(())
-            })
-            .await
+        let ended = self.database.transaction(async |connection| {
+            let session = lock(connection, token).await?.map(|session| session.id);
+            if let Some(session) = session {
+                sessions::end(connection, session, now).await?;
+            }
+            Ok::<_, StoreError>(session)
+        });
+        if let Some(session) = ended.await? {
+            self.cache.forget(session);
+        }
+        Ok(())
     }
 }
 

@@ -64,9 +64,7 @@ impl Sessions {
         let proof = Proof::StreamToken {
             oldest_generation: token.oldest_generation,
         };
-        self.database
-            .connection(async |connection| self.authorize_session(connection, token.caller(), proof).await)
-            .await
+        self.authorize_with(token.caller(), proof).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cura_tests::{Client, Cura};
+use cura_tests::{Client, Cura, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -29,6 +29,37 @@ async fn a_silent_connection_that_listens_delays_no_revocation() {
         assert!(begun.elapsed() < AT_ONCE, "after {:?}", begun.elapsed());
     }
     assert_eq!(ann.get("/users/me").await.status, 401);
+}
+
+#[tokio::test]
+async fn what_a_server_remembers_of_a_session_outlives_it_nowhere() {
+    let (cura, proxy) = Cura::builder().workers(0).servers(2).start_behind_proxy().await;
+    let change = json!({ "current_password": PASSWORD, "new_password": "a new password" });
+    for (number, (silent, end, body)) in [
+        (false, "/auth/logout-all", Value::Null),
+        (false, "/auth/password", change),
+        (true, "/auth/logout-all", Value::Null),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let device = cura.client().register(&format!("user{number}@example.com")).await;
+        let there = device.at(&cura.servers[1].base);
+        for _ in 0..2 {
+            assert_eq!(there.get("/users/me").await.status, 200, "while it stands");
+        }
+        if silent {
+            proxy.silence_listeners();
+        }
+        assert!(device.post(end, &body).await.status.is_success());
+        let begun = Instant::now();
+        assert_eq!(device.get("/users/me").await.status, 401, "at once where it ended");
+        eventually("it is over everywhere", async || {
+            (there.get("/users/me").await.status == 401).then_some(())
+        })
+        .await;
+        assert!(begun.elapsed() < AT_ONCE, "after {:?}", begun.elapsed());
+    }
 }
 
 /// Gives this user an archive of so many MiB.

@@ -58,7 +58,7 @@ async fn what_is_asked_for_is_issued() {
 
 #[tokio::test]
 async fn a_stream_token_is_no_longer_valid_than_its_session() {
-    let cura = Cura::without_workers().await;
+    let cura = Cura::builder().workers(0).servers(2).start().await;
     let user = cura.user().await;
     let ends_in = async |interval: &'static str| {
         sqlx::query(interval).execute(cura.database.pool()).await.unwrap();
@@ -69,7 +69,9 @@ async fn a_stream_token_is_no_longer_valid_than_its_session() {
     assert!((3_000..=3_600).contains(&seconds), "{seconds}");
     let path = events_with(issued.body["stream_token"].as_str().unwrap());
     ends_in("UPDATE sessions SET expires_at = now() + interval '3 seconds'").await;
-    let watched = event_source::watch(&cura.client(), &path, None).await;
+    // A server that remembers nothing of the session.
+    let there = cura.client().at(&cura.servers[1].base);
+    let watched = event_source::watch(&there, &path, None).await;
     assert_eq!(watched.events.last().unwrap().data["reason"], "expired");
     assert_eq!((watched.connections, watched.stopped_by), (1, 401));
 }

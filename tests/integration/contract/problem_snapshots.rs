@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_tests::{Client, Cura, Reply, ScriptedProvider, redacted};
+use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually, redacted};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -196,6 +196,10 @@ async fn problems_of_callers() {
         .execute(cura.database.pool())
         .await
         .unwrap();
+    eventually("the server knows", async || {
+        (user.get("/users/me").await.status == 403).then_some(())
+    })
+    .await;
     problems
         .add(
             "an account that is suspended",
