@@ -19,8 +19,8 @@
 //! ```
 //!
 //! # Lock order
-//! Every transaction locks rows in this order, several of one kind by ascending id: idempotency key, user, conversation,
-//! messages, jobs, usage, event counter. [`Finishing`] is that order in code: it is made once the user is held, which keeps
+//! Every transaction locks rows in this order, several of one kind by ascending id: user, conversation, messages, idempotency
+//! key, jobs, usage, event counter. [`Finishing`] is that order in code: it is made once the user is held, which keeps
 //! an erasure from beginning, and the conversation is locked;
 //! its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The rows of
 //! attempts need no place in the order: only a transaction that holds the lock of a message inserts attempts of it.

@@ -42,16 +42,23 @@ impl Conversations {
     /// Creates an empty conversation.
     pub async fn create(&self, caller: Caller, title: Option<&Title>) -> Result<Conversation, ConversationError> {
         let now = self.clock.now_micros();
-        let created = self.database.transaction(async |connection| {
-            let title = title.map(|title| (title, TitleSource::User));
-            let id = conversations::insert(connection, caller.user, title, 0, now).await?;
-            let conversation = get_owned(connection, caller.user, id).await?;
-            let seq = events::append(connection, caller.user, &[Event::Conversation(id)], now).await?;
-            Ok::<_, ConversationError>((conversation, seq))
-        });
-        let (conversation, seq) = created.await?;
-        self.live.publish_event(caller.user, seq).await;
-        Ok(conversation)
+        let titled = title.map(|title| (title, TitleSource::User));
+        let made = self
+            .database
+            .connection(async |connection| conversations::create(connection, caller.user, titled, now).await)
+            .await?
+            .ok_or(StoreError::UserGone)?;
+        self.live.publish_event(caller.user, made.seq).await;
+        Ok(Conversation {
+            id: made.id,
+            title: title.map(|title| title.as_str().to_owned()),
+            status: ConversationStatus::Active,
+            created_at: now,
+            updated_at: now,
+            last_message_at: now,
+            message_count: 0,
+            busy: false,
+        })
     }
 
     /// One conversation of the caller.

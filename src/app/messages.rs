@@ -74,18 +74,34 @@ impl Messages {
         after: Option<MessageId>,
         limit: u32,
     ) -> Result<Page<Message, MessageId>, ConversationError> {
+        let wanted = i64::from(limit) + 1;
         let page = self.database.connection(async |connection| {
-            let owned = conversations::get_owned(connection, caller.user, conversation).await?;
-            let sizes = messages::list_sizes(connection, conversation, order, after, i64::from(limit) + 1).await?;
+            let longest = Page::<Message, MessageId>::longest_item(limit);
+            let listed =
+                messages::list_owned_page(connection, caller.user, conversation, order, after, wanted, longest).await?;
+            let Some(listed) = listed else {
+                let owned = conversations::get_owned(connection, caller.user, conversation).await?;
+                return Ok(Page::cut(
+                    Vec::new(),
+                    limit,
+                    owned.message_count.into(),
+                    |last: &Message| last.id,
+                ));
+            };
+            if let Some(items) = listed.messages {
+                let items = self.notices.all_readable(items);
+                return Ok(Page::cut(items, limit, listed.total, |last| last.id));
+            }
+            let sizes = messages::list_sizes(connection, conversation, order, after, wanted).await?;
             let fitting = Page::<Message, MessageId>::fitting(&sizes, limit);
-            let wanted = i64::try_from(fitting).unwrap_or(i64::MAX);
-            let items = messages::list(connection, conversation, order, after, wanted).await?;
+            let fits = i64::try_from(fitting).unwrap_or(i64::MAX);
+            let items = messages::list(connection, conversation, order, after, fits).await?;
             let items = self.notices.all_readable(items);
             let next = items.last().map(|last| last.id).filter(|_| sizes.len() > fitting);
             Ok::<_, ConversationError>(Page {
                 items,
                 next,
-                total: owned.message_count.into(),
+                total: listed.total,
             })
         });
         let mut page = page.await?;

@@ -27,6 +27,12 @@ impl<T, P> Page<T, P> {
         fit.count().max(1).min(sizes.len())
     }
 
+    /// The bytes of an item with which any page of `limit` items and one more is small enough.
+    pub(crate) fn longest_item(limit: u32) -> i32 {
+        let items = i64::from(limit).saturating_add(1);
+        i32::try_from(MAX_PAGE_BYTES / items).unwrap_or(i32::MAX)
+    }
+
     /// Cuts `items` to a page. They were fetched with one more than `limit`, which tells whether there is a next page.
     pub(crate) fn cut(mut items: Vec<T>, limit: u32, total: i64, position: impl Fn(&T) -> P) -> Self {
         let more = items.len() > limit as usize;

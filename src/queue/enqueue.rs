@@ -79,6 +79,36 @@ fn metadata<J: Job>(owner: Option<JobOwner>) -> (Vec<&'static str>, Vec<String>)
     metadata.into_iter().unzip()
 }
 
+/// What all jobs of a kind have, for a statement that stores a job together with what it works on. Such a statement writes the
+/// payload as JSON, and adds the owner to the metadata: as `user` and `conversation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobKind {
+    /// The queue.
+    pub queue: &'static str,
+    /// How often a job may be tried.
+    pub max_attempts: i32,
+    /// The metadata but for the owner: keys and values.
+    pub metadata: (Vec<String>, Vec<String>),
+}
+
+impl JobKind {
+    /// The kind of job `J`.
+    pub fn of<J: Job>() -> Self {
+        let (keys, values) = metadata::<J>(None);
+        Self {
+            queue: J::QUEUE,
+            max_attempts: i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX),
+            metadata: (keys.into_iter().map(str::to_owned).collect(), values),
+        }
+    }
+}
+
+/// The id of a new job.
+pub fn new_job_id() -> JobId {
+    // Generated here: apalis' function costs every new connection some milliseconds, for the extension behind it.
+    Ulid::generate().to_string()
+}
+
 /// Enqueues `job`, to run at once, if the transaction of `conn` commits. One INSERT; apalis' trigger notifies the workers at
 /// COMMIT.
 pub async fn enqueue<J: Job>(conn: &mut PgConnection, job: &J) -> Result<Enqueued, QueueError> {
@@ -138,8 +168,7 @@ async fn insert<J: Job>(
     options: EnqueueOptions,
     statement: &'static str,
 ) -> Result<Enqueued, QueueError> {
-    // Generated here: apalis' function costs every new connection some milliseconds, for the extension behind it.
-    let id = Ulid::generate().to_string();
+    let id = new_job_id();
     let (keys, values) = metadata::<J>(options.owner);
     let row = sqlx::query(statement)
         .bind(serde_json::to_vec(job)?)

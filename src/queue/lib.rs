@@ -77,7 +77,9 @@ mod workers;
 pub use cancel::{Cancelled, cancel, cancel_jobs_of};
 pub use config::WorkersConfig;
 pub use dependency::Dependency;
-pub use enqueue::{EnqueueOptions, Enqueued, JobOwner, enqueue, enqueue_or_renew, enqueue_with, make_ready};
+pub use enqueue::{
+    EnqueueOptions, Enqueued, JobKind, JobOwner, enqueue, enqueue_or_renew, enqueue_with, make_ready, new_job_id,
+};
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};
 pub use job_status::{is_any_running, list_unfinished, queue_position};

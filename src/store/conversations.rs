@@ -10,26 +10,42 @@ use crate::StoreError;
 /// The stored title source of a conversation without a title.
 const NO_TITLE: &str = "none";
 
-/// Inserts a conversation that has, or is about to get, this many messages, with its title and where that comes from.
-pub async fn insert(
+/// A conversation that was just made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MadeConversation {
+    /// The conversation.
+    pub id: ConversationId,
+    /// The number of the event that says so.
+    pub seq: i64,
+}
+
+/// Makes an empty conversation, with its title and where that comes from, and appends the event: one statement, which needs no
+/// transaction of its caller. `None` when the account is being erased.
+pub async fn create(
     conn: &mut PgConnection,
     user: UserId,
     title: Option<(&Title, TitleSource)>,
-    messages: i32,
     now: DateTime<Utc>,
-) -> Result<ConversationId, StoreError> {
-    let id = sqlx::query_scalar!(
-        r#"INSERT INTO conversations (user_id, title, title_source, last_message_at, created_at, updated_at, message_count)
-           VALUES ($1, $2, $3, $4, $4, $4, $5) RETURNING id"#,
+) -> Result<Option<MadeConversation>, StoreError> {
+    let made = sqlx::query!(
+        r#"WITH held AS (
+               SELECT id FROM users WHERE id = $1 AND erased_at IS NULL FOR KEY SHARE
+           ), made AS (
+               INSERT INTO conversations (user_id, title, title_source, last_message_at, created_at, updated_at)
+               SELECT id, $2, $3, $4, $4, $4 FROM held RETURNING id
+           )
+           SELECT id, log_events($1, ARRAY['conversation'], ARRAY[jsonb_build_object('conversation_id', id)], $4) AS "seq!" FROM made"#,
         user.0,
         title.map(|(title, _)| title.as_str()),
         title.map_or(NO_TITLE, |(_, source)| source.as_str()),
         now,
-        messages,
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(ConversationId(id))
+    Ok(made.map(|made| MadeConversation {
+        id: ConversationId(made.id),
+        seq: made.seq,
+    }))
 }
 
 /// A conversation of `user`.

@@ -4,85 +4,15 @@
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::{AttemptOffsets, Fence};
-use cura_domain::message::{
-    FinishReason, Follows, Message, MessageStatus, NewAnswer, Order, Role, TextSize, Usage, WrittenTurn,
-};
+use cura_domain::message::{FinishReason, Message, MessageStatus, Order, Role, TextSize, Usage};
 use cura_domain::notice::StoredNotice;
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
-use sqlx::types::Json;
 
 use crate::StoreError;
 
 /// A message as it was read from its row.
 pub type StoredMessage = Message<StoredNotice>;
-
-/// Inserts a user's message and its pending answer in one statement.
-pub async fn insert_turn(
-    conn: &mut PgConnection,
-    new: &NewAnswer<'_>,
-    content: &str,
-    follows: Follows,
-    now: DateTime<Utc>,
-) -> Result<WrittenTurn, StoreError> {
-    let replaced = match follows {
-        Follows::TheLast => None,
-        Follows::SameAs(message) => Some(message.0),
-    };
-    let row = sqlx::query!(
-        r#"WITH question AS (
-               INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
-               SELECT $1, $2,
-                      CASE WHEN $5::bigint IS NULL THEN (SELECT max(id + 0) FROM messages WHERE conversation_id = $1)
-                           ELSE (SELECT parent_id FROM messages WHERE id = $5) END,
-                      'user', $3, 'sent', $4, $4
-               RETURNING id, parent_id
-           ), answer AS (
-               INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at,
-                                     reserved_tokens, notice)
-               SELECT $1, $2, id, 'assistant', '', 'sending', $4, $4, $6, $7 FROM question
-               RETURNING id
-           )
-           SELECT question.parent_id, question.id AS "question!", answer.id AS "answer!" FROM question, answer"#,
-        new.conversation.0,
-        new.user.0,
-        content,
-        now,
-        replaced,
-        new.reserved_tokens,
-        new.notice.map(Json) as _,
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(WrittenTurn {
-        parent: row.parent_id.map(MessageId),
-        question: MessageId(row.question),
-        answer: MessageId(row.answer),
-    })
-}
-
-/// Inserts another pending answer to an existing question.
-pub async fn insert_answer(
-    conn: &mut PgConnection,
-    new: &NewAnswer<'_>,
-    question: MessageId,
-    now: DateTime<Utc>,
-) -> Result<MessageId, StoreError> {
-    let id = sqlx::query_scalar!(
-        r#"INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at,
-                                 reserved_tokens, notice)
-           VALUES ($1, $2, $3, 'assistant', '', 'sending', $4, $4, $5, $6) RETURNING id"#,
-        new.conversation.0,
-        new.user.0,
-        question.0,
-        now,
-        new.reserved_tokens,
-        new.notice.map(Json) as _,
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(MessageId(id))
-}
 
 /// A message of `user`, unless its conversation was deleted.
 pub async fn find_owned(
@@ -197,6 +127,114 @@ pub async fn list_sizes(
             .await?
         }
     })
+}
+
+/// A page of a conversation, and how many messages it has.
+#[derive(Debug)]
+pub struct ListedMessages {
+    /// The messages; `None` if one of them is too long to be read with the others.
+    pub messages: Option<Vec<StoredMessage>>,
+    /// All messages of the conversation.
+    pub total: i64,
+}
+
+/// The message of a row that has its text as `short`, unless that is too long, with the `total` of its conversation.
+macro_rules! listed {
+    ($row:ident) => {
+        (
+            $row.short.map(|content| MessageRow {
+                id: MessageId($row.id),
+                conversation_id: ConversationId($row.conversation_id),
+                parent_id: $row.parent_id,
+                role: $row.role,
+                content,
+                status: $row.status,
+                attempt: $row.attempt,
+                attempt_offsets: $row.attempt_offsets,
+                model: $row.model,
+                provider: $row.provider,
+                finish_reason: $row.finish_reason,
+                input_tokens: $row.input_tokens,
+                output_tokens: $row.output_tokens,
+                usage_estimated: $row.usage_estimated,
+                reasoning_tokens: $row.reasoning_tokens,
+                latency_ms: $row.latency_ms,
+                ttft_ms: $row.ttft_ms,
+                error_code: $row.error_code,
+                notice: $row.notice,
+                created_at: $row.created_at,
+            }),
+            $row.total,
+        )
+    };
+}
+
+/// What [`list`] returns, if the conversation is `user`'s and no text is longer than `longest` bytes: one statement. `None` if
+/// there is no such conversation, or nothing on the page.
+pub async fn list_owned_page(
+    conn: &mut PgConnection,
+    user: UserId,
+    conversation: ConversationId,
+    order: Order,
+    after: Option<MessageId>,
+    limit: i64,
+    longest: i32,
+) -> Result<Option<ListedMessages>, StoreError> {
+    let rows: Vec<(Option<MessageRow>, i32)> = match order {
+        Order::Descending => {
+            sqlx::query!(
+                r#"WITH owned AS MATERIALIZED (
+                       SELECT message_count FROM conversations WHERE id = $1 AND user_id = $4 AND deleted_at IS NULL
+                   )
+                   SELECT id, conversation_id, parent_id, role, CASE WHEN octet_length(content) <= $5 THEN content END AS short, status, attempt,
+                      attempt_offsets, model, provider, finish_reason, input_tokens, output_tokens, usage_estimated, reasoning_tokens,
+                      latency_ms, ttft_ms, error_code, notice, created_at, (SELECT message_count FROM owned) AS "total!"
+                   FROM messages WHERE conversation_id = $1 AND EXISTS (SELECT FROM owned) AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3"#,
+                conversation.0,
+                after.map_or(i64::MAX, |after| after.0),
+                limit,
+                user.0,
+                longest,
+            )
+            .fetch_all(conn)
+            .await?
+            .into_iter()
+            .map(|row| listed!(row))
+            .collect()
+        }
+        Order::Ascending => {
+            sqlx::query!(
+                r#"WITH owned AS MATERIALIZED (
+                       SELECT message_count FROM conversations WHERE id = $1 AND user_id = $4 AND deleted_at IS NULL
+                   )
+                   SELECT id, conversation_id, parent_id, role, CASE WHEN octet_length(content) <= $5 THEN content END AS short, status, attempt,
+                      attempt_offsets, model, provider, finish_reason, input_tokens, output_tokens, usage_estimated, reasoning_tokens,
+                      latency_ms, ttft_ms, error_code, notice, created_at, (SELECT message_count FROM owned) AS "total!"
+                   FROM messages WHERE conversation_id = $1 AND EXISTS (SELECT FROM owned) AND id + 0 > $2 ORDER BY id + 0 LIMIT $3"#,
+                conversation.0,
+                after.map_or(0, |after| after.0),
+                limit,
+                user.0,
+                longest,
+            )
+            .fetch_all(conn)
+            .await?
+            .into_iter()
+            .map(|row| listed!(row))
+            .collect()
+        }
+    };
+    let Some((_, total)) = rows.first() else {
+        return Ok(None);
+    };
+    let total = i64::from(*total);
+    let messages = rows
+        .into_iter()
+        .map(|(row, _)| row.map(StoredMessage::try_from).transpose());
+    Ok(Some(ListedMessages {
+        messages: messages.collect::<Result<_, _>>()?,
+        total,
+    }))
 }
 
 /// A page of a conversation's messages after `after` in the given order, at most `limit`. The caller has checked

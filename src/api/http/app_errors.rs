@@ -110,10 +110,6 @@ impl From<StartAnswerError> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
             }
             StartAnswerError::Store(error) => error.into(),
-            error @ (StartAnswerError::Queue(_) | StartAnswerError::DuplicateJob) => {
-                tracing::error!(%error, "enqueueing the answer failed");
-                Self::internal()
-            }
         }
     }
 }

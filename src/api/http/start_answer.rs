@@ -15,10 +15,21 @@ pub(crate) async fn start_answer(
     caller: Caller,
     request: &AnswerRequest,
 ) -> Result<StartedAnswer, Problem> {
-    if let Some(first) = app.chat.find_replay(caller, request).await? {
-        rate_limit.settle_repetition(caller, paid).await?;
-        return Ok(first);
+    match paid {
+        AnswerCharge::Message => {
+            let started = app.chat.start(caller, request).await?;
+            if started.replayed {
+                rate_limit.settle_repetition(caller, AnswerCharge::Message).await?;
+            }
+            Ok(started)
+        }
+        AnswerCharge::Repetition { left, refused } => match app.chat.find_replay(caller, request).await? {
+            Some(first) => {
+                let paid = AnswerCharge::Repetition { left, refused };
+                rate_limit.settle_repetition(caller, paid).await?;
+                Ok(first)
+            }
+            None => Err(refused),
+        },
     }
-    paid.settle_message()?;
-    Ok(app.chat.start(caller, request).await?)
 }

@@ -10,7 +10,6 @@ use chrono::{DateTime, Days, NaiveTime, Utc};
 use cura_domain::message::Follows;
 use cura_domain::{UserId, token_estimate};
 use cura_store::history::{self, PastOf};
-use cura_store::usage::Load;
 use cura_store::users::HeldUser;
 use cura_store::{PgConnection, StoreError, usage, users};
 
@@ -42,10 +41,9 @@ const TOO_MANY_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Tokens of the system message, which every prompt has.
 const SYSTEM_TOKENS: i64 = 250;
 
-/// One user's limits and present usage.
-pub(super) struct Budget {
+/// One user's limits at a moment.
+struct Budget {
     quota: Quota,
-    load: Load,
     now: DateTime<Utc>,
 }
 
@@ -66,87 +64,58 @@ impl Quota {
         users::hold_alone(connection, user).await?.ok_or(StoreError::UserGone)
     }
 
-    /// The user's limits and present usage.
-    ///
-    /// # Errors
-    /// [`StartAnswerError::TooManyUnfinished`], or [`StartAnswerError::QuotaExceeded`] when no tokens of the day are left.
-    pub(super) async fn check(
+    /// The tokens to reserve for an answer to the target's question, or why they do not fit into the day. The transaction holds
+    /// the user alone.
+    pub(super) async fn reserve(
         self,
         connection: &mut PgConnection,
         user: UserId,
+        target: &AnswerTarget,
         now: DateTime<Utc>,
-    ) -> Result<Budget, StartAnswerError> {
+    ) -> Result<Result<i64, StartAnswerError>, StoreError> {
         let load = usage::load(connection, user, now).await?;
-        let max_unfinished = self.max_unfinished();
-        if load.running >= i64::from(max_unfinished) {
-            return Err(StartAnswerError::TooManyUnfinished {
-                limit: max_unfinished,
-                after: TOO_MANY_RETRY_AFTER,
-            });
+        let budget = Budget { quota: self, now };
+        if load.spoken_for() >= budget.limit() {
+            return Ok(Err(budget.exceeded()));
         }
-        let budget = Budget { quota: self, load, now };
-        if self.daily_tokens > 0 && load.spoken_for() >= budget.limit() {
-            return Err(budget.exceeded());
+        let prompt = budget.prompt_tokens(connection, target).await?;
+        let wanted = prompt.saturating_add(self.answer_tokens.into());
+        let fits = load.running == 0 || load.spoken_for().saturating_add(wanted) <= budget.limit();
+        Ok(if fits { Ok(wanted) } else { Err(budget.exceeded()) })
+    }
+
+    /// The refusal of a user with as many unfinished answers as a user may have.
+    pub(super) fn too_many(self) -> StartAnswerError {
+        StartAnswerError::TooManyUnfinished {
+            limit: self.max_unfinished(),
+            after: TOO_MANY_RETRY_AFTER,
         }
-        Ok(budget)
     }
 }
 
 impl Budget {
-    /// Unfinished answers of the user.
-    pub(super) fn running(&self) -> i32 {
-        i32::try_from(self.load.running).unwrap_or(i32::MAX)
-    }
-
-    /// Whether as many answers run as may.
-    pub(super) fn is_full(&self) -> bool {
-        let most = i64::from(self.quota.running_answers);
-        most > 0 && self.load.started >= most
-    }
-
-    /// The tokens to reserve for an answer to the target's question.
-    ///
-    /// # Errors
-    /// [`StartAnswerError::QuotaExceeded`] when they do not fit into the day beside other answers of the user.
-    pub(super) async fn reservation(
-        &self,
-        connection: &mut PgConnection,
-        target: &AnswerTarget,
-    ) -> Result<i64, StartAnswerError> {
-        if self.quota.daily_tokens == 0 {
-            return Ok(0);
-        }
-        let prompt = self.prompt_tokens(connection, target).await?;
-        let wanted = prompt.saturating_add(self.quota.answer_tokens.into());
-        if self.load.running > 0 && self.load.spoken_for().saturating_add(wanted) > self.limit() {
-            return Err(self.exceeded());
-        }
-        Ok(wanted)
-    }
-
     /// An estimate of the prompt, on the high side: the system message, the question, and as much of the past as has room.
     async fn prompt_tokens(&self, connection: &mut PgConnection, target: &AnswerTarget) -> Result<i64, StoreError> {
         let said = high_estimate(count(target.question.text().len()));
         let most = count(self.quota.context_tokens);
         let past = match &target.question {
-            _ if target.is_new => None,
             Question::New {
                 follows: Follows::TheLast,
                 ..
-            } => Some(PastOf::TheLast),
+            } => PastOf::TheLast,
             Question::New {
                 follows: Follows::SameAs(earlier),
                 ..
-            } => Some(PastOf::Beside(*earlier)),
+            } => PastOf::Beside(*earlier),
             // Which holds the question itself once more: on the high side.
-            Question::Existing(question) => Some(PastOf::Message(question.id)),
+            Question::Existing(question) => PastOf::Message(question.id),
         };
-        let bytes = match past {
+        let bytes = match target.conversation {
             None => 0,
-            Some(past) => {
+            Some(conversation) => {
                 let unfinished = i64::from(self.quota.answer_tokens) * count(token_estimate::BYTES_PER_TOKEN);
                 let measured = most * count(token_estimate::BYTES_PER_TOKEN);
-                history::measure(connection, target.conversation, past, unfinished, measured).await?
+                history::measure(connection, conversation, past, unfinished, measured).await?
             }
         };
         // The question is sent whatever its length.

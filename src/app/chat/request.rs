@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::{Message, MessageText};
 use cura_domain::{ConversationId, MessageId};
-use cura_queue::QueueError;
 use cura_store::StoreError;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -59,6 +58,11 @@ pub struct AnswerRequest {
 }
 
 impl AnswerRequest {
+    /// Whether it is about a message that exists.
+    pub(super) fn names_a_message(&self) -> bool {
+        !matches!(self.kind, RequestKind::Send { .. })
+    }
+
     /// SHA-256 of everything that makes two requests the same one, the key aside.
     pub(super) fn hash(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -150,19 +154,4 @@ pub enum StartAnswerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The job cannot be encoded.
-    #[error(transparent)]
-    Queue(QueueError),
-    /// A job for a message with this id exists: message ids were given out twice.
-    #[error("a job for this message exists already")]
-    DuplicateJob,
-}
-
-impl From<QueueError> for StartAnswerError {
-    fn from(error: QueueError) -> Self {
-        match error {
-            QueueError::Database(error) => Self::Store(error.into()),
-            error @ QueueError::Payload(_) => Self::Queue(error),
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! New messages: a user's message and its pending answer.
 
 use crate::notice::Notice;
-use crate::{ConversationId, MessageId, UserId};
+use crate::{ConversationId, MessageId};
 
 /// The ids of a user's message and its pending answer that were just stored.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenTurn {
     /// The message that the user's message follows.
     pub parent: Option<MessageId>,
@@ -14,15 +14,11 @@ pub struct WrittenTurn {
     pub answer: MessageId,
 }
 
-/// An answer that is about to be stored as pending.
+/// An answer that was just stored as pending.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAnswer<'a> {
-    /// Its user.
-    pub user: UserId,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// The tokens reserved for it.
-    pub reserved_tokens: i64,
     /// The crisis notice to show beside it.
     pub notice: Option<&'a Notice>,
 }

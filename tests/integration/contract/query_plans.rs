@@ -116,6 +116,27 @@ async fn any_page_of_any_list_reads_a_page_of_an_index() {
         let page = plan(pool, &statement(oldest, &["1", after, "101"])).await;
         assert_reads_a_page(&page, "messages_conversation_idx", 120);
     }
+    // With the check whose they are.
+    for (beginning, after) in [
+        (
+            "EXISTS (SELECT FROM owned) AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3",
+            "500000",
+        ),
+        (
+            "EXISTS (SELECT FROM owned) AND id + 0 > $2 ORDER BY id + 0 LIMIT $3",
+            "500000",
+        ),
+    ] {
+        for conversation in ["1", "77"] {
+            let owner = format!("(SELECT user_id FROM conversations WHERE id = {conversation})");
+            let page = plan(
+                pool,
+                &statement(beginning, &[conversation, after, "101", &owner, "40000"]),
+            )
+            .await;
+            assert_reads_a_page(&page, "messages_conversation_idx", 130);
+        }
+    }
     let last = plan(pool, "SELECT max(id + 0) FROM messages WHERE conversation_id = 77").await;
     assert_reads_a_page(&last, "messages_conversation_idx", 10);
     // A past is a walk from message to message, as far as a prompt needs it.

@@ -72,16 +72,3 @@ impl RateLimit {
         Ok(())
     }
 }
-
-impl AnswerCharge {
-    /// Whether it pays for a message that is new.
-    ///
-    /// # Errors
-    /// 429 if it does not: the chat limit was reached.
-    pub(crate) fn settle_message(self) -> Result<(), Problem> {
-        match self {
-            Self::Message => Ok(()),
-            Self::Repetition { refused, .. } => Err(refused),
-        }
-    }
-}

@@ -1,0 +1,1 @@
+DROP FUNCTION ask_for_answer, log_events;
