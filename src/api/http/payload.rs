@@ -5,6 +5,7 @@ pub(crate) mod checked;
 mod explain;
 pub(crate) mod preferences;
 mod schema;
+pub(crate) mod written;
 
 use std::time::Duration;
 

@@ -8,11 +8,13 @@ use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use serde::Serialize;
 
 use crate::http::caller::SignedIn;
 use crate::http::paging::{DEFAULT_LIMIT, PageLinks, read_cursor};
 use crate::http::payload::JsonBody;
 use crate::http::payload::checked::{Checked, TitleField};
+use crate::http::payload::written::WrittenJson;
 use crate::http::problem::Problem;
 use crate::routes::tag::Tag;
 use crate::views::conversation::{ConversationView, StatusView};
@@ -47,7 +49,7 @@ enum OrderView {
 }
 
 /// A page of conversations.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct ConversationPage {
     items: Vec<ConversationView>,
     /// Pass it as `cursor` to get the next page.
@@ -56,7 +58,7 @@ struct ConversationPage {
 }
 
 /// A page of messages.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct MessagePage {
     items: Vec<MessageView>,
     /// Pass it as `cursor` to get the next page.
@@ -69,7 +71,7 @@ enum ConversationCreated {
     /// The conversation is created.
     #[oai(status = 201)]
     Created(
-        Json<ConversationView>,
+        WrittenJson<ConversationView>,
         /// Its path.
         #[oai(header = "Location")]
         String,
@@ -88,7 +90,7 @@ enum ConversationList {
     /// A page.
     #[oai(status = 200)]
     Page(
-        Json<ConversationPage>,
+        WrittenJson<ConversationPage>,
         /// The number of items on all pages.
         #[oai(header = "X-Total-Count")]
         i64,
@@ -103,7 +105,7 @@ enum MessageList {
     /// A page.
     #[oai(status = 200)]
     Page(
-        Json<MessagePage>,
+        WrittenJson<MessagePage>,
         /// The number of items on all pages.
         #[oai(header = "X-Total-Count")]
         i64,
@@ -126,7 +128,7 @@ impl ConversationsApi {
         let title = body.0.title.map(|title| title.0);
         let made = app.conversations.create(caller.0, title.as_ref()).await?;
         let location = format!("/conversations/{}", made.id);
-        Ok(ConversationCreated::Created(Json(made.into()), location))
+        Ok(ConversationCreated::Created(WrittenJson(made.into()), location))
     }
 
     /// List my conversations, newest activity first
@@ -159,7 +161,7 @@ impl ConversationsApi {
             has_more: links.next_cursor.is_some(),
             next_cursor: links.next_cursor,
         };
-        Ok(ConversationList::Page(Json(body), links.total, links.link))
+        Ok(ConversationList::Page(WrittenJson(body), links.total, links.link))
     }
 
     /// Get a conversation
@@ -245,6 +247,6 @@ impl ConversationsApi {
             has_more: links.next_cursor.is_some(),
             next_cursor: links.next_cursor,
         };
-        Ok(MessageList::Page(Json(body), links.total, links.link))
+        Ok(MessageList::Page(WrittenJson(body), links.total, links.link))
     }
 }

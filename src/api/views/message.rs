@@ -5,9 +5,13 @@ use cura_app::messages::Message;
 use cura_domain::message::{FinishReason, MessageStatus, Role};
 use cura_domain::notice::{Notice, Resource};
 use poem_openapi::{Enum, Object};
+use serde::Serialize;
+
+use crate::http::payload::written;
 
 /// The author of a message.
-#[derive(Enum)]
+#[derive(Enum, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[oai(rename = "Role", rename_all = "lowercase")]
 pub(crate) enum RoleView {
     User,
@@ -26,7 +30,8 @@ impl From<Role> for RoleView {
 }
 
 /// The status of a message.
-#[derive(Enum)]
+#[derive(Enum, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[oai(rename = "MessageStatus", rename_all = "lowercase")]
 enum StatusView {
     /// The answer is queued or being written.
@@ -38,7 +43,8 @@ enum StatusView {
 }
 
 /// Why an answer ended.
-#[derive(Enum)]
+#[derive(Enum, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[oai(rename = "FinishReason", rename_all = "snake_case")]
 enum FinishReasonView {
     /// The model finished.
@@ -52,14 +58,14 @@ enum FinishReasonView {
 }
 
 /// A file that belongs to a message.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "File")]
 struct FileView {
     id: i64,
 }
 
 /// The tokens of an answer.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "Usage")]
 struct UsageView {
     input_tokens: i64,
@@ -70,7 +76,7 @@ struct UsageView {
 }
 
 /// A place to find help.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "Resource")]
 pub(crate) struct ResourceView {
     name: String,
@@ -90,7 +96,7 @@ impl From<Resource> for ResourceView {
 }
 
 /// Help to show beside an answer, because the message suggests danger.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "Notice")]
 struct NoticeView {
     /// The kind of danger: a stable code.
@@ -101,7 +107,7 @@ struct NoticeView {
 }
 
 /// How an answer was generated; empty for a message of the user.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "MessageMetadata")]
 struct MetadataView {
     /// The model, as the provider names it.
@@ -113,6 +119,7 @@ struct MetadataView {
     /// Those of the output tokens that the model spent on thoughts, which are not shown; estimated where the provider does
     /// not state them.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_tokens: Option<i64>,
     /// The time from storing the message to the end of the answer, in milliseconds.
     latency_ms: Option<i64>,
@@ -122,9 +129,11 @@ struct MetadataView {
     attempts: i64,
     /// With status `error`: a stable code that says why.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// Help to show beside the answer, as in the `notice` event.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     notice: Option<NoticeView>,
 }
 
@@ -140,7 +149,7 @@ impl From<Notice> for NoticeView {
 }
 
 /// A message of the user or of Cura.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "Message")]
 pub(crate) struct MessageView {
     id: i64,
@@ -153,6 +162,7 @@ pub(crate) struct MessageView {
     status: StatusView,
     attachments: Vec<FileView>,
     metadata: MetadataView,
+    #[serde(serialize_with = "written::time")]
     created_at: DateTime<Utc>,
 }
 
@@ -194,6 +204,84 @@ impl From<Message> for MessageView {
                 notice: message.notice.map(NoticeView::from),
             },
             created_at: message.created_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cura_domain::answer::{AttemptOffsets, Fence};
+    use cura_domain::message::Usage;
+    use cura_domain::{ConversationId, MessageId};
+    use poem_openapi::types::ToJSON;
+
+    use super::*;
+
+    fn assert_written_as_described(message: Message) {
+        let view = MessageView::from(message);
+        assert_eq!(serde_json::to_value(&view).unwrap(), view.to_json().unwrap());
+    }
+
+    #[test]
+    fn a_message_is_written_as_it_is_described() {
+        let empty = Message {
+            id: MessageId(2),
+            conversation_id: ConversationId(1),
+            parent_id: None,
+            role: Role::User,
+            content: "\u{1f408} \"meow\"\n".to_owned(),
+            status: MessageStatus::Sent,
+            attempt: Fence(0),
+            attempt_offsets: AttemptOffsets::default(),
+            model: None,
+            provider: None,
+            finish_reason: None,
+            usage: None,
+            reasoning_tokens: None,
+            latency_ms: None,
+            ttft_ms: None,
+            error_code: None,
+            notice: None,
+            created_at: DateTime::UNIX_EPOCH,
+        };
+        assert_written_as_described(empty.clone());
+        let notice = |url: Option<&str>| Notice {
+            kind: "kind".to_owned(),
+            title: "title".to_owned(),
+            text: "text".to_owned(),
+            resources: vec![Resource {
+                name: "name".to_owned(),
+                contact: "112".to_owned(),
+                url: url.map(str::to_owned),
+            }],
+        };
+        for (role, status, finish_reason) in [
+            (Role::Assistant, MessageStatus::Sending, FinishReason::Stop),
+            (Role::System, MessageStatus::Error, FinishReason::Length),
+            (Role::User, MessageStatus::Sent, FinishReason::ContentFilter),
+            (Role::Assistant, MessageStatus::Sent, FinishReason::Cancelled),
+        ] {
+            assert_written_as_described(Message {
+                parent_id: Some(MessageId(1)),
+                role,
+                status,
+                attempt: Fence(3),
+                model: Some("m".to_owned()),
+                provider: Some("p".to_owned()),
+                finish_reason: Some(finish_reason),
+                usage: Some(Usage {
+                    input_tokens: 1,
+                    output_tokens: 2,
+                    estimated: true,
+                }),
+                reasoning_tokens: Some(1),
+                latency_ms: Some(5),
+                ttft_ms: Some(4),
+                error_code: Some("code".to_owned()),
+                notice: Some(notice((role == Role::User).then_some("https://example.com"))),
+                created_at: DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap(),
+                ..empty.clone()
+            });
         }
     }
 }
