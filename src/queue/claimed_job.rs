@@ -13,8 +13,7 @@ use crate::slots::Slot;
 /// happens. If no outcome was written by then, the job is released as an orphaned claim.
 pub(crate) struct Claim {
     instance: Arc<Instance>,
-    /// The identity under which the job was claimed; the process may have lost that lease since.
-    pub(crate) instance_id: Arc<str>,
+    /// Knows the identity under which the job was claimed; the process may have lost that lease since.
     pub(crate) run: Run,
     keep_open: bool,
     _slot: Slot,
@@ -49,7 +48,6 @@ impl ClaimedJob {
         Self {
             claim: Claim {
                 instance: Arc::clone(instance),
-                instance_id: Arc::clone(instance_id),
                 run: instance.open_run(instance_id, row.job_id, row.attempt, row.max_attempts),
                 keep_open: false,
                 _slot: slot,

@@ -109,6 +109,47 @@ pub fn new_job_id() -> JobId {
     Ulid::generate().to_string()
 }
 
+/// What the row of a new job holds, for a statement that inserts it beside others. As [`enqueue_with`] does, it leaves the row away
+/// where there is one with this queue and key already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: &'static str,
+    /// What it works on.
+    pub payload: Vec<u8>,
+    /// How often it may be tried.
+    pub max_attempts: i32,
+    /// Not before this long from now.
+    pub after: Duration,
+    /// The higher, the earlier.
+    pub priority: i32,
+    /// Two jobs of one queue with the same key are one.
+    pub key: String,
+    /// The keys of its metadata, and their values; none, and the metadata is null.
+    pub metadata: (Vec<&'static str>, Vec<String>),
+}
+
+impl NewJob {
+    /// A row for `job`.
+    ///
+    /// # Errors
+    /// When the payload cannot be written as JSON.
+    pub fn new<J: Job>(job: &J, options: EnqueueOptions) -> Result<Self, QueueError> {
+        Ok(Self {
+            id: new_job_id(),
+            queue: J::QUEUE,
+            payload: serde_json::to_vec(job)?,
+            max_attempts: i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX),
+            after: options.after,
+            priority: options.priority,
+            key: job.key(),
+            metadata: metadata::<J>(options.owner),
+        })
+    }
+}
+
 /// Enqueues `job`, to run at once, if the transaction of `conn` commits. One INSERT; apalis' trigger notifies the workers at
 /// COMMIT.
 pub async fn enqueue<J: Job>(conn: &mut PgConnection, job: &J) -> Result<Enqueued, QueueError> {
@@ -168,18 +209,18 @@ async fn insert<J: Job>(
     options: EnqueueOptions,
     statement: &'static str,
 ) -> Result<Enqueued, QueueError> {
-    let id = new_job_id();
-    let (keys, values) = metadata::<J>(options.owner);
+    let job = NewJob::new(job, options)?;
+    let (keys, values) = job.metadata;
     let row = sqlx::query(statement)
-        .bind(serde_json::to_vec(job)?)
-        .bind(J::QUEUE)
-        .bind(i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX))
-        .bind(options.after.as_secs_f64())
-        .bind(job.key())
+        .bind(job.payload)
+        .bind(job.queue)
+        .bind(job.max_attempts)
+        .bind(job.after.as_secs_f64())
+        .bind(job.key)
         .bind(keys)
         .bind(values)
-        .bind(options.priority)
-        .bind(&id)
+        .bind(job.priority)
+        .bind(job.id)
         .fetch_optional(conn)
         .await?;
     Ok(match row {

@@ -40,7 +40,7 @@ enum Outcome {
 }
 
 impl Executor {
-    /// Runs a job and passes its outcome to the completer.
+    /// Runs a job and passes its outcome to the completer, unless a statement of the handler has completed the job.
     pub(crate) async fn execute(self: Arc<Self>, job: ClaimedJob) {
         let ClaimedJob {
             claim,
@@ -48,6 +48,12 @@ impl Executor {
             running,
         } = job;
         let outcome = self.run(payload, claim.run.clone()).await;
+        if claim.run.is_completed() && matches!(outcome, Outcome::Returned(Ok(()))) {
+            // The claim first, so that who waits for the last run finds its slot free.
+            drop(claim);
+            drop(running);
+            return;
+        }
         let disposition = self.decide(outcome, &claim.run);
         let completion = Completion { claim, disposition };
         // Refused only when the completer is gone, which outlives every executor.

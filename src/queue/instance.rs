@@ -65,9 +65,9 @@ impl Instance {
     }
 
     /// Opens a run of a job that was claimed under `instance_id`.
-    pub(crate) fn open_run(&self, instance_id: &str, job_id: JobId, attempt: u32, max_attempts: u32) -> Run {
+    pub(crate) fn open_run(&self, instance_id: &Arc<str>, job_id: JobId, attempt: u32, max_attempts: u32) -> Run {
         let mut lease = self.lock();
-        let reason = if *lease.id != *instance_id {
+        let reason = if lease.id != *instance_id {
             Some(StopReason::Lost)
         } else if self.draining.is_cancelled() {
             Some(StopReason::Draining)
@@ -82,6 +82,8 @@ impl Instance {
             job_id,
             attempt,
             max_attempts,
+            instance_id: Arc::clone(instance_id),
+            completed: Arc::default(),
             stop,
         }
     }

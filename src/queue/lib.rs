@@ -16,7 +16,7 @@
 //!     [*] --> waiting: enqueue_with a delay
 //!     waiting --> ready: run_at passes, or make_ready
 //!     ready --> running: producer claims it (attempt + 1)
-//!     running --> done: completer, Complete
+//!     running --> done: completer, Complete, or the handler, in the transaction that does the work
 //!     running --> waiting: completer, Retry after a back-off, or a snooze (attempt − 1)
 //!     running --> ready: completer, Release (attempt − 1)
 //!     running --> ready: rescuer, when its instance died
@@ -78,7 +78,8 @@ pub use cancel::{Cancelled, cancel, cancel_jobs_of};
 pub use config::WorkersConfig;
 pub use dependency::Dependency;
 pub use enqueue::{
-    EnqueueOptions, Enqueued, JobKind, JobOwner, enqueue, enqueue_or_renew, enqueue_with, make_ready, new_job_id,
+    EnqueueOptions, Enqueued, JobKind, JobOwner, NewJob, enqueue, enqueue_or_renew, enqueue_with, make_ready,
+    new_job_id,
 };
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};
@@ -88,7 +89,7 @@ pub use payloads::{
     SummarizeConversation, TitleConversation,
 };
 pub use queue_stats::{QueueHealth, QueueStats, health, stats};
-pub use run::{Run, StopReason};
+pub use run::{Claimed, Run, StopReason};
 pub use shutdown::Drained;
 pub use workers::{Workers, WorkersBuilder};
 

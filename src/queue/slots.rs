@@ -4,6 +4,7 @@
 //! and is given back when it is dropped, wherever that happens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -11,29 +12,51 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 pub(crate) struct QueueSlots {
     permits: Arc<Semaphore>,
     total: u32,
-    freed: Arc<Notify>,
+    freed: Arc<Freed>,
+}
+
+/// Wakes the producer when a slot is given back that it has missed.
+#[derive(Debug)]
+struct Freed {
+    /// Whether the last reservation found no free slot, so that jobs may wait for one.
+    missed: AtomicBool,
+    wake: Arc<Notify>,
 }
 
 impl QueueSlots {
-    /// `total` free slots; `freed` is notified whenever one is given back.
-    pub(crate) fn new(total: usize, freed: Arc<Notify>) -> Self {
+    /// `total` free slots; `wake` is notified when one is given back after a reservation that found none. While there are free
+    /// slots, nothing waits for one: claiming after each job would only find out that there is none to claim.
+    pub(crate) fn new(total: usize, wake: Arc<Notify>) -> Self {
         let total = u32::try_from(total).unwrap_or(u32::MAX);
         Self {
             permits: Arc::new(Semaphore::new(usize::try_from(total).unwrap_or(Semaphore::MAX_PERMITS))),
             total,
-            freed,
+            freed: Arc::new(Freed {
+                missed: AtomicBool::new(false),
+                wake,
+            }),
         }
     }
 
     /// Reserves the slots that are free now, at most `most`.
     pub(crate) fn reserve(&self, most: u32) -> ReservedSlots {
-        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        let mut free = self.free();
+        if free == 0 && most > 0 {
+            self.freed.missed.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            // One may have been given back before that could be seen.
+            free = self.free();
+        }
         let permits = Arc::clone(&self.permits).try_acquire_many_owned(free.min(most));
         ReservedSlots {
             // Fails only if another claim reserved in between; the next one finds what is free then.
             permits: permits.ok(),
             freed: Arc::clone(&self.freed),
         }
+    }
+
+    fn free(&self) -> u32 {
+        u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX)
     }
 
     /// Waits until every slot has been given back: every outcome is written.
@@ -46,7 +69,7 @@ impl QueueSlots {
 /// Slots reserved for a claim. Those that no job needs are given back without waking the producer, which reserved them.
 pub(crate) struct ReservedSlots {
     permits: Option<OwnedSemaphorePermit>,
-    freed: Arc<Notify>,
+    freed: Arc<Freed>,
 }
 
 impl ReservedSlots {
@@ -69,14 +92,17 @@ impl ReservedSlots {
 #[derive(Debug)]
 pub(crate) struct Slot {
     permit: Option<OwnedSemaphorePermit>,
-    freed: Arc<Notify>,
+    freed: Arc<Freed>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         // The permit first, so that the producer finds it free.
         self.permit = None;
-        self.freed.notify_one();
+        fence(Ordering::SeqCst);
+        if self.freed.missed.swap(false, Ordering::SeqCst) {
+            self.freed.wake.notify_one();
+        }
     }
 }
 
@@ -106,6 +132,12 @@ mod tests {
         drop(slots.reserve(1));
         assert!(!woken(), "the producer would claim without end");
         drop(slots.reserve(1).take());
-        assert!(woken());
+        assert!(!woken(), "it found a free slot and claimed all that was ready");
+        let slot = slots.reserve(1).take();
+        assert_eq!(slots.reserve(1).len(), 0);
+        drop(slot);
+        assert!(woken(), "a job may wait for this slot");
+        drop(slots.reserve(1).take());
+        assert!(!woken());
     }
 }

@@ -133,3 +133,37 @@ async fn a_slot_is_free_only_when_the_outcome_is_written() {
     until(database.pool(), "Done", 2).await;
     workers.shutdown(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn a_job_that_its_handler_has_completed_has_no_other_outcome() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().clone();
+    let workers = workers(&database)
+        .queue(1, move |_: Task, run: Run| {
+            let pool = pool.clone();
+            async move {
+                let claimed = run.claimed();
+                let done = sqlx::query(
+                    "UPDATE apalis.jobs SET status = 'Done', done_at = now(), lock_by = NULL, last_result = '\"by its handler\"'
+                     WHERE id = $1 AND lock_by = $2 AND attempts = $3 AND status = 'Running'",
+                )
+                .bind(&claimed.job_id)
+                .bind(&*claimed.instance_id)
+                .bind(claimed.attempt.cast_signed())
+                .execute(&pool)
+                .await
+                .unwrap();
+                assert_eq!(done.rows_affected(), 1);
+                run.completed_by_handler();
+                Ok::<(), JobError>(())
+            }
+        })
+        .start();
+    for id in 1..=3 {
+        add(database.pool(), id).await;
+    }
+    until(database.pool(), "Done", 3).await;
+    let by_handler = "SELECT count(*) FROM apalis.jobs WHERE last_result = '\"by its handler\"' AND attempts = 1";
+    assert_eq!(database.count(by_handler).await, 3);
+    workers.shutdown(Duration::from_secs(5)).await;
+}

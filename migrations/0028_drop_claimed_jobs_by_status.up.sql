@@ -1,0 +1,2 @@
+-- no-transaction
+DROP INDEX CONCURRENTLY apalis.cura_jobs_lock_by_idx;

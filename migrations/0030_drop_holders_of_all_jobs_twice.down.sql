@@ -1,0 +1,2 @@
+-- no-transaction
+CREATE INDEX CONCURRENTLY lidx ON apalis.jobs (lock_by);
