@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_answers::{AnswerWriter, Checkpoint, WriteError};
+use cura_answers::{Checkpoint, SaveSchedule, WriteError};
 use cura_domain::MessageId;
 use cura_domain::message::{FinishReason, Usage};
 use cura_providers::ai::{AiError, CompletionEvent, CompletionStream, Failure};
 use cura_queue::{GenerateAnswer, JobError, Run, StopReason};
 use futures_util::future::{Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, Sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::prepare_attempt::{MAX_WAIT_FOR_PROVIDER, PreparedAttempt, prepare_attempt};
@@ -93,29 +94,37 @@ async fn stream(
     checkpoint: &mut Fuse<AbortOnDropHandle<Checkpoint>>,
     mut stop: Pin<&mut impl Future<Output = StopReason>>,
 ) -> Result<StreamEnd, JobError> {
-    let mut interval = tokio::time::interval(AnswerWriter::CHECKPOINT_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    interval.reset();
+    let mut schedule = SaveSchedule::begin(Instant::now());
+    let due = tokio::time::sleep_until(next_save(&schedule, attempt));
+    tokio::pin!(due);
     // In a task of its own, so that a slow database delays no text, and a checkpoint that waits for a connection is polled
     // while the stream waits for another.
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            _ = interval.tick(), if checkpoint.is_terminated() => {
+            () = &mut due, if checkpoint.is_terminated() => {
                 attempt.writer.restore_if_lost().await.map_err(write_failed)?;
                 *checkpoint = attempt.checkpoint().map_or_else(Fuse::terminated, |saving| {
                     AbortOnDropHandle::new(TaskTracker::new().spawn(saving)).fuse()
                 });
+                let is_saving = !checkpoint.is_terminated();
+                schedule.saved(Instant::now(), is_saving, attempt.writer.live_is_whole());
+                due.as_mut().reset(next_save(&schedule, attempt));
                 continue;
             }
             saved = &mut *checkpoint => {
                 if let Ok(saved) = saved {
+                    if saved.failed() {
+                        schedule.failed(Instant::now());
+                    }
                     attempt.writer.record_checkpoint(saved).map_err(write_failed)?;
                 }
+                due.as_mut().reset(next_save(&schedule, attempt));
                 continue;
             }
             () = attempt.writer.lost() => {
                 attempt.writer.restore_if_lost().await.map_err(write_failed)?;
+                bring_forward(due.as_mut(), next_save(&schedule, attempt));
                 continue;
             }
             reason = &mut stop => return Ok(StreamEnd::Stopped(reason)),
@@ -134,6 +143,7 @@ async fn stream(
                     }
                     appended => appended.map_err(write_failed)?,
                 }
+                bring_forward(due.as_mut(), next_save(&schedule, attempt));
                 next
             }
             next => Ready::Event(next),
@@ -167,6 +177,17 @@ async fn stream(
                 return Ok(StreamEnd::Failed(error));
             }
         }
+    }
+}
+
+fn next_save(schedule: &SaveSchedule, attempt: &RunningAttempt<'_>) -> Instant {
+    schedule.due(attempt.writer.unsaved_bytes(), attempt.writer.live_is_whole())
+}
+
+/// Costs nothing unless there is less to wait.
+fn bring_forward(due: Pin<&mut Sleep>, at: Instant) {
+    if at < due.deadline() {
+        due.reset(at);
     }
 }
 

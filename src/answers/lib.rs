@@ -31,6 +31,7 @@ mod begin;
 mod cancel;
 mod finish;
 mod follow_ups;
+mod save_schedule;
 mod shown_text;
 mod writer;
 
@@ -48,6 +49,7 @@ pub use cura_store::answers::{AttemptStart, StartedAttempt};
 pub use cura_store::attempts::Outcome;
 pub use finish::{Finished, Finishing};
 pub use follow_ups::FollowUps;
+pub use save_schedule::SaveSchedule;
 pub use shown_text::shown_text;
 pub use writer::{AnswerWriter, Checkpoint};
 

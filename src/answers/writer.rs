@@ -46,6 +46,13 @@ pub struct Checkpoint {
     bytes: usize,
 }
 
+impl Checkpoint {
+    /// Whether it was not written because of Postgres.
+    pub fn failed(&self) -> bool {
+        self.written.is_err()
+    }
+}
+
 impl Answers {
     /// A writer for an attempt that has begun: it continues at the end of the attempt's text.
     pub fn writer(&self, id: MessageId, mut attempt: Box<StartedAttempt>) -> AnswerWriter {
@@ -64,9 +71,6 @@ impl Answers {
 }
 
 impl AnswerWriter {
-    /// How often a running answer's text is saved.
-    pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-
     /// The answer.
     pub fn id(&self) -> MessageId {
         self.id
@@ -75,6 +79,16 @@ impl AnswerWriter {
     /// The text so far, of this attempt and those before.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The UTF-8 bytes that no checkpoint has saved.
+    pub fn unsaved_bytes(&self) -> usize {
+        self.text.len().saturating_sub(self.saved)
+    }
+
+    /// Whether `live` has all of the text, or is about to, as far as is known.
+    pub fn live_is_whole(&self) -> bool {
+        self.appender.is_some()
     }
 
     /// The UTF-8 bytes that this attempt has written.
@@ -270,6 +284,7 @@ impl AnswerWriter {
                 model: model.as_ref(),
                 ttft_ms,
                 thoughts,
+                is_progress: true,
             };
             let written =
                 database.connection(async |connection| answers::checkpoint(connection, id, fence, saved, now).await);
@@ -372,6 +387,7 @@ impl AnswerWriter {
                 model,
                 ttft_ms,
                 thoughts: cost.and_then(|cost| cost.reasoning_tokens),
+                is_progress: false,
             };
             if !answers::checkpoint(connection, id, fence, saved, now).await? {
                 return Ok(());

@@ -215,6 +215,8 @@ pub struct SavedText<'a> {
     pub ttft_ms: Option<i64>,
     /// An estimate of the tokens of the thoughts that were taken out of the text; the largest stays until the answer ends.
     pub thoughts: Option<i64>,
+    /// Whether a crash of Postgres may take the last half second of it back: the attempt goes on, and saves more.
+    pub is_progress: bool,
 }
 
 /// Saves the text so far, and what is known of it.
@@ -231,12 +233,15 @@ pub async fn checkpoint(
         model,
         ttft_ms,
         thoughts,
+        is_progress,
     } = saved;
     let done = sqlx::query!(
         r#"UPDATE messages
            SET content = $3, provider = COALESCE($5, provider), model = COALESCE($6, model),
                ttft_ms = COALESCE(ttft_ms, $7), updated_at = $4, reasoning_tokens = GREATEST(reasoning_tokens, $8)
-           WHERE id = $1 AND attempt = $2 AND status = 'sending' AND octet_length(content) <= octet_length($3)"#,
+           WHERE id = $1 AND attempt = $2 AND status = 'sending' AND octet_length(content) <= octet_length($3)
+             -- For this transaction: a commit that does not wait for the disk.
+             AND (NOT $9 OR set_config('synchronous_commit', 'off', true) = 'off')"#,
         id.0,
         i32::from(fence),
         text,
@@ -245,6 +250,7 @@ pub async fn checkpoint(
         model.map(|model| &*model.model),
         ttft_ms,
         thoughts,
+        is_progress,
     )
     .execute(conn)
     .await?;

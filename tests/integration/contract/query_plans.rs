@@ -215,6 +215,7 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
                 "'m'::text",
                 "5::bigint",
                 "NULL::bigint",
+                "true",
             ],
         ),
         statement(
