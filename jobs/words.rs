@@ -2,18 +2,35 @@
 //! deleted, and sends them only with [`permission`], which asks for the owner again right before each request to a provider.
 //! What is under way then is dropped: the deleting transaction cancels the job, and [`unless_stopped`] drops the work.
 
+use std::time::Duration;
+
 use cura_providers::ai::{NoPermission, Permission};
 use cura_queue::{JobError, Run, StopReason};
 use cura_store::owners::{self, ConversationOwner};
 
+use tokio::time::Instant;
+
 use crate::context::JobContext;
+
+/// How old an answer of Postgres may be that there is an owner. Deleting the words cancels the job, which a worker learns about as
+/// fast; whoever asks twice within this time learns the same twice.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// Permits requests with the words of a conversation as long as it and its person exist.
 pub(crate) fn permission(context: &JobContext, owner: ConversationOwner) -> Permission {
+    permission_read(context, owner, None)
+}
+
+/// [`permission`] for an owner that was read a moment ago, by a statement that was sent at `asked_at`: a request that goes out at
+/// once does not ask again.
+pub(crate) fn permission_read(context: &JobContext, owner: ConversationOwner, asked_at: Option<Instant>) -> Permission {
     let database = context.database.clone();
     Permission::new(move || {
         let database = database.clone();
         Box::pin(async move {
+            if asked_at.is_some_and(|at| at.elapsed() < FRESH) {
+                return Ok(());
+            }
             let found = database.connection(async |connection| owners::find(connection, owner.conversation()).await);
             match found.await {
                 Ok(Some(_)) => Ok(()),

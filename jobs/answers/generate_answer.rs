@@ -40,15 +40,17 @@ const MAX_MERGED_BYTES: usize = 16 * 1024;
 pub(crate) async fn run(context: Arc<JobContext>, job: GenerateAnswer, run: Run) -> Result<(), JobError> {
     let context = &*context;
     let id = MessageId(job.message_id);
-    let (attempt, prompt_context) = match prepare_attempt(context, id).await? {
+    let (attempt, prompt_context) = match prepare_attempt(context, id, &run).await? {
         PreparedAttempt::Started(attempt, prompt_context) => (attempt, prompt_context),
-        PreparedAttempt::CancelRequested(attempt) => return RunningAttempt::new(context, id, attempt).cancel().await,
+        PreparedAttempt::CancelRequested(attempt) => {
+            return RunningAttempt::new(context, id, attempt, run).cancel().await;
+        }
         PreparedAttempt::Ended => {
             tracing::info!(message_id = %id, "nothing to generate: the answer is final or deleted");
             return Ok(());
         }
     };
-    let mut attempt = RunningAttempt::new(context, id, attempt);
+    let mut attempt = RunningAttempt::new(context, id, attempt, run.clone());
     let stop = run.cancelled();
     tokio::pin!(stop);
     let opened = tokio::select! {

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_answers::{AttemptStart, BeginOptions, StartedAttempt};
+use cura_answers::{AttemptStart, BeginOptions, StartedAttempt, TakenAnswer};
 use cura_domain::prompt::{self, HistoryMessage, Prompt, PromptMessage, UserContext};
 use cura_domain::{MessageId, token_estimate};
-use cura_queue::JobError;
+use cura_queue::{JobError, Run};
+use cura_store::history::{self, History};
 use cura_store::owners::{self, ConversationOwner};
-use cura_store::{PgConnection, StoreError, answers, history};
+use cura_store::{PgConnection, StoreError, answers};
+use tokio::time::Instant;
 
 use crate::context::JobContext;
 use crate::errors::snooze_while_slow;
@@ -37,6 +39,8 @@ pub(crate) enum PreparedAttempt {
 pub(crate) struct PromptContext {
     /// Whose words they are.
     pub(crate) owner: ConversationOwner,
+    /// When the statement was sent that read the owner.
+    pub(crate) owner_asked_at: Instant,
     system: PromptMessage,
     newest_first: Vec<HistoryMessage>,
 }
@@ -45,7 +49,11 @@ pub(crate) struct PromptContext {
 ///
 /// # Errors
 /// [`JobError::Snooze`] while other answers come first, or no provider can be asked.
-pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Result<PreparedAttempt, JobError> {
+pub(crate) async fn prepare_attempt(
+    context: &JobContext,
+    id: MessageId,
+    run: &Run,
+) -> Result<PreparedAttempt, JobError> {
     if context.ai.holds_anybody() {
         snooze_until_provider_may_be_asked(context, id).await?;
     }
@@ -53,12 +61,29 @@ pub(crate) async fn prepare_attempt(context: &JobContext, id: MessageId) -> Resu
         max_running: context.assistant.running_answers,
         can_continue: context.ai.can_continue(),
     };
+    let bytes =
+        i64::try_from(context.assistant.context_tokens * token_estimate::MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
+    let asked_at = Instant::now();
+    if run.attempt == 1
+        && let Some(TakenAnswer {
+            attempt,
+            owner,
+            history,
+        }) = context
+            .answers
+            .take(id, options, bytes)
+            .await
+            .map_err(snooze_while_slow)?
+    {
+        let prompt_context = PromptContext::new(context, (owner, asked_at), &attempt, history);
+        return Ok(PreparedAttempt::Started(attempt, prompt_context));
+    }
     let begun = context.database.transaction(async |connection| {
         Ok::<_, StoreError>(match context.answers.begin(connection, id, options).await? {
             AttemptStart::Waiting { since } => Err(since),
             AttemptStart::Ended => Ok(PreparedAttempt::Ended),
             AttemptStart::Started(attempt) if attempt.cancel_requested => Ok(PreparedAttempt::CancelRequested(attempt)),
-            AttemptStart::Started(attempt) => Ok(match read_context(context, connection, &attempt).await? {
+            AttemptStart::Started(attempt) => Ok(match read_context(context, connection, &attempt, bytes).await? {
                 Some(prompt_context) => PreparedAttempt::Started(attempt, prompt_context),
                 None => PreparedAttempt::Ended,
             }),
@@ -110,27 +135,37 @@ async fn read_context(
     context: &JobContext,
     connection: &mut PgConnection,
     attempt: &StartedAttempt,
+    bytes: i64,
 ) -> Result<Option<PromptContext>, StoreError> {
+    let asked_at = Instant::now();
     let Some(owner) = owners::find(connection, attempt.conversation_id).await? else {
         return Ok(None);
     };
-    let bytes =
-        i64::try_from(context.assistant.context_tokens * token_estimate::MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
     let past = history::load(connection, &owner, attempt.question, bytes).await?;
-    let user = UserContext {
-        name: attempt.name.as_deref(),
-        language: &attempt.language,
-        time_zone: &attempt.timezone,
-        now: context.clock.now(),
-    };
-    Ok(Some(PromptContext {
-        owner,
-        system: prompt::system(&context.assistant.persona, &user, past.summary.as_deref()),
-        newest_first: past.newest_first,
-    }))
+    Ok(Some(PromptContext::new(context, (owner, asked_at), attempt, past)))
 }
 
 impl PromptContext {
+    fn new(
+        context: &JobContext,
+        (owner, asked_at): (ConversationOwner, Instant),
+        attempt: &StartedAttempt,
+        past: History,
+    ) -> Self {
+        let user = UserContext {
+            name: attempt.name.as_deref(),
+            language: &attempt.language,
+            time_zone: &attempt.timezone,
+            now: context.clock.now(),
+        };
+        Self {
+            owner,
+            owner_asked_at: asked_at,
+            system: prompt::system(&context.assistant.persona, &user, past.summary.as_deref()),
+            newest_first: past.newest_first,
+        }
+    }
+
     /// Cuts the context to `budget` tokens. Counting many tokens is done off the async threads, and only where the count can
     /// matter.
     ///

@@ -7,7 +7,7 @@ use cura_domain::message::{AnswerResult, FinishReason, Usage};
 use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{MessageId, ModelRef, UserId, token_estimate};
 use cura_providers::ai::{AiError, Call, OpenCompletion, PaidCalls, Prompt, ProviderReport, RequestKey};
-use cura_queue::JobError;
+use cura_queue::{JobError, Run};
 
 use super::prepare_attempt::PromptContext;
 use super::write_failed;
@@ -18,6 +18,7 @@ use crate::words;
 pub(crate) struct RunningAttempt<'a> {
     context: &'a JobContext,
     pub(crate) writer: AnswerWriter,
+    run: Run,
     /// Who asked.
     user: UserId,
     /// The request, from just before it is sent; `None` again once the provider failed without accepting it.
@@ -43,7 +44,7 @@ pub(crate) enum OpenError {
 }
 
 impl<'a> RunningAttempt<'a> {
-    pub(crate) fn new(context: &'a JobContext, id: MessageId, attempt: Box<StartedAttempt>) -> Self {
+    pub(crate) fn new(context: &'a JobContext, id: MessageId, attempt: Box<StartedAttempt>, run: Run) -> Self {
         Self {
             context,
             user: attempt.user_id,
@@ -51,6 +52,7 @@ impl<'a> RunningAttempt<'a> {
             stored: attempt.calls_without_text.clone(),
             writer: context.answers.writer(id, attempt),
             request: None,
+            run,
         }
     }
 
@@ -72,7 +74,8 @@ impl<'a> RunningAttempt<'a> {
         let written = token_estimate::estimate(self.writer.text().len());
         let room = budget.saturating_sub(written).max(budget / 4);
         let assembled = prompt_context.assemble(self.context, room).await?;
-        let permission = words::permission(self.context, prompt_context.owner);
+        let permission =
+            words::permission_read(self.context, prompt_context.owner, Some(prompt_context.owner_asked_at));
         let call =
             Call::for_person(RequestKey::Answer(self.writer.id()), self.user, permission).counted_with(&self.paid);
         self.request = Some(Request {
@@ -156,8 +159,17 @@ impl<'a> RunningAttempt<'a> {
         cost: Option<AttemptCost>,
         follow_ups: FollowUps,
     ) -> Result<(), JobError> {
-        match self.writer.finish(result, cost.as_ref(), follow_ups).await {
+        // One that fails its answer is to be kept with the reason, which the queue writes.
+        let job = (!matches!(result, AnswerResult::Failed(_))).then(|| self.run.claimed());
+        match self
+            .writer
+            .finish(result, cost.as_ref(), follow_ups, job.as_ref())
+            .await
+        {
             Ok(finished) => {
+                if finished.job_is_completed() {
+                    self.run.completed_by_handler();
+                }
                 finished.publish(&self.context.live).await;
                 Ok(())
             }

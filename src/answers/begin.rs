@@ -2,7 +2,7 @@
 
 use cura_domain::MessageId;
 use cura_domain::answer::{AttemptOffsets, Fence};
-use cura_store::answers::AttemptStart;
+use cura_store::answers::{AttemptStart, TakenAnswer};
 use cura_store::{PgConnection, StoreError, answers, attempts, usage};
 
 use crate::follow_ups::make_waiting_answers_ready;
@@ -18,6 +18,24 @@ pub struct BeginOptions {
 }
 
 impl Answers {
+    /// Begins the first attempt at an answer, in one statement, with about `history_bytes` of what its prompt needs. `None` when
+    /// this is no first attempt, the answer's turn has not come, or another one waits for its turn: [`Self::begin`] finds out.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the attempt may have begun all the same, and then the next one is a later one.
+    pub async fn take(
+        &self,
+        id: MessageId,
+        options: BeginOptions,
+        history_bytes: i64,
+    ) -> Result<Option<TakenAnswer>, StoreError> {
+        let now = self.0.clock.now();
+        let database = &self.0.database;
+        database
+            .connection(async |connection| answers::take(connection, id, options.max_running, history_bytes, now).await)
+            .await
+    }
+
     /// Begins an attempt at an answer in the caller's transaction: the new fence, the offset at which the attempt begins and
     /// the cost of the attempt before become visible together.
     ///

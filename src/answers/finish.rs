@@ -30,6 +30,29 @@ pub(crate) struct Ending<'a> {
     pub(crate) follow_ups: FollowUps,
 }
 
+impl<'a> Ending<'a> {
+    /// What is written into the answer.
+    pub(crate) fn answer(&self) -> FinalAnswer<'a> {
+        FinalAnswer {
+            result: self.result,
+            text: Some(self.text),
+            model: self.cost.map(|cost| &cost.model),
+            usage: self.cost.map(|cost| cost.usage),
+            reasoning_tokens: self.cost.and_then(|cost| cost.reasoning_tokens),
+            ttft_ms: self.ttft_ms,
+        }
+    }
+
+    /// How the attempt ends.
+    pub(crate) const fn outcome(&self) -> Outcome {
+        match self.result {
+            AnswerResult::Completed(_) => Outcome::Completed,
+            AnswerResult::Cancelled => Outcome::Cancelled,
+            AnswerResult::Failed(_) => Outcome::Failed,
+        }
+    }
+}
+
 /// Makes answers of one conversation final, in a transaction of the caller. Locks in the order that the crate describes. Must be
 /// closed before the transaction commits; others see the ends once it has.
 #[must_use = "an answer that ends without `close` has no usage, no events, and nothing that follows from it"]
@@ -109,27 +132,14 @@ impl Finishing<'_> {
     /// [`WriteError::Superseded`] when the answer is final or the attempt's fence is old; then the transaction is to be
     /// rolled back.
     pub(crate) async fn end(&mut self, id: MessageId, ending: &Ending<'_>) -> Result<(), WriteError> {
-        let answer = FinalAnswer {
-            result: ending.result,
-            text: Some(ending.text),
-            model: ending.cost.map(|cost| &cost.model),
-            usage: ending.cost.map(|cost| cost.usage),
-            reasoning_tokens: ending.cost.and_then(|cost| cost.reasoning_tokens),
-            ttft_ms: ending.ttft_ms,
-        };
-        if !self.write(id, Some(ending.fence), &answer).await? {
+        if !self.write(id, Some(ending.fence), &ending.answer()).await? {
             return Err(WriteError::Superseded);
         }
-        let outcome = match ending.result {
-            AnswerResult::Completed(_) => {
-                self.follow_ups = ending.follow_ups;
-                Outcome::Completed
-            }
-            AnswerResult::Cancelled => Outcome::Cancelled,
-            AnswerResult::Failed(_) => Outcome::Failed,
-        };
+        if ending.outcome() == Outcome::Completed {
+            self.follow_ups = ending.follow_ups;
+        }
         if let Some(cost) = ending.cost {
-            self.attempts.push((id, ending.fence, outcome, cost.clone()));
+            self.attempts.push((id, ending.fence, ending.outcome(), cost.clone()));
         }
         Ok(())
     }
@@ -209,6 +219,7 @@ impl Finishing<'_> {
             user: self.user,
             seq,
             ended: self.ended,
+            job_is_completed: false,
         })
     }
 
@@ -238,13 +249,19 @@ impl Finishing<'_> {
 #[derive(Debug)]
 #[must_use = "readers wait until they ask Postgres, unless the end is published"]
 pub struct Finished {
-    user: UserId,
+    pub(crate) user: UserId,
     /// The number of the last event.
-    seq: Option<i64>,
-    ended: Vec<(MessageId, Fence)>,
+    pub(crate) seq: Option<i64>,
+    pub(crate) ended: Vec<(MessageId, Fence)>,
+    pub(crate) job_is_completed: bool,
 }
 
 impl Finished {
+    /// Whether the same transaction has completed the job of the attempt that ended its answer.
+    pub fn job_is_completed(&self) -> bool {
+        self.job_is_completed
+    }
+
     /// Notifies readers of the answers and the user's connections. Readers that miss it find out from Postgres.
     pub async fn publish(&self, live: &Live) {
         let logged = async {

@@ -21,6 +21,20 @@ pub struct FollowUps {
 }
 
 impl FollowUps {
+    /// The job that asks for a better title than an excerpt.
+    pub(crate) fn title_job(self, owner: JobOwner) -> Option<(TitleConversation, EnqueueOptions)> {
+        let conversation = owner.conversation.filter(|_| self.title)?;
+        let job = TitleConversation {
+            conversation_id: conversation.0,
+        };
+        let options = EnqueueOptions {
+            after: TITLE_DELAY,
+            owner: Some(owner),
+            ..EnqueueOptions::default()
+        };
+        Some((job, options))
+    }
+
     /// Enqueues the jobs, which work with the words of `owner`, a conversation.
     pub(crate) async fn enqueue(
         self,
@@ -28,23 +42,13 @@ impl FollowUps {
         owner: JobOwner,
         title_is_excerpt: bool,
     ) -> Result<(), StoreError> {
+        if let Some((job, options)) = self.title_job(owner).filter(|_| title_is_excerpt) {
+            cura_queue::enqueue_with(connection, &job, options).await?;
+        }
         let options = EnqueueOptions {
             owner: Some(owner),
             ..EnqueueOptions::default()
         };
-        if self.title
-            && title_is_excerpt
-            && let Some(conversation) = owner.conversation
-        {
-            let job = TitleConversation {
-                conversation_id: conversation.0,
-            };
-            let options = EnqueueOptions {
-                after: TITLE_DELAY,
-                ..options
-            };
-            cura_queue::enqueue_with(connection, &job, options).await?;
-        }
         if let Some((message, conversation)) = self.summarize_up_to.zip(owner.conversation) {
             let job = SummarizeConversation {
                 conversation_id: conversation.0,

@@ -22,7 +22,8 @@
 //! Every transaction locks rows in this order, several of one kind by ascending id: user, conversation, messages, idempotency
 //! key, jobs, usage, event counter. [`Finishing`] is that order in code: it is made once the user is held, which keeps
 //! an erasure from beginning, and the conversation is locked;
-//! its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The rows of
+//! its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The function `finish_answer`
+//! of the migrations is the same for an end that nobody waits for, in one statement. The rows of
 //! attempts need no place in the order: only a transaction that holds the lock of a message inserts attempts of it.
 //! Beginning an attempt and saving its text lock messages, jobs and usage, and nothing before them.
 
@@ -30,6 +31,7 @@ mod abandon;
 mod begin;
 mod cancel;
 mod finish;
+mod finish_alone;
 mod follow_ups;
 mod save_schedule;
 mod shown_text;
@@ -45,7 +47,7 @@ use thiserror::Error;
 
 pub use begin::BeginOptions;
 pub use cancel::{CancelMode, CancelOutcome, cancel_all_jobs, cancel_jobs};
-pub use cura_store::answers::{AttemptStart, StartedAttempt};
+pub use cura_store::answers::{AttemptStart, StartedAttempt, TakenAnswer};
 pub use cura_store::attempts::Outcome;
 pub use finish::{Finished, Finishing};
 pub use follow_ups::FollowUps;

@@ -11,12 +11,14 @@ use cura_domain::message::AnswerResult;
 use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{MessageId, ModelRef, token_estimate};
 use cura_live::{AppendError, Appender};
+use cura_queue::Claimed;
 use cura_store::answers::{SavedText, StartedAttempt};
 use cura_store::attempts::{self, Attempt, EarlierAttempt};
 use cura_store::{StoreError, answers};
 use tokio::time::Instant;
 
 use crate::finish::{Ending, Finished};
+use crate::finish_alone::Alone;
 use crate::{Answers, AttemptCost, FollowUps, Outcome, WriteError};
 
 /// How long the end of an answer is retried while Postgres is away; then another attempt generates it again.
@@ -310,7 +312,8 @@ impl AnswerWriter {
         Ok(())
     }
 
-    /// Makes the answer final, with all that follows; the caller publishes it. Retries for 60 s while Postgres is away.
+    /// Makes the answer final, with all that follows; the caller publishes it. Retries for 60 s while Postgres is away. With `job`,
+    /// the job of this attempt is completed as well, unless much follows ([`Finished::job_is_completed`]).
     ///
     /// # Errors
     /// [`WriteError::Superseded`], or [`WriteError::Store`] when Postgres stays away; then another attempt has to finish.
@@ -319,6 +322,7 @@ impl AnswerWriter {
         result: AnswerResult<'_>,
         cost: Option<&AttemptCost>,
         follow_ups: FollowUps,
+        job: Option<&Claimed>,
     ) -> Result<Finished, WriteError> {
         let ending = Ending {
             fence: self.attempt.fence,
@@ -331,7 +335,23 @@ impl AnswerWriter {
         let (user, conversation) = (self.attempt.user_id, self.attempt.conversation_id);
         let parts = &self.answers.0;
         let mut outage = Outage::begin(self.id);
+        let mut alone = match job {
+            Some(job) => Alone::new((user, conversation, self.id), &ending, job)?,
+            None => None,
+        };
         loop {
+            if let Some(end) = &alone {
+                let written = parts
+                    .database
+                    .connection(async |connection| end.write(&self.answers, connection).await);
+                match written.await {
+                    Ok(Some(finished)) => return Ok(finished),
+                    Ok(None) => alone = None,
+                    Err(WriteError::Store(error)) => outage.pause(error).await?,
+                    Err(error) => return Err(error),
+                }
+                continue;
+            }
             let written = parts.database.transaction(async |connection| {
                 let now = parts.clock.now();
                 let mut finishing = self.answers.lock(connection, user, conversation, now).await?;

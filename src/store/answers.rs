@@ -2,15 +2,19 @@
 //! received, and a write with an old fence, or to a final answer, changes nothing.
 
 mod finish;
+mod finish_alone;
 mod list;
 mod start;
+mod take;
 mod turn;
 
 pub use finish::{
     FinalAnswer, FinishedAnswer, LockedAnswer, UnfinishedAnswer, finish, lock_unfinished, request_cancel,
 };
+pub use finish_alone::{ClaimedRow, EndAlone, EndedAlone, NewRow, finish_alone};
 pub use list::{list_recent, list_recent_deleted, list_running, list_stale, list_startable};
 pub use start::{
     AttemptStart, SavedText, StartedAttempt, checkpoint, restart_at, save_calls_without_text, start_attempt, take_back,
 };
+pub use take::{TakenAnswer, take};
 pub use turn::{record_eligible, was_eligible};

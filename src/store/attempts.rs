@@ -28,7 +28,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
             Self::Cancelled => "cancelled",
@@ -36,6 +36,11 @@ impl Outcome {
             Self::Retried => "retried",
             Self::Released => "released",
         }
+    }
+
+    /// The answers that are counted with the attempt.
+    pub(crate) const fn answers(self) -> i32 {
+        matches!(self, Self::Completed | Self::Cancelled) as i32
     }
 }
 
@@ -61,7 +66,7 @@ pub struct Attempt<'a> {
 /// Counts an attempt, and one answer more if it was completed or cancelled; changes nothing if the attempt was counted
 /// before. Locks the user's usage row of the day, as [`crate::usage::add`] does.
 pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let answers = i32::from(matches!(attempt.outcome, Outcome::Completed | Outcome::Cancelled));
+    let answers = attempt.outcome.answers();
     sqlx::query!(
         r#"WITH counted AS (
                INSERT INTO answer_attempts

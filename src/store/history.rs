@@ -10,7 +10,7 @@ use crate::owners::ConversationOwner;
 use crate::{StoreError, messages};
 
 /// The most messages of a history.
-const MAX_MESSAGES: i32 = 500;
+pub(crate) const MAX_MESSAGES: i32 = 500;
 
 /// The messages up to a message.
 #[derive(Debug, Clone, Default)]
@@ -49,17 +49,24 @@ pub async fn load(
     )
     .fetch_all(conn)
     .await?;
+    collect(rows.into_iter().map(|row| (row.id, row.role, row.content, row.summary)))
+}
+
+/// Makes a history of rows, newest first: id, role and text of a message, or the summary of it and all before.
+pub(crate) fn collect(
+    rows: impl Iterator<Item = (i64, String, String, Option<String>)>,
+) -> Result<History, StoreError> {
     let mut history = History::default();
-    for row in rows {
-        if row.summary.is_some() {
-            history.summary = row.summary;
+    for (id, role, content, summary) in rows {
+        if summary.is_some() {
+            history.summary = summary;
             break;
         }
         history.newest_first.push(HistoryMessage {
-            id: MessageId(row.id),
+            id: MessageId(id),
             message: PromptMessage {
-                role: messages::role(&row.role)?,
-                content: row.content,
+                role: messages::role(&role)?,
+                content,
             },
         });
     }

@@ -14,6 +14,11 @@ pub struct ConversationOwner {
 }
 
 impl ConversationOwner {
+    /// The owner that a statement of this crate has read, with the conditions of [`find`].
+    pub(crate) const fn read(user: UserId, conversation: ConversationId) -> Self {
+        Self { user, conversation }
+    }
+
     /// The person.
     pub const fn user(&self) -> UserId {
         self.user

@@ -15,6 +15,7 @@ use cura_domain::message::{AnswerResult, FinishReason, MessageText, Usage};
 use cura_domain::{ConversationId, MessageId, ModelRef, SessionId};
 use cura_live::{Live, LiveConfig};
 use cura_providers::ai::Ai;
+use cura_queue::Claimed;
 use cura_store::{Database, StoreError};
 use cura_tests::{TestDatabase, eventually};
 
@@ -111,12 +112,18 @@ impl Arena {
         let (conversation, id) = self.ask().await;
         let stale = self.write(id).await;
         let newest = self.write(id).await;
+        // In one statement, which looks for a job that nobody has.
+        let claimed = Claimed {
+            job_id: "none".to_owned(),
+            instance_id: "nobody".into(),
+            attempt: 1,
+        };
         let (cancelled, abandoned, by_stale, by_newest, ()) = tokio::join!(
             self.answers
                 .cancel(self.caller.user, conversation, id, CancelMode::Force),
             self.answers.fail_abandoned(id),
-            finish(&stale),
-            finish(&newest),
+            finish(&stale, None),
+            finish(&newest, Some(&claimed)),
             self.release_and_begin_again(id),
         );
         let ends = [
@@ -141,9 +148,9 @@ fn request(conversation: Option<ConversationId>, busy_policy: BusyPolicy) -> Ans
 }
 
 /// Ends the answer, if the attempt still has it.
-async fn finish(writer: &AnswerWriter) -> bool {
+async fn finish(writer: &AnswerWriter, job: Option<&Claimed>) -> bool {
     let result = AnswerResult::Completed(FinishReason::Stop);
-    match writer.finish(result, Some(&cost()), FollowUps::default()).await {
+    match writer.finish(result, Some(&cost()), FollowUps::default(), job).await {
         Ok(finished) => {
             drop(finished);
             true
@@ -201,8 +208,12 @@ impl Arena {
                     self.delete(*conversation).await;
                 }
             };
-            let (cancelled, abandoned, ..) =
-                tokio::join!(cancelled, self.answers.fail_abandoned(*id), finish(writer), deleted);
+            let (cancelled, abandoned, ..) = tokio::join!(
+                cancelled,
+                self.answers.fail_abandoned(*id),
+                finish(writer, None),
+                deleted
+            );
             cancelled.unwrap();
             abandoned.unwrap();
         });

@@ -14,6 +14,7 @@ mod lost_server;
 mod lost_worker;
 mod model_replies;
 mod notices;
+mod one_statement;
 mod paid_calls;
 mod postgres_failover;
 mod provider_circuit;

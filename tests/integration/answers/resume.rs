@@ -283,7 +283,7 @@ impl World {
             },
             reasoning_tokens: None,
         };
-        let finished = answer.writer.finish(result, Some(&cost), FollowUps::default());
+        let finished = answer.writer.finish(result, Some(&cost), FollowUps::default(), None);
         let finished = finished.await.unwrap();
         if !silently {
             finished.publish(&self.live).await;

@@ -3,7 +3,7 @@
 
 use cura_tests::TestDatabase;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, PgExecutor};
 
 /// 1,000,000 messages: 100,000 in conversation 1, the rest over 9,000 conversations of 1,000 users; user 1 has 2,000.
 async fn a_million_messages() -> TestDatabase {
@@ -43,9 +43,9 @@ struct Plan {
 }
 
 /// How Postgres runs a statement, with these values in it.
-async fn plan(pool: &PgPool, statement: &str) -> Plan {
+async fn plan(on: impl PgExecutor<'_>, statement: &str) -> Plan {
     let explain = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"));
-    let explained: Value = sqlx::query_scalar(explain).fetch_one(pool).await.unwrap();
+    let explained: Value = sqlx::query_scalar(explain).fetch_one(on).await.unwrap();
     let root = &explained[0]["Plan"];
     let mut nodes = Vec::new();
     let mut open = vec![root];
@@ -238,12 +238,48 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
             ],
         ),
     );
+    let first = statement("WITH RECURSIVE started AS", &["20502", now, "3", "500", "100000"]);
     let waits = statement("SELECT id FROM messages WHERE running AND user_id = (", &["20501"]);
     let turn = statement("SELECT m.created_at AS asked_at", &["20501", "3"]);
     let startable = statement("WITH started AS MATERIALIZED", &["501", "3"]);
     let busy = statement("FROM conversations c WHERE id = $1 AND user_id = $2", &["501", "501"]);
+    let taken = plan(pool, &first).await;
+    assert!(taken.buffers <= 100, "{} buffers: {}", taken.buffers, taken.text);
     for statement in [take, waits, turn, startable, save, end, busy] {
         let found = plan(pool, &statement).await;
         assert!(found.buffers <= 60, "{} buffers: {}", found.buffers, found.text);
     }
+    // All that follows from an end: eight rows, and the indexes of their tables. The first time, its statements are planned.
+    let mut whole = ["NULL"; 30];
+    for (at, value) in [
+        (3, "1"),
+        (4, "'sent'"),
+        (5, "'stop'"),
+        (7, "'all'"),
+        (9, "'completed'"),
+        (10, "1"),
+        (11, "'openai'"),
+        (12, "'m'"),
+        (13, "1"),
+        (14, "1"),
+        (15, "false"),
+        (28, now),
+        (29, "now()::date"),
+    ] {
+        whole[at] = value;
+    }
+    let mut connection = pool.acquire().await.unwrap();
+    let take = "UPDATE messages SET attempt = 1 WHERE id BETWEEN 20502 AND 20510";
+    sqlx::query(take).execute(&mut *connection).await.unwrap();
+    let mut buffers = 0;
+    for n in 502..=509 {
+        let (user, message) = (n.to_string(), (20_000 + n).to_string());
+        let mut values: [&str; 30] = whole;
+        (values[0], values[1], values[2]) = (&user, &user, &message);
+        let ended = plan(&mut *connection, &statement("FROM finish_answer(", &values)).await;
+        buffers = ended.buffers;
+    }
+    let ended = "SELECT count(*) FROM messages WHERE id BETWEEN 20502 AND 20509 AND end_seq = 2";
+    assert_eq!(database.count(ended).await, 8);
+    assert!(buffers <= 200, "{buffers} buffers");
 }
