@@ -83,6 +83,7 @@ async fn admin() -> PgConnection {
 async fn template() -> String {
     let mut hash = DefaultHasher::new();
     for migration in cura_queue::migrator().iter().chain(MIGRATOR.iter()) {
+        migration.version.hash(&mut hash);
         migration.checksum.hash(&mut hash);
     }
     let name = format!("cura_template_{:016x}", hash.finish());
