@@ -9,18 +9,18 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 
 /// Where the future puts a frame.
-pub(super) struct FrameSlot(Arc<Mutex<Option<String>>>);
+pub(super) struct FrameSlot(Arc<Mutex<Option<Vec<u8>>>>);
 
 /// The frames of a stream.
 pub(super) struct Frames<F> {
     /// `None` when it has written everything.
     writing: Option<Pin<Box<F>>>,
-    slot: Arc<Mutex<Option<String>>>,
+    slot: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl FrameSlot {
     /// Gives a frame to the client; returns when it is taken. Of the last one it need not be waited for.
-    pub(super) fn put(&self, frame: String) -> impl Future<Output = ()> {
+    pub(super) fn put(&self, frame: Vec<u8>) -> impl Future<Output = ()> {
         *lock(&self.0) = Some(frame);
         // Whoever takes the frame polls again.
         std::future::poll_fn(|_| match *lock(&self.0) {
@@ -42,7 +42,7 @@ impl<F: Future<Output = ()>> Frames<F> {
 }
 
 impl<F: Future<Output = ()>> Stream for Frames<F> {
-    type Item = io::Result<String>;
+    type Item = io::Result<Vec<u8>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(writing) = &mut self.writing
@@ -58,7 +58,7 @@ impl<F: Future<Output = ()>> Stream for Frames<F> {
     }
 }
 
-fn lock(slot: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+fn lock(slot: &Mutex<Option<Vec<u8>>>) -> MutexGuard<'_, Option<Vec<u8>>> {
     // Nothing panics while it holds the lock.
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -73,12 +73,12 @@ mod tests {
     async fn every_frame_comes_once_in_order_and_the_last_one_too() {
         let frames = Frames::written_by(|slot| async move {
             for n in 0..3 {
-                slot.put(n.to_string()).await;
+                slot.put(vec![n]).await;
                 tokio::task::yield_now().await;
             }
-            drop(slot.put("last".to_owned()));
+            drop(slot.put(vec![9]));
         });
-        let all: Vec<String> = frames.map(Result::unwrap).collect().await;
-        assert_eq!(all, ["0", "1", "2", "last"]);
+        let all: Vec<Vec<u8>> = frames.map(Result::unwrap).collect().await;
+        assert_eq!(all, [[0], [1], [2], [9]]);
     }
 }

@@ -255,24 +255,30 @@ impl EventView {
 
     /// The event as one line of JSON.
     pub(crate) fn to_line(&self) -> String {
+        let mut line = Vec::new();
+        self.write_line(&mut line);
+        String::from_utf8(line).unwrap_or_default()
+    }
+
+    /// Adds the event as one line of JSON.
+    pub(crate) fn write_line(&self, into: &mut Vec<u8>) {
         match self {
-            // There is one for each token.
-            Self::Chunk(chunk) => chunk.to_line(),
-            _ => self.to_json_string(),
+            // Nothing in it, and nothing about memory, can fail.
+            Self::Chunk(chunk) => drop(serde_json::to_writer(into, &chunk.line())),
+            _ => into.extend_from_slice(self.to_json_string().as_bytes()),
         }
     }
 }
 
 impl ChunkEvent {
-    /// As [`ToJSON`] writes the event, without a tree in between.
-    fn to_line(&self) -> String {
-        let line = ChunkLine {
+    /// What [`ToJSON`] writes of the event, without a tree in between: there is one for each token.
+    fn line(&self) -> ChunkLine<'_> {
+        ChunkLine {
             content: &self.content,
             message_id: self.message_id,
             offset: self.offset,
             kind: "chunk",
-        };
-        serde_json::to_string(&line).unwrap_or_default()
+        }
     }
 }
 
@@ -297,5 +303,8 @@ mod tests {
             content: "a \"quoted\" 👋\u{2028}\n\u{1}".to_owned(),
         });
         assert_eq!(event.to_line(), event.to_json_string());
+        let mut line = Vec::new();
+        event.write_line(&mut line);
+        assert_eq!(line, event.to_json_string().as_bytes());
     }
 }

@@ -1,5 +1,7 @@
 //! Streams of server-sent events (WHATWG HTML, section 9.2): of one answer, and of everything that happens to a user.
 
+use std::fmt::{self, Display, Formatter};
+use std::io::Write;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,8 @@ const RETRY_LINE: &str = "retry: 2000\n\n";
 /// How often a comment is sent, whatever else is sent, as the contract says.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_LINE: &str = ": keepalive\n\n";
+/// The bytes that are allocated for a frame at first.
+const FRAME_CAPACITY: usize = 256;
 /// The clients of a server that shuts down reconnect spread over this time, in milliseconds.
 const RECONNECT_WITHIN: u64 = 3000;
 
@@ -47,8 +51,23 @@ enum Source {
 /// An event, the cursor after it if it moves it, and whether it is the last.
 struct Frame {
     event: EventView,
-    cursor: Option<Arc<str>>,
+    cursor: Option<EventId>,
     last: bool,
+}
+
+/// The id of an event.
+enum EventId {
+    OfAnswer(AnswerCursor),
+    OfUser(Arc<str>),
+}
+
+impl Display for EventId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OfAnswer(cursor) => cursor.fmt(f),
+            Self::OfUser(cursor) => cursor.fmt(f),
+        }
+    }
 }
 
 impl Source {
@@ -64,7 +83,7 @@ impl Source {
                 };
                 Some(Frame {
                     event: EventView::of_answer(*answer, event),
-                    cursor: Some(cursor.to_string().into()),
+                    cursor: Some(EventId::OfAnswer(cursor)),
                     last: end.is_some(),
                 })
             }
@@ -72,7 +91,7 @@ impl Source {
                 let item = feed.next().await;
                 Some(Frame {
                     event: EventView::of_user(item.event),
-                    cursor: item.cursor,
+                    cursor: item.cursor.map(EventId::OfUser),
                     last: false,
                 })
             }
@@ -100,7 +119,7 @@ fn end_of(event: &AnswerEvent) -> Option<AnswerEnd> {
 pub(crate) struct EventStream {
     source: Source,
     /// What is written first, with its cursor.
-    head: String,
+    head: Vec<u8>,
     session: OpenSession,
     shutdown: CancellationToken,
     /// Given back when the stream ends.
@@ -182,8 +201,8 @@ impl AnswerStream {
         streaming: Streaming<'_>,
     ) -> Self {
         let id = answer.id;
-        let start = AnswerCursor::at(id, Position::START).to_string();
-        let head = head.iter().map(|event| frame(event, Some(&start))).collect();
+        let start = AnswerCursor::at(id, Position::START);
+        let head = head.iter().flat_map(|event| frame(event, Some(&start))).collect();
         let follower = Box::new(app.feed.follow_message(caller, answer, position));
         let source = Source::Answer { answer: id, follower };
         Self::Events(Box::new(EventStream::new(source, head, streaming)))
@@ -194,13 +213,13 @@ impl EventStream {
     /// Every item of `feed`.
     pub(crate) fn of_user(feed: UserFeed, streaming: Streaming<'_>) -> Self {
         // The cursor is sent first, so that a client that loses the connection before the first event misses nothing.
-        let head = format!("id: {}\n\n", feed.cursor());
+        let head = format!("id: {}\n\n", feed.cursor()).into_bytes();
         Self::new(Source::User(Box::new(feed)), head, streaming)
     }
 
     /// `head` comes first, behind what every stream begins with.
-    fn new(source: Source, head: String, streaming: Streaming<'_>) -> Self {
-        let head = [RETRY_LINE, KEEPALIVE_LINE, &head].concat();
+    fn new(source: Source, head: Vec<u8>, streaming: Streaming<'_>) -> Self {
+        let head = [RETRY_LINE.as_bytes(), KEEPALIVE_LINE.as_bytes(), &head].concat();
         let reconnect_after_ms = u64::from(u16::from_ne_bytes(streaming.entropy.bytes())) % RECONNECT_WITHIN + 100;
         Self {
             source,
@@ -211,9 +230,7 @@ impl EventStream {
             reconnect_after_ms,
         }
     }
-}
 
-impl EventStream {
     /// Puts the frames of the stream into `slot`, to its end.
     async fn write(mut self, slot: FrameSlot) {
         slot.put(std::mem::take(&mut self.head)).await;
@@ -229,16 +246,19 @@ impl EventStream {
                 end = &mut session_ended => {
                     break frame(&EventView::SessionEnded(end.into()), Some(&source.cursor()));
                 }
-                _ = keepalive.tick() => KEEPALIVE_LINE.to_owned(),
+                _ = keepalive.tick() => KEEPALIVE_LINE.into(),
                 next = source.next() => {
                     let Some(next) = next else { return };
-                    let frame = frame(&next.event, next.cursor.as_deref());
+                    let cursor = next.cursor.as_ref().map(|cursor| cursor as &(dyn Display + Sync));
+                    let frame = frame(&next.event, cursor);
                     if next.last {
                         break frame;
                     }
                     frame
                 }
-                () = &mut shutting_down => break format!("retry: {}\n\n", self.reconnect_after_ms),
+                () = &mut shutting_down => {
+                    break format!("retry: {}\n\n", self.reconnect_after_ms).into_bytes();
+                }
             };
             slot.put(next).await;
         };
@@ -246,14 +266,16 @@ impl EventStream {
     }
 }
 
-fn frame(event: &EventView, cursor: Option<&str>) -> String {
-    let (name, line) = (event.name(), event.to_line());
-    let mut frame = String::with_capacity(name.len() + cursor.map_or(0, str::len) + line.len() + 32);
-    frame.extend(["event: ", name]);
-    if let Some(cursor) = cursor {
-        frame.extend(["\nid: ", cursor]);
+/// An event with its id. Nothing about memory can fail.
+fn frame(event: &EventView, id: Option<&(dyn Display + Sync)>) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(FRAME_CAPACITY);
+    let _ = writeln!(frame, "event: {}", event.name());
+    if let Some(id) = id {
+        let _ = writeln!(frame, "id: {id}");
     }
-    frame.extend(["\ndata: ", &line, "\n\n"]);
+    frame.extend_from_slice(b"data: ");
+    event.write_line(&mut frame);
+    frame.extend_from_slice(b"\n\n");
     frame
 }
 
