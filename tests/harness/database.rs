@@ -1,7 +1,7 @@
 //! A separate database for every test, copied from a template that has all migrations.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,8 +29,47 @@ enum Server {
     Private(PrivatePostgres),
 }
 
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+/// Makes this process' databases on a server of benchmarks, which syncs what is committed and pauses for no autovacuum and no
+/// checkpoint; `DATABASE_URL` does not count. Its data is on a disk, where syncing costs what it costs.
+///
+/// # Panics
+/// When a database has been made already.
+pub async fn use_durable_server() {
+    let root = PathBuf::from(format!("/var/tmp/cura-bench-postgres-{}", users_name()));
+    assert!(
+        SERVER.set(start(&root, Profile::Durable)).is_ok(),
+        "tests have a server"
+    );
+    let mut admin = admin().await;
+    for setting in ["autovacuum = off", "checkpoint_timeout = '1h'", "max_wal_size = '4GB'"] {
+        let set = format!("ALTER SYSTEM SET {setting}");
+        admin.execute(AssertSqlSafe(set)).await.expect("it is done");
+    }
+    admin.execute("SELECT pg_reload_conf()").await.expect("it is done");
+    // A process that was killed leaves its databases.
+    let left = "SELECT datname FROM pg_database WHERE datname LIKE 'cura_test_%'";
+    for name in sqlx::query_scalar::<_, String>(left)
+        .fetch_all(&mut admin)
+        .await
+        .expect("a list")
+    {
+        // It may be in use by another benchmark.
+        let _ = admin.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await;
+    }
+}
+
+/// Starts or joins a private server whose data is here.
+fn start(root: &Path, profile: Profile) -> Server {
+    let supervisor = program::path("cura-server");
+    let start = || PrivatePostgres::start(root, profile, Some(&supervisor));
+    // A separate thread, because starting blocks.
+    let started = std::thread::scope(|scope| scope.spawn(start).join().expect("starting Postgres panicked"));
+    Server::Private(started.expect("a private Postgres for the tests"))
+}
+
 fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         #[expect(
             clippy::disallowed_methods,
@@ -39,12 +78,8 @@ fn server() -> &'static Server {
         if let Ok(url) = std::env::var("DATABASE_URL") {
             return Server::Given(url);
         }
-        let supervisor = program::path("cura-server");
         let root = PathBuf::from(format!("/tmp/cura-tests-postgres-{}", users_name()));
-        let start = || PrivatePostgres::start(&root, Profile::Throwaway, Some(&supervisor));
-        // A separate thread, because starting blocks.
-        let started = std::thread::scope(|scope| scope.spawn(start).join().expect("starting Postgres panicked"));
-        Server::Private(started.expect("a private Postgres for the tests"))
+        start(&root, Profile::Throwaway)
     })
 }
 

@@ -20,8 +20,8 @@ pub enum Step {
     Head,
     /// A part of the body, in one TCP write and one HTTP chunk.
     Write(String),
-    /// A token that says when it was sent: [`now`] in microseconds, and a space.
-    Stamp,
+    /// A token that says when it was sent: this text, [`now`] in microseconds, and a space. JSON would escape nothing in it.
+    Stamp(String),
     /// Bytes without an HTTP chunk around them.
     Raw(Vec<u8>),
     /// A pause of this length.
@@ -266,12 +266,12 @@ async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Asked>) -> std
                     let framed = format!("{:x}\r\n{text}\r\n", text.len());
                     socket.write_all(framed.as_bytes()).await?;
                 }
-                Step::Stamp => {
+                Step::Stamp(label) => {
                     // Written by hand: it is what the benchmark sends forty thousand times a second.
                     let sent = now().as_micros();
                     let text = format!(
                         "data: {{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"scripted\",\
-                         \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{sent} \"}},\"finish_reason\":null}}]}}\n\n"
+                         \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{label}{sent} \"}},\"finish_reason\":null}}]}}\n\n"
                     );
                     let framed = format!("{:x}\r\n{text}\r\n", text.len());
                     socket.write_all(framed.as_bytes()).await?;

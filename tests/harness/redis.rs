@@ -68,6 +68,11 @@ impl TestRedis {
         self.port
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("it runs").id()
+    }
+
     /// What it answers to a command.
     pub fn command(&self, command: &str) -> String {
         let said = said_at(self.address(), command);
@@ -82,7 +87,7 @@ impl TestRedis {
 
     /// Freezes it (`STOP`), or lets it go on (`CONT`).
     pub fn signal(&self, signal: &str) {
-        let pid = self.server.as_ref().expect("it runs").id().to_string();
+        let pid = self.pid().to_string();
         let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
         assert!(sent.expect("kill is there").success());
     }

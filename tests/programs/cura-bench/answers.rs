@@ -1,21 +1,17 @@
-//! Answers, one at a time and many at once, each on the stream of its user.
+//! The AI service of the other parts, and answers of Cura when all of it is one process.
 
 use std::time::{Duration, Instant};
 
 use cura_tests::provider::{self, Step, finish};
-use cura_tests::{Client, Cura, Program, ScriptedProvider};
+use cura_tests::{Client, Program, ScriptedProvider};
 
-use crate::measure::{at, cpu, memory, ms, row};
+use crate::measure::{at, ms, row};
 
 pub const TOKEN_EVERY: Duration = Duration::from_millis(5);
-/// How many people ask.
-const PEOPLE: usize = 50;
-/// How long it takes until everybody has asked.
-const ALL_WITHIN: Duration = Duration::from_millis(500);
 
 /// Says `count` tokens this far apart, each of which says when it was sent.
 pub async fn provider(count: usize, apart: Duration) -> ScriptedProvider {
-    let token = [Step::Stamp, Step::Pause(apart)];
+    let token = [Step::Stamp(String::new()), Step::Pause(apart)];
     let mut steps = vec![Step::Head];
     steps.extend(token.iter().cycle().take(token.len() * count).cloned());
     steps.extend(finish(count));
@@ -53,18 +49,6 @@ async fn first_tokens(client: &Client) -> Vec<Duration> {
     all
 }
 
-pub async fn first_token_across_processes() {
-    let provider = provider(3, TOKEN_EVERY).await;
-    let cura = Cura::with_provider(&provider).await;
-    let all = first_tokens(&cura.user().await).await;
-    let measured = format!("{} (p99 {})", ms(at(&all, 50)), ms(at(&all, 99)));
-    row(
-        "time to first token, server + worker + Redis, one stream, median",
-        "≤ 10 ms",
-        &measured,
-    );
-}
-
 pub async fn first_token_all_in_one() {
     let provider = provider(3, TOKEN_EVERY).await;
     let data = format!("/tmp/cura-bench-{}", std::process::id());
@@ -89,87 +73,4 @@ pub async fn first_token_all_in_one() {
     dev.signal("TERM");
     dev.ended().await;
     let _ = std::fs::remove_dir_all(data);
-}
-
-pub async fn many_streams(streams: usize) {
-    let count = 100;
-    let provider = provider(count, TOKEN_EVERY).await;
-    let mut builder = Cura::builder()
-        .with_provider(&provider)
-        .with("LOG_LEVEL", "warn,cura_bin=info")
-        .with("MAX_CONNECTIONS_PER_ADDRESS", "0");
-    builder = builder
-        .with("WORKER_CONCURRENCY_GENERATE_ANSWER", "1100")
-        .with("DATABASE_POOL_SIZE", "10");
-    let cura = builder.start().await;
-    let mut people = Vec::new();
-    for n in 0..PEOPLE {
-        people.push(cura.client().register(&format!("person{n}@example.com")).await);
-    }
-    // The first ones open connections to Postgres and to the provider.
-    let warm = people
-        .iter()
-        .map(|person| async { person.stream("Hi").await.rest().await });
-    futures_util::future::join_all(warm).await;
-    let begun = Instant::now();
-    let runs = (0..streams).map(|n| {
-        let client = people[n % PEOPLE].clone();
-        async move {
-            // People do not all press the key in the same millisecond; within half a second, which is how long the
-            // provider speaks, so that at its end all of them are being answered.
-            tokio::time::sleep(ALL_WITHIN * u32::try_from(n).unwrap() / u32::try_from(streams).unwrap()).await;
-            let mut stream = client.stream("Hi").await;
-            let (mut text, mut late) = (String::new(), Vec::with_capacity(count));
-            let mut right = false;
-            while let Some(frame) = stream.next_frame().await {
-                // The load shares the cores with what it measures: it reads no more than it must.
-                if frame.starts_with("event: chunk") {
-                    let content = between(&frame, "\"content\":\"", "\"");
-                    let offset: usize = between(&frame, "\"offset\":", ",").parse().unwrap();
-                    assert_eq!(offset, text.len(), "a gap or a repetition");
-                    late.extend(lateness(content));
-                    text.push_str(content);
-                } else if frame.starts_with("event: complete") {
-                    right = late.len() == count && between(&frame, "\"content\":\"", "\"") == text;
-                }
-            }
-            (right, late)
-        }
-    });
-    let done = futures_util::future::join_all(runs).await;
-    let took = begun.elapsed();
-    let wrong = done.iter().filter(|(right, _)| !right).count();
-    if wrong > 0 {
-        println!(
-            "{} asked, {} open\n{}",
-            provider.requests().len(),
-            provider.open_connections(),
-            cura.logs()
-        );
-    }
-    let mut late: Vec<Duration> = done.into_iter().flat_map(|(_, late)| late).collect();
-    late.sort();
-    let rss = |program: &Program| memory(program.pid(), "VmHWM") / 1024;
-    let used = [cura.servers[0].program.pid(), cura.workers[0].pid(), std::process::id()].map(cpu);
-    let [server, worker, bench] = used.map(|used| used.as_millis());
-    let measured = format!(
-        "{wrong} wrong; added latency p50 {}, p95 {}, p99 {}; {:.1} s in all; peak memory server {} MiB, worker {} MiB; \
-         processor time server {server} ms, worker {worker} ms, clients and AI service {bench} ms",
-        ms(at(&late, 50)),
-        ms(at(&late, 95)),
-        ms(at(&late, 99)),
-        took.as_secs_f64(),
-        rss(&cura.servers[0].program),
-        rss(&cura.workers[0]),
-    );
-    let target = if streams == 200 {
-        "0 wrong, p95 ≤ 50 ms"
-    } else {
-        "0 wrong"
-    };
-    row(
-        &format!("{streams} streams of {count} tokens, 5 ms apart"),
-        target,
-        &measured,
-    );
 }

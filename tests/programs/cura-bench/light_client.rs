@@ -2,6 +2,7 @@
 
 use cura_tests::Client;
 use cura_tests::raw_socket::{RawSocket, TEXT};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -97,4 +98,11 @@ impl Watching {
 /// The type of an event.
 pub fn kind_of(event: &str) -> &str {
     between(event, "\"type\":\"", "\"")
+}
+
+/// A connection is a file here and one in the server, which inherits the limit.
+pub fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }

@@ -8,34 +8,32 @@
 mod answers;
 mod attack;
 mod calls;
+mod floor;
 mod light_client;
 mod many_connections;
 mod measure;
 mod memory;
+mod processor_time;
 mod queue;
 
 use light_client::Kind;
 
 #[tokio::main]
 async fn main() {
-    // `cura-bench streams` runs what has `streams` in its name; without an argument, everything.
+    // `cura-bench floor` runs what has `floor` in its name; without an argument, everything.
     let wanted = std::env::args().nth(1).unwrap_or_default();
     let wants = |name: &str| name.contains(&wanted);
     if wanted == attack::ATTACKER {
         let base = std::env::args().nth(2).unwrap();
         return attack::attack(&base).await;
     }
-    println!("| what | target | measured |");
-    println!("| --- | --- | --- |");
+    cura_tests::database::use_durable_server().await;
+    let beside_floor: Vec<_> = floor::PROFILES.iter().filter(|profile| wants(profile.name)).collect();
+    if !beside_floor.is_empty() {
+        floor::compare(&beside_floor).await;
+    }
     if wants("first-token") {
-        answers::first_token_across_processes().await;
         answers::first_token_all_in_one().await;
-    }
-    if wants("streams-200") {
-        answers::many_streams(200).await;
-    }
-    if wants("streams-1000") {
-        answers::many_streams(1000).await;
     }
     for kind in [Kind::Events, Kind::Sockets] {
         if wants(&format!("latency-{}", kind.name())) {

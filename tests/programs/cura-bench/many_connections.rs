@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use cura_tests::{Client, Cura};
 use futures_util::{StreamExt, stream};
 use reqwest::Method;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use crate::answers::{between, lateness, provider};
-use crate::light_client::{Kind, Watching, kind_of};
-use crate::measure::{at, cpu, memory, ms, row, transactions};
+use crate::light_client::{Kind, Watching, kind_of, raise_file_limit};
+use crate::measure::{at, memory, ms, row, transactions};
+use crate::processor_time::of_process;
 
 /// Connections that do nothing.
 const IDLE: usize = 5000;
@@ -31,16 +31,10 @@ const COUNTED: Duration = Duration::from_secs(12);
 
 /// A user with a conversation.
 #[derive(Clone)]
-struct Person(Client, Value);
+pub struct Person(pub Client, pub Value);
 
-/// A connection is a file here and one in the server, which inherits the limit.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).unwrap();
-}
-
-async fn people(cura: &Cura, count: usize) -> Vec<Person> {
+/// Users with a conversation each.
+pub async fn people(cura: &Cura, count: usize) -> Vec<Person> {
     let anonymous = cura.client();
     let made = (0..count).map(|n| {
         let anonymous = anonymous.clone();
@@ -79,9 +73,12 @@ pub async fn idle(kind: Kind) {
     let before = memory(pid, "VmRSS");
     let open = connections(kind, &people, IDLE).await;
     tokio::time::sleep(COUNTED).await;
-    let (used, queries) = (cpu(pid), transactions(&cura.database).await);
+    let (used, queries) = (of_process(pid), transactions(&cura.database).await);
     tokio::time::sleep(Duration::from_secs(SECONDS.into())).await;
-    let (used, queries) = (cpu(pid) - used, transactions(&cura.database).await - queries);
+    let (used, queries) = (
+        of_process(pid).saturating_sub(used),
+        transactions(&cura.database).await - queries,
+    );
     let after = memory(pid, "VmRSS");
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     assert!(files >= open.len(), "only {files} are open");
@@ -118,7 +115,7 @@ pub async fn latency(kind: Kind) {
     futures_util::future::join_all(first).await;
     let pids = [cura.servers[0].program.pid(), cura.workers[0].pid(), std::process::id()];
     let begun = Instant::now();
-    let before = pids.map(cpu);
+    let before = pids.map(of_process);
     let runs = people.iter().enumerate().map(|(n, person)| async move {
         let Person(client, conversation) = person;
         let mut watching = Watching::open(kind, client, conversation, &Watching::cursor(client).await).await;
@@ -147,8 +144,8 @@ pub async fn latency(kind: Kind) {
     let wrong = done.iter().filter(|(right, _)| !right).count();
     let mut late: Vec<Duration> = done.into_iter().flat_map(|(_, late)| late).collect();
     late.sort();
-    let after = pids.map(cpu);
-    let share = |n: usize| 100.0 * (after[n] - before[n]).as_secs_f64() / took.as_secs_f64();
+    let after = pids.map(of_process);
+    let share = |n: usize| 100.0 * after[n].saturating_sub(before[n]).as_secs_f64() / took.as_secs_f64();
     let measured = format!(
         "{wrong} wrong; p50 {}, p95 {}, p99 {}; share of a core server {:.0} %, worker {:.0} %, clients and AI service {:.0} %",
         ms(at(&late, 50)),
@@ -196,7 +193,10 @@ pub async fn reconnect(kind: Kind) {
     // What is counted is what the server asks.
     cura.workers.clear();
     tokio::time::sleep(COUNTED).await;
-    let (queries, used) = (transactions(&cura.database).await, cpu(cura.servers[0].program.pid()));
+    let (queries, used) = (
+        transactions(&cura.database).await,
+        of_process(cura.servers[0].program.pid()),
+    );
     let begun = Instant::now();
     let back = (0..COMING_BACK).map(|n| {
         let (Person(client, conversation), cursor) = (&people[n % PEOPLE], &cursors[n % PEOPLE]);
@@ -209,7 +209,7 @@ pub async fn reconnect(kind: Kind) {
     let (mut times, open): (Vec<Duration>, Vec<Watching>) =
         futures_util::future::join_all(back).await.into_iter().unzip();
     let took = begun.elapsed();
-    let used = cpu(cura.servers[0].program.pid()) - used;
+    let used = of_process(cura.servers[0].program.pid()).saturating_sub(used);
     tokio::time::sleep(COUNTED).await;
     let queries = transactions(&cura.database).await - queries;
     times.sort();

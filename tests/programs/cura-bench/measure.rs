@@ -1,18 +1,14 @@
 //! What is measured, and how it is said.
 
+use std::sync::Once;
 use std::time::Duration;
 
 use cura_tests::TestDatabase;
 
-/// Processor time a process has used so far.
-pub fn cpu(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    // A tick is 10 ms (USER_HZ is 100).
-    Duration::from_millis(10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()))
-}
-
+/// Prints a row of the table; the first one begins it.
 pub fn row(what: &str, target: &str, measured: &str) {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| println!("\n| what | target | measured |\n| --- | --- | --- |"));
     println!("| {what} | {target} | {measured} |");
 }
 

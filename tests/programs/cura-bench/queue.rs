@@ -7,7 +7,8 @@ use cura_tests::{Cura, TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::measure::{at, cpu, ms, row, transactions};
+use crate::measure::{at, ms, row, transactions};
+use crate::processor_time::of_process;
 
 #[derive(Serialize, Deserialize)]
 struct Ping {
@@ -62,12 +63,15 @@ pub async fn enqueue_to_start() {
 pub async fn idle_worker() {
     const SECONDS: u32 = 20;
     let cura = Cura::builder().servers(0).start().await;
-    let used = || cpu(cura.workers[0].pid());
+    let used = || of_process(cura.workers[0].pid());
     eventually("the worker is there", async || (!used().is_zero()).then_some(())).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (before, queries) = (used(), transactions(&cura.database).await);
     tokio::time::sleep(Duration::from_secs(SECONDS.into())).await;
-    let (busy, queries) = (used() - before, transactions(&cura.database).await - queries);
+    let (busy, queries) = (
+        used().saturating_sub(before),
+        transactions(&cura.database).await - queries,
+    );
     let measured = format!(
         "{:.2} % of a core, {:.1} queries a second",
         100.0 * busy.as_secs_f64() / f64::from(SECONDS),

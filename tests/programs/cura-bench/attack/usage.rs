@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cura_tests::Cura;
 
-use crate::measure::cpu;
+use crate::processor_time::{of_process, postmaster, with_children};
 
 /// Memory now, and processor time so far.
 #[derive(Clone, Copy)]
@@ -35,9 +35,9 @@ impl Usage {
             server_mib: super::mib(server),
             worker_mib: super::mib(worker),
             sockets: sockets_of(server.pid()),
-            server: cpu(server.pid()),
-            worker: cpu(worker.pid()),
-            postgres: postgres_time(cura).await,
+            server: of_process(server.pid()),
+            worker: of_process(worker.pid()),
+            postgres: with_children(postmaster(cura.database.pool()).await),
         }
     }
 
@@ -71,42 +71,4 @@ fn sockets_of(pid: u32) -> usize {
     targets
         .filter(|target| target.to_string_lossy().starts_with("socket:"))
         .count()
-}
-
-/// Processor time of the whole server: of its first process, of what has ended under it, and of what runs under it.
-async fn postgres_time(cura: &Cura) -> Duration {
-    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
-        .fetch_one(cura.database.pool())
-        .await
-        .unwrap();
-    let postmaster = parent(backend.unsigned_abs()).unwrap();
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let name = entry.ok()?.file_name();
-        name.to_string_lossy().parse::<u32>().ok()
-    });
-    let running = processes
-        .filter(|pid| parent(*pid) == Some(postmaster))
-        .filter_map(|pid| times(pid).map(|[own, _]| own));
-    let [own, ended] = times(postmaster).unwrap();
-    own + ended + running.sum::<Duration>()
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    fields(pid)?.get(1)?.parse().ok()
-}
-
-/// Its own processor time, and that of the children it has waited for.
-fn times(pid: u32) -> Option<[Duration; 2]> {
-    let fields = fields(pid)?;
-    let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
-    // A tick is 10 ms (USER_HZ is 100).
-    let time = |at: usize| Some(Duration::from_millis(10 * (ticks(at)? + ticks(at + 1)?)));
-    Some([time(11)?, time(13)?])
-}
-
-/// What follows the name of the process in `/proc/…/stat`: state, parent, …
-fn fields(pid: u32) -> Option<Vec<String>> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    Some(rest.split_whitespace().map(str::to_owned).collect())
 }
