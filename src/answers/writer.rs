@@ -88,9 +88,9 @@ impl AnswerWriter {
         self.text.len().saturating_sub(self.saved)
     }
 
-    /// Whether `live` has all of the text, or is about to, as far as is known.
+    /// Whether `live` has all of the text, or is about to, as far as is known, and keeps it if this process dies.
     pub fn live_is_whole(&self) -> bool {
-        self.appender.is_some()
+        self.appender.is_some() && self.answers.0.live.outlives_process()
     }
 
     /// The UTF-8 bytes that this attempt has written.

@@ -81,6 +81,11 @@ impl Live {
         }
     }
 
+    /// Whether what it holds is there when this process has died.
+    pub fn outlives_process(&self) -> bool {
+        matches!(&self.implementation, Redis(_))
+    }
+
     /// Its limits and lifetimes.
     pub fn config(&self) -> &LiveConfig {
         &self.config

@@ -77,7 +77,7 @@ impl MemoryLive {
     }
 
     pub(crate) fn is_present(&self, user: UserId) -> bool {
-        self.users.is_watched(user)
+        self.users.keep_if_watched(user)
     }
 
     pub(crate) fn users(&self) -> &UserTable {

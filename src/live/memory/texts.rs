@@ -118,7 +118,7 @@ impl TextTable {
     }
 
     /// Whether an answer has readers in this process. Removes it otherwise.
-    pub(crate) fn is_watched(&self, id: MessageId) -> bool {
+    pub(crate) fn keep_if_watched(&self, id: MessageId) -> bool {
         let mut table = self.lock();
         let is_watched = table
             .entries

@@ -72,7 +72,7 @@ impl UserTable {
     }
 
     /// Whether a user is connected. Removes one that is not.
-    pub(crate) fn is_watched(&self, user: UserId) -> bool {
+    pub(crate) fn keep_if_watched(&self, user: UserId) -> bool {
         let mut table = self.lock();
         let is_watched = table.get(&user).is_some_and(UserChannels::is_watched);
         if !is_watched {

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::mem::take;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -206,21 +207,32 @@ impl Appends {
 
 /// Writes what is appended.
 pub(super) struct AppendSender {
-    pub(super) appends: Appends,
-    pub(super) connection: Arc<Connection>,
-    pub(super) scripts: Arc<Scripts>,
+    appends: Appends,
+    connection: Arc<Connection>,
+    scripts: Arc<Scripts>,
+    /// Whether each answer has a call of its own: they may be in different slots.
+    is_apart: AtomicBool,
 }
 
 impl AppendSender {
+    pub(super) fn new(appends: Appends, connection: Arc<Connection>, scripts: Arc<Scripts>) -> Self {
+        Self {
+            appends,
+            is_apart: AtomicBool::new(connection.is_cluster()),
+            connection,
+            scripts,
+        }
+    }
+
     /// Runs until dropped.
     pub(super) async fn run(self) {
-        let (most_calls, most_answers) = if self.connection.is_cluster() {
-            (MAX_CALLS, 1)
-        } else {
-            (1, MAX_BATCH)
-        };
         let mut under_way = FuturesUnordered::new();
         loop {
+            let (most_calls, most_answers) = if self.is_apart.load(Ordering::Relaxed) {
+                (MAX_CALLS, 1)
+            } else {
+                (1, MAX_BATCH)
+            };
             while under_way.len() < most_calls {
                 let batch = self.appends.next_batch(most_answers);
                 if batch.is_empty() {
@@ -238,8 +250,11 @@ impl AppendSender {
     async fn write(&self, batch: Vec<Append>) {
         match self.call(&batch).await {
             Ok(replies) => self.settle(batch, &replies),
-            // It may be about one answer only.
-            Err(RedisTrouble::Other(_)) if batch.len() > 1 => {
+            // It may be about one answer only, or about their slots: one node of a cluster, and a proxy before one, look like a server.
+            Err(trouble @ (RedisTrouble::Other(_) | RedisTrouble::ClusterNode)) if batch.len() > 1 => {
+                if trouble == RedisTrouble::ClusterNode {
+                    self.is_apart.store(true, Ordering::Relaxed);
+                }
                 join_all(batch.into_iter().map(async |append| {
                     let one = vec![append];
                     match self.call(&one).await {

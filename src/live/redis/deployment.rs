@@ -8,7 +8,7 @@ use super::slots::NodeAddress;
 use crate::error::InvalidUrl;
 
 /// How long the kernel waits until sent data is acknowledged.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where a sentinel listens unless the URL says otherwise.
 const SENTINEL_PORT: u16 = 26_379;
 

@@ -95,11 +95,7 @@ impl RedisLive {
         let connection = Arc::new(Connection::new(url, config)?);
         let scripts = Arc::new(Scripts::new());
         let appends = Appends::default();
-        let append_sender = AppendSender {
-            appends: appends.clone(),
-            connection: Arc::clone(&connection),
-            scripts: Arc::clone(&scripts),
-        };
+        let append_sender = AppendSender::new(appends.clone(), Arc::clone(&connection), Arc::clone(&scripts));
         let texts = TextTable::new(config);
         let users = UserTable::default();
         let (changes, users_changed) = (Arc::<ChannelChanges>::default(), Arc::new(Notify::new()));

@@ -1,16 +1,20 @@
 //! What is published, as it arrives on one connection. Without TLS it is read here, many messages at a time and in place: the `redis` crate
 //! brings each through a task and a queue of its own, in six allocations, and there is one for each token. With TLS it is the crate's.
 
+use std::io;
 use std::str::from_utf8;
 
 use ::redis::aio::{PubSubSink, PubSubStream};
 use ::redis::{ConnectionAddr, ConnectionInfo, Msg, RedisConnectionInfo, RedisError};
+use futures_util::future::select_ok;
 use futures_util::{FutureExt, StreamExt};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 
+use super::deployment::TCP_USER_TIMEOUT;
 use super::publication_parser::{Malformed, Publication, parse};
 use super::target::connect_to_publications;
 use super::trouble::RedisTrouble;
@@ -35,12 +39,14 @@ pub(super) enum Subscriptions {
     Crate(PubSubSink),
 }
 
+/// What is published on a connection without TLS.
 pub(super) struct PlainPublications {
     tcp: OwnedReadHalf,
     unread: Vec<u8>,
     answered: watch::Sender<Answered>,
 }
 
+/// The channels that such a connection is subscribed to.
 pub(super) struct PlainSubscriptions {
     tcp: OwnedWriteHalf,
     /// How many channels were asked for or left.
@@ -61,8 +67,11 @@ pub(super) async fn connect(info: ConnectionInfo) -> Result<(Subscriptions, Publ
         let (sink, stream) = connect_to_publications(info).await?.split();
         return Ok((Subscriptions::Crate(sink), Publications::Crate(stream, None)));
     };
-    let mut tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(of_io)?;
+    let mut tcp = connect_to_any(host, *port).await.map_err(of_io)?;
     tcp.set_nodelay(true).map_err(of_io)?;
+    SockRef::from(&tcp)
+        .set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
+        .map_err(of_io)?;
     sign_in(&mut tcp, info.redis_settings()).await?;
     let (answers, answered) = watch::channel(Answered::default());
     let (reading, writing) = tcp.into_split();
@@ -77,6 +86,16 @@ pub(super) async fn connect(info: ConnectionInfo) -> Result<(Subscriptions, Publ
         answered: answers,
     };
     Ok((Subscriptions::Plain(subscriptions), Publications::Plain(publications)))
+}
+
+/// At the first address of the name that answers: one of them may be dead.
+async fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = lookup_host((host, port)).await?;
+    let connections: Vec<_> = addresses.map(|address| TcpStream::connect(address).boxed()).collect();
+    if connections.is_empty() {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
+    select_ok(connections).await.map(|(tcp, _)| tcp)
 }
 
 async fn sign_in(tcp: &mut TcpStream, settings: &RedisConnectionInfo) -> Result<(), RedisTrouble> {
@@ -216,7 +235,7 @@ fn command<'w>(words: impl Iterator<Item = &'w str>) -> Vec<u8> {
     command.get_packed_command()
 }
 
-fn of_io(error: std::io::Error) -> RedisTrouble {
+fn of_io(error: io::Error) -> RedisTrouble {
     RedisTrouble::from(&RedisError::from(error))
 }
 

@@ -160,7 +160,7 @@ impl Subscriber {
         }
         let (mut new, mut left) = (Vec::new(), Vec::new());
         for channel in changed.channels {
-            match (channel, self.is_watched(channel)) {
+            match (channel, self.keep_if_watched(channel)) {
                 (_, true) if subscribed.channels.insert(channel) => new.push(channel),
                 // Its copy was dropped, and this is another one.
                 (Channel::Text(id), true) if self.texts.is_unknown(id) => subscribed.reads.begin(id),
@@ -179,10 +179,10 @@ impl Subscriber {
     }
 
     /// Whether a channel has readers in this process; forgets it otherwise.
-    fn is_watched(&self, channel: Channel) -> bool {
+    fn keep_if_watched(&self, channel: Channel) -> bool {
         match channel {
-            Channel::Text(id) => self.texts.is_watched(id),
-            Channel::User(user) => self.users.is_watched(user),
+            Channel::Text(id) => self.texts.keep_if_watched(id),
+            Channel::User(user) => self.users.keep_if_watched(user),
             Channel::Echo(_) => true,
         }
     }
@@ -194,7 +194,7 @@ impl Subscriber {
         let read_logs = new.len() <= MAX_LOG_READS;
         for channel in new {
             match channel {
-                Channel::Text(id) => subscribed.reads.begin(*id),
+                Channel::Text(id) => subscribed.reads.begin_anew(*id),
                 Channel::User(user) if read_logs => self.users.publish(*user, Signal::ReadLog),
                 Channel::User(_) | Channel::Echo(_) => {}
             }

@@ -28,8 +28,8 @@ pub(super) struct TextReads {
     scripts: Arc<Scripts>,
     /// Not begun yet.
     due: VecDeque<MessageId>,
-    /// What was published of each that is due or under way.
-    meanwhile: HashMap<MessageId, Meanwhile>,
+    /// Those that are due (`None`: what is published before the read is in what is read) or under way.
+    meanwhile: HashMap<MessageId, Option<Meanwhile>>,
     under_way: FuturesUnordered<BoxFuture<'static, (MessageId, Result<ReadReply, RedisTrouble>)>>,
     /// Those that could not be read, and when they are tried again.
     failed: HashSet<MessageId>,
@@ -42,7 +42,7 @@ pub(super) struct TextReads {
 pub(super) struct Meanwhile {
     pub(super) messages: Vec<Vec<u8>>,
     bytes: usize,
-    /// Whether there was more.
+    /// Whether there was more, or it has to be read again.
     pub(super) is_cut: bool,
 }
 
@@ -63,10 +63,18 @@ impl TextReads {
     /// Reads a text, unless that is about to happen.
     pub(super) fn begin(&mut self, id: MessageId) {
         if let std::collections::hash_map::Entry::Vacant(place) = self.meanwhile.entry(id) {
-            place.insert(Meanwhile::default());
+            place.insert(None);
             self.due.push_back(id);
         }
         self.fill();
+    }
+
+    /// Reads a text from here on: of one that is under way, what it finds does not count.
+    pub(super) fn begin_anew(&mut self, id: MessageId) {
+        if let Some(Some(meanwhile)) = self.meanwhile.get_mut(&id) {
+            meanwhile.is_cut = true;
+        }
+        self.begin(id);
     }
 
     /// Keeps what is published of a text that is just read; `false` if it is not.
@@ -74,6 +82,9 @@ impl TextReads {
         // Nearly always none is read.
         let Some(meanwhile) = self.meanwhile.get_mut(&id) else {
             return false;
+        };
+        let Some(meanwhile) = meanwhile else {
+            return true;
         };
         meanwhile.bytes += message.len();
         if meanwhile.bytes > MAX_MEANWHILE_BYTES {
@@ -94,7 +105,7 @@ impl TextReads {
         loop {
             tokio::select! {
                 Some((id, read)) = self.under_way.next() => {
-                    let meanwhile = self.meanwhile.remove(&id).unwrap_or_default();
+                    let meanwhile = self.meanwhile.remove(&id).flatten().unwrap_or_default();
                     self.fill();
                     match read {
                         Ok(reply) => {
@@ -124,6 +135,7 @@ impl TextReads {
         while self.under_way.len() < MAX_READS
             && let Some(id) = self.due.pop_front()
         {
+            self.meanwhile.insert(id, Some(Meanwhile::default()));
             let (connection, scripts) = (Arc::clone(&self.connection), Arc::clone(&self.scripts));
             self.under_way
                 .push(Box::pin(async move { (id, connection.call(&scripts.read(id)).await) }));

@@ -4,7 +4,7 @@ use super::{TestRedis, free_port, wait_until};
 
 /// A cluster of masters on this machine, the first of them with a replica if the test wants it; stopped when dropped.
 pub struct TestRedisCluster {
-    /// The masters, each with a third of the slots, and then the replica.
+    /// The masters, each with its share of the slots, and then the replica.
     pub nodes: Vec<TestRedis>,
 }
 
@@ -19,6 +19,11 @@ impl TestRedisCluster {
     /// Three masters and a replica of the first.
     pub fn start_with_replica() -> Self {
         Self::of(3, 4)
+    }
+
+    /// One master, which has all slots.
+    pub fn start_of_one() -> Self {
+        Self::of(1, 1)
     }
 
     fn of(masters: usize, nodes: usize) -> Self {

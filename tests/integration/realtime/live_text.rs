@@ -48,6 +48,17 @@ fn redis_cluster(config: LiveConfig) -> Tested {
     }
 }
 
+/// The only node of a cluster, which looks like a server to who does not know.
+fn redis_node(config: LiveConfig) -> Tested {
+    let cluster = TestRedisCluster::start_of_one();
+    let connect = || Live::redis(&cluster.nodes[0].url(), config).unwrap();
+    Tested {
+        live: connect(),
+        peer: connect(),
+        _redis: Some(Box::new(cluster)),
+    }
+}
+
 /// Whose Redis lives has patience: on a busy machine a call may take longer than one in production should.
 fn patient() -> LiveConfig {
     LiveConfig {
@@ -414,6 +425,11 @@ async fn who_appends_without_waiting_learns_of_a_newer_attempt(start: fn(LiveCon
     assert_eq!(appender.append("still").await, Err(AppendError::Stale));
     end(&live, SECOND).await;
     assert_eq!(read(live.follow(ID, Position::START), "", Position::START).await, "");
+}
+
+#[tokio::test]
+async fn answers_of_other_slots_do_not_fail_each_other() {
+    many_answers_do_not_mix(redis_node).await;
 }
 
 async fn what_is_over_is_forgotten(start: fn(LiveConfig) -> Tested) {
