@@ -2,6 +2,9 @@
 //!
 //! sqlx asks every connection that is given back whether it still works: twice with a limit of time, each a round trip. A connection
 //! whose work has ended well was just seen to work, so it is kept here. What did not end well is given back, and asked.
+//!
+//! To open a connection takes longer than most of its uses, and sqlx throws away what it has half made when nobody waits any more.
+//! So each is opened to its end, and kept if its caller has gone, or has got another one.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::task::TaskTracker;
 
 use crate::failover;
 use crate::session::{ACQUIRE_TIMEOUT, FRESH, ping};
@@ -31,12 +35,14 @@ struct Kept {
     connections: Mutex<Vec<KeptConnection>>,
     /// As many permits as there are connections.
     count: Semaphore,
+    /// As many permits as the pool has room: those who ask it take one each.
+    asking: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct KeptConnection {
     connection: PoolConnection<Postgres>,
-    /// When the pool handed it out.
+    /// Before the pool handed it out.
     taken: Instant,
     used: Instant,
 }
@@ -52,9 +58,11 @@ pub struct Leased {
 impl Connections {
     /// Keeps connections of `pool`, all of them if need be: nobody else may need any for long.
     pub fn keeping(pool: PgPool) -> Self {
+        let room = pool.options().get_max_connections() as usize;
         let kept = Kept {
             connections: Mutex::default(),
             count: Semaphore::new(0),
+            asking: Arc::new(Semaphore::new(room)),
         };
         Self {
             pool,
@@ -79,7 +87,7 @@ impl Connections {
     /// When there is none within [`ACQUIRE_TIMEOUT`], or none can be opened.
     pub async fn acquire(&self) -> Result<Leased, sqlx::Error> {
         let Some(kept) = &self.kept else {
-            return Ok(Leased::new(self.pool.acquire().await?, None));
+            return Leased::take(&self.pool, None).await;
         };
         if let Some(next) = kept.take_fresh() {
             return Ok(next.lease(kept));
@@ -110,11 +118,37 @@ impl Connections {
             next.connection.close_on_drop();
         }
         tokio::select! {
+            biased;
             // Whoever waits for the pool gets what is kept meanwhile.
-            next = kept.next() => Ok(next.lease(kept)),
-            opened = self.pool.acquire() => Ok(Leased::new(opened?, Some(kept))),
+            next = kept.next_unworn() => Ok(next.lease(kept)),
+            taken = self.take(kept) => taken,
         }
     }
+
+    /// A connection of the pool. Once the pool was asked, dropping this only leaves the connection to others.
+    async fn take(&self, kept: &Arc<Kept>) -> Result<Leased, sqlx::Error> {
+        let Ok(permit) = Arc::clone(&kept.asking).acquire_owned().await else {
+            return Err(sqlx::Error::PoolClosed);
+        };
+        let (hand_over, taken) = oneshot::channel();
+        TaskTracker::new().spawn(take_for(hand_over, self.pool.clone(), Arc::clone(kept), permit));
+        // The task is gone when the runtime ends.
+        taken.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+}
+
+/// Takes a connection from the pool, within the time that the pool allows, for whoever waits for it, or else to keep it.
+async fn take_for(
+    caller: oneshot::Sender<Result<Leased, sqlx::Error>>,
+    pool: PgPool,
+    kept: Arc<Kept>,
+    asking: OwnedSemaphorePermit,
+) {
+    let taken = Leased::take(&pool, Some(kept)).await;
+    if let Err(Ok(unwanted)) = caller.send(taken) {
+        unwanted.keep_if_it_works().await;
+    }
+    drop(asking);
 }
 
 impl Kept {
@@ -146,6 +180,16 @@ impl Kept {
                 }
                 // None is kept any more.
                 Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The next connection that is kept and need not be looked at by the pool. Cancel safe.
+    async fn next_unworn(&self) -> KeptConnection {
+        loop {
+            let next = self.next().await;
+            if !next.is_worn() {
+                return next;
             }
         }
     }
@@ -213,11 +257,23 @@ impl KeptConnection {
 }
 
 impl Leased {
-    fn new(connection: PoolConnection<Postgres>, kept: Option<&Arc<Kept>>) -> Self {
-        Self {
+    /// Takes a connection from the pool. Not cancel safe: what the pool is opening is lost.
+    async fn take(pool: &PgPool, kept: Option<Arc<Kept>>) -> Result<Self, sqlx::Error> {
+        // A read-only session that is noticed while it is opened may be this one.
+        let taken = Instant::now();
+        let connection = pool.acquire().await?;
+        Ok(Self {
             connection,
-            taken: Instant::now(),
-            kept: kept.map(Arc::clone),
+            taken,
+            kept,
+        })
+    }
+
+    /// Keeps a connection that was not used, and may have been dead when it was opened.
+    async fn keep_if_it_works(mut self) {
+        match ping(&mut self.connection).await {
+            Ok(()) => self.keep(),
+            Err(_) => self.close(),
         }
     }
 

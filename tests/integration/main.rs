@@ -6,6 +6,7 @@ mod accounts;
 mod answers;
 mod contract;
 mod conversations;
+mod database_connections;
 mod programs;
 mod providers;
 mod queue;

@@ -7,7 +7,7 @@ use cura_store::{Database, StoreError};
 use cura_tests::{Client, Cura, PostgresPair, Program, ScriptedProvider, TestDatabase, eventually, interrupted_answer};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Notify};
 
 /// What a use case does that writes.
 async fn write(database: &Database) -> Result<(), StoreError> {
@@ -83,6 +83,43 @@ async fn a_session_that_has_become_read_only_costs_one_write() {
     for _ in 0..5 {
         write(&database).await.expect("another session");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_may_be_read_only_is_not_handed_to_who_waits_for_one() {
+    let test_database = TestDatabase::create().await;
+    let database = Database::connect_lazy(&test_database.url(), "test", 2).unwrap();
+    let (both_are_in_use, noticed) = (Barrier::new(2), Notify::new());
+    let (end_first, end_second) = (Notify::new(), Notify::new());
+    let read_only = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
+    let first = database.connection(async |connection| {
+        connection.execute(read_only).await?;
+        both_are_in_use.wait().await;
+        end_first.notified().await;
+        Ok::<_, StoreError>(())
+    });
+    let second = database.connection(async |connection| {
+        connection.execute(read_only).await?;
+        both_are_in_use.wait().await;
+        let refused = connection.execute("CREATE TABLE refused ()").await;
+        let refused = refused.map_err(StoreError::from);
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+        noticed.notify_one();
+        end_second.notified().await;
+        Ok::<_, StoreError>(())
+    });
+    let waiting = async {
+        noticed.notified().await;
+        let (written, ()) = tokio::join!(write(&database), async {
+            tokio::task::yield_now().await;
+            end_first.notify_one();
+        });
+        written.expect("another session");
+        end_second.notify_one();
+    };
+    let (first, second, ()) = tokio::join!(first, second, waiting);
+    first.unwrap();
+    second.unwrap();
 }
 
 #[tokio::test]
