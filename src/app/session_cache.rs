@@ -13,7 +13,7 @@ use cura_store::sessions::SessionState;
 use tokio::time::Instant;
 
 /// How long what is remembered counts after the connection that listens was asked and answered.
-const TRUSTED: Duration = Duration::from_millis(1500);
+pub(crate) const TRUSTED: Duration = Duration::from_millis(900);
 /// How many sessions are remembered: those that were used last, and as many that were used before.
 const MAX_SESSIONS: usize = 10_000;
 

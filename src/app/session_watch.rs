@@ -2,30 +2,35 @@
 //! revocation, suspension, or erasure of the account. A session whose password was changed goes on, but its streams of before do not.
 //!
 //! A trigger notifies every server at COMMIT; one connection per server listens. That connection may be silent without an
-//! error, so every second it is asked, which is how long what is known of other sessions counts, and one query of each server checks
-//! all its sessions with open streams.
+//! error, so twice a second it is asked, on which depends what is known of other sessions ([`crate::session_cache`]), and once a
+//! second one query of each server checks all its sessions with open streams.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cura_domain::{Clock, SessionId, UserId};
-use cura_store::{Database, Listener, StoreError, sessions};
+use cura_store::{Database, StoreError, sessions};
 use futures_util::future::join;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::caller::Caller;
-use crate::session_cache::SessionCache;
+use crate::session_cache::{SessionCache, TRUSTED};
 
 /// The channel of the triggers in migrations 0004 and 0025: `s<session>` or `u<user>` ended, the tokens of `g<session>` changed.
 const CHANNEL: &str = "cura_sessions_ended";
 /// How often all sessions with open streams are checked, whatever was notified.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the connection that listens is checked.
-const LISTENER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the connection that listens is asked: often enough that one slow answer makes nobody look up what is known.
+const LISTENER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The pause before a lost connection is replaced.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// How long a session is open at most after it has ended, as the contract says.
+const CONTRACT: Duration = Duration::from_secs(2);
+
+// What is known may let a stream in until it counts no more; the next check of all sessions finds it, and takes a moment.
+const _: () = assert!(TRUSTED.as_millis() + CHECK_INTERVAL.as_millis() < CONTRACT.as_millis());
 
 /// Why a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,25 +227,22 @@ impl SessionWatch {
 
     async fn keep_listening(&self) {
         loop {
-            if let Err(error) = self.listen().await {
-                self.cache.forget_all();
-                tracing::debug!(%error, "the connection that listens for ended sessions was lost; reconnecting");
-            }
+            let ended = self.listen().await;
+            self.cache.forget_all();
+            let error = ended.err().map(tracing::field::display);
+            tracing::debug!(
+                error,
+                "the connection that listens for ended sessions was lost; reconnecting"
+            );
             tokio::time::sleep(RECONNECT_PAUSE).await;
         }
     }
 
+    /// Applies what is notified, until the connection is lost.
     async fn listen(&self) -> Result<(), StoreError> {
         let mut listener = self.database.listen(CHANNEL).await?;
-        loop {
-            // What happened before the subscription, or while the connection was lost, was not heard.
-            self.cache.forget_all();
-            self.hear(&mut listener).await?;
-        }
-    }
-
-    /// Applies what is notified, until notifications may have been missed.
-    async fn hear(&self, listener: &mut Listener) -> Result<(), StoreError> {
+        // What happened before the subscription was not heard.
+        self.cache.forget_all();
         loop {
             let asked = Instant::now();
             listener.check().await?;

@@ -26,7 +26,7 @@ use crate::auth_tokens::{AccessToken, RefreshToken, SigningFailed, Tokens};
 pub use crate::auth_tokens::{PresentedToken, StreamToken, Ticket};
 pub use crate::caller::Caller;
 use crate::passwords::PasswordError;
-use crate::session_cache::SessionCache;
+use crate::session_cache::{LookUp, SessionCache};
 use crate::sign_in_guard::TooManyFailures;
 
 /// The most sessions of a user. Beyond it, the least recently used one ends.
@@ -141,6 +141,12 @@ struct Unrecorded {
     first_use: Option<i32>,
 }
 
+/// The state of a session that authenticates its caller, with what was recorded of this use.
+struct LookedUp {
+    begun: LookUp,
+    state: SessionState,
+}
+
 impl Caller {
     /// The caller as its session says.
     fn of_session(self, state: &SessionState) -> Self {
@@ -217,9 +223,10 @@ impl Sessions {
                 return Ok(caller.of_session(&known));
             }
         }
-        self.database
-            .connection(async |connection| self.authorize_session(connection, caller, proof).await)
-            .await
+        let looked_up = self
+            .database
+            .connection(async |connection| self.look_up(connection, caller, proof).await);
+        Ok(self.admit(caller, looked_up.await?))
     }
 
     /// Ends every session of the caller, including the current one.
@@ -252,13 +259,13 @@ impl Sessions {
     }
 
     /// Refuses a caller whose session has ended, whose account is suspended, or whose token is dead; records that the token was
-    /// presented and the user was seen.
-    async fn authorize_session(
+    /// presented and the user was seen. For [`Self::admit`], once that is committed.
+    async fn look_up(
         &self,
         connection: &mut PgConnection,
         caller: Caller,
         proof: Proof,
-    ) -> Result<Caller, AuthenticateError> {
+    ) -> Result<LookedUp, AuthenticateError> {
         let now = self.clock.now_micros();
         let begun = self.cache.begin();
         let mut state = sessions::find_state(connection, caller.session, caller.user)
@@ -274,8 +281,13 @@ impl Sessions {
             state.generation_used |= first_use.is_some();
             state.last_seen = state.last_seen.filter(|seen| *seen > stale).or(Some(now));
         }
+        Ok(LookedUp { begun, state })
+    }
+
+    /// The caller as its session says, which is remembered.
+    fn admit(&self, caller: Caller, LookedUp { begun, state }: LookedUp) -> Caller {
         self.cache.remember(begun, caller.session, caller.user, state);
-        Ok(caller.of_session(&state))
+        caller.of_session(&state)
     }
 
     /// Opens a session in the transaction of `connection`, and ends the user's oldest ones beyond the limit.

@@ -1,5 +1,5 @@
-//! Listens for notifications: of jobs that are new, ready again or to be cancelled. What is missed while the connection is
-//! away is found by a query as soon as it is back.
+//! Listens for notifications: of jobs that are new, ready again or to be cancelled. What is missed while there is no connection is
+//! found by a query as soon as there is another one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,27 +27,26 @@ pub(crate) async fn run_notifier_loop(instance: Arc<Instance>) {
     }
 }
 
+/// Listens until the connection is lost.
 async fn listen_once(instance: &Instance, outage: &mut Outage) -> Result<(), QueueError> {
     let channels = [INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL];
     let listening = Subscription::begin(&instance.pool, Some("cura-queue-listener"), &channels);
     let mut listener = with_timeout(async { Ok(listening.await?) }).await?;
+    // Notifications that were sent before we listened are lost: query instead.
+    instance.wake.notify_one();
+    instance.check_cancelled.notify_one();
     loop {
-        // Notifications that were sent before we listened, or while the connection was away, are lost: query instead.
-        instance.wake.notify_one();
-        instance.check_cancelled.notify_one();
-        loop {
-            match tokio::time::timeout(instance.config.listener_check_interval, listener.next()).await {
-                Ok(Ok(Some(notification))) if notification.channel() == CANCEL_CHANNEL => {
-                    instance.stop_run(notification.payload(), StopReason::Cancelled);
-                }
-                Ok(Ok(Some(_))) => instance.wake.notify_one(),
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => return Err(error.into()),
-                // A connection that the network has dropped looks like a queue without jobs: probe it.
-                Err(_) => {
-                    with_timeout(async { Ok(listener.check().await?) }).await?;
-                    outage.worked();
-                }
+        match tokio::time::timeout(instance.config.listener_check_interval, listener.next()).await {
+            Ok(Ok(Some(notification))) if notification.channel() == CANCEL_CHANNEL => {
+                instance.stop_run(notification.payload(), StopReason::Cancelled);
+            }
+            Ok(Ok(Some(_))) => instance.wake.notify_one(),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error.into()),
+            // A connection that the network has dropped looks like a queue without jobs: probe it.
+            Err(_) => {
+                with_timeout(async { Ok(listener.check().await?) }).await?;
+                outage.worked();
             }
         }
     }

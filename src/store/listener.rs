@@ -4,7 +4,7 @@ use cura_postgres::Subscription;
 
 use crate::{Database, StoreError};
 
-/// A subscription to one channel, on a connection of its own.
+/// A subscription to one channel, on a connection of its own, with which it ends.
 pub struct Listener(Subscription);
 
 impl Database {
@@ -18,11 +18,11 @@ impl Database {
 }
 
 impl Listener {
-    /// The payload of the next notification; `None` when the connection was lost: notifications may have been missed, and
-    /// the next call connects again. Cancel safe.
+    /// The payload of the next notification; `None` when the connection was lost: from here on notifications are missed, until
+    /// another subscription was made. Cancel safe.
     ///
     /// # Errors
-    /// When Postgres cannot be reached.
+    /// When the connection does not work or was lost before, or its server may not be the one that is written to any more.
     pub async fn next(&mut self) -> Result<Option<String>, StoreError> {
         let notification = self.0.next().await?;
         Ok(notification.map(|notification| notification.payload().to_owned()))
@@ -38,7 +38,7 @@ impl Listener {
     /// Checks that the connection still works, and that its server is still the one that is written to.
     ///
     /// # Errors
-    /// When it does not answer within two seconds, or accepts no writes.
+    /// When it was lost, does not answer within two seconds, or accepts no writes.
     pub async fn check(&mut self) -> Result<(), StoreError> {
         Ok(self.0.check().await?)
     }

@@ -3,12 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::TestDatabase;
 
@@ -21,11 +22,19 @@ enum State {
     Silent,
 }
 
+/// What the proxy does with connections that listen for notifications.
+#[derive(Default)]
+struct Listeners {
+    are_silent: watch::Sender<bool>,
+    cut: Notify,
+}
+
 /// A running proxy; connections pass until a test changes that.
 pub struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
-    listeners_are_silent: Arc<watch::Sender<bool>>,
+    listeners: Arc<Listeners>,
+    opened: Arc<AtomicUsize>,
     /// The port it leads to, if it leads to one.
     target: Option<Arc<AtomicU16>>,
 }
@@ -38,6 +47,22 @@ impl Proxy {
     pub async fn to_postgres(database: &TestDatabase) -> Self {
         let socket = database.socket().expect("the private Postgres; unset DATABASE_URL");
         Self::start(move || UnixStream::connect(socket.clone())).await
+    }
+
+    /// In front of Postgres, where it takes so long to open a connection.
+    ///
+    /// # Panics
+    /// When the tests were given a server instead of a private one.
+    pub async fn to_slow_postgres(database: &TestDatabase, pause: Duration) -> Self {
+        let socket = database.socket().expect("the private Postgres; unset DATABASE_URL");
+        Self::start(move || {
+            let socket = socket.clone();
+            async move {
+                tokio::time::sleep(pause).await;
+                UnixStream::connect(socket).await
+            }
+        })
+        .await
     }
 
     /// In front of a port of this machine.
@@ -81,21 +106,24 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let state = Arc::new(watch::Sender::new(State::Open));
-        let listeners_are_silent = Arc::new(watch::Sender::new(false));
-        let (proxy, silent) = (Arc::clone(&state), Arc::clone(&listeners_are_silent));
+        let listeners = Arc::new(Listeners::default());
+        let opened = Arc::new(AtomicUsize::new(0));
+        let (proxy, count, listening) = (Arc::clone(&state), Arc::clone(&opened), Arc::clone(&listeners));
         #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *proxy.borrow() != State::Cut {
+                    count.fetch_add(1, Ordering::Relaxed);
                     #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-                    tokio::spawn(carry(client, connect(), proxy.subscribe(), silent.subscribe()));
+                    tokio::spawn(carry(client, connect(), proxy.subscribe(), Arc::clone(&listening)));
                 }
             }
         });
         Self {
             port,
             state,
-            listeners_are_silent,
+            listeners,
+            opened,
             target: None,
         }
     }
@@ -126,7 +154,24 @@ impl Proxy {
 
     /// Swallows everything on connections that listen for notifications, and on new ones that begin to. Others go on.
     pub fn silence_listeners(&self) {
-        self.listeners_are_silent.send_replace(true);
+        self.listeners.are_silent.send_replace(true);
+    }
+
+    /// Closes every connection that listens for notifications, and swallows everything on new ones that begin to, until
+    /// [`Self::restore_listeners`].
+    pub fn cut_listeners(&self) {
+        self.listeners.cut.notify_waiters();
+        self.silence_listeners();
+    }
+
+    /// Lets connections through that begin to listen from now on.
+    pub fn restore_listeners(&self) {
+        self.listeners.are_silent.send_replace(false);
+    }
+
+    /// How many connections were opened through it.
+    pub fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// Lets new connections through again.
@@ -139,7 +184,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     client: TcpStream,
     connecting: impl Future<Output = std::io::Result<S>>,
     mut state: watch::Receiver<State>,
-    mut listeners_are_silent: watch::Receiver<bool>,
+    listeners: Arc<Listeners>,
 ) {
     let Ok(mut server) = connecting.await else {
         return;
@@ -147,18 +192,32 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let now = *state.borrow_and_update();
     let mut silenced = false;
     let listens = watch::Sender::new(false);
-    let mut listening = listens.subscribe();
+    let (cut_off, mut listening) = (listens.subscribe(), listens.subscribe());
+    let mut silent = listeners.are_silent.subscribe();
     let mut client = Overheard { client, listens };
     if now == State::Open {
         tokio::select! {
+            biased;
+            // What is cut is not silenced.
+            () = until_cut(&cut_off, &listeners.cut) => return,
+            () = until_silenced(&mut listening, &mut silent) => silenced = true,
+            _ = state.wait_for(|state| *state != State::Open) => {}
             // Either end may close it.
             _ = copy_bidirectional(&mut client, &mut server) => return,
-            () = until_silenced(&mut listening, &mut listeners_are_silent) => silenced = true,
-            _ = state.wait_for(|state| *state != State::Open) => {}
         }
     }
     if silenced || *state.borrow() == State::Silent {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Waits until those that listen are cut, and the client does.
+async fn until_cut(listens: &watch::Receiver<bool>, cut: &Notify) {
+    loop {
+        cut.notified().await;
+        if *listens.borrow() {
+            return;
+        }
     }
 }
 

@@ -50,21 +50,20 @@ impl Sessions {
     /// [`AuthenticateError`] says whether signing in would help.
     pub async fn redeem_ticket(&self, ticket: &Ticket) -> Result<Caller, AuthenticateError> {
         let now = self.clock.now_micros();
+        let caller = Caller {
+            user: ticket.user,
+            session: ticket.session,
+            // As if an access token had been issued with the ticket.
+            until: now + self.tokens.lifetimes().access,
+            oldest_generation: 0,
+        };
         // Statements of their own instead of a transaction: a ticket whose session has ended is used up all the same.
-        self.database
-            .connection(async |connection| {
-                if !tickets::redeem_ticket(connection, &ticket.hash(), now).await? {
-                    return Err(AuthenticateError::NotSignedIn);
-                }
-                let caller = Caller {
-                    user: ticket.user,
-                    session: ticket.session,
-                    // As if an access token had been issued with the ticket.
-                    until: now + self.tokens.lifetimes().access,
-                    oldest_generation: 0,
-                };
-                self.authorize_session(connection, caller, Proof::Ticket).await
-            })
-            .await
+        let looked_up = self.database.connection(async |connection| {
+            if !tickets::redeem_ticket(connection, &ticket.hash(), now).await? {
+                return Err(AuthenticateError::NotSignedIn);
+            }
+            self.look_up(connection, caller, Proof::Ticket).await
+        });
+        Ok(self.admit(caller, looked_up.await?))
     }
 }

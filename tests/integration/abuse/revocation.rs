@@ -62,6 +62,30 @@ async fn what_a_server_remembers_of_a_session_outlives_it_nowhere() {
     }
 }
 
+#[tokio::test]
+async fn a_connection_that_listens_and_is_lost_is_not_believed_when_it_is_there_again() {
+    let (cura, proxy) = Cura::builder().workers(0).servers(2).start_behind_proxy().await;
+    let device = cura.user().await;
+    let there = device.at(&cura.servers[1].base);
+    for _ in 0..2 {
+        assert_eq!(there.get("/users/me").await.status, 200, "while it stands");
+    }
+    proxy.cut_listeners();
+    end_everywhere(&device).await;
+    let ended = tokio::time::Instant::now();
+    // It is still being replaced when it would have been asked.
+    tokio::time::sleep(Duration::from_millis(1020)).await;
+    proxy.restore_listeners();
+    tokio::time::sleep_until(ended + AT_ONCE).await;
+    assert_eq!(there.get("/users/me").await.status, 401, "what was not heard counts");
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                     AND query LIKE '%/* listening */' AND query_start > now() - interval '1 second'";
+    eventually("both servers listen again", async || {
+        (cura.database.count(listening).await == 2).then_some(())
+    })
+    .await;
+}
+
 /// Gives this user an archive of so many MiB.
 async fn make_archive(cura: &Cura, mib: i32) {
     for make in [

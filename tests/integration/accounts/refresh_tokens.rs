@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use cura_tests::{Cura, Socket};
+use cura_tests::{Cura, PoolMode, Socket};
 use serde_json::{Value, json};
+use sqlx::Executor;
 
 use super::sessions::{PASSWORD, refresh, sign_in};
 
@@ -327,4 +328,26 @@ fn a_session_has_one_living_branch_whatever_is_presented() {
         .unwrap();
     // Its database goes with a runtime that still runs.
     runtime.block_on(async move { drop(cura) });
+}
+
+/// Behind a transaction pooler, what a request has written of its session can still be lost when its transaction ends.
+#[tokio::test]
+async fn a_first_use_that_was_not_committed_is_recorded_by_the_next_request() {
+    let pooled = Cura::builder().workers(0).behind_pooler(PoolMode::Transaction);
+    let cura = pooled.start().await;
+    cura.client().register("ann@example.com").await;
+    let (ann, first) = sign_in(&cura.client(), "ann@example.com", "phone").await;
+    let next = refresh(&ann, &first).await;
+    let ann = ann.with_token(&next.body["access_token"]);
+    let refuse_commits = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE 'no room' USING ERRCODE = 'disk_full'; END $$;
+        CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON sessions
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()";
+    cura.database.pool().execute(refuse_commits).await.unwrap();
+    assert_eq!(ann.get("/users/me").await.status, 503);
+    let allow = "DROP TRIGGER refuse ON sessions";
+    cura.database.pool().execute(allow).await.unwrap();
+    assert_eq!(ann.get("/users/me").await.status, 200);
+    let used = "SELECT count(*) FROM sessions WHERE generation_used";
+    assert_eq!(cura.database.count(used).await, 1);
 }

@@ -46,6 +46,40 @@ async fn a_lost_listener_is_replaced_and_covered_by_the_poll() {
     workers.shutdown(Duration::from_secs(5)).await;
 }
 
+/// Who stops waiting for a new connection, to ask the old one whether it works, must not take the new one for the old.
+#[tokio::test]
+async fn what_was_added_while_the_notifier_was_away_starts_when_it_is_back() {
+    let database = TestDatabase::create().await;
+    let wire = Proxy::to_postgres(&database).await;
+    let pool = cura_store::Database::connect_lazy(&wire.url(&database), "test", 8)
+        .unwrap()
+        .pool()
+        .clone();
+    let runs = Runs::default();
+    let slow = WorkersConfig {
+        poll_interval: Duration::from_secs(45),
+        ..config()
+    };
+    let interval = slow.listener_check_interval;
+    let workers = counting(Workers::builder(&pool, slow), 2, &runs);
+    add(database.pool(), 1).await;
+    runs.reach(1).await;
+    let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                 AND application_name = 'cura-queue-listener' AND query LIKE '%/* listening */'";
+    eventually("the notifier listens", async || {
+        (database.count(asked).await > 0).then_some(())
+    })
+    .await;
+    wire.cut_listeners();
+    add(database.pool(), 2).await;
+    let added = Instant::now();
+    tokio::time::sleep(2 * interval).await;
+    wire.restore_listeners();
+    runs.reach(2).await;
+    assert!(added.elapsed() < Duration::from_secs(30), "{:?}", added.elapsed());
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
 /// A firewall that drops an idle connection notifies neither side.
 #[tokio::test]
 async fn a_listener_whose_connection_fell_silent_listens_on_another_one() {
