@@ -99,13 +99,13 @@ async fn stream(
     let mut schedule = SaveSchedule::begin(Instant::now());
     let due = tokio::time::sleep_until(next_save(&schedule, attempt));
     tokio::pin!(due);
-    // In a task of its own, so that a slow database delays no text, and a checkpoint that waits for a connection is polled
-    // while the stream waits for another.
     loop {
         let event = tokio::select! {
             event = events.next() => event,
             () = &mut due, if checkpoint.is_terminated() => {
                 attempt.writer.restore_if_lost().await.map_err(write_failed)?;
+                // In a task of its own, so that a slow database delays no text, and a checkpoint that waits for a connection is
+                // polled while the stream waits for another.
                 *checkpoint = attempt.checkpoint().map_or_else(Fuse::terminated, |saving| {
                     AbortOnDropHandle::new(TaskTracker::new().spawn(saving)).fuse()
                 });

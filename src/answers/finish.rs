@@ -1,4 +1,5 @@
-//! Making answers final: the one transaction in which an answer ends, and what is published after it.
+//! Making answers final: the one transaction in which an answer ends, and what is published after it. Where nobody waits,
+//! [`finish_alone`](crate::finish_alone) writes the same in one statement: change both.
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::Fence;
@@ -84,7 +85,7 @@ impl Answers {
         now: DateTime<Utc>,
     ) -> Result<Finishing<'c>, WriteError> {
         let held = users::hold(connection, user).await?.ok_or(WriteError::Superseded)?;
-        let touched = conversations::touch(connection, conversation, 0, None, now).await?;
+        let touched = conversations::touch(connection, conversation, now).await?;
         let mut finishing = self.finishing(connection, held, conversation, now);
         finishing.touched = Some(touched);
         Ok(finishing)
@@ -122,7 +123,7 @@ impl Finishing<'_> {
     }
 
     /// The answers that this transaction has made final.
-    pub fn ended(&self) -> impl ExactSizeIterator<Item = MessageId> + '_ {
+    fn ended(&self) -> impl ExactSizeIterator<Item = MessageId> + '_ {
         self.ended.iter().map(|(answer, _)| *answer)
     }
 
@@ -196,7 +197,7 @@ impl Finishing<'_> {
         if !self.ended.is_empty() {
             let touched = match self.touched {
                 Some(touched) => touched,
-                None => conversations::touch(self.connection, self.conversation, 0, None, self.now).await?,
+                None => conversations::touch(self.connection, self.conversation, self.now).await?,
             };
             self.make_waiting_answers_ready().await?;
             if !touched.deleted {

@@ -1,5 +1,5 @@
 //! Reading messages: one, or a page of a conversation. A running answer is returned with the text that its readers were
-//! shown, which may be up to a second ahead of the saved one.
+//! shown, which may be seconds ahead of the saved one (`cura_answers::SaveSchedule`).
 
 use cura_answers::shown_text;
 use cura_domain::answer::Fence;

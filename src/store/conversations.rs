@@ -115,8 +115,6 @@ pub async fn mark_read(
 pub struct LockedConversation {
     /// The answers that are not final, by id: the first is being written, or is the next to start.
     pub running: Vec<MessageId>,
-    /// Whether it has no title.
-    pub untitled: bool,
 }
 
 /// Locks a conversation of `user`, if it exists. Its messages are locked after it, never before.
@@ -126,16 +124,16 @@ pub async fn lock_owned(
     id: ConversationId,
 ) -> Result<Option<LockedConversation>, StoreError> {
     let locked = sqlx::query_scalar!(
-        r#"SELECT title IS NULL AS "untitled!" FROM conversations
+        r#"SELECT true AS "is_there!" FROM conversations
            WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL FOR UPDATE"#,
         id.0,
         user.0,
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(untitled) = locked else {
+    if locked.is_none() {
         return Ok(None);
-    };
+    }
     // A separate statement, to see what the transaction has written that this one waited for.
     let running = sqlx::query_scalar!(
         "SELECT id FROM messages WHERE user_id = $1 AND conversation_id = $2 AND running ORDER BY id",
@@ -146,7 +144,6 @@ pub async fn lock_owned(
     .await?;
     Ok(Some(LockedConversation {
         running: running.into_iter().map(MessageId).collect(),
-        untitled,
     }))
 }
 
@@ -199,23 +196,17 @@ pub struct TouchedConversation {
     pub deleted: bool,
 }
 
-/// Adds `added` messages that came at `now`; a conversation without a title gets `title`, an excerpt of its first message.
+/// Records that a conversation changed at `now`, which locks it until the end of the transaction.
 pub async fn touch(
     conn: &mut PgConnection,
     id: ConversationId,
-    added: i32,
-    title: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<TouchedConversation, StoreError> {
     let touched = sqlx::query_as!(
         TouchedConversation,
-        r#"UPDATE conversations
-           SET message_count = message_count + $2, last_message_at = $4, updated_at = $4,
-               title = COALESCE(title, $3), title_source = CASE WHEN title IS NULL AND $3::text IS NOT NULL THEN 'excerpt' ELSE title_source END
+        r#"UPDATE conversations SET last_message_at = $2, updated_at = $2
            WHERE id = $1 RETURNING title_source = 'excerpt' AS "title_is_excerpt!", deleted_at IS NOT NULL AS "deleted!""#,
         id.0,
-        added,
-        title,
         now,
     )
     .fetch_optional(conn)

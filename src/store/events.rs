@@ -18,6 +18,7 @@ const MAX_SEARCHED_EVENTS: i64 = 1000;
 /// Appends events in the transaction that makes them true, and returns the number of the last one. Other transactions of
 /// the same user wait here until this one ends, so it must be the last statement of a transaction. An answer whose end is
 /// among the events is given the number of that event; the transaction has its row locked since it made the answer final.
+/// `log_events` (migration 0026) does the same within the functions of requests and ends.
 pub async fn append(
     conn: &mut PgConnection,
     user: UserId,

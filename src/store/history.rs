@@ -85,9 +85,10 @@ pub enum PastOf {
 }
 
 /// The UTF-8 bytes of the past that a prompt will hold, as [`load`] would read it, measured up to about `most`. An unfinished
-/// answer counts `unfinished` bytes, which it may have by then. A failed one counts nothing.
+/// answer counts `unfinished` bytes, which it may have by then. A failed one counts nothing, and nothing of another user's does.
 pub async fn measure(
     conn: &mut PgConnection,
+    owner: UserId,
     conversation: ConversationId,
     past: PastOf,
     unfinished: i64,
@@ -105,10 +106,11 @@ pub async fn measure(
                                CASE m.status WHEN 'sent' THEN octet_length(m.content) WHEN 'sending' THEN $4::bigint ELSE 0 END
                       )::bigint AS bytes
                FROM messages m LEFT JOIN summaries s ON s.message_id = m.id
-               WHERE m.conversation_id = $1
+               WHERE m.conversation_id = $1 AND m.user_id = $7
                  AND m.id = COALESCE($3, CASE WHEN $2::bigint IS NULL
-                                              THEN (SELECT max(id + 0) FROM messages WHERE conversation_id = $1)
-                                              ELSE (SELECT parent_id FROM messages WHERE id = $2) END)
+                                              THEN (SELECT max(id + 0) FROM messages
+                                                    WHERE conversation_id = $1 AND user_id = $7)
+                                              ELSE (SELECT parent_id FROM messages WHERE id = $2 AND user_id = $7) END)
                UNION ALL
                SELECT m.id, m.parent_id, p.depth + 1, s.message_id IS NOT NULL,
                       p.bytes + COALESCE(octet_length(s.content),
@@ -125,6 +127,7 @@ pub async fn measure(
         unfinished,
         most,
         MAX_MESSAGES,
+        owner.0,
     )
     .fetch_one(conn)
     .await?;

@@ -54,8 +54,6 @@ pub async fn list(conn: &mut PgConnection, user: UserId, from: NaiveDate) -> Res
 pub struct Load {
     /// Unfinished answers.
     pub running: i64,
-    /// Unfinished answers that have started.
-    pub started: i64,
     /// Tokens reserved for unfinished answers, and for titles and summaries that are being made.
     pub reserved: i64,
     /// Tokens used on the day.
@@ -73,7 +71,7 @@ impl Load {
 pub async fn load(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<Load, StoreError> {
     Ok(sqlx::query_as!(
         Load,
-        r#"SELECT count(*) AS "running!", count(*) FILTER (WHERE attempt > 0) AS "started!",
+        r#"SELECT count(*) AS "running!",
                   (COALESCE(sum(reserved_tokens), 0)
                    + (SELECT COALESCE(sum(c.reserved_tokens), 0) FROM model_calls c
                       -- One that began longer ago was lost; the next title or summary settles it.

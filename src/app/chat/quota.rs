@@ -43,6 +43,7 @@ const SYSTEM_TOKENS: i64 = 250;
 
 /// One user's limits at a moment.
 struct Budget {
+    user: UserId,
     quota: Quota,
     now: DateTime<Utc>,
 }
@@ -74,7 +75,7 @@ impl Quota {
         now: DateTime<Utc>,
     ) -> Result<Result<i64, StartAnswerError>, StoreError> {
         let load = usage::load(connection, user, now).await?;
-        let budget = Budget { quota: self, now };
+        let budget = Budget { user, quota: self, now };
         if load.spoken_for() >= budget.limit() {
             return Ok(Err(budget.exceeded()));
         }
@@ -115,7 +116,7 @@ impl Budget {
             Some(conversation) => {
                 let unfinished = i64::from(self.quota.answer_tokens) * count(token_estimate::BYTES_PER_TOKEN);
                 let measured = most * count(token_estimate::BYTES_PER_TOKEN);
-                history::measure(connection, conversation, past, unfinished, measured).await?
+                history::measure(connection, self.user, conversation, past, unfinished, measured).await?
             }
         };
         // The question is sent whatever its length.

@@ -10,8 +10,8 @@ use futures_util::future::select_ok;
 use futures_util::{FutureExt, StreamExt};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
 
 use super::deployment::TCP_USER_TIMEOUT;

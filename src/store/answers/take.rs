@@ -26,7 +26,7 @@ pub struct TakenAnswer {
 /// `bytes` UTF-8 bytes of its history. Counts unfinished answers against `max_running` (0: no limit), which needs no lock. `None`
 /// where [`start_attempt`](super::start_attempt) has to find out more; then nothing has changed.
 ///
-/// All is read as of one moment. Answers that come before this one in the conversation were final then, so the history is whole.
+/// The rule of turns is that of `find_turn`, the walk that of [`history::load`]. All is read as of one moment. Answers that come before this one in the conversation were final then, so the history is whole.
 pub async fn take(
     conn: &mut PgConnection,
     id: MessageId,
@@ -50,8 +50,7 @@ pub async fn take(
            ), past AS (
                SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, 1 AS depth,
                       octet_length(m.content)::bigint AS bytes, NULL::text AS summary
-               FROM messages a JOIN messages m ON m.id = a.parent_id AND m.conversation_id = a.conversation_id
-               WHERE a.id = $1
+               FROM started a JOIN messages m ON m.id = a.parent_id AND m.conversation_id = a.conversation_id
                UNION ALL
                SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, p.depth + 1,
                       p.bytes + octet_length(m.content), s.content

@@ -1,5 +1,5 @@
 //! Whose turn it is: answers of one conversation start in order, and a limited number of one user run at a time. Found out
-//! without locks, so it may have changed a moment later.
+//! without locks, so it may have changed a moment later. [`take`](super::take) holds itself to the same rule.
 
 use chrono::{DateTime, Utc};
 use cura_domain::MessageId;
