@@ -23,11 +23,14 @@ pub(crate) const FRESH: Duration = Duration::from_millis(500);
 pub type SessionSetting = (&'static str, &'static str);
 
 /// The settings of every session. Transactions idle for 5 s are aborted: the locks of a frozen process must not block others.
-pub const SETTINGS: [SessionSetting; 4] = [
+/// Nothing is compiled: no statement of ours runs long enough to gain by it, and a plan that the planner thinks dear, as one that
+/// reads a table where it was told not to, would be compiled each time, which takes a second.
+pub const SETTINGS: [SessionSetting; 5] = [
     ("statement_timeout", "10s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "5s"),
     ("timezone", "UTC"),
+    ("jit", "off"),
 ];
 
 /// How to connect to `url`, with nothing at the start of a session that a pooler refuses.

@@ -23,11 +23,12 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// nothing goes on behind our back, and the rest of the deadline is for the commit.
 const BATCH_TIMEOUT: &str = "3s";
 /// The settings for schema changes: building an index may take long, and concurrent migrations wait for each other.
-const MIGRATION_SETTINGS: [SessionSetting; 4] = [
+const MIGRATION_SETTINGS: [SessionSetting; 5] = [
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("timezone", "UTC"),
+    ("jit", "off"),
 ];
 /// Begins a transaction whose reads all see the database as it was at one moment.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";

@@ -52,3 +52,15 @@ async fn a_connection_whose_caller_has_gone_is_there_for_the_next_one() {
     let opened = wire.opened();
     assert!(opened <= ROOM as usize, "{opened} connections in all");
 }
+
+/// Postgres compiles what it thinks dear, by default; the queue tells it to think so of whatever reads a table.
+#[tokio::test]
+async fn no_session_compiles_its_statements() {
+    let test_database = TestDatabase::create().await;
+    let database = Database::connect_lazy(&test_database.url(), "test", ROOM).unwrap();
+    let jit = database.connection(async |connection| {
+        let jit: String = sqlx::query_scalar("SHOW jit").fetch_one(connection).await?;
+        Ok::<_, StoreError>(jit)
+    });
+    assert_eq!(jit.await.unwrap(), "off");
+}
