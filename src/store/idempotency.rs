@@ -24,8 +24,10 @@ pub async fn find(
     not_before: DateTime<Utc>,
 ) -> Result<Option<KeyUse>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT request_hash, user_message_id, answer_id
-           FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND created_at >= $3"#,
+        r#"SELECT k.request_hash, question.id AS "question?", answer.id AS "answer?"
+           FROM idempotency_keys k LEFT JOIN messages question ON question.id = k.user_message_id
+                LEFT JOIN messages answer ON answer.id = k.answer_id
+           WHERE k.user_id = $1 AND k.key = $2 AND k.created_at >= $3"#,
         user.0,
         key,
         not_before,
@@ -34,6 +36,6 @@ pub async fn find(
     .await?;
     Ok(row.map(|row| KeyUse {
         request_hash: row.request_hash,
-        made: row.user_message_id.map(MessageId).zip(row.answer_id.map(MessageId)),
+        made: row.question.map(MessageId).zip(row.answer.map(MessageId)),
     }))
 }

@@ -8,7 +8,7 @@ use sqlx::{PgPool, Row};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What no crash, outage or race may leave behind. Each query returns one text for each violation.
-const RULES: [(&str, &str); 12] = [
+const RULES: [(&str, &str); 15] = [
     (
         "no answer is left unfinished",
         "SELECT id::text FROM messages WHERE status = 'sending'",
@@ -28,6 +28,19 @@ const RULES: [(&str, &str); 12] = [
         "a key stands for one question and its answer",
         "SELECT k.key FROM idempotency_keys k LEFT JOIN messages a ON a.id = k.answer_id
          WHERE a.id IS NULL OR a.parent_id <> k.user_message_id",
+    ),
+    (
+        "a message belongs to the user of its conversation",
+        "SELECT m.id::text FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.user_id <> c.user_id",
+    ),
+    (
+        "an attempt belongs to the user of its answer",
+        "SELECT a.message_id::text FROM answer_attempts a JOIN messages m ON m.id = a.message_id WHERE a.user_id <> m.user_id",
+    ),
+    (
+        "events belong to a user, and are counted",
+        "SELECT e.user_id::text FROM events e LEFT JOIN event_counters c ON c.user_id = e.user_id
+         WHERE c.seq IS NULL OR e.seq > c.seq",
     ),
     (
         "conversations count their messages",

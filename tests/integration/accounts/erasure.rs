@@ -190,6 +190,27 @@ async fn a_row_that_is_written_while_its_user_is_erased_goes_too() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_written_while_its_user_is_erased_goes_too() {
+    let mut cura = Cura::without_workers().await;
+    let ann = cura.client().register("ann@example.com").await;
+    assert_eq!(ann.post("/conversations", &json!({})).await.status, 201);
+    assert_eq!(erase(&ann, PASSWORD).await.status, 204);
+    let mut other = cura.database.pool().begin().await.unwrap();
+    sqlx::query("SELECT log_events(user_id, ARRAY['conversation'], ARRAY['{}'::jsonb], now()) FROM event_counters")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    cura.add_worker().await;
+    cura.database.wait_for_lock_waiter().await;
+    other.commit().await.unwrap();
+    eventually("the user is gone", async || {
+        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(cura.database.count("SELECT count(*) FROM events").await, 0);
+}
+
+#[tokio::test]
 async fn an_erasure_or_a_purge_whose_job_was_lost_is_asked_for_again() {
     let mut cura = Cura::without_workers().await;
     let ann = cura.client().register("ann@example.com").await;

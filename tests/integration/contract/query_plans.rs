@@ -167,7 +167,7 @@ async fn any_page_of_any_list_reads_a_page_of_an_index() {
     ] {
         let page = plan(pool, &statement(list, &["1", "'active'", at, id, "101"])).await;
         // Each row's `busy` is one more look into a small index.
-        assert_reads_a_page(&page, "conversations_list_idx", 450);
+        assert_reads_a_page(&page, "conversations_page_idx", 450);
     }
     let count = "SELECT count(*) AS \"count!\" FROM conversations WHERE user_id = $1";
     let counted = plan(pool, &statement(count, &["1", "'active'"])).await;

@@ -1,0 +1,3 @@
+-- no-transaction
+-- It was the index behind a foreign key.
+DROP INDEX CONCURRENTLY idempotency_keys_user_message_id_idx;

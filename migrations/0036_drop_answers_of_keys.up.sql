@@ -1,0 +1,3 @@
+-- no-transaction
+-- It was the index behind a foreign key.
+DROP INDEX CONCURRENTLY idempotency_keys_answer_id_idx;

@@ -1,0 +1,2 @@
+-- no-transaction
+DROP INDEX CONCURRENTLY conversations_page_idx;

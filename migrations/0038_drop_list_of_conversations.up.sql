@@ -1,0 +1,3 @@
+-- no-transaction
+-- conversations_page_idx took its place.
+DROP INDEX CONCURRENTLY conversations_list_idx;
