@@ -1,23 +1,8 @@
 -- References that Postgres looked up for every row of an answer, though others already hold what they held: nine lookups less
 -- for each question, a fifth of what Postgres spends on it together with the indexes that the next migrations drop.
---
--- The tables are locked in the order in which requests lock them, so that none waits for this while this waits for it; and for two
--- seconds at most at a time, so that a long export does not keep everybody waiting.
-DO $$
-BEGIN
-    FOR try IN 1..60 LOOP
-        BEGIN
-            SET LOCAL lock_timeout = '2s';
-            LOCK TABLE users, messages, idempotency_keys, answer_attempts, event_counters, events IN ACCESS EXCLUSIVE MODE;
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            IF try = 60 THEN
-                RAISE;
-            END IF;
-            PERFORM pg_sleep(1);
-        END;
-    END LOOP;
-END $$;
+
+-- Changes nothing but who waits for whom: a foreign key is dropped with a lock on both tables, and requests lock the user first.
+ALTER TABLE users ALTER COLUMN language SET DEFAULT 'en';
 
 -- A message goes with its conversation, which goes with its user.
 ALTER TABLE messages DROP CONSTRAINT messages_user_id_fkey;

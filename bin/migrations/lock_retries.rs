@@ -17,8 +17,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(20);
 const TURN_PAUSE: Duration = Duration::from_millis(250);
 /// The advisory lock of the process that migrates. Any number.
 const TURN_LOCK: i64 = 7_305_330;
-/// SQLSTATE `lock_not_available`.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// The SQLSTATEs `lock_not_available` and `deadlock_detected`, the latter with a request that holds what this waits for.
+const IN_VAIN: [&str; 2] = ["55P03", "40P01"];
 
 /// Runs `work` on a connection while no other process migrates. Others ask again and again instead of waiting inside of
 /// Postgres, where an index that is built CONCURRENTLY would wait for them in turn.
@@ -93,7 +93,7 @@ fn waited_in_vain(error: &MigrateError) -> bool {
         return false;
     };
     let code = error.as_database_error().and_then(|error| error.code());
-    code.as_deref() == Some(LOCK_NOT_AVAILABLE)
+    code.is_some_and(|code| IN_VAIN.contains(&&*code))
 }
 
 /// Drops the invalid index that a process left which ended while this migration built it CONCURRENTLY.

@@ -18,6 +18,14 @@ fn migrate(arguments: &[&str], variables: &[(&'static str, String)]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Reverts the migration of this number and those after it.
+fn revert_from(version: i64, variables: &[(&'static str, String)]) {
+    let newer = cura_store::MIGRATOR
+        .iter()
+        .filter(|migration| migration.version >= version && !migration.migration_type.is_down_migration());
+    migrate(&["down", "--yes", "--steps", &newer.count().to_string()], variables);
+}
+
 /// A database without Cura's tables but with the queue's, whose first migration changes the jobs.
 async fn with_the_queue_only() -> (TestDatabase, Vec<(&'static str, String)>) {
     let database = TestDatabase::empty().await;
@@ -47,6 +55,30 @@ async fn a_migration_that_waits_for_a_table_lets_others_pass_and_tries_again() {
 }
 
 #[tokio::test]
+async fn a_migration_that_waits_for_who_waits_for_it_tries_again() {
+    let database = TestDatabase::create().await;
+    let variables = vec![("DATABASE_URL", database.url())];
+    revert_from(34, &variables);
+    let mut request = database.pool().begin().await.unwrap();
+    for hold in [
+        // It is the migration that notices.
+        "SET LOCAL deadlock_timeout = '1min'",
+        "LOCK TABLE messages IN ROW EXCLUSIVE MODE",
+    ] {
+        sqlx::query(hold).execute(&mut *request).await.unwrap();
+    }
+    let migrating = Program::start("cura-admin", &["migrate", "up"], &variables);
+    database.wait_for_lock_waiter().await;
+    sqlx::query("LOCK TABLE users IN ROW SHARE MODE")
+        .execute(&mut *request)
+        .await
+        .unwrap();
+    migrating.wait_for_log("could not lock a table that others use").await;
+    request.commit().await.unwrap();
+    until_migrated(&database).await;
+}
+
+#[tokio::test]
 async fn two_that_migrate_at_once_do_it_one_after_the_other() {
     let (database, variables) = with_the_queue_only().await;
     let mut others = sqlx::PgConnection::connect(&database.url()).await.unwrap();
@@ -72,10 +104,7 @@ async fn two_that_migrate_at_once_do_it_one_after_the_other() {
 async fn an_index_whose_building_was_interrupted_is_built_again() {
     let database = TestDatabase::create().await;
     let variables = vec![("DATABASE_URL", database.url())];
-    let newer = cura_store::MIGRATOR
-        .iter()
-        .filter(|migration| migration.version >= 16 && !migration.migration_type.is_down_migration());
-    migrate(&["down", "--yes", "--steps", &newer.count().to_string()], &variables);
+    revert_from(16, &variables);
     for leave in [
         "CREATE INDEX refresh_tokens_created_at_idx ON refresh_tokens (created_at)",
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'refresh_tokens_created_at_idx'::regclass",
