@@ -41,6 +41,13 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
     (ann, UserId(id))
 }
 
+async fn until_nobody_is_left(cura: &Cura) {
+    eventually("the user is gone", async || {
+        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
+    })
+    .await;
+}
+
 async fn rows(cura: &Cura, user: UserId) -> Vec<(&'static str, i64)> {
     let mut connection = cura.database.pool().acquire().await.unwrap();
     let mut counted = Vec::new();
@@ -163,10 +170,7 @@ async fn no_word_stays_in_redis_when_a_user_is_erased_in_the_middle_of_answers()
     }
     assert!(!texts(&cura).await.is_empty());
     assert_eq!(erase(&ann, PASSWORD).await.status, 204);
-    eventually("the user is gone", async || {
-        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
-    })
-    .await;
+    until_nobody_is_left(&cura).await;
     assert_eq!(texts(&cura).await, Vec::<String>::new());
 }
 
@@ -183,10 +187,7 @@ async fn a_row_that_is_written_while_its_user_is_erased_goes_too() {
     cura.add_worker().await;
     cura.database.wait_for_lock_waiter().await;
     other.commit().await.unwrap();
-    eventually("the user is gone", async || {
-        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
-    })
-    .await;
+    until_nobody_is_left(&cura).await;
 }
 
 #[tokio::test]
@@ -203,10 +204,7 @@ async fn an_event_that_is_written_while_its_user_is_erased_goes_too() {
     cura.add_worker().await;
     cura.database.wait_for_lock_waiter().await;
     other.commit().await.unwrap();
-    eventually("the user is gone", async || {
-        (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
-    })
-    .await;
+    until_nobody_is_left(&cura).await;
     assert_eq!(cura.database.count("SELECT count(*) FROM events").await, 0);
 }
 
