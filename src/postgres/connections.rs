@@ -7,6 +7,7 @@
 //! So each is opened to its end, and kept if its caller has gone, or has got another one.
 
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,10 @@ use tokio_util::task::TaskTracker;
 use crate::failover;
 use crate::session::{ACQUIRE_TIMEOUT, FRESH, ping};
 
+/// How long a caller waits for its turn while the work of others goes on: a burst is served late rather than refused.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(7);
+/// Nobody's work goes on if none has ended well for this long.
+const STANDSTILL: Duration = Duration::from_secs(1);
 /// How long a connection is kept in all, and how long unused: then it is given back to the pool, whose rules hold for it again.
 const KEPT_AT_MOST: Duration = Duration::from_secs(60);
 
@@ -31,12 +36,19 @@ pub struct Connections {
 
 #[derive(Debug)]
 struct Kept {
-    /// The last that was used is used next; the others become old, and leave.
-    connections: Mutex<Vec<KeptConnection>>,
+    shelf: Mutex<Shelf>,
     /// As many permits as there are connections.
     count: Semaphore,
     /// As many permits as the pool has room: those who ask it take one each.
     asking: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// The last that was used is used next; the others become old, and leave.
+    connections: Vec<KeptConnection>,
+    /// When work last ended well.
+    last_kept: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -60,7 +72,7 @@ impl Connections {
     pub fn keeping(pool: PgPool) -> Self {
         let room = pool.options().get_max_connections() as usize;
         let kept = Kept {
-            connections: Mutex::default(),
+            shelf: Mutex::default(),
             count: Semaphore::new(0),
             asking: Arc::new(Semaphore::new(room)),
         };
@@ -84,7 +96,8 @@ impl Connections {
     /// read-only session that was noticed.
     ///
     /// # Errors
-    /// When there is none within [`ACQUIRE_TIMEOUT`], or none can be opened.
+    /// When there is none within [`ACQUIRE_TIMEOUT`], or while the work of others goes on within [`QUEUE_TIMEOUT`]; or none can be
+    /// opened.
     pub async fn acquire(&self) -> Result<Leased, sqlx::Error> {
         let Some(kept) = &self.kept else {
             return Leased::take(&self.pool, None).await;
@@ -92,10 +105,23 @@ impl Connections {
         if let Some(next) = kept.take_fresh() {
             return Ok(next.lease(kept));
         }
-        match tokio::time::timeout(ACQUIRE_TIMEOUT, self.find(kept)).await {
-            Ok(found) => found,
-            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        // It keeps its place among those who wait.
+        let mut found = pin!(self.find(kept));
+        let mut left = QUEUE_TIMEOUT;
+        while !left.is_zero() {
+            let wait = left.min(ACQUIRE_TIMEOUT);
+            match tokio::time::timeout(wait, &mut found).await {
+                Ok(found) => return found,
+                Err(_) if kept.is_moving() => left -= wait,
+                Err(_) => break,
+            }
         }
+        Err(sqlx::Error::PoolTimedOut)
+    }
+
+    /// Whether somebody's work ended well a moment ago: who waits for a connection then waits for his turn, and not for Postgres.
+    pub fn is_moving(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.is_moving())
     }
 
     /// Closes all connections: those that are in use once they are given back.
@@ -117,11 +143,18 @@ impl Connections {
             // The pool would wait for its answer once more.
             next.connection.close_on_drop();
         }
-        tokio::select! {
-            biased;
-            // Whoever waits for the pool gets what is kept meanwhile.
-            next = kept.next_unworn() => Ok(next.lease(kept)),
-            taken = self.take(kept) => taken,
+        let mut next = pin!(kept.next_unworn());
+        loop {
+            tokio::select! {
+                biased;
+                // Whoever waits for the pool gets what is kept meanwhile.
+                next = &mut next => return Ok(next.lease(kept)),
+                taken = self.take(kept) => match taken {
+                    // All are in use: one of them will be kept.
+                    Err(sqlx::Error::PoolTimedOut) if kept.is_moving() => {}
+                    taken => return taken,
+                },
+            }
         }
     }
 
@@ -163,7 +196,7 @@ impl Kept {
 
     fn take_if(&self, wanted: impl Fn(&KeptConnection) -> bool) -> Option<KeptConnection> {
         let permit = self.count.try_acquire().ok()?;
-        let next = self.lock().pop_if(|next| wanted(next))?;
+        let next = self.lock().connections.pop_if(|next| wanted(next))?;
         permit.forget();
         Some(next)
     }
@@ -173,7 +206,7 @@ impl Kept {
         loop {
             match self.count.acquire().await {
                 Ok(permit) => {
-                    if let Some(next) = self.lock().pop() {
+                    if let Some(next) = self.lock().connections.pop() {
                         permit.forget();
                         return next;
                     }
@@ -197,18 +230,20 @@ impl Kept {
     /// Gives all connections back to the pool, and keeps none from here on.
     fn end(&self) {
         self.count.close();
-        self.lock().clear();
+        self.lock().connections.clear();
     }
 
     fn keep(&self, connection: KeptConnection) {
         let mut worn = Vec::new();
-        let mut connections = self.lock();
+        let mut shelf = self.lock();
         if self.count.is_closed() {
             return;
         }
-        connections.push(connection);
+        shelf.last_kept = Some(connection.used);
+        shelf.connections.push(connection);
         // As many as leave have a permit, which nobody else holds.
-        while connections
+        while shelf
+            .connections
             .first()
             .is_some_and(|oldest| oldest.used.elapsed() > KEPT_AT_MOST)
         {
@@ -216,15 +251,20 @@ impl Kept {
                 Ok(permit) => permit.forget(),
                 Err(_) => break,
             }
-            worn.push(connections.remove(0));
+            worn.push(shelf.connections.remove(0));
         }
-        drop(connections);
+        drop(shelf);
         self.count.add_permits(1);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<KeptConnection>> {
+    /// Whether somebody's work ended well a moment ago.
+    fn is_moving(&self) -> bool {
+        self.lock().last_kept.is_some_and(|last| last.elapsed() <= STANDSTILL)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
         // Nothing panics while holding it.
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -232,8 +272,8 @@ impl Drop for Kept {
     fn drop(&mut self) {
         // Giving a connection back takes a runtime.
         if tokio::runtime::Handle::try_current().is_err() {
-            let connections = self.connections.get_mut().unwrap_or_else(PoisonError::into_inner);
-            for kept in connections.drain(..) {
+            let shelf = self.shelf.get_mut().unwrap_or_else(PoisonError::into_inner);
+            for kept in shelf.connections.drain(..) {
                 drop(kept.connection.leak());
             }
         }
@@ -296,6 +336,18 @@ impl Leased {
                 used,
             });
         }
+    }
+
+    /// Closes the connection if a read-only session was noticed since it was taken from the pool: it may be another.
+    ///
+    /// # Errors
+    /// When it was.
+    pub fn unless_suspect(self) -> Result<Self, sqlx::Error> {
+        if failover::is_suspect(self.taken.elapsed()) {
+            self.close();
+            return Err(failover::error());
+        }
+        Ok(self)
     }
 
     /// Closes the connection instead of giving it back.

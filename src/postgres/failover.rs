@@ -101,7 +101,7 @@ pub(crate) fn is_suspect(age: Duration) -> bool {
     NOTICED.borrow().is_some_and(|noticed| noticed.elapsed() <= age)
 }
 
-fn error() -> sqlx::Error {
+pub(crate) fn error() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(
         std::io::ErrorKind::ReadOnlyFilesystem,
         "the session is read only",

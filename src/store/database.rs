@@ -1,12 +1,13 @@
 //! Access to Postgres: a connection, a transaction, a snapshot or a subscription, each with a deadline.
 //!
-//! No call waits longer than 5 s for Postgres (and then a second at most to see whether it answers at all), no statement runs
-//! longer than 10 s, no lock is waited for longer than 5 s, and no connection is handed out that is dead, or that was read only at
+//! No call waits longer than 3 s for a connection (7 s while others get theirs) and 5 s for Postgres (and then a second at most to see
+//! whether it answers at all), no statement runs longer than 10 s, no lock is waited for longer than 5 s, and no connection is handed out that is dead, or that was read only at
 //! a failover. A transaction is committed exactly when its work succeeds.
 //!
 //! Behind a pooler that gives each transaction another session, whatever is done is a transaction: it begins with its settings, and
 //! without the prepared statements of the session's last user.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use cura_postgres::{
@@ -16,9 +17,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transactio
 
 use crate::StoreError;
 
-/// How long a use case may wait for Postgres in all. A frozen server or a network that drops packets reports no error by
+/// How long a use case may wait for Postgres once it has a connection. A frozen server or a network that drops packets reports no error by
 /// itself.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a probe waits for a connection before it asks whether others get theirs.
+const BUSY: Duration = Duration::from_millis(500);
 /// How long Postgres itself lets a statement of a [`Database::batch`] run: it ends before we stop waiting for it, so that
 /// nothing goes on behind our back, and the rest of the deadline is for the commit.
 const BATCH_TIMEOUT: &str = "3s";
@@ -120,14 +123,7 @@ impl Database {
 
     /// A connection to a server that accepts writes.
     async fn acquire(&self) -> Result<Leased, StoreError> {
-        let read_only = ReadOnlySessions::from_now();
-        let connection = self.connections.acquire().await?;
-        if let Err(error) = read_only.none_noticed() {
-            // This one may be another.
-            connection.close();
-            return Err(error.into());
-        }
-        Ok(connection)
+        Ok(self.connections.acquire().await?.unless_suspect()?)
     }
 
     /// Begins a transaction with this statement.
@@ -155,8 +151,8 @@ impl Database {
         if self.direct.is_some() {
             return self.transaction(work).await;
         }
-        self.within_deadline(async {
-            let mut connection = self.acquire().await?;
+        let mut connection = self.acquire().await?;
+        self.within_deadline(async move {
             let done = work(&mut connection).await?;
             connection.keep();
             Ok(done)
@@ -173,8 +169,8 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.within_deadline(async {
-            let mut connection = self.acquire().await?;
+        let mut connection = self.acquire().await?;
+        self.within_deadline(async move {
             let mut transaction = self.begin(&mut connection, "BEGIN").await?;
             let done = work(&mut transaction).await?;
             transaction.commit().await.map_err(StoreError::from)?;
@@ -193,8 +189,8 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.within_deadline(async {
-            let mut connection = self.acquire().await?;
+        let mut connection = self.acquire().await?;
+        self.within_deadline(async move {
             let mut transaction = self.begin(&mut connection, "BEGIN").await?;
             // Next to rows that were deleted a moment ago, only an index knows which ones to pass over: whatever reads the table
             // itself, as the planner likes to for a few rows, reads what earlier batches have left, again and again.
@@ -230,6 +226,7 @@ impl Database {
         match answers.await {
             Ok(Ok(())) => StoreError::TookTooLong,
             Ok(Err(error)) => StoreError::Unavailable(error),
+            Err(_) if self.connections.is_moving() => StoreError::TookTooLong,
             Err(_) => StoreError::Unavailable(sqlx::Error::PoolTimedOut),
         }
     }
@@ -242,7 +239,7 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut connection = with_deadline(self.acquire()).await?;
+        let mut connection = self.acquire().await?;
         let mut transaction = with_deadline(self.begin(&mut connection, "BEGIN")).await?;
         let done = work(&mut transaction).await?;
         with_deadline(async { Ok(transaction.commit().await?) }).await?;
@@ -259,7 +256,7 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut connection = with_deadline(self.acquire()).await?;
+        let mut connection = self.acquire().await?;
         let mut transaction = with_deadline(self.begin(&mut connection, SNAPSHOT)).await?;
         let read = work(&mut transaction).await?;
         with_deadline(async { Ok(transaction.rollback().await?) }).await?;
@@ -267,13 +264,21 @@ impl Database {
         Ok(read)
     }
 
-    /// Checks that Postgres answers and accepts writes. One round trip.
+    /// Checks that Postgres answers and accepts writes. One round trip; none while all connections are in use and others' work goes on.
     ///
     /// # Errors
     /// When it does not within the deadline.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.within_deadline(async {
-            let mut connection = self.acquire().await?;
+        let read_only = ReadOnlySessions::from_now();
+        let mut acquiring = pin!(self.acquire());
+        let mut connection = loop {
+            match tokio::time::timeout(BUSY, &mut acquiring).await {
+                Ok(acquired) => break acquired?,
+                Err(_) if self.connections.is_moving() => return Ok(read_only.none_noticed()?),
+                Err(_) => {}
+            }
+        };
+        self.within_deadline(async move {
             cura_postgres::accepts_writes(&mut connection).await?;
             connection.keep();
             Ok(())

@@ -53,6 +53,39 @@ async fn a_connection_whose_caller_has_gone_is_there_for_the_next_one() {
     assert!(opened <= ROOM as usize, "{opened} connections in all");
 }
 
+/// A database with one connection, on which everybody's work takes as long as that.
+async fn work_in_turn(callers: usize, seconds: f64) -> Vec<Result<(), StoreError>> {
+    let test_database = TestDatabase::create().await;
+    let database = Database::connect_lazy(&test_database.url(), "test", 1).unwrap();
+    let work = (0..callers).map(async |_| {
+        let done = database.connection(async |connection| {
+            sqlx::query("SELECT pg_sleep($1)")
+                .bind(seconds)
+                .execute(connection)
+                .await?;
+            Ok::<_, StoreError>(())
+        });
+        done.await
+    });
+    join_all(work).await
+}
+
+#[tokio::test]
+async fn a_burst_is_served_in_turn_while_work_goes_on() {
+    let done = work_in_turn(9, 0.5).await;
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_long_behind_work_that_does_not_end() {
+    let done = work_in_turn(2, 4.5).await;
+    let refused: Vec<_> = done
+        .iter()
+        .filter(|done| matches!(done, Err(StoreError::Unavailable(_))))
+        .collect();
+    assert_eq!((done.len(), refused.len()), (2, 1), "{done:?}");
+}
+
 /// Postgres compiles what it thinks dear, by default; the queue tells it to think so of whatever reads a table.
 #[tokio::test]
 async fn no_session_compiles_its_statements() {
