@@ -23,11 +23,11 @@ pub(super) enum Admission {
     NotSignedIn(Problem),
 }
 
-/// Serves a socket from its opening to its close.
-pub(super) async fn run(context: Context, mut socket: Socket, admission: Admission, cursor: Option<Cursor>) {
+/// Serves a socket from its opening to its close. What it only borrows takes no second place in the memory of its future.
+pub(super) async fn run(context: &Context, socket: &mut Socket, admission: Admission, cursor: Option<Cursor>) {
     let reason = match admission {
         // Boxed, so that the memory is needed only for this moment, and not for the socket's whole life.
-        Admission::Admitted(caller, _place) => match Box::pin(begin(&context, &mut socket, caller, cursor)).await {
+        Admission::Admitted(caller, _place) => match Box::pin(begin(context, socket, caller, cursor)).await {
             Ok(mut connection) => connection.run().await,
             Err(reason) => reason,
         },
@@ -35,7 +35,7 @@ pub(super) async fn run(context: Context, mut socket: Socket, admission: Admissi
         Admission::NotFound => CloseReason::NOT_FOUND,
         Admission::NotSignedIn(problem) => CloseReason::NotSignedIn(problem),
     };
-    Box::pin(close(&mut socket, reason)).await;
+    Box::pin(close(socket, reason)).await;
 }
 
 /// A connection with the feed and the session that it follows. Boxed, because its parts are moved on the way.

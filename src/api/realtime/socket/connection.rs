@@ -88,7 +88,7 @@ impl<'a> Connection<'a> {
                     }
                 }
                 Some(reply) = self.cancellations.next(), if !self.cancellations.is_empty() => match reply {
-                    Some(reply) => self.send_event(&reply, None).await,
+                    Some(reply) => Box::pin(self.send_event(&reply, None)).await,
                     None => Ok(()),
                 },
                 item = self.feed.next() => {

@@ -70,9 +70,10 @@ pub(crate) async fn open(
         context.shutdown.open_socket(),
         request.data::<ConnectionPermit>().cloned(),
     );
-    Ok(socket.accept(config(), MAX_FRAME, move |socket| async move {
+    Ok(socket.accept(config(), MAX_FRAME, move |mut socket| async move {
         // Boxed, because a socket is idle most of the time.
-        Box::pin(admission::run(context, socket, admission, cursor)).await;
+        Box::pin(admission::run(&context, &mut socket, admission, cursor)).await;
+        drop(socket);
         drop(held);
     }))
 }

@@ -73,7 +73,7 @@ impl SocketRequest {
         self,
         config: WebSocketConfig,
         max_message: usize,
-        serve: impl FnOnce(Socket) -> F + Send + 'static,
+        serve: impl FnOnce(Box<Socket>) -> F + Send + 'static,
     ) -> SocketOpened
     where
         F: Future<Output = ()> + Send + 'static,
@@ -83,7 +83,8 @@ impl SocketRequest {
             // Otherwise the connection was lost before.
             if let Ok(upgraded) = self.on_upgrade.await {
                 let wire = Wire::new(upgraded, self.budget, max_message);
-                serve(Socket::from_raw_socket(wire, Role::Server, Some(config)).await).await;
+                let socket = Box::new(Socket::from_raw_socket(wire, Role::Server, Some(config)).await);
+                serve(socket).await;
             }
         });
         SocketOpened { accept }
