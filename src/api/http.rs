@@ -26,6 +26,7 @@ pub(crate) mod response_body;
 pub(crate) mod server;
 pub(crate) mod shutdown;
 pub(crate) mod start_answer;
+pub(crate) mod stream_connection;
 mod transport;
 pub(crate) mod under_way;
 mod unread_body;

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Incoming};
@@ -14,9 +15,10 @@ use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Request, Response};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::Api;
 use crate::http::address_budget::{AddressBudget, Exhausted, Held};
@@ -29,6 +31,7 @@ use crate::http::problem::Problem;
 use crate::http::rate_limit_headers;
 use crate::http::request_id::{REQUEST_ID, RequestId};
 use crate::http::response_body::{ResponseBody, count_response};
+use crate::http::stream_connection::{HandOver, LongLived, Streamable, StreamedResponse};
 use crate::http::transport::Transport;
 use crate::http::under_way::{RETRY_AFTER, UnderWay};
 use crate::http::unread_body::UnreadBody;
@@ -78,7 +81,7 @@ pub(super) async fn serve_connection(accepted: Accepted, shared: Arc<Shared>) {
     } = accepted;
     let Admitted { seat, exhausted } = admitted;
     let local = LocalAddr(tcp.local_addr().unwrap_or(peer).into());
-    let transport = match Transport::new(tcp, descriptor, Arc::clone(seat.signals())) {
+    let mut transport = match Transport::new(tcp, descriptor, Arc::clone(seat.signals())) {
         Ok(transport) => transport,
         Err(error) => {
             tracing::debug!(%error, "connection lost before its first request");
@@ -91,48 +94,33 @@ pub(super) async fn serve_connection(accepted: Accepted, shared: Arc<Shared>) {
         exhausted,
         local,
         peer,
+        hand_over: HandOver::default(),
     });
-    let service = service_fn(move |request| {
-        let requests = Arc::clone(&requests);
-        // Boxed while it runs: hyper reserves room for this future as long as the connection lives.
-        Box::pin(async move { requests.serve(request).await })
-    });
-    let io = ProblemWriter::new(TokioIo::new(transport), shared.refusals.clone(), peer.ip());
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .keep_alive(exhausted.is_none());
-    let first_head_timeout = if exhausted.is_some() {
-        PROBE_HEAD_TIMEOUT
-    } else {
-        FIRST_HEAD_TIMEOUT
-    };
-    let mut served = pin!(builder.serve_connection(io, service).with_upgrades());
     let mut shutdown = pin!(shared.shutdown.cancelled());
-    let mut first_head = pin!(tokio::time::sleep(first_head_timeout));
-    let (mut is_waiting, mut is_closing) = (true, false);
-    let outcome = loop {
-        tokio::select! {
-            outcome = &mut served => break outcome,
+    loop {
+        // Boxed, so that the memory is given back while a stream is written.
+        let Some((below, streamed)) = Box::pin(requests.serve_with_hyper(transport, shutdown.as_mut())).await else {
+            return;
+        };
+        let written = tokio::select! {
+            written = streamed.write_to(below) => written,
             () = seat.closing() => return,
-            () = &mut first_head, if is_waiting => {
-                if !seat.signals().has_begun() {
-                    shared.refusals.report_slow_head(peer.ip(), seat.signals().has_received());
-                    return;
+        };
+        match written {
+            Ok(Some(reusable)) if !shared.shutdown.is_cancelled() => transport = reusable,
+            Ok(Some(mut last)) => {
+                tokio::select! {
+                    _ = last.shutdown() => {}
+                    () = seat.closing() => {}
                 }
-                is_waiting = false;
+                return;
             }
-            () = &mut shutdown, if !is_closing => {
-                served.as_mut().graceful_shutdown();
-                is_closing = true;
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%error, "connection broke");
+                return;
             }
         }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "connection broke");
     }
 }
 
@@ -143,15 +131,85 @@ struct Requests {
     exhausted: Option<Exhausted>,
     local: LocalAddr,
     peer: SocketAddr,
+    hand_over: HandOver,
 }
 
 impl Requests {
+    /// Lets hyper serve the connection, until it ends or a response is to be written without hyper: then it is returned, with the
+    /// connection.
+    async fn serve_with_hyper(
+        self: &Arc<Self>,
+        transport: Transport,
+        mut shutdown: Pin<&mut WaitForCancellationFuture<'_>>,
+    ) -> Option<(Transport, StreamedResponse)> {
+        let (seat, refusals) = (&self.seat, &self.shared.refusals);
+        let requests = Arc::clone(self);
+        let service = service_fn(move |request| {
+            let requests = Arc::clone(&requests);
+            // Boxed while it runs: hyper reserves room for this future as long as the connection lives.
+            Box::pin(async move { requests.serve(request).await })
+        });
+        let io = ProblemWriter::new(TokioIo::new(transport), refusals.clone(), self.peer.ip());
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .keep_alive(self.exhausted.is_none());
+        let first_head_timeout = if self.exhausted.is_some() {
+            PROBE_HEAD_TIMEOUT
+        } else {
+            FIRST_HEAD_TIMEOUT
+        };
+        let mut served = builder.serve_connection(io, service).with_upgrades();
+        let mut first_head = pin!(tokio::time::sleep(first_head_timeout));
+        let (mut is_waiting, mut is_closing) = (!seat.signals().has_begun(), false);
+        let streamed = loop {
+            let step = std::future::poll_fn(|cx| match Pin::new(&mut served).poll(cx) {
+                Poll::Ready(outcome) => Poll::Ready(Err(outcome)),
+                Poll::Pending => self
+                    .hand_over
+                    .take()
+                    .map_or(Poll::Pending, |streamed| Poll::Ready(Ok(streamed))),
+            });
+            tokio::select! {
+                step = step => match step {
+                    Ok(streamed) => break streamed,
+                    Err(outcome) => {
+                        if let Err(error) = outcome {
+                            tracing::debug!(%error, "connection broke");
+                        }
+                        return None;
+                    }
+                },
+                () = seat.closing() => return None,
+                () = &mut first_head, if is_waiting => {
+                    if !seat.signals().has_begun() {
+                        refusals.report_slow_head(self.peer.ip(), seat.signals().has_received());
+                        return None;
+                    }
+                    is_waiting = false;
+                }
+                () = &mut shutdown, if !is_closing => {
+                    Pin::new(&mut served).graceful_shutdown();
+                    is_closing = true;
+                }
+            }
+        };
+        let parts = served.into_parts()?;
+        let mut transport = parts.io.into_inner().into_inner();
+        transport.read_again(parts.read_buf);
+        Some((transport, streamed))
+    }
+
     async fn serve(
         &self,
         request: hyper::Request<Incoming>,
     ) -> io::Result<hyper::Response<ResponseBody<impl Body<Data = Bytes, Error = io::Error> + Unpin + Send + use<>>>>
     {
         let peer = self.peer.into();
+        let streamable = Streamable::of(&request);
         let address = self.shared.proxies.client(&peer, request.headers());
         let client = ClientNetwork::from(address);
         let admitted = self.admit(&request, address);
@@ -177,7 +235,11 @@ impl Requests {
         if let Some(unread) = unread {
             unread.settle(&mut response).await;
         }
-        Ok(count_response(response, &under_way.responses, client, permit))
+        let is_long_lived = response.data::<LongLived>().is_some();
+        let is_last = self.shared.shutdown.is_cancelled();
+        let streamable = if is_last { streamable.closing() } else { streamable };
+        let counted = count_response(response, &under_way.responses, client, permit);
+        Ok(self.hand_over.filter(streamable, is_long_lived, counted).await)
     }
 
     /// What a request holds that came by a trusted proxy.

@@ -64,6 +64,11 @@ impl Signals {
         self.has_unsent.store(has_unsent, Ordering::Relaxed);
     }
 
+    /// Whether something of a response waits for the kernel.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.has_unsent.load(Ordering::Relaxed)
+    }
+
     /// Says that the client has sent something.
     pub(super) fn set_has_received(&self) {
         self.has_received.store(true, Ordering::Relaxed);
@@ -152,7 +157,7 @@ impl Open {
         moments.find_map(|moment| {
             let number = self.idle.get(moment)?;
             let place = self.places.get(number)?;
-            (!place.signals.has_unsent.load(Ordering::Relaxed)).then_some(*number)
+            (!place.signals.has_unsent()).then_some(*number)
         })
     }
 

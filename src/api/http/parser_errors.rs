@@ -108,6 +108,11 @@ impl<S> ProblemWriter<S> {
             gone: 0,
         }
     }
+
+    /// The connection below.
+    pub(crate) fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 /// The status of a response that hyper wrote by itself: a whole head without a body, and without the request id that every

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use rustix::net::sockopt;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -46,6 +47,8 @@ pub(super) struct Transport {
     timer: Option<Pin<Box<Sleep>>>,
     /// Since the last response was written.
     lingering: Option<Lingering>,
+    /// What was read before its time.
+    ahead: Bytes,
 }
 
 /// What a client sends although the connection is at its end.
@@ -67,7 +70,16 @@ impl Transport {
             signals,
             timer: None,
             lingering: None,
+            ahead: Bytes::new(),
         })
+    }
+
+    /// Lets these bytes be read next: they came before somebody wanted them.
+    pub(super) fn read_again(&mut self, bytes: Bytes) {
+        // Without any, they may still own a buffer.
+        if !bytes.is_empty() {
+            self.ahead = [bytes, std::mem::take(&mut self.ahead)].concat().into();
+        }
     }
 
     /// The outcome of a write; an error if the client has taken nothing for too long.
@@ -120,6 +132,11 @@ fn configure(tcp: &TcpStream) -> io::Result<()> {
 
 impl AsyncRead for Transport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = buffer.remaining().min(self.ahead.len());
+            buffer.put_slice(&self.ahead.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let mut piece = [const { MaybeUninit::uninit() }; MAX_READ];
         let length = buffer.remaining().min(MAX_READ);
         let mut piece = ReadBuf::uninit(&mut piece[..length]);

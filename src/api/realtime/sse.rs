@@ -23,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::shutdown::Shutdown;
+use crate::http::stream_connection::LongLived;
 use crate::realtime::frames::{FrameSlot, Frames};
 use crate::realtime::schema::{AckEvent, EventView};
 use crate::realtime::user_connections::UserConnection;
@@ -285,6 +286,7 @@ impl IntoResponse for EventStream {
             .header(header::CONTENT_TYPE, "text/event-stream")
             .header(header::CACHE_CONTROL, "no-cache, no-transform")
             .header("x-accel-buffering", "no")
+            .extension(LongLived)
             .body(Body::from_bytes_stream(Frames::written_by(|slot| self.write(slot))))
     }
 }

@@ -5,5 +5,6 @@ mod events;
 mod live_text;
 mod socket_close;
 mod sockets;
+mod stream_connections;
 mod stream_ends;
 mod websocket_protocol;
