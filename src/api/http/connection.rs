@@ -168,6 +168,8 @@ impl Requests {
         let streamed = loop {
             let step = std::future::poll_fn(|cx| match Pin::new(&mut served).poll(cx) {
                 Poll::Ready(outcome) => Poll::Ready(Err(outcome)),
+                // What hyper has written before leaves first.
+                Poll::Pending if seat.signals().has_unsent() => Poll::Pending,
                 Poll::Pending => self
                     .hand_over
                     .take()

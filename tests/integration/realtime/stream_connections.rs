@@ -143,6 +143,36 @@ async fn what_a_client_sends_beside_its_stream_waits_for_the_end() {
     assert!(said.ends_with(r#"{"status":"ok"}"#), "{said}");
 }
 
+/// The response before it is larger than what the kernel takes, and still on its way when the stream is asked for.
+#[tokio::test]
+async fn a_stream_begins_behind_a_response_that_was_not_taken_yet() {
+    let (cura, user, stream) = long_answer().await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = cura.servers[0].base.trim_start_matches("http://").parse().unwrap();
+    let mut socket = socket.connect(address).await.unwrap();
+    let requests = [
+        head(&user, "GET /openapi.json HTTP/1.1", ""),
+        head(&user, "GET /openapi.json HTTP/1.1", ""),
+        head(&user, &format!("GET {stream} HTTP/1.1"), "connection: close\r\n"),
+    ];
+    socket.write_all(requests.concat().as_bytes()).await.unwrap();
+    let said = rest(socket).await;
+    let mut left = said.as_str();
+    for _ in 0..2 {
+        let (head, behind) = left.split_once("\r\n\r\n").unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .unwrap();
+        let (document, behind) = behind.split_at(length.parse().unwrap());
+        assert!(document.starts_with('{') && document.ends_with('}'), "{head}");
+        left = behind;
+    }
+    let (head, body, behind) = split_chunked(left);
+    assert!(head.contains("text/event-stream") && body.contains("event: complete") && behind.is_empty());
+}
+
 /// RFC 9112, section 6.1: it may be an attempt to smuggle a request past a proxy.
 #[tokio::test]
 async fn after_a_body_with_two_lengths_the_connection_closes() {
