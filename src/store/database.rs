@@ -1,8 +1,8 @@
 //! Access to Postgres: a connection, a transaction, a snapshot or a subscription, each with a deadline.
 //!
 //! No call waits longer than 3 s for a connection (7 s while others get theirs) and 5 s for Postgres (and then a second at most to see
-//! whether it answers at all), no statement runs longer than 10 s, no lock is waited for longer than 5 s, and no connection is handed out that is dead, or that was read only at
-//! a failover. A transaction is committed exactly when its work succeeds.
+//! whether it answers at all), no statement runs longer than 10 s, no lock is waited for longer than 5 s, and no connection is
+//! handed out that is dead, or that was read only at a failover. A transaction is committed exactly when its work succeeds.
 //!
 //! Behind a pooler that gives each transaction another session, whatever is done is a transaction: it begins with its settings, and
 //! without the prepared statements of the session's last user.
@@ -17,8 +17,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transactio
 
 use crate::StoreError;
 
-/// How long a use case may wait for Postgres once it has a connection. A frozen server or a network that drops packets reports no error by
-/// itself.
+/// How long a use case may wait for Postgres once it has a connection. A frozen server or a network that drops packets reports no
+/// error by itself.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a probe waits for a connection before it asks whether others get theirs.
 const BUSY: Duration = Duration::from_millis(500);
