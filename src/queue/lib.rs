@@ -51,6 +51,7 @@ mod completer;
 mod config;
 mod dependency;
 mod disposition;
+mod due_times;
 mod enqueue;
 mod error;
 mod executor;

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::claimed_job::{ClaimedJob, ClaimedRow};
+use crate::due_times::DueTimes;
 use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::slots::QueueSlots;
@@ -35,6 +36,8 @@ pub(crate) struct ServedQueue {
 pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[ServedQueue]>) {
     let mut failing = false;
     let mut upkeep_at = Instant::now() + UPKEEP_INTERVAL;
+    let mut due_times = DueTimes::new();
+    let names: Vec<&str> = queues.iter().map(|queue| queue.name).collect();
     while !instance.draining.is_cancelled() {
         let more = if instance.leased.load(Ordering::Acquire) {
             let claimed = async {
@@ -61,9 +64,12 @@ pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[Serv
             false
         };
         if !more {
+            let poll = Instant::now() + instance.config.poll_interval;
+            // Why Postgres does not answer is said by the next claim.
+            let next = due_times.next(&instance, &names).await.unwrap_or(poll);
             tokio::select! {
                 () = instance.wake.notified() => {}
-                () = tokio::time::sleep(instance.config.poll_interval) => {}
+                () = tokio::time::sleep_until(next) => {}
                 () = instance.draining.cancelled() => return,
             }
         }

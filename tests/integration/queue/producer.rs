@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cura_queue::{JobError, Run, Workers, WorkersConfig};
+use cura_queue::{EnqueueOptions, JobError, Run, Workers, WorkersConfig};
 use cura_tests::{TestDatabase, eventually};
 use tokio::sync::Semaphore;
 
-use super::{Runs, Task, add, count, counting, row, until, workers};
+use super::{Runs, Task, add, config, count, counting, row, until, workers};
 
 #[tokio::test]
 async fn concurrency_is_used_and_never_exceeded() {
@@ -134,5 +134,29 @@ async fn an_orphaned_claim_is_released_without_spending_an_attempt() {
     runs.reach(2).await;
     until(database.pool(), "Done", 2).await;
     assert_eq!(row(database.pool(), 2).await.attempts, 3);
+    workers.shutdown(Duration::from_secs(5)).await;
+}
+
+/// Nobody says when a job that waits becomes ready, and a poll may be far away.
+#[tokio::test]
+async fn a_delayed_job_starts_when_it_is_due() {
+    let database = TestDatabase::create().await;
+    for (id, after) in [(1, 1_500), (2, 1_505), (3, 2_500)] {
+        let options = EnqueueOptions {
+            after: Duration::from_millis(after),
+            ..EnqueueOptions::default()
+        };
+        let mut connection = database.pool().acquire().await.unwrap();
+        cura_queue::enqueue_with(&mut connection, &Task { id }, options)
+            .await
+            .unwrap();
+    }
+    let runs = Runs::default();
+    let config = WorkersConfig {
+        poll_interval: Duration::from_secs(600),
+        ..config()
+    };
+    let workers = counting(Workers::builder(database.pool(), config), 4, &runs);
+    runs.reach(3).await;
     workers.shutdown(Duration::from_secs(5)).await;
 }
