@@ -6,10 +6,10 @@ use cura_domain::event::Event;
 use cura_domain::{Clock, ConversationId, MessageId, UserId};
 use cura_live::Live;
 use cura_queue::{JobOwner, PurgeConversation};
-use cura_store::{Database, PgConnection, StoreError, conversations, events, exports, users};
+use cura_store::{Database, PgConnection, StoreError, conversations, events, exports, messages, users};
 use thiserror::Error;
 
-pub use cura_domain::conversation::{Conversation, ListPosition};
+pub use cura_domain::conversation::{Conversation, ConversationChanges, ListPosition};
 
 use crate::caller::Caller;
 use crate::page::Page;
@@ -20,6 +20,20 @@ pub enum ConversationError {
     /// It does not exist, or belongs to another user.
     #[error("no such conversation")]
     NotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why it was not recorded how far somebody has read.
+#[derive(Debug, Error)]
+pub enum MarkReadError {
+    /// The conversation was not read.
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+    /// The message is not in the conversation.
+    #[error("no such message")]
+    MessageNotFound,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -53,6 +67,7 @@ impl Conversations {
             id: made.id,
             title: title.map(|title| title.as_str().to_owned()),
             status: ConversationStatus::Active,
+            muted: false,
             created_at: now,
             updated_at: now,
             last_message_at: now,
@@ -71,7 +86,7 @@ impl Conversations {
             .await
     }
 
-    /// Changes the title, the status, or both, and returns the changed conversation.
+    /// Changes a conversation, and returns the changed one.
     ///
     /// # Errors
     /// [`ConversationError::NotFound`] also when it belongs to another user.
@@ -79,16 +94,14 @@ impl Conversations {
         &self,
         caller: Caller,
         id: ConversationId,
-        title: Option<&Title>,
-        status: Option<ConversationStatus>,
+        changes: &ConversationChanges,
     ) -> Result<Conversation, ConversationError> {
-        let title = title.map(Title::as_str);
-        if title.is_none() && status.is_none() {
+        if changes.is_empty() {
             return self.get(caller, id).await;
         }
         let now = self.clock.now_micros();
         let changed = self.database.transaction(async |connection| {
-            if !conversations::update(connection, caller.user, id, title, status, now).await? {
+            if !conversations::update(connection, caller.user, id, changes, now).await? {
                 return Err(ConversationError::NotFound);
             }
             let conversation = get_owned(connection, caller.user, id).await?;
@@ -135,14 +148,24 @@ impl Conversations {
 
     /// Records that the caller has read a conversation up to this message, and publishes it to their other connections. The
     /// recorded message never moves backwards.
-    pub async fn mark_read(&self, caller: Caller, id: ConversationId, message: MessageId) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`MarkReadError::Conversation`] and [`MarkReadError::MessageNotFound`] also for those of another user.
+    pub async fn mark_read(&self, caller: Caller, id: ConversationId, message: MessageId) -> Result<(), MarkReadError> {
         let now = self.clock.now_micros();
         let recorded = self.database.transaction(async |connection| {
             if !conversations::mark_read(connection, caller.user, id, message).await? {
-                return Ok(None);
+                get_owned(connection, caller.user, id).await?;
+                let found = messages::find_owned(connection, caller.user, message).await?;
+                let is_here = found.is_some_and(|found| found.conversation_id == id);
+                return if is_here {
+                    Ok(None)
+                } else {
+                    Err(MarkReadError::MessageNotFound)
+                };
             }
             let read = [Event::Read(id, message)];
-            events::append(connection, caller.user, &read, now).await.map(Some)
+            Ok(Some(events::append(connection, caller.user, &read, now).await?))
         });
         if let Some(seq) = recorded.await? {
             self.live.publish_event(caller.user, seq).await;

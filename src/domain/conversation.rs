@@ -44,6 +44,8 @@ pub struct Conversation {
     pub title: Option<String>,
     /// In the main list or archived.
     pub status: ConversationStatus,
+    /// Whether nothing is pushed for it.
+    pub muted: bool,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When any of its fields changed last.
@@ -54,6 +56,24 @@ pub struct Conversation {
     pub message_count: i32,
     /// Whether an answer is queued or being written.
     pub busy: bool,
+}
+
+/// What a user changes of a conversation; `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct ConversationChanges {
+    /// The title.
+    pub title: Option<Title>,
+    /// In the main list or archived.
+    pub status: Option<ConversationStatus>,
+    /// Whether nothing is pushed for it.
+    pub muted: Option<bool>,
+}
+
+impl ConversationChanges {
+    /// Whether everything stays.
+    pub const fn is_empty(&self) -> bool {
+        self.title.is_none() && self.status.is_none() && self.muted.is_none()
+    }
 }
 
 /// A position in the list of conversations: those after it are older.

@@ -1,7 +1,9 @@
 //! Conversations of a user. Deleted ones are never returned.
 
 use chrono::{DateTime, Utc};
-use cura_domain::conversation::{Conversation, ConversationStatus, ListPosition, Title, TitleSource};
+use cura_domain::conversation::{
+    Conversation, ConversationChanges, ConversationStatus, ListPosition, Title, TitleSource,
+};
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
@@ -56,7 +58,7 @@ pub async fn find_owned(
 ) -> Result<Option<Conversation>, StoreError> {
     let row = sqlx::query_as!(
         ConversationRow,
-        r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
+        r#"SELECT id, title, status, muted, created_at, updated_at, last_message_at, message_count,
                   EXISTS (SELECT 1 FROM messages m
                           WHERE m.user_id = c.user_id AND m.conversation_id = c.id AND m.running) AS "busy!"
            FROM conversations c WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"#,
@@ -77,7 +79,7 @@ pub async fn list_owned(
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         ConversationRow,
-        r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
+        r#"SELECT id, title, status, muted, created_at, updated_at, last_message_at, message_count,
                   EXISTS (SELECT 1 FROM messages m
                           WHERE m.user_id = c.user_id AND m.conversation_id = c.id AND m.running) AS "busy!"
            FROM conversations c WHERE id = ANY($1) AND user_id = $2 AND deleted_at IS NULL"#,
@@ -157,7 +159,7 @@ pub async fn list(
 ) -> Result<Vec<Conversation>, StoreError> {
     let rows = sqlx::query_as!(
         ConversationRow,
-        r#"SELECT id, title, status, created_at, updated_at, last_message_at, message_count,
+        r#"SELECT id, title, status, muted, created_at, updated_at, last_message_at, message_count,
                   EXISTS (SELECT 1 FROM messages m
                           WHERE m.user_id = c.user_id AND m.conversation_id = c.id AND m.running) AS "busy!"
            FROM conversations c
@@ -237,24 +239,24 @@ pub async fn improve_title(
     Ok(user.map(UserId))
 }
 
-/// Changes the title a user chose, the status, or both; `false` when `user` has no such conversation.
+/// Changes what a user may change; `false` when `user` has no such conversation.
 pub async fn update(
     conn: &mut PgConnection,
     user: UserId,
     id: ConversationId,
-    title: Option<&str>,
-    status: Option<ConversationStatus>,
+    changes: &ConversationChanges,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         r#"UPDATE conversations
            SET title = COALESCE($3, title), title_source = CASE WHEN $3::text IS NULL THEN title_source ELSE 'user' END,
-               status = COALESCE($4, status), updated_at = $5
+               status = COALESCE($4, status), muted = COALESCE($5, muted), updated_at = $6
            WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"#,
         id.0,
         user.0,
-        title,
-        status.map(ConversationStatus::as_str),
+        changes.title.as_ref().map(Title::as_str),
+        changes.status.map(ConversationStatus::as_str),
+        changes.muted,
         now,
     )
     .execute(conn)
@@ -305,6 +307,7 @@ struct ConversationRow {
     id: ConversationId,
     title: Option<String>,
     status: String,
+    muted: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     last_message_at: DateTime<Utc>,
@@ -320,6 +323,7 @@ impl TryFrom<ConversationRow> for Conversation {
             id: row.id,
             title: row.title,
             status: ConversationStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("conversation status"))?,
+            muted: row.muted,
             created_at: row.created_at,
             updated_at: row.updated_at,
             last_message_at: row.last_message_at,

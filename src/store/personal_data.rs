@@ -197,7 +197,7 @@ pub const TABLES: [Table; 16] = [
         export: Export::File {
             name: "conversations.jsonl",
             sql: "SELECT json_build_object(
-                      'id', id, 'title', title, 'status', status, 'message_count', message_count,
+                      'id', id, 'title', title, 'status', status, 'muted', muted, 'message_count', message_count,
                       'last_read_message_id', last_read_message_id,
                       'created_at', created_at, 'updated_at', updated_at)::text
                   FROM conversations WHERE user_id = $1 AND deleted_at IS NULL ORDER BY id + 0",

@@ -156,11 +156,16 @@ async fn a_conversation_is_renamed_put_aside_and_taken_back() {
     assert_eq!((listed("active").await, listed("archived").await), (0, 1));
     patch(&ann, &id, json!({ "status": "active" })).await;
     assert_eq!((listed("active").await, listed("archived").await), (1, 0));
+    assert_eq!(renamed.body["muted"], false);
+    let muted = patch(&ann, &id, json!({ "muted": true })).await.body;
+    assert_eq!((&muted["muted"], &muted["title"]), (&json!(true), &json!("New")));
+    assert_eq!(patch(&ann, &id, json!({ "title": "Newer" })).await.body["muted"], true);
     for bad in [
         json!({ "status": "deleted" }),
         json!({ "title": " " }),
         json!({ "title": "x".repeat(256) }),
         json!({ "title": 7 }),
+        json!({ "muted": "yes" }),
         json!({ "user_id": 2 }),
     ] {
         assert_eq!(patch(&ann, &id, bad.clone()).await.status, 422, "{bad}");

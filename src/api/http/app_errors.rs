@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cura_app::StoreError;
 use cura_app::chat::StartAnswerError;
-use cura_app::conversations::ConversationError;
+use cura_app::conversations::{ConversationError, MarkReadError};
 use cura_app::messages::MessageError;
 use cura_app::passwords::PasswordError;
 use cura_app::sessions::AuthenticateError;
@@ -65,6 +65,16 @@ impl From<ConversationError> for Problem {
         match error {
             ConversationError::NotFound => Self::conversation_not_found(),
             ConversationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MarkReadError> for Problem {
+    fn from(error: MarkReadError) -> Self {
+        match error {
+            MarkReadError::Conversation(error) => error.into(),
+            MarkReadError::MessageNotFound => Self::message_not_found(),
+            MarkReadError::Store(error) => error.into(),
         }
     }
 }

@@ -115,6 +115,7 @@ const POLICIES: &[(&str, Policy)] = {
         ("updateConversation", row(Default, SMALL,   NORMAL,           AccessToken)),
         ("deleteConversation", row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("listMessages",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("markRead",           row(Default, SMALL,   NORMAL,           AccessToken)),
         ("sendMessage",        row(Chat,    JSON,    WAITS_FOR_ANSWER, AccessToken)),
         ("streamMessage",      row(Chat,    JSON,    NORMAL,           AccessToken)),
         ("streamMessageTo",    row(Chat,    JSON,    NORMAL,           AccessToken)),

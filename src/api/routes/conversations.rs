@@ -1,9 +1,10 @@
 //! `/conversations`: creating, listing, reading, changing and deleting them.
 
 use cura_app::App;
+use cura_app::conversations::ConversationChanges;
 use cura_app::messages::Order;
-use cura_domain::ConversationId;
 use cura_domain::conversation::ConversationStatus;
+use cura_domain::{ConversationId, MessageId};
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -36,6 +37,15 @@ struct UpdateConversationRequest {
     title: Option<Checked<TitleField>>,
     /// In the main list, or archived.
     status: Option<StatusView>,
+    /// Whether nothing is pushed for it.
+    muted: Option<bool>,
+}
+
+/// How far somebody has read.
+#[derive(Object)]
+struct MarkReadRequest {
+    /// The last message that was read.
+    message_id: i64,
 }
 
 /// The order of messages.
@@ -81,6 +91,13 @@ enum ConversationCreated {
 #[derive(ApiResponse)]
 enum ConversationDeleted {
     /// The conversation is deleted.
+    #[oai(status = 204)]
+    Done,
+}
+
+#[derive(ApiResponse)]
+enum MarkedRead {
+    /// It is recorded.
     #[oai(status = 204)]
     Done,
 }
@@ -180,7 +197,7 @@ impl ConversationsApi {
         ))
     }
 
-    /// Rename, archive or restore a conversation
+    /// Rename, archive, restore or mute a conversation
     #[oai(path = "/:conversation_id", method = "patch", operation_id = "updateConversation")]
     async fn update(
         &self,
@@ -189,10 +206,30 @@ impl ConversationsApi {
         conversation_id: Path<i64>,
         body: JsonBody<UpdateConversationRequest>,
     ) -> Result<Json<ConversationView>, Problem> {
-        let title = body.0.title.map(|title| title.0);
-        let (id, status) = (ConversationId(conversation_id.0), body.0.status.map(Into::into));
-        let changed = app.conversations.update(caller.0, id, title.as_ref(), status).await?;
+        let changes = ConversationChanges {
+            title: body.0.title.map(|title| title.0),
+            status: body.0.status.map(Into::into),
+            muted: body.0.muted,
+        };
+        let id = ConversationId(conversation_id.0);
+        let changed = app.conversations.update(caller.0, id, &changes).await?;
         Ok(Json(changed.into()))
+    }
+
+    /// Say how far I have read
+    ///
+    /// For clients without a socket. What is recorded never moves backwards.
+    #[oai(path = "/:conversation_id/read", method = "post", operation_id = "markRead")]
+    async fn mark_read(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        conversation_id: Path<i64>,
+        body: JsonBody<MarkReadRequest>,
+    ) -> Result<MarkedRead, Problem> {
+        let (id, message) = (ConversationId(conversation_id.0), MessageId(body.0.message_id));
+        app.conversations.mark_read(caller.0, id, message).await?;
+        Ok(MarkedRead::Done)
     }
 
     /// Delete a conversation

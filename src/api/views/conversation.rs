@@ -24,6 +24,8 @@ pub(crate) struct ConversationView {
     id: i64,
     title: Option<String>,
     status: StatusView,
+    /// Whether nothing is pushed for it.
+    muted: bool,
     #[serde(serialize_with = "written::time")]
     created_at: DateTime<Utc>,
     #[serde(serialize_with = "written::time")]
@@ -61,6 +63,7 @@ impl From<Conversation> for ConversationView {
                 ConversationStatus::Active => StatusView::Active,
                 ConversationStatus::Archived => StatusView::Archived,
             },
+            muted: conversation.muted,
             created_at: conversation.created_at,
             updated_at: conversation.updated_at,
             last_message_at: (conversation.message_count > 0).then_some(conversation.last_message_at),
@@ -87,6 +90,7 @@ mod tests {
                 id: ConversationId(1),
                 title,
                 status,
+                muted: message_count > 0,
                 created_at: DateTime::UNIX_EPOCH,
                 updated_at: DateTime::UNIX_EPOCH,
                 last_message_at: DateTime::UNIX_EPOCH,

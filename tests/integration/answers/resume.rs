@@ -10,7 +10,7 @@ use cura_app::{App, Caller};
 use cura_bin::settings::Settings;
 use cura_bin::wiring;
 use cura_domain::answer::Fence;
-use cura_domain::conversation::Title;
+use cura_domain::conversation::{ConversationChanges, Title};
 use cura_domain::message::{AnswerResult, FinishReason, MessageStatus, MessageText, Role, Usage};
 use cura_domain::{ConversationId, MessageId, ModelRef, SessionId, UserId};
 use cura_live::{Live, LiveConfig, Signal};
@@ -163,10 +163,11 @@ impl World {
                 if let Some(conversation) = self.conversation {
                     self.written += 1;
                     let title = Title::new(&format!("title {}", self.written)).unwrap();
-                    let changed = self
-                        .app
-                        .conversations
-                        .update(self.caller, conversation, Some(&title), None);
+                    let renamed = ConversationChanges {
+                        title: Some(title),
+                        ..ConversationChanges::default()
+                    };
+                    let changed = self.app.conversations.update(self.caller, conversation, &renamed);
                     changed.await.unwrap();
                 }
             }

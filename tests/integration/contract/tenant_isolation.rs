@@ -68,6 +68,12 @@ fn probes() -> Vec<Probe> {
             (format!("/conversations/{}/messages", ids.conversation), None)
         }),
         probe(Method::POST, "/chat/send", |ids| {
+        probe(Method::POST, "/conversations/{conversation_id}/read", |ids| {
+            (
+                format!("/conversations/{}/read", ids.conversation),
+                Some(json!({ "message_id": ids.answer })),
+            )
+        }),
             let body = json!({ "conversation_id": ids.conversation, "content": "Hi" });
             ("/chat/send".to_owned(), Some(body))
         }),

@@ -327,6 +327,26 @@ async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
     here.send(&json!({ "type": "read", "message_id": answer })).await;
     let read = elsewhere.until("read").await;
     assert_eq!(&read.last().unwrap()["message_id"], answer);
+    here.send(&json!({ "type": "message", "content": "Hi again" })).await;
+    let next = here.until("complete").await.last().unwrap()["message_id"].clone();
+    elsewhere.until("complete").await;
+    let path = format!("/conversations/{conversation}/read");
+    // The second does not say anything new, and what was read does not become unread.
+    for message in [&next, &next, answer] {
+        let reply = there.post(&path, &json!({ "message_id": message })).await;
+        assert_eq!((reply.status.as_u16(), reply.bytes.len()), (204, 0));
+    }
+    let read = here.until("read").await;
+    assert_eq!(read.last().unwrap()["message_id"], next);
+    let unknown = there.post(&path, &json!({ "message_id": 999_999 })).await;
+    assert_eq!((unknown.status.as_u16(), unknown.code()), (404, "message_not_found"));
+    let nowhere = there
+        .post("/conversations/999999/read", &json!({ "message_id": next }))
+        .await;
+    assert_eq!(
+        (nowhere.status.as_u16(), nowhere.code()),
+        (404, "conversation_not_found")
+    );
     let request = there.request(Method::PATCH, &format!("/conversations/{conversation}"));
     there.send(request.json(&json!({ "title": "New" }))).await;
     let changed = here.until("conversation").await;

@@ -34,13 +34,8 @@ impl Context {
     pub(super) async fn note_read(&self, caller: Caller, message: MessageId) -> Result<(), ErrorEvent> {
         let noted = async {
             self.rate_limit.charge_caller(caller).await?;
-            self.find_message(caller, message).await?;
-            Ok::<_, Problem>(
-                self.app
-                    .conversations
-                    .mark_read(caller, self.conversation, message)
-                    .await?,
-            )
+            let conversations = &self.app.conversations;
+            Ok::<_, Problem>(conversations.mark_read(caller, self.conversation, message).await?)
         };
         noted.await.map_err(|problem| refusal(message, problem))
     }
