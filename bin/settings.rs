@@ -9,6 +9,7 @@ mod care;
 mod database;
 mod limits;
 mod process;
+mod push;
 mod redis;
 mod security;
 mod server;
@@ -22,6 +23,7 @@ pub use care::CareSettings;
 pub use database::DatabaseSettings;
 pub use limits::LimitSettings;
 pub use process::{Environment, ProcessSettings};
+pub use push::PushSettings;
 pub use redis::RedisSettings;
 pub use security::SecuritySettings;
 pub use server::ServerSettings;
@@ -45,6 +47,7 @@ pub struct Settings {
     pub care: CareSettings,
     pub ai: AiSettings,
     pub assistant: AssistantSettings,
+    pub push: PushSettings,
     pub workers: WorkerSettings,
     pub telemetry: TelemetrySettings,
 }
@@ -81,6 +84,7 @@ impl Settings {
             care: CareSettings::read(from),
             ai,
             assistant,
+            push: PushSettings::read(from),
             workers: WorkerSettings::read(from),
             telemetry: TelemetrySettings::read(from),
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cura_domain::{ConversationId, UserId};
 use cura_queue::JobError;
+use cura_store::devices::Pruned;
 use cura_store::expired::Expired;
 use cura_store::personal_data::Table;
 use cura_store::{Database, PgConnection, StoreError, conversations};
@@ -19,7 +20,7 @@ const MAX_BATCH: i64 = 1000;
 /// A batch that is faster than this is followed by a larger one.
 const QUICK: Duration = Duration::from_millis(500);
 
-/// Rows to be deleted.
+/// Rows to be deleted, or changed so that they are not found again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rows {
     /// Those of this kind that have expired by then.
@@ -28,6 +29,8 @@ pub(crate) enum Rows {
     OfUser(UserId, Table),
     /// The messages of a deleted conversation.
     OfConversation(ConversationId),
+    /// Devices that are so since the first moment; the second one is now.
+    Devices(Pruned, DateTime<Utc>, DateTime<Utc>),
 }
 
 impl Rows {
@@ -37,6 +40,7 @@ impl Rows {
             Self::Expired(kind, by) => kind.delete_expired(connection, by, limit).await,
             Self::OfUser(user, table) => table.erase(connection, user, limit).await,
             Self::OfConversation(id) => conversations::purge_messages(connection, id, limit).await,
+            Self::Devices(which, before, now) => which.prune(connection, before, now, limit).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use cura_answers::Answers;
 use cura_domain::{Clock, UserId};
 use cura_live::Live;
@@ -16,6 +17,8 @@ pub struct JobContext {
     pub(crate) ai: Ai,
     pub(crate) clock: Clock,
     pub(crate) assistant: AssistantConfig,
+    /// After how long a device that was not seen is not pushed to any more.
+    pub(crate) devices_unseen_after: TimeDelta,
 }
 
 /// How the assistant answers.
@@ -36,7 +39,7 @@ pub struct AssistantConfig {
 }
 
 impl JobContext {
-    /// Puts the dependencies together.
+    /// Puts the dependencies together. Devices are not pushed to any more when they were not seen for `devices_unseen_after`.
     pub fn new(
         database: Database,
         answers: Answers,
@@ -44,6 +47,7 @@ impl JobContext {
         ai: Ai,
         clock: Clock,
         assistant: AssistantConfig,
+        devices_unseen_after: TimeDelta,
     ) -> Self {
         Self {
             database,
@@ -52,6 +56,7 @@ impl JobContext {
             ai,
             clock,
             assistant,
+            devices_unseen_after,
         }
     }
 

@@ -19,6 +19,9 @@ mod conversations {
     pub(crate) mod summarize_conversation;
     pub(crate) mod title_conversation;
 }
+mod devices {
+    pub(crate) mod prune_devices;
+}
 mod maintenance {
     mod overdue;
     pub(crate) mod prune_expired;
@@ -26,12 +29,13 @@ mod maintenance {
 
 use std::sync::Arc;
 
-use cura_queue::{PruneExpired, PruneKind, WorkersBuilder};
+use cura_queue::{PruneDevices, PruneExpired, PruneKind, WorkersBuilder};
 
 use accounts::{erase_user, export_account};
 use answers::{fail_abandoned_answer, generate_answer};
 pub use context::{AssistantConfig, JobContext};
 use conversations::{purge_conversation, summarize_conversation, title_conversation};
+use devices::prune_devices;
 use maintenance::prune_expired;
 use registration::Registry;
 
@@ -71,6 +75,8 @@ fn registry(concurrency: Concurrency) -> Registry {
         .schedule(prune_expired::INTERVAL, |period| {
             prune(PruneKind::AbandonedAnswers, period)
         })
+        .job(1, prune_devices::run)
+        .schedule(prune_devices::INTERVAL, |period| PruneDevices { period })
 }
 
 const fn prune(kind: PruneKind, period: i64) -> PruneExpired {

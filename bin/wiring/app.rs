@@ -7,6 +7,7 @@ use cura_app::accounts::Accounts;
 use cura_app::auth_tokens::Tokens;
 use cura_app::chat::Chat;
 use cura_app::conversations::Conversations;
+use cura_app::devices::{Devices, PushServices};
 use cura_app::exports::Exports;
 use cura_app::feed::Feed;
 use cura_app::health::Health;
@@ -65,6 +66,14 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
         ),
         messages,
         feed,
+        devices: Devices::new(
+            database.clone(),
+            clock.clone(),
+            PushServices {
+                hosts: settings.push.hosts.clone(),
+                ..PushServices::default()
+            },
+        ),
         exports: Exports::new(database.clone(), clock.clone()),
         health: Health::new(
             database.clone(),

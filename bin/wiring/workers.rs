@@ -24,7 +24,15 @@ pub fn workers(
 ) -> Result<Workers, StartError> {
     let answers = answers(settings, database.clone(), live.clone(), &ai);
     let asked = ai.clone();
-    let context = JobContext::new(database.clone(), answers, live, ai, clock(), assistant(settings)?);
+    let context = JobContext::new(
+        database.clone(),
+        answers,
+        live,
+        ai,
+        clock(),
+        assistant(settings)?,
+        settings.push.devices_unseen_after,
+    );
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,
     };

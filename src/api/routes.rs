@@ -4,6 +4,7 @@ mod answer_response;
 mod auth;
 mod chat;
 mod conversations;
+mod devices;
 pub(crate) mod docs;
 mod events;
 mod export;
@@ -26,6 +27,7 @@ pub(crate) type Apis = (
     conversations::ConversationsApi,
     chat::ChatApi,
     messages::MessagesApi,
+    devices::DevicesApi,
     events::EventsApi,
     ws::WsApi,
     health::HealthApi,
@@ -41,6 +43,7 @@ pub(crate) fn service() -> OpenApiService<Apis, ()> {
         conversations::ConversationsApi,
         chat::ChatApi,
         messages::MessagesApi,
+        devices::DevicesApi,
         events::EventsApi,
         ws::WsApi,
         health::HealthApi,

@@ -9,6 +9,7 @@ mod caller;
 pub mod chat;
 pub mod conversations;
 mod derived_key;
+pub mod devices;
 pub mod exports;
 pub mod feed;
 pub mod health;
@@ -30,6 +31,7 @@ use accounts::Accounts;
 use chat::Chat;
 use conversations::Conversations;
 use cura_domain::{Clock, Entropy};
+use devices::Devices;
 use exports::Exports;
 use feed::Feed;
 use health::Health;
@@ -71,6 +73,8 @@ pub struct Services {
     pub messages: Messages,
     /// Following answers and users.
     pub feed: Feed,
+    /// Devices that pushes go to.
+    pub devices: Devices,
     /// Archives of all data of a user.
     pub exports: Exports,
     /// Probes of the dependencies.

@@ -43,6 +43,10 @@ id!(
     SessionId
 );
 id!(
+    /// A device that pushes go to.
+    DeviceId
+);
+id!(
     /// A conversation; belongs to exactly one user.
     ConversationId
 );

@@ -16,7 +16,7 @@ const MAX_LANGUAGE_BYTES: usize = 64;
 
 /// A time zone of the IANA database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeZone(Tz);
+pub struct TimeZone(pub(crate) Tz);
 
 /// Not in the IANA database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

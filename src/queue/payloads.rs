@@ -186,3 +186,20 @@ impl Job for PruneExpired {
         format!("{kind:?}.{period}.{round}")
     }
 }
+
+/// Let devices fall silent that were not seen for long, and remove those that are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneDevices {
+    /// The hour this is for, which makes it one job of all workers.
+    pub period: i64,
+}
+
+impl Job for PruneDevices {
+    const QUEUE: &'static str = "prune-devices";
+    const MAX_ATTEMPTS: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+    fn key(&self) -> String {
+        self.period.to_string()
+    }
+}

@@ -8,6 +8,7 @@ pub mod asking;
 pub mod attempts;
 pub mod conversations;
 mod database;
+pub mod devices;
 pub mod error;
 pub mod events;
 pub mod expired;

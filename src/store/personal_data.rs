@@ -72,7 +72,7 @@ const TECHNICAL: Export = Export::Nothing {
 };
 
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 16] = [
+pub const TABLES: [Table; 17] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -201,6 +201,20 @@ pub const TABLES: [Table; 16] = [
                       'last_read_message_id', last_read_message_id,
                       'created_at', created_at, 'updated_at', updated_at)::text
                   FROM conversations WHERE user_id = $1 AND deleted_at IS NULL ORDER BY id + 0",
+        },
+    },
+    Table {
+        name: "devices",
+        owned: "user_id = $1",
+        next: Next::Any,
+        export: Export::File {
+            name: "devices.jsonl",
+            // Without what would let somebody else push to it: of a browser's address only the service.
+            sql: "SELECT json_build_object(
+                      'id', id, 'platform', platform, 'kind', kind, 'device_name', device_name,
+                      'push_service', substring(CASE kind WHEN 'webpush' THEN address END FROM '^https?://([^/:]+)'),
+                      'is_active', is_active, 'last_active', last_active, 'created_at', created_at)::text
+                  FROM devices WHERE user_id = $1 ORDER BY id + 0",
         },
     },
     Table {

@@ -7,6 +7,7 @@ mod answers;
 mod contract;
 mod conversations;
 mod database_connections;
+mod devices;
 mod programs;
 mod providers;
 mod queue;

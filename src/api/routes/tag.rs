@@ -10,6 +10,8 @@ pub(crate) enum Tag {
     Conversations,
     /// Sending messages and streaming answers.
     Chat,
+    /// Devices that pushes go to.
+    Devices,
     /// The health of the service.
     Health,
 }

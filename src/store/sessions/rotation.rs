@@ -112,7 +112,7 @@ pub async fn lock_by_token(conn: &mut PgConnection, token: &TokenHash) -> Result
     .await?)
 }
 
-/// Makes `next` the newest generation of a session's tokens.
+/// Makes `next` the newest generation of a session's tokens. Its devices were seen, to the day.
 pub async fn rotate(
     conn: &mut PgConnection,
     session: SessionId,
@@ -120,7 +120,14 @@ pub async fn rotate(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        r#"UPDATE sessions
+        r#"WITH seen AS (
+               UPDATE devices
+               SET last_active = $5, is_active = is_active OR inactive_reason = 'unseen',
+                   inactive_since = CASE WHEN inactive_reason = 'other_sender' THEN inactive_since END,
+                   inactive_reason = NULLIF(inactive_reason, 'unseen')
+               WHERE session_id = $1 AND last_active < $5::timestamptz - interval '1 day'
+           )
+           UPDATE sessions
            SET generation = $2, oldest_generation = $3, generation_used = false, seed = $4, rotated_at = $5,
                last_used_at = $5, expires_at = $6,
                -- What a session from before presented last; kept, because it may come back.

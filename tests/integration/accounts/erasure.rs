@@ -36,6 +36,8 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
     let title = "INSERT INTO model_calls (user_id, conversation_id, kind, prompt_tokens, reserved_tokens, begun_at)
          SELECT max(id), 1, 'title', 0, 0, now() FROM users";
     sqlx::query(title).execute(cura.database.pool()).await.unwrap();
+    let device = json!({ "fcm_token": format!("token-of-{email}").replace('@', "-"), "platform": "ios", "device_name": "phone" });
+    assert_eq!(ann.post("/devices/register", &device).await.status, 201);
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))

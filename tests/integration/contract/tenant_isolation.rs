@@ -44,6 +44,7 @@ struct Ids {
     question: i64,
     answer: i64,
     session: i64,
+    device: i64,
 }
 
 fn probes() -> Vec<Probe> {
@@ -67,13 +68,13 @@ fn probes() -> Vec<Probe> {
         probe(Method::GET, "/conversations/{conversation_id}/messages", |ids| {
             (format!("/conversations/{}/messages", ids.conversation), None)
         }),
-        probe(Method::POST, "/chat/send", |ids| {
         probe(Method::POST, "/conversations/{conversation_id}/read", |ids| {
             (
                 format!("/conversations/{}/read", ids.conversation),
                 Some(json!({ "message_id": ids.answer })),
             )
         }),
+        probe(Method::POST, "/chat/send", |ids| {
             let body = json!({ "conversation_id": ids.conversation, "content": "Hi" });
             ("/chat/send".to_owned(), Some(body))
         }),
@@ -111,6 +112,13 @@ fn probes() -> Vec<Probe> {
         probe(Method::DELETE, "/auth/sessions/{session_id}", |ids| {
             (format!("/auth/sessions/{}", ids.session), None)
         }),
+        probe(Method::POST, "/devices/register", |ids| {
+            let body = json!({ "fcm_token": "another", "platform": "ios", "device_id": ids.device });
+            ("/devices/register".to_owned(), Some(body))
+        }),
+        probe(Method::DELETE, "/devices/{device_id}", |ids| {
+            (format!("/devices/{}", ids.device), None)
+        }),
     ]
 }
 
@@ -121,18 +129,22 @@ async fn another_users_id_is_answered_byte_for_byte_like_an_id_that_does_not_exi
     let ann = cura.client().register("ann@example.com").await;
     let sent = ann.post("/chat/send", &json!({ "content": "Hi" })).await.body;
     let session = ann.get("/auth/sessions").await.body["items"][0]["id"].as_i64().unwrap();
+    let phone = json!({ "fcm_token": "anns", "platform": "android" });
+    let device = ann.post("/devices/register", &phone).await.body;
     let id = |value: &Value| value.as_i64().unwrap();
     let anns = Ids {
         conversation: id(&sent["conversation_id"]),
         question: id(&sent["user_message"]["id"]),
         answer: id(&sent["assistant_message"]["id"]),
         session,
+        device: id(&device["id"]),
     };
     let nobodys = Ids {
         conversation: NOBODYS,
         question: NOBODYS,
         answer: NOBODYS,
         session: NOBODYS,
+        device: NOBODYS,
     };
     let bob = cura.client().register("bob@example.com").await;
     let before = ann
@@ -168,7 +180,10 @@ async fn every_operation_that_names_something_is_probed() {
     let mut named = BTreeSet::new();
     for operation in operations(&cura).await {
         let schema = &operation.described["requestBody"]["content"];
-        let names_in_body = schema.to_string().contains("SendMessageRequest");
+        let schema = schema.to_string();
+        let names_in_body = ["SendMessageRequest", "RegisterDeviceRequest"]
+            .iter()
+            .any(|name| schema.contains(name));
         let template = operation.template;
         // A socket closes with the same code for both: see sockets.rs.
         if (template.contains('{') || names_in_body) && !template.starts_with("/chat/ws") {

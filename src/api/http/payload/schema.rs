@@ -35,6 +35,8 @@ pub(super) struct Schema {
     declared: Vec<String>,
     /// Fields for which null has a meaning.
     nullable: Vec<String>,
+    /// Fields that are objects, and what each of those needs.
+    objects: Vec<(String, Vec<String>)>,
     /// Lists, and how many items each may have.
     lists: Vec<(String, usize)>,
     /// Fields whose text obeys a rule of the domain.
@@ -86,6 +88,11 @@ fn compile<T: ParseFromJSON>() -> Schema {
         .map(|(name, _)| name.clone())
         .collect();
     let properties = own["properties"].as_object().into_iter().flatten();
+    let objects = properties
+        .filter(|(_, property)| !preferences::is_preferences(property))
+        .filter_map(|(name, property)| Some((name.clone(), words(&referenced(&schemas, property)?["required"]))))
+        .collect();
+    let properties = own["properties"].as_object().into_iter().flatten();
     let rules = properties
         .filter_map(|(name, property)| Some((name.clone(), checked::rule_of(property["format"].as_str()?)?)))
         .collect();
@@ -109,10 +116,18 @@ fn compile<T: ParseFromJSON>() -> Schema {
         required,
         declared,
         nullable,
+        objects,
         lists,
         rules,
         has_preferences,
     }
+}
+
+/// The schema that a property refers to, if it is one of `schemas`.
+fn referenced<'a>(schemas: &'a Value, property: &Value) -> Option<&'a Value> {
+    let described = &property["allOf"][0]["$ref"];
+    let reference = property["$ref"].as_str().or_else(|| described.as_str())?;
+    schemas.get(reference.rsplit('/').next()?)
 }
 
 /// Preferences have a rule of their own, because null has a meaning in them. Returns whether there are any.
@@ -127,7 +142,8 @@ fn leave_preferences_to_their_rule(own: &mut Value) -> bool {
 }
 
 impl Schema {
-    /// Removes optional fields that are `null`, which means "not set". Returns the names of those for which null has a meaning.
+    /// Removes optional fields that are `null`, which means "not set", here and in the objects that are fields. Returns the names
+    /// of those for which null has a meaning.
     pub(super) fn take_optional_nulls(&self, value: &mut Value) -> Vec<String> {
         let Value::Object(fields) = value else {
             return Vec::new();
@@ -140,6 +156,11 @@ impl Schema {
             }
             !taken
         });
+        for (name, required) in &self.objects {
+            if let Some(Value::Object(inner)) = fields.get_mut(name) {
+                inner.retain(|name, value| !value.is_null() || required.contains(name));
+            }
+        }
         nulls
     }
 
