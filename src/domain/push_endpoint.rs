@@ -61,6 +61,11 @@ impl PushHosts {
             .map(Self)
     }
 
+    /// Whether the operator names this host, at whatever port.
+    pub fn names(&self, host: &str) -> bool {
+        Host::parse(host).is_ok_and(|host| self.0.iter().any(|(named, _)| *named == host))
+    }
+
     /// The endpoint of a subscription.
     ///
     /// # Errors
@@ -182,6 +187,8 @@ mod tests {
         for bad in ["http://x", "a b", "x/y", "u@x"] {
             assert!(PushHosts::parse(bad).is_err(), "{bad}");
         }
+        assert!(hosts.names("PUSH.example.org") && hosts.names("127.0.0.1"));
+        assert!(!hosts.names("example.org") && !hosts.names("a.push.example.org") && !hosts.names(""));
         let endpoint = hosts.endpoint("https://push.example.org:8443/secret").unwrap();
         assert_eq!(endpoint.origin(), "https://push.example.org:8443");
         assert!(!format!("{endpoint:?}").contains("secret"));

@@ -1,0 +1,80 @@
+//! Push services: they take a message for a device, and say what became of it.
+
+mod fcm;
+mod http;
+mod message;
+mod permits;
+mod verdict;
+mod web;
+
+use cura_domain::device::{DeviceAddress, DeviceKind};
+
+pub use fcm::{Fcm, FcmUrl, InvalidCredentials, InvalidFcmUrl};
+pub use message::{Banner, Dismissal, Push};
+pub use permits::SendPermit;
+pub use verdict::{Meaning, Verdict};
+pub use web::{InvalidVapidKey, InvalidVapidSubject, NoWebPush, VapidKey, VapidSubject, WebPush};
+
+/// Every push service that is configured. Cheap to clone; clones share connections, tokens and permits.
+#[derive(Clone, Default)]
+pub struct PushProviders {
+    fcm: Option<Fcm>,
+    web: Option<WebPush>,
+}
+
+impl PushProviders {
+    /// These services; with none of them, push is off.
+    pub const fn new(fcm: Option<Fcm>, web: Option<WebPush>) -> Self {
+        Self { fcm, web }
+    }
+
+    /// Whether there is no service at all.
+    pub const fn are_off(&self) -> bool {
+        self.fcm.is_none() && self.web.is_none()
+    }
+
+    /// Firebase Cloud Messaging.
+    pub const fn fcm(&self) -> Option<&Fcm> {
+        self.fcm.as_ref()
+    }
+
+    /// The push services of browsers.
+    pub const fn web(&self) -> Option<&WebPush> {
+        self.web.as_ref()
+    }
+
+    /// Whether devices of this kind can be sent to at the moment: their service is configured and takes our messages, and we have a
+    /// token for it.
+    pub async fn is_ready(&self, kind: DeviceKind) -> bool {
+        match (kind, &self.fcm, &self.web) {
+            (DeviceKind::Fcm | DeviceKind::Fid, Some(fcm), _) => !fcm.is_closed() && fcm.is_authorized().await,
+            (DeviceKind::WebPush, _, web) => web.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Waits for the right to send to a device of this kind; `None` if its service is not configured.
+    pub async fn permit(&self, kind: DeviceKind) -> Option<SendPermit> {
+        match kind {
+            DeviceKind::Fcm | DeviceKind::Fid => self.fcm.as_ref()?.permit().await,
+            DeviceKind::WebPush => self.web.as_ref()?.permit().await,
+        }
+    }
+
+    /// Sends a push to a device with a permit for its kind. `is_of_old_key` says that a browser subscribed for a key that we had before.
+    pub async fn send(
+        &self,
+        permit: SendPermit,
+        address: &DeviceAddress,
+        is_of_old_key: bool,
+        push: &Push<'_>,
+    ) -> Verdict {
+        match (address, &self.fcm, &self.web) {
+            (DeviceAddress::Fcm(_) | DeviceAddress::Fid(_), Some(fcm), _) => fcm.send(permit, address, push).await,
+            (DeviceAddress::WebPush(subscription), _, Some(web)) => {
+                web.send(permit, subscription, is_of_old_key, push).await
+            }
+            _ => Verdict::new(Meaning::Misconfigured, "service_not_configured"),
+        }
+    }
+}

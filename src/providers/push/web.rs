@@ -1,0 +1,176 @@
+//! Web Push (RFC 8030, 8291, 8292): browsers, and whatever else speaks the standard, with no account anywhere.
+//!
+//! The endpoint of a subscription comes from a client, so it is untrusted: it is checked again before each send, its name must lead to
+//! public addresses, and redirects are not followed.
+
+mod encryption;
+mod message;
+mod resolver;
+mod vapid;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cura_domain::Clock;
+use cura_domain::app_link::AppLink;
+use cura_domain::device::Subscription;
+use cura_domain::push_endpoint::PushHosts;
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, RequestBuilder};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use self::encryption::encrypt;
+use self::resolver::{PublicAddresses, is_no_public_address};
+use self::vapid::Signatures;
+pub use self::vapid::{InvalidVapidKey, InvalidVapidSubject, VapidKey, VapidSubject};
+use crate::push::http::{self, no_answer, retry_after};
+use crate::push::message::{Banner, LIFETIME_SECONDS, Push};
+use crate::push::permits::{Permits, SendPermit};
+use crate::push::verdict::{Meaning, Verdict, of_web_push};
+
+/// How long a subscription is left alone whose service answers with a redirect or something else that is no answer to a push.
+const LEFT_ALONE_FOR: Duration = Duration::from_secs(5 * 60);
+/// How often an operator is told that a push service refuses us.
+const ALERT_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// The client of every push service. Cheap to clone.
+#[derive(Clone)]
+pub struct WebPush(Arc<Parts>);
+
+struct Parts {
+    http: Client,
+    key: VapidKey,
+    signatures: Signatures,
+    hosts: PushHosts,
+    app_link: Option<AppLink>,
+    clock: Clock,
+    permits: Permits,
+    alerted: Mutex<Option<Instant>>,
+}
+
+/// The client cannot be built with what this machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the client for push services cannot be built")]
+pub struct NoWebPush;
+
+impl WebPush {
+    /// A client that signs with this key. `hosts` are the push services that are allowed beside those of browsers; a banner leads to
+    /// `app_link`.
+    ///
+    /// # Errors
+    /// When no TLS client can be built.
+    pub fn new(
+        key: VapidKey,
+        subject: VapidSubject,
+        hosts: PushHosts,
+        app_link: Option<AppLink>,
+        clock: Clock,
+    ) -> Result<Self, NoWebPush> {
+        let http = http::client().dns_resolver(PublicAddresses::new(hosts.clone()));
+        Ok(Self(Arc::new(Parts {
+            http: http.build().map_err(|_| NoWebPush)?,
+            signatures: Signatures::new(&key, subject).map_err(|_| NoWebPush)?,
+            key,
+            hosts,
+            app_link,
+            clock,
+            permits: Permits::default(),
+            alerted: Mutex::default(),
+        })))
+    }
+
+    /// The key that browsers subscribe for: an uncompressed point of P-256.
+    pub fn public_key(&self) -> [u8; 65] {
+        self.0.key.public_key()
+    }
+
+    /// Waits for the right to send, before anything is recorded of it.
+    pub async fn permit(&self) -> Option<SendPermit> {
+        self.0.permits.acquire().await
+    }
+
+    /// Sends a banner to a browser. `is_of_old_key` says that the browser subscribed for a key that we had before. A dismissal is never
+    /// sent: browsers show something for every push, and withdraw the permission after silent ones.
+    pub async fn send(
+        &self,
+        _permit: SendPermit,
+        subscription: &Subscription,
+        is_of_old_key: bool,
+        push: &Push<'_>,
+    ) -> Verdict {
+        let Push::Banner(banner) = push else {
+            return Verdict::new(Meaning::OurFault, "not_for_browsers");
+        };
+        let request = match self.request(subscription, banner) {
+            Ok(request) => request,
+            Err(verdict) => return verdict,
+        };
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if is_no_public_address(&error) => {
+                return Verdict::new(Meaning::Again(None), "no_public_address");
+            }
+            Err(error) => return Verdict::new(Meaning::Again(None), no_answer(&error)),
+        };
+        let retry_after = retry_after(&response, self.0.clock.now());
+        let verdict = of_web_push(response.status().as_u16(), retry_after, is_of_old_key);
+        match verdict.meaning {
+            Meaning::Misconfigured => {
+                self.0.signatures.refused(&subscription.endpoint.origin());
+                self.alert(subscription.endpoint.host(), &verdict.code);
+                verdict
+            }
+            // Clients choose endpoints: what one of them answers says nothing of the others.
+            Meaning::Closed => Verdict::new(Meaning::Again(Some(LEFT_ALONE_FOR)), verdict.code),
+            _ => verdict,
+        }
+    }
+
+    /// The request, or why there is none.
+    fn request(&self, subscription: &Subscription, banner: &Banner<'_>) -> Result<RequestBuilder, Verdict> {
+        let endpoint = &subscription.endpoint;
+        // The operator may have taken the host from WEBPUSH_HOSTS since.
+        if self.0.hosts.endpoint(endpoint.as_str()).as_ref() != Ok(endpoint) {
+            return Err(Verdict::new(Meaning::Misconfigured, "endpoint_not_allowed"));
+        }
+        let plaintext = message::plaintext(banner, self.0.app_link.as_ref())
+            .ok_or_else(|| Verdict::new(Meaning::OurFault, "too_large"))?;
+        // It can never be pushed to.
+        let body = encrypt(plaintext, subscription).map_err(|_| Verdict::new(Meaning::Gone, "invalid_key"))?;
+        let authorization = self.0.signatures.authorization(&endpoint.origin(), self.0.clock.now());
+        let mut authorization = authorization
+            .ok()
+            .and_then(|value| HeaderValue::try_from(value).ok())
+            .ok_or_else(|| Verdict::new(Meaning::Misconfigured, "not_signed"))?;
+        authorization.set_sensitive(true);
+        let mut request = self
+            .0
+            .http
+            .post(endpoint.as_str())
+            .header(AUTHORIZATION, authorization)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_ENCODING, "aes128gcm")
+            .header("TTL", LIFETIME_SECONDS)
+            .header("Urgency", if banner.about.is_some() { "high" } else { "normal" })
+            .body(body);
+        // A newer push about the same conversation replaces one that is not delivered yet (RFC 8030, section 5.4).
+        if let Some(tag) = Push::Banner(*banner).tag() {
+            request = request.header("Topic", tag);
+        }
+        Ok(request)
+    }
+
+    fn alert(&self, host: &str, code: &str) {
+        // Nothing panics while holding it.
+        let mut alerted = self.0.alerted.lock().unwrap_or_else(PoisonError::into_inner);
+        if alerted.is_none_or(|last| last.elapsed() >= ALERT_INTERVAL) {
+            *alerted = Some(Instant::now());
+            tracing::error!(
+                host,
+                code,
+                "a push service refuses our signature; browsers there get no pushes: check VAPID_SUBJECT and the clock"
+            );
+        }
+    }
+}
