@@ -1,5 +1,5 @@
 //! `live`: what may be lost. Texts of running answers on their way from worker to readers, signals to a user's
-//! connections, presence, and rate limits; in memory or on Redis.
+//! connections, who watches, and rate limits; in memory or on Redis.
 //!
 //! An answer is one growing text, so a stream needs no log: a reader has a [`Position`] and gets the text beyond it. As
 //! long as `live` has the text, every reader sees it without gaps or repetitions, from any position, however late or slow;
@@ -13,7 +13,6 @@ mod failure_waits;
 mod failures;
 mod follower;
 mod memory;
-mod presence;
 mod rate_decision;
 mod rate_limits;
 mod redis;
@@ -21,10 +20,12 @@ mod refusals;
 mod signals;
 mod text;
 mod watch_guard;
+mod watchers;
 
 use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 pub use appender::Appender;
 pub use config::LiveConfig;
@@ -32,15 +33,15 @@ pub use error::{AppendError, InvalidUrl, LiveUnavailable};
 pub use failure_waits::FailureWaits;
 pub use follower::{Follower, Progress};
 use memory::{MemoryLive, UserTable};
-pub use presence::{PRESENCE_INTERVAL, PRESENCE_TTL};
 pub use rate_decision::RateDecision;
 pub use rate_limits::{Limit, RateLimiter};
 use redis::RedisLive;
 pub use redis::{RedisTrouble, check_redis_url};
 pub use signals::{Signal, UserWatch};
 pub use text::LiveText;
+pub use watchers::{LastLook, Liveness, Watcher};
 
-/// Running answers, signals and presence. Cheap to clone; clones share everything.
+/// Running answers, signals and watchers. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Live {
     config: LiveConfig,
@@ -194,7 +195,7 @@ impl Live {
         }
     }
 
-    /// Receives the signals published to `user` on any server, and makes the user present.
+    /// Receives the signals published to `user` on any server.
     pub fn watch_user(&self, user: UserId) -> UserWatch {
         match &self.implementation {
             Memory(memory) => memory.watch_user(user),
@@ -246,11 +247,40 @@ impl Live {
         self.local_table().watched()
     }
 
-    /// Whether `user` has a connection on any server. Connections of a server that died count for [`PRESENCE_TTL`] more.
-    pub async fn is_present(&self, user: UserId) -> Result<bool, LiveUnavailable> {
+    /// Registers a connection that looks at what happens to `user`. It counts on every server until it is dropped or hidden, or,
+    /// if its liveness has to be shown, until it was silent for too long.
+    pub fn watcher(&self, user: UserId, liveness: Liveness) -> Watcher {
+        let table = match &self.implementation {
+            Memory(memory) => memory.watchers(),
+            Redis(redis) => redis.watchers(),
+        };
+        Watcher::new(table.clone(), user, liveness)
+    }
+
+    /// Whether a watcher of `user` counts on any server. Those of a server that died count for half a minute. Nobody watches when
+    /// Redis does not answer within [`LiveConfig::timeout`]: it is better to tell somebody twice than not at all.
+    pub async fn is_watched(&self, user: UserId) -> bool {
         match &self.implementation {
-            Memory(memory) => Ok(memory.is_present(user)),
-            Redis(redis) => redis.is_present(user).await,
+            Memory(memory) => memory.watchers().is_watched(user, Instant::now()),
+            Redis(redis) => redis.is_watched(user).await.unwrap_or_default(),
+        }
+    }
+
+    /// As [`Self::is_watched`], at the end of an answer: who watches is remembered for five minutes, for [`Self::last_look`].
+    /// Repeating it adds those who have come since.
+    pub async fn look_at_end(&self, user: UserId, answer: MessageId) -> bool {
+        match &self.implementation {
+            Memory(memory) => memory.watchers().look_at_end(user, answer, Instant::now()),
+            Redis(redis) => redis.look_at_end(user, answer).await.unwrap_or_default(),
+        }
+    }
+
+    /// Whether somebody watches now, and whether one of those who watched at the end of `answer` has left in order since. Neither
+    /// when Redis does not answer.
+    pub async fn last_look(&self, user: UserId, answer: MessageId) -> LastLook {
+        match &self.implementation {
+            Memory(memory) => memory.watchers().last_look(user, answer, Instant::now()),
+            Redis(redis) => redis.last_look(user, answer).await.unwrap_or_default(),
         }
     }
 

@@ -66,7 +66,7 @@ impl Signal {
     }
 }
 
-/// The signals of one user, for one connection. The user is present while it exists.
+/// The signals of one user, for one connection.
 pub struct UserWatch {
     signals: UserReceivers,
     // Declared last, so dropped last: the task it wakes must find the receiver gone.

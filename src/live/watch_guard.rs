@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use crate::redis::{Channel, ChannelChanges};
 
 /// Tells that it begins, and that it was dropped. Empty where readers share the writer's memory and no task has to follow.
@@ -13,18 +11,12 @@ pub(crate) struct Subscription(Option<Held>);
 struct Held {
     channel: Channel,
     changes: Arc<ChannelChanges>,
-    /// Woken as well.
-    listener: Option<Arc<Notify>>,
 }
 
 impl Subscription {
-    /// Tells `changes`, and wakes `listener`, now and again when it is dropped.
-    pub(crate) fn begin(channel: Channel, changes: Arc<ChannelChanges>, listener: Option<Arc<Notify>>) -> Self {
-        let held = Held {
-            channel,
-            changes,
-            listener,
-        };
+    /// Tells `changes`, now and again when it is dropped.
+    pub(crate) fn begin(channel: Channel, changes: Arc<ChannelChanges>) -> Self {
+        let held = Held { channel, changes };
         held.tell();
         Self(Some(held))
     }
@@ -33,9 +25,6 @@ impl Subscription {
 impl Held {
     fn tell(&self) {
         self.changes.note(self.channel);
-        if let Some(listener) = &self.listener {
-            listener.notify_one();
-        }
     }
 }
 

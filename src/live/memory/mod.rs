@@ -1,9 +1,11 @@
 //! `live` within one process: all there is without Redis; with Redis, a mirror of what is watched here.
 
 mod failures;
+mod looks;
 mod rate_limits;
 mod texts;
 mod users;
+mod watchers;
 
 use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
@@ -18,12 +20,14 @@ pub(crate) use failures::MemoryFailures;
 pub(crate) use rate_limits::MemoryRateLimit;
 pub(crate) use texts::TextTable;
 pub(crate) use users::{UserReceivers, UserTable};
+pub(crate) use watchers::{WatcherReport, WatcherTable};
 
-/// Texts, signals and presence that only this process sees.
+/// Texts, signals and watchers that only this process sees.
 #[derive(Clone)]
 pub(crate) struct MemoryLive {
     texts: TextTable,
     users: UserTable,
+    watchers: WatcherTable,
 }
 
 impl MemoryLive {
@@ -31,6 +35,7 @@ impl MemoryLive {
         Self {
             texts: TextTable::new(config),
             users: UserTable::default(),
+            watchers: WatcherTable::default(),
         }
     }
 
@@ -76,8 +81,8 @@ impl MemoryLive {
         self.users.publish(user, signal);
     }
 
-    pub(crate) fn is_present(&self, user: UserId) -> bool {
-        self.users.keep_if_watched(user)
+    pub(crate) fn watchers(&self) -> &WatcherTable {
+        &self.watchers
     }
 
     pub(crate) fn users(&self) -> &UserTable {

@@ -13,9 +13,19 @@ pub(crate) fn text_key(id: MessageId) -> String {
     format!("cura:answer:{{{id}}}:text")
 }
 
-/// The sorted set of servers to which a user is connected.
+/// The sorted set of a user's watchers, with the second until which each counts.
 pub(crate) fn presence_key(user: UserId) -> String {
     format!("cura:user:{{{user}}}:present")
+}
+
+/// The sorted set of a user's watchers that have left in order, with the second of it.
+pub(crate) fn closed_key(user: UserId) -> String {
+    format!("cura:user:{{{user}}}:closed")
+}
+
+/// The sorted set of the watchers at the end of an answer, with the second in which each was seen first.
+pub(crate) fn ended_key(user: UserId, answer: MessageId) -> String {
+    format!("cura:user:{{{user}}}:ended:{answer}")
 }
 
 /// The counter of one key of a rate limit.

@@ -1,5 +1,5 @@
 //! `live` on Redis, one server or a cluster or what sentinels watch: a text and its state for each answer, one script for each kind of
-//! write, one subscription per process.
+//! write, one subscription per process, and the watchers of each user.
 //!
 //! A write costs one round trip and one publish, however many readers there are. The [`subscriber`] mirrors what is
 //! watched in this process; readers read the mirror.
@@ -34,16 +34,17 @@ use std::time::Duration;
 use ::redis::FromRedisValue;
 use cura_domain::answer::{AttemptOffsets, Fence, Position};
 use cura_domain::{MessageId, UserId};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::config::LiveConfig;
 use crate::error::{AppendError, InvalidUrl, LiveUnavailable};
 use crate::follower::Follower;
-use crate::memory::{TextTable, UserTable};
+use crate::memory::{TextTable, UserTable, WatcherTable};
 use crate::signals::{Signal, UserWatch};
 use crate::text::TextState;
 use crate::watch_guard::Subscription;
+use crate::watchers::LastLook;
 use appends::AppendSender;
 pub(crate) use appends::{Appending, Appends};
 pub(crate) use changes::ChannelChanges;
@@ -51,7 +52,7 @@ use connection::Connection;
 pub(crate) use failures::RedisFailures;
 pub(crate) use keys::Channel;
 use keys::{state_key, text_key};
-use presence::PresenceReporter;
+use presence::{PresenceReporter, PresenceScripts};
 use probe::Probe;
 pub(crate) use rate_limits::RedisRateLimits;
 use request::Request;
@@ -59,7 +60,7 @@ use scripts::{ReadReply, Scripts, WriteReply, encode_offsets};
 use subscriber::Subscriber;
 pub use trouble::RedisTrouble;
 
-/// Texts, signals and presence that every process on one Redis sees. Cheap to clone.
+/// Texts, signals and watchers that every process on one Redis sees. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct RedisLive(Arc<Shared>);
 
@@ -75,11 +76,11 @@ struct Shared {
     users: UserTable,
     /// For the subscriber.
     changes: Arc<ChannelChanges>,
-    /// Wakes the presence reporter.
-    users_changed: Arc<Notify>,
+    watchers: WatcherTable,
+    presence: Arc<PresenceScripts>,
     _append_sender: AbortOnDropHandle<()>,
     _subscriber: AbortOnDropHandle<()>,
-    _presence: AbortOnDropHandle<()>,
+    _reporter: AbortOnDropHandle<()>,
 }
 
 /// Whether this URL can name a Redis. Opens no connection.
@@ -98,7 +99,8 @@ impl RedisLive {
         let append_sender = AppendSender::new(appends.clone(), Arc::clone(&connection), Arc::clone(&scripts));
         let texts = TextTable::new(config);
         let users = UserTable::default();
-        let (changes, users_changed) = (Arc::<ChannelChanges>::default(), Arc::new(Notify::new()));
+        let changes = Arc::<ChannelChanges>::default();
+        let (watchers, presence) = (WatcherTable::reported(), Arc::new(PresenceScripts::new()));
         let (trouble, subscription_trouble) = watch::channel(Some(RedisTrouble::Silent));
         let name = random_name();
         let subscriber = Subscriber {
@@ -111,10 +113,10 @@ impl RedisLive {
             changes: Arc::clone(&changes),
             timeout: config.timeout,
         };
-        let presence = PresenceReporter {
+        let reporter = PresenceReporter {
             connection: Arc::clone(&connection),
-            users: users.clone(),
-            users_changed: Arc::clone(&users_changed),
+            scripts: Arc::clone(&presence),
+            watchers: watchers.clone(),
             server: format!("{name:016x}"),
         };
         Ok(Self(Arc::new(Shared {
@@ -127,10 +129,11 @@ impl RedisLive {
             texts,
             users,
             changes,
-            users_changed,
+            watchers,
+            presence,
             _append_sender: AbortOnDropHandle::new(TaskTracker::new().spawn(append_sender.run())),
             _subscriber: AbortOnDropHandle::new(TaskTracker::new().spawn(subscriber.run())),
-            _presence: AbortOnDropHandle::new(TaskTracker::new().spawn(presence.run())),
+            _reporter: AbortOnDropHandle::new(TaskTracker::new().spawn(reporter.run())),
         })))
     }
 
@@ -191,17 +194,14 @@ impl RedisLive {
 
     pub(crate) fn follow(&self, id: MessageId, from: Position) -> Follower {
         let text = self.0.texts.watch(id);
-        let subscription = Subscription::begin(Channel::Text(id), Arc::clone(&self.0.changes), None);
+        let subscription = Subscription::begin(Channel::Text(id), Arc::clone(&self.0.changes));
         Follower::new(text, from, subscription)
     }
 
     pub(crate) fn watch_user(&self, user: UserId) -> UserWatch {
         let signals = self.0.users.watch(user);
-        let (changes, listener) = (Arc::clone(&self.0.changes), Arc::clone(&self.0.users_changed));
-        UserWatch::new(
-            signals,
-            Subscription::begin(Channel::User(user), changes, Some(listener)),
-        )
+        let subscription = Subscription::begin(Channel::User(user), Arc::clone(&self.0.changes));
+        UserWatch::new(signals, subscription)
     }
 
     pub(crate) async fn publish_to_user(&self, user: UserId, signal: Signal) -> Result<(), LiveUnavailable> {
@@ -210,10 +210,27 @@ impl RedisLive {
         self.invoke::<i64>(&publish).await.map(drop)
     }
 
-    pub(crate) async fn is_present(&self, user: UserId) -> Result<bool, LiveUnavailable> {
-        presence::is_present(&self.0.connection, user)
-            .await
-            .map_err(|_| LiveUnavailable)
+    pub(crate) async fn is_watched(&self, user: UserId) -> Result<bool, LiveUnavailable> {
+        let watching = self.invoke::<i64>(&self.0.presence.count(user)).await?;
+        Ok(watching > 0)
+    }
+
+    pub(crate) async fn look_at_end(&self, user: UserId, answer: MessageId) -> Result<bool, LiveUnavailable> {
+        let watching = self.invoke::<i64>(&self.0.presence.look(user, answer)).await?;
+        Ok(watching > 0)
+    }
+
+    pub(crate) async fn last_look(&self, user: UserId, answer: MessageId) -> Result<LastLook, LiveUnavailable> {
+        let call = self.0.presence.last_look(user, answer);
+        let (watching, in_order) = self.invoke::<(i64, i64)>(&call).await?;
+        Ok(LastLook {
+            is_watched: watching > 0,
+            closed_in_order: in_order > 0,
+        })
+    }
+
+    pub(crate) fn watchers(&self) -> &WatcherTable {
+        &self.0.watchers
     }
 
     /// Does once what calls do, and sees that what is published arrives.
