@@ -30,3 +30,4 @@ pub(crate) mod stream_connection;
 mod transport;
 pub(crate) mod under_way;
 mod unread_body;
+pub(crate) mod watching;

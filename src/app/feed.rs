@@ -19,6 +19,7 @@ use cura_domain::cursor::Cursor;
 use cura_domain::message::Message;
 use cura_domain::{ConversationId, Entropy, MessageId};
 use cura_live::{Live, Signal};
+pub use cura_live::{Liveness, Watcher};
 use cura_store::{Database, StoreError, events};
 
 pub use answer_event::AnswerEvent;
@@ -70,6 +71,11 @@ impl Feed {
         cursor: Option<Cursor>,
     ) -> Result<UserFeed, StoreError> {
         UserFeed::open(self.0.clone(), caller.user, only, cursor).await
+    }
+
+    /// Registers a connection of the caller that looks at what happens to them: while it counts, they need no push.
+    pub fn watcher(&self, caller: Caller, liveness: Liveness) -> Watcher {
+        self.0.live.watcher(caller.user, liveness)
     }
 
     /// Publishes to the caller's other connections that they type in this conversation, or have stopped: at most once a second,

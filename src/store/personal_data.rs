@@ -6,7 +6,8 @@
 //! - Redis, `cura:answer:*`: texts of running answers. Deleted with their conversation or user, which leaves a mark without
 //!   words for half an hour, so that no frozen worker writes them again; a minute after their end; or half an hour after the
 //!   last write;
-//! - Redis, `cura:user:*`: ids of connected users. They expire half a minute after the last connection has closed;
+//! - Redis, `cura:user:*`: ids of users who look, and numbers of their connections. They expire half a minute after the last one has
+//!   closed; with the ids of answers that have just ended, after five minutes;
 //! - Redis, `cura:limit:*`: ids, client addresses and keyed hashes of e-mail addresses. They expire after a minute; those of accounts
 //!   whose passwords are guessed (`cura:limit:sign-in:*`), an hour after the last try.
 

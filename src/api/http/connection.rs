@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use crate::http::stream_connection::{HandOver, LongLived, Streamable, StreamedRe
 use crate::http::transport::Transport;
 use crate::http::under_way::{RETRY_AFTER, UnderWay};
 use crate::http::unread_body::UnreadBody;
+use crate::http::watching::Watching;
 
 /// How long a client may take to send the head of its first request; in the reserve for probes, less.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,16 +96,17 @@ pub(super) async fn serve_connection(accepted: Accepted, shared: Arc<Shared>) {
         local,
         peer,
         hand_over: HandOver::default(),
+        watched: Mutex::default(),
     });
     let mut shutdown = pin!(shared.shutdown.cancelled());
     loop {
         // Boxed, so that the memory is given back while a stream is written.
         let Some((below, streamed)) = Box::pin(requests.serve_with_hyper(transport, shutdown.as_mut())).await else {
-            return;
+            break;
         };
         let written = tokio::select! {
             written = streamed.write_to(below) => written,
-            () = seat.closing() => return,
+            () = seat.closing() => break,
         };
         match written {
             Ok(Some(reusable)) if !shared.shutdown.is_cancelled() => transport = reusable,
@@ -113,15 +115,16 @@ pub(super) async fn serve_connection(accepted: Accepted, shared: Arc<Shared>) {
                     _ = last.shutdown() => {}
                     () = seat.closing() => {}
                 }
-                return;
+                break;
             }
-            Ok(None) => return,
+            Ok(None) => break,
             Err(error) => {
                 tracing::debug!(%error, "connection broke");
-                return;
+                break;
             }
         }
     }
+    requests.settle_watched(seat.signals().has_ended());
 }
 
 /// The requests of one connection.
@@ -132,6 +135,8 @@ struct Requests {
     local: LocalAddr,
     peer: SocketAddr,
     hand_over: HandOver,
+    /// What the client watches on this connection, or has watched last.
+    watched: Mutex<Option<Watching>>,
 }
 
 impl Requests {
@@ -210,6 +215,8 @@ impl Requests {
         request: hyper::Request<Incoming>,
     ) -> io::Result<hyper::Response<ResponseBody<impl Body<Data = Bytes, Error = io::Error> + Unpin + Send + use<>>>>
     {
+        // Who asks for something else has taken what came before.
+        self.settle_watched(true);
         let peer = self.peer.into();
         let streamable = Streamable::of(&request);
         let address = self.shared.proxies.client(&peer, request.headers());
@@ -238,9 +245,19 @@ impl Requests {
             unread.settle(&mut response).await;
         }
         let is_long_lived = response.data::<LongLived>().is_some();
+        let watching = response.data::<Watching>().cloned();
         let is_last = self.shared.shutdown.is_cancelled();
         let streamable = if is_last { streamable.closing() } else { streamable };
         let counted = count_response(response, &under_way.responses, client, permit);
+        match watching {
+            Some(watching) if is_long_lived && streamable.is_in_chunks() => *self.watched() = Some(watching),
+            Some(watching) if !is_long_lived && counted.status().is_success() => {
+                watching.pause();
+                *self.watched() = Some(watching);
+            }
+            // Its watcher is lost when the body ends.
+            Some(_) | None => {}
+        }
         Ok(self.hand_over.filter(streamable, is_long_lived, counted).await)
     }
 
@@ -261,6 +278,24 @@ impl Requests {
         }
         let mut forwarded = self.shared.forwarded.open(address.into());
         forwarded.grow_to(1).map(|()| Some(forwarded))
+    }
+
+    /// Decides how the last watcher has left. `is_in_order`: the client has closed the connection, or asks for something else; but
+    /// what a proxy does with its connections says nothing about the client behind it.
+    fn settle_watched(&self, is_in_order: bool) {
+        let Some(watching) = self.watched().take() else {
+            return;
+        };
+        if is_in_order && !self.shared.proxies.trusts(self.peer.ip().to_canonical()) {
+            watching.leave_in_order();
+        } else {
+            watching.lose();
+        }
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Option<Watching>> {
+        // Nothing panics while it holds the lock.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuse(&self, request: &Request, exhausted: Exhausted) -> Response {

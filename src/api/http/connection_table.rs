@@ -56,6 +56,7 @@ pub(super) struct Signals {
     has_unsent: AtomicBool,
     has_received: AtomicBool,
     has_begun: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 impl Signals {
@@ -77,6 +78,16 @@ impl Signals {
     /// Whether a request has begun.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::Relaxed)
+    }
+
+    /// Says that the client has closed its side.
+    pub(super) fn set_has_ended(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client has closed its side.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
     }
 
     /// Whether the client has sent anything.

@@ -14,6 +14,7 @@ use poem::http::{HeaderMap, HeaderValue, Method, Version, header};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::http::transport::Transport;
+use crate::http::watching::Watching;
 
 /// What is ready is written together until it has this many bytes.
 const MAX_BATCH: usize = 16 * 1024;
@@ -32,6 +33,7 @@ pub(crate) struct LongLived;
 pub(super) struct StreamedResponse {
     response: hyper::Response<Pieces>,
     keeps_alive: bool,
+    watching: Option<Watching>,
 }
 
 type Pieces = Pin<Box<dyn Body<Data = Bytes, Error = io::Error> + Send>>;
@@ -54,6 +56,11 @@ impl Streamable {
                 && !headers.contains_key(header::TRANSFER_ENCODING),
             keeps_alive: !closes(headers),
         }
+    }
+
+    /// Whether a response that lasts is taken from hyper.
+    pub(super) fn is_in_chunks(self) -> bool {
+        self.in_chunks
     }
 
     /// The connection is not used again.
@@ -95,12 +102,17 @@ impl HandOver {
             return response;
         }
         let mut response = response.map(|body| Box::pin(body) as Pieces);
+        let watching = response.extensions_mut().remove::<Watching>();
         let keeps_alive = streamable.keeps_alive && !closes(response.headers());
         if !keeps_alive {
             let headers = response.headers_mut();
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(StreamedResponse { response, keeps_alive });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(StreamedResponse {
+            response,
+            keeps_alive,
+            watching,
+        });
         std::future::pending().await
     }
 
@@ -116,12 +128,18 @@ impl StreamedResponse {
     /// # Errors
     /// When the client has gone, takes nothing for too long, or the body breaks off.
     pub(super) async fn write_to(self, mut transport: Transport) -> io::Result<Option<Transport>> {
-        let keeps_alive = self.keeps_alive;
+        let (keeps_alive, watching) = (self.keeps_alive, self.watching.clone());
         let mut writing = Writing::new(self);
         std::future::poll_fn(|cx| writing.poll(cx, Pin::new(&mut transport))).await?;
         let Writing { pieces, ahead, .. } = writing;
         // With it goes what makes the connection a busy one.
         drop(pieces);
+        match watching {
+            Some(watching) if ahead.is_empty() => watching.pause(),
+            // The next request was on its way before this response had ended, and says nothing about it.
+            Some(watching) => watching.lose(),
+            None => {}
+        }
         if !keeps_alive {
             transport.shutdown().await?;
             return Ok(None);

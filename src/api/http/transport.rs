@@ -113,6 +113,10 @@ impl Transport {
                     lingering.discarded += buffer.filled().len();
                     self.timer = None;
                 }
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                    self.signals.set_has_ended();
+                    return Poll::Ready(());
+                }
                 Poll::Ready(_) => return Poll::Ready(()),
             }
         }
@@ -144,6 +148,8 @@ impl AsyncRead for Transport {
         if !piece.filled().is_empty() {
             self.signals.set_has_received();
             buffer.put_slice(piece.filled());
+        } else if length > 0 {
+            self.signals.set_has_ended();
         }
         Poll::Ready(Ok(()))
     }

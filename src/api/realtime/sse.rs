@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cura_app::feed::{AnswerEvent, AnswerFollower, UserFeed};
+use cura_app::feed::{AnswerEvent, AnswerFollower, UserFeed, Watcher};
 use cura_app::session_watch::OpenSession;
 use cura_app::{App, Caller};
 use cura_domain::answer::Position;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::shutdown::Shutdown;
 use crate::http::stream_connection::LongLived;
+use crate::http::watching::Watching;
 use crate::realtime::frames::{FrameSlot, Frames};
 use crate::realtime::schema::{AckEvent, EventView};
 use crate::realtime::user_connections::UserConnection;
@@ -123,6 +124,7 @@ pub(crate) struct EventStream {
     head: Vec<u8>,
     session: OpenSession,
     shutdown: CancellationToken,
+    watching: Watching,
     /// Given back when the stream ends.
     _place: UserConnection,
     /// When the client should reconnect if the server shuts down, in milliseconds.
@@ -137,17 +139,26 @@ pub(crate) struct Streaming<'a> {
     shutdown: CancellationToken,
     /// One of the streams that its person may hold.
     place: UserConnection,
+    /// `None` if the person does not look.
+    watcher: Option<Watcher>,
     /// Spreads the reconnects of the clients.
     entropy: &'a Entropy,
 }
 
 impl<'a> Streaming<'a> {
     /// For a stream of `caller`, in this `place`.
-    pub(crate) async fn new(app: &'a App, caller: Caller, shutdown: &Shutdown, place: UserConnection) -> Self {
+    pub(crate) async fn new(
+        app: &'a App,
+        caller: Caller,
+        shutdown: &Shutdown,
+        place: UserConnection,
+        watcher: Option<Watcher>,
+    ) -> Self {
         Self {
             session: app.session_watch.watch(caller).await,
             shutdown: shutdown.token(),
             place,
+            watcher,
             entropy: &app.entropy,
         }
     }
@@ -227,6 +238,7 @@ impl EventStream {
             head,
             session: streaming.session,
             shutdown: streaming.shutdown,
+            watching: Watching::new(streaming.watcher),
             _place: streaming.place,
             reconnect_after_ms,
         }
@@ -245,11 +257,15 @@ impl EventStream {
             let next = tokio::select! {
                 biased;
                 end = &mut session_ended => {
+                    self.watching.lose();
                     break frame(&EventView::SessionEnded(end.into()), Some(&source.cursor()));
                 }
                 _ = keepalive.tick() => KEEPALIVE_LINE.into(),
                 next = source.next() => {
-                    let Some(next) = next else { return };
+                    let Some(next) = next else {
+                        self.watching.lose();
+                        return;
+                    };
                     let cursor = next.cursor.as_ref().map(|cursor| cursor as &(dyn Display + Sync));
                     let frame = frame(&next.event, cursor);
                     if next.last {
@@ -258,6 +274,7 @@ impl EventStream {
                     frame
                 }
                 () = &mut shutting_down => {
+                    self.watching.lose();
                     break format!("retry: {}\n\n", self.reconnect_after_ms).into_bytes();
                 }
             };
@@ -287,6 +304,7 @@ impl IntoResponse for EventStream {
             .header(header::CACHE_CONTROL, "no-cache, no-transform")
             .header("x-accel-buffering", "no")
             .extension(LongLived)
+            .extension(self.watching.clone())
             .body(Body::from_bytes_stream(Frames::written_by(|slot| self.write(slot))))
     }
 }

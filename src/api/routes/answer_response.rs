@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use cura_app::chat::{AnswerRequest, BusyPolicy};
-use cura_app::feed::AnswerEvent;
+use cura_app::feed::{AnswerEvent, Liveness, Watcher};
 use cura_app::messages::Message;
 use cura_app::{App, Caller};
 use cura_domain::answer::Position;
 use cura_domain::answer_cursor::AnswerCursor;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::MessageStatus;
+use poem::IntoResponse;
 use poem::http::StatusCode;
 use poem_openapi::payload::{Json, Response};
+use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, Enum, Object};
 
 use crate::http::prefer;
@@ -19,6 +21,7 @@ use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::http::start_answer::start_answer;
+use crate::http::watching::Watching;
 use crate::realtime::last_event_id::read_cursor;
 use crate::realtime::schema::AckEvent;
 use crate::realtime::sse::{AnswerStream, Streaming};
@@ -57,7 +60,7 @@ pub(super) struct SentView {
 }
 
 #[derive(ApiResponse)]
-pub(super) enum Sent {
+enum Sent {
     /// The answer is final. Its status is `error` if the AI service failed.
     #[oai(status = 200)]
     Answered(
@@ -79,6 +82,32 @@ pub(super) enum Sent {
     ),
 }
 
+/// What a request that waited for its answer returns, and who has waited for one that is final now.
+pub(super) struct Waited {
+    sent: Sent,
+    watcher: Option<Watcher>,
+}
+
+impl IntoResponse for Waited {
+    fn into_response(self) -> poem::Response {
+        let mut response = self.sent.into_response();
+        if self.watcher.is_some() {
+            response.set_data(Watching::new(self.watcher));
+        }
+        response
+    }
+}
+
+impl ApiResponse for Waited {
+    fn meta() -> MetaResponses {
+        Sent::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        Sent::register(registry);
+    }
+}
+
 /// The checked `Idempotency-Key`.
 pub(super) fn read_key(key: Option<String>) -> Result<Option<IdempotencyKey>, Problem> {
     key.map(|key| {
@@ -96,9 +125,11 @@ pub(super) async fn when_final(
     caller: Caller,
     request: &AnswerRequest,
     prefer: Option<&str>,
-) -> Result<Sent, Problem> {
+) -> Result<Waited, Problem> {
     let wait = prefer::wait(prefer);
     let paid = rate_limit.take_answer_charge().ok_or_else(Problem::internal)?;
+    // Before the answer begins, which may be short.
+    let watcher = (!wait.is_zero()).then(|| app.feed.watcher(caller, Liveness::Assumed));
     let started = start_answer(app, rate_limit, paid, caller, request).await?;
     let location = format!("/chat/messages/{}", started.answer.id);
     let answer = wait_for(app, caller, started.answer, wait, shutdown).await;
@@ -110,9 +141,15 @@ pub(super) async fn when_final(
     });
     let replayed = started.replayed.then_some(true);
     Ok(if is_final {
-        Sent::Answered(body, replayed)
+        Waited {
+            sent: Sent::Answered(body, replayed),
+            watcher,
+        }
     } else {
-        Sent::Accepted(body, replayed, location)
+        Waited {
+            sent: Sent::Accepted(body, replayed, location),
+            watcher: None,
+        }
     })
 }
 
@@ -130,9 +167,12 @@ pub(super) async fn as_stream(
     // Before anything is stored.
     let cursor = read_cursor::<AnswerCursor>(last_event_id)?;
     let paid = rate_limit.take_answer_charge().ok_or_else(Problem::internal)?;
+    // Before the answer begins, which may be short.
+    let watcher = app.feed.watcher(caller, Liveness::Assumed);
     let started = start_answer(app, rate_limit, paid, caller, request).await?;
     let (replayed, ack) = (started.replayed, AckEvent::from(&started));
-    let streaming = Streaming::new(app, caller, shutdown, place).await;
+    let watcher = (started.answer.status == MessageStatus::Sending).then_some(watcher);
+    let streaming = Streaming::new(app, caller, shutdown, place, watcher).await;
     // A new answer has no cursor yet: what the client sent is left from another one.
     let response = Response::new(match cursor.filter(|_| replayed) {
         Some(cursor) => AnswerStream::resume(app, caller, started.answer, Some(cursor), streaming),

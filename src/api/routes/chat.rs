@@ -16,7 +16,7 @@ use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
 use crate::realtime::sse::AnswerStream;
 use crate::realtime::user_connections::UserConnections;
-use crate::routes::answer_response::{self, OnBusyView, Sent, read_key};
+use crate::routes::answer_response::{self, OnBusyView, Waited, read_key};
 use crate::routes::tag::Tag;
 
 pub(crate) struct ChatApi;
@@ -52,7 +52,7 @@ impl ChatApi {
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
-    ) -> Result<Sent, Problem> {
+    ) -> Result<Waited, Problem> {
         let request = answer_request(body.0, None, idempotency_key.0)?;
         answer_response::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
     }

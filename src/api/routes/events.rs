@@ -1,6 +1,7 @@
 //! `/events`: every event of the caller, with one cursor.
 
 use cura_app::App;
+use cura_app::feed::Liveness;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Query};
@@ -22,7 +23,7 @@ impl EventsApi {
     /// Of all conversations and devices, from any server. The id of each event is a cursor: with the last one received, a
     /// connection continues exactly there, even after hours; without one, it begins now. A `resync` event says that the cursor
     /// is older than seven days or unknown: reload, and continue from the id of that event. The first block has an id but no
-    /// event: it is where the stream begins.
+    /// event: it is where the stream begins. A person who watches this stream is sent no push notification about an answer.
     #[oai(path = "/events", method = "get", operation_id = "watchEvents")]
     async fn events(
         &self,
@@ -35,11 +36,17 @@ impl EventsApi {
         last_event_id: Header<Option<String>>,
         /// The id of the last event that was received.
         after: Query<Option<String>>,
+        /// `false` if the person does not see what is received: then push notifications are sent as without this stream. Default `true`.
+        visible: Query<Option<bool>>,
     ) -> Result<EventStream, Problem> {
         let cursor = read_stream_cursor(last_event_id.0, after.0)?;
         let place = connections.open_stream(auth.0.user)?;
+        let watcher = visible
+            .0
+            .unwrap_or(true)
+            .then(|| app.feed.watcher(auth.0, Liveness::Assumed));
         let feed = app.feed.open(auth.0, None, cursor).await?;
-        let streaming = Streaming::new(&app, auth.0, &shutdown, place).await;
+        let streaming = Streaming::new(&app, auth.0, &shutdown, place, watcher).await;
         Ok(EventStream::of_user(feed, streaming))
     }
 }

@@ -2,8 +2,9 @@
 
 use cura_app::App;
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::feed::Liveness;
 use cura_domain::MessageId;
-use cura_domain::message::Role;
+use cura_domain::message::{MessageStatus, Role};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
@@ -18,7 +19,7 @@ use crate::http::shutdown::Shutdown;
 use crate::realtime::last_event_id::read_stream_cursor;
 use crate::realtime::sse::{AnswerStream, Streaming};
 use crate::realtime::user_connections::UserConnections;
-use crate::routes::answer_response::{self, OnBusyView, Sent, read_key};
+use crate::routes::answer_response::{self, OnBusyView, Waited, read_key};
 use crate::routes::tag::Tag;
 use crate::views::message::MessageView;
 
@@ -77,11 +78,13 @@ impl MessagesApi {
         let cursor = read_stream_cursor(last_event_id.0, after.0)?;
         let caller = auth.0;
         let place = connections.open_stream(caller.user)?;
+        let watcher = app.feed.watcher(caller, Liveness::Assumed);
         let message = app.messages.get(caller, MessageId(message_id.0)).await?;
         if message.role != Role::Assistant {
             return Err(Problem::not_found("answer_not_found", "This message is not an answer."));
         }
-        let streaming = Streaming::new(&app, caller, &shutdown, place).await;
+        let watcher = (message.status == MessageStatus::Sending).then_some(watcher);
+        let streaming = Streaming::new(&app, caller, &shutdown, place, watcher).await;
         Ok(AnswerStream::resume(&app, caller, message, cursor, streaming))
     }
 
@@ -116,7 +119,7 @@ impl MessagesApi {
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
         body: OptionalJsonBody<RegenerateAnswerRequest>,
-    ) -> Result<Sent, Problem> {
+    ) -> Result<Waited, Problem> {
         let body = body.0.unwrap_or_default();
         let request = AnswerRequest {
             kind: RequestKind::Regenerate {
@@ -146,7 +149,7 @@ impl MessagesApi {
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
         body: JsonBody<EditMessageRequest>,
-    ) -> Result<Sent, Problem> {
+    ) -> Result<Waited, Problem> {
         let request = AnswerRequest {
             kind: RequestKind::Edit {
                 message: MessageId(message_id.0),

@@ -409,7 +409,10 @@ mod tests {
         let id = table.add(USER, Liveness::Shown, now);
         changes(&table, now).unwrap();
         table.note_sign(USER, id, now + seconds(9));
-        assert!(changes(&table, now + seconds(9)).is_none(), "the next round says it in time");
+        assert!(
+            changes(&table, now + seconds(9)).is_none(),
+            "the next round says it in time"
+        );
         table.note_sign(USER, id, now + seconds(10));
         let report = changes(&table, now + seconds(10)).unwrap();
         assert_eq!(report.watchers, [(id, SIGN_OF_LIFE_TTL)]);

@@ -2,6 +2,7 @@
 //! some minutes, who watched at the end of each answer, and who has left in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cura_domain::{MessageId, UserId};
 use futures_util::future::join_all;
@@ -106,7 +107,7 @@ impl PresenceScripts {
         for departure in &report.departures {
             let (does, ago) = match departure.in_order_at {
                 Some(at) => ("leaves", now.saturating_duration_since(at)),
-                None => ("ends", std::time::Duration::ZERO),
+                None => ("ends", Duration::ZERO),
             };
             call = call.arg(format!("{server}/{}", departure.id)).arg(does);
             call = call.arg(ago.as_millis());

@@ -1,8 +1,9 @@
-//! Streams of events and WebSockets, and the live text behind them.
+//! Streams of events and WebSockets, the live text behind them, and who watches them.
 
 mod answer_streams;
 mod events;
 mod live_text;
+mod presence;
 mod socket_close;
 mod sockets;
 mod stream_connections;

@@ -1,4 +1,4 @@
-//! One conversation on a WebSocket: messages, answers, resuming, commands, presence.
+//! One conversation on a WebSocket: messages, answers, resuming, commands.
 
 use std::time::Duration;
 
@@ -351,39 +351,6 @@ async fn other_devices_see_what_is_typed_read_and_changed_and_typing_expires() {
     there.send(request.json(&json!({ "title": "New" }))).await;
     let changed = here.until("conversation").await;
     assert_eq!(changed.last().unwrap()["conversation"]["title"], "New");
-}
-
-#[tokio::test]
-async fn presence_is_known_on_every_server_and_ends_by_itself() {
-    let (mut cura, _provider) = cura(Duration::ZERO).await;
-    let user = cura.user().await;
-    let conversation = conversation(&user).await;
-    let live = cura_live::Live::redis(&cura.redis.url(), cura_live::LiveConfig::default()).unwrap();
-    let user_id = cura_domain::UserId(1);
-    assert!(!live.is_present(user_id).await.unwrap());
-    let socket = Socket::of(&user, &conversation, None).await;
-    eventually("the user is present", async || {
-        live.is_present(user_id).await.unwrap().then_some(())
-    })
-    .await;
-    drop(socket);
-    eventually("the user is absent", async || {
-        (!live.is_present(user_id).await.unwrap()).then_some(())
-    })
-    .await;
-    let _socket = Socket::of(&user, &conversation, None).await;
-    eventually("the user is present", async || {
-        live.is_present(user_id).await.unwrap().then_some(())
-    })
-    .await;
-    // A killed server sends nothing; its last presence holds for half a minute.
-    cura.servers.remove(0).program.kill();
-    assert!(live.is_present(user_id).await.unwrap());
-    let begun = std::time::Instant::now();
-    while live.is_present(user_id).await.unwrap() {
-        assert!(begun.elapsed() < Duration::from_secs(40), "it does not expire");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use cura_domain::UserId;
-use cura_live::{Live, LiveConfig, RateLimiter, Signal};
+use cura_domain::{MessageId, UserId};
+use cura_live::{Live, LiveConfig, Liveness, RateLimiter, Signal};
 use cura_tests::{TestRedisCluster, eventually, interrupted_answer};
 
 use super::{until_redis_is, until_the_outage_is_told_once};
@@ -23,7 +23,7 @@ async fn pair(cluster: &TestRedisCluster) -> (Live, Live) {
 }
 
 #[tokio::test]
-async fn signals_presence_limits_and_failures_are_shared_on_every_node() {
+async fn signals_watchers_limits_and_failures_are_shared_on_every_node() {
     let cluster = TestRedisCluster::start();
     let (one, other) = pair(&cluster).await;
     let five = NonZeroU32::new(5).unwrap();
@@ -34,10 +34,13 @@ async fn signals_presence_limits_and_failures_are_shared_on_every_node() {
     for n in 0..12 {
         let user = UserId(n);
         let mut watch = one.watch_user(user);
-        eventually("the user is present", async || {
-            other.is_present(user).await.unwrap_or_default().then_some(())
-        })
-        .await;
+        let watcher = one.watcher(user, Liveness::Assumed);
+        eventually("somebody watches", async || other.is_watched(user).await.then_some(())).await;
+        let answer = MessageId(n);
+        assert!(other.look_at_end(user, answer).await);
+        watcher.leave_in_order();
+        eventually("nobody watches", async || (!other.is_watched(user).await).then_some(())).await;
+        assert!(other.last_look(user, answer).await.closed_in_order);
         let arrived = async { while watch.next().await != Signal::Logged(7) {} };
         // The user may not be subscribed to yet.
         let publishing = async {
@@ -112,15 +115,15 @@ async fn the_other_nodes_go_on_while_one_is_lost() {
     let master_of = |n: &i64| cluster.master_of(&format!("cura:user:{{{n}}}:present"));
     let elsewhere: Vec<i64> = (0..30).filter(|n| master_of(n) != 0).collect();
     cluster.nodes[0].kill();
-    let watches: Vec<_> = (0..30).map(|n| one.watch_user(UserId(n))).collect();
+    let watchers: Vec<_> = (0..30).map(|n| one.watcher(UserId(n), Liveness::Assumed)).collect();
     for n in elsewhere {
-        eventually("those on other nodes are present", async || {
-            other.is_present(UserId(n)).await.unwrap_or_default().then_some(())
+        eventually("those on other nodes watch", async || {
+            other.is_watched(UserId(n)).await.then_some(())
         })
         .await;
     }
     assert!(other.check().await.is_err());
-    drop(watches);
+    drop(watchers);
 }
 
 #[tokio::test]
@@ -150,13 +153,13 @@ async fn a_slot_that_is_being_moved_is_followed() {
         let id = cluster.nodes[n].command("CLUSTER MYID");
         id.lines().nth(1).unwrap().to_owned()
     });
-    let is_present = async || other.is_present(UserId(5)).await;
-    let _watch = one.watch_user(UserId(5));
-    eventually("present", async || is_present().await.unwrap_or_default().then_some(())).await;
+    let is_watched = async || other.is_watched(UserId(5)).await;
+    let _watcher = one.watcher(UserId(5), Liveness::Assumed);
+    eventually("watched", async || is_watched().await.then_some(())).await;
     cluster.nodes[to].must(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", ids[0]));
     cluster.nodes[from].must(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[1]));
     // The key is still where it was; then it is where it goes.
-    assert!(is_present().await.unwrap());
+    assert!(is_watched().await);
     let port = cluster.nodes[to].port();
     // On a busy machine the nodes may lose sight of each other for a moment.
     let migrate = format!("MIGRATE 127.0.0.1 {port} cura:user:{{5}}:present 0 5000");
@@ -164,10 +167,10 @@ async fn a_slot_that_is_being_moved_is_followed() {
         (!cluster.nodes[from].command(&migrate).starts_with('-')).then_some(())
     })
     .await;
-    assert!(is_present().await.unwrap(), "asked for where it goes");
+    assert!(is_watched().await, "asked for where it goes");
     for node in &cluster.nodes {
         node.must(&format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]));
     }
-    assert!(is_present().await.unwrap(), "the redirection is followed");
+    assert!(is_watched().await, "the redirection is followed");
     eventually("the new map is known", async || other.check().await.ok()).await;
 }

@@ -1,6 +1,7 @@
 //! The life of one socket: a client that is admitted gets its connection, and every socket is closed with a reason.
 
 use cura_app::Caller;
+use cura_app::feed::Liveness;
 use cura_domain::cursor::Cursor;
 
 use super::close::close;
@@ -28,7 +29,11 @@ pub(super) async fn run(context: &Context, socket: &mut Socket, admission: Admis
     let reason = match admission {
         // Boxed, so that the memory is needed only for this moment, and not for the socket's whole life.
         Admission::Admitted(caller, _place) => match Box::pin(begin(context, socket, caller, cursor)).await {
-            Ok(mut connection) => connection.run().await,
+            Ok(mut connection) => {
+                let reason = connection.run().await;
+                connection.leave(&reason);
+                reason
+            }
             Err(reason) => reason,
         },
         Admission::TooMany => CloseReason::TOO_MANY,
@@ -45,8 +50,10 @@ async fn begin<'a>(
     caller: Caller,
     cursor: Option<Cursor>,
 ) -> Result<Box<Connection<'a>>, CloseReason> {
+    let watcher = context.app.feed.watcher(caller, Liveness::Shown);
     let feed = context.app.feed.open(caller, Some(context.conversation), cursor).await;
     let feed = feed.map_err(|_| CloseReason::TRY_LATER)?;
     let session = context.app.session_watch.watch(caller).await;
-    Ok(Box::new(Connection::new(context, socket, caller, session, feed)))
+    let connection = Connection::new(context, socket, caller, session, feed, watcher);
+    Ok(Box::new(connection))
 }

@@ -17,6 +17,7 @@ pub(super) enum Command {
     Cancel { message_id: i64 },
     Typing { is_typing: bool },
     Read { message_id: i64 },
+    Visible { visible: bool },
     Auth { token: String },
     Ping {},
 }
@@ -41,7 +42,7 @@ enum BusyPolicyField {
 /// The longest `client_message_id` that a refusal repeats, in bytes: the longest valid one.
 const MAX_CLIENT_MESSAGE_ID: usize = 255;
 
-const KNOWN: [&str; 6] = ["message", "cancel", "typing", "read", "auth", "ping"];
+const KNOWN: [&str; 7] = ["message", "cancel", "typing", "read", "visible", "auth", "ping"];
 
 impl Command {
     /// Parses a frame.
@@ -85,6 +86,7 @@ const FIELDS: &[(&str, &[FieldRule])] = &[
     ("cancel", &[("message_id", true, "an id", Value::is_i64)]),
     ("read", &[("message_id", true, "an id", Value::is_i64)]),
     ("typing", &[("is_typing", true, "true or false", Value::is_boolean)]),
+    ("visible", &[("visible", true, "true or false", Value::is_boolean)]),
     ("auth", &[("token", true, "text", Value::is_string)]),
 ];
 
@@ -205,6 +207,7 @@ mod tests {
             ),
             (r#"{"type":"cancel","message_id":null}"#, "message_id must be an id."),
             (r#"{"type":"typing"}"#, "is_typing is required."),
+            (r#"{"type":"visible","visible":1}"#, "visible must be true or false."),
         ] {
             let refused = Command::read(frame).map(|_| ()).unwrap_err();
             assert_eq!((&*refused.code, &*refused.detail), ("invalid_frame", detail));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cura_app::Caller;
-use cura_app::feed::{UserEvent, UserFeed};
+use cura_app::feed::{UserEvent, UserFeed, Watcher};
 use cura_app::session_watch::OpenSession;
 use cura_domain::MessageId;
 use cura_domain::message::MessageStatus;
@@ -42,6 +42,7 @@ pub(super) struct Connection<'a> {
     caller: Caller,
     session: OpenSession,
     feed: UserFeed,
+    watcher: Watcher,
     shutdown: CancellationToken,
     cancellations: FuturesUnordered<Cancellation>,
 }
@@ -53,6 +54,7 @@ impl<'a> Connection<'a> {
         caller: Caller,
         session: OpenSession,
         feed: UserFeed,
+        watcher: Watcher,
     ) -> Self {
         Self {
             context,
@@ -60,6 +62,7 @@ impl<'a> Connection<'a> {
             caller,
             session,
             feed,
+            watcher,
             shutdown: context.shutdown.token(),
             cancellations: FuturesUnordered::new(),
         }
@@ -77,6 +80,7 @@ impl<'a> Connection<'a> {
                 () = self.shutdown.cancelled() => return CloseReason::RESTART,
                 frame = self.socket.next() => {
                     heartbeat.received();
+                    self.watcher.alive();
                     match read_frame(frame, &mut rate, self.socket) {
                         Ok(_) if !Box::pin(self.context.rate_limit.admit_frame(self.caller)).await => Err(CloseReason::FLOOD),
                         Ok(Some(text)) => match Command::read(&text) {
@@ -110,6 +114,13 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Ends the connection, for this reason: whoever watched it has left in order if the client has closed it.
+    pub(super) fn leave(self: Box<Self>, reason: &CloseReason) {
+        if matches!(reason, CloseReason::ClosedByClient) {
+            self.watcher.leave_in_order();
+        }
+    }
+
     /// Executes a command of the client. Only a broken socket is an error: refusals are sent as events.
     async fn execute(&mut self, command: Command) -> Result<(), CloseReason> {
         let refused = match command {
@@ -128,6 +139,10 @@ impl<'a> Connection<'a> {
                 }
                 Err(problem) => problem.into(),
             },
+            Command::Visible { visible } => {
+                self.watcher.set_visible(visible);
+                return Ok(());
+            }
             Command::Typing { is_typing } => {
                 let (context, origin) = (self.context, self.feed.origin());
                 context
