@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};
+use cura_tests::{Client, Cura, ScriptedProvider, Socket};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
