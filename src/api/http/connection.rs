@@ -286,11 +286,13 @@ impl Requests {
         let Some(watching) = self.watched().take() else {
             return;
         };
-        if is_in_order && !self.shared.proxies.trusts(self.peer.ip().to_canonical()) {
+        let is_in_order = is_in_order && !self.shared.proxies.trusts(self.peer.ip().to_canonical());
+        if is_in_order {
             watching.leave_in_order();
         } else {
             watching.lose();
         }
+        tracing::debug!(is_in_order, "a watched response is settled");
     }
 
     fn watched(&self) -> MutexGuard<'_, Option<Watching>> {

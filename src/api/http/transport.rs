@@ -49,6 +49,8 @@ pub(super) struct Transport {
     lingering: Option<Lingering>,
     /// What was read before its time.
     ahead: Bytes,
+    /// After an error the kernel says that the client has closed its side, whether it has or not.
+    is_broken: bool,
 }
 
 /// What a client sends although the connection is at its end.
@@ -71,6 +73,7 @@ impl Transport {
             timer: None,
             lingering: None,
             ahead: Bytes::new(),
+            is_broken: false,
         })
     }
 
@@ -85,6 +88,7 @@ impl Transport {
     /// The outcome of a write; an error if the client has taken nothing for too long.
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.signals.set_has_unsent(written.is_pending());
+        self.is_broken |= matches!(written, Poll::Ready(Err(_)));
         if written.is_ready() {
             self.timer = None;
             return written;
@@ -92,6 +96,13 @@ impl Transport {
         ready!(self.poll_timer(cx, WRITE_STALL_TIMEOUT));
         tracing::debug!("a client took nothing of its response for too long; its connection is closed");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Notes that the client has closed its side.
+    fn note_end(&self) {
+        if !self.is_broken {
+            self.signals.set_has_ended();
+        }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, after: Duration) -> Poll<()> {
@@ -114,7 +125,7 @@ impl Transport {
                     self.timer = None;
                 }
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-                    self.signals.set_has_ended();
+                    self.note_end();
                     return Poll::Ready(());
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
@@ -144,12 +155,14 @@ impl AsyncRead for Transport {
         let mut piece = [const { MaybeUninit::uninit() }; MAX_READ];
         let length = buffer.remaining().min(MAX_READ);
         let mut piece = ReadBuf::uninit(&mut piece[..length]);
-        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut piece))?;
+        let read = ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut piece));
+        self.is_broken |= read.is_err();
+        read?;
         if !piece.filled().is_empty() {
             self.signals.set_has_received();
             buffer.put_slice(piece.filled());
         } else if length > 0 {
-            self.signals.set_has_ended();
+            self.note_end();
         }
         Poll::Ready(Ok(()))
     }
