@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use cura_domain::{MessageId, UserId};
-use cura_live::{LastLook, Live, LiveConfig};
+use cura_live::{LastLook, Live, LiveConfig, Liveness};
 use cura_tests::provider::{Latch, Step, answer};
 use cura_tests::raw_socket::{FIN, PONG, RawSocket, frame};
-use cura_tests::{Client, Cura, ScriptedProvider, Socket, eventually};
+use cura_tests::{Client, Cura, ScriptedProvider, Socket, TestRedis, eventually};
 use futures_util::FutureExt;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -130,6 +130,51 @@ async fn first_only() -> ScriptedProvider {
         _ => held(&never),
     })
     .await
+}
+
+/// What memory and Redis have to say alike, on this process and on a peer.
+async fn only_who_watched_at_the_end_can_leave_in_order(live: Live, peer: Live) {
+    let (user, answer) = (UserId(1), MessageId(7));
+    let watched = async |expected| {
+        eventually("the peer knows", async || {
+            (peer.is_watched(user).await == expected).then_some(())
+        })
+        .await;
+    };
+    eventually("live is there", async || peer.check().await.ok()).await;
+    let before = live.watcher(user, Liveness::Assumed);
+    watched(true).await;
+    before.leave_in_order();
+    watched(false).await;
+    assert!(!peer.look_at_end(user, answer).await, "nobody is remembered");
+    let [lost, closed] = [(); 2].map(|()| live.watcher(user, Liveness::Assumed));
+    let mut hidden = live.watcher(user, Liveness::Shown);
+    watched(true).await;
+    assert!(peer.look_at_end(user, answer).await);
+    drop(lost);
+    hidden.set_visible(false);
+    let look = peer.last_look(user, answer).await;
+    assert!(look.is_watched && !look.closed_in_order);
+    closed.leave_in_order();
+    watched(false).await;
+    let look = peer.last_look(user, answer).await;
+    assert!(look.closed_in_order, "before the end it would not count");
+    assert_eq!(peer.last_look(user, MessageId(8)).await, LastLook::default());
+    assert_eq!(peer.last_look(UserId(2), answer).await, LastLook::default());
+    hidden.set_visible(true);
+    watched(true).await;
+    // A look may be repeated, and who left meanwhile has still watched at the end.
+    assert!(peer.look_at_end(user, answer).await);
+    assert!(peer.last_look(user, answer).await.closed_in_order);
+}
+
+#[tokio::test]
+async fn memory_and_redis_remember_the_same() {
+    let memory = Live::in_process(LiveConfig::default());
+    only_who_watched_at_the_end_can_leave_in_order(memory.clone(), memory).await;
+    let redis = TestRedis::start();
+    let [live, peer] = [(); 2].map(|()| Live::redis(&redis.url(), LiveConfig::default()).unwrap());
+    only_who_watched_at_the_end_can_leave_in_order(live, peer).await;
 }
 
 #[tokio::test]
