@@ -28,7 +28,11 @@ enum Command {
     /// Print the OpenAPI document.
     Openapi,
     /// Print a new random value for SECRET_KEY.
-    Secret,
+    Secret {
+        /// Print a new value for VAPID_PRIVATE_KEY instead; its public half goes to stderr.
+        #[arg(long)]
+        vapid: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -38,10 +42,7 @@ fn main() -> ExitCode {
             println!("{}", openapi::document());
             ExitCode::SUCCESS
         }
-        Command::Secret => {
-            println!("{}", secret::generate());
-            ExitCode::SUCCESS
-        }
+        Command::Secret { vapid } => secret::start(vapid, arguments.json),
         Command::Migrate(command) => migrate::start(command, arguments.json),
     }
 }

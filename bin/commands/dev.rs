@@ -1,5 +1,5 @@
-//! `cura-server dev`: server, workers and a private Postgres with nothing to configure. Data and the signing key are kept in
-//! `DATA_DIR`, so users stay signed in across restarts.
+//! `cura-server dev`: server, workers and a private Postgres with nothing to configure. Data and keys are kept in `DATA_DIR`, so users
+//! stay signed in and browsers subscribed across restarts.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,6 +12,8 @@ use std::time::Duration;
 use cura_devdb::{PrivatePostgres, Profile};
 use cura_live::{Live, LiveConfig, RateLimiter};
 use cura_providers::Secret;
+use cura_providers::push::{VapidKey, VapidSubject};
+use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
 use super::secret;
@@ -25,13 +27,16 @@ const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// How long a Postgres that `DATABASE_URL` names may take to be there.
 const FIND_WITHIN: Duration = Duration::from_secs(3);
 
+/// Who is behind the pushes of a development server, for push services: nobody, since no mail reaches this domain.
+const PUSH_SUBJECT: &str = "mailto:push@cura.invalid";
+
 /// What the process owns while it runs; the operating system releases it, however the process ends.
 struct Prepared {
     _lock: Option<File>,
     _postgres: Option<PrivatePostgres>,
 }
 
-/// Starts a private Postgres and makes a signing key, unless the settings name one. Blocks; call before the runtime starts.
+/// Starts a private Postgres and makes keys, for access tokens and for browsers to subscribe, unless the settings name them. Blocks; call before the runtime starts.
 ///
 /// # Errors
 /// When the private Postgres cannot be started, or the data folder cannot be written.
@@ -44,6 +49,12 @@ fn prepare(settings: &mut Settings) -> Result<Prepared, StartError> {
     let _lock = alone.transpose()?;
     if settings.security.secret_key.is_none() {
         settings.security.secret_key = Some(signing_key(&settings.process.data_dir)?);
+    }
+    if settings.push.vapid_key.is_none() {
+        settings.push.vapid_key = Some(vapid_key(&settings.process.data_dir)?);
+        if settings.push.vapid_subject.is_none() {
+            settings.push.vapid_subject = VapidSubject::parse(PUSH_SUBJECT).ok();
+        }
     }
     if settings.database.url.is_some() {
         return Ok(Prepared { _lock, _postgres: None });
@@ -83,18 +94,35 @@ fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
 
 /// The signing key in the data folder, made if there is none.
 fn signing_key(data_dir: &Path) -> Result<Secret, StartError> {
-    let path = data_dir.join("secret_key");
+    let read = |key: &str| (key.len() >= 32).then(|| Secret::from(key));
+    kept_key(data_dir, "secret_key", read, || secret::generate().into())
+}
+
+/// The key for which browsers subscribe in the data folder, made if there is none.
+fn vapid_key(data_dir: &Path) -> Result<VapidKey, StartError> {
+    let read = |key: &str| VapidKey::parse(key).ok();
+    kept_key(data_dir, "vapid_key", read, || secret::generate_vapid().private_text())
+}
+
+/// What `read` finds in a file of the data folder that only its owner reads; what `make` makes if there is no such file.
+fn kept_key<T>(
+    data_dir: &Path,
+    name: &str,
+    read: impl Fn(&str) -> Option<T>,
+    make: impl Fn() -> Secret,
+) -> Result<T, StartError> {
+    let path = data_dir.join(name);
     let failed = |error| StartError::Other(format!("{} cannot be used: {error}", path.display()));
+    let holds_no_key = || StartError::Other(format!("{} holds no key; remove it", path.display()));
     match fs::read_to_string(&path) {
-        Ok(key) if key.trim().len() >= 32 => return Ok(key.trim().into()),
-        Ok(_) => return Err(StartError::Other(format!("{} holds no key; remove it", path.display()))),
+        Ok(key) => return read(key.trim()).ok_or_else(holds_no_key),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
     fs::create_dir_all(data_dir).map_err(failed)?;
-    let key = secret::generate();
+    let key = make();
     // Written elsewhere, then linked: another process that starts now never reads half a key.
-    let complete = data_dir.join(format!("secret_key.{}", std::process::id()));
+    let complete = data_dir.join(format!("{name}.{}", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -102,13 +130,13 @@ fn signing_key(data_dir: &Path) -> Result<Secret, StartError> {
         .mode(0o600)
         .open(&complete)
         .map_err(failed)?;
-    file.write_all(key.as_bytes()).map_err(failed)?;
+    file.write_all(key.expose_secret().as_bytes()).map_err(failed)?;
     let linked = fs::hard_link(&complete, &path);
     fs::remove_file(&complete).map_err(failed)?;
     match linked {
-        Ok(()) => Ok(key.into()),
+        Ok(()) => read(key.expose_secret()).ok_or_else(holds_no_key),
         // Another process was first.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => signing_key(data_dir),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => kept_key(data_dir, name, read, make),
         Err(error) => Err(failed(error)),
     }
 }

@@ -26,6 +26,7 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
     }
     let (listener, address) = wiring::listen(&settings).await?;
     let probes = wiring::listen_for_probes(&settings).await?;
+    wiring::report_push(&settings);
     tracing::info!(%address, "the server has started");
     wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
     Ok(())

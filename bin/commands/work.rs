@@ -23,6 +23,7 @@ pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Res
         () = stop.cancelled() => return Ok(()),
     }
     let wanted = |queue: &str| queues.is_empty() || queues.iter().any(|wanted| wanted == queue);
+    wiring::report_push(&settings);
     let workers = wiring::workers(&settings, &database, live, ai, wanted)?;
     tracing::info!(queues = ?cura_jobs::queues().into_iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "the worker has started");
     stop.cancelled().await;

@@ -7,12 +7,15 @@ use super::variables::Variables;
 pub struct WorkerSettings {
     /// `WORKER_CONCURRENCY_GENERATE_ANSWER`
     pub generate_answer: usize,
+    /// `WORKER_CONCURRENCY_SEND_PUSH`
+    pub send_push: usize,
 }
 
 impl WorkerSettings {
     pub(super) fn read(from: &Variables) -> Self {
         Self {
             generate_answer: from.within("WORKER_CONCURRENCY_GENERATE_ANSWER", 256, 1..=10_000),
+            send_push: from.within("WORKER_CONCURRENCY_SEND_PUSH", 8, 1..=1000),
         }
     }
 }

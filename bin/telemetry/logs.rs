@@ -6,6 +6,10 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::settings::{Environment, SettingError, Settings, wrong};
 
+/// Libraries that log what they carry. Those of WebSockets and HTTP/2 log whole frames at level trace, and with them messages, tokens
+/// and the addresses of devices; gcp_auth logs what Google's token endpoint answers, and the name of the service account.
+const SILENCED: &str = ",tungstenite=info,tokio_tungstenite=info,gcp_auth=off,hyper=info,hyper_util=info,h2=info,reqwest=info,rustls=info";
+
 /// Replaces what `LOG_LEVEL` lets through.
 pub(super) type FilterHandle = reload::Handle<EnvFilter, Registry>;
 
@@ -30,8 +34,7 @@ pub(super) fn layer(settings: &Settings) -> Result<(impl Layer<Registry> + use<>
 
 /// What `LOG_LEVEL` lets through.
 pub(super) fn filter(level: &str) -> Result<EnvFilter, SettingError> {
-    // The WebSocket library logs whole frames at level trace, and with them messages and tokens.
-    let level = format!("{level},tungstenite=info,tokio_tungstenite=info");
+    let level = format!("{level}{SILENCED}");
     EnvFilter::builder().parse(level).map_err(|_| {
         wrong(
             "LOG_LEVEL",

@@ -7,7 +7,7 @@ use cura_app::accounts::Accounts;
 use cura_app::auth_tokens::Tokens;
 use cura_app::chat::Chat;
 use cura_app::conversations::Conversations;
-use cura_app::devices::{Devices, PushServices};
+use cura_app::devices::Devices;
 use cura_app::exports::Exports;
 use cura_app::feed::Feed;
 use cura_app::health::Health;
@@ -24,6 +24,7 @@ use cura_providers::ai::Ai;
 use cura_store::Database;
 
 use super::clock_and_entropy::{clock, entropy};
+use super::push::push_services;
 use crate::build_info::COMMIT;
 use crate::program::StartError;
 use crate::settings::{Settings, wrong};
@@ -31,7 +32,7 @@ use crate::settings::{Settings, wrong};
 /// The use cases of the API.
 ///
 /// # Errors
-/// When argon2 refuses the cost of a password hash, or the care rules cannot be used.
+/// When argon2 refuses the cost of a password hash, or the care rules or a push service cannot be used.
 pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Result<App, StartError> {
     let (clock, entropy) = (clock(), entropy());
     let tokens = Tokens::new(settings.security.secret_keys(), settings.security.token_lifetimes);
@@ -66,14 +67,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
         ),
         messages,
         feed,
-        devices: Devices::new(
-            database.clone(),
-            clock.clone(),
-            PushServices {
-                hosts: settings.push.hosts.clone(),
-                ..PushServices::default()
-            },
-        ),
+        devices: Devices::new(database.clone(), clock.clone(), push_services(settings)?),
         exports: Exports::new(database.clone(), clock.clone()),
         health: Health::new(
             database.clone(),
