@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::pgbouncer::{PgBouncer, PoolMode};
-use crate::{Client, Program, Proxy, ScriptedProvider, TestDatabase, TestRedis};
+use crate::{Client, FcmServer, Program, Proxy, PushService, ScriptedProvider, TestDatabase, TestRedis};
 
 /// The processes and settings of a [`Cura`].
 #[derive(Default)]
@@ -150,6 +150,18 @@ impl CuraBuilder {
     /// Uses this provider instead of the demo provider.
     pub fn with_provider(self, provider: &ScriptedProvider) -> Self {
         self.with("AI_MODEL_URL", provider.url())
+    }
+
+    /// Pushes to phones through this Firebase.
+    pub fn with_fcm(mut self, fcm: &FcmServer) -> Self {
+        self.variables.extend(fcm.variables());
+        self
+    }
+
+    /// Pushes to the browsers of this service.
+    pub fn with_push_service(mut self, service: &PushService) -> Self {
+        self.variables.extend(service.variables());
+        self
     }
 
     /// Sets an environment variable of all processes.

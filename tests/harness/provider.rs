@@ -7,11 +7,12 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::eventually;
+use crate::http_server::read_request;
 
 /// One step of the provider on a connection.
 #[derive(Debug, Clone)]
@@ -238,7 +239,11 @@ pub fn refusal(status: &str, headers: &str, body: &Value) -> Vec<Step> {
 async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Asked>) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     let mut socket = BufReader::new(socket);
-    while let Some(asked) = read_request(&mut socket).await? {
+    while let Some(request) = read_request(&mut socket).await? {
+        let asked = Request {
+            body: serde_json::from_slice(&request.body).unwrap_or(Value::Null),
+            head: request.head,
+        };
         if !asked.head.starts_with("POST ") {
             socket
                 .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
@@ -300,32 +305,4 @@ async fn converse(socket: TcpStream, script: &Script, log: &Mutex<Asked>) -> std
         }
     }
     Ok(())
-}
-
-async fn read_request(socket: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
-    let mut head = String::new();
-    loop {
-        let mut line = String::new();
-        if socket.read_line(&mut line).await? == 0 {
-            return Ok(None);
-        }
-        if line == "\r\n" {
-            break;
-        }
-        head.push_str(&line);
-    }
-    let length = head
-        .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase()
-                .strip_prefix("content-length:")
-                .and_then(|n| n.trim().parse().ok())
-        })
-        .unwrap_or(0);
-    let mut body = vec![0; length];
-    socket.read_exact(&mut body).await?;
-    Ok(Some(Request {
-        head,
-        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-    }))
 }

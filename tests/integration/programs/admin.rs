@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use cura_providers::push::VapidKey;
 use cura_tests::{TestDatabase, program};
 use serde_json::Value;
 
@@ -81,6 +82,23 @@ fn secrets_are_random_and_the_document_is_the_committed_one() {
         serde_json::from_str::<Value>(committed).unwrap(),
         "run `make generate`"
     );
+}
+
+#[test]
+fn a_vapid_key_is_printed_alone_and_its_public_half_is_explained() {
+    let printed = admin(&["secret", "--vapid"], &[]);
+    let (private, said) = (text(&printed.stdout), text(&printed.stderr));
+    let key = VapidKey::parse(private.trim_end()).unwrap();
+    assert_eq!(private.lines().count(), 1);
+    assert!(
+        said.contains(&key.public_text()) && said.contains("VAPID_SUBJECT"),
+        "{said}"
+    );
+    assert!(!said.contains(private.trim_end()), "{said}");
+    let pair: Value = serde_json::from_slice(&admin(&["secret", "--vapid", "--json"], &[]).stdout).unwrap();
+    let other = VapidKey::parse(pair["private_key"].as_str().unwrap()).unwrap();
+    assert_eq!(pair["public_key"], other.public_text());
+    assert_ne!(other.public_text(), key.public_text());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `cura-server dev`: everything in one command, with a data folder of its own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use cura_tests::client::text_after;
@@ -55,6 +56,10 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
     let seen = user.stream("Hello").await.rest().await;
     let answer = text_after("", &seen);
     assert!(answer.contains("demo"), "it says that it is a demo: {answer}");
+    let key = user.get("/devices/config").await.body["web_push"]["public_key"].clone();
+    assert_eq!(key.as_str().map(str::len), Some(87), "browsers can subscribe: {key}");
+    let kept = std::fs::metadata(data.0.join("vapid_key")).unwrap();
+    assert_eq!(kept.permissions().mode() & 0o777, 0o600);
     first.signal("INT");
     assert_eq!(first.ended().await, Some(0));
     data.wait_until_stopped().await;
@@ -68,6 +73,8 @@ async fn dev_needs_nothing_answers_and_keeps_what_was_said() {
         Some(answer.as_str()),
         "still signed in, still there"
     );
+    let config = user.get("/devices/config").await.body;
+    assert_eq!(config["web_push"]["public_key"], key, "they stay subscribed");
     second.kill();
     let third = Program::start("cura-server", &["dev"], &data.variables());
     let user = user.at(&address(&third).await);

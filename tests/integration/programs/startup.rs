@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cura_tests::{Cura, Program, TestDatabase, TestRedis};
+use cura_tests::{Cura, FcmServer, Program, PushService, TestDatabase, TestRedis, fcm_server};
 use serde_json::Value;
 
 /// What a program that must not start says in its only line, and how long it takes.
@@ -44,6 +44,12 @@ async fn every_wrong_setting_is_named_at_once() {
         ("SENTRY_DSN", "hunter2"),
         ("AI_PERSONA_FILE", "/nowhere/hunter2"),
         ("CARE_RULES_FILE", "/nowhere/hunter2"),
+        ("FIREBASE_CREDENTIALS_PATH", "/nowhere/hunter2"),
+        ("FCM_URL", "hunter2"),
+        ("VAPID_PRIVATE_KEY", "hunter2"),
+        ("VAPID_SUBJECT", "mailto:hunter2@localhost"),
+        ("APP_LINK", "https://hunter2.example"),
+        ("PUSH_TEXTS_FILE", "/nowhere/hunter2"),
     ]
     .map(|(name, value)| (name, value.to_owned()));
     // Each program reads its own files.
@@ -91,6 +97,48 @@ async fn secrets_are_read_from_files() {
         said.starts_with("error: REDIS_URL and REDIS_URL_FILE are both set"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_key_file_that_is_none_of_a_service_account_stops_the_start() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let variables = [
+        ("DATABASE_URL", "postgres://cura:hunter2@127.0.0.1:1/cura".to_owned()),
+        ("REDIS_URL", "redis://127.0.0.1:1".to_owned()),
+        ("FIREBASE_CREDENTIALS_PATH", path.clone()),
+    ];
+    let user = r#"{"type": "authorized_user", "client_secret": "hunter2", "project_id": "p"}"#;
+    let half = r#"{"type": "service_account", "project_id": "p", "private_key": "hunter2", "client_email": "e", "token_uri": "u"}"#;
+    for content in ["", "hunter2", user, half] {
+        std::fs::write(&path, content).unwrap();
+        for program in ["cura-server", "cura-worker"] {
+            let said = refuses(program, &variables).await;
+            let expected =
+                "error: FIREBASE_CREDENTIALS_PATH names a file that is not the key file of a service account";
+            assert_eq!(said, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_push_service_push_is_off_and_with_one_it_is_not() {
+    let service = PushService::start().await;
+    let off = "push is off: neither FIREBASE_CREDENTIALS_PATH nor VAPID_PRIVATE_KEY is set";
+    let without = Cura::start().await;
+    without.servers[0].program.wait_for_log(off).await;
+    without.workers[0].wait_for_log(off).await;
+    let config = without.user().await.get("/devices/config").await.body;
+    assert_eq!(config, serde_json::json!({ "fcm": null, "web_push": null }));
+    let fcm = FcmServer::start().await;
+    let with = Cura::builder().with_fcm(&fcm).with_push_service(&service).start().await;
+    let config = with.user().await.get("/devices/config").await.body;
+    let expected = serde_json::json!({
+        "fcm": { "project_id": fcm_server::PROJECT },
+        "web_push": { "public_key": service.key().public_text() },
+    });
+    assert_eq!(config, expected);
+    assert!(!with.logs().contains("push is off"));
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
-//! AI providers: their protocols, and which one answers.
+//! Services outside Cura. AI providers: their protocols, and which one answers. Push services: what they get, and what they answer.
 
+mod alerts;
 mod anthropic;
 mod corpus;
 mod failover;
 mod kept_connections;
 mod openai;
 mod provider_dialects;
+mod push_fcm;
+mod push_web;
 mod real_model;
 mod request_form;
