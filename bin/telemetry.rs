@@ -5,6 +5,8 @@ mod sentry;
 
 use std::io::IsTerminal;
 
+pub use logs::filter as log_filter;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;

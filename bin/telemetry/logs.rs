@@ -33,7 +33,7 @@ pub(super) fn layer(settings: &Settings) -> Result<(impl Layer<Registry> + use<>
 }
 
 /// What `LOG_LEVEL` lets through.
-pub(super) fn filter(level: &str) -> Result<EnvFilter, SettingError> {
+pub fn filter(level: &str) -> Result<EnvFilter, SettingError> {
     let level = format!("{level}{SILENCED}");
     EnvFilter::builder().parse(level).map_err(|_| {
         wrong(

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use cura_bin::wiring;
+use cura_domain::device::DeviceAddress;
+use cura_domain::{ConversationId, MessageId};
+use cura_providers::push::{Banner, Fcm, Meaning, Push, PushProviders, VapidSubject, WebPush};
 use cura_tests::provider::{answer, refusal};
-use cura_tests::{Cura, ScriptedProvider, Socket, eventually};
+use cura_tests::{Cura, FcmServer, HttpAnswer, LogCapture, PushService, ScriptedProvider, Socket, eventually};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -74,5 +78,58 @@ async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
         "a long password",
     ] {
         assert!(!said.contains(secret), "{secret} is in the logs");
+    }
+}
+
+#[tokio::test]
+async fn no_device_no_credential_and_no_text_of_a_push_reaches_a_log() {
+    let (fcm, service) = (FcmServer::start().await, PushService::start().await);
+    let logs = LogCapture::of_program("trace");
+    let base = fcm.server().url().parse().unwrap();
+    let subject = VapidSubject::parse("mailto:push@example.org").unwrap();
+    let web = WebPush::new(service.key().clone(), subject, service.hosts(), None, wiring::clock()).unwrap();
+    let providers = PushProviders::new(
+        Some(Fcm::new(fcm.credentials().into(), &base, wiring::clock()).unwrap()),
+        Some(web),
+    );
+    let banner = Push::Banner(Banner {
+        kind: "answer",
+        push_id: 3,
+        about: Some((ConversationId(7), MessageId(9))),
+        title: Some("a secret title"),
+        body: "a secret answer",
+        badge: 1,
+    });
+    let phone = DeviceAddress::fcm("secret-device".to_owned()).unwrap();
+    let browser = service.subscribe();
+    let subscription = DeviceAddress::WebPush(browser.subscription(&service.hosts()));
+    // What Google answers to a wrong key, and libraries like to repeat.
+    fcm.answer_token_requests(Some(HttpAnswer::reply(400, "no such account: secret-key")));
+    let mut meanings = Vec::new();
+    for answer in [
+        HttpAnswer::reply(201, "{}"),
+        HttpAnswer::Cut,
+        HttpAnswer::reply(403, "the device secret-device of secret"),
+    ] {
+        fcm.answer_next("secret-device", [answer.clone()]);
+        service.answer_next(&browser, [answer]);
+        for address in [&phone, &subscription] {
+            let permit = providers.permit(address.kind()).await.unwrap();
+            meanings.push(providers.send(permit, address, false, &banner).await.meaning);
+        }
+        fcm.answer_token_requests(None);
+    }
+    // Without an access token the first push for the phone was not sent, so the phone is one answer behind.
+    assert_eq!(
+        meanings.iter().filter(|meaning| **meaning == Meaning::Sent).count(),
+        2,
+        "{meanings:?}"
+    );
+    assert!(fcm.sends().len() >= 2 && service.pushes().len() == 3, "{meanings:?}");
+    assert!(!logs.lines().is_empty(), "it says something else");
+    for line in logs.lines() {
+        for secret in ["secret", "ya29", "wpush", "vapid t=", "eyJ", "cura-test.iam"] {
+            assert!(!line.contains(secret), "{secret} is in the logs: {line}");
+        }
     }
 }

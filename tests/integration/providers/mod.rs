@@ -1,6 +1,5 @@
 //! Services outside Cura. AI providers: their protocols, and which one answers. Push services: what they get, and what they answer.
 
-mod alerts;
 mod anthropic;
 mod corpus;
 mod failover;

@@ -8,10 +8,8 @@ use cura_domain::{ConversationId, MessageId};
 use cura_providers::push::{Banner, Dismissal, Fcm, Meaning, Push, PushProviders, Verdict};
 use cura_tests::fcm_server::{PROJECT, fcm_error, html, unauthenticated, violation};
 use cura_tests::provider::Latch;
-use cura_tests::{FcmServer, HttpAnswer, HttpServer};
+use cura_tests::{FcmServer, HttpAnswer, HttpServer, LogCapture};
 use futures_util::future::join_all;
-
-use super::alerts::Alerts;
 
 const BANNER: Push<'static> = Push::Banner(Banner {
     kind: "answer",
@@ -134,7 +132,7 @@ async fn an_answer_that_is_not_firebases_costs_no_device_and_stops_sending_with_
     .into_iter()
     .enumerate()
     {
-        let alerts = Alerts::listen();
+        let alerts = LogCapture::of_errors();
         let providers = providers(&server);
         let device = format!("device-{n}");
         server.answer_always(&device, answer.clone());
@@ -171,7 +169,7 @@ async fn a_refused_access_token_is_replaced_once() {
 #[tokio::test]
 async fn credentials_that_are_refused_twice_stop_sending_and_fetch_no_more_tokens() {
     let server = FcmServer::start().await;
-    let (alerts, providers) = (Alerts::listen(), providers(&server));
+    let (alerts, providers) = (LogCapture::of_errors(), providers(&server));
     server.answer_always("phone", unauthenticated());
     let sent = join_all((0..10).map(|_| send(&providers, "phone"))).await;
     assert!(sent.iter().all(|verdict| verdict.meaning == FIVE_MINUTES), "{sent:?}");

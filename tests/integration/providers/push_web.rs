@@ -10,11 +10,9 @@ use cura_domain::{ConversationId, MessageId};
 use cura_providers::push::{Banner, Dismissal, Meaning, Push, PushProviders, VapidSubject, Verdict, WebPush};
 use cura_tests::provider::Latch;
 use cura_tests::push_service::Browser;
-use cura_tests::{HttpAnswer, HttpServer, PushService};
+use cura_tests::{HttpAnswer, HttpServer, LogCapture, PushService};
 use futures_util::future::join_all;
 use serde_json::json;
-
-use super::alerts::Alerts;
 
 const ABOUT: (ConversationId, MessageId) = (ConversationId(7), MessageId(9));
 const BANNER: Banner<'static> = Banner {
@@ -156,7 +154,7 @@ async fn a_browser_is_removed_only_when_its_subscription_is_gone_and_its_twin_st
 #[tokio::test]
 async fn a_service_that_refuses_our_signature_costs_no_device_and_alerts_once() {
     let service = PushService::start().await;
-    let (alerts, providers) = (Alerts::listen(), providers(&service));
+    let (alerts, providers) = (LogCapture::of_errors(), providers(&service));
     let browser = service.subscribe();
     service.answer_next(
         &browser,
@@ -188,7 +186,7 @@ async fn a_service_that_refuses_our_signature_costs_no_device_and_alerts_once() 
 #[tokio::test]
 async fn a_redirect_leads_nowhere_and_stops_nobody_else() {
     let service = PushService::start().await;
-    let (alerts, providers) = (Alerts::listen(), providers(&service));
+    let (alerts, providers) = (LogCapture::of_errors(), providers(&service));
     let elsewhere = HttpServer::start(|_| HttpAnswer::reply(201, "")).await;
     for status in [301, 302, 307, 308] {
         let browser = service.subscribe();
