@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use cura_answers::Answers;
+use cura_domain::push_endpoint::PushHosts;
+use cura_domain::push_text::PushTexts;
 use cura_domain::{Clock, UserId};
 use cura_live::Live;
 use cura_providers::ai::Ai;
+use cura_providers::push::PushProviders;
 use cura_store::Database;
 
 /// The dependencies of all jobs.
@@ -17,8 +20,20 @@ pub struct JobContext {
     pub(crate) ai: Ai,
     pub(crate) clock: Clock,
     pub(crate) assistant: AssistantConfig,
+    pub(crate) push: PushConfig,
+}
+
+/// How answers are pushed.
+#[derive(Clone)]
+pub struct PushConfig {
+    /// The push services.
+    pub services: PushProviders,
+    /// Those of browsers that are allowed beside the known ones.
+    pub hosts: PushHosts,
+    /// What is said where nothing private is shown.
+    pub texts: PushTexts,
     /// After how long a device that was not seen is not pushed to any more.
-    pub(crate) devices_unseen_after: TimeDelta,
+    pub devices_unseen_after: TimeDelta,
 }
 
 /// How the assistant answers.
@@ -39,7 +54,7 @@ pub struct AssistantConfig {
 }
 
 impl JobContext {
-    /// Puts the dependencies together. Devices are not pushed to any more when they were not seen for `devices_unseen_after`.
+    /// Puts the dependencies together.
     pub fn new(
         database: Database,
         answers: Answers,
@@ -47,7 +62,7 @@ impl JobContext {
         ai: Ai,
         clock: Clock,
         assistant: AssistantConfig,
-        devices_unseen_after: TimeDelta,
+        push: PushConfig,
     ) -> Self {
         Self {
             database,
@@ -56,7 +71,7 @@ impl JobContext {
             ai,
             clock,
             assistant,
-            devices_unseen_after,
+            push,
         }
     }
 

@@ -20,7 +20,11 @@ mod conversations {
     pub(crate) mod title_conversation;
 }
 mod devices {
+    mod deliver;
+    pub(crate) mod dismiss_push;
     pub(crate) mod prune_devices;
+    pub(crate) mod send_push;
+    pub(crate) mod send_test_push;
 }
 mod maintenance {
     mod overdue;
@@ -33,9 +37,9 @@ use cura_queue::{PruneDevices, PruneExpired, PruneKind, WorkersBuilder};
 
 use accounts::{erase_user, export_account};
 use answers::{fail_abandoned_answer, generate_answer};
-pub use context::{AssistantConfig, JobContext};
+pub use context::{AssistantConfig, JobContext, PushConfig};
 use conversations::{purge_conversation, summarize_conversation, title_conversation};
-use devices::prune_devices;
+use devices::{dismiss_push, prune_devices, send_push, send_test_push};
 use maintenance::prune_expired;
 use registration::Registry;
 
@@ -44,6 +48,8 @@ use registration::Registry;
 pub struct Concurrency {
     /// Answers, which mostly wait for the provider.
     pub generate_answer: usize,
+    /// Pushes, each to all devices of a person.
+    pub send_push: usize,
 }
 
 /// Every job: how many one process runs at a time, and its handler, whose payload type names its queue.
@@ -69,12 +75,16 @@ fn registry(concurrency: Concurrency) -> Registry {
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Exports, period))
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Events, period))
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::ModelCalls, period))
+        .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Pushes, period))
         .schedule(prune_expired::INTERVAL, |period| {
             prune(PruneKind::OverdueErasures, period)
         })
         .schedule(prune_expired::INTERVAL, |period| {
             prune(PruneKind::AbandonedAnswers, period)
         })
+        .job(concurrency.send_push, send_push::run)
+        .job(2, dismiss_push::run)
+        .job(1, send_test_push::run)
         .job(1, prune_devices::run)
         .schedule(prune_devices::INTERVAL, |period| PruneDevices { period })
 }
@@ -85,7 +95,11 @@ const fn prune(kind: PruneKind, period: i64) -> PruneExpired {
 
 /// The name of every queue.
 pub fn queues() -> Vec<&'static str> {
-    registry(Concurrency { generate_answer: 1 }).queues()
+    let concurrency = Concurrency {
+        generate_answer: 1,
+        send_push: 1,
+    };
+    registry(concurrency).queues()
 }
 
 /// Adds the jobs of the `wanted` queues to `workers`.

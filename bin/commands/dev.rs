@@ -1,5 +1,5 @@
-//! `cura-server dev`: server, workers and a private Postgres with nothing to configure. Data and keys are kept in `DATA_DIR`, so users
-//! stay signed in and browsers subscribed across restarts.
+//! `cura-server dev`: server, workers and a private Postgres with nothing to configure. Data and keys are kept in
+//! `DATA_DIR`, so users stay signed in and browsers subscribed across restarts.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -36,7 +36,8 @@ struct Prepared {
     _postgres: Option<PrivatePostgres>,
 }
 
-/// Starts a private Postgres and makes keys, for access tokens and for browsers to subscribe, unless the settings name them. Blocks; call before the runtime starts.
+/// Starts a private Postgres and makes keys, for access tokens and for browsers to subscribe, unless the settings name
+/// them. Blocks; call before the runtime starts.
 ///
 /// # Errors
 /// When the private Postgres cannot be started, or the data folder cannot be written.
@@ -104,7 +105,7 @@ fn vapid_key(data_dir: &Path) -> Result<VapidKey, StartError> {
     kept_key(data_dir, "vapid_key", read, || secret::generate_vapid().private_text())
 }
 
-/// What `read` finds in a file of the data folder that only its owner reads; what `make` makes if there is no such file.
+/// What `read` finds in a file of the data folder, which only its owner may read; `make` makes it if there is none.
 fn kept_key<T>(
     data_dir: &Path,
     name: &str,

@@ -44,9 +44,10 @@ fn print_vapid(key: &VapidKey, as_json: bool) {
     }
     print_line(private);
     explain(&format!(
-        "That is the private key: set VAPID_PRIVATE_KEY to it, and VAPID_SUBJECT to mailto: and your address, for servers and workers.\n\
-         Public key: {public}\n\
-         Browsers subscribe for the public key, which apps get from GET /devices/config. With another key they have to subscribe again."
+        "That is the private key: set VAPID_PRIVATE_KEY to it, and VAPID_SUBJECT to mailto: and your address,\n\
+         for servers and workers. The public key, for which browsers subscribe, is\n\
+         {public}\n\
+         Apps get it from GET /devices/config. With another key browsers have to subscribe again."
     ));
 }
 

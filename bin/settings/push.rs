@@ -40,7 +40,10 @@ impl PushSettings {
         let vapid_subject = from.parsed_if_set("VAPID_SUBJECT");
         if vapid_key.is_some() && vapid_subject.is_none() {
             let cure = "set it to mailto: and your address, where operators of push services reach you";
-            from.fault("VAPID_SUBJECT", format!("is missing, and VAPID_PRIVATE_KEY is set; {cure}"));
+            from.fault(
+                "VAPID_SUBJECT",
+                format!("is missing, and VAPID_PRIVATE_KEY is set; {cure}"),
+            );
         }
         Self {
             firebase_credentials: from.text("FIREBASE_CREDENTIALS_PATH").map(PathBuf::from),
@@ -141,7 +144,10 @@ mod tests {
             assert!(!faults.contains("hunter2"), "{faults}");
         }
         let (_, faults) = read(&[("VAPID_PRIVATE_KEY", KEY)]);
-        assert!(faults.starts_with("VAPID_SUBJECT is missing") && !faults.contains(KEY), "{faults}");
+        assert!(
+            faults.starts_with("VAPID_SUBJECT is missing") && !faults.contains(KEY),
+            "{faults}"
+        );
     }
 
     #[test]
@@ -159,7 +165,14 @@ mod tests {
             assert!(error.starts_with("PUSH_TEXTS_FILE names a file that "), "{error}");
         }
         std::fs::remove_file(&path).unwrap();
-        let missing = read(&[("PUSH_TEXTS_FILE", path.to_str().unwrap())]).0.texts().unwrap_err();
-        assert!(missing.to_string().starts_with("PUSH_TEXTS_FILE names a file that cannot be read"));
+        let missing = read(&[("PUSH_TEXTS_FILE", path.to_str().unwrap())])
+            .0
+            .texts()
+            .unwrap_err();
+        assert!(
+            missing
+                .to_string()
+                .starts_with("PUSH_TEXTS_FILE names a file that cannot be read")
+        );
     }
 }

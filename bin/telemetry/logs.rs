@@ -6,9 +6,11 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::settings::{Environment, SettingError, Settings, wrong};
 
-/// Libraries that log what they carry. Those of WebSockets and HTTP/2 log whole frames at level trace, and with them messages, tokens
-/// and the addresses of devices; gcp_auth logs what Google's token endpoint answers, and the name of the service account.
-const SILENCED: &str = ",tungstenite=info,tokio_tungstenite=info,gcp_auth=off,hyper=info,hyper_util=info,h2=info,reqwest=info,rustls=info";
+/// Libraries that log what they carry. Those of WebSockets and HTTP/2 log whole frames at level trace, and with them
+/// messages, tokens and the addresses of devices; gcp_auth logs what Google's token endpoint answers, and the name of
+/// the service account.
+const SILENCED: &str =
+    ",tungstenite=info,tokio_tungstenite=info,gcp_auth=off,hyper=info,hyper_util=info,h2=info,reqwest=info,rustls=info";
 
 /// Replaces what `LOG_LEVEL` lets through.
 pub(super) type FilterHandle = reload::Handle<EnvFilter, Registry>;

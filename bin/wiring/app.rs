@@ -103,5 +103,6 @@ fn care_rules(settings: &Settings) -> Result<CareRules, StartError> {
 /// The life of answers. A lost attempt that saved no model counts for the provider that is asked first.
 pub fn answers(settings: &Settings, database: Database, live: Live, ai: &Ai) -> Answers {
     let running_answers = settings.limits.quota.running_answers;
-    Answers::new(database, live, clock(), ai.primary_model().clone(), running_answers)
+    let model = ai.primary_model().clone();
+    Answers::new(database, live, clock(), model, running_answers, !settings.push.is_off())
 }

@@ -4,7 +4,7 @@ use cura_app::devices::PushServices;
 use cura_providers::push::{Fcm, PushProviders, WebPush};
 
 use super::clock_and_entropy::clock;
-use crate::settings::{SettingError, Settings, wrong};
+use crate::settings::{Environment, SettingError, Settings, wrong};
 
 /// The configured push services; none of them if push is off.
 ///
@@ -28,16 +28,13 @@ pub(super) fn push_services(settings: &Settings) -> Result<PushServices, Setting
         firebase_project: providers.fcm().map(|fcm| fcm.project().to_owned()),
         web_push_key: providers.web().map(|web| web.public_key().to_vec()),
         hosts: settings.push.hosts.clone(),
+        allows_tests: settings.process.environment != Environment::Production,
     })
 }
 
 /// What is wrong with the settings of push, their values aside.
 pub(super) fn push_faults(settings: &Settings) -> impl Iterator<Item = SettingError> + use<> {
-    let faults = [
-        fcm(settings).err(),
-        web(settings).err(),
-        settings.push.texts().err(),
-    ];
+    let faults = [fcm(settings).err(), web(settings).err(), settings.push.texts().err()];
     faults.into_iter().flatten()
 }
 

@@ -1,6 +1,6 @@
 //! The workers: every job with what it needs, on the queues this process consumes.
 
-use cura_jobs::{AssistantConfig, Concurrency, JobContext};
+use cura_jobs::{AssistantConfig, Concurrency, JobContext, PushConfig};
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_queue::{Dependency, Workers, WorkersConfig};
@@ -8,13 +8,14 @@ use cura_store::Database;
 
 use super::app::answers;
 use super::clock_and_entropy::clock;
+use super::push::push_providers;
 use crate::program::StartError;
 use crate::settings::Settings;
 
 /// Starts workers on the queues for which `wanted` is true.
 ///
 /// # Errors
-/// When the operator's persona cannot be used.
+/// When the operator's persona, or something that pushes need, cannot be used.
 pub fn workers(
     settings: &Settings,
     database: &Database,
@@ -31,10 +32,16 @@ pub fn workers(
         ai,
         clock(),
         assistant(settings)?,
-        settings.push.devices_unseen_after,
+        PushConfig {
+            services: push_providers(settings)?,
+            hosts: settings.push.hosts.clone(),
+            texts: settings.push.texts()?,
+            devices_unseen_after: settings.push.devices_unseen_after,
+        },
     );
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,
+        send_push: settings.workers.send_push,
     };
     let workers = cura_jobs::register(
         Workers::builder(database.pool(), WorkersConfig::default()).depending_on(Providers(asked)),

@@ -28,7 +28,7 @@ pub(crate) async fn run(context: Arc<JobContext>, _: PruneDevices, _: Run) -> Re
     for (which, before) in [
         (Pruned::Gone, now - GONE),
         (Pruned::Silent, now - SILENT),
-        (Pruned::Unseen, now - context.devices_unseen_after),
+        (Pruned::Unseen, now - context.push.devices_unseen_after),
     ] {
         if batches.delete(Rows::Devices(which, before, now)).await? == Slice::TimeUp {
             tracing::info!(

@@ -31,6 +31,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PruneExpired, _: Run) -> 
         PruneKind::Exports => remove(&context, job, Expired::Exports).await,
         PruneKind::Events => remove(&context, job, Expired::Events).await,
         PruneKind::ModelCalls => remove(&context, job, Expired::ModelCalls).await,
+        PruneKind::Pushes => remove(&context, job, Expired::Pushes).await,
         PruneKind::OverdueErasures => overdue::enqueue_erasures(&context, job.period).await,
         PruneKind::AbandonedAnswers => overdue::fail_abandoned_answers(&context).await,
     }

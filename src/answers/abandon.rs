@@ -2,7 +2,7 @@
 
 use cura_domain::MessageId;
 use cura_domain::message::AnswerResult;
-use cura_store::{StoreError, answers, owners};
+use cura_store::{PgConnection, StoreError, answers, owners};
 
 use crate::{Answers, WriteError};
 
@@ -15,11 +15,16 @@ impl Answers {
     /// # Errors
     /// [`StoreError`]; then nothing was changed.
     pub async fn fail_abandoned(&self, id: MessageId) -> Result<bool, StoreError> {
+        let owner = async |connection: &mut PgConnection| owners::find_of_message(connection, id).await;
+        let Some(owner) = self.0.database.connection(owner).await? else {
+            return Ok(false);
+        };
+        let push = self.look_at_end(owner.user(), id).await;
         let failed = self.0.database.transaction(async |connection| {
             let now = self.0.clock.now();
-            let Some(owner) = owners::find_of_message(connection, id).await? else {
+            if owners::find(connection, owner.conversation()).await?.is_none() {
                 return Err(WriteError::Superseded);
-            };
+            }
             let mut finishing = self.lock(connection, owner.user(), owner.conversation(), now).await?;
             let Some(answer) = answers::lock_unfinished(finishing.connection(), id).await? else {
                 return Err(WriteError::Superseded);
@@ -28,6 +33,7 @@ impl Answers {
             finishing
                 .end_without_writer(id, answer.fence, result, &answer.text)
                 .await?;
+            finishing.push(push);
             Ok(finishing.close(Vec::new()).await?)
         });
         match failed.await {

@@ -12,9 +12,9 @@ use cura_store::answers::FinalAnswer;
 use cura_store::attempts::{Attempt, LostAttempt};
 use cura_store::conversations::TouchedConversation;
 use cura_store::users::HeldUser;
-use cura_store::{PgConnection, StoreError, answers, attempts, conversations, events, usage, users};
+use cura_store::{PgConnection, StoreError, answers, attempts, conversations, devices, events, usage, users};
 
-use crate::follow_ups::{FollowUps, make_waiting_answers_ready};
+use crate::follow_ups::{FollowUps, PushOfEnd, make_waiting_answers_ready};
 use crate::{Answers, AttemptCost, Outcome, WriteError};
 
 /// How an attempt finishes its answer.
@@ -29,6 +29,8 @@ pub(crate) struct Ending<'a> {
     /// From the question stored to the first text, in milliseconds.
     pub(crate) ttft_ms: Option<i64>,
     pub(crate) follow_ups: FollowUps,
+    /// How the end is pushed, if it is.
+    pub(crate) push: Option<PushOfEnd>,
 }
 
 impl<'a> Ending<'a> {
@@ -66,6 +68,7 @@ pub struct Finishing<'c> {
     ended: Vec<(MessageId, Fence)>,
     others_wait: bool,
     follow_ups: FollowUps,
+    pushes: Vec<PushOfEnd>,
     /// The conversation, once its last change was recorded.
     touched: Option<TouchedConversation>,
     attempts: Vec<(MessageId, Fence, Outcome, AttemptCost)>,
@@ -109,6 +112,7 @@ impl Answers {
             ended: Vec::new(),
             others_wait: false,
             follow_ups: FollowUps::default(),
+            pushes: Vec::new(),
             touched: None,
             attempts: Vec::new(),
             lost: Vec::new(),
@@ -139,6 +143,7 @@ impl Finishing<'_> {
         if ending.outcome() == Outcome::Completed {
             self.follow_ups = ending.follow_ups;
         }
+        self.push(ending.push);
         if let Some(cost) = ending.cost {
             self.attempts.push((id, ending.fence, ending.outcome(), cost.clone()));
         }
@@ -163,6 +168,11 @@ impl Finishing<'_> {
             ..FinalAnswer::new(result)
         };
         self.write(id, None, &answer).await
+    }
+
+    /// Has an end pushed.
+    pub(crate) fn push(&mut self, end: Option<PushOfEnd>) {
+        self.pushes.extend(end);
     }
 
     async fn write(
@@ -205,6 +215,12 @@ impl Finishing<'_> {
                 self.follow_ups
                     .enqueue(self.connection, owner, touched.title_is_excerpt)
                     .await?;
+                if !self.pushes.is_empty() && devices::has_active(self.connection, self.user).await? {
+                    for end in &self.pushes {
+                        let (job, options) = end.job(owner);
+                        cura_queue::enqueue_with(self.connection, &job, options).await?;
+                    }
+                }
             }
             let ended: Vec<MessageId> = self.ended().collect();
             happened = Event::ends(self.conversation, &ended);

@@ -17,6 +17,7 @@ pub(crate) struct Alone<'a> {
     ending: &'a Ending<'a>,
     job: &'a Claimed,
     title: Option<NewRow>,
+    push: Option<NewRow>,
 }
 
 impl<'a> Alone<'a> {
@@ -35,8 +36,11 @@ impl<'a> Alone<'a> {
         if follow_ups.summarize_up_to.is_some() {
             return Ok(None);
         }
-        let title = follow_ups.title_job(JobOwner::conversation(user, conversation));
+        let owner = JobOwner::conversation(user, conversation);
+        let title = follow_ups.title_job(owner);
         let title = title.map(|(job, options)| NewJob::new(&job, options)).transpose()?;
+        let push = ending.push.map(|push| push.job(owner));
+        let push = push.map(|(job, options)| NewJob::new(&job, options)).transpose()?;
         Ok(Some(Self {
             user,
             conversation,
@@ -44,6 +48,7 @@ impl<'a> Alone<'a> {
             ending,
             job,
             title: title.map(row_of),
+            push: push.map(row_of),
         }))
     }
 
@@ -70,6 +75,7 @@ impl<'a> Alone<'a> {
                 attempt: self.job.attempt,
             },
             title: self.title.as_ref(),
+            push: self.push.as_ref(),
         };
         match answers::finish_alone(connection, &end, answers.0.clock.now()).await? {
             EndedAlone::Ended { seq, acknowledged } => Ok(Some(Finished {

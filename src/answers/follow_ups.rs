@@ -1,9 +1,11 @@
-//! What an answer's end makes possible: waiting answers may start, and a conversation gets a better title or a summary.
+//! What an answer's end makes possible: waiting answers may start, the answer is pushed, and a conversation gets a better title or
+//! a summary.
 
 use std::time::Duration;
 
+use cura_domain::push_decision::{LAST_LOOK_AFTER, SECOND_LOOK_AFTER};
 use cura_domain::{MessageId, UserId};
-use cura_queue::{EnqueueOptions, GenerateAnswer, JobOwner, SummarizeConversation, TitleConversation};
+use cura_queue::{EnqueueOptions, GenerateAnswer, JobOwner, SendPush, SummarizeConversation, TitleConversation};
 use cura_store::{PgConnection, StoreError, answers};
 
 use crate::Answers;
@@ -60,7 +62,44 @@ impl FollowUps {
     }
 }
 
+/// An answer whose end is pushed, unless somebody watches or has read it; only where pushes are on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PushOfEnd {
+    message: MessageId,
+    /// Whether somebody watched right before it ended.
+    is_watched: bool,
+}
+
+impl PushOfEnd {
+    /// The job that looks again, and pushes.
+    pub(crate) fn job(self, owner: JobOwner) -> (SendPush, EnqueueOptions) {
+        let job = SendPush {
+            message_id: self.message.0,
+        };
+        let after = if self.is_watched {
+            LAST_LOOK_AFTER
+        } else {
+            SECOND_LOOK_AFTER
+        };
+        let options = EnqueueOptions {
+            after: after.to_std().unwrap_or_default(),
+            owner: Some(owner),
+            ..EnqueueOptions::default()
+        };
+        (job, options)
+    }
+}
+
 impl Answers {
+    /// Looks whether somebody watches an answer of `user` that is about to end. `None` where pushes are off.
+    pub(crate) async fn look_at_end(&self, user: UserId, message: MessageId) -> Option<PushOfEnd> {
+        if !self.0.pushes {
+            return None;
+        }
+        let is_watched = self.0.live.look_at_end(user, message).await;
+        Some(PushOfEnd { message, is_watched })
+    }
+
     /// Lets answers of `user` start that waited for some that were deleted.
     pub async fn wake_waiting(&self, connection: &mut PgConnection, user: UserId) -> Result<(), StoreError> {
         make_waiting_answers_ready(connection, user, self.0.running_answers).await

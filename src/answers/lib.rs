@@ -66,18 +66,28 @@ struct Parts {
     default_model: ModelRef,
     /// How many answers of one user may run at a time; 0 is no limit.
     running_answers: u32,
+    /// Whether ends of answers are pushed.
+    pushes: bool,
 }
 
 impl Answers {
     /// Puts the parts together. An attempt whose worker vanished before it saved its model counts for `default_model`; of one
-    /// user, `running_answers` may run at a time (0: no limit).
-    pub fn new(database: Database, live: Live, clock: Clock, default_model: ModelRef, running_answers: u32) -> Self {
+    /// user, `running_answers` may run at a time (0: no limit). With `pushes`, ends of answers are pushed.
+    pub fn new(
+        database: Database,
+        live: Live,
+        clock: Clock,
+        default_model: ModelRef,
+        running_answers: u32,
+        pushes: bool,
+    ) -> Self {
         Self(Arc::new(Parts {
             database,
             live,
             clock,
             default_model,
             running_answers,
+            pushes,
         }))
     }
 

@@ -324,6 +324,7 @@ impl AnswerWriter {
         follow_ups: FollowUps,
         job: Option<&Claimed>,
     ) -> Result<Finished, WriteError> {
+        let (user, conversation) = (self.attempt.user_id, self.attempt.conversation_id);
         let ending = Ending {
             fence: self.attempt.fence,
             result,
@@ -331,8 +332,11 @@ impl AnswerWriter {
             cost,
             ttft_ms: self.ttft_ms(),
             follow_ups,
+            push: match result {
+                AnswerResult::Cancelled => None,
+                AnswerResult::Completed(_) | AnswerResult::Failed(_) => self.answers.look_at_end(user, self.id).await,
+            },
         };
-        let (user, conversation) = (self.attempt.user_id, self.attempt.conversation_id);
         let parts = &self.answers.0;
         let mut outage = Outage::begin(self.id);
         let mut alone = match job {

@@ -5,8 +5,8 @@ use cura_domain::conversation::{ConversationStatus, Title, TitleSource};
 use cura_domain::event::Event;
 use cura_domain::{Clock, ConversationId, MessageId, UserId};
 use cura_live::Live;
-use cura_queue::{JobOwner, PurgeConversation};
-use cura_store::{Database, PgConnection, StoreError, conversations, events, exports, messages, users};
+use cura_queue::{DismissPush, EnqueueOptions, JobOwner, PurgeConversation};
+use cura_store::{Database, PgConnection, StoreError, conversations, events, exports, messages, pushes, users};
 use thiserror::Error;
 
 pub use cura_domain::conversation::{Conversation, ConversationChanges, ListPosition};
@@ -163,6 +163,18 @@ impl Conversations {
                 } else {
                     Err(MarkReadError::MessageNotFound)
                 };
+            }
+            if pushes::are_shown(connection, caller.user, id, message).await? {
+                let dismissal = DismissPush {
+                    conversation_id: id.0,
+                    message_id: message.0,
+                };
+                let options = EnqueueOptions {
+                    owner: Some(JobOwner::conversation(caller.user, id)),
+                    ..EnqueueOptions::default()
+                };
+                let enqueued = cura_queue::enqueue_with(connection, &dismissal, options).await;
+                enqueued.map_err(StoreError::from)?;
             }
             let read = [Event::Read(id, message)];
             Ok(Some(events::append(connection, caller.user, &read, now).await?))

@@ -7,8 +7,9 @@ use cura_domain::account::DeviceName;
 use cura_domain::device::{DeviceAddress, MAX_DEVICES, Platform};
 use cura_domain::push_endpoint::PushHosts;
 use cura_domain::{Clock, DeviceId};
+use cura_queue::{EnqueueOptions, JobOwner, SendTestPush};
 use cura_store::devices::{AddressHash, Registration};
-use cura_store::{Database, StoreError, devices, users};
+use cura_store::{Database, StoreError, devices, pushes, users};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -28,6 +29,8 @@ pub struct PushServices {
     pub web_push_key: Option<Vec<u8>>,
     /// Push services beside those of browsers.
     pub hosts: PushHosts,
+    /// Whether people may try out pushes.
+    pub allows_tests: bool,
 }
 
 /// What a client says of its device.
@@ -117,7 +120,6 @@ impl Devices {
         hash: &AddressHash,
     ) -> Result<(Device, bool), Attempt> {
         let now = self.clock.now_micros();
-        let vapid_key = self.services.web_push_key.as_ref().map(Sha256::digest);
         let is_browser = new.address.subscription().is_some();
         let registration = Registration {
             user: caller.user,
@@ -125,7 +127,7 @@ impl Devices {
             platform: new.platform,
             address: &new.address,
             hash,
-            vapid_key: vapid_key.as_deref().filter(|_| is_browser),
+            vapid_key: self.services.web_push_key.as_deref().filter(|_| is_browser),
             name: new.name.as_ref().map(DeviceName::as_str),
         };
         self.database
@@ -155,6 +157,28 @@ impl Devices {
                 Ok(registered)
             })
             .await
+    }
+
+    /// Pushes a test to the caller's devices; an event tells what came of it. Returns the id of the push; `None` where tests are not
+    /// allowed.
+    pub async fn test(&self, caller: Caller) -> Result<Option<i64>, StoreError> {
+        if !self.services.allows_tests {
+            return Ok(None);
+        }
+        let now = self.clock.now_micros();
+        let added = self.database.transaction(async |connection| {
+            users::hold(connection, caller.user)
+                .await?
+                .ok_or(StoreError::UserGone)?;
+            let push_id = pushes::add_test(connection, caller.user, now).await?;
+            let options = EnqueueOptions {
+                owner: Some(JobOwner::user(caller.user)),
+                ..EnqueueOptions::default()
+            };
+            cura_queue::enqueue_with(connection, &SendTestPush { push_id }, options).await?;
+            Ok::<_, StoreError>(push_id)
+        });
+        added.await.map(Some)
     }
 
     /// The caller's devices, the one seen last first.

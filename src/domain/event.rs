@@ -1,6 +1,7 @@
 //! The event log of a user: events in the order in which they became true, numbered without gaps.
 
 use crate::export::ReadyExport;
+use crate::push_log::TestedPush;
 use crate::{ConversationId, MessageId};
 
 /// An event. It holds ids; their rows are read when the event is sent.
@@ -16,6 +17,8 @@ pub enum Event {
     Read(ConversationId, MessageId),
     /// An export can be downloaded.
     Export(ReadyExport),
+    /// A test was pushed.
+    Push(TestedPush),
     /// An event that this version does not know.
     Unknown,
 }
@@ -35,7 +38,7 @@ impl Event {
             | Self::Ended(conversation, _)
             | Self::Conversation(conversation)
             | Self::Read(conversation, _) => Some(*conversation),
-            Self::Export(_) | Self::Unknown => None,
+            Self::Export(_) | Self::Push(_) | Self::Unknown => None,
         }
     }
 }

@@ -23,6 +23,13 @@ pub struct TimeZone(pub(crate) Tz);
 #[error("must be a time zone of the IANA database, like Europe/Berlin")]
 pub struct UnknownTimeZone;
 
+/// UTC.
+impl Default for TimeZone {
+    fn default() -> Self {
+        Self(Tz::UTC)
+    }
+}
+
 impl TimeZone {
     /// Looks up `name`.
     ///

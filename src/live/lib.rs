@@ -247,8 +247,8 @@ impl Live {
         self.local_table().watched()
     }
 
-    /// Registers a connection that looks at what happens to `user`. It counts on every server until it is dropped or hidden, or,
-    /// if its liveness has to be shown, until it was silent for too long.
+    /// Registers a connection that looks at what happens to `user`. It counts on every server until it is dropped or
+    /// hidden, or, if its liveness has to be shown, until it was silent for too long.
     pub fn watcher(&self, user: UserId, liveness: Liveness) -> Watcher {
         let table = match &self.implementation {
             Memory(memory) => memory.watchers(),
@@ -257,8 +257,9 @@ impl Live {
         Watcher::new(table.clone(), user, liveness)
     }
 
-    /// Whether a watcher of `user` counts on any server. Those of a server that died count for half a minute. Nobody watches when
-    /// Redis does not answer within [`LiveConfig::timeout`]: it is better to tell somebody twice than not at all.
+    /// Whether a watcher of `user` counts on any server. Those of a server that died count for half a minute. Nobody
+    /// watches when Redis does not answer within [`LiveConfig::timeout`]: it is better to tell somebody twice than not
+    /// at all.
     pub async fn is_watched(&self, user: UserId) -> bool {
         match &self.implementation {
             Memory(memory) => memory.watchers().is_watched(user, Instant::now()),
@@ -266,8 +267,8 @@ impl Live {
         }
     }
 
-    /// As [`Self::is_watched`], at the end of an answer: who watches is remembered for five minutes, for [`Self::last_look`].
-    /// Repeating it adds those who have come since.
+    /// As [`Self::is_watched`], at the end of an answer: who watches is remembered for five minutes, for
+    /// [`Self::last_look`]. Repeating it adds those who have come since.
     pub async fn look_at_end(&self, user: UserId, answer: MessageId) -> bool {
         match &self.implementation {
             Memory(memory) => memory.watchers().look_at_end(user, answer, Instant::now()),
@@ -275,8 +276,8 @@ impl Live {
         }
     }
 
-    /// Whether somebody watches now, and whether one of those who watched at the end of `answer` has left in order since. Neither
-    /// when Redis does not answer.
+    /// Whether somebody watches now, and whether one of those who watched at the end of `answer` has left in order
+    /// since. Neither when Redis does not answer.
     pub async fn last_look(&self, user: UserId, answer: MessageId) -> LastLook {
         match &self.implementation {
             Memory(memory) => memory.watchers().last_look(user, answer, Instant::now()),

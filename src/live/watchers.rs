@@ -1,10 +1,12 @@
 //! Watchers: connections whose user looks at what happens to them, so that nobody is told twice.
 //!
-//! Each server repeats every [`PRESENCE_INTERVAL`] which watchers it has, and reports changes at once. The watchers of a server that
-//! died count until [`PRESENCE_TTL`] has passed, those of a client that shows no sign of life until [`SIGN_OF_LIFE_TTL`] has.
+//! Each server repeats every [`PRESENCE_INTERVAL`] which watchers it has, and reports changes at once. The watchers of
+//! a server that died count until [`PRESENCE_TTL`] has passed, those of a client that shows no sign of life until
+//! [`SIGN_OF_LIFE_TTL`] has.
 //!
-//! A connection that ends without a sign from its client may have been dead for a while: whoever held it may have seen nothing.
-//! So [`Watcher::leave_in_order`] is for ends that a client brought about, and everything else counts as a loss.
+//! A connection that ends without a sign from its client may have been dead for a while: whoever held it may have seen
+//! nothing. So [`Watcher::leave_in_order`] is for ends that a client brought about, and everything else counts as a
+//! loss.
 
 use std::time::Duration;
 

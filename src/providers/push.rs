@@ -43,8 +43,8 @@ impl PushProviders {
         self.web.as_ref()
     }
 
-    /// Whether devices of this kind can be sent to at the moment: their service is configured and takes our messages, and we have a
-    /// token for it.
+    /// Whether devices of this kind can be sent to at the moment: their service is configured and takes our messages,
+    /// and we have a token for it.
     pub async fn is_ready(&self, kind: DeviceKind) -> bool {
         match (kind, &self.fcm, &self.web) {
             (DeviceKind::Fcm | DeviceKind::Fid, Some(fcm), _) => !fcm.is_closed() && fcm.is_authorized().await,
@@ -53,15 +53,46 @@ impl PushProviders {
         }
     }
 
-    /// Waits for the right to send to a device of this kind; `None` if its service is not configured.
-    pub async fn permit(&self, kind: DeviceKind) -> Option<SendPermit> {
-        match kind {
-            DeviceKind::Fcm | DeviceKind::Fid => self.fcm.as_ref()?.permit().await,
-            DeviceKind::WebPush => self.web.as_ref()?.permit().await,
-        }
+    /// The kinds of devices whose service is configured.
+    pub fn kinds(&self) -> Vec<DeviceKind> {
+        let fcm = self.fcm.iter().flat_map(|_| [DeviceKind::Fcm, DeviceKind::Fid]);
+        let web = self.web.iter().map(|_| DeviceKind::WebPush);
+        fcm.chain(web).collect()
     }
 
-    /// Sends a push to a device with a permit for its kind. `is_of_old_key` says that a browser subscribed for a key that we had before.
+    /// Waits for the right to send to a device of this kind, and takes as many rights as there are at that moment, up to `most`. None
+    /// if its service is not configured.
+    pub async fn permits(&self, kind: DeviceKind, most: usize) -> Vec<SendPermit> {
+        let first = match kind {
+            DeviceKind::Fcm | DeviceKind::Fid => match &self.fcm {
+                Some(fcm) => fcm.permit().await,
+                None => None,
+            },
+            DeviceKind::WebPush => match &self.web {
+                Some(web) => web.permit().await,
+                None => None,
+            },
+        };
+        let more = || match kind {
+            DeviceKind::Fcm | DeviceKind::Fid => self.fcm.as_ref()?.try_permit(),
+            DeviceKind::WebPush => self.web.as_ref()?.try_permit(),
+        };
+        let Some(first) = first else { return Vec::new() };
+        std::iter::once(first)
+            .chain(std::iter::from_fn(more))
+            .take(most.max(1))
+            .collect()
+    }
+
+    /// Whether a browser that subscribed for `key` has subscribed for another one than the present one.
+    pub fn is_old_key(&self, key: Option<&[u8]>) -> bool {
+        self.web
+            .as_ref()
+            .is_some_and(|web| key != Some(web.public_key().as_slice()))
+    }
+
+    /// Sends a push to a device with a permit for its kind. `is_of_old_key` says that a browser subscribed for a key
+    /// that we had before.
     pub async fn send(
         &self,
         permit: SendPermit,

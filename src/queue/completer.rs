@@ -126,7 +126,7 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result
         refunds.push(refund);
         results.push(result);
     }
-    // `finish_answer` (migration 0033) completes the job of an answer with the same guard and columns.
+    // `finish_answer` (migration 0044) completes the job of an answer with the same guard and columns.
     sqlx::query(concat!(
         "WITH completed AS (
              UPDATE apalis.jobs j

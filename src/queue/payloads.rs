@@ -157,6 +157,8 @@ pub enum PruneKind {
     Events,
     /// What titles and summaries cost, once it is long counted.
     ModelCalls,
+    /// The log of pushes after its retention.
+    Pushes,
     /// Erasures of users and purges of conversations that should have finished.
     OverdueErasures,
     /// Answers that no job will finish.
@@ -184,6 +186,60 @@ impl Job for PruneExpired {
     fn key(&self) -> String {
         let Self { kind, period, round } = self;
         format!("{kind:?}.{period}.{round}")
+    }
+}
+
+/// Push an answer that has ended, unless somebody watches or has read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendPush {
+    /// The answer.
+    pub message_id: i64,
+}
+
+impl Job for SendPush {
+    const QUEUE: &'static str = "send-push";
+    // With the pauses between them more than the hour after which it is given up.
+    const MAX_ATTEMPTS: u32 = 20;
+    const TIMEOUT: Duration = Duration::from_secs(2 * 60);
+
+    fn key(&self) -> String {
+        self.message_id.to_string()
+    }
+}
+
+/// Take away what phones show of a conversation that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DismissPush {
+    /// The conversation.
+    pub conversation_id: i64,
+    /// The last message that was read.
+    pub message_id: i64,
+}
+
+impl Job for DismissPush {
+    const QUEUE: &'static str = "dismiss-push";
+    const MAX_ATTEMPTS: u32 = 5;
+    const TIMEOUT: Duration = Duration::from_secs(2 * 60);
+
+    fn key(&self) -> String {
+        self.message_id.to_string()
+    }
+}
+
+/// Push a test to all devices of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendTestPush {
+    /// The push, whose row is there.
+    pub push_id: i64,
+}
+
+impl Job for SendTestPush {
+    const QUEUE: &'static str = "send-test-push";
+    const MAX_ATTEMPTS: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(2 * 60);
+
+    fn key(&self) -> String {
+        self.push_id.to_string()
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Attempt<'a> {
 }
 
 /// Counts an attempt, and one answer more if it was completed or cancelled; changes nothing if the attempt was counted
-/// before. Locks the user's usage row of the day, as [`crate::usage::add`] does. `finish_answer` (migration 0033) does the same.
+/// before. Locks the user's usage row of the day, as [`crate::usage::add`] does. `finish_answer` (migration 0044) does the same.
 pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
     let answers = attempt.outcome.answers();
     sqlx::query!(

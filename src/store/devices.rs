@@ -23,7 +23,7 @@ pub struct Registration<'a> {
     pub address: &'a DeviceAddress,
     /// Of the address.
     pub hash: &'a AddressHash,
-    /// SHA-256 of our public key that it subscribed for.
+    /// Our public key that it subscribed for.
     pub vapid_key: Option<&'a [u8]>,
     /// The client's name for it.
     pub name: Option<&'a str>,
@@ -200,6 +200,16 @@ pub async fn remove_owned(conn: &mut PgConnection, user: UserId, device: DeviceI
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Whether `user` has a device that may be pushed to. The function `finish_answer` of the migrations asks the same.
+pub async fn has_active(conn: &mut PgConnection, user: UserId) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND is_active AND removed_at IS NULL) AS "active!""#,
+        user.0
+    )
+    .fetch_one(conn)
+    .await?)
 }
 
 struct DeviceRow {

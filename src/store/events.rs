@@ -150,6 +150,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::Conversation(..) => "conversation",
         Event::Read(..) => "read",
         Event::Export(_) => "export",
+        Event::Push(_) => "push",
         Event::Unknown => "unknown",
     }
 }
@@ -165,6 +166,7 @@ fn payload(event: &Event) -> Value {
         Event::Export(ready) => {
             json!({ "status": EXPORT_READY, "size": ready.size, "expires_at": ready.expires_at })
         }
+        Event::Push(tested) => json!(tested),
         Event::Unknown => Value::Null,
     }
 }
@@ -178,6 +180,7 @@ fn read(kind: &str, payload: &Value) -> Event {
         ("conversation", Some(conversation), _) => Event::Conversation(conversation),
         ("read", Some(conversation), Some(message)) => Event::Read(conversation, message),
         ("export", ..) => read_export(payload).map_or(Event::Unknown, Event::Export),
+        ("push", ..) => serde_json::from_value(payload.clone()).map_or(Event::Unknown, Event::Push),
         _ => Event::Unknown,
     }
 }

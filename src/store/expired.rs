@@ -16,6 +16,8 @@ const SESSIONS: TimeDelta = TimeDelta::days(30);
 const EVENTS: TimeDelta = TimeDelta::days(7);
 /// The most parents whose children are looked for by one statement.
 const PARENTS: i64 = 100;
+/// How long it is kept why something was pushed, or was not.
+const PUSHES: TimeDelta = TimeDelta::days(30);
 /// How long it is kept what each title and summary cost; the sum by day stays.
 const MODEL_CALLS: TimeDelta = TimeDelta::days(7);
 
@@ -36,6 +38,8 @@ pub enum Expired {
     Events,
     /// What titles and summaries cost, once their days are counted.
     ModelCalls,
+    /// The log of pushes after its retention.
+    Pushes,
 }
 
 impl Expired {
@@ -79,6 +83,7 @@ impl Expired {
                 .await?
             }
             Self::Sessions => return delete_sessions(conn, now - SESSIONS, limit).await,
+            Self::Pushes => return delete_pushes(conn, now - PUSHES, limit).await,
             Self::Exports => return delete_exports(conn, now, limit).await,
             Self::ModelCalls => {
                 sqlx::query!(
@@ -102,6 +107,30 @@ impl Expired {
         };
         Ok(done.rows_affected())
     }
+}
+
+/// Deletes sends of a hundred pushes, or those pushes once they have none.
+async fn delete_pushes(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
+    let pushes = sqlx::query_scalar!(
+        "SELECT id FROM pushes WHERE created_at < $1 LIMIT $2",
+        before,
+        PARENTS.min(limit),
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let sends = sqlx::query!(
+        "DELETE FROM push_sends WHERE ctid = ANY(ARRAY(
+             SELECT child.ctid FROM unnest($1::bigint[]) AS parent (id)
+             CROSS JOIN LATERAL (SELECT ctid FROM push_sends WHERE push_id = parent.id LIMIT $2) child LIMIT $2))",
+        &pushes,
+        limit,
+    );
+    let deleted = sends.execute(&mut *conn).await?.rows_affected();
+    if deleted > 0 {
+        return Ok(deleted);
+    }
+    let done = sqlx::query!("DELETE FROM pushes WHERE id = ANY($1)", &pushes);
+    Ok(done.execute(conn).await?.rows_affected())
 }
 
 /// Deletes tokens and tickets of a hundred expired sessions, or those sessions once they have none.

@@ -21,6 +21,7 @@ pub mod messages;
 pub mod model_calls;
 pub mod owners;
 pub mod personal_data;
+pub mod pushes;
 pub mod sessions;
 pub mod tickets;
 pub mod usage;

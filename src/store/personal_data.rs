@@ -6,8 +6,8 @@
 //! - Redis, `cura:answer:*`: texts of running answers. Deleted with their conversation or user, which leaves a mark without
 //!   words for half an hour, so that no frozen worker writes them again; a minute after their end; or half an hour after the
 //!   last write;
-//! - Redis, `cura:user:*`: ids of users who look, and numbers of their connections. They expire half a minute after the last one has
-//!   closed; with the ids of answers that have just ended, after five minutes;
+//! - Redis, `cura:user:*`: ids of users who look, and numbers of their connections. They expire half a minute after the
+//!   last one has closed; with the ids of answers that have just ended, after five minutes;
 //! - Redis, `cura:limit:*`: ids, client addresses and keyed hashes of e-mail addresses. They expire after a minute; those of accounts
 //!   whose passwords are guessed (`cura:limit:sign-in:*`), an hour after the last try.
 
@@ -73,7 +73,7 @@ const TECHNICAL: Export = Export::Nothing {
 };
 
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 17] = [
+pub const TABLES: [Table; 19] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -202,6 +202,30 @@ pub const TABLES: [Table; 17] = [
                       'last_read_message_id', last_read_message_id,
                       'created_at', created_at, 'updated_at', updated_at)::text
                   FROM conversations WHERE user_id = $1 AND deleted_at IS NULL ORDER BY id + 0",
+        },
+    },
+    Table {
+        name: "push_sends",
+        owned: "push_id IN (SELECT id FROM pushes WHERE user_id = $1)",
+        next: Next::ChildrenOf { parent: "pushes", column: "push_id" },
+        export: Export::Nothing {
+            reason: "part of pushes.jsonl",
+        },
+    },
+    Table {
+        name: "pushes",
+        owned: "user_id = $1",
+        next: Next::Any,
+        export: Export::File {
+            name: "pushes.jsonl",
+            sql: "SELECT json_build_object(
+                      'id', p.id, 'kind', p.kind, 'conversation_id', p.conversation_id, 'message_id', p.message_id,
+                      'decision', p.decision, 'quiet_until', p.quiet_until, 'decided_at', p.decided_at,
+                      'sends', (SELECT json_agg(json_build_object(
+                                    'device_id', s.device_id, 'outcome', s.outcome, 'code', s.code, 'at', s.claimed_at)
+                                    ORDER BY s.device_id)
+                                FROM push_sends s WHERE s.push_id = p.id))::text
+                  FROM pushes p WHERE p.user_id = $1 ORDER BY p.id + 0",
         },
     },
     Table {

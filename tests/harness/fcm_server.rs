@@ -1,5 +1,5 @@
-//! Firebase Cloud Messaging (HTTP v1) on a real socket, with the token endpoint of Google: it checks what Google checks, and answers as
-//! Google's error reference says or as a test tells it.
+//! Firebase Cloud Messaging (HTTP v1) on a real socket, with the token endpoint of Google: it checks what Google
+//! checks, and answers as Google's error reference says or as a test tells it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! A push service of browsers (RFC 8030) on a real socket, and browsers that subscribe at it: it checks what a real one checks, and the
-//! browsers decrypt what arrives.
+//! A push service of browsers (RFC 8030) on a real socket, and browsers that subscribe at it: it checks what a real one
+//! checks, and the browsers decrypt what arrives.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -76,7 +76,7 @@ impl View {
                 self.read.insert(event["conversation_id"].as_i64().expect("an id"), id);
             }
             "resync" => self.resyncs += 1,
-            "start" | "queued" | "notice" | "typing" | "ack" | "pong" | "export" => {}
+            "start" | "queued" | "notice" | "typing" | "ack" | "pong" | "export" | "push" => {}
             other => panic!("unknown event {other}: {event}"),
         }
     }

@@ -280,8 +280,8 @@ impl Requests {
         forwarded.grow_to(1).map(|()| Some(forwarded))
     }
 
-    /// Decides how the last watcher has left. `is_in_order`: the client has closed the connection, or asks for something else; but
-    /// what a proxy does with its connections says nothing about the client behind it.
+    /// Decides how the last watcher has left. `is_in_order`: the client has closed the connection, or asks for
+    /// something else; but what a proxy does with its connections says nothing about the client behind it.
     fn settle_watched(&self, is_in_order: bool) {
         let Some(watching) = self.watched().take() else {
             return;

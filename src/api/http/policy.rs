@@ -19,6 +19,8 @@ pub enum RateClass {
     Chat,
     /// Operations that receive files: by user.
     Upload,
+    /// Pushing a test: by user.
+    TestPush,
     /// Everything else: by user; by address when signed out.
     Default,
     /// Exchanging refresh tokens: charged by its handler, as much as [`Self::Default`].
@@ -92,7 +94,7 @@ const WAITS_FOR_ANSWER: Duration = NORMAL.saturating_add(prefer::MAX_WAIT);
 #[rustfmt::skip]
 const POLICIES: &[(&str, Policy)] = {
     use Authentication::{AccessToken, Public, SocketHandshake, StreamCredentials};
-    use RateClass::{Auth, Chat, Default, Free, Refresh, SignIn, Wide};
+    use RateClass::{Auth, Chat, Default, Free, Refresh, SignIn, TestPush, Wide};
     &[
         ("register",           row(Auth,    SMALL,   NORMAL,           Public)),
         ("login",              row(SignIn,  SMALL,   NORMAL,           Public)),
@@ -127,6 +129,7 @@ const POLICIES: &[(&str, Policy)] = {
         ("registerDevice",     row(Default, JSON,    NORMAL,           AccessToken)),
         ("listDevices",        row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("getPushConfig",      row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("testPush",           row(TestPush, NO_BODY, NORMAL,          AccessToken)),
         ("deleteDevice",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("watchEvents",        row(Default, NO_BODY, NORMAL,           StreamCredentials)),
         ("openSocket",         row(Default, NO_BODY, NORMAL,           SocketHandshake)),

@@ -1,8 +1,10 @@
-//! Who watches a response, in the data of the response: its connection knows how it ends, and whether the client has taken it.
+//! Who watches a response, in the data of the response: its connection knows how it ends, and whether the client has
+//! taken it.
 //!
-//! A client leaves in order when it closes the connection while the response goes on, or when the response has ended by itself, and
-//! the client asks for something else on the same connection or closes it. Everything else may be the end of a connection that had
-//! been dead for a while: an error, a response that the server ends, and whatever a proxy does with its own connections.
+//! A client leaves in order when it closes the connection while the response goes on, or when the response has ended by
+//! itself, and the client asks for something else on the same connection or closes it. Everything else may be the end
+//! of a connection that had been dead for a while: an error, a response that the server ends, and whatever a proxy does
+//! with its own connections.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -40,6 +40,8 @@ pub(crate) enum EventView {
     Read(ReadEvent),
     #[oai(mapping = "export")]
     Export(ExportEvent),
+    #[oai(mapping = "push")]
+    Push(PushEvent),
     #[oai(mapping = "resync")]
     Resync(ResyncEvent),
     #[oai(mapping = "session_ended")]
@@ -170,6 +172,41 @@ pub(crate) struct ReadEvent {
     message_id: i64,
 }
 
+/// What became of a test notification.
+#[derive(Object)]
+pub(crate) struct PushEvent {
+    /// What `/devices/test-notification` returned.
+    push_id: i64,
+    devices: Vec<PushedDevice>,
+}
+
+/// What became of a test notification on one device.
+#[derive(Object)]
+pub(crate) struct PushedDevice {
+    device_id: i64,
+    outcome: PushOutcome,
+    /// What the push service said, in one word.
+    code: Option<String>,
+}
+
+/// What came of a push.
+#[derive(Enum, Clone, Copy)]
+#[oai(rename_all = "lowercase")]
+pub(crate) enum PushOutcome {
+    /// The push service has taken it.
+    Sent,
+    /// The push service was asked too often, or did not answer.
+    Retry,
+    /// The device is gone, and was removed.
+    Gone,
+    /// The device belongs to another sender, and is inactive now.
+    Inactive,
+    /// It was not sent: the operator has to set something right.
+    Kept,
+    /// The push service does not take what was sent.
+    Failed,
+}
+
 /// The export is ready at `/users/me/export`.
 #[derive(Object)]
 pub(crate) struct ExportEvent {
@@ -246,6 +283,7 @@ impl EventView {
             Self::Typing(_) => "typing",
             Self::Read(_) => "read",
             Self::Export(_) => "export",
+            Self::Push(_) => "push",
             Self::Resync(_) => "resync",
             Self::SessionEnded(_) => "session_ended",
             Self::Pong(_) => "pong",

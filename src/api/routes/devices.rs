@@ -115,6 +115,21 @@ enum DeviceRegistered {
     New(Json<DeviceView>),
 }
 
+/// A test that is on its way.
+#[derive(Object)]
+#[oai(rename = "TestNotification")]
+struct TestPush {
+    /// By which its `push` event is known.
+    push_id: i64,
+}
+
+#[derive(ApiResponse)]
+enum TestAccepted {
+    /// The test is on its way.
+    #[oai(status = 202)]
+    Accepted(Json<TestPush>),
+}
+
 #[derive(ApiResponse)]
 enum DeviceRemoved {
     /// The device is removed.
@@ -169,6 +184,15 @@ impl DevicesApi {
                 public_key: URL_SAFE_NO_PAD.encode(key),
             }),
         })
+    }
+
+    /// Push a test to my devices
+    ///
+    /// A `push` event says what came of it on each device. Not in production.
+    #[oai(path = "/test-notification", method = "post", operation_id = "testPush")]
+    async fn test(&self, caller: SignedIn, app: Data<&App>) -> Result<TestAccepted, Problem> {
+        let push_id = app.devices.test(caller.0).await?.ok_or_else(nothing_here)?;
+        Ok(TestAccepted::Accepted(Json(TestPush { push_id })))
     }
 
     /// Remove a device
@@ -241,6 +265,10 @@ impl SubscriptionBody {
 
 fn invalid(pointer: &str, fault: InvalidAddress) -> FieldError {
     FieldError::new(pointer, "invalid_format", fault.to_string())
+}
+
+fn nothing_here() -> Problem {
+    Problem::not_found("not_found", "There is no resource at this path.")
 }
 
 impl From<DeviceError> for Problem {

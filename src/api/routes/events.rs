@@ -20,10 +20,11 @@ pub(crate) struct EventsApi;
 impl EventsApi {
     /// Stream all my events
     ///
-    /// Of all conversations and devices, from any server. The id of each event is a cursor: with the last one received, a
-    /// connection continues exactly there, even after hours; without one, it begins now. A `resync` event says that the cursor
-    /// is older than seven days or unknown: reload, and continue from the id of that event. The first block has an id but no
-    /// event: it is where the stream begins. A person who watches this stream is sent no push notification about an answer.
+    /// Of all conversations and devices, from any server. The id of each event is a cursor: with the last one received,
+    /// a connection continues exactly there, even after hours; without one, it begins now. A `resync` event says that
+    /// the cursor is older than seven days or unknown: reload, and continue from the id of that event. The first block
+    /// has an id but no event: it is where the stream begins. A person who watches this stream is sent no push
+    /// notification about an answer.
     #[oai(path = "/events", method = "get", operation_id = "watchEvents")]
     async fn events(
         &self,
@@ -36,7 +37,8 @@ impl EventsApi {
         last_event_id: Header<Option<String>>,
         /// The id of the last event that was received.
         after: Query<Option<String>>,
-        /// `false` if the person does not see what is received: then push notifications are sent as without this stream. Default `true`.
+        /// `false` if the person does not see what is received: then push notifications are sent as without this
+        /// stream. Default `true`.
         visible: Query<Option<bool>>,
     ) -> Result<EventStream, Problem> {
         let cursor = read_stream_cursor(last_event_id.0, after.0)?;

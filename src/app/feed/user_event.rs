@@ -6,6 +6,7 @@ use cura_domain::answer::Fence;
 use cura_domain::conversation::Conversation;
 use cura_domain::export::ReadyExport;
 use cura_domain::message::{Message, Role};
+use cura_domain::push_log::TestedPush;
 use cura_domain::{ConversationId, MessageId};
 
 use super::answer_event::AnswerEvent;
@@ -25,6 +26,8 @@ pub enum UserEvent {
     Typing(ConversationId, Role, bool),
     /// An archive of all data can be downloaded.
     Export(ReadyExport),
+    /// A test was pushed.
+    Push(TestedPush),
     /// The cursor cannot be resumed: reload everything, and continue from the cursor of this event.
     Resync(Resync),
 }

@@ -1,5 +1,5 @@
-//! Watchers on Redis: for each user a sorted set of them, scored by the second until which they count, by Redis' own clock; and for
-//! some minutes, who watched at the end of each answer, and who has left in order.
+//! Watchers on Redis: for each user a sorted set of them, scored by the second until which they count, by Redis' own
+//! clock; and for some minutes, who watched at the end of each answer, and who has left in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::watchers::{LOOK_TTL, PRESENCE_INTERVAL, PRESENCE_TTL};
 /// How many calls are sent together.
 const BATCH: usize = 200;
 
-/// `KEYS`: the user's watchers, and those that have left in order. `ARGV`: how long to keep each, in seconds; then of each watcher its
-/// name, what it does, and for how long, or how long ago, in milliseconds.
+/// `KEYS`: the user's watchers, and those that have left in order. `ARGV`: how long to keep each, in seconds; then of
+/// each watcher its name, what it does, and for how long, or how long ago, in milliseconds.
 const REPORT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -154,8 +154,8 @@ impl PresenceReporter {
         }
     }
 
-    /// Sends one call for each user, so that a Redis Cluster can spread them; the connection pipelines them. What fails is not sent
-    /// again: watchers are repeated with the next round, and what has left ends by itself.
+    /// Sends one call for each user, so that a Redis Cluster can spread them; the connection pipelines them. What fails
+    /// is not sent again: watchers are repeated with the next round, and what has left ends by itself.
     async fn send(&self, reports: &[WatcherReport], now: Instant) {
         let calls = reports.iter().filter(|report| !report.is_empty()).map(async |report| {
             let call = self.scripts.report(&self.server, report, now);

@@ -102,6 +102,11 @@ impl Fcm {
         self.0.permits.acquire().await
     }
 
+    /// The right to send, if there is one at this moment.
+    pub(super) fn try_permit(&self) -> Option<SendPermit> {
+        self.0.permits.try_acquire()
+    }
+
     /// Whether nothing is sent at the moment, because an answer was not Firebase's.
     pub fn is_closed(&self) -> bool {
         self.closed_until().is_some_and(|until| until > Instant::now())

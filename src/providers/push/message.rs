@@ -72,8 +72,8 @@ impl Push<'_> {
     }
 }
 
-/// What `make` makes of the title and text of a banner, both cut to as few characters as it takes: it gives `None` for what is too large.
-/// `None` if nothing is small enough.
+/// What `make` makes of the title and text of a banner, both cut between graphemes to the most characters that fit: it
+/// gives `None` for what is too large. `None` if nothing is small enough.
 pub(super) fn shortened<T>(banner: &Banner<'_>, make: impl Fn(Option<&str>, &str) -> Option<T>) -> Option<T> {
     if let Some(whole) = make(banner.title, banner.body) {
         return Some(whole);

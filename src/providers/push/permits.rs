@@ -25,4 +25,9 @@ impl Permits {
         let permit = Arc::clone(&self.0).acquire_owned().await;
         permit.ok().map(SendPermit)
     }
+
+    /// The right to send, if there is one at this moment.
+    pub(super) fn try_acquire(&self) -> Option<SendPermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok().map(SendPermit)
+    }
 }

@@ -111,7 +111,8 @@ pub(super) fn of_web_push(status: u16, retry_after: Option<Duration>, is_of_old_
         413 => Meaning::OurFault,
         429 => Meaning::Again(Some(retry_after.unwrap_or(QUOTA_PAUSE))),
         500..=599 => Meaning::Again(retry_after),
-        400..=499 => Meaning::OurFault,
+        // Clients choose endpoints: one that was made up must not look like a fault of ours.
+        400..=499 => Meaning::Misconfigured,
         // Redirects are not followed: they may lead anywhere.
         _ => Meaning::Closed,
     };
@@ -222,7 +223,7 @@ mod tests {
             (403, false, Meaning::Misconfigured),
             (401, true, Meaning::Gone),
             (413, false, Meaning::OurFault),
-            (400, false, Meaning::OurFault),
+            (400, false, Meaning::Misconfigured),
             (429, false, Meaning::Again(Some(QUOTA_PAUSE))),
             (503, false, Meaning::Again(None)),
             (307, false, Meaning::Closed),

@@ -1,7 +1,7 @@
 //! Web Push (RFC 8030, 8291, 8292): browsers, and whatever else speaks the standard, with no account anywhere.
 //!
-//! The endpoint of a subscription comes from a client, so it is untrusted: it is checked again before each send, its name must lead to
-//! public addresses, and redirects are not followed.
+//! The endpoint of a subscription comes from a client, so it is untrusted: it is checked again before each send, its
+//! name must lead to public addresses, and redirects are not followed.
 
 mod encryption;
 mod message;
@@ -16,7 +16,7 @@ use cura_domain::app_link::AppLink;
 use cura_domain::device::Subscription;
 use cura_domain::push_endpoint::PushHosts;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ use crate::push::message::{Banner, LIFETIME_SECONDS, Push};
 use crate::push::permits::{Permits, SendPermit};
 use crate::push::verdict::{Meaning, Verdict, of_web_push};
 
-/// How long a subscription is left alone whose service answers with a redirect or something else that is no answer to a push.
+/// How long a subscription is left alone whose service answers with a redirect.
 const LEFT_ALONE_FOR: Duration = Duration::from_secs(5 * 60);
 /// How often an operator is told that a push service refuses us.
 const ALERT_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -55,8 +55,8 @@ struct Parts {
 pub struct NoWebPush;
 
 impl WebPush {
-    /// A client that signs with this key. `hosts` are the push services that are allowed beside those of browsers; a banner leads to
-    /// `app_link`.
+    /// A client that signs with this key. `hosts` are the push services that are allowed beside those of browsers; a
+    /// banner leads to `app_link`.
     ///
     /// # Errors
     /// When no TLS client can be built.
@@ -90,8 +90,13 @@ impl WebPush {
         self.0.permits.acquire().await
     }
 
-    /// Sends a banner to a browser. `is_of_old_key` says that the browser subscribed for a key that we had before. A dismissal is never
-    /// sent: browsers show something for every push, and withdraw the permission after silent ones.
+    /// The right to send, if there is one at this moment.
+    pub(super) fn try_permit(&self) -> Option<SendPermit> {
+        self.0.permits.try_acquire()
+    }
+
+    /// Sends a banner to a browser. `is_of_old_key` says that the browser subscribed for a key that we had before. A
+    /// dismissal is never sent: browsers show something for every push, and withdraw the permission after silent ones.
     pub async fn send(
         &self,
         _permit: SendPermit,
@@ -114,9 +119,10 @@ impl WebPush {
             Err(error) => return Verdict::new(Meaning::Again(None), no_answer(&error)),
         };
         let retry_after = retry_after(&response, self.0.clock.now());
+        let is_refused_signature = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let verdict = of_web_push(response.status().as_u16(), retry_after, is_of_old_key);
         match verdict.meaning {
-            Meaning::Misconfigured => {
+            Meaning::Misconfigured if is_refused_signature => {
                 self.0.signatures.refused(&subscription.endpoint.origin());
                 self.alert(subscription.endpoint.host(), &verdict.code);
                 verdict

@@ -29,6 +29,8 @@ pub struct EndAlone<'a> {
     pub job: ClaimedRow<'a>,
     /// The job that asks for a title, if the present one is an excerpt.
     pub title: Option<&'a NewRow>,
+    /// The job that pushes the answer, if there is a device to push it to.
+    pub push: Option<&'a NewRow>,
 }
 
 /// By what the row of a claimed job is recognised.
@@ -84,13 +86,19 @@ pub async fn finish_alone(
     end: &EndAlone<'_>,
     now: DateTime<Utc>,
 ) -> Result<EndedAlone, StoreError> {
-    let EndAlone { answer, job, title, .. } = end;
-    let (keys, values) = title.map(|title| (&*title.metadata.0, &*title.metadata.1)).unzip();
-    let keys: Option<Vec<String>> = keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect());
+    let EndAlone {
+        answer,
+        job,
+        title,
+        push,
+        ..
+    } = end;
+    let (title_keys, title_values) = metadata(*title);
+    let (push_keys, push_values) = metadata(*push);
     let row = sqlx::query!(
         r#"SELECT logged, acknowledged, others_wait
            FROM finish_answer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                              $22, $23, $24, $25, $26, $27, $28, $29, $30)"#,
+                              $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)"#,
         end.user.0,
         end.conversation.0,
         end.message.0,
@@ -117,8 +125,16 @@ pub async fn finish_alone(
         title.map(|title| title.max_attempts),
         title.map(|title| title.delay),
         title.map(|title| &*title.key),
-        keys.as_deref(),
-        values,
+        title_keys.as_deref(),
+        title_values,
+        push.map(|push| &*push.id),
+        push.map(|push| push.queue),
+        push.map(|push| &*push.payload),
+        push.map(|push| push.max_attempts),
+        push.map(|push| push.delay),
+        push.map(|push| &*push.key),
+        push_keys.as_deref(),
+        push_values,
         now,
         now.date_naive(),
     )
@@ -132,4 +148,10 @@ pub async fn finish_alone(
         (None, Some(true)) => EndedAlone::OthersWait,
         (None, _) => EndedAlone::Superseded,
     })
+}
+
+/// The keys of a new job's metadata, and their values.
+fn metadata(job: Option<&NewRow>) -> (Option<Vec<String>>, Option<&[String]>) {
+    let keys = job.map(|job| job.metadata.0.iter().map(|key| (*key).to_owned()).collect());
+    (keys, job.map(|job| &*job.metadata.1))
 }

@@ -38,6 +38,12 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
     sqlx::query(title).execute(cura.database.pool()).await.unwrap();
     let device = json!({ "fcm_token": format!("token-of-{email}").replace('@', "-"), "platform": "ios", "device_name": "phone" });
     assert_eq!(ann.post("/devices/register", &device).await.status, 201);
+    for push in [
+        "INSERT INTO pushes (user_id, kind, decision, decided_at, created_at) SELECT max(id), 'test', 'pushed', now(), now() FROM users",
+        "INSERT INTO push_sends (push_id, device_id, claimed_at) SELECT max(id), 1, now() FROM pushes",
+    ] {
+        sqlx::query(push).execute(cura.database.pool()).await.unwrap();
+    }
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))

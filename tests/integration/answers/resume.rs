@@ -388,7 +388,9 @@ fn as_an_app_gets_it(event: UserEvent) -> Value {
             _ => json!({ "type": "start" }),
         },
         UserEvent::Typing(_, Role::User | Role::Assistant | Role::System, _) => json!({ "type": "typing" }),
-        UserEvent::Read(..) | UserEvent::Export(_) | UserEvent::Resync(_) => panic!("nobody did that: {event:?}"),
+        UserEvent::Read(..) | UserEvent::Export(_) | UserEvent::Push(_) | UserEvent::Resync(_) => {
+            panic!("nobody did that: {event:?}")
+        }
     }
 }
 

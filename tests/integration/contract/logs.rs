@@ -114,7 +114,7 @@ async fn no_device_no_credential_and_no_text_of_a_push_reaches_a_log() {
         fcm.answer_next("secret-device", [answer.clone()]);
         service.answer_next(&browser, [answer]);
         for address in [&phone, &subscription] {
-            let permit = providers.permit(address.kind()).await.unwrap();
+            let permit = providers.permits(address.kind(), 1).await.remove(0);
             meanings.push(providers.send(permit, address, false, &banner).await.meaning);
         }
         fcm.answer_token_requests(None);

@@ -1,4 +1,5 @@
-//! Services outside Cura. AI providers: their protocols, and which one answers. Push services: what they get, and what they answer.
+//! Services outside Cura. AI providers: their protocols, and which one answers. Push services: what they get, and what
+//! they answer.
 
 mod anthropic;
 mod corpus;

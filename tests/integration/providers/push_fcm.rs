@@ -30,7 +30,7 @@ fn providers(server: &FcmServer) -> PushProviders {
 }
 
 async fn send_to(providers: &PushProviders, address: DeviceAddress, push: &Push<'_>) -> Verdict {
-    let permit = providers.permit(address.kind()).await.unwrap();
+    let permit = providers.permits(address.kind(), 1).await.remove(0);
     providers.send(permit, &address, false, push).await
 }
 
@@ -43,7 +43,7 @@ async fn a_push_reaches_phones_by_token_and_by_installation_id() {
     let server = FcmServer::start().await;
     let providers = providers(&server);
     assert!(providers.is_ready(DeviceKind::Fcm).await && !providers.is_ready(DeviceKind::WebPush).await);
-    assert!(providers.permit(DeviceKind::WebPush).await.is_none());
+    assert!(providers.permits(DeviceKind::WebPush, 1).await.is_empty());
     assert_eq!(send(&providers, "phone").await.meaning, Meaning::Sent);
     let by_id = DeviceAddress::fid("installation".to_owned()).unwrap();
     let dismissal = Push::Dismissal(Dismissal {

@@ -37,7 +37,7 @@ fn providers(service: &PushService) -> PushProviders {
 }
 
 async fn send_to(providers: &PushProviders, to: Subscription, is_of_old_key: bool, push: &Push<'_>) -> Verdict {
-    let permit = providers.permit(DeviceKind::WebPush).await.unwrap();
+    let permit = providers.permits(DeviceKind::WebPush, 1).await.remove(0);
     let address = DeviceAddress::WebPush(to);
     providers.send(permit, &address, is_of_old_key, push).await
 }
@@ -52,7 +52,7 @@ async fn only_the_browser_reads_a_push_and_its_service_takes_it() {
     let service = PushService::start().await;
     let providers = providers(&service);
     assert!(providers.is_ready(DeviceKind::WebPush).await && !providers.is_ready(DeviceKind::Fid).await);
-    assert!(providers.permit(DeviceKind::Fcm).await.is_none());
+    assert!(providers.permits(DeviceKind::Fcm, 1).await.is_empty());
     let (browser, other) = (service.subscribe(), service.subscribe());
     assert_eq!(send(&service, &providers, &browser).await.meaning, Meaning::Sent);
     let push = service.pushes_of(&browser).remove(0);
@@ -121,8 +121,8 @@ async fn a_browser_is_removed_only_when_its_subscription_is_gone_and_its_twin_st
         (reply(403), true, Meaning::Gone),
         (reply(401), false, Meaning::Misconfigured),
         (reply(403), false, Meaning::Misconfigured),
-        (reply(400), false, Meaning::OurFault),
-        (reply(400), true, Meaning::OurFault),
+        (reply(400), false, Meaning::Misconfigured),
+        (reply(400), true, Meaning::Misconfigured),
         (reply(413), false, Meaning::OurFault),
         (reply(429), false, seconds(60)),
         (reply(429).with("Retry-After", "90"), false, seconds(90)),

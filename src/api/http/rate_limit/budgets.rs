@@ -15,6 +15,9 @@ const WIDE_FACTOR: u32 = 10;
 /// Frames of all sockets of a user on this server: ten people's typing, or one socket as fast as it may.
 const FRAMES_PER_MINUTE: u32 = 1200;
 
+/// Tests of pushes of a user: each rings on all of the user's devices.
+const TEST_PUSHES_PER_MINUTE: u32 = 5;
+
 /// Requests per minute for each rate class; 0 is no limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
@@ -38,6 +41,7 @@ struct Parts {
     upload: Option<Budgets>,
     default: Option<Budgets>,
     wide: Option<Budgets>,
+    test_push: Option<Budgets>,
     /// By user, for this server only.
     frames: Option<Limit>,
     proxies: TrustedProxies,
@@ -73,6 +77,7 @@ impl RateLimits {
             upload: budgets("upload", rates.upload, rates.upload),
             default: budgets("default", rates.default, rates.default),
             wide: budgets("wide", wide, wide),
+            test_push: budgets("test_push", TEST_PUSHES_PER_MINUTE.min(rates.default), rates.default),
             frames: NonZeroU32::new(FRAMES_PER_MINUTE)
                 .filter(|_| rates.default > 0)
                 .map(|rate| in_process.limit("frames", rate)),
@@ -107,6 +112,7 @@ impl RateLimits {
             RateClass::Upload => self.0.upload.as_ref(),
             RateClass::Default | RateClass::Refresh => self.0.default.as_ref(),
             RateClass::Wide => self.0.wide.as_ref(),
+            RateClass::TestPush => self.0.test_push.as_ref(),
             RateClass::Free => None,
         }
     }

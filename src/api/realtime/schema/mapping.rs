@@ -7,11 +7,12 @@ use cura_app::session_watch::SessionEnd;
 use cura_domain::MessageId;
 use cura_domain::answer::Position;
 use cura_domain::message::MessageStatus;
+use cura_domain::push_log::{SendOutcome, TestedDevice};
 
 use super::{
     AckEvent, ChunkEvent, CompleteEvent, ConversationEvent, ErrorEvent, EventView, ExportEvent, MessageEvent,
-    NoticeEvent, QueuedEvent, ReadEvent, ResetEvent, ResyncEvent, ResyncReason, SessionEndReason, SessionEndedEvent,
-    StartEvent, TypingEvent,
+    NoticeEvent, PushEvent, PushOutcome, PushedDevice, QueuedEvent, ReadEvent, ResetEvent, ResyncEvent, ResyncReason,
+    SessionEndReason, SessionEndedEvent, StartEvent, TypingEvent,
 };
 use crate::http::problem::Problem;
 use crate::views::message::ResourceView;
@@ -119,6 +120,10 @@ impl EventView {
                 size: Some(ready.size),
                 expires_at: Some(ready.expires_at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
             }),
+            UserEvent::Push(tested) => Self::Push(PushEvent {
+                push_id: tested.push_id,
+                devices: tested.devices.into_iter().map(Into::into).collect(),
+            }),
             UserEvent::Resync(reason) => Self::Resync(ResyncEvent {
                 reason: match reason {
                     Resync::TooOld => ResyncReason::TooOld,
@@ -187,5 +192,22 @@ fn explain(code: &str) -> (&'static str, bool) {
         "empty_answer" => ("The AI service gave an empty answer. Please try again.", true),
         "provider_unavailable" | "provider_protocol" => ("The AI service is unavailable. Please try again.", true),
         _ => ("The answer could not be written. Please try again.", true),
+    }
+}
+
+impl From<TestedDevice> for PushedDevice {
+    fn from(device: TestedDevice) -> Self {
+        Self {
+            device_id: device.device_id.0,
+            outcome: match device.outcome {
+                SendOutcome::Sent => PushOutcome::Sent,
+                SendOutcome::Retry => PushOutcome::Retry,
+                SendOutcome::Gone => PushOutcome::Gone,
+                SendOutcome::Inactive => PushOutcome::Inactive,
+                SendOutcome::Kept => PushOutcome::Kept,
+                SendOutcome::Failed => PushOutcome::Failed,
+            },
+            code: device.code,
+        }
     }
 }

@@ -58,6 +58,7 @@ impl UserFeed {
             Event::Conversation(id) => self.apply_conversation(id, page),
             Event::Read(conversation, message) => self.push(UserEvent::Read(conversation, message)),
             Event::Export(payload) => self.push(UserEvent::Export(payload)),
+            Event::Push(tested) => self.push(UserEvent::Push(tested)),
             Event::Unknown => {}
         }
     }

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::push::message::{Banner, LIFETIME_SECONDS, Push, shortened};
 
-/// The most bytes of a message, its target aside: 4,096 for what is shown and the data together, and we count everything.
+/// The most bytes of a message, its target aside. Google counts what is shown and the data; we count everything.
 const MAX_MESSAGE: usize = 4096;
 
-/// The body of `messages:send`, whose text is shortened until it fits; `None` for a device that Firebase does not reach.
+/// The body of `messages:send`, with a text that fits; `None` for a device that Firebase does not reach.
 pub(super) fn body(address: &DeviceAddress, push: &Push<'_>, now: DateTime<Utc>) -> Option<Value> {
     let target = match address {
         DeviceAddress::Fcm(_) => "token",

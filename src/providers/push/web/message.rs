@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::push::message::{Banner, Push, shortened};
 
-/// The most bytes of a push before it is encrypted. Services take 3,993 (RFC 8030, section 7.2 and RFC 8188), some of them less.
+/// The most bytes of a push before it is encrypted. Services take 3,993 (RFC 8030, section 7.2), some of them less.
 const MAX_PLAINTEXT: usize = 3000;
 
 #[derive(Serialize)]

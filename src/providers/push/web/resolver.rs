@@ -1,5 +1,5 @@
-//! Names of push services lead to public addresses, or nobody connects. Clients choose the endpoint, and a name under somebody's
-//! control can lead into our own network.
+//! Names of push services lead to public addresses, or nobody connects. Clients choose the endpoint, and a name under
+//! somebody's control can lead into our own network.
 
 use std::future::Future;
 use std::io;
@@ -14,8 +14,8 @@ use thiserror::Error;
 type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 type LookUp = dyn Fn(String) -> Found + Send + Sync;
 
-/// Resolves names as the operating system does, and drops addresses that are not public, unless the operator names the host.
-/// reqwest asks it for names alone; an address in an endpoint must be named by the operator, too.
+/// Resolves names as the operating system does, and drops addresses that are not public, unless the operator names the
+/// host. reqwest asks it for names alone; an address in an endpoint must be named by the operator, too.
 #[derive(Clone)]
 pub(super) struct PublicAddresses {
     named: Arc<PushHosts>,

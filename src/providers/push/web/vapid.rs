@@ -1,5 +1,5 @@
-//! Who we are to push services (VAPID, RFC 8292): a key pair for which browsers subscribe, and an address where an operator of a push
-//! service can reach ours.
+//! Who we are to push services (VAPID, RFC 8292): a key pair for which browsers subscribe, and an address where an
+//! operator of a push service can reach ours.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -47,7 +47,7 @@ impl fmt::Debug for VapidKey {
 pub struct InvalidVapidKey;
 
 impl VapidKey {
-    /// Reads a private key: its 32 bytes in base64url without padding, as npm's `web-push generate-vapid-keys` prints them.
+    /// Reads a private key: its 32 bytes in base64url without padding, as npm's web-push prints them.
     ///
     /// # Errors
     /// [`InvalidVapidKey`], which does not repeat it.
@@ -102,7 +102,7 @@ impl VapidSubject {
     /// Reads a subject.
     ///
     /// # Errors
-    /// [`InvalidVapidSubject`] unless it is `mailto:` or `https:`, at a host that is neither `localhost` nor an address.
+    /// [`InvalidVapidSubject`] unless it is `mailto:` or `https:`, at a host with a name that is not `localhost`.
     pub fn parse(raw: &str) -> Result<Self, InvalidVapidSubject> {
         let domain = match raw.split_once(':') {
             Some(("mailto", address)) => {

@@ -1,0 +1,2 @@
+DROP TABLE push_sends;
+DROP TABLE pushes;

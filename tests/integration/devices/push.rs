@@ -1,0 +1,237 @@
+//! An answer is pushed when nobody watches, and says no more than its person lets it.
+
+use cura_tests::Socket;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Pushing, register};
+
+async fn prefer(user: &cura_tests::Client, profile: &Value) {
+    let changed = user.send(user.request(Method::PATCH, "/users/me").json(profile)).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_watches_is_pushed_once_and_says_nothing_private() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    prefer(&user, &json!({ "language": "de-AT" })).await;
+    register(&user, "phone").await;
+    register(&user, "tablet").await;
+    let answer = pushing.ask(&user).await;
+    let sent = pushing.fcm.wait_for_sends_to("phone", 1).await;
+    pushing.fcm.wait_for_sends_to("tablet", 1).await;
+    let message = &sent[0].message;
+    let data = &message["data"];
+    assert_eq!(
+        (
+            &data["type"],
+            &data["conversation_id"],
+            &data["message_id"],
+            &data["badge"]
+        ),
+        (
+            &json!("answer"),
+            &json!(answer["conversation_id"].to_string()),
+            &json!(answer["id"].to_string()),
+            &json!("1"),
+        )
+    );
+    assert_eq!(
+        message["android"]["collapse_key"],
+        format!("c{}", answer["conversation_id"])
+    );
+    assert_eq!(message["notification"], json!({ "body": "Deine Antwort ist da." }));
+    let shown = message.to_string();
+    for word in ["leep", "magnesium", "bed"] {
+        assert!(!shown.contains(word), "{word}: {shown}");
+    }
+    assert_eq!(pushing.decision(&answer).await, "pushed");
+    pushing.until_done().await;
+    assert_eq!(pushing.fcm.sends().len(), 2);
+    let sends = "SELECT count(*) FROM push_sends WHERE outcome = 'sent' AND code = 'sent' AND attempts = 1";
+    assert_eq!(pushing.cura.database.count(sends).await, 2);
+    assert!(!pushing.cura.logs().contains("magnesium"));
+}
+
+#[tokio::test]
+async fn who_wants_to_see_it_gets_the_title_and_the_beginning() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    prefer(
+        &user,
+        &json!({ "preferences": { "notifications": { "private": false } } }),
+    )
+    .await;
+    register(&user, "phone").await;
+    pushing.ask(&user).await;
+    let sent = pushing.fcm.wait_for_sends_to("phone", 1).await;
+    assert_eq!(
+        sent[0].message["notification"],
+        json!({ "title": "How do I sleep better?", "body": "Sleep Try magnesium before bed." })
+    );
+}
+
+#[tokio::test]
+async fn a_failed_answer_is_pushed_and_a_cancelled_one_is_not() {
+    let pushing = Pushing::start().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let cancelled = user.ask("one").await;
+    user.cancel(&cancelled).await;
+    assert_eq!(
+        user.until_final(&cancelled).await["metadata"]["finish_reason"],
+        "cancelled"
+    );
+    let failed = user.ask("two").await;
+    // As the reaper of answers that no job will finish does.
+    let job = json!({ "message_id": failed }).to_string();
+    sqlx::query("UPDATE apalis.jobs SET status = 'Killed', lock_by = NULL WHERE job_type = 'generate-answer' AND idempotency_key = $1")
+        .bind(failed.to_string())
+        .execute(pushing.cura.database.pool())
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key, metadata)
+         VALUES ('abandoned', convert_to($1, 'UTF8'), 'fail-abandoned-answer', 'Pending', 0, 3, now(), 0, 'abandoned', '')",
+    )
+    .bind(job)
+    .execute(pushing.cura.database.pool())
+    .await
+    .unwrap();
+    let sent = pushing.fcm.wait_for_sends_to("phone", 1).await;
+    assert_eq!(
+        (&sent[0].message["data"]["type"], &sent[0].message["data"]["message_id"]),
+        (&json!("answer_failed"), &json!(failed.to_string()))
+    );
+    pushing.until_done().await;
+    assert_eq!(pushing.fcm.sends().len(), 1);
+    let jobs = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'send-push'";
+    assert_eq!(pushing.cura.database.count(jobs).await, 1, "none for the cancelled one");
+}
+
+#[tokio::test]
+async fn an_answer_that_somebody_watches_is_looked_at_once_more() {
+    let pushing = Pushing::start().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let feed = user.watch(None).await;
+    let answer = user.ask("Hi").await;
+    pushing.latch.open();
+    let answer = user.until_final(&answer).await;
+    pushing.let_last_look_come(&answer).await;
+    assert_eq!(pushing.decision(&answer).await, "watched");
+    drop(feed);
+    pushing.until_done().await;
+    assert!(pushing.fcm.sends().is_empty());
+}
+
+#[tokio::test]
+async fn who_hides_after_the_end_and_has_not_read_it_is_told_in_the_end() {
+    let pushing = Pushing::start().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let conversation = user.post("/conversations", &json!({})).await.body["id"].clone();
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&json!({ "type": "message", "content": "Hi" })).await;
+    pushing.latch.open();
+    let ended = socket.until("complete").await;
+    let answer = ended.last().unwrap()["message"].clone();
+    pushing.until_waiting(&answer, 60).await;
+    socket.send(&json!({ "type": "visible", "visible": false })).await;
+    socket.send(&json!({ "type": "ping" })).await;
+    socket.until("pong").await;
+    pushing.let_last_look_come(&answer).await;
+    pushing.fcm.wait_for_sends_to("phone", 1).await;
+    assert_eq!(pushing.decision(&answer).await, "pushed");
+}
+
+#[tokio::test]
+async fn who_closes_it_after_the_end_has_seen_it_and_who_reads_it_too() {
+    let pushing = Pushing::start().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let conversation = user.post("/conversations", &json!({})).await.body["id"].clone();
+    pushing.latch.open();
+    for (reads, decision) in [(false, "watched"), (true, "read")] {
+        let mut socket = Socket::of(&user, &conversation, None).await;
+        socket.send(&json!({ "type": "message", "content": "Hi" })).await;
+        let ended = socket.until("complete").await;
+        let answer = ended.last().unwrap()["message"].clone();
+        pushing.until_waiting(&answer, 60).await;
+        if reads {
+            let path = format!("/conversations/{conversation}/read");
+            assert_eq!(
+                user.post(&path, &json!({ "message_id": answer["id"] })).await.status,
+                204
+            );
+        }
+        socket.send_frame(Message::Close(None)).await;
+        socket.closed().await;
+        pushing.let_last_look_come(&answer).await;
+        assert_eq!(pushing.decision(&answer).await, decision);
+    }
+    pushing.until_done().await;
+    assert!(pushing.fcm.sends().is_empty());
+}
+
+#[tokio::test]
+async fn a_hidden_client_does_not_watch() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let hidden = user.events(user.request(Method::GET, "/events?visible=false")).await;
+    assert!(hidden.is_ok());
+    pushing.ask(&user).await;
+    pushing.fcm.wait_for_sends_to("phone", 1).await;
+}
+
+#[tokio::test]
+async fn without_redis_nobody_watches() {
+    let mut pushing = Pushing::start().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let _feed = user.watch(None).await;
+    let answer = user.ask("Hi").await;
+    pushing.cura.redis.kill();
+    pushing.latch.open();
+    user.until_final(&answer).await;
+    pushing.fcm.wait_for_sends_to("phone", 1).await;
+}
+
+#[tokio::test]
+async fn whoever_wants_none_gets_none_and_the_log_says_why() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    prefer(&user, &json!({ "preferences": { "notifications": { "push": false } } })).await;
+    let off = pushing.ask(&user).await;
+    assert_eq!(pushing.decision(&off).await, "off");
+    prefer(&user, &json!({ "preferences": { "notifications": { "push": null } } })).await;
+    let muted = pushing.ask(&user).await;
+    let path = format!("/conversations/{}", muted["conversation_id"]);
+    let mute = user.request(Method::PATCH, &path).json(&json!({ "muted": true }));
+    assert_eq!(user.send(mute).await.body["muted"], true);
+    assert_eq!(pushing.decision(&muted).await, "muted");
+    let old = pushing.ask(&user).await;
+    sqlx::query("UPDATE messages SET updated_at = now() - interval '61 minutes' WHERE id = $1")
+        .bind(old["id"].as_i64())
+        .execute(pushing.cura.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(pushing.decision(&old).await, "expired");
+    pushing.until_done().await;
+    assert!(pushing.fcm.sends().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_device_nothing_is_enqueued() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    pushing.ask(&user).await;
+    let jobs = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'send-push'";
+    assert_eq!(pushing.cura.database.count(jobs).await, 0);
+    let rows = "SELECT count(*) FROM pushes";
+    assert_eq!(pushing.cura.database.count(rows).await, 0);
+}

@@ -1,0 +1,61 @@
+//! Trying out pushes.
+
+use cura_tests::Cura;
+use cura_tests::fcm_server::fcm_error;
+use serde_json::{Value, json};
+
+use super::{Pushing, register};
+
+#[tokio::test]
+async fn a_test_tells_what_came_of_it_on_each_device() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    let phone = register(&user, "phone").await.body["id"].clone();
+    let gone = register(&user, "gone").await.body["id"].clone();
+    pushing
+        .fcm
+        .answer_always("gone", fcm_error(404, "UNREGISTERED", "", &[]));
+    let mut feed = user.watch(None).await;
+    assert!(feed.wait_for_cursor().await);
+    let accepted = user.post("/devices/test-notification", &Value::Null).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    let events = feed.until("push").await;
+    let event = &events.last().unwrap().data;
+    assert_eq!(event["push_id"], accepted.body["push_id"]);
+    assert_eq!(
+        event["devices"],
+        json!([
+            { "device_id": phone, "outcome": "sent", "code": "sent" },
+            { "device_id": gone, "outcome": "gone", "code": "unregistered" },
+        ])
+    );
+    let sent = pushing.fcm.sends_to("phone");
+    assert_eq!(sent[0].message["data"]["type"], "test");
+}
+
+#[tokio::test]
+async fn without_devices_a_test_says_so() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    let mut feed = user.watch(None).await;
+    assert!(feed.wait_for_cursor().await);
+    user.post("/devices/test-notification", &Value::Null).await;
+    let events = feed.until("push").await;
+    assert_eq!(events.last().unwrap().data["devices"], json!([]));
+}
+
+#[tokio::test]
+async fn a_person_tries_five_times_a_minute() {
+    let cura = Cura::builder()
+        .workers(0)
+        .with("RATE_LIMIT_DEFAULT", "100")
+        .start()
+        .await;
+    let user = cura.user().await;
+    for _ in 0..5 {
+        assert_eq!(user.post("/devices/test-notification", &Value::Null).await.status, 202);
+    }
+    let refused = user.post("/devices/test-notification", &Value::Null).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "rate_limited"));
+    assert_eq!(user.get("/devices").await.status, 200);
+}

@@ -1,0 +1,128 @@
+//! What a push service says about a device costs that device, and no other.
+
+use cura_tests::PushService;
+use cura_tests::fcm_server::{fcm_error, violation};
+use cura_tests::{Cura, eventually};
+use serde_json::json;
+
+use super::{Pushing, devices, register};
+
+#[tokio::test]
+async fn a_device_that_is_gone_is_removed_and_the_others_are_served() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    for name in ["gone", "sold", "apple", "there"] {
+        register(&user, name).await;
+    }
+    pushing
+        .fcm
+        .answer_always("gone", fcm_error(404, "UNREGISTERED", "", &[]));
+    pushing
+        .fcm
+        .answer_always("sold", fcm_error(403, "SENDER_ID_MISMATCH", "", &[]));
+    pushing
+        .fcm
+        .answer_always("apple", fcm_error(401, "THIRD_PARTY_AUTH_ERROR", "", &[]));
+    pushing.ask(&user).await;
+    pushing.fcm.wait_for_sends_to("there", 1).await;
+    pushing.until_done().await;
+    let left = devices(&user).await;
+    let active: Vec<_> = left.iter().map(|device| device["is_active"] == true).collect();
+    assert_eq!(active, [true, true, false], "{left:?}");
+    let pushed = pushing.ask(&user).await;
+    pushing.fcm.wait_for_sends_to("there", 2).await;
+    assert_eq!(pushing.decision(&pushed).await, "pushed");
+    pushing.until_done().await;
+    assert_eq!(
+        (pushing.fcm.sends_to("gone").len(), pushing.fcm.sends_to("sold").len()),
+        (1, 1)
+    );
+    assert_eq!(pushing.fcm.sends_to("apple").len(), 2, "it is kept");
+    // Whoever registers again is back.
+    assert_eq!(register(&user, "gone").await.status, 200);
+    assert_eq!(devices(&user).await.len(), 4);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_push_costs_no_device_and_is_an_alert() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    register(&user, "strict").await;
+    register(&user, "there").await;
+    let refused = fcm_error(400, "INVALID_ARGUMENT", "", &[violation("message.data[0].value")]);
+    pushing.fcm.answer_always("strict", refused);
+    pushing.ask(&user).await;
+    pushing.fcm.wait_for_sends_to("there", 1).await;
+    let dead = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'send-push' AND status = 'Killed'";
+    eventually("the job is dead", async || {
+        (pushing.cura.database.count(dead).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(devices(&user).await.len(), 2);
+    assert!(pushing.cura.logs().contains("a push service refused a push as wrong"));
+}
+
+#[tokio::test]
+async fn when_too_many_devices_would_go_at_once_none_goes() {
+    let pushing = Pushing::answering().await;
+    let mut people = Vec::new();
+    for n in 0..3 {
+        let person = pushing.cura.client().register(&format!("person{n}@example.com")).await;
+        for device in 0..20 {
+            let token = format!("device-{n}-{device}");
+            register(&person, &token).await;
+            pushing
+                .fcm
+                .answer_always(&token, fcm_error(404, "UNREGISTERED", "", &[]));
+        }
+        people.push(person);
+    }
+    for person in &people {
+        pushing.ask(person).await;
+    }
+    pushing.until_done().await;
+    assert_eq!(pushing.fcm.sends().len(), 60);
+    for person in &people {
+        assert_eq!(devices(person).await.len(), 20, "nobody lost one");
+    }
+    assert!(pushing.cura.logs().contains("too many devices would be lost at once"));
+}
+
+#[tokio::test]
+async fn a_browser_reads_its_push_and_a_subscription_that_is_gone_is_removed() {
+    let service = PushService::start().await;
+    let cura = Cura::builder()
+        .with_push_service(&service)
+        .with("APP_LINK", "https://app.example/c/{conversation_id}")
+        .start()
+        .await;
+    let user = cura.user().await;
+    let config = user.get("/devices/config").await.body;
+    assert_eq!(config["web_push"]["public_key"], service.key().public_text());
+    assert_eq!(config["fcm"], json!(null));
+    let (there, gone) = (service.subscribe(), service.subscribe());
+    for browser in [&there, &gone] {
+        let body = json!({ "subscription": browser.to_json(), "platform": "web" });
+        let made = user.post("/devices/register", &body).await;
+        assert_eq!(
+            (made.status.as_u16(), &made.body["kind"]),
+            (201, &json!("webpush")),
+            "{}",
+            made.body
+        );
+    }
+    service.unsubscribe(&gone);
+    let answer = user.until_final(&user.ask("Hi").await).await;
+    let pushes = service.wait_for_pushes_of(&there, 1).await;
+    let read = pushes[0].plaintext.as_ref().unwrap();
+    assert_eq!(read["data"]["message_id"], answer["id"].to_string());
+    assert_eq!(
+        read["link"],
+        format!("https://app.example/c/{}", answer["conversation_id"])
+    );
+    eventually("the other is removed", async || {
+        (devices(&user).await.len() == 1).then_some(())
+    })
+    .await;
+    assert!(!cura.logs().contains("secret-"), "{}", cura.logs());
+}
