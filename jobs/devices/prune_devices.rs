@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use cura_queue::{JobError, PruneDevices, Run};
 use cura_store::devices::Pruned;
 
@@ -17,19 +16,12 @@ use crate::context::JobContext;
 pub(crate) const INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How long one run changes rows, before other jobs have their turn.
 const RUN_TIME: Duration = Duration::from_secs(20);
-/// How long a silent device is kept: Firebase forgets Android devices after 270 days.
-const SILENT: TimeDelta = TimeDelta::days(90);
-/// How long a device is kept that its push service called gone: so long it can be taken back.
-const GONE: TimeDelta = TimeDelta::minutes(10);
 
 pub(crate) async fn run(context: Arc<JobContext>, _: PruneDevices, _: Run) -> Result<(), JobError> {
     let now = context.clock.now();
     let mut batches = Batches::new(&context.database, RUN_TIME);
-    for (which, before) in [
-        (Pruned::Gone, now - GONE),
-        (Pruned::Silent, now - SILENT),
-        (Pruned::Unseen, now - context.push.devices_unseen_after),
-    ] {
+    for which in Pruned::ALL {
+        let before = which.before(now, context.push.devices_unseen_after);
         if batches.delete(Rows::Devices(which, before, now)).await? == Slice::TimeUp {
             tracing::info!(
                 ?which,

@@ -16,6 +16,7 @@ pub mod health;
 pub mod log_key;
 pub mod messages;
 mod notices;
+pub mod operate;
 mod page;
 pub mod passwords;
 pub mod profile;

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use thiserror::Error;
 
-use crate::DeviceId;
 use crate::push_endpoint::PushEndpoint;
 use crate::stored_words::stored_words;
+use crate::{DeviceId, SessionId, UserId};
 
 /// The most devices of a person. Beyond it, the one unseen longest is removed.
 pub const MAX_DEVICES: i64 = 20;
@@ -40,6 +41,23 @@ stored_words!(
         Fid = "fid",
         /// By the Web Push standard (RFC 8030).
         WebPush = "webpush",
+    }
+);
+
+impl DeviceKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Fcm, Self::Fid, Self::WebPush];
+}
+
+stored_words!(
+    /// Why a device is not pushed to.
+    InactiveReason {
+        /// It was not seen for long.
+        Unseen = "unseen",
+        /// It is registered for another sender than us.
+        OtherSender = "other_sender",
+        /// Its push service calls it gone.
+        Gone = "gone",
     }
 );
 
@@ -181,6 +199,43 @@ pub struct Device {
     pub last_active: DateTime<Utc>,
     /// When it was registered first.
     pub created_at: DateTime<Utc>,
+}
+
+/// A device, as operators see it: nothing by which it could be reached.
+#[derive(Debug, Clone, Serialize)]
+pub struct KnownDevice {
+    /// The device.
+    pub id: DeviceId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What it runs.
+    pub platform: Platform,
+    /// How it is reached.
+    pub kind: DeviceKind,
+    /// Whether it is pushed to while its session lasts.
+    pub is_active: bool,
+    /// Why it is not.
+    pub inactive_reason: Option<InactiveReason>,
+    /// Since when it is not.
+    pub inactive_since: Option<DateTime<Utc>>,
+    /// When it was registered, or its session was refreshed, to the day.
+    pub last_active: DateTime<Utc>,
+    /// When it was registered first.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What else operators see of a single device.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeviceDetails {
+    /// The device.
+    #[serde(flatten)]
+    pub device: KnownDevice,
+    /// The session that it belongs to.
+    pub session_id: SessionId,
+    /// Whether that session is over: then it is not pushed to, active or not.
+    pub session_is_over: bool,
+    /// The host of a browser's push service.
+    pub push_service_host: Option<String>,
 }
 
 #[cfg(test)]

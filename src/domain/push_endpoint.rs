@@ -109,6 +109,11 @@ impl PushEndpoint {
     }
 }
 
+/// The host of a stored endpoint, which is no secret, whether or not it is allowed today.
+pub fn host_of(endpoint: &str) -> Option<String> {
+    Url::parse(endpoint).ok()?.host_str().map(str::to_owned)
+}
+
 fn has_no_user(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none()
 }
@@ -191,6 +196,8 @@ mod tests {
         assert!(!hosts.names("example.org") && !hosts.names("a.push.example.org") && !hosts.names(""));
         let endpoint = hosts.endpoint("https://push.example.org:8443/secret").unwrap();
         assert_eq!(endpoint.origin(), "https://push.example.org:8443");
+        assert_eq!(host_of(endpoint.as_str()).as_deref(), Some("push.example.org"));
+        assert_eq!(host_of("secret"), None);
         assert!(!format!("{endpoint:?}").contains("secret"));
     }
 }

@@ -1,10 +1,11 @@
 //! The words of the log of pushes: what was pushed, what was decided, and what came of each send.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::DeviceId;
 use crate::push_text::AnswerOutcome;
 use crate::stored_words::stored_words;
+use crate::{DeviceId, MessageId};
 
 stored_words!(
     /// What a push is about; the `type` that apps read.
@@ -82,6 +83,46 @@ pub struct TestedDevice {
     pub outcome: SendOutcome,
     /// What the push service said, in one word.
     pub code: Option<String>,
+}
+
+/// What was decided for a message, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoggedPush {
+    /// Which push.
+    pub push_id: i64,
+    /// What it is about.
+    pub kind: PushKind,
+    /// What was decided.
+    pub decision: PushDecision,
+    /// When.
+    pub decided_at: DateTime<Utc>,
+    /// Until when it waits, or has waited, because of quiet hours.
+    pub quiet_until: Option<DateTime<Utc>>,
+    /// Since when no device shows it any more.
+    pub dismissed_at: Option<DateTime<Utc>>,
+}
+
+/// One send to one device, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoggedSend {
+    /// Which push.
+    pub push_id: i64,
+    /// What it is about.
+    pub kind: PushKind,
+    /// Which message it is about; a test is about none.
+    pub message_id: Option<MessageId>,
+    /// The device, which may be gone.
+    pub device_id: DeviceId,
+    /// What came of it; `None` while it is sent, or when nobody lived to say.
+    pub outcome: Option<SendOutcome>,
+    /// What the push service said, in one word.
+    pub code: Option<String>,
+    /// How often it was sent.
+    pub attempts: i16,
+    /// When it was sent last.
+    pub claimed_at: DateTime<Utc>,
+    /// When its outcome was known.
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 impl From<AnswerOutcome> for PushKind {

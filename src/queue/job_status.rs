@@ -1,7 +1,10 @@
 //! Where single jobs stand: whether they are over, running, or how many are ahead of them.
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::{PgConnection, Row};
 
+use crate::cancel::CANCEL_KEY;
 use crate::error::QueueError;
 use crate::heartbeat::ALIVE_WITHIN;
 use crate::job::Job;
@@ -66,4 +69,67 @@ pub async fn is_any_running<J: Job>(conn: &mut PgConnection, keys: &[String]) ->
     .fetch_one(conn)
     .await?;
     Ok(row.try_get(0)?)
+}
+
+/// A state of a job. See the state diagram of the crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// A worker may claim it.
+    Ready,
+    /// It is not to be claimed yet.
+    Waiting,
+    /// A worker has claimed it.
+    Running,
+    /// It was completed.
+    Done,
+    /// It was discarded.
+    Dead,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A job, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobStatus {
+    /// Where it stands.
+    pub state: JobState,
+    /// When it may be claimed, or might have been.
+    pub run_at: DateTime<Utc>,
+    /// Attempts that were spent.
+    pub attempts: i32,
+    /// Attempts that it has.
+    pub max_attempts: i32,
+    /// Why its last run did not complete it.
+    pub reason: Option<String>,
+}
+
+/// The job of queue `J` with this key, which may be over.
+pub async fn find_job<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Option<JobStatus>, QueueError> {
+    let row = sqlx::query(
+        "SELECT status, run_at, run_at > now(), attempts, max_attempts, last_result ->> 'Err', COALESCE(metadata ? $3, false)
+         FROM apalis.jobs WHERE job_type = $1 AND idempotency_key = $2",
+    )
+    .bind(J::QUEUE)
+    .bind(key)
+    .bind(CANCEL_KEY)
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let (is_waiting, is_cancelled): (bool, bool) = (row.try_get(2)?, row.try_get(6)?);
+    let state = match row.try_get::<String, _>(0)?.as_str() {
+        "Done" => JobState::Done,
+        "Killed" if is_cancelled => JobState::Cancelled,
+        "Killed" => JobState::Dead,
+        "Running" => JobState::Running,
+        _ if is_waiting => JobState::Waiting,
+        _ => JobState::Ready,
+    };
+    Ok(Some(JobStatus {
+        state,
+        run_at: row.try_get(1)?,
+        attempts: row.try_get(3)?,
+        max_attempts: row.try_get(4)?,
+        reason: row.try_get(5)?,
+    }))
 }

@@ -84,7 +84,7 @@ pub use enqueue::{
 };
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};
-pub use job_status::{is_any_running, list_unfinished, queue_position};
+pub use job_status::{JobState, JobStatus, find_job, is_any_running, list_unfinished, queue_position};
 pub use payloads::{
     DismissPush, EraseUser, ExportAccount, FailAbandonedAnswer, GenerateAnswer, PruneDevices, PruneExpired, PruneKind,
     PurgeConversation, SendPush, SendTestPush, SummarizeConversation, TitleConversation,

@@ -1,11 +1,20 @@
 //! Devices that pushes go to. Each belongs to the session that registered it, and goes with it (migration 0042).
 
-use chrono::{DateTime, Utc};
+mod known;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::device::{Device, DeviceAddress, DeviceKind, Platform};
 use cura_domain::{DeviceId, SessionId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
+
+pub use known::{KnownDevices, find_known, list_known, list_known_of};
+
+/// How long a silent device is kept: Firebase forgets Android devices after 270 days.
+const SILENT: TimeDelta = TimeDelta::days(90);
+/// How long a device is kept that its push service called gone: so long it can be taken back.
+const GONE: TimeDelta = TimeDelta::minutes(10);
 
 /// SHA-256 of a device's kind and address: two registrations of one device are one.
 pub type AddressHash = [u8; 32];
@@ -250,6 +259,18 @@ pub enum Pruned {
 }
 
 impl Pruned {
+    /// All of them, in the order in which they are pruned.
+    pub const ALL: [Self; 3] = [Self::Gone, Self::Silent, Self::Unseen];
+
+    /// Since when a device must be so at `now`; `unseen_after` is how long one may be unseen.
+    pub fn before(self, now: DateTime<Utc>, unseen_after: TimeDelta) -> DateTime<Utc> {
+        now - match self {
+            Self::Gone => GONE,
+            Self::Silent => SILENT,
+            Self::Unseen => unseen_after,
+        }
+    }
+
     /// Changes at most `limit` of those that are so since `before`, and returns their number; 0 when none is left.
     pub async fn prune(
         self,

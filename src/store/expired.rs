@@ -17,7 +17,7 @@ const EVENTS: TimeDelta = TimeDelta::days(7);
 /// The most parents whose children are looked for by one statement.
 const PARENTS: i64 = 100;
 /// How long it is kept why something was pushed, or was not.
-const PUSHES: TimeDelta = TimeDelta::days(30);
+pub const PUSHES: TimeDelta = TimeDelta::days(30);
 /// How long it is kept what each title and summary cost; the sum by day stays.
 const MODEL_CALLS: TimeDelta = TimeDelta::days(7);
 

@@ -1,6 +1,8 @@
 //! The log of pushes: what was decided for a message, and what came of each send. A send is claimed before it is made: a push is never
 //! sent twice to a device, whoever dies and whenever.
 
+mod logged;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::device::{DeviceAddress, DeviceKind, Subscription};
 use cura_domain::notifications::Notifications;
@@ -15,6 +17,8 @@ use sqlx::PgConnection;
 use crate::StoreError;
 use crate::devices::AddressHash;
 use crate::owners::ConversationOwner;
+
+pub use logged::{EndedMessage, find_ended, find_logged, list_logged_sends, list_logged_sends_to, log_began_at};
 
 /// How much of an answer is read for a push, in characters.
 const MAX_READ_CHARS: i32 = 8 * 1024;

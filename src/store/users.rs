@@ -58,6 +58,22 @@ pub async fn find(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, S
     Ok(user)
 }
 
+/// The user with this address.
+pub async fn find_id(conn: &mut PgConnection, email: &str) -> Result<Option<UserId>, StoreError> {
+    let id = sqlx::query_scalar!("SELECT id FROM users WHERE email = $1", email)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id.map(UserId))
+}
+
+/// Whether there is such a user, who may be being erased.
+pub async fn exists(conn: &mut PgConnection, id: UserId) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!("SELECT id FROM users WHERE id = $1", id.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.is_some())
+}
+
 /// The profile of a user, locked until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: UserId) -> Result<Option<User>, StoreError> {
     let user = sqlx::query_as!(
