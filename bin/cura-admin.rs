@@ -11,8 +11,8 @@ use cura_bin::commands::{openapi, output, secret};
 
 /// Operator commands of Cura. Settings come from the environment and `.env`; see `.env.example`.
 ///
-/// Exit codes: 0 done, 1 failed or not confirmed, 2 wrong usage, 3 the answer is no (`migrate status`: migrations are pending), 4 not
-/// found, 5 a dependency is away.
+/// Exit codes: 0 done, 1 failed or not confirmed, 2 wrong usage, 3 the answer is no (`migrate status`: migrations are
+/// pending), 4 not found, 5 a dependency is away.
 #[derive(Parser)]
 #[command(name = "cura-admin", version = cura_bin::build_info::VERSION)]
 struct Arguments {

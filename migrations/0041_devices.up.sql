@@ -30,6 +30,6 @@ CREATE INDEX devices_session_id_idx ON devices (session_id);
 CREATE INDEX devices_last_active_idx ON devices (last_active) WHERE is_active;
 CREATE INDEX devices_inactive_since_idx ON devices (inactive_since) WHERE NOT is_active;
 CREATE INDEX devices_removed_at_idx ON devices (removed_at) WHERE removed_at IS NOT NULL;
--- What operators list, newest first.
-CREATE INDEX devices_kind_idx ON devices (kind, id);
-CREATE INDEX devices_inactive_kind_idx ON devices (kind, id) WHERE NOT is_active OR removed_at IS NOT NULL;
+-- What operators list, newest first. By `id + 0`, as in 0003: the planner must not walk the primary key past all other kinds.
+CREATE INDEX devices_kind_idx ON devices (kind, (id + 0));
+CREATE INDEX devices_inactive_kind_idx ON devices (kind, (id + 0)) WHERE NOT is_active OR removed_at IS NOT NULL;

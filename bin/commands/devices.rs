@@ -45,8 +45,10 @@ pub enum Devices {
         /// The id of the message.
         message_id: i64,
     },
-    /// Do at once what a job does every hour: devices that were not seen for DEVICE_INACTIVE_DAYS become inactive; those that are
-    /// inactive for 90 days, or that their push service called gone, are removed.
+    /// Do at once what a job does every hour.
+    ///
+    /// Devices that were not seen for DEVICE_INACTIVE_DAYS become inactive; those that are inactive for 90
+    /// days, or that their push service called gone, are removed.
     Prune {
         /// Confirm it, without being asked.
         #[arg(long)]

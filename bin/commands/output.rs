@@ -1,4 +1,5 @@
-//! The one manner of commands: data on stdout and talk on stderr, `--json` for programs, and exit codes that say what to do.
+//! The one manner of commands: data on stdout and talk on stderr, `--json` for programs, and exit codes that say what to
+//! do.
 #![expect(clippy::print_stderr, reason = "a command writes to its standard streams")]
 
 use std::ffi::OsString;
@@ -255,14 +256,21 @@ pub fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
 
 /// Tells that a command was called wrongly, or prints the help that was asked for; gives the exit code.
 pub fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let is_help = matches!(
-        error.kind(),
-        UsageKind::DisplayHelp | UsageKind::DisplayVersion | UsageKind::DisplayHelpOnMissingArgumentOrSubcommand
-    );
+    let is_help = matches!(error.kind(), UsageKind::DisplayHelp | UsageKind::DisplayVersion);
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     if !is_help && has("--json") && COMMANDS.iter().any(|command| has(command)) {
-        let text = error.render().to_string();
-        let detail = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let detail = if error.kind() == UsageKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            "a command is missing".to_owned()
+        } else {
+            // What is wrong stands before the first empty line.
+            let text = error.render().to_string();
+            let lines: Vec<&str> = text
+                .lines()
+                .map(str::trim)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            lines.join(" ").trim_start_matches("error: ").to_owned()
+        };
         let failure = Failure::new(Exit::Usage, "usage", detail).cure("see --help of the command");
         return failure.tell(true);
     }

@@ -1,4 +1,4 @@
-//! What operators can do, one module for each noun: with the locks, triggers and events of people's own acts, and without reading
-//! anybody's words.
+//! What operators can do, one module for each noun: with the locks, triggers and events of people's own acts, and
+//! without reading anybody's words.
 
 pub mod devices;

@@ -107,7 +107,8 @@ pub struct JobStatus {
 /// The job of queue `J` with this key, which may be over.
 pub async fn find_job<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Option<JobStatus>, QueueError> {
     let row = sqlx::query(
-        "SELECT status, run_at, run_at > now(), attempts, max_attempts, last_result ->> 'Err', COALESCE(metadata ? $3, false)
+        "SELECT status, run_at, run_at > now(), attempts, max_attempts, last_result ->> 'Err',
+                COALESCE(metadata ? $3, false)
          FROM apalis.jobs WHERE job_type = $1 AND idempotency_key = $2",
     )
     .bind(J::QUEUE)

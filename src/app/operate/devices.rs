@@ -1,4 +1,4 @@
-//! Devices that pushes go to, for operators: which there are, why a phone rang or stayed silent, and pruning them at once.
+//! Devices that pushes go to, for operators: which there are, why a phone rang or stayed silent, and pruning at once.
 
 mod why;
 
@@ -84,7 +84,8 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Puts the parts together. `unseen_after` is how long a device may be unseen; `push_is_off` says that no push service is set.
+    /// Puts the parts together. `unseen_after` is how long a device may be unseen; `push_is_off` says that no push
+    /// service is set.
     pub fn new(database: Database, clock: Clock, unseen_after: TimeDelta, push_is_off: bool) -> Self {
         Self {
             database,
@@ -133,7 +134,8 @@ impl Devices {
         found.await
     }
 
-    /// Why a phone rang, or stayed silent, for a message; `None` when there is no such message, nor was anything decided for it.
+    /// Why a phone rang, or stayed silent, for a message; `None` when there is no such message, nor was anything
+    /// decided for it.
     pub async fn why(&self, message: MessageId) -> Result<Option<Explanation>, StoreError> {
         let key = message.to_string();
         // Of one moment: a job that decides something meanwhile would look as if it had not.
@@ -158,7 +160,8 @@ impl Devices {
         Ok(known.await?.explain(message, self.clock.now()))
     }
 
-    /// Does at once what a job does every hour. Each batch is either done or untouched, whenever this ends; the job may run beside it.
+    /// Does at once what a job does every hour. Each batch is either done or untouched, whenever this ends; the job may
+    /// run beside it.
     ///
     /// # Errors
     /// Whatever was pruned before stays pruned.

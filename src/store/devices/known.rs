@@ -35,7 +35,8 @@ pub async fn list_known(
     which: &KnownDevices,
     limit: i64,
 ) -> Result<Vec<KnownDevice>, StoreError> {
-    // Each kind by itself: in the order of an index, and past no device of another kind.
+    // Each kind by itself: in the order of an index, and past no device of another kind. By `id + 0`, which only that
+    // index has: see migration 0041.
     let rows = if which.only_inactive {
         sqlx::query_as!(
             KnownRow,
@@ -44,8 +45,9 @@ pub async fn list_known(
                       d.last_active AS "last_active!", d.created_at AS "created_at!"
                FROM unnest($1::text[]) AS wanted (kind)
                CROSS JOIN LATERAL (SELECT * FROM devices o
-                                   WHERE o.kind = wanted.kind AND (NOT o.is_active OR o.removed_at IS NOT NULL) AND o.id < $2
-                                   ORDER BY o.id DESC LIMIT $3) d
+                                   WHERE o.kind = wanted.kind AND (NOT o.is_active OR o.removed_at IS NOT NULL)
+                                     AND o.id + 0 < $2
+                                   ORDER BY o.id + 0 DESC LIMIT $3) d
                ORDER BY d.id DESC LIMIT $3"#,
             &which.kinds(),
             which.before(),
@@ -60,7 +62,8 @@ pub async fn list_known(
                       d.is_active AS "is_active!", d.inactive_since, d.inactive_reason, d.removed_at,
                       d.last_active AS "last_active!", d.created_at AS "created_at!"
                FROM unnest($1::text[]) AS wanted (kind)
-               CROSS JOIN LATERAL (SELECT * FROM devices o WHERE o.kind = wanted.kind AND o.id < $2 ORDER BY o.id DESC LIMIT $3) d
+               CROSS JOIN LATERAL (SELECT * FROM devices o
+                                   WHERE o.kind = wanted.kind AND o.id + 0 < $2 ORDER BY o.id + 0 DESC LIMIT $3) d
                ORDER BY d.id DESC LIMIT $3"#,
             &which.kinds(),
             which.before(),
@@ -82,9 +85,11 @@ pub async fn list_known_of(
     // By expressions that no index has: the planner must not walk one past everybody else's devices.
     let rows = sqlx::query_as!(
         KnownRow,
-        r#"SELECT id, user_id, platform, kind, is_active, inactive_since, inactive_reason, removed_at, last_active, created_at
+        r#"SELECT id, user_id, platform, kind, is_active, inactive_since, inactive_reason, removed_at, last_active,
+                  created_at
            FROM devices
-           WHERE user_id = $1 AND kind || '' = ANY($2) AND (NOT $3 OR NOT is_active OR removed_at IS NOT NULL) AND id + 0 < $4
+           WHERE user_id = $1 AND kind || '' = ANY($2) AND (NOT $3 OR NOT is_active OR removed_at IS NOT NULL)
+             AND id + 0 < $4
            ORDER BY id + 0 DESC LIMIT $5"#,
         user.0,
         &which.kinds(),

@@ -85,7 +85,8 @@ pub struct EndedMessage {
 /// A message of anybody, without its words.
 pub async fn find_ended(conn: &mut PgConnection, message: MessageId) -> Result<Option<EndedMessage>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT m.role = 'assistant' AS "is_answer!", m.status, COALESCE(m.finish_reason = 'cancelled', false) AS "is_cancelled!",
+        r#"SELECT m.role = 'assistant' AS "is_answer!", m.status,
+                  COALESCE(m.finish_reason = 'cancelled', false) AS "is_cancelled!",
                   c.deleted_at IS NOT NULL OR u.erased_at IS NOT NULL AS "is_deleted!", m.updated_at,
                   EXISTS (SELECT FROM devices d
                           WHERE d.user_id = m.user_id AND d.created_at <= m.updated_at

@@ -283,3 +283,57 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
     assert_eq!(database.count(ended).await, 8);
     assert!(buffers <= 200, "{buffers} buffers");
 }
+
+#[tokio::test]
+async fn operators_read_a_page_of_an_index_of_devices_and_their_log() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool();
+    for fill in [
+        "INSERT INTO users (email, password_hash, created_at, updated_at)
+         SELECT n || '@example.com', 'x', now(), now() FROM generate_series(1, 10000) n",
+        "INSERT INTO sessions (user_id, current_token, created_at, last_used_at, expires_at)
+         SELECT n, int4send(n), now(), now(), now() + interval '7 days' FROM generate_series(1, 10000) n",
+        // Some of the oldest are of a rare kind, and some are inactive.
+        "INSERT INTO devices (user_id, session_id, platform, kind, address_hash, address, is_active, inactive_since,
+                              inactive_reason, last_active, created_at)
+         SELECT 1 + n % 10000, 1 + n % 10000, 'android', CASE WHEN n <= 50 THEN 'fid' ELSE 'fcm' END, int4send(n),
+                'token' || n, n > 100, CASE WHEN n <= 100 THEN now() END,
+                CASE WHEN n <= 100 THEN 'unseen' END, now(), now()
+         FROM generate_series(1, 100000) n",
+        "INSERT INTO pushes (user_id, conversation_id, message_id, kind, decision, decided_at, created_at)
+         SELECT 1 + n % 10000, n, n, 'answer', 'pushed', now(), now() FROM generate_series(1, 100000) n",
+        "INSERT INTO push_sends (push_id, device_id, outcome, claimed_at)
+         SELECT n, CASE WHEN n % 10 = 0 THEN 1 ELSE n END, 'sent', now() + n * interval '1 second'
+         FROM generate_series(1, 100000) n",
+        "VACUUM ANALYZE users, sessions, devices, pushes, push_sends",
+    ] {
+        sqlx::query(fill).execute(pool).await.unwrap();
+    }
+    let (all, newest) = ("'{fcm,fid,webpush}'::text[]", "9223372036854775807");
+    let inactive =
+        "AND (NOT o.is_active OR o.removed_at IS NOT NULL) AND o.id + 0 < $2 ORDER BY o.id + 0 DESC LIMIT $3";
+    let any = "WHERE o.kind = wanted.kind AND o.id + 0 < $2 ORDER BY o.id + 0 DESC LIMIT $3";
+    for (kinds, before) in [(all, newest), (all, "200"), ("'{fid}'::text[]", newest)] {
+        let page = plan(pool, &statement(any, &[kinds, before, "101"])).await;
+        assert_reads_a_page(&page, "devices_kind_idx", 40);
+        let page = plan(pool, &statement(inactive, &[kinds, before, "101"])).await;
+        assert_reads_a_page(&page, "devices_inactive_kind_idx", 40);
+    }
+    let of_user = "WHERE user_id = $1 AND kind || '' = ANY($2)";
+    let page = plan(pool, &statement(of_user, &["77", all, "true", newest, "101"])).await;
+    assert_reads_a_page(&page, "devices_user_id_idx", 40);
+    let device = statement(
+        "FROM devices d JOIN sessions s ON s.id = d.session_id WHERE d.id = $1",
+        &["77", "now()"],
+    );
+    assert_reads_a_page(&plan(pool, &device).await, "devices_pkey", 20);
+    let sends = statement("WHERE s.device_id = $1 ORDER BY s.claimed_at DESC", &["1", "20"]);
+    assert_reads_a_page(&plan(pool, &sends).await, "push_sends_device_idx", 150);
+    let decided = statement(
+        "WHERE message_id = $1 AND kind IN ('answer', 'answer_failed')",
+        &["50000"],
+    );
+    assert_reads_a_page(&plan(pool, &decided).await, "pushes_message_key", 10);
+    let sends = statement("WHERE s.push_id = $1 ORDER BY s.device_id", &["50000"]);
+    assert_reads_a_page(&plan(pool, &sends).await, "push_sends_pkey", 20);
+}

@@ -15,7 +15,7 @@ pub(super) fn admin(arguments: &[&str], variables: &[(&str, String)]) -> Output 
     command.current_dir("/tmp").output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! The programs as operators and developers run them.
 
 mod admin;
+mod admin_devices;
 mod dev;
 mod operating;
 mod pooler;

@@ -198,7 +198,8 @@ impl Known {
             ),
             Some(JobState::Cancelled) => {
                 format!(
-                    "Silent: it waited for the end of the person's quiet hours until {until}, and its job was cancelled."
+                    "Silent: it waited for the end of the person's quiet hours until {until}, and its job was \
+                     cancelled."
                 )
             }
             None | Some(JobState::Done) => {
@@ -252,8 +253,9 @@ impl Known {
         }
         if ended.had_device {
             let text = format!(
-                "Silent: the person had a device when the answer ended {at}, but no push service was set then for the process that \
-                 ended it (FIREBASE_CREDENTIALS_PATH, VAPID_PRIVATE_KEY)."
+                "Silent: the person had a device when the answer ended {at}, but its end enqueued no push: no push \
+                 service was set for the process that ended it (FIREBASE_CREDENTIALS_PATH, VAPID_PRIVATE_KEY), or that \
+                 was of the last release."
             );
             return (Undecided::PushOff, text);
         }
