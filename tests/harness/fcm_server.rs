@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -52,6 +53,8 @@ pub struct FcmSend {
     pub message: Value,
     /// What was answered; 0 for no answer.
     pub status: u16,
+    /// When it arrived.
+    pub at: SystemTime,
 }
 
 impl FcmServer {
@@ -138,6 +141,11 @@ impl FcmServer {
         self.state().sends.clone()
     }
 
+    /// How many messages arrived so far.
+    pub fn count(&self) -> usize {
+        self.state().sends.len()
+    }
+
     /// The messages for a device so far.
     pub fn sends_to(&self, device: &str) -> Vec<FcmSend> {
         let mut sends = self.sends();
@@ -204,6 +212,7 @@ impl State {
     }
 
     fn take_message(&mut self, request: &HttpRequest) -> HttpAnswer {
+        let at = SystemTime::now();
         let access_token = request
             .header("Authorization")
             .and_then(|value| value.strip_prefix("Bearer "));
@@ -238,6 +247,7 @@ impl State {
             device,
             message: message.take(),
             status: answer.status(),
+            at,
         });
         answer
     }

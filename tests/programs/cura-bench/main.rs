@@ -14,6 +14,7 @@ mod many_connections;
 mod measure;
 mod memory;
 mod processor_time;
+mod push;
 mod queue;
 
 use light_client::Kind;
@@ -52,6 +53,15 @@ async fn main() {
     }
     if wants("memory") {
         memory::registrations().await;
+    }
+    if wants("push-latency") {
+        push::end_to_request().await;
+    }
+    if wants("push-streams") {
+        push::streams().await;
+    }
+    if wants("push-burst") {
+        push::burst().await;
     }
     // Two minutes, and it makes much noise: only by its name.
     if wanted == "attack" {

@@ -19,11 +19,11 @@ const COMING_BACK: usize = 1000;
 /// Whose they are.
 const PEOPLE: usize = 500;
 /// Answers that are watched, each by another user.
-const ANSWERS: usize = 200;
+pub const ANSWERS: usize = 200;
 /// Tokens of each.
-const TOKENS: usize = 250;
+pub const TOKENS: usize = 250;
 /// As fast as a fast AI service.
-const TOKEN_EVERY: Duration = Duration::from_millis(20);
+pub const TOKEN_EVERY: Duration = Duration::from_millis(20);
 /// What is done at a time to prepare a measurement.
 const AT_A_TIME: usize = 32;
 /// Postgres' counters are no older than ten seconds.
@@ -116,33 +116,8 @@ pub async fn latency(kind: Kind) {
     let pids = [cura.servers[0].program.pid(), cura.workers[0].pid(), std::process::id()];
     let begun = Instant::now();
     let before = pids.map(of_process);
-    let runs = people.iter().enumerate().map(|(n, person)| async move {
-        let Person(client, conversation) = person;
-        let mut watching = Watching::open(kind, client, conversation, &Watching::cursor(client).await).await;
-        // Within a second, a fifth of what an answer lasts.
-        tokio::time::sleep(Duration::from_secs(1) * u32::try_from(n).unwrap() / u32::try_from(ANSWERS).unwrap()).await;
-        ask(person).await;
-        let (mut text, mut late) = (String::new(), Vec::with_capacity(TOKENS));
-        loop {
-            let event = watching.next().await;
-            match kind_of(&event) {
-                "chunk" => {
-                    let content = between(&event, "\"content\":\"", "\"");
-                    late.extend(lateness(content));
-                    text.push_str(content);
-                }
-                "complete" => {
-                    let right = late.len() == TOKENS && between(&event, "\"content\":\"", "\"") == text;
-                    return (right, late);
-                }
-                _ => {}
-            }
-        }
-    });
-    let done = futures_util::future::join_all(runs).await;
+    let (wrong, mut late, _) = read_answers(kind, &people).await;
     let took = begun.elapsed();
-    let wrong = done.iter().filter(|(right, _)| !right).count();
-    let mut late: Vec<Duration> = done.into_iter().flat_map(|(_, late)| late).collect();
     late.sort();
     let after = pids.map(of_process);
     let share = |n: usize| 100.0 * after[n].saturating_sub(before[n]).as_secs_f64() / took.as_secs_f64();
@@ -163,8 +138,44 @@ pub async fn latency(kind: Kind) {
     row(&what, "0 wrong, p99 ≤ 20 ms", &measured);
 }
 
+/// Everybody asks, within a second, and reads the answer. How many read it wrongly, how late each token was, and the
+/// connections, which are still open.
+pub async fn read_answers(kind: Kind, people: &[Person]) -> (usize, Vec<Duration>, Vec<Watching>) {
+    let runs = people.iter().enumerate().map(|(n, person)| async move {
+        let Person(client, conversation) = person;
+        let mut watching = Watching::open(kind, client, conversation, &Watching::cursor(client).await).await;
+        // Within a second, a fifth of what an answer lasts.
+        let nth = Duration::from_secs(1) * u32::try_from(n).unwrap() / u32::try_from(people.len()).unwrap();
+        tokio::time::sleep(nth).await;
+        ask(person).await;
+        let (mut text, mut late) = (String::new(), Vec::with_capacity(TOKENS));
+        loop {
+            let event = watching.next().await;
+            match kind_of(&event) {
+                "chunk" => {
+                    let content = between(&event, "\"content\":\"", "\"");
+                    late.extend(lateness(content));
+                    text.push_str(content);
+                }
+                "complete" => {
+                    let right = late.len() == TOKENS && between(&event, "\"content\":\"", "\"") == text;
+                    return (right, late, watching);
+                }
+                _ => {}
+            }
+        }
+    });
+    let (mut wrong, mut all_late, mut open) = (0, Vec::new(), Vec::new());
+    for (right, late, watching) in futures_util::future::join_all(runs).await {
+        wrong += usize::from(!right);
+        all_late.extend(late);
+        open.push(watching);
+    }
+    (wrong, all_late, open)
+}
+
 /// Asks, and does not wait for the answer.
-async fn ask(Person(client, conversation): &Person) {
+pub async fn ask(Person(client, conversation): &Person) {
     let body = json!({ "content": "Hi", "conversation_id": conversation });
     let request = client.request(Method::POST, "/chat/send").header("Prefer", "wait=0");
     let sent = client.send(request.json(&body)).await;
