@@ -259,18 +259,11 @@ pub fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let is_help = matches!(error.kind(), UsageKind::DisplayHelp | UsageKind::DisplayVersion);
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     if !is_help && has("--json") && COMMANDS.iter().any(|command| has(command)) {
-        let detail = if error.kind() == UsageKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            "a command is missing".to_owned()
-        } else {
-            // What is wrong stands before the first empty line.
-            let text = error.render().to_string();
-            let lines: Vec<&str> = text
-                .lines()
-                .map(str::trim)
-                .take_while(|line| !line.is_empty())
-                .collect();
-            lines.join(" ").trim_start_matches("error: ").to_owned()
-        };
+        // What is wrong stands before the first empty line.
+        let text = error.render().to_string();
+        let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+        let detail = lines.collect::<Vec<_>>().join(" ");
+        let detail = detail.trim_start_matches("error: ");
         let failure = Failure::new(Exit::Usage, "usage", detail).cure("see --help of the command");
         return failure.tell(true);
     }

@@ -221,8 +221,8 @@ async fn a_list_of_nobody_and_wrong_usage_have_their_exit_codes() {
     let nothing = run(&["--json"]);
     let said: Value = serde_json::from_slice(&nothing.stderr).unwrap();
     assert_eq!(
-        (nothing.status.code(), &said["error"]["detail"]),
-        (Some(2), &json!("a command is missing"))
+        (nothing.status.code(), &said["error"]["code"]),
+        (Some(2), &json!("usage"))
     );
 }
 
