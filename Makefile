@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test test-model chaos lint generate check-generated bench attack coverage
+.PHONY: run test test-model test-browser chaos lint generate check-generated bench attack coverage
 
 run: ## The whole backend, answering, nothing to configure.
 	deploy/install-system-packages postgres
@@ -15,6 +15,11 @@ test-model: ## A small real model behind llama.cpp, in both dialects. Downloads 
 	deploy/install-model
 	cargo build --workspace --bins
 	cargo nextest run --profile chaos -p cura-tests --run-ignored only -E 'test(real_model)'
+
+test-browser: ## A real Firefox subscribes and reads a push; `make test` does this, too, where there is one.
+	deploy/install-system-packages postgres redis browser
+	cargo build --workspace --bins
+	cargo nextest run --no-capture -p cura-tests -E 'test(devices::browser)'
 
 chaos: ## Two hundred kills at random moments, a deploy under a thousand devices: what `make test` runs briefly.
 	deploy/install-system-packages postgres redis

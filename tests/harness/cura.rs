@@ -3,7 +3,9 @@
 use std::process::Command;
 
 use crate::pgbouncer::{PgBouncer, PoolMode};
-use crate::{Client, FcmServer, Program, Proxy, PushService, ScriptedProvider, TestDatabase, TestRedis};
+use crate::{
+    Client, FcmServer, FirefoxPushServer, Program, Proxy, PushService, ScriptedProvider, TestDatabase, TestRedis,
+};
 
 /// The processes and settings of a [`Cura`].
 #[derive(Default)]
@@ -160,6 +162,12 @@ impl CuraBuilder {
 
     /// Pushes to the browsers of this service.
     pub fn with_push_service(mut self, service: &PushService) -> Self {
+        self.variables.extend(service.variables());
+        self
+    }
+
+    /// Pushes to the Firefox of this service.
+    pub fn with_firefox_push_server(mut self, service: &FirefoxPushServer) -> Self {
         self.variables.extend(service.variables());
         self
     }

@@ -237,7 +237,7 @@ impl State {
 }
 
 /// What a real service answers.
-fn judge(request: &HttpRequest, claims: Option<&Value>, origin: &str) -> HttpAnswer {
+pub(crate) fn judge(request: &HttpRequest, claims: Option<&Value>, origin: &str) -> HttpAnswer {
     let Some(claims) = claims else {
         return HttpAnswer::reply(401, "no VAPID signature");
     };
@@ -268,7 +268,7 @@ fn judge(request: &HttpRequest, claims: Option<&Value>, origin: &str) -> HttpAns
 }
 
 /// What the signature of a push says, if the key beside it made it (RFC 8292, section 3).
-fn claims(request: &HttpRequest) -> Option<Value> {
+pub(crate) fn claims(request: &HttpRequest) -> Option<Value> {
     let value = request.header("Authorization")?.strip_prefix("vapid t=")?;
     let (token, key) = value.split_once(", k=")?;
     let point = URL_SAFE_NO_PAD.decode(key).ok()?;

@@ -1,5 +1,6 @@
 //! Devices, and what is pushed to them.
 
+mod browser;
 mod dismissal;
 mod gone;
 mod once;
@@ -14,7 +15,7 @@ mod verdicts;
 use std::time::Duration;
 
 use cura_tests::provider::Latch;
-use cura_tests::{Client, Cura, FcmServer, Reply, ScriptedProvider, eventually};
+use cura_tests::{Client, Cura, CuraBuilder, FcmServer, Reply, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -32,10 +33,16 @@ pub(super) struct Pushing {
 
 impl Pushing {
     pub(super) async fn start() -> Self {
+        Self::start_with(|cura| cura).await
+    }
+
+    /// One with further settings.
+    pub(super) async fn start_with(settings: impl FnOnce(CuraBuilder) -> CuraBuilder) -> Self {
         let fcm = FcmServer::start().await;
         let latch = Latch::default();
         let provider = ScriptedProvider::answering_until(&ANSWER, Duration::ZERO, &latch).await;
-        let cura = Cura::builder().with_provider(&provider).with_fcm(&fcm).start().await;
+        let cura = settings(Cura::builder().with_provider(&provider).with_fcm(&fcm));
+        let cura = cura.start().await;
         Self {
             cura,
             fcm,
