@@ -15,32 +15,23 @@ use crate::{FirefoxPushServer, Program};
 
 /// The longest that a command may take, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What a browser of people does by itself, and one of a test must not: nothing outside this machine is asked for anything.
-const QUIET: &str = r#"
-user_pref("app.normandy.enabled", false);
-user_pref("app.update.disabledForTesting", true);
-user_pref("browser.safebrowsing.blockedURIs.enabled", false);
-user_pref("browser.safebrowsing.downloads.enabled", false);
-user_pref("browser.safebrowsing.malware.enabled", false);
-user_pref("browser.safebrowsing.phishing.enabled", false);
-user_pref("browser.shell.checkDefaultBrowser", false);
-user_pref("browser.startup.homepage_override.mstone", "ignore");
+/// No name is looked up, so that nothing but this machine is asked for anything, and no page opens but ours. What remote control
+/// recommends is left out: it turns pushes off.
+const SETTINGS: &str = r#"
+user_pref("network.dns.disabled", true);
+user_pref("network.trr.mode", 5);
 user_pref("browser.startup.page", 0);
-user_pref("datareporting.healthreport.uploadEnabled", false);
+user_pref("browser.startup.homepage_override.mstone", "ignore");
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
-user_pref("extensions.getAddons.cache.enabled", false);
-user_pref("extensions.systemAddon.update.enabled", false);
-user_pref("extensions.update.enabled", false);
-user_pref("network.captive-portal-service.enabled", false);
-user_pref("network.connectivity-service.enabled", false);
-user_pref("services.settings.server", "data:,#remote-settings-dummy/v1");
-user_pref("toolkit.telemetry.server", "data:,");
+user_pref("remote.prefs.recommended", false);
+user_pref("dom.push.testing.allowInsecureServerURL", true);
+user_pref("dom.push.testing.ignorePermission", true);
 "#;
 
 /// A running Firefox with one page; killed when dropped.
 pub struct Firefox {
     // Dropped before its folder.
-    _program: Program,
+    program: Program,
     _folder: TempDir,
     session: WebSocketStream<MaybeTlsStream<TcpStream>>,
     commands: u64,
@@ -64,7 +55,9 @@ impl Firefox {
             .prefix("cura-test-firefox-")
             .tempdir()
             .expect("a folder");
-        std::fs::write(folder.path().join("user.js"), preferences(service)).expect("its settings");
+        let push_service = format!("user_pref(\"dom.push.serverURL\", {});\n", json!(service.url()));
+        let settings = folder.path().join("user.js");
+        std::fs::write(settings, format!("{SETTINGS}{push_service}")).expect("its settings");
         let mut command = Command::new(path);
         command
             .args(["--headless", "--no-remote", "--remote-debugging-port=0", "--profile"])
@@ -78,7 +71,7 @@ impl Firefox {
             .expect("Firefox answers")
             .expect("a session");
         let mut firefox = Self {
-            _program: program,
+            program,
             _folder: folder,
             session,
             commands: 0,
@@ -122,7 +115,7 @@ impl Firefox {
     async fn command(&mut self, method: &str, parameters: Value) -> Value {
         let answering = self.answer(method, parameters);
         let Ok(answer) = tokio::time::timeout(LIMIT, answering).await else {
-            panic!("Firefox does not answer {method}: {}", self._program.logs());
+            panic!("Firefox does not answer {method}: {}", self.program.logs());
         };
         assert_eq!(answer["type"], "success", "{method}: {answer}");
         answer["result"].clone()
@@ -148,16 +141,4 @@ impl Firefox {
 fn is_of_snap(path: &Path) -> bool {
     let is_link = path.canonicalize().is_ok_and(|path| path.ends_with("snap"));
     is_link || std::fs::read_to_string(path).is_ok_and(|script| script.contains("/snap/"))
-}
-
-fn preferences(service: &FirefoxPushServer) -> String {
-    let url = json!(service.url());
-    format!(
-        r#"{QUIET}
-user_pref("remote.prefs.recommended", false);
-user_pref("dom.push.serverURL", {url});
-user_pref("dom.push.testing.allowInsecureServerURL", true);
-user_pref("dom.push.testing.ignorePermission", true);
-"#
-    )
 }

@@ -101,11 +101,15 @@ impl FirefoxPushServer {
         self.state.borrow().pushes.clone()
     }
 
-    /// Waits until the browser has said of every push what came of it.
-    pub async fn wait_for_acknowledgements(&self) -> Vec<ForwardedPush> {
-        eventually("the browser acknowledges its pushes", async || {
-            let pushes = self.pushes();
-            pushes.iter().all(|push| push.acknowledged.is_some()).then_some(pushes)
+    /// Waits until the browser has said of this many pushes what came of them.
+    pub async fn wait_for_acknowledgements(&self, times: usize) -> Vec<u64> {
+        eventually(&format!("the browser acknowledges {times} pushes"), async || {
+            let said = self
+                .pushes()
+                .iter()
+                .filter_map(|push| push.acknowledged)
+                .collect::<Vec<_>>();
+            (said.len() == times).then_some(said)
         })
         .await
     }
