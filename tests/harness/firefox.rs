@@ -15,8 +15,8 @@ use crate::{FirefoxPushServer, Program};
 
 /// The longest that a command may take, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
-/// No name is looked up, so that nothing but this machine is asked for anything, and no page opens but ours. What remote control
-/// recommends is left out: it turns pushes off.
+/// No name is looked up, so that nothing but this machine is asked for anything, and no page opens but ours. What remote
+/// control recommends is left out: it turns pushes off.
 const SETTINGS: &str = r#"
 user_pref("network.dns.disabled", true);
 user_pref("network.trr.mode", 5);

@@ -1,5 +1,5 @@
-//! The push service of one Firefox: RFC 8030 towards Cura, and towards the browser what Mozilla's own service speaks, JSON over
-//! a WebSocket (<https://mozilla-push-service.readthedocs.io/en/latest/design/>).
+//! The push service of one Firefox: RFC 8030 towards Cura, and towards the browser what Mozilla's own service speaks, JSON
+//! over a WebSocket (<https://mozilla-push-service.readthedocs.io/en/latest/design/>).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
