@@ -9,6 +9,7 @@ mod kept_connections;
 mod logs;
 mod migrations;
 mod openapi;
+mod operations_document;
 mod policies;
 mod problem_snapshots;
 mod query_plans;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 const DOCUMENT: &str = include_str!("../../../docs/SECURITY.md");
 const SETTINGS: &str = include_str!("../../../.env.example");
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub(super) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// What only operators and developers touch: the private Postgres of `cura-server dev`, the rules file, and the jobs' own table.
 const ELSEWHERE: [&str; 3] = ["src/devdb/", "src/care/", "src/queue/payloads.rs"];
 /// How the names of limits and caps begin or end.
@@ -44,7 +44,8 @@ fn is_limit(place: &str) -> bool {
     BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)) || ENDS.iter().any(|end| name.ends_with(end))
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+/// The files of Rust in a folder and those below it.
+pub(super) fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
