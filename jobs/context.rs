@@ -9,7 +9,7 @@ use cura_domain::push_text::PushTexts;
 use cura_domain::{Clock, UserId};
 use cura_live::Live;
 use cura_providers::ai::Ai;
-use cura_providers::push::PushProviders;
+use cura_providers::push::{AlertPause, PushProviders};
 use cura_store::Database;
 
 /// The dependencies of all jobs.
@@ -21,6 +21,8 @@ pub struct JobContext {
     pub(crate) clock: Clock,
     pub(crate) assistant: AssistantConfig,
     pub(crate) push: PushConfig,
+    /// Says that too many devices would be lost.
+    pub(crate) mass_loss_alert: AlertPause,
 }
 
 /// How answers are pushed.
@@ -72,6 +74,7 @@ impl JobContext {
             clock,
             assistant,
             push,
+            mass_loss_alert: AlertPause::default(),
         }
     }
 

@@ -12,7 +12,7 @@ CREATE TABLE devices (
     -- The keys of a browser's subscription.
     p256dh bytea,
     auth bytea,
-    -- SHA-256 of our public key for which it subscribed.
+    -- Our public key for which it subscribed.
     vapid_key bytea,
     device_name text,
     is_active boolean NOT NULL DEFAULT true,

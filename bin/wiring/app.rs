@@ -41,6 +41,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
     let notices = Notices::new(care_rules(settings)?);
     let messages = Messages::new(database.clone(), live.clone(), notices.clone());
     let feed = Feed::new(database.clone(), live.clone(), entropy.clone(), notices.clone());
+    let services = push_services(settings)?;
     Ok(App::new(Services {
         accounts: Accounts::new(
             database.clone(),
@@ -67,12 +68,13 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
         ),
         messages,
         feed,
-        devices: Devices::new(database.clone(), clock.clone(), push_services(settings)?),
+        devices: Devices::new(database.clone(), clock.clone(), services.clone()),
         exports: Exports::new(database.clone(), clock.clone()),
         health: Health::new(
             database.clone(),
             live.clone(),
             ai.clone(),
+            services,
             settings.process.data_dir.clone(),
             COMMIT,
         ),

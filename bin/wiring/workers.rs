@@ -3,6 +3,7 @@
 use cura_jobs::{AssistantConfig, Concurrency, JobContext, PushConfig};
 use cura_live::Live;
 use cura_providers::ai::Ai;
+use cura_providers::push::PushProviders;
 use cura_queue::{Dependency, Workers, WorkersConfig};
 use cura_store::Database;
 
@@ -24,7 +25,11 @@ pub fn workers(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
     let answers = answers(settings, database.clone(), live.clone(), &ai);
-    let asked = ai.clone();
+    let services = push_providers(settings)?;
+    let depended_on = Providers {
+        ai: ai.clone(),
+        push: services.clone(),
+    };
     let context = JobContext::new(
         database.clone(),
         answers,
@@ -33,7 +38,7 @@ pub fn workers(
         clock(),
         assistant(settings)?,
         PushConfig {
-            services: push_providers(settings)?,
+            services,
             hosts: settings.push.hosts.clone(),
             texts: settings.push.texts()?,
             devices_unseen_after: settings.push.devices_unseen_after,
@@ -44,7 +49,7 @@ pub fn workers(
         send_push: settings.workers.send_push,
     };
     let workers = cura_jobs::register(
-        Workers::builder(database.pool(), WorkersConfig::default()).depending_on(Providers(asked)),
+        Workers::builder(database.pool(), WorkersConfig::default()).depending_on(depended_on),
         context,
         wanted,
         concurrency,
@@ -52,24 +57,32 @@ pub fn workers(
     Ok(workers.start())
 }
 
-/// The AI providers, on which answers depend. Workers tell each other when one has answered: so a fault ends everywhere soon.
-struct Providers(Ai);
+/// The AI providers, on which answers depend. Workers tell each other when one has answered: so a fault ends everywhere soon. And
+/// push services, on which no answer depends.
+struct Providers {
+    ai: Ai,
+    push: PushProviders,
+}
 
 impl Dependency for Providers {
     fn fault(&self) -> Option<&'static str> {
-        self.0.fault()
+        self.ai.fault()
+    }
+
+    fn failing_services(&self) -> Vec<&'static str> {
+        self.push.failing()
     }
 
     fn successes(&self) -> u64 {
-        self.0.answers()
+        self.ai.answers()
     }
 
     fn awaits_success(&self) -> bool {
-        self.0.has_confirmed_fault()
+        self.ai.has_confirmed_fault()
     }
 
     fn worked_somewhere(&self) {
-        self.0.recheck();
+        self.ai.recheck();
     }
 }
 

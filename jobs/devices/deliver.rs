@@ -81,6 +81,17 @@ pub(super) async fn deliver(
     Ok(())
 }
 
+/// For a push that is not worth waiting for without end: a service that is not ready spends an attempt.
+pub(super) fn spend_attempts(error: JobError) -> JobError {
+    match error {
+        JobError::Snooze { after, reason } => JobError::Retry {
+            after: Some(after),
+            reason,
+        },
+        error => error,
+    }
+}
+
 /// Sends to devices of one service.
 async fn deliver_by(
     context: &JobContext,
@@ -123,7 +134,7 @@ async fn deliver_by(
                 _ => {}
             }
         }
-        record(context, delivery.id, ended).await?;
+        record(context, (delivery.id, delivery.user), ended).await?;
     }
     Ok(left)
 }
@@ -173,7 +184,7 @@ async fn send_one(
 }
 
 /// Records what came of the sends. Not to be given up when the run ends: nobody else knows it.
-async fn record(context: &JobContext, push: i64, ended: Vec<(ClaimedSend, Verdict)>) -> Result<(), JobError> {
+async fn record(context: &JobContext, push: (i64, UserId), ended: Vec<(ClaimedSend, Verdict)>) -> Result<(), JobError> {
     let ended: Vec<EndedSend> = ended
         .into_iter()
         .map(|(send, verdict)| EndedSend {
@@ -188,9 +199,9 @@ async fn record(context: &JobContext, push: i64, ended: Vec<(ClaimedSend, Verdic
         .database
         .transaction(async |connection| pushes::record(connection, push, &ended, now).await);
     let is_suspect = recorded.await.map_err(retry_on_store_error)?;
-    if is_suspect {
+    if is_suspect && context.mass_loss_alert.is_due() {
         tracing::error!(
-            push_id = push,
+            push_id = push.0,
             "too many devices would be lost at once; none is, and those of the last ten minutes are back: check FIREBASE_CREDENTIALS_PATH and VAPID_PRIVATE_KEY"
         );
     }

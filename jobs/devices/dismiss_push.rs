@@ -11,18 +11,19 @@ use cura_queue::{DismissPush, JobError, Run};
 use cura_store::pushes::{self, Decided};
 use cura_store::{StoreError, owners};
 
-use super::deliver::{Delivery, deliver};
+use super::deliver::{Delivery, deliver, spend_attempts};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
 
 pub(crate) async fn run(context: Arc<JobContext>, job: DismissPush, run: Run) -> Result<(), JobError> {
     let (conversation, message) = (ConversationId(job.conversation_id), MessageId(job.message_id));
+    let kinds = context.push.services.kinds();
     let now = context.clock.now_micros();
     let found = context.database.transaction(async |connection| {
         let Some(owner) = owners::find(connection, conversation).await? else {
             return Ok(None);
         };
-        let devices = pushes::list_showing(connection, &owner, message, now).await?;
+        let devices = pushes::list_showing(connection, &owner, message, &kinds, now).await?;
         if devices.is_empty() {
             pushes::set_dismissed(connection, &owner, message, now).await?;
             return Ok(None);
@@ -51,7 +52,9 @@ pub(crate) async fn run(context: Arc<JobContext>, job: DismissPush, run: Run) ->
             badge,
         }),
     };
-    deliver(&context, &run, &delivery, &devices).await?;
+    deliver(&context, &run, &delivery, &devices)
+        .await
+        .map_err(spend_attempts)?;
     let now = context.clock.now_micros();
     let dismissed = context
         .database

@@ -30,6 +30,8 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SendPush, run: Run) -> Re
     };
     if answer.is_pushed {
         if let Some(reason) = answer.facts.over_at(now) {
+            // Where it could be sent to no device, that is what became of it.
+            decide(&context, message, &answer, reason, None, now).await?;
             tracing::info!(message_id = %message, reason = reason.as_str(), "a push is not sent again");
             return Ok(());
         }

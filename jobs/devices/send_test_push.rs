@@ -10,7 +10,7 @@ use cura_providers::push::{Banner, Push};
 use cura_queue::{JobError, Run, SendTestPush};
 use cura_store::{StoreError, events, pushes, users};
 
-use super::deliver::{Delivery, deliver};
+use super::deliver::{Delivery, deliver, spend_attempts};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
 
@@ -44,7 +44,9 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SendTestPush, run: Run) -
         conversation: None,
         push: Push::Banner(banner),
     };
-    let delivered = deliver(&context, &run, &delivery, &devices).await;
+    let delivered = deliver(&context, &run, &delivery, &devices)
+        .await
+        .map_err(spend_attempts);
     let is_over = match &delivered {
         Ok(()) | Err(JobError::Discard { .. }) => true,
         Err(JobError::Retry { .. }) => run.attempt >= run.max_attempts,

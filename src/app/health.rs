@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use cura_live::Live;
 use cura_providers::ai::Ai;
+use cura_providers::push::{FCM, WEB_PUSH};
 use cura_store::{Database, StoreError};
 use tokio::time::Instant;
 
+use crate::devices::PushServices;
 use fresh::Fresh;
-pub use report::{Disk, HealthReport, Probe, ServiceStatus};
+pub use report::{Disk, HealthReport, Probe, PushReport, ServiceStatus};
 
 /// How long one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,6 +35,7 @@ pub struct Health {
     live: Live,
     ai: Ai,
     ai_probe: Arc<AiProbe>,
+    push: PushServices,
     data_dir: Arc<PathBuf>,
     commit: &'static str,
     reported: Arc<Fresh<Arc<HealthReport>>>,
@@ -41,12 +44,20 @@ pub struct Health {
 
 impl Health {
     /// Puts the parts together. `data_dir` is where files are kept, `commit` what this server was built from.
-    pub fn new(database: Database, live: Live, ai: Ai, data_dir: PathBuf, commit: &'static str) -> Self {
+    pub fn new(
+        database: Database,
+        live: Live,
+        ai: Ai,
+        push: PushServices,
+        data_dir: PathBuf,
+        commit: &'static str,
+    ) -> Self {
         Self {
             database,
             live,
             ai,
             ai_probe: Arc::default(),
+            push,
             data_dir: Arc::new(data_dir),
             commit,
             reported: Arc::new(Fresh::new(FRESH)),
@@ -80,6 +91,7 @@ impl Health {
         let queue = queue.ok().flatten();
         // Workers know more than a probe finds out: whether requests are answered.
         let said_by_worker = queue.as_ref().and_then(|queue| queue.fault.clone());
+        let failing = queue.as_ref().map(|queue| queue.failing_services.clone());
         HealthReport {
             database: if is_ready { Probe::Up } else { Probe::Down },
             live,
@@ -88,6 +100,19 @@ impl Health {
             ai_fault: said_by_worker.or(ai.map(str::to_owned)),
             ai_provider: self.ai.primary_model().provider.clone(),
             disk: self.disk(),
+            push: self.push(failing.as_deref()),
+        }
+    }
+
+    /// Push services: whether they are used, and fail for no worker.
+    fn push(&self, failing: Option<&[String]>) -> PushReport {
+        let state = |is_used: bool, name: &str| {
+            let is_failing = failing.is_some_and(|failing| failing.iter().any(|service| service == name));
+            is_used.then_some(if is_failing { Probe::Down } else { Probe::Up })
+        };
+        PushReport {
+            fcm: state(self.push.firebase_project.is_some(), FCM),
+            web_push: state(self.push.web_push_key.is_some(), WEB_PUSH),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Push services: they take a message for a device, and say what became of it.
 
+mod alert_pause;
 mod fcm;
 mod http;
 mod message;
@@ -9,11 +10,17 @@ mod web;
 
 use cura_domain::device::{DeviceAddress, DeviceKind};
 
+pub use alert_pause::AlertPause;
 pub use fcm::{Fcm, FcmUrl, InvalidCredentials, InvalidFcmUrl};
 pub use message::{Banner, Dismissal, Push};
 pub use permits::SendPermit;
 pub use verdict::{Meaning, Verdict};
 pub use web::{InvalidVapidKey, InvalidVapidSubject, NoWebPush, VapidKey, VapidSubject, WebPush};
+
+/// Firebase Cloud Messaging, where services are named.
+pub const FCM: &str = "fcm";
+/// The push services of browsers, where services are named.
+pub const WEB_PUSH: &str = "web_push";
 
 /// Every push service that is configured. Cheap to clone; clones share connections, tokens and permits.
 #[derive(Clone, Default)]
@@ -41,6 +48,13 @@ impl PushProviders {
     /// The push services of browsers.
     pub const fn web(&self) -> Option<&WebPush> {
         self.web.as_ref()
+    }
+
+    /// The services that take nothing from us: by the names that [`FCM`] and [`WEB_PUSH`] are.
+    pub fn failing(&self) -> Vec<&'static str> {
+        let fcm = self.fcm.iter().filter(|fcm| fcm.is_failing()).map(|_| FCM);
+        let web = self.web.iter().filter(|web| web.is_failing()).map(|_| WEB_PUSH);
+        fcm.chain(web).collect()
     }
 
     /// Whether devices of this kind can be sent to at the moment: their service is configured and takes our messages,

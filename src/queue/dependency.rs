@@ -11,6 +11,9 @@ pub trait Dependency: Send + Sync + 'static {
     /// What keeps this process from its work: a stable word. [`crate::health`] shows it until it is over or the process is dead.
     fn fault(&self) -> Option<&'static str>;
 
+    /// Services that fail without keeping this process from its other work: stable words. [`crate::health`] shows them, too.
+    fn failing_services(&self) -> Vec<&'static str>;
+
     /// How often the service has worked for this process: a number that never becomes smaller.
     fn successes(&self) -> u64;
 
@@ -27,6 +30,10 @@ pub(crate) struct Nothing;
 impl Dependency for Nothing {
     fn fault(&self) -> Option<&'static str> {
         None
+    }
+
+    fn failing_services(&self) -> Vec<&'static str> {
+        Vec::new()
     }
 
     fn successes(&self) -> u64 {

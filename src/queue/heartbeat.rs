@@ -90,6 +90,7 @@ async fn renew(instance: &Instance, has_worked: bool) -> Result<Renewed, QueueEr
     }
     let row = sqlx::query(
         "WITH renewed AS (UPDATE apalis.workers SET beats = beats + 1, last_seen = now(), fault = $3,
+                                 failing_services = $7,
                                  worked_at = CASE WHEN $4 THEN now() ELSE worked_at END
                           WHERE id = $1 RETURNING id)
          SELECT renewed.id IS NOT NULL, array(
@@ -104,6 +105,7 @@ async fn renew(instance: &Instance, has_worked: bool) -> Result<Renewed, QueueEr
     .bind(has_worked)
     .bind(instance.dependency.awaits_success())
     .bind(SUCCESS_TOLD_FOR.as_secs_f64())
+    .bind(instance.dependency.failing_services())
     .fetch_one(&instance.pool)
     .await?;
     let mut cancelled = row.try_get(1)?;

@@ -198,8 +198,8 @@ pub struct SendPush {
 
 impl Job for SendPush {
     const QUEUE: &'static str = "send-push";
-    // With the pauses between them more than the hour after which it is given up.
-    const MAX_ATTEMPTS: u32 = 20;
+    // With the pauses between them more than the hour after which it is given up, whatever the jitter makes of them.
+    const MAX_ATTEMPTS: u32 = 50;
     const TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
     fn key(&self) -> String {

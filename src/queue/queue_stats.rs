@@ -31,6 +31,8 @@ pub struct QueueHealth {
     pub oldest_ready: Duration,
     /// What keeps one of these processes from its work, as it says itself: see [`crate::Dependency::fault`].
     pub fault: Option<String>,
+    /// Services that fail for one of them: see [`crate::Dependency::failing_services`].
+    pub failing_services: Vec<String>,
 }
 
 /// Every queue that has jobs. Reads the whole table: for operators, not for probes.
@@ -65,7 +67,9 @@ pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> 
                 COALESCE(EXTRACT(EPOCH FROM now() - (
                     SELECT run_at FROM apalis.jobs WHERE status = 'Pending' ORDER BY run_at LIMIT 1
                 )), 0)::float8,
-                (SELECT min(fault) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1))",
+                (SELECT min(fault) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1)),
+                ARRAY(SELECT DISTINCT service FROM apalis.workers, unnest(failing_services) AS service
+                      WHERE last_seen > now() - make_interval(secs => $1))",
     )
     .bind(ALIVE_WITHIN.as_secs_f64())
     .fetch_one(conn)
@@ -74,5 +78,6 @@ pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> 
         workers: row.try_get(0)?,
         oldest_ready: Duration::from_secs_f64(row.try_get::<f64, _>(1)?.max(0.0)),
         fault: row.try_get(2)?,
+        failing_services: row.try_get(3)?,
     })
 }

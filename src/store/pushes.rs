@@ -28,6 +28,10 @@ const MAX_DISMISSALS_PER_HOUR: i64 = 3;
 const SUSPECT_WINDOW: TimeDelta = TimeDelta::minutes(10);
 const SUSPECT_AFTER: i64 = 50;
 const SUSPECT_SHARE: i64 = 5;
+/// Only if they were for so many people: what one person registers decides nothing for others.
+const SUSPECT_PEOPLE: i64 = 3;
+/// The lock of those who record that a device is lost, until their transaction ends.
+const LOSSES_LOCK: i64 = 0x6375_7261_6c6f_7373;
 /// The most sends that are looked at for it.
 const MAX_SENDS_LOOKED_AT: i64 = 2_000;
 /// What the code of a send begins with that would have cost a device.
@@ -140,14 +144,15 @@ pub struct Decided {
     pub quiet_until: Option<DateTime<Utc>>,
 }
 
-/// Records what was decided for a message; what was pushed stays so. Returns the id of the push.
+/// Records what was decided for a message; what was sent to a device stays pushed. Returns the id of the push.
 pub async fn decide(conn: &mut PgConnection, decided: &Decided, now: DateTime<Utc>) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"INSERT INTO pushes AS p (user_id, conversation_id, message_id, kind, decision, quiet_until, decided_at, created_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
            ON CONFLICT (message_id, kind) DO UPDATE
-           SET decision = CASE WHEN p.decision = 'pushed' THEN p.decision ELSE EXCLUDED.decision END,
-               decided_at = CASE WHEN p.decision = 'pushed' THEN p.decided_at ELSE EXCLUDED.decided_at END,
+           SET decision = CASE WHEN p.decision = 'pushed' AND EXISTS (SELECT FROM push_sends s WHERE s.push_id = p.id)
+                               THEN p.decision ELSE EXCLUDED.decision END,
+               decided_at = EXCLUDED.decided_at,
                quiet_until = COALESCE(EXCLUDED.quiet_until, p.quiet_until)
            RETURNING id"#,
         decided.owner.user().0,
@@ -293,13 +298,13 @@ pub struct EndedSend {
 /// When too many would go, none goes, and those that went within that time come back; then `true`.
 pub async fn record(
     conn: &mut PgConnection,
-    push: i64,
+    (push, user): (i64, UserId),
     ended: &[EndedSend],
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let costs_device = |send: &EndedSend| matches!(send.outcome, SendOutcome::Gone | SendOutcome::Inactive);
     let lost = ended.iter().filter(|send| costs_device(send)).count();
-    let is_suspect = lost > 0 && are_suspect(conn, ended.len(), lost, now).await?;
+    let is_suspect = lost > 0 && are_suspect(conn, user, ended.len(), lost, now).await?;
     let (mut devices, mut outcomes, mut codes) = (Vec::new(), Vec::new(), Vec::new());
     for send in ended {
         let is_kept = is_suspect && costs_device(send);
@@ -355,26 +360,34 @@ pub async fn record(
     Ok(is_suspect)
 }
 
-/// Whether, with `lost` of `more` sends, more than a fifth of the last ones would have cost a device.
+/// Whether, with `lost` of `more` sends to `user`, more than a fifth of the last ones would have cost a device.
 async fn are_suspect(
     conn: &mut PgConnection,
+    user: UserId,
     more: usize,
     lost: usize,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
+    // One at a time: those who record at the same moment would not see each other.
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOSSES_LOCK)
+        .execute(&mut *conn)
+        .await?;
     let row = sqlx::query!(
         r#"SELECT count(*) AS "ended!",
-                  count(*) FILTER (WHERE outcome IN ('gone', 'inactive') OR code LIKE 'suspect.%') AS "lost!"
-           FROM (SELECT outcome, code FROM push_sends
+                  count(*) FILTER (WHERE outcome IN ('gone', 'inactive') OR code LIKE 'suspect.%') AS "lost!",
+                  count(DISTINCT (SELECT NULLIF(user_id, $3) FROM pushes WHERE id = push_id))
+                      FILTER (WHERE outcome IN ('gone', 'inactive') OR code LIKE 'suspect.%') AS "others!"
+           FROM (SELECT push_id, outcome, code FROM push_sends
                  WHERE claimed_at > $1 AND outcome IS NOT NULL ORDER BY claimed_at DESC LIMIT $2) last"#,
         now - SUSPECT_WINDOW,
         MAX_SENDS_LOOKED_AT,
+        user.0,
     )
     .fetch_one(conn)
     .await?;
     let ended = row.ended + i64::try_from(more).unwrap_or(i64::MAX);
     let lost = row.lost + i64::try_from(lost).unwrap_or(i64::MAX);
-    Ok(ended >= SUSPECT_AFTER && lost * SUSPECT_SHARE > ended)
+    Ok(ended >= SUSPECT_AFTER && lost * SUSPECT_SHARE > ended && row.others + 1 >= SUSPECT_PEOPLE)
 }
 
 /// Takes back what the last sends have cost.
@@ -472,11 +485,12 @@ pub async fn list_showing(
     conn: &mut PgConnection,
     owner: &ConversationOwner,
     message: MessageId,
+    kinds: &[DeviceKind],
     now: DateTime<Utc>,
 ) -> Result<Vec<(DeviceId, DeviceKind)>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT d.id, d.kind FROM devices d
-           WHERE d.user_id = $1 AND d.kind IN ('fcm', 'fid') AND d.platform IN ('ios', 'android')
+           WHERE d.user_id = $1 AND d.kind IN ('fcm', 'fid') AND d.kind = ANY($6) AND d.platform IN ('ios', 'android')
              AND EXISTS (SELECT FROM pushes p JOIN push_sends s ON s.push_id = p.id
                          WHERE p.user_id = $1 AND p.conversation_id = $2 AND p.decision = 'pushed' AND p.dismissed_at IS NULL
                            AND p.kind IN ('answer', 'answer_failed') AND p.message_id <= $3
@@ -493,6 +507,7 @@ pub async fn list_showing(
         message.0,
         now - TimeDelta::hours(1),
         MAX_DISMISSALS_PER_HOUR,
+        &words(kinds),
     )
     .fetch_all(conn)
     .await?;

@@ -73,6 +73,16 @@ struct DiskHealth {
     free_bytes: Option<i64>,
 }
 
+/// Pushes to phones and browsers.
+#[derive(Object)]
+struct PushHealth {
+    status: DependencyStatus,
+    /// Firebase Cloud Messaging.
+    fcm: DependencyStatus,
+    /// The push services of browsers.
+    web_push: DependencyStatus,
+}
+
 /// The health of the service and its dependencies.
 #[derive(Object)]
 #[oai(rename = "Health")]
@@ -83,6 +93,7 @@ struct HealthView {
     ai_service: AiHealth,
     queue: QueueHealth,
     disk: DiskHealth,
+    push: PushHealth,
     version: String,
     /// The commit that this server was built from, or `unknown`.
     commit: String,
@@ -167,6 +178,13 @@ impl From<Probe> for DependencyStatus {
     }
 }
 
+/// Of something that may not be used.
+impl From<Option<Probe>> for DependencyStatus {
+    fn from(probe: Option<Probe>) -> Self {
+        probe.map_or(Self::NotUsed, Into::into)
+    }
+}
+
 impl From<ServiceStatus> for ServiceStatusView {
     fn from(status: ServiceStatus) -> Self {
         match status {
@@ -194,6 +212,11 @@ impl HealthView {
                 status: report.queue_status().into(),
                 workers: report.queue.as_ref().map(|queue| queue.workers),
                 oldest_ready_seconds: report.queue.as_ref().map(|queue| queue.oldest_ready.as_secs_f64()),
+            },
+            push: PushHealth {
+                status: report.push.status().into(),
+                fcm: report.push.fcm.into(),
+                web_push: report.push.web_push.into(),
             },
             disk: DiskHealth {
                 status: report.disk_status().into(),

@@ -43,6 +43,25 @@ pub struct HealthReport {
     pub ai_provider: String,
     /// The disk; `None` when the operating system reports nothing.
     pub disk: Option<Disk>,
+    /// Push services.
+    pub push: PushReport,
+}
+
+/// Push services; `None` for one that is not used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PushReport {
+    /// Firebase Cloud Messaging.
+    pub fcm: Option<Probe>,
+    /// The push services of browsers.
+    pub web_push: Option<Probe>,
+}
+
+impl PushReport {
+    /// Both together; `None` if push is off.
+    pub fn status(self) -> Option<Probe> {
+        let used = [self.fcm, self.web_push].into_iter().flatten();
+        used.max_by_key(|probe| *probe == Probe::Down)
+    }
 }
 
 /// How healthy the service is.
@@ -59,7 +78,14 @@ pub enum ServiceStatus {
 impl HealthReport {
     /// How healthy the service is.
     pub fn status(&self) -> ServiceStatus {
-        let others = [self.live, self.ai_status(), self.queue_status(), self.disk_status()];
+        let push = self.push.status().unwrap_or(Probe::Up);
+        let others = [
+            self.live,
+            self.ai_status(),
+            self.queue_status(),
+            self.disk_status(),
+            push,
+        ];
         match self.database {
             Probe::Down => ServiceStatus::Unhealthy,
             Probe::Up if others.contains(&Probe::Down) => ServiceStatus::Degraded,
@@ -101,12 +127,14 @@ mod tests {
                 workers: 1,
                 oldest_ready: Duration::from_secs(29),
                 fault: None,
+                failing_services: Vec::new(),
             }),
             ai_fault: None,
             ai_provider: "demo".to_owned(),
             disk: Some(Disk {
                 free_bytes: LOW_DISK_BYTES,
             }),
+            push: PushReport::default(),
         }
     }
 
@@ -125,12 +153,14 @@ mod tests {
         for change in [
             |report: &mut HealthReport| report.live = Probe::Down,
             |report: &mut HealthReport| report.ai_fault = Some("provider_unauthorized".to_owned()),
+            |report: &mut HealthReport| report.push.fcm = Some(Probe::Down),
             |report: &mut HealthReport| report.queue = None,
             |report: &mut HealthReport| {
                 report.queue = Some(QueueHealth {
                     workers: 0,
                     oldest_ready: Duration::ZERO,
                     fault: None,
+                    failing_services: Vec::new(),
                 });
             },
             |report: &mut HealthReport| {
@@ -138,6 +168,7 @@ mod tests {
                     workers: 1,
                     oldest_ready: QUEUE_BEHIND,
                     fault: None,
+                    failing_services: Vec::new(),
                 });
             },
             |report: &mut HealthReport| {

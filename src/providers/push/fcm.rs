@@ -18,6 +18,7 @@ use url::{Host, Url};
 use self::access_tokens::AccessTokens;
 pub use self::access_tokens::InvalidCredentials;
 use crate::Secret;
+use crate::push::alert_pause::AlertPause;
 use crate::push::http::{self, no_answer, read, retry_after};
 use crate::push::message::Push;
 use crate::push::permits::{Permits, SendPermit};
@@ -38,6 +39,7 @@ struct Parts {
     clock: Clock,
     permits: Permits,
     closed_until: Mutex<Option<Instant>>,
+    apple_alert: AlertPause,
 }
 
 /// Where Firebase is: `https`, or `http` on this machine. [`Default`] is Google's address.
@@ -89,6 +91,7 @@ impl Fcm {
             clock,
             permits: Permits::default(),
             closed_until: Mutex::default(),
+            apple_alert: AlertPause::default(),
         })))
     }
 
@@ -110,6 +113,11 @@ impl Fcm {
     /// Whether nothing is sent at the moment, because an answer was not Firebase's.
     pub fn is_closed(&self) -> bool {
         self.closed_until().is_some_and(|until| until > Instant::now())
+    }
+
+    /// Whether it takes nothing from us: its answers are not Firebase's, or there is no access token.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_closed() || self.0.tokens.has_failed()
     }
 
     /// Makes sure that there is an access token; `false` when there is none.
@@ -136,6 +144,15 @@ impl Fcm {
             Meaning::NewToken | Meaning::Closed => {
                 self.close(&verdict.code);
                 Verdict::new(Meaning::Again(Some(CLOSED_FOR)), verdict.code)
+            }
+            Meaning::Misconfigured => {
+                if self.0.apple_alert.is_due() {
+                    tracing::error!(
+                        code = verdict.code,
+                        "Firebase cannot push to Apple devices: check the APNs key of the project"
+                    );
+                }
+                verdict
             }
             _ => verdict,
         }

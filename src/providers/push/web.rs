@@ -8,7 +8,8 @@ mod message;
 mod resolver;
 mod vapid;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cura_domain::Clock;
@@ -18,12 +19,12 @@ use cura_domain::push_endpoint::PushHosts;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use thiserror::Error;
-use tokio::time::Instant;
 
 use self::encryption::encrypt;
 use self::resolver::{PublicAddresses, is_no_public_address};
 use self::vapid::Signatures;
 pub use self::vapid::{InvalidVapidKey, InvalidVapidSubject, VapidKey, VapidSubject};
+use crate::push::alert_pause::AlertPause;
 use crate::push::http::{self, no_answer, retry_after};
 use crate::push::message::{Banner, LIFETIME_SECONDS, Push};
 use crate::push::permits::{Permits, SendPermit};
@@ -31,8 +32,9 @@ use crate::push::verdict::{Meaning, Verdict, of_web_push};
 
 /// How long a subscription is left alone whose service answers with a redirect.
 const LEFT_ALONE_FOR: Duration = Duration::from_secs(5 * 60);
-/// How often an operator is told that a push service refuses us.
-const ALERT_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// After how many refusals one after the other nobody takes our signature: more than the devices of two people.
+const REFUSALS_OF_ALL: u32 = 50;
 
 /// The client of every push service. Cheap to clone.
 #[derive(Clone)]
@@ -46,7 +48,9 @@ struct Parts {
     app_link: Option<AppLink>,
     clock: Clock,
     permits: Permits,
-    alerted: Mutex<Option<Instant>>,
+    alert: AlertPause,
+    /// How often a signature was refused since one was taken.
+    refusals: AtomicU32,
 }
 
 /// The client cannot be built with what this machine has.
@@ -76,7 +80,8 @@ impl WebPush {
             app_link,
             clock,
             permits: Permits::default(),
-            alerted: Mutex::default(),
+            alert: AlertPause::default(),
+            refusals: AtomicU32::new(0),
         })))
     }
 
@@ -123,14 +128,24 @@ impl WebPush {
         let verdict = of_web_push(response.status().as_u16(), retry_after, is_of_old_key);
         match verdict.meaning {
             Meaning::Misconfigured if is_refused_signature => {
+                self.0.refusals.fetch_add(1, Ordering::Relaxed);
                 self.0.signatures.refused(&subscription.endpoint.origin());
                 self.alert(subscription.endpoint.host(), &verdict.code);
                 verdict
             }
             // Clients choose endpoints: what one of them answers says nothing of the others.
             Meaning::Closed => Verdict::new(Meaning::Again(Some(LEFT_ALONE_FOR)), verdict.code),
+            Meaning::Sent => {
+                self.0.refusals.store(0, Ordering::Relaxed);
+                verdict
+            }
             _ => verdict,
         }
+    }
+
+    /// Whether nobody takes our signature: so many refusals one after the other are not those of a few strange subscriptions.
+    pub(super) fn is_failing(&self) -> bool {
+        self.0.refusals.load(Ordering::Relaxed) >= REFUSALS_OF_ALL
     }
 
     /// The request, or why there is none.
@@ -168,10 +183,7 @@ impl WebPush {
     }
 
     fn alert(&self, host: &str, code: &str) {
-        // Nothing panics while holding it.
-        let mut alerted = self.0.alerted.lock().unwrap_or_else(PoisonError::into_inner);
-        if alerted.is_none_or(|last| last.elapsed() >= ALERT_INTERVAL) {
-            *alerted = Some(Instant::now());
+        if self.0.alert.is_due() {
             tracing::error!(
                 host,
                 code,

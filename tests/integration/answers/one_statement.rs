@@ -40,7 +40,7 @@ impl Scene {
         sqlx::query(insert).bind(WORKER).execute(database.pool()).await.unwrap();
         Self {
             app: wiring::app(&settings, store.clone(), live.clone(), Ai::demo()).unwrap(),
-            answers: wiring::answers(&settings, store, live, &Ai::demo()),
+            answers: Answers::new(store, live, wiring::clock(), ModelRef::new("test", "model"), 3, true),
             database,
         }
     }
@@ -57,6 +57,15 @@ impl Scene {
             .app
             .accounts
             .register(&email, &password, None, &place)
+            .await
+            .unwrap();
+        let phone =
+            "INSERT INTO devices (user_id, session_id, platform, kind, address_hash, address, last_active, created_at)
+                     SELECT $1, id, 'ios', 'fcm', decode(md5($1::text) || md5('x'), 'hex'), 'x', now(), now()
+                     FROM sessions WHERE user_id = $1";
+        sqlx::query(phone)
+            .bind(registered.user.id.0)
+            .execute(self.pool())
             .await
             .unwrap();
         Caller {
@@ -137,7 +146,13 @@ impl Scene {
                                                        'key', j.idempotency_key = c.id::text,
                                                        'user', (j.metadata -> 'user')::bigint = c.user_id,
                                                        'conversation', (j.metadata -> 'conversation')::bigint = c.id)
-                             FROM apalis.jobs j WHERE j.job_type = 'title-conversation' AND j.idempotency_key = c.id::text))
+                             FROM apalis.jobs j WHERE j.job_type = 'title-conversation' AND j.idempotency_key = c.id::text),
+                   'push', (SELECT jsonb_build_object('payload', convert_from(j.job, 'UTF8') = '{"message_id":' || m.id || '}',
+                                                      'status', j.status, 'attempts', j.attempts, 'max', j.max_attempts,
+                                                      'priority', j.priority, 'waits', j.run_at > now() + interval '1 s',
+                                                      'user', (j.metadata -> 'user')::bigint = c.user_id,
+                                                      'conversation', (j.metadata -> 'conversation')::bigint = c.id)
+                            FROM apalis.jobs j WHERE j.job_type = 'send-push' AND j.idempotency_key = m.id::text))
                FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = $1 AND c.id = $2"#,
         )
         .bind(answer.0)
@@ -193,6 +208,8 @@ async fn an_end_in_one_statement_leaves_what_one_in_a_transaction_leaves() {
         assert_eq!(left[0]["message"]["content"], "Some words.");
         let counted = left[0]["attempts"].is_array();
         assert_eq!(counted, cost.is_some(), "{}", left[0]);
+        let is_pushed = left[0]["push"]["payload"] == true;
+        assert_eq!(is_pushed, *result != AnswerResult::Cancelled, "{}", left[0]);
     }
 }
 

@@ -250,7 +250,7 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
         assert!(found.buffers <= 60, "{} buffers: {}", found.buffers, found.text);
     }
     // All that follows from an end: eight rows, and the indexes of their tables. The first time, its statements are planned.
-    let mut whole = ["NULL"; 30];
+    let mut whole = ["NULL"; 38];
     for (at, value) in [
         (3, "1"),
         (4, "'sent'"),
@@ -263,8 +263,8 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
         (13, "1"),
         (14, "1"),
         (15, "false"),
-        (28, now),
-        (29, "now()::date"),
+        (36, now),
+        (37, "now()::date"),
     ] {
         whole[at] = value;
     }
@@ -274,7 +274,7 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
     let mut buffers = 0;
     for n in 502..=509 {
         let (user, message) = (n.to_string(), (20_000 + n).to_string());
-        let mut values: [&str; 30] = whole;
+        let mut values: [&str; 38] = whole;
         (values[0], values[1], values[2]) = (&user, &user, &message);
         let ended = plan(&mut *connection, &statement("FROM finish_answer(", &values)).await;
         buffers = ended.buffers;
@@ -282,6 +282,136 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
     let ended = "SELECT count(*) FROM messages WHERE id BETWEEN 20502 AND 20509 AND end_seq = 2";
     assert_eq!(database.count(ended).await, 8);
     assert!(buffers <= 200, "{buffers} buffers");
+}
+
+/// With a million devices and pushes, everything that pushing asks for is a walk along an index.
+#[tokio::test]
+async fn what_pushing_asks_for_is_found_by_an_index() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool();
+    for fill in [
+        "INSERT INTO users (email, password_hash, created_at, updated_at)
+         SELECT n || '@example.com', 'x', now(), now() FROM generate_series(1, 10000) n",
+        "INSERT INTO sessions (user_id, expires_at, created_at, last_used_at)
+         SELECT n, now() + interval '1 day', now(), now() FROM generate_series(1, 10000) n",
+        "INSERT INTO conversations (user_id, message_count, last_message_at, created_at, updated_at)
+         SELECT n, 10, now(), now(), now() FROM generate_series(1, 10000) n",
+        "INSERT INTO messages (conversation_id, user_id, parent_id, role, content, status, created_at, updated_at)
+         SELECT 1 + n % 10000, 1 + n % 10000, CASE WHEN n > 10000 THEN n - 10000 END,
+                CASE n / 10000 % 2 WHEN 0 THEN 'user' ELSE 'assistant' END, 'some words', 'sent', now(), now()
+         FROM generate_series(1, 100000) n",
+        "INSERT INTO devices (user_id, session_id, platform, kind, address_hash, address, is_active, inactive_since, removed_at,
+                              last_active, created_at)
+         SELECT 1 + n % 10000, 1 + n % 10000, 'ios', 'fcm', decode(md5(n::text) || md5('x'), 'hex'), 'x', n % 10 > 0,
+                CASE WHEN n % 10 = 0 THEN now() - n * interval '1 minute' END,
+                CASE WHEN n % 1000 = 1 THEN now() - n * interval '1 s' END, now() - n * interval '1 minute', now()
+         FROM generate_series(1, 200000) n",
+        "INSERT INTO pushes (user_id, conversation_id, message_id, kind, decision, decided_at, created_at)
+         SELECT 1 + n % 10000, 1 + n % 10000, n, 'answer', 'pushed', now(), now() - n * interval '10 s'
+         FROM generate_series(1, 100000) n",
+        "INSERT INTO push_sends (push_id, device_id, outcome, code, claimed_at, ended_at)
+         SELECT 1 + n % 100000, 1 + n % 100000 % 10000 + 10000 * (n / 100000), 'sent', 'sent', now() - n * interval '1 s', now()
+         FROM generate_series(1, 400000) n",
+        "VACUUM ANALYZE users, sessions, conversations, messages, devices, pushes, push_sends",
+    ] {
+        sqlx::query(fill).execute(pool).await.unwrap();
+    }
+    let (now, kinds) = ("now()::timestamptz", "ARRAY['fcm']");
+    for (beginning, values, most) in [
+        (
+            "FROM devices WHERE user_id = $1 AND removed_at IS NULL ORDER BY",
+            vec!["77"],
+            60,
+        ),
+        (
+            "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND is_active",
+            vec!["77"],
+            30,
+        ),
+        (
+            "SELECT d.id, d.kind FROM devices d JOIN sessions s",
+            vec!["77", kinds, now],
+            120,
+        ),
+        (
+            "WITH claimed AS ( INSERT INTO push_sends",
+            vec!["500", "ARRAY[77::bigint, 10077]", "78", now, "78"],
+            200,
+        ),
+        (
+            "SELECT m.user_id, m.conversation_id, m.status, m.finish_reason, m.updated_at",
+            vec!["90077", kinds, now],
+            160,
+        ),
+        ("SELECT count(DISTINCT p.conversation_id)", vec!["77"], 200),
+        (
+            "SELECT d.id, d.kind FROM devices d WHERE d.user_id = $1",
+            vec!["77", "77", "90077", now, "3", kinds],
+            2500,
+        ),
+        ("SELECT EXISTS (SELECT FROM pushes", vec!["77", "77", "90077"], 40),
+        (
+            "UPDATE pushes SET dismissed_at = $4",
+            vec!["77", "77", "90077", now],
+            200,
+        ),
+        (
+            "FROM (SELECT push_id, outcome, code FROM push_sends",
+            vec!["now() - interval '10 minutes'", "2000", "7"],
+            800,
+        ),
+        (
+            "UPDATE devices SET removed_at = NULL WHERE removed_at > $1",
+            vec!["now() - interval '10 minutes'"],
+            60,
+        ),
+        (
+            "WHERE NOT is_active AND inactive_reason = 'other_sender' AND inactive_since > $1",
+            vec!["now() - interval '10 minutes'"],
+            60,
+        ),
+        (
+            "SELECT id FROM devices WHERE removed_at < $1 LIMIT $2)",
+            vec!["now() - interval '10 minutes'", "10"],
+            200,
+        ),
+        (
+            "SELECT id FROM devices WHERE NOT is_active AND inactive_since < $1 LIMIT $2)",
+            vec!["now() - interval '90 days'", "10"],
+            200,
+        ),
+        (
+            "SELECT id FROM devices WHERE is_active AND last_active < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+            vec!["now() - interval '130 days'", "10", now],
+            300,
+        ),
+        (
+            "SELECT id FROM pushes WHERE created_at < $1 LIMIT $2",
+            vec!["now() - interval '11 days'", "100"],
+            120,
+        ),
+        (
+            "SELECT child.ctid FROM unnest($1::bigint[]) AS parent (id) CROSS JOIN LATERAL (SELECT ctid FROM push_sends",
+            vec!["ARRAY[1, 2, 3]::bigint[]", "100"],
+            300,
+        ),
+    ] {
+        let mut connection = pool.begin().await.unwrap();
+        let found = plan(&mut *connection, &statement(beginning, &values)).await;
+        connection.rollback().await.unwrap();
+        assert!(
+            found.buffers <= most,
+            "{beginning}: {} buffers: {}",
+            found.buffers,
+            found.text
+        );
+        let walks_a_table = found.nodes.iter().any(|node| node.name.starts_with("Seq Scan"));
+        assert!(!walks_a_table, "{beginning}: {}", found.text);
+    }
+    // Whatever ends a session takes its devices along.
+    let mut connection = pool.begin().await.unwrap();
+    let ended = plan(&mut *connection, "UPDATE sessions SET ended_at = now() WHERE id = 77").await;
+    assert!(ended.buffers <= 600, "{} buffers: {}", ended.buffers, ended.text);
 }
 
 #[tokio::test]

@@ -77,6 +77,20 @@ impl Pushing {
         .await
     }
 
+    /// Waits until the job of an answer has looked, and waits for its last look.
+    pub(super) async fn until_snoozed(&self, answer: &Value) {
+        let sql = format!(
+            "SELECT 1 FROM apalis.jobs WHERE job_type = 'send-push' AND idempotency_key = '{}' AND status = 'Pending'
+             AND last_result IS NOT NULL",
+            answer["id"]
+        );
+        eventually("the job has looked", async || {
+            let waits = sqlx::query_scalar::<_, i32>(AssertSqlSafe(sql.clone()));
+            waits.fetch_optional(self.cura.database.pool()).await.unwrap()
+        })
+        .await;
+    }
+
     /// Waits until the job of an answer waits for its last look, and lets 90 seconds pass.
     pub(super) async fn let_last_look_come(&self, answer: &Value) {
         self.until_waiting(answer, 60).await;

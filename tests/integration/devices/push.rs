@@ -1,6 +1,8 @@
 //! An answer is pushed when nobody watches, and says no more than its person lets it.
 
-use cura_tests::Socket;
+use cura_domain::UserId;
+use cura_live::{Live, LiveConfig};
+use cura_tests::{PushService, Socket, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -125,6 +127,86 @@ async fn an_answer_that_somebody_watches_is_looked_at_once_more() {
     drop(feed);
     pushing.until_done().await;
     assert!(pushing.fcm.sends().is_empty());
+}
+
+/// Nobody watched the end; somebody does two seconds later.
+#[tokio::test]
+async fn who_comes_before_the_second_look_is_looked_at_once_more() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    let id = user.get("/users/me").await.body["id"].as_i64().unwrap();
+    register(&user, "phone").await;
+    pushing
+        .sql(
+            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 NEW.run_at := now() + interval '1 hour';
+                 RETURN NEW;
+             END $$",
+        )
+        .await;
+    pushing
+        .sql(
+            "CREATE TRIGGER hold BEFORE INSERT ON apalis.jobs FOR EACH ROW WHEN (NEW.job_type = 'send-push')
+             EXECUTE FUNCTION hold()",
+        )
+        .await;
+    for (hides, decision) in [(false, "watched"), (true, "pushed")] {
+        let answer = pushing.ask(&user).await;
+        let mut socket = Socket::of(&user, &answer["conversation_id"], None).await;
+        let live = Live::redis(&pushing.cura.redis.url(), LiveConfig::default()).unwrap();
+        eventually("somebody watches", async || {
+            live.is_watched(UserId(id)).await.then_some(())
+        })
+        .await;
+        pushing
+            .sql("UPDATE apalis.jobs SET run_at = now() WHERE job_type = 'send-push' AND status = 'Pending'")
+            .await;
+        pushing.until_snoozed(&answer).await;
+        if hides {
+            socket.send(&json!({ "type": "visible", "visible": false })).await;
+            eventually("nobody watches", async || {
+                (!live.is_watched(UserId(id)).await).then_some(())
+            })
+            .await;
+        }
+        pushing.let_last_look_come(&answer).await;
+        assert_eq!(pushing.decision(&answer).await, decision);
+        socket.send_frame(Message::Close(None)).await;
+        socket.closed().await;
+        eventually("nobody is left", async || {
+            (!live.is_watched(UserId(id)).await).then_some(())
+        })
+        .await;
+    }
+    pushing.fcm.wait_for_sends_to("phone", 1).await;
+}
+
+/// Whatever libraries log at `trace`: neither whom a push is for, nor what it says, nor by what right it is sent.
+#[tokio::test]
+async fn logs_at_trace_hold_no_token_endpoint_or_text() {
+    let service = PushService::start().await;
+    let pushing = Pushing::start_with(|cura| cura.with_push_service(&service).with("LOG_LEVEL", "trace")).await;
+    pushing.latch.open();
+    let user = pushing.cura.user().await;
+    prefer(
+        &user,
+        &json!({ "preferences": { "notifications": { "private": false } } }),
+    )
+    .await;
+    register(&user, "phone-secret-token").await;
+    let browser = service.subscribe();
+    let body = json!({ "subscription": browser.to_json(), "platform": "web" });
+    assert_eq!(user.post("/devices/register", &body).await.status, 201);
+    pushing.ask(&user).await;
+    pushing.fcm.wait_for_sends_to("phone-secret-token", 1).await;
+    service.wait_for_pushes_of(&browser, 1).await;
+    pushing.until_done().await;
+    let logs = pushing.cura.logs();
+    assert!(logs.contains("a push was sent"), "it is trace");
+    for secret in ["secret-", "ya29", "magnesium", "sleep better", "Bearer "] {
+        let line = logs.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
 }
 
 #[tokio::test]

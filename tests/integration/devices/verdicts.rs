@@ -1,7 +1,8 @@
 //! What a push service says about a device costs that device, and no other.
 
+use cura_tests::HttpAnswer;
 use cura_tests::PushService;
-use cura_tests::fcm_server::{fcm_error, violation};
+use cura_tests::fcm_server::{fcm_error, html, violation};
 use cura_tests::{Cura, eventually};
 use serde_json::json;
 
@@ -77,15 +78,61 @@ async fn when_too_many_devices_would_go_at_once_none_goes() {
         }
         people.push(person);
     }
-    for person in &people {
+    for (person, left) in people.iter().zip([0, 0, 20]) {
         pushing.ask(person).await;
+        pushing.until_done().await;
+        assert_eq!(devices(person).await.len(), left);
     }
-    pushing.until_done().await;
     assert_eq!(pushing.fcm.sends().len(), 60);
     for person in &people {
         assert_eq!(devices(person).await.len(), 20, "nobody lost one");
     }
     assert!(pushing.cura.logs().contains("too many devices would be lost at once"));
+}
+
+/// What is not Firebase's says nothing about devices: it is left alone, and an operator is told.
+#[tokio::test]
+async fn what_is_not_firebase_costs_no_device_and_is_seen_in_health() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let push = user.get("/health").await.body["push"].clone();
+    assert_eq!(push, json!({ "status": "up", "fcm": "up", "web_push": "not_used" }));
+    pushing.fcm.answer_always("phone", html(404));
+    pushing.ask(&user).await;
+    pushing.fcm.wait_for_sends_to("phone", 1).await;
+    eventually("an operator sees it", async || {
+        let health = user.get("/health").await.body;
+        (health["push"]["fcm"] == "down" && health["status"] == "degraded").then_some(())
+    })
+    .await;
+    assert_eq!(devices(&user).await[0]["is_active"], true);
+    assert!(pushing.cura.logs().contains("Firebase does not answer as it should"));
+}
+
+/// Google's endpoint for tokens hangs: nobody waits for it but the push.
+#[tokio::test]
+async fn answers_come_while_no_access_token_does() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    pushing.fcm.answer_token_requests(Some(HttpAnswer::Hang));
+    for _ in 0..10 {
+        pushing.ask(&user).await;
+    }
+    eventually("an operator sees it", async || {
+        (user.get("/health").await.body["push"]["fcm"] == "down").then_some(())
+    })
+    .await;
+    assert!(pushing.fcm.sends().is_empty());
+    let claimed = "SELECT count(*) FROM push_sends";
+    assert_eq!(
+        pushing.cura.database.count(claimed).await,
+        0,
+        "nothing is claimed that cannot be sent"
+    );
+    pushing.fcm.answer_token_requests(None);
+    pushing.fcm.wait_for_sends_to("phone", 10).await;
 }
 
 #[tokio::test]

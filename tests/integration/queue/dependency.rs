@@ -21,6 +21,10 @@ struct Known {
 }
 
 impl Dependency for Service {
+    fn failing_services(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     fn fault(&self) -> Option<&'static str> {
         None
     }

@@ -1,6 +1,7 @@
 //! Tokens for Google's services. gcp_auth signs for them and fetches them, but has no timeout, fetches one for each that waits, and
 //! cannot be told that a token is bad: here one is fetched at a time, in bounded time, and one that was refused is forgotten.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(super) struct AccessTokens {
     /// One fetches at a time.
     fetching: tokio::sync::Mutex<CustomServiceAccount>,
     current: Mutex<Option<Arc<Token>>>,
+    has_failed: AtomicBool,
 }
 
 impl AccessTokens {
@@ -46,6 +48,7 @@ impl AccessTokens {
             clock,
             fetching: tokio::sync::Mutex::new(account),
             current: Mutex::default(),
+            has_failed: AtomicBool::new(false),
         };
         Ok((tokens, project))
     }
@@ -55,9 +58,21 @@ impl AccessTokens {
         if let Some(valid) = self.valid() {
             return Ok(valid);
         }
-        tokio::time::timeout(FETCH_TIMEOUT, self.fetch())
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch())
             .await
-            .unwrap_or(Err(NoToken))
+            .unwrap_or(Err(NoToken));
+        let had_failed = self.has_failed.swap(fetched.is_err(), Ordering::Relaxed);
+        if fetched.is_err() && !had_failed {
+            tracing::error!(
+                "Google gives no access token; nothing is pushed by Firebase: check FIREBASE_CREDENTIALS_PATH and the way to Google"
+            );
+        }
+        fetched
+    }
+
+    /// Whether no token came when one was needed last.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
     }
 
     async fn fetch(&self) -> Result<Arc<Token>, NoToken> {
