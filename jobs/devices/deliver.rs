@@ -177,7 +177,7 @@ async fn send_one(
             );
         }
         _ => {
-            tracing::debug!(push_id = delivery.id, device_id = %claimed.device, code = verdict.code, "a push was sent");
+            tracing::debug!(push_id = delivery.id, device_id = %claimed.device, code = verdict.code, "a push service has answered");
         }
     }
     (claimed, verdict)

@@ -202,7 +202,7 @@ async fn logs_at_trace_hold_no_token_endpoint_or_text() {
     service.wait_for_pushes_of(&browser, 1).await;
     pushing.until_done().await;
     let logs = pushing.cura.logs();
-    assert!(logs.contains("a push was sent"), "it is trace");
+    assert!(logs.contains("a push service has answered"), "it is trace");
     for secret in ["secret-", "ya29", "magnesium", "sleep better", "Bearer "] {
         let line = logs.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret}");
