@@ -31,6 +31,9 @@ const SIGN_INTERVAL: Duration = Duration::from_secs(1);
 pub enum Liveness {
     /// Nothing: it counts as long as it exists.
     Assumed,
+    /// Nothing, but a proxy stands between: it may keep a connection open whose client is long gone. It counts as long as it exists,
+    /// but one of the end of an answer does not at the last look.
+    Proxied,
     /// Signs of life: it does not count 25 s after the last one.
     Shown,
 }
@@ -38,7 +41,7 @@ pub enum Liveness {
 /// What the last look after the end of an answer finds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LastLook {
-    /// Whether somebody watches now.
+    /// Whether somebody watches now; of those who watched at the end, only who is known to live.
     pub is_watched: bool,
     /// Whether a watcher of the end has left in order since.
     pub closed_in_order: bool,
@@ -116,6 +119,20 @@ mod tests {
         closed.leave_in_order();
         let look = live.last_look(user, answer).await;
         assert!(!look.is_watched && look.closed_in_order);
+    }
+
+    #[tokio::test]
+    async fn who_may_be_a_proxy_alone_does_not_keep_a_push_back_for_ever() {
+        let live = Live::in_process(LiveConfig::default());
+        let (user, answer) = (UserId(1), MessageId(7));
+        let _of_end = live.watcher(user, Liveness::Proxied);
+        assert!(live.is_watched(user).await && live.look_at_end(user, answer).await);
+        assert!(!live.last_look(user, answer).await.is_watched);
+        let _later = live.watcher(user, Liveness::Proxied);
+        assert!(
+            live.last_look(user, answer).await.is_watched,
+            "who has come since lives"
+        );
     }
 
     #[tokio::test]

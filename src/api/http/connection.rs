@@ -35,7 +35,7 @@ use crate::http::stream_connection::{HandOver, LongLived, Streamable, StreamedRe
 use crate::http::transport::Transport;
 use crate::http::under_way::{RETRY_AFTER, UnderWay};
 use crate::http::unread_body::UnreadBody;
-use crate::http::watching::Watching;
+use crate::http::watching::{BehindProxy, Watching};
 
 /// How long a client may take to send the head of its first request; in the reserve for probes, less.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -235,6 +235,9 @@ impl Requests {
         let mut response = match refusal {
             Some(exhausted) => self.refuse(&request, exhausted),
             None => {
+                if self.is_proxy() {
+                    request.set_data(BehindProxy);
+                }
                 request.set_data(permit.clone());
                 request.set_data(under_way.body_of(client));
                 request.set_data(under_way.frames_of(client));
@@ -272,8 +275,7 @@ impl Requests {
         if let Some(exhausted) = self.exhausted {
             return Err(exhausted);
         }
-        let peer = self.peer.ip().to_canonical();
-        if address == peer || !self.shared.proxies.trusts(peer) {
+        if address == self.peer.ip().to_canonical() || !self.is_proxy() {
             return Ok(None);
         }
         let mut forwarded = self.shared.forwarded.open(address.into());
@@ -286,13 +288,17 @@ impl Requests {
         let Some(watching) = self.watched().take() else {
             return;
         };
-        let is_in_order = is_in_order && !self.shared.proxies.trusts(self.peer.ip().to_canonical());
+        let is_in_order = is_in_order && !self.is_proxy();
         if is_in_order {
             watching.leave_in_order();
         } else {
             watching.lose();
         }
         tracing::debug!(is_in_order, "a watched response is settled");
+    }
+
+    fn is_proxy(&self) -> bool {
+        self.shared.proxies.trusts(self.peer.ip().to_canonical())
     }
 
     fn watched(&self) -> MutexGuard<'_, Option<Watching>> {

@@ -10,6 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cura_app::feed::Watcher;
 
+/// In the data of a request that came by a trusted proxy, which may keep a connection whose client is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BehindProxy;
+
 /// The watcher of a response. Cheap to clone; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Watching(Arc<Mutex<Option<Watcher>>>);

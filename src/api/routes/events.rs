@@ -2,6 +2,7 @@
 
 use cura_app::App;
 use cura_app::feed::Liveness;
+use poem::Request;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Query};
@@ -9,6 +10,7 @@ use poem_openapi::param::{Header, Query};
 use crate::http::caller::StreamAuth;
 use crate::http::problem::Problem;
 use crate::http::shutdown::Shutdown;
+use crate::http::watching::BehindProxy;
 use crate::realtime::last_event_id::read_stream_cursor;
 use crate::realtime::sse::{EventStream, Streaming};
 use crate::realtime::user_connections::UserConnections;
@@ -40,13 +42,15 @@ impl EventsApi {
         /// `false` if the person does not see what is received: then push notifications are sent as without this
         /// stream. Default `true`.
         visible: Query<Option<bool>>,
+        request: &Request,
     ) -> Result<EventStream, Problem> {
         let cursor = read_stream_cursor(last_event_id.0, after.0)?;
         let place = connections.open_stream(auth.0.user)?;
-        let watcher = visible
-            .0
-            .unwrap_or(true)
-            .then(|| app.feed.watcher(auth.0, Liveness::Assumed));
+        let liveness = match request.data::<BehindProxy>() {
+            Some(BehindProxy) => Liveness::Proxied,
+            None => Liveness::Assumed,
+        };
+        let watcher = visible.0.unwrap_or(true).then(|| app.feed.watcher(auth.0, liveness));
         let feed = app.feed.open(auth.0, None, cursor).await?;
         let streaming = Streaming::new(&app, auth.0, &shutdown, place, watcher).await;
         Ok(EventStream::of_user(feed, streaming))

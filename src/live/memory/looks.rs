@@ -78,6 +78,12 @@ impl Looks {
             })
     }
 
+    /// Whether `watcher` watched at the end of `answer`.
+    pub(super) fn has_watched(&self, answer: MessageId, watcher: u64) -> bool {
+        let ended = self.ended.get(&answer);
+        ended.is_some_and(|ended| ended.watchers.iter().any(|(known, _)| *known == watcher))
+    }
+
     fn sweep(&mut self, now: Instant) {
         if self.ended.len().max(self.closed.len()) < self.sweep_at {
             return;

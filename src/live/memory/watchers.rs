@@ -53,6 +53,8 @@ struct Entry {
     id: u64,
     /// The last sign of life of one that has to show them.
     sign: Option<Instant>,
+    /// Whether it may be a proxy alone.
+    is_proxied: bool,
     is_visible: bool,
     /// The sign of life that was reported last, or when it was reported; `None` if nobody has heard of it.
     reported: Option<Instant>,
@@ -61,8 +63,19 @@ struct Entry {
 /// A watcher that does not count any more.
 pub(crate) struct Departure {
     pub(crate) id: u64,
+    /// Whether it may have been a proxy alone.
+    pub(crate) is_proxied: bool,
     /// When it left in order. `None` if it was lost, or is hidden.
     pub(crate) in_order_at: Option<Instant>,
+}
+
+/// A watcher that counts.
+pub(crate) struct Watching {
+    pub(crate) id: u64,
+    /// Whether it may be a proxy alone.
+    pub(crate) is_proxied: bool,
+    /// For how long it counts.
+    pub(crate) left: Duration,
 }
 
 /// What there is to report of one user.
@@ -70,8 +83,8 @@ pub(crate) struct WatcherReport {
     pub(crate) user: UserId,
     /// Comes before the watchers: one may have been hidden and shown again.
     pub(crate) departures: Vec<Departure>,
-    /// The watchers that count, and for how long.
-    pub(crate) watchers: Vec<(u64, Duration)>,
+    /// The watchers that count.
+    pub(crate) watchers: Vec<Watching>,
 }
 
 impl Default for Notes {
@@ -130,6 +143,7 @@ impl WatcherTable {
         table.watchers.entry(user).or_default().push(Entry {
             id,
             sign: (liveness == Liveness::Shown).then_some(now),
+            is_proxied: liveness == Liveness::Proxied,
             is_visible: true,
             reported: None,
         });
@@ -147,7 +161,11 @@ impl WatcherTable {
         }
         entry.is_visible = is_visible;
         let is_known = entry.reported.is_some();
-        let hidden = Departure { id, in_order_at: None };
+        let hidden = Departure {
+            id,
+            is_proxied: entry.is_proxied,
+            in_order_at: None,
+        };
         if is_visible || is_known {
             self.note(table, user, (!is_visible).then_some(hidden));
         }
@@ -183,15 +201,19 @@ impl WatcherTable {
         if entries.is_empty() {
             table.watchers.remove(&user);
         }
-        let is_known = removed.is_some_and(|entry| entry.reported.is_some());
-        match &mut table.notes {
-            Notes::Looks(looks) if is_in_order => looks.note_closed(user, id, now),
-            Notes::Changes(_) if is_known => {
-                let in_order_at = is_in_order.then_some(now);
-                self.note(table, user, Some(Departure { id, in_order_at }));
+        let known = removed.filter(|entry| entry.reported.is_some());
+        match (&mut table.notes, known) {
+            (Notes::Looks(looks), _) if is_in_order => looks.note_closed(user, id, now),
+            (Notes::Changes(_), Some(entry)) => {
+                let departure = Departure {
+                    id,
+                    is_proxied: entry.is_proxied,
+                    in_order_at: is_in_order.then_some(now),
+                };
+                self.note(table, user, Some(departure));
             }
             // Nobody has heard of it.
-            Notes::Looks(_) | Notes::Changes(_) => {}
+            (Notes::Looks(_), _) | (Notes::Changes(_), None) => {}
         }
     }
 
@@ -203,7 +225,7 @@ impl WatcherTable {
     /// As [`Self::is_watched`], and remembers who watches, for [`Self::last_look`].
     pub(crate) fn look_at_end(&self, user: UserId, answer: MessageId, now: Instant) -> bool {
         let mut table = self.lock();
-        let watching: Vec<u64> = table.counting(user, now).collect();
+        let watching: Vec<u64> = table.counting(user, now).map(|entry| entry.id).collect();
         let is_watched = !watching.is_empty();
         if let Notes::Looks(looks) = &mut table.notes {
             looks.remember(answer, watching, now);
@@ -211,15 +233,16 @@ impl WatcherTable {
         is_watched
     }
 
-    /// Whether somebody watches, and whether one of those who watched at the end has left in order since.
+    /// Whether somebody watches who is known to live, and whether one of those who watched at the end has left in order since.
     pub(crate) fn last_look(&self, user: UserId, answer: MessageId, now: Instant) -> LastLook {
         let table = self.lock();
+        let Notes::Looks(looks) = &table.notes else {
+            return LastLook::default();
+        };
+        let mut watching = table.counting(user, now);
         LastLook {
-            is_watched: table.counting(user, now).next().is_some(),
-            closed_in_order: match &table.notes {
-                Notes::Looks(looks) => looks.closed_in_order(user, answer, now),
-                Notes::Changes(_) => false,
-            },
+            is_watched: watching.any(|entry| !(entry.is_proxied && looks.has_watched(answer, entry.id))),
+            closed_in_order: looks.closed_in_order(user, answer, now),
         }
     }
 
@@ -270,11 +293,9 @@ impl Table {
     }
 
     /// The watchers of a user that count.
-    fn counting(&self, user: UserId, now: Instant) -> impl Iterator<Item = u64> {
+    fn counting(&self, user: UserId, now: Instant) -> impl Iterator<Item = &Entry> {
         let entries = self.watchers.get(&user).into_iter().flatten();
-        entries
-            .filter(move |entry| entry.counts_for(now).is_some())
-            .map(|entry| entry.id)
+        entries.filter(move |entry| entry.counts_for(now).is_some())
     }
 
     fn report(&mut self, user: UserId, now: Instant) -> WatcherReport {
@@ -286,7 +307,11 @@ impl Table {
         let watchers = entries.filter_map(|entry| {
             let left = entry.counts_for(now)?;
             entry.reported = Some(entry.sign.unwrap_or(now));
-            Some((entry.id, left))
+            Some(Watching {
+                id: entry.id,
+                is_proxied: entry.is_proxied,
+                left,
+            })
         });
         WatcherReport {
             user,
@@ -304,137 +329,4 @@ impl WatcherReport {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const USER: UserId = UserId(1);
-    const ANSWER: MessageId = MessageId(7);
-
-    fn seconds(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
-
-    #[tokio::test]
-    async fn who_has_to_show_signs_of_life_counts_for_25_seconds_after_the_last_one() {
-        let (table, begun) = (WatcherTable::default(), Instant::now());
-        let id = table.add(USER, Liveness::Shown, begun);
-        table.note_sign(USER, id, begun + seconds(20));
-        assert!(table.is_watched(USER, begun + seconds(44)));
-        assert!(!table.is_watched(USER, begun + seconds(45)));
-        table.note_sign(USER, id, begun + seconds(50));
-        assert!(table.is_watched(USER, begun + seconds(74)), "it is back");
-        table.add(USER, Liveness::Assumed, begun);
-        assert!(table.is_watched(USER, begun + seconds(3600)));
-    }
-
-    #[tokio::test]
-    async fn a_hidden_watcher_does_not_count_until_it_is_shown() {
-        let (table, now) = (WatcherTable::default(), Instant::now());
-        let id = table.add(USER, Liveness::Assumed, now);
-        table.set_visible(USER, id, false);
-        assert!(!table.is_watched(USER, now) && !table.look_at_end(USER, ANSWER, now));
-        table.set_visible(USER, id, true);
-        assert!(table.is_watched(USER, now));
-        assert!(!table.is_watched(UserId(2), now), "nobody else's");
-        table.remove(USER, id, false, now);
-        assert!(!table.is_watched(USER, now) && table.users().is_empty());
-    }
-
-    #[tokio::test]
-    async fn only_who_watched_at_the_end_and_left_in_order_after_it_counts() {
-        let (table, begun) = (WatcherTable::default(), Instant::now());
-        let at = |n| begun + seconds(n);
-        let before = table.add(USER, Liveness::Assumed, at(0));
-        let [lost, hidden, closed] = [(); 3].map(|()| table.add(USER, Liveness::Assumed, at(0)));
-        table.remove(USER, before, true, at(1));
-        assert!(table.look_at_end(USER, ANSWER, at(2)));
-        let after = table.add(USER, Liveness::Assumed, at(3));
-        table.remove(USER, after, true, at(4));
-        table.remove(USER, lost, false, at(5));
-        table.set_visible(USER, hidden, false);
-        table.remove(USER, hidden, false, at(6));
-        let look = |n| table.last_look(USER, ANSWER, at(n));
-        assert!(look(7).is_watched && !look(7).closed_in_order);
-        table.remove(USER, closed, true, at(8));
-        assert!(!look(9).is_watched && look(9).closed_in_order);
-        assert_eq!(table.last_look(USER, MessageId(8), at(9)), LastLook::default());
-        assert_eq!(look(400), LastLook::default(), "it is forgotten");
-    }
-
-    #[tokio::test]
-    async fn who_was_hidden_after_the_end_may_leave_in_order_too() {
-        let (table, now) = (WatcherTable::default(), Instant::now());
-        let id = table.add(USER, Liveness::Assumed, now);
-        table.look_at_end(USER, ANSWER, now);
-        table.set_visible(USER, id, false);
-        table.remove(USER, id, true, now + seconds(1));
-        let look = table.last_look(USER, ANSWER, now + seconds(2));
-        assert!(!look.is_watched && look.closed_in_order);
-    }
-
-    /// What is reported of the only user with changes.
-    fn changes(table: &WatcherTable, now: Instant) -> Option<WatcherReport> {
-        let mut reports = table.take_changes(10, now);
-        assert!(reports.len() <= 1);
-        reports.pop()
-    }
-
-    #[tokio::test]
-    async fn changes_are_reported_once_and_a_repetition_reports_whoever_counts() {
-        let (table, now) = (WatcherTable::reported(), Instant::now());
-        let first = table.add(USER, Liveness::Assumed, now);
-        let second = table.add(USER, Liveness::Shown, now);
-        table.changed().await;
-        let report = changes(&table, now + seconds(1)).unwrap();
-        assert_eq!(report.watchers, [(first, PRESENCE_TTL), (second, seconds(24))]);
-        assert!(report.departures.is_empty() && changes(&table, now).is_none());
-        table.set_visible(USER, first, false);
-        let report = changes(&table, now).unwrap();
-        assert_eq!(report.departures[0].id, first);
-        assert_eq!(report.watchers, [(second, SIGN_OF_LIFE_TTL)]);
-        let repeated = table.report_all(&table.users(), now + seconds(30)).pop().unwrap();
-        assert!(repeated.is_empty(), "one is hidden, and one is silent");
-        table.remove(USER, first, true, now + seconds(31));
-        table.remove(USER, second, false, now + seconds(31));
-        let report = changes(&table, now).unwrap();
-        let departed = report.departures.iter().map(|left| (left.id, left.in_order_at));
-        let left_at = Some(now + seconds(31));
-        assert_eq!(departed.collect::<Vec<_>>(), [(first, left_at), (second, None)]);
-        assert!(report.watchers.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_sign_of_life_is_reported_when_the_last_one_is_old() {
-        let (table, now) = (WatcherTable::reported(), Instant::now());
-        let id = table.add(USER, Liveness::Shown, now);
-        changes(&table, now).unwrap();
-        table.note_sign(USER, id, now + seconds(9));
-        assert!(
-            changes(&table, now + seconds(9)).is_none(),
-            "the next round says it in time"
-        );
-        table.note_sign(USER, id, now + seconds(10));
-        let report = changes(&table, now + seconds(10)).unwrap();
-        assert_eq!(report.watchers, [(id, SIGN_OF_LIFE_TTL)]);
-    }
-
-    #[tokio::test]
-    async fn who_was_never_reported_leaves_without_a_word_and_few_departures_wait() {
-        let (table, now) = (WatcherTable::reported(), Instant::now());
-        let id = table.add(USER, Liveness::Assumed, now);
-        table.remove(USER, id, true, now);
-        assert!(changes(&table, now).unwrap().is_empty());
-        let ids: Vec<u64> = (0..=MAX_DEPARTURES)
-            .map(|_| table.add(USER, Liveness::Assumed, now))
-            .collect();
-        table.report_all(&[USER], now);
-        for id in ids {
-            table.remove(USER, id, true, now);
-        }
-        assert_eq!(changes(&table, now).unwrap().departures.len(), MAX_DEPARTURES);
-        let id = table.add(USER, Liveness::Assumed, now);
-        table.report_all(&[USER], now);
-        table.remove(USER, id, false, now);
-        assert_eq!(changes(&table, now).unwrap().departures.len(), 1, "there is room again");
-    }
-}
+mod tests;

@@ -54,7 +54,8 @@ end
 if #watchers > 0 then redis.call('EXPIRE', KEYS[2], ARGV[1]) end
 return #watchers";
 
-/// `KEYS`: the user's watchers, those at the end of the answer, and those that have left in order.
+/// `KEYS`: the user's watchers, those at the end of the answer, and those that have left in order. A watcher of the end that may be a
+/// proxy alone does not count.
 const LAST_LOOK: &str = r"
 local time = redis.call('TIME')
 local ended = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '+inf', 'WITHSCORES')
@@ -63,7 +64,11 @@ for i = 1, #ended, 2 do
   local left = redis.call('ZSCORE', KEYS[3], ended[i])
   if left and tonumber(left) >= tonumber(ended[i + 1]) then in_order = 1 end
 end
-return {redis.call('ZCOUNT', KEYS[1], '(' .. time[1] + time[2] / 1000000, '+inf'), in_order}";
+local watching = 0
+for _, watcher in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. time[1] + time[2] / 1000000, '+inf')) do
+  if string.sub(watcher, -1) ~= '~' or not redis.call('ZSCORE', KEYS[2], watcher) then watching = watching + 1 end
+end
+return {watching, in_order}";
 
 pub(super) struct PresenceScripts {
     report: Script,
@@ -109,14 +114,21 @@ impl PresenceScripts {
                 Some(at) => ("leaves", now.saturating_duration_since(at)),
                 None => ("ends", Duration::ZERO),
             };
-            call = call.arg(format!("{server}/{}", departure.id)).arg(does);
+            call = call.arg(name(server, departure.id, departure.is_proxied)).arg(does);
             call = call.arg(ago.as_millis());
         }
-        for (id, left) in &report.watchers {
-            call = call.arg(format!("{server}/{id}")).arg("watches").arg(left.as_millis());
+        for watching in &report.watchers {
+            call = call.arg(name(server, watching.id, watching.is_proxied)).arg("watches");
+            call = call.arg(watching.left.as_millis());
         }
         call
     }
+}
+
+/// What a watcher is called on Redis: one that may be a proxy alone has a mark at the end.
+fn name(server: &str, id: u64, is_proxied: bool) -> String {
+    let mark = if is_proxied { "~" } else { "" };
+    format!("{server}/{id}{mark}")
 }
 
 /// Reports the watchers of this process.
