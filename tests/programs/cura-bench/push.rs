@@ -107,8 +107,10 @@ async fn ended_at(pool: &PgPool, message: i64) -> Duration {
 struct Rounds {
     wrong: usize,
     late: Vec<Duration>,
-    /// Of all processes.
+    /// Of all processes, until the answers have ended.
     used: Duration,
+    /// Of all processes, for the last looks.
+    used_to_look: Duration,
     /// The share of the processors that others used, at most.
     by_others: f64,
 }
@@ -140,6 +142,7 @@ pub async fn streams() {
         all.wrong += round.wrong;
         all.late.extend(round.late);
         all.used += round.used;
+        all.used_to_look += round.used_to_look;
         all.by_others = all.by_others.max(round.by_others);
     }
     assert_eq!(fcm.count(), 0, "everybody watches");
@@ -148,17 +151,20 @@ pub async fn streams() {
     with.late.sort();
     let times = |rounds: &Rounds| [50, 95, 99].map(|percent| ms(at(&rounds.late, percent))).join(" / ");
     let tokens = (2 * ANSWERS * TOKENS) as f64 / 1000.0;
-    let per_thousand = |rounds: &Rounds| rounds.used.as_secs_f64() * 1000.0 / tokens;
+    let per_thousand = |used: Duration| used.as_secs_f64() * 1000.0 / tokens;
+    let looks = with.used_to_look.saturating_sub(without.used_to_look);
     let measured = format!(
         "{} and {} wrong; p50 / p95 / p99 {} without, {} with; processor time of all processes for 1,000 tokens \
-         {:.1} ms without, {:.1} ms with ({:+.1} %); share of others {:.0} %",
+         {:.1} ms without, {:.1} ms with ({:+.1} %), and {:.1} ms for the last looks 90 s later ({:+.1} %); share of others {:.0} %",
         without.wrong,
         with.wrong,
         times(without),
         times(with),
-        per_thousand(without),
-        per_thousand(with),
-        100.0 * (per_thousand(with) / per_thousand(without) - 1.0),
+        per_thousand(without.used),
+        per_thousand(with.used),
+        100.0 * (per_thousand(with.used) / per_thousand(without.used) - 1.0),
+        per_thousand(looks),
+        100.0 * looks.as_secs_f64() / without.used.as_secs_f64(),
         100.0 * without.by_others.max(with.by_others),
     );
     let what =
@@ -196,7 +202,8 @@ async fn one_round(people: &[Person], pool: &PgPool, processes: &[u32; 4]) -> Ro
     Rounds {
         wrong,
         late,
-        used: [&during, &looks].iter().flat_map(|used| &used.processes).sum(),
+        used: during.processes.iter().sum(),
+        used_to_look: looks.processes.iter().sum(),
         by_others: during.by_others(),
     }
 }
