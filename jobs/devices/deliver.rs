@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use cura_domain::device::DeviceKind;
 use cura_domain::push_log::SendOutcome;
-use cura_domain::{ConversationId, DeviceId, UserId};
+use cura_domain::{ConversationId, DeviceId, MessageId, UserId};
 use cura_providers::push::{Meaning, Push, SendPermit, Verdict};
 use cura_queue::{JobError, Run};
-use cura_store::pushes::{self, ClaimedSend, EndedSend};
+use cura_store::pushes::{self, ClaimFor, ClaimedSend, EndedSend};
 use futures_util::future::{join, join_all};
 
 use crate::context::JobContext;
@@ -17,6 +17,10 @@ use crate::words::unless_stopped;
 /// How long a push waits for a service that takes none at the moment, before anything is claimed.
 const NOT_READY_PAUSE: Duration = Duration::from_secs(15);
 
+/// How often it is tried to record what came of sends, and the pause between: a database that restarts is back by then.
+const RECORD_TRIES: u32 = 5;
+const RECORD_PAUSE: Duration = Duration::from_secs(1);
+
 /// A push, and whose devices it goes to.
 pub(super) struct Delivery<'a> {
     /// Its row in the log.
@@ -24,6 +28,8 @@ pub(super) struct Delivery<'a> {
     pub(super) user: UserId,
     /// What it is about: nothing is sent once that is deleted.
     pub(super) conversation: Option<ConversationId>,
+    /// The message that it shows something of: nothing is sent once that is read.
+    pub(super) shows: Option<MessageId>,
     pub(super) push: Push<'a>,
 }
 
@@ -36,6 +42,8 @@ struct Left {
     again: Option<Duration>,
     /// Some sends failed because of what we wanted to send.
     failed: bool,
+    /// Some devices were not sent it: they had it before, or are gone.
+    skipped: bool,
 }
 
 /// Sends a push to these devices, but to those only that it was not sent to before.
@@ -72,8 +80,8 @@ pub(super) async fn deliver(
             reason: "a push service takes no pushes at the moment".to_owned(),
         });
     }
-    let failed = phones.failed || browsers.failed || (run.attempt > 1 && has_failed(context, delivery.id).await?);
-    if failed {
+    let (failed, skipped) = (phones.failed || browsers.failed, phones.skipped || browsers.skipped);
+    if failed || (skipped && has_failed(context, delivery.id).await?) {
         return Err(JobError::Discard {
             reason: "a push service refused what we sent".to_owned(),
         });
@@ -122,6 +130,7 @@ async fn deliver_by(
         let (batch, others) = waiting.split_at(permits.len().min(waiting.len()));
         waiting = others;
         let claimed = claim(context, delivery, batch).await?;
+        left.skipped |= claimed.len() < batch.len();
         let sends = claimed
             .into_iter()
             .zip(permits)
@@ -144,11 +153,16 @@ async fn claim(
     delivery: &Delivery<'_>,
     devices: &[DeviceId],
 ) -> Result<Vec<ClaimedSend>, JobError> {
-    let about = (delivery.id, delivery.user, delivery.conversation);
+    let of = ClaimFor {
+        push: delivery.id,
+        user: delivery.user,
+        conversation: delivery.conversation,
+        shows: delivery.shows,
+    };
     let (hosts, now) = (&context.push.hosts, context.clock.now_micros());
     let claimed = context
         .database
-        .connection(async |connection| pushes::claim(connection, about, devices, hosts, now).await);
+        .connection(async |connection| pushes::claim(connection, &of, devices, hosts, now).await);
     claimed.await.map_err(snooze_if_unavailable)
 }
 
@@ -183,7 +197,8 @@ async fn send_one(
     (claimed, verdict)
 }
 
-/// Records what came of the sends. Not to be given up when the run ends: nobody else knows it.
+/// Records what came of the sends. Not to be given up when the run ends, or for a query that fails once: nobody else knows it, and
+/// without an outcome nothing is sent again.
 async fn record(context: &JobContext, push: (i64, UserId), ended: Vec<(ClaimedSend, Verdict)>) -> Result<(), JobError> {
     let ended: Vec<EndedSend> = ended
         .into_iter()
@@ -195,10 +210,24 @@ async fn record(context: &JobContext, push: (i64, UserId), ended: Vec<(ClaimedSe
         })
         .collect();
     let now = context.clock.now_micros();
-    let recorded = context
-        .database
-        .transaction(async |connection| pushes::record(connection, push, &ended, now).await);
-    let is_suspect = recorded.await.map_err(retry_on_store_error)?;
+    let mut tries = 0;
+    let is_suspect = loop {
+        tries += 1;
+        let recorded = context
+            .database
+            .transaction(async |connection| pushes::record(connection, push, &ended, now).await);
+        match recorded.await {
+            Ok(is_suspect) => break is_suspect,
+            Err(error) if tries == RECORD_TRIES => return Err(retry_on_store_error(error)),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "an outcome could not be recorded; trying again"
+                );
+                tokio::time::sleep(RECORD_PAUSE).await;
+            }
+        }
+    };
     if is_suspect && context.mass_loss_alert.is_due() {
         tracing::error!(
             push_id = push.0,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use cura_domain::MessageId;
-use cura_domain::push_decision::{LAST_LOOK_AFTER, PushStep};
+use cura_domain::push_decision::{LAST_LOOK_AFTER, PushStep, UnwatchedStep};
 use cura_domain::push_log::{PushDecision, PushKind};
 use cura_domain::push_text::{AnswerOutcome, MAX_EXCERPT_CHARS, cut, excerpt, one_line};
 use cura_providers::push::{Banner, Push};
 use cura_queue::{JobError, Run, SendPush};
-use cura_store::pushes::{self, Decided, Pushable};
+use cura_store::pushes::{self, Decided, Logged, Pushable};
 
 use super::deliver::{Delivery, deliver};
 use crate::context::JobContext;
@@ -28,24 +28,8 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SendPush, run: Run) -> Re
         tracing::info!(message_id = %message, "nothing to push: the answer is deleted");
         return Ok(());
     };
-    if answer.is_pushed {
-        if let Some(reason) = answer.facts.over_at(now) {
-            // Where it could be sent to no device, that is what became of it.
-            decide(&context, message, &answer, reason, None, now).await?;
-            tracing::info!(message_id = %message, reason = reason.as_str(), "a push is not sent again");
-            return Ok(());
-        }
-        return push(&context, &run, message, &answer, now).await;
-    }
-    let decision = match answer.facts.next_step(now) {
-        PushStep::Decided(decision) => decision,
-        PushStep::WaitUntil(end) => {
-            decide(&context, message, &answer, PushDecision::Quiet, Some(end), now).await?;
-            return Err(JobError::Snooze {
-                after: (end - now).to_std().unwrap_or_default(),
-                reason: "the person's quiet hours".to_owned(),
-            });
-        }
+    let is_unwatched = match answer.facts.next_step(now) {
+        PushStep::Decided(decision) => return end(&context, message, &answer, decision, now).await,
         PushStep::Look => {
             if context.live.look_at_end(answer.owner.user(), message).await {
                 return Err(JobError::Snooze {
@@ -53,22 +37,39 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SendPush, run: Run) -> Re
                     reason: "somebody watches; looking once more".to_owned(),
                 });
             }
-            PushDecision::Pushed
+            true
         }
         PushStep::LastLook => {
             let look = context.live.last_look(answer.owner.user(), message).await;
-            if look.is_watched || look.closed_in_order {
-                PushDecision::Watched
-            } else {
-                PushDecision::Pushed
-            }
+            !(look.is_watched || look.closed_in_order)
         }
     };
-    if decision == PushDecision::Pushed {
-        return push(&context, &run, message, &answer, now).await;
+    if !is_unwatched {
+        return end(&context, message, &answer, PushDecision::Watched, now).await;
     }
-    decide(&context, message, &answer, decision, None, now).await?;
-    tracing::debug!(message_id = %message, decision = decision.as_str(), "an answer is not pushed");
+    match answer.facts.unwatched_step(now) {
+        UnwatchedStep::Push => push(&context, &run, message, &answer, now).await,
+        UnwatchedStep::Decided(decision) => end(&context, message, &answer, decision, now).await,
+        UnwatchedStep::WaitUntil(end) => {
+            decide(&context, message, &answer, PushDecision::Quiet, Some(end), now).await?;
+            Err(JobError::Snooze {
+                after: (end - now).to_std().unwrap_or_default(),
+                reason: "the person's quiet hours".to_owned(),
+            })
+        }
+    }
+}
+
+/// Ends it without a push, or without a further one: what was sent to some devices stays pushed in the log.
+async fn end(
+    context: &JobContext,
+    message: MessageId,
+    answer: &Pushable,
+    decision: PushDecision,
+    now: DateTime<Utc>,
+) -> Result<(), JobError> {
+    decide(context, message, answer, decision, None, now).await?;
+    tracing::debug!(message_id = %message, decision = decision.as_str(), "an answer is not pushed, or not to all devices");
     Ok(())
 }
 
@@ -79,7 +80,7 @@ async fn decide(
     decision: PushDecision,
     quiet_until: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Result<i64, JobError> {
+) -> Result<Logged, JobError> {
     let decided = Decided {
         owner: answer.owner,
         message,
@@ -87,10 +88,10 @@ async fn decide(
         decision,
         quiet_until,
     };
-    let id = context
+    let logged = context
         .database
         .connection(async |connection| pushes::decide(connection, &decided, now).await);
-    id.await.map_err(snooze_if_unavailable)
+    logged.await.map_err(snooze_if_unavailable)
 }
 
 async fn push(
@@ -100,7 +101,7 @@ async fn push(
     answer: &Pushable,
     now: DateTime<Utc>,
 ) -> Result<(), JobError> {
-    let id = decide(context, message, answer, PushDecision::Pushed, None, now).await?;
+    let Logged { id, .. } = decide(context, message, answer, PushDecision::Pushed, None, now).await?;
     let (owner, kinds) = (answer.owner, context.push.services.kinds());
     let outcome = answer.facts.outcome.unwrap_or(AnswerOutcome::Completed);
     let is_private = answer.facts.notifications.private;
@@ -134,6 +135,7 @@ async fn push(
         id,
         user: owner.user(),
         conversation: Some(owner.conversation()),
+        shows: Some(message),
         push: Push::Banner(banner),
     };
     deliver(context, run, &delivery, &devices).await

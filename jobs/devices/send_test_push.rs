@@ -42,6 +42,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SendTestPush, run: Run) -
         id: job.push_id,
         user,
         conversation: None,
+        shows: None,
         push: Push::Banner(banner),
     };
     let delivered = deliver(&context, &run, &delivery, &devices)

@@ -29,7 +29,9 @@ pub struct PushFacts {
     pub is_muted: bool,
     /// Whether it was read, or the person wrote on in its conversation.
     pub is_read: bool,
-    /// Whether a newer answer of its conversation has ended.
+    /// Whether a newer answer of its conversation has completed or failed.
+    pub has_newer: bool,
+    /// Whether a newer answer of its conversation was pushed: its banner would be replaced by an older one.
     pub is_superseded: bool,
     /// Whether the person has a device that can be pushed to.
     pub has_device: bool,
@@ -44,55 +46,59 @@ pub struct PushFacts {
 pub enum PushStep {
     /// Nothing: that is decided.
     Decided(PushDecision),
-    /// Wait until then.
-    WaitUntil(DateTime<Utc>),
-    /// Look whether somebody watches: if not, push; if so, look again [`LAST_LOOK_AFTER`] from now.
+    /// Look whether somebody watches: if so, look again [`LAST_LOOK_AFTER`] from now; if not, see [`PushFacts::unwatched_step`].
     Look,
-    /// Look whether somebody watches, or has left in order since the end: if neither, push.
+    /// Look whether somebody watches, or has left in order since the end: if neither, see [`PushFacts::unwatched_step`].
     LastLook,
 }
 
+/// What to do about an answer that nobody has watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnwatchedStep {
+    /// Push it.
+    Push,
+    /// Nothing: that is decided.
+    Decided(PushDecision),
+    /// Wait until then, and begin anew.
+    WaitUntil(DateTime<Utc>),
+}
+
 impl PushFacts {
-    /// What is decided at `now`, before anybody looks.
+    /// What is decided at `now`, before anybody looks. To be asked again whenever a push goes on, also one that some devices have got:
+    /// the person may have read it meanwhile, or their quiet hours may have begun.
     pub fn next_step(&self, now: DateTime<Utc>) -> PushStep {
-        if let Some(decision) = self.over_at(now) {
-            return PushStep::Decided(decision);
-        }
-        if !self.has_device {
-            return PushStep::Decided(PushDecision::NoDevice);
-        }
-        if !self.notifications.push {
-            return PushStep::Decided(PushDecision::Off);
-        }
-        if self.is_muted {
-            return PushStep::Decided(PushDecision::Muted);
-        }
-        let quiet_hours = self.notifications.quiet_hours;
-        if let Some(end) = quiet_hours.and_then(|hours| hours.end_at(now, self.zone)) {
-            return PushStep::WaitUntil(end);
-        }
-        if self.quiet_until.is_some() && self.is_superseded {
-            return PushStep::Decided(PushDecision::Superseded);
-        }
-        if now - self.ended_at >= LAST_LOOK_AGE {
-            PushStep::LastLook
+        let waited_until = self.quiet_until.map_or(self.ended_at, |quiet| quiet.max(self.ended_at));
+        let reason = if self.outcome.is_none() {
+            PushDecision::Gone
+        } else if self.is_read {
+            PushDecision::Read
+        } else if now - waited_until > MAX_AGE {
+            PushDecision::Expired
+        } else if !self.has_device {
+            PushDecision::NoDevice
+        } else if !self.notifications.push {
+            PushDecision::Off
+        } else if self.is_muted {
+            PushDecision::Muted
+        } else if now - self.ended_at >= LAST_LOOK_AGE {
+            return PushStep::LastLook;
         } else {
-            PushStep::Look
-        }
+            return PushStep::Look;
+        };
+        PushStep::Decided(reason)
     }
 
-    /// Why it is not pushed any more, even where it was decided that it is: not even a second time to a device whose service did not
-    /// take it.
-    pub fn over_at(&self, now: DateTime<Utc>) -> Option<PushDecision> {
-        let waited_until = self.quiet_until.map_or(self.ended_at, |quiet| quiet.max(self.ended_at));
-        if self.outcome.is_none() {
-            Some(PushDecision::Gone)
-        } else if self.is_read {
-            Some(PushDecision::Read)
-        } else if now - waited_until > MAX_AGE {
-            Some(PushDecision::Expired)
-        } else {
-            None
+    /// What to do at `now` when nobody has watched. Quiet hours come after the looks: what was watched to its end needs no push when
+    /// they are over.
+    pub fn unwatched_step(&self, now: DateTime<Utc>) -> UnwatchedStep {
+        let has_waited = self.quiet_until.is_some();
+        if self.is_superseded || (has_waited && self.has_newer) {
+            return UnwatchedStep::Decided(PushDecision::Superseded);
+        }
+        let quiet_hours = self.notifications.quiet_hours;
+        match quiet_hours.and_then(|hours| hours.end_at(now, self.zone)) {
+            Some(end) => UnwatchedStep::WaitUntil(end),
+            None => UnwatchedStep::Push,
         }
     }
 }
@@ -115,6 +121,7 @@ mod tests {
             quiet_until: None,
             is_muted: false,
             is_read: false,
+            has_newer: false,
             is_superseded: false,
             has_device: true,
             notifications: Notifications::of(&json!({})),
@@ -134,7 +141,6 @@ mod tests {
         for (facts, seconds, step) in [
             (facts(), 2, PushStep::Look),
             (facts(), 90, PushStep::LastLook),
-            (with(|of| of.is_superseded = true), 2, PushStep::Look),
             (with(|of| of.outcome = None), 2, Decided(PushDecision::Gone)),
             (with(|of| of.is_read = true), 2, Decided(PushDecision::Read)),
             (facts(), 3601, Decided(PushDecision::Expired)),
@@ -150,26 +156,40 @@ mod tests {
     fn quiet_hours_postpone_and_then_only_the_newest_is_pushed() {
         let quiet = json!({ "notifications": { "quiet_hours": { "start": "11:30", "end": "13:00" } } });
         let quiet = with(|of| of.notifications = Notifications::of(&quiet));
-        assert_eq!(quiet.next_step(at(2)), PushStep::WaitUntil(at(3600)));
+        assert_eq!(
+            quiet.next_step(at(2)),
+            PushStep::Look,
+            "who watches now needs no push later"
+        );
+        assert_eq!(quiet.unwatched_step(at(2)), UnwatchedStep::WaitUntil(at(3600)));
         // Not too old at their end, and an hour after it at most.
         let waited = PushFacts {
             quiet_until: Some(at(3600)),
             ..quiet
         };
         assert_eq!(waited.next_step(at(3602)), PushStep::LastLook);
+        assert_eq!(waited.unwatched_step(at(3602)), UnwatchedStep::Push);
         assert_eq!(waited.next_step(at(7201)), PushStep::Decided(PushDecision::Expired));
         let older = PushFacts {
-            is_superseded: true,
+            has_newer: true,
             ..waited
         };
-        assert_eq!(older.next_step(at(3602)), PushStep::Decided(PushDecision::Superseded));
+        assert_eq!(
+            older.unwatched_step(at(3602)),
+            UnwatchedStep::Decided(PushDecision::Superseded)
+        );
     }
 
     #[test]
-    fn a_push_that_was_begun_ends_when_there_is_no_reason_for_it_any_more() {
-        assert_eq!(facts().over_at(at(60)), None);
-        assert_eq!(with(|of| of.is_read = true).over_at(at(60)), Some(PushDecision::Read));
-        // Muting it meanwhile takes nothing back: other devices have it.
-        assert_eq!(with(|of| of.is_muted = true).over_at(at(60)), None);
+    fn an_older_answer_does_not_take_the_place_of_a_newer_one() {
+        let newer_is_there = with(|of| of.has_newer = true);
+        assert_eq!(
+            newer_is_there.unwatched_step(at(90)),
+            UnwatchedStep::Push,
+            "it was watched, perhaps"
+        );
+        let newer_is_pushed = with(|of| (of.has_newer, of.is_superseded) = (true, true));
+        let step = newer_is_pushed.unwatched_step(at(90));
+        assert_eq!(step, UnwatchedStep::Decided(PushDecision::Superseded));
     }
 }

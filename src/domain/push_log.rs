@@ -36,7 +36,7 @@ stored_words!(
         Off = "off",
         /// It waits for the end of quiet hours.
         Quiet = "quiet",
-        /// After quiet hours, a newer answer of the same conversation was pushed.
+        /// A newer answer of the same conversation was pushed, or is there after quiet hours.
         Superseded = "superseded",
         /// It could not be pushed for too long.
         Expired = "expired",

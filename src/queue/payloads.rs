@@ -218,7 +218,8 @@ pub struct DismissPush {
 
 impl Job for DismissPush {
     const QUEUE: &'static str = "dismiss-push";
-    const MAX_ATTEMPTS: u32 = 5;
+    // As for the push: it is given up after an hour.
+    const MAX_ATTEMPTS: u32 = 50;
     const TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
     fn key(&self) -> String {

@@ -18,9 +18,9 @@ use sqlx::PgConnection;
 use crate::StoreError;
 use crate::owners::ConversationOwner;
 
-pub use dismissals::{are_shown, list_showing, set_dismissed};
+pub use dismissals::{are_being_sent, are_shown, list_showing, set_dismissed};
 pub use logged::{EndedMessage, find_ended, find_logged, list_logged_sends, list_logged_sends_to, log_began_at};
-pub use sends::{ClaimedSend, EndedSend, claim, has_failed, list_sends, record};
+pub use sends::{ClaimFor, ClaimedSend, EndedSend, claim, has_failed, list_sends, record};
 
 /// How much of an answer is read for a push, in characters.
 const MAX_READ_CHARS: i32 = 8 * 1024;
@@ -32,8 +32,6 @@ pub struct Pushable {
     pub owner: ConversationOwner,
     /// What decides whether it is pushed.
     pub facts: PushFacts,
-    /// Whether it was decided before that it is pushed.
-    pub is_pushed: bool,
     /// The person's language.
     pub language: String,
 }
@@ -56,12 +54,15 @@ pub async fn find(
                                  WHERE l.parent_id = m.parent_id AND l.id > m.id AND l.created_at > m.updated_at) AS "is_read!",
                   EXISTS (SELECT FROM messages l
                           WHERE l.conversation_id = m.conversation_id AND l.id + 0 > m.id AND l.role = 'assistant'
-                            AND l.status <> 'sending') AS "is_superseded!",
+                            AND l.status <> 'sending' AND l.finish_reason IS DISTINCT FROM 'cancelled') AS "has_newer!",
+                  EXISTS (SELECT FROM pushes n
+                          WHERE n.user_id = m.user_id AND n.conversation_id = m.conversation_id AND n.message_id > m.id
+                            AND n.decision = 'pushed' AND n.kind IN ('answer', 'answer_failed')) AS "is_superseded!",
                   u.suspended_at IS NULL
                       AND EXISTS (SELECT FROM devices d JOIN sessions s ON s.id = d.session_id
                                   WHERE d.user_id = m.user_id AND d.is_active AND d.removed_at IS NULL AND d.kind = ANY($2)
                                     AND s.ended_at IS NULL AND s.expires_at > $3) AS "has_device!",
-                  u.preferences, u.timezone, u.language, p.decision AS "decision?", p.quiet_until AS "quiet_until?"
+                  u.preferences, u.timezone, u.language, p.quiet_until AS "quiet_until?"
            FROM messages m
            JOIN conversations c ON c.id = m.conversation_id
            JOIN users u ON u.id = m.user_id
@@ -88,13 +89,13 @@ pub async fn find(
             quiet_until: row.quiet_until,
             is_muted: row.muted,
             is_read: row.is_read,
+            has_newer: row.has_newer,
             is_superseded: row.is_superseded,
             has_device: row.has_device,
             notifications: Notifications::of(&row.preferences),
             // A zone that has left the database since it was chosen.
             zone: TimeZone::new(&row.timezone).unwrap_or_default(),
         },
-        is_pushed: row.decision.as_deref() == Some(PushDecision::Pushed.as_str()),
         language: row.language,
     }))
 }
@@ -132,9 +133,19 @@ pub struct Decided {
     pub quiet_until: Option<DateTime<Utc>>,
 }
 
-/// Records what was decided for a message; what was sent to a device stays pushed. Returns the id of the push.
-pub async fn decide(conn: &mut PgConnection, decided: &Decided, now: DateTime<Utc>) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar!(
+/// A push in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Logged {
+    /// Its number.
+    pub id: i64,
+    /// When something was decided first.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Records what was decided for a message; what was sent to a device stays pushed.
+pub async fn decide(conn: &mut PgConnection, decided: &Decided, now: DateTime<Utc>) -> Result<Logged, StoreError> {
+    Ok(sqlx::query_as!(
+        Logged,
         r#"INSERT INTO pushes AS p (user_id, conversation_id, message_id, kind, decision, quiet_until, decided_at, created_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
            ON CONFLICT (message_id, kind) DO UPDATE
@@ -142,7 +153,7 @@ pub async fn decide(conn: &mut PgConnection, decided: &Decided, now: DateTime<Ut
                                THEN p.decision ELSE EXCLUDED.decision END,
                decided_at = EXCLUDED.decided_at,
                quiet_until = COALESCE(EXCLUDED.quiet_until, p.quiet_until)
-           RETURNING id"#,
+           RETURNING id, created_at"#,
         decided.owner.user().0,
         decided.owner.conversation().0,
         decided.message.0,

@@ -11,6 +11,8 @@ use crate::owners::ConversationOwner;
 
 /// How many silent pushes a device of Apple gets in an hour: it ignores further ones.
 const MAX_DISMISSALS_PER_HOUR: i64 = 3;
+/// How long a send may take from its claim to its outcome: twice ten seconds, a new access token between them, and some more.
+const LONGEST_SEND: TimeDelta = TimeDelta::seconds(30);
 
 /// Whether a device of `user` may show something about a conversation that was read up to `message`.
 pub async fn are_shown(
@@ -31,6 +33,26 @@ pub async fn are_shown(
     .await?)
 }
 
+/// Whether something about a conversation that was read up to `message` is being sent at this moment.
+pub async fn are_being_sent(
+    conn: &mut PgConnection,
+    owner: &ConversationOwner,
+    message: MessageId,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM pushes p JOIN push_sends s ON s.push_id = p.id
+                          WHERE p.user_id = $1 AND p.conversation_id = $2 AND p.message_id <= $3 AND p.decision = 'pushed'
+                            AND p.kind IN ('answer', 'answer_failed') AND s.outcome IS NULL AND s.claimed_at > $4) AS "sent!""#,
+        owner.user().0,
+        owner.conversation().0,
+        message.0,
+        now - LONGEST_SEND,
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
 /// The phones that show something about a conversation that was read up to `message`, and nothing newer about it; an Apple device only
 /// as often as it listens.
 pub async fn list_showing(
@@ -43,10 +65,11 @@ pub async fn list_showing(
     let rows = sqlx::query!(
         r#"SELECT d.id, d.kind FROM devices d
            WHERE d.user_id = $1 AND d.kind IN ('fcm', 'fid') AND d.kind = ANY($6) AND d.platform IN ('ios', 'android')
+             -- What was sent, or may have been: services deliver what they answer 503 to, and nobody lived to say.
              AND EXISTS (SELECT FROM pushes p JOIN push_sends s ON s.push_id = p.id
                          WHERE p.user_id = $1 AND p.conversation_id = $2 AND p.decision = 'pushed' AND p.dismissed_at IS NULL
                            AND p.kind IN ('answer', 'answer_failed') AND p.message_id <= $3
-                           AND s.device_id = d.id AND s.outcome = 'sent')
+                           AND s.device_id = d.id AND (s.outcome IN ('sent', 'retry') OR s.outcome IS NULL))
              -- Of a conversation a device shows the newest only, which is not read.
              AND NOT EXISTS (SELECT FROM pushes p JOIN push_sends s ON s.push_id = p.id
                              WHERE p.user_id = $1 AND p.conversation_id = $2 AND p.decision = 'pushed'

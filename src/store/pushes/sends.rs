@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::device::{DeviceAddress, DeviceKind, Subscription};
 use cura_domain::push_endpoint::PushHosts;
 use cura_domain::push_log::{SendOutcome, TestedDevice};
-use cura_domain::{ConversationId, DeviceId, UserId};
+use cura_domain::{ConversationId, DeviceId, MessageId, UserId};
 use sqlx::PgConnection;
 
 use super::kind_of;
@@ -37,25 +37,47 @@ pub struct ClaimedSend {
     pub vapid_key: Option<Vec<u8>>,
 }
 
-/// Claims the sends of a push to some devices of `user`: those that are still there, that have a session and whose person is not
-/// suspended, and to which it was not sent before, unless that may be repeated. Nothing may be sent that is not claimed. For a push
-/// about a conversation, nothing is claimed once that is deleted.
+/// What sends are claimed for.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimFor {
+    /// The push.
+    pub push: i64,
+    /// Whose devices it goes to.
+    pub user: UserId,
+    /// What it is about: nothing is claimed once that is deleted.
+    pub conversation: Option<ConversationId>,
+    /// The message that it shows something of: nothing is claimed once that is read, or for a device that was sent something newer of
+    /// the conversation, whose place it would take.
+    pub shows: Option<MessageId>,
+}
+
+/// Claims the sends of a push to some devices of its person: those that are still there, that have a session and whose person is not
+/// suspended, and to which it was not sent before, unless that may be repeated. Nothing may be sent that is not claimed. Whoever reads
+/// the conversation at the same moment has done so before, or will find the claim.
 pub async fn claim(
     conn: &mut PgConnection,
-    (push, user, conversation): (i64, UserId, Option<ConversationId>),
+    of: &ClaimFor,
     devices: &[DeviceId],
     hosts: &PushHosts,
     now: DateTime<Utc>,
 ) -> Result<Vec<ClaimedSend>, StoreError> {
     let devices: Vec<i64> = devices.iter().map(|device| device.0).collect();
     let rows = sqlx::query!(
-        r#"WITH claimed AS (
+        r#"WITH open AS MATERIALIZED (
+               SELECT 1 FROM conversations c
+               WHERE c.id = $5 AND c.deleted_at IS NULL AND ($6::bigint IS NULL OR COALESCE(c.last_read_message_id, 0) < $6)
+               FOR SHARE
+           ), claimed AS (
                INSERT INTO push_sends AS p (push_id, device_id, claimed_at)
                SELECT $1, d.id, $4
                FROM devices d JOIN sessions s ON s.id = d.session_id JOIN users u ON u.id = d.user_id
                WHERE d.id = ANY($2) AND d.user_id = $3 AND d.is_active AND d.removed_at IS NULL
                  AND s.ended_at IS NULL AND s.expires_at > $4 AND u.suspended_at IS NULL AND u.erased_at IS NULL
-                 AND ($5::bigint IS NULL OR EXISTS (SELECT FROM conversations c WHERE c.id = $5 AND c.deleted_at IS NULL))
+                 AND ($5::bigint IS NULL OR EXISTS (SELECT FROM open))
+                 AND ($6::bigint IS NULL
+                      OR NOT EXISTS (SELECT FROM pushes n JOIN push_sends s ON s.push_id = n.id
+                                     WHERE n.user_id = $3 AND n.conversation_id = $5 AND n.message_id > $6
+                                       AND n.kind IN ('answer', 'answer_failed') AND s.device_id = d.id))
                ON CONFLICT (push_id, device_id) DO UPDATE
                SET attempts = p.attempts + 1, outcome = NULL, code = NULL, claimed_at = EXCLUDED.claimed_at, ended_at = NULL
                WHERE p.outcome = 'retry'
@@ -63,11 +85,12 @@ pub async fn claim(
            )
            SELECT d.id, d.kind, d.address, d.address_hash, d.p256dh, d.auth, d.vapid_key
            FROM claimed JOIN devices d ON d.id = claimed.device_id"#,
-        push,
+        of.push,
         &devices,
-        user.0,
+        of.user.0,
         now,
-        conversation.map(|conversation| conversation.0),
+        of.conversation.map(|conversation| conversation.0),
+        of.shows.map(|message| message.0),
     )
     .fetch_all(conn)
     .await?;
@@ -211,14 +234,16 @@ async fn are_suspect(
 /// Takes back what the last sends have cost.
 async fn take_back(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE devices SET removed_at = NULL WHERE removed_at > $1",
+        "UPDATE devices SET removed_at = NULL
+         WHERE id IN (SELECT id FROM devices WHERE removed_at > $1 ORDER BY id FOR UPDATE)",
         now - SUSPECT_WINDOW
     )
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
         "UPDATE devices SET is_active = true, inactive_since = NULL, inactive_reason = NULL
-         WHERE NOT is_active AND inactive_reason = 'other_sender' AND inactive_since > $1",
+         WHERE id IN (SELECT id FROM devices
+                      WHERE NOT is_active AND inactive_reason = 'other_sender' AND inactive_since > $1 ORDER BY id FOR UPDATE)",
         now - SUSPECT_WINDOW,
     )
     .execute(conn)

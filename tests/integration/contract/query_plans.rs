@@ -334,9 +334,14 @@ async fn what_pushing_asks_for_is_found_by_an_index() {
             120,
         ),
         (
-            "WITH claimed AS ( INSERT INTO push_sends",
-            vec!["500", "ARRAY[77::bigint, 10077]", "78", now, "78"],
-            200,
+            "WITH open AS MATERIALIZED ( SELECT 1 FROM conversations",
+            vec!["500", "ARRAY[77::bigint, 10077]", "78", now, "78", "77"],
+            300,
+        ),
+        (
+            "SELECT EXISTS (SELECT FROM pushes p JOIN push_sends s ON s.push_id = p.id",
+            vec!["77", "77", "90077", now],
+            100,
         ),
         (
             "SELECT m.user_id, m.conversation_id, m.status, m.finish_reason, m.updated_at",
@@ -361,7 +366,7 @@ async fn what_pushing_asks_for_is_found_by_an_index() {
             800,
         ),
         (
-            "UPDATE devices SET removed_at = NULL WHERE removed_at > $1",
+            "UPDATE devices SET removed_at = NULL WHERE id IN",
             vec!["now() - interval '10 minutes'"],
             60,
         ),

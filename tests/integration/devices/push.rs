@@ -2,6 +2,7 @@
 
 use cura_domain::UserId;
 use cura_live::{Live, LiveConfig};
+use cura_tests::fcm_server::html;
 use cura_tests::{PushService, Socket, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -316,4 +317,75 @@ async fn without_a_device_nothing_is_enqueued() {
     assert_eq!(pushing.cura.database.count(jobs).await, 0);
     let rows = "SELECT count(*) FROM pushes";
     assert_eq!(pushing.cura.database.count(rows).await, 0);
+}
+
+/// The older one waits for its last look, the newer one does not.
+#[tokio::test]
+async fn an_older_answer_does_not_take_the_place_of_a_newer_one() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let conversation = user.post("/conversations", &json!({})).await.body["id"].clone();
+    let mut socket = Socket::of(&user, &conversation, None).await;
+    socket.send(&json!({ "type": "message", "content": "one" })).await;
+    let ended = socket.until("complete").await;
+    let older = ended.last().unwrap()["message"].clone();
+    pushing.until_waiting(&older, 60).await;
+    // Asked from elsewhere, before the older one ended: it is not read by that.
+    socket.send(&json!({ "type": "visible", "visible": false })).await;
+    socket.send(&json!({ "type": "ping" })).await;
+    socket.until("pong").await;
+    let next = json!({ "conversation_id": conversation, "content": "two" });
+    let newer = user.send_without_waiting(&next).await.body["assistant_message"]["id"].clone();
+    let newer = user.until_final(&newer).await;
+    pushing.fcm.wait_for_sends_to("phone", 1).await;
+    pushing
+        .sql("UPDATE messages SET created_at = created_at - interval '1 h' WHERE role = 'user' AND content = 'two'")
+        .await;
+    pushing.let_last_look_come(&older).await;
+    assert_eq!(pushing.decision(&older).await, "superseded");
+    pushing.until_done().await;
+    let sends = pushing.fcm.sends();
+    assert_eq!(sends.len(), 1);
+    assert_eq!(sends[0].message["data"]["message_id"], newer["id"].to_string());
+}
+
+/// A push that could be sent to no device yet is decided anew each time.
+#[tokio::test]
+async fn who_wants_none_any_more_gets_none_that_waits_for_its_service() {
+    let pushing = Pushing::answering().await;
+    let other = pushing.cura.user().await;
+    register(&other, "closes-the-gate").await;
+    pushing.fcm.answer_always("closes-the-gate", html(403));
+    pushing.ask(&other).await;
+    pushing.fcm.wait_for_sends_to("closes-the-gate", 1).await;
+    let user = other.register("someone.else@example.org").await;
+    register(&user, "phone").await;
+    let answer = pushing.ask(&user).await;
+    assert_eq!(pushing.decision(&answer).await, "pushed");
+    pushing.until_waiting(&answer, 5).await;
+    prefer(&user, &json!({ "preferences": { "notifications": { "push": false } } })).await;
+    pushing
+        .sql("UPDATE apalis.jobs SET run_at = now() WHERE job_type = 'send-push' AND status = 'Pending'")
+        .await;
+    eventually("it is decided anew", async || {
+        (pushing.decision(&answer).await == "off").then_some(())
+    })
+    .await;
+    assert!(pushing.fcm.sends_to("phone").is_empty());
+}
+
+/// A proxy may keep a connection whose client is gone.
+#[tokio::test]
+async fn a_connection_that_may_be_a_proxy_alone_delays_a_push_and_does_not_swallow_it() {
+    let pushing = Pushing::start_with(|cura| cura.with("TRUSTED_PROXIES", "127.0.0.0/8")).await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    let _feed = user.watch(None).await;
+    let answer = user.ask("Hi").await;
+    pushing.latch.open();
+    let answer = user.until_final(&answer).await;
+    pushing.let_last_look_come(&answer).await;
+    assert_eq!(pushing.decision(&answer).await, "pushed");
+    pushing.fcm.wait_for_sends_to("phone", 1).await;
 }
