@@ -1,10 +1,11 @@
-//! Workers and servers are killed at random moments: every question has exactly one answer.
+//! Workers and servers are killed at random moments: every question has exactly one answer, and no phone is told twice of one.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use cura_tests::client::text_after;
 use cura_tests::provider::{Step, chunk, finish, words};
-use cura_tests::{Client, Cura, Event, ScriptedProvider};
+use cura_tests::{Client, Cura, Event, FcmServer, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -56,8 +57,25 @@ async fn ask_until_answered(cura: &[String], client: &Client, key: &str) -> (Val
     unreachable!("it asks for ever")
 }
 
+/// Lets the last looks come, which are 90 s after each end, and waits until all is pushed.
+async fn until_pushed(cura: &Cura) {
+    let pool = cura.database.pool();
+    for moved in [
+        "UPDATE messages SET updated_at = updated_at - interval '90 s' WHERE role = 'assistant'",
+        "UPDATE apalis.jobs SET run_at = now() WHERE job_type = 'send-push' AND status = 'Pending'",
+    ] {
+        sqlx::query(moved).execute(pool).await.unwrap();
+    }
+    eventually("all is pushed", async || {
+        let left = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'send-push' AND status IN ('Pending', 'Running')";
+        (cura.database.count(left).await == 0).then_some(())
+    })
+    .await;
+}
+
 /// `CURA_CHAOS_ROUNDS` (20 unless said otherwise) times: something is killed at a random moment while an answer is asked
-/// for, begins, comes or ends, and is replaced. The last rounds are the proof: exactly one answer to each question.
+/// for, begins, comes or ends, and is replaced. The last rounds are the proof: exactly one answer to each question, and one decision
+/// whether it is pushed.
 #[tokio::test]
 async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
     #[expect(clippy::disallowed_methods, reason = "`make chaos` says how many")]
@@ -73,13 +91,17 @@ async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
         steps
     })
     .await;
+    let fcm = FcmServer::start().await;
     let mut cura = Cura::builder()
         .servers(2)
         .workers(2)
         .with_provider(&provider)
+        .with_fcm(&fcm)
         .start()
         .await;
     let user = cura.user().await;
+    let phone = json!({ "fcm_token": "phone", "platform": "android" });
+    assert_eq!(user.post("/devices/register", &phone).await.status, 201);
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     for round in 0..rounds {
         let bases: Vec<String> = cura.servers.iter().map(|server| server.base.clone()).collect();
@@ -122,6 +144,13 @@ async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
         assert_eq!(message["content"], text, "round {round}");
         assert_eq!(message["status"], "sent");
     }
+    until_pushed(&cura).await;
+    let sends = fcm.sends();
+    let told: HashSet<&str> = sends
+        .iter()
+        .map(|send| send.message["data"]["message_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(told.len(), sends.len(), "a phone was told twice");
     cura.check_invariants().await;
     let asked = i64::try_from(rounds).unwrap();
     for (what, count) in [
@@ -132,6 +161,13 @@ async fn whatever_is_killed_whenever_every_question_has_exactly_one_answer() {
         ),
         ("SELECT count(*) FROM messages WHERE role = 'assistant'", asked),
         ("SELECT sum(messages)::bigint FROM usage_days", asked),
+        ("SELECT count(*) FROM pushes WHERE kind = 'answer'", asked),
+        // Claimed once; a worker that died right after it has perhaps not sent it, and nobody else does.
+        (
+            "SELECT count(*) FROM pushes WHERE decision = 'pushed' AND id NOT IN (SELECT push_id FROM push_sends)",
+            0,
+        ),
+        ("SELECT count(*) FROM push_sends WHERE attempts > 1", 0),
     ] {
         assert_eq!(cura.database.count(what).await, count, "{what}");
     }
