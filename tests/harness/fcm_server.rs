@@ -236,7 +236,7 @@ impl State {
                     fields.retain(|name, _| !["token", "fid"].contains(&name.as_str()));
                 }
                 if untargeted.to_string().len() > MOST_BYTES {
-                    fcm_error(400, "INVALID_ARGUMENT", "Message too big", &[])
+                    google_error("INVALID_ARGUMENT", "Request contains an invalid argument.", &[])
                 } else {
                     HttpAnswer::json(200, &json!({ "name": format!("projects/{PROJECT}/messages/0:1") }))
                 }
@@ -274,6 +274,16 @@ pub fn fcm_error(status: u16, code: &str, message: &str, more: &[Value]) -> Http
     let details: Vec<&Value> = std::iter::once(&of_fcm).chain(more).collect();
     let error = json!({ "code": status, "message": message, "status": "SCRIPTED", "details": details });
     HttpAnswer::json(status, &json!({ "error": error }))
+}
+
+/// An error of Google about a message that Firebase never saw: it has no code of Firebase. Google's error reference has two: its
+/// first example names a field that is wrong, and a message that is too large has no details at all.
+pub fn google_error(status: &str, message: &str, details: &[Value]) -> HttpAnswer {
+    let mut error = json!({ "code": 400, "message": message, "status": status });
+    if !details.is_empty() {
+        error["details"] = json!(details);
+    }
+    HttpAnswer::json(400, &json!({ "error": error }))
 }
 
 /// The detail of an error that names a field.

@@ -6,6 +6,9 @@ use std::time::Duration;
 /// How long a service that gives no time is left alone when a quota is used up.
 const QUOTA_PAUSE: Duration = Duration::from_secs(60);
 
+/// What Firebase, and Google before it, says to a message that is not valid.
+const INVALID_ARGUMENT: &str = "INVALID_ARGUMENT";
+
 /// What came of one send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -59,12 +62,15 @@ pub(super) fn of_fcm(status: u16, retry_after: Option<Duration>, body: &[u8]) ->
         .iter()
         .find(|detail| is_of_type(detail, "google.firebase.fcm.v1.FcmError"))
         .and_then(|detail| detail["errorCode"].as_str());
-    let Some(code) = named else {
+    // What Google refuses before Firebase sees it has no word of Firebase: the first example of its error reference, and what is
+    // too large.
+    let refused = error["status"].as_str().filter(|status| *status == INVALID_ARGUMENT);
+    let Some(code) = named.or(refused) else {
         return without_fcm_error(status, retry_after);
     };
     let meaning = match code {
         "UNREGISTERED" => Meaning::Gone,
-        "INVALID_ARGUMENT" => {
+        INVALID_ARGUMENT => {
             let message = error["message"].as_str().unwrap_or_default();
             let violations = details
                 .iter()
@@ -136,6 +142,61 @@ mod tests {
 
     fn violation(field: &str) -> Value {
         json!({ "@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{ "field": field, "description": "no" }] })
+    }
+
+    /// An error of Google's that Firebase has not written.
+    fn google_error(status: &str, message: &str, details: &[Value]) -> Vec<u8> {
+        json!({ "error": { "code": 400, "message": message, "status": status, "details": details } })
+            .to_string()
+            .into_bytes()
+    }
+
+    #[test]
+    fn a_message_that_google_refuses_before_firebase_sees_it_closes_nothing() {
+        let refused = "Request contains an invalid argument.";
+        let of_token = "The registration token is not a valid FCM registration token";
+        for (status, body, meaning) in [
+            (
+                400,
+                google_error(
+                    "INVALID_ARGUMENT",
+                    "Invalid value at 'message.data[0].value' (TYPE_STRING), 12",
+                    &[violation("message.data[0].value")],
+                ),
+                Meaning::OurFault,
+            ),
+            (400, google_error("INVALID_ARGUMENT", refused, &[]), Meaning::OurFault),
+            (
+                400,
+                json!({ "error": { "code": 400, "message": refused, "status": "INVALID_ARGUMENT" } })
+                    .to_string()
+                    .into_bytes(),
+                Meaning::OurFault,
+            ),
+            (
+                400,
+                google_error("INVALID_ARGUMENT", refused, &[violation("message.token")]),
+                Meaning::Gone,
+            ),
+            (
+                400,
+                google_error("INVALID_ARGUMENT", refused, &[violation("message.fid")]),
+                Meaning::Gone,
+            ),
+            (400, google_error("INVALID_ARGUMENT", of_token, &[]), Meaning::Gone),
+            (400, google_error("FAILED_PRECONDITION", refused, &[]), Meaning::Closed),
+            (400, b"INVALID_ARGUMENT".to_vec(), Meaning::Closed),
+            (400, b"<html>INVALID_ARGUMENT</html>".to_vec(), Meaning::Closed),
+            (403, google_error("PERMISSION_DENIED", refused, &[]), Meaning::Closed),
+            (401, google_error("UNAUTHENTICATED", refused, &[]), Meaning::NewToken),
+            (404, google_error("NOT_FOUND", refused, &[]), Meaning::Closed),
+        ] {
+            let verdict = of_fcm(status, None, &body);
+            assert_eq!(verdict.meaning, meaning, "{status} {}", String::from_utf8_lossy(&body));
+            if meaning == Meaning::OurFault {
+                assert_eq!(verdict.code, "invalid_argument");
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use cura_tests::HttpAnswer;
 use cura_tests::PushService;
-use cura_tests::fcm_server::{fcm_error, html, violation};
+use cura_tests::fcm_server::{fcm_error, google_error, html, violation};
 use cura_tests::{Cura, eventually};
 use serde_json::json;
 
@@ -44,23 +44,41 @@ async fn a_device_that_is_gone_is_removed_and_the_others_are_served() {
     assert_eq!(devices(&user).await.len(), 4);
 }
 
+/// Whether Firebase says so or Google before it, and names a field or, as for what is too large, nothing at all.
 #[tokio::test]
 async fn what_is_wrong_with_a_push_costs_no_device_and_is_an_alert() {
-    let pushing = Pushing::answering().await;
-    let user = pushing.cura.user().await;
-    register(&user, "strict").await;
-    register(&user, "there").await;
-    let refused = fcm_error(400, "INVALID_ARGUMENT", "", &[violation("message.data[0].value")]);
-    pushing.fcm.answer_always("strict", refused);
-    pushing.ask(&user).await;
-    pushing.fcm.wait_for_sends_to("there", 1).await;
-    let dead = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'send-push' AND status = 'Killed'";
-    eventually("the job is dead", async || {
-        (pushing.cura.database.count(dead).await == 1).then_some(())
-    })
-    .await;
-    assert_eq!(devices(&user).await.len(), 2);
-    assert!(pushing.cura.logs().contains("a push service refused a push as wrong"));
+    let field = "message.data[0].value";
+    for refused in [
+        fcm_error(400, "INVALID_ARGUMENT", "", &[violation(field)]),
+        google_error(
+            "INVALID_ARGUMENT",
+            "Invalid value at 'message.data[0].value' (TYPE_STRING), 12",
+            &[violation(field)],
+        ),
+        google_error("INVALID_ARGUMENT", "Request contains an invalid argument.", &[]),
+    ] {
+        let pushing = Pushing::answering().await;
+        let user = pushing.cura.user().await;
+        register(&user, "strict").await;
+        register(&user, "there").await;
+        pushing.fcm.answer_always("strict", refused.clone());
+        pushing.ask(&user).await;
+        pushing.fcm.wait_for_sends_to("there", 1).await;
+        let dead = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'send-push' AND status = 'Killed'";
+        eventually("the job is dead", async || {
+            (pushing.cura.database.count(dead).await == 1).then_some(())
+        })
+        .await;
+        assert_eq!(devices(&user).await.len(), 2, "{refused:?}");
+        let logs = pushing.cura.logs();
+        assert!(logs.contains("a push service refused a push as wrong"), "{refused:?}");
+        // Everybody else is pushed to as before.
+        let other = pushing.cura.client().register("other@example.com").await;
+        register(&other, "theirs").await;
+        pushing.ask(&other).await;
+        pushing.fcm.wait_for_sends_to("theirs", 1).await;
+        assert_eq!(other.get("/health").await.body["push"]["fcm"], "up", "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use cura_bin::wiring;
 use cura_domain::device::{DeviceAddress, DeviceKind};
 use cura_domain::{ConversationId, MessageId};
 use cura_providers::push::{Banner, Dismissal, Fcm, Meaning, Push, PushProviders, Verdict};
-use cura_tests::fcm_server::{PROJECT, fcm_error, html, unauthenticated, violation};
+use cura_tests::fcm_server::{PROJECT, fcm_error, google_error, html, unauthenticated, violation};
 use cura_tests::provider::Latch;
 use cura_tests::{FcmServer, HttpAnswer, HttpServer, LogCapture};
 use futures_util::future::join_all;
@@ -85,6 +85,22 @@ async fn a_device_is_touched_only_for_an_answer_that_names_it_and_its_twin_stays
             fcm_error(400, "INVALID_ARGUMENT", "Message too big", &[]),
             Meaning::OurFault,
         ),
+        (
+            google_error(
+                "INVALID_ARGUMENT",
+                "Invalid value at 'message.data[0].value' (TYPE_STRING), 12",
+                &[violation("message.data[0].value")],
+            ),
+            Meaning::OurFault,
+        ),
+        (
+            google_error("INVALID_ARGUMENT", "Request contains an invalid argument.", &[]),
+            Meaning::OurFault,
+        ),
+        (
+            google_error("INVALID_ARGUMENT", "", &[violation("message.token")]),
+            Meaning::Gone,
+        ),
         (error(403, "SENDER_ID_MISMATCH"), Meaning::OtherSender),
         (error(429, "QUOTA_EXCEEDED"), seconds(60)),
         (error(429, "QUOTA_EXCEEDED").with("Retry-After", "90"), seconds(90)),
@@ -125,6 +141,8 @@ async fn an_answer_that_is_not_firebases_costs_no_device_and_stops_sending_with_
     for (n, answer) in [
         html(403),
         html(404),
+        html(400),
+        google_error("FAILED_PRECONDITION", "no", &[]),
         HttpAnswer::json(404, &not_found),
         fcm_error(400, "SOMETHING_NEW", "", &[]),
         HttpAnswer::reply(307, "").with("Location", elsewhere.url()),
