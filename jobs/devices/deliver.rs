@@ -14,7 +14,8 @@ use crate::context::JobContext;
 use crate::errors::{retry_on_store_error, snooze_if_unavailable};
 use crate::words::unless_stopped;
 
-/// How long a push waits for a service that takes none at the moment, before anything is claimed.
+/// How long a push waits for a service that takes none at the moment, before anything is claimed. Whoever asks for access tokens
+/// of Firebase asks no sooner again (`NOT_ASKED_FOR`).
 const NOT_READY_PAUSE: Duration = Duration::from_secs(15);
 
 /// How often it is tried to record what came of sends, and the pause between: a database that restarts is back by then.

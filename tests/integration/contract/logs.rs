@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use cura_bin::wiring;
 use cura_domain::device::DeviceAddress;
 use cura_domain::{ConversationId, MessageId};
 use cura_providers::push::{Banner, Fcm, Meaning, Push, PushProviders, VapidSubject, WebPush};
 use cura_tests::provider::{answer, refusal};
-use cura_tests::{Cura, FcmServer, HttpAnswer, LogCapture, PushService, ScriptedProvider, Socket, eventually};
+use cura_tests::{
+    Cura, FcmServer, HttpAnswer, LogCapture, ManualClock, PushService, ScriptedProvider, Socket, eventually,
+};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -87,9 +88,10 @@ async fn no_device_no_credential_and_no_text_of_a_push_reaches_a_log() {
     let logs = LogCapture::of_program("trace");
     let base = fcm.server().url().parse().unwrap();
     let subject = VapidSubject::parse("mailto:push@example.org").unwrap();
-    let web = WebPush::new(service.key().clone(), subject, service.hosts(), None, wiring::clock()).unwrap();
+    let clock = ManualClock::default();
+    let web = WebPush::new(service.key().clone(), subject, service.hosts(), None, clock.clock()).unwrap();
     let providers = PushProviders::new(
-        Some(Fcm::new(fcm.credentials().into(), &base, wiring::clock()).unwrap()),
+        Some(Fcm::new(fcm.credentials().into(), &base, clock.clock()).unwrap()),
         Some(web),
     );
     let banner = Push::Banner(Banner {
@@ -118,6 +120,8 @@ async fn no_device_no_credential_and_no_text_of_a_push_reaches_a_log() {
             meanings.push(providers.send(permit, address, false, &banner).await.meaning);
         }
         fcm.answer_token_requests(None);
+        // Until it may be asked again.
+        clock.advance(15);
     }
     // Without an access token the first push for the phone was not sent, so the phone is one answer behind.
     assert_eq!(

@@ -153,6 +153,35 @@ async fn answers_come_while_no_access_token_does() {
     pushing.fcm.wait_for_sends_to("phone", 10).await;
 }
 
+/// It hangs, and forty pushes for phones wait for it: those for browsers do not, and it is not asked again and again.
+#[tokio::test]
+async fn browsers_are_pushed_to_while_no_access_token_comes() {
+    let service = PushService::start().await;
+    let pushing = Pushing::start_with(|cura| cura.with_push_service(&service)).await;
+    pushing.latch.open();
+    pushing.fcm.answer_token_requests(Some(HttpAnswer::Hang));
+    for person in 0..4 {
+        let email = format!("person{person}@example.com");
+        let user = pushing.cura.client().register(&email).await;
+        register(&user, &format!("phone-{person}")).await;
+        for _ in 0..10 {
+            pushing.ask(&user).await;
+        }
+    }
+    let (user, browser) = (pushing.cura.user().await, service.subscribe());
+    let body = json!({ "subscription": browser.to_json(), "platform": "web" });
+    assert_eq!(user.post("/devices/register", &body).await.status, 201);
+    pushing.ask(&user).await;
+    service.wait_for_pushes_of(&browser, 1).await;
+    let asked = pushing.fcm.token_requests();
+    assert!(asked <= 3, "asked {asked} times");
+    assert!(pushing.fcm.sends().is_empty());
+    pushing.fcm.answer_token_requests(None);
+    for person in 0..4 {
+        pushing.fcm.wait_for_sends_to(&format!("phone-{person}"), 10).await;
+    }
+}
+
 #[tokio::test]
 async fn a_browser_reads_its_push_and_a_subscription_that_is_gone_is_removed() {
     let service = PushService::start().await;

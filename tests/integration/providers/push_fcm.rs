@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use cura_bin::wiring;
 use cura_domain::device::{DeviceAddress, DeviceKind};
-use cura_domain::{ConversationId, MessageId};
+use cura_domain::{Clock, ConversationId, MessageId};
 use cura_providers::push::{Banner, Dismissal, Fcm, Meaning, Push, PushProviders, Verdict};
 use cura_tests::fcm_server::{PROJECT, fcm_error, google_error, html, unauthenticated, violation};
 use cura_tests::provider::Latch;
-use cura_tests::{FcmServer, HttpAnswer, HttpServer, LogCapture};
+use cura_tests::{FcmServer, HttpAnswer, HttpServer, LogCapture, ManualClock};
 use futures_util::future::join_all;
 
 const BANNER: Push<'static> = Push::Banner(Banner {
@@ -23,8 +23,12 @@ const BANNER: Push<'static> = Push::Banner(Banner {
 const FIVE_MINUTES: Meaning = Meaning::Again(Some(Duration::from_secs(300)));
 
 fn providers(server: &FcmServer) -> PushProviders {
+    providers_by(server, wiring::clock())
+}
+
+fn providers_by(server: &FcmServer, clock: Clock) -> PushProviders {
     let base = server.server().url().parse().unwrap();
-    let fcm = Fcm::new(server.credentials().into(), &base, wiring::clock()).unwrap();
+    let fcm = Fcm::new(server.credentials().into(), &base, clock).unwrap();
     assert_eq!(fcm.project(), PROJECT);
     PushProviders::new(Some(fcm), None)
 }
@@ -199,8 +203,8 @@ async fn credentials_that_are_refused_twice_stop_sending_and_fetch_no_more_token
 
 #[tokio::test]
 async fn a_token_endpoint_that_hangs_keeps_nobody_for_longer_than_five_seconds() {
-    let server = FcmServer::start().await;
-    let providers = providers(&server);
+    let (server, clock) = (FcmServer::start().await, ManualClock::default());
+    let providers = providers_by(&server, clock.clock());
     server.answer_token_requests(Some(HttpAnswer::Hang));
     let begun = Instant::now();
     let (ready, sent) = tokio::join!(
@@ -213,7 +217,9 @@ async fn a_token_endpoint_that_hangs_keeps_nobody_for_longer_than_five_seconds()
     let again = |verdict: &Verdict| verdict.meaning == Meaning::Again(None) && verdict.code == "no_access_token";
     assert!(sent.iter().all(again), "{sent:?}");
     assert!(server.sends().is_empty());
+    assert_eq!(server.token_requests(), 1, "nobody asks again at once");
     server.answer_token_requests(None);
+    clock.advance(15);
     assert_eq!(
         send(&providers, "phone").await.meaning,
         Meaning::Sent,
@@ -222,19 +228,42 @@ async fn a_token_endpoint_that_hangs_keeps_nobody_for_longer_than_five_seconds()
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_fails_costs_no_device() {
-    let server = FcmServer::start().await;
-    let providers = providers(&server);
+async fn a_token_endpoint_that_fails_costs_no_device_and_is_not_asked_again_for_fifteen_seconds() {
+    let (server, clock) = (FcmServer::start().await, ManualClock::default());
+    let providers = providers_by(&server, clock.clock());
     server.answer_token_requests(Some(HttpAnswer::json(
         400,
         &serde_json::json!({ "error": "invalid_grant" }),
     )));
-    let verdict = send(&providers, "phone").await;
-    assert_eq!(
-        (verdict.meaning, &*verdict.code),
-        (Meaning::Again(None), "no_access_token")
-    );
+    let sent = join_all((0..20).map(|_| send(&providers, "phone"))).await;
+    let waits = |verdict: &Verdict| verdict.meaning == Meaning::Again(None) && verdict.code == "no_access_token";
+    assert!(sent.iter().all(waits), "{sent:?}");
+    let asked = server.token_requests();
+    assert!(asked <= 5, "gcp_auth asks five times, for all of them: {asked}");
+    server.answer_token_requests(None);
+    clock.advance(10);
+    assert!(!providers.is_ready(DeviceKind::Fcm).await);
+    assert_eq!(server.token_requests(), asked);
     assert!(server.sends().is_empty());
+    clock.advance(5);
+    assert!(providers.is_ready(DeviceKind::Fcm).await);
+    assert_eq!(send(&providers, "phone").await.meaning, Meaning::Sent);
+    // One that is refused is replaced at once, however often none came before.
+    server.revoke_access_tokens();
+    assert_eq!(send(&providers, "phone").await.meaning, Meaning::Sent);
+    assert_eq!(server.token_requests(), asked + 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_push_waiting() {
+    let (server, clock) = (FcmServer::start().await, ManualClock::default());
+    let providers = providers_by(&server, clock.clock());
+    let refusal = serde_json::json!({ "error": "invalid_grant" });
+    server.answer_token_requests(Some(HttpAnswer::json(400, &refusal)));
+    assert!(!providers.is_ready(DeviceKind::Fcm).await);
+    server.answer_token_requests(None);
+    clock.advance(-3600);
+    assert!(providers.is_ready(DeviceKind::Fcm).await);
 }
 
 #[tokio::test]

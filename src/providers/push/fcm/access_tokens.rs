@@ -1,11 +1,11 @@
 //! Tokens for Google's services. gcp_auth signs for them and fetches them, but has no timeout, fetches one for each that waits, and
-//! cannot be told that a token is bad: here one is fetched at a time, in bounded time, and one that was refused is forgotten.
+//! cannot be told that a token is bad: here one is fetched at a time, in bounded time, and one that was refused is forgotten. It
+//! also asks five times each: that none came is remembered for a while.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::Clock;
 use gcp_auth::{CustomServiceAccount, Token, TokenProvider};
 use secrecy::ExposeSecret;
@@ -14,8 +14,11 @@ use thiserror::Error;
 use crate::Secret;
 
 const SCOPES: [&str; 1] = ["https://www.googleapis.com/auth/firebase.messaging"];
-/// How long fetching a token may take, waiting for somebody else who fetches one included.
+/// How long fetching a token may take. Whoever waits for it waits no longer, unless whoever fetches it gives up meanwhile.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long nobody asks again after no token came: the pause of a push whose service is not ready (`NOT_READY_PAUSE` in
+/// `jobs/devices/deliver.rs`), so that a push that waited for it asks, and those that come meanwhile keep nobody.
+const NOT_ASKED_FOR: TimeDelta = TimeDelta::seconds(15);
 /// A token that is valid for less is replaced.
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
 
@@ -34,8 +37,15 @@ pub(super) struct AccessTokens {
     clock: Clock,
     /// One fetches at a time.
     fetching: tokio::sync::Mutex<CustomServiceAccount>,
-    current: Mutex<Option<Arc<Token>>>,
-    has_failed: AtomicBool,
+    known: Mutex<Known>,
+}
+
+/// What came of fetching.
+#[derive(Default)]
+struct Known {
+    token: Option<Arc<Token>>,
+    /// When no token came last, unless one has come since.
+    failed_at: Option<DateTime<Utc>>,
 }
 
 impl AccessTokens {
@@ -47,64 +57,76 @@ impl AccessTokens {
             credentials,
             clock,
             fetching: tokio::sync::Mutex::new(account),
-            current: Mutex::default(),
-            has_failed: AtomicBool::new(false),
+            known: Mutex::default(),
         };
         Ok((tokens, project))
     }
 
-    /// A token that is valid for a minute at least.
+    /// A token that is valid for a minute at least. If none came a moment ago, there is none now.
     pub(super) async fn get(&self) -> Result<Arc<Token>, NoToken> {
-        if let Some(valid) = self.valid() {
-            return Ok(valid);
+        if let Some(known) = self.known_at(self.clock.now()) {
+            return known;
         }
-        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch())
-            .await
-            .unwrap_or(Err(NoToken));
-        let had_failed = self.has_failed.swap(fetched.is_err(), Ordering::Relaxed);
-        if fetched.is_err() && !had_failed {
-            tracing::error!(
-                "Google gives no access token; nothing is pushed by Firebase: check FIREBASE_CREDENTIALS_PATH and the way to Google"
-            );
+        let mut account = self.fetching.lock().await;
+        // Somebody else may have fetched one meanwhile, or asked in vain.
+        if let Some(known) = self.known_at(self.clock.now()) {
+            return known;
         }
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch(&mut account)).await;
+        let fetched = fetched.unwrap_or(Err(NoToken));
+        // Before anybody else may fetch.
+        self.remember(fetched.as_ref().ok());
         fetched
     }
 
     /// Whether no token came when one was needed last.
     pub(super) fn has_failed(&self) -> bool {
-        self.has_failed.load(Ordering::Relaxed)
-    }
-
-    async fn fetch(&self) -> Result<Arc<Token>, NoToken> {
-        let mut account = self.fetching.lock().await;
-        // Somebody else may have fetched one meanwhile.
-        if let Some(valid) = self.valid() {
-            return Ok(valid);
-        }
-        // Its own memory may hold one that was refused.
-        *account = self::account(&self.credentials).map_err(|_| NoToken)?;
-        // What went wrong may quote the endpoint: it is not shown.
-        let token = account.token(&SCOPES).await.map_err(|_| NoToken)?;
-        *self.current() = Some(Arc::clone(&token));
-        Ok(token)
+        self.known().failed_at.is_some()
     }
 
     /// Forgets a token that was refused, unless another one is there already.
     pub(super) fn refused(&self, token: &Arc<Token>) {
-        self.current().take_if(|current| Arc::ptr_eq(current, token));
+        self.known().token.take_if(|current| Arc::ptr_eq(current, token));
     }
 
-    fn valid(&self) -> Option<Arc<Token>> {
-        let until = self.clock.now() + MARGIN;
-        self.current()
-            .as_ref()
-            .filter(|token| token.expires_at() > until)
-            .cloned()
+    async fn fetch(&self, account: &mut CustomServiceAccount) -> Result<Arc<Token>, NoToken> {
+        // Its own memory may hold one that was refused.
+        *account = self::account(&self.credentials).map_err(|_| NoToken)?;
+        // What went wrong may quote the endpoint: it is not shown.
+        account.token(&SCOPES).await.map_err(|_| NoToken)
     }
 
-    fn current(&self) -> MutexGuard<'_, Option<Arc<Token>>> {
+    fn remember(&self, token: Option<&Arc<Token>>) {
+        let mut known = self.known();
+        let failed_before = known.failed_at.take().is_some();
+        if let Some(token) = token {
+            known.token = Some(Arc::clone(token));
+            return;
+        }
+        known.failed_at = Some(self.clock.now());
+        drop(known);
+        if !failed_before {
+            tracing::error!(
+                "Google gives no access token; nothing is pushed by Firebase: check FIREBASE_CREDENTIALS_PATH and the way to Google"
+            );
+        }
+    }
+
+    /// What is known without asking: a token that is valid, or that there is none at the moment.
+    fn known_at(&self, now: DateTime<Utc>) -> Option<Result<Arc<Token>, NoToken>> {
+        let known = self.known();
+        let valid = known.token.as_ref().filter(|token| token.expires_at() > now + MARGIN);
+        if let Some(valid) = valid {
+            return Some(Ok(Arc::clone(valid)));
+        }
+        // A clock that was set back keeps nobody waiting.
+        let is_recent = |failed_at| (TimeDelta::zero()..NOT_ASKED_FOR).contains(&(now - failed_at));
+        known.failed_at.is_some_and(is_recent).then_some(Err(NoToken))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while holding it.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
