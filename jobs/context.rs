@@ -23,6 +23,8 @@ pub struct JobContext {
     pub(crate) push: PushConfig,
     /// Says that too many devices would be lost.
     pub(crate) mass_loss_alert: AlertPause,
+    /// Says that a push service refuses what we send.
+    pub(crate) refused_push_alert: AlertPause,
 }
 
 /// How answers are pushed.
@@ -75,6 +77,7 @@ impl JobContext {
             assistant,
             push,
             mass_loss_alert: AlertPause::default(),
+            refused_push_alert: AlertPause::default(),
         }
     }
 

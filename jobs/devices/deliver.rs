@@ -182,18 +182,14 @@ async fn send_one(
             code: "endpoint_not_allowed".to_owned(),
         },
     };
-    match verdict.meaning {
-        Meaning::OurFault => {
-            tracing::error!(
-                push_id = delivery.id,
-                device_id = %claimed.device,
-                code = verdict.code,
-                "a push service refused a push as wrong; the device is kept"
-            );
-        }
-        _ => {
-            tracing::debug!(push_id = delivery.id, device_id = %claimed.device, code = verdict.code, "a push service has answered");
-        }
+    tracing::debug!(push_id = delivery.id, device_id = %claimed.device, code = verdict.code, "a push service has answered");
+    if verdict.meaning == Meaning::OurFault && context.refused_push_alert.is_due() {
+        tracing::error!(
+            push_id = delivery.id,
+            device_id = %claimed.device,
+            code = verdict.code,
+            "a push service refused a push as wrong; the device is kept"
+        );
     }
     (claimed, verdict)
 }

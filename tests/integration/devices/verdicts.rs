@@ -81,6 +81,33 @@ async fn what_is_wrong_with_a_push_costs_no_device_and_is_an_alert() {
     }
 }
 
+/// What is wrong is wrong for everybody: an operator is told once.
+#[tokio::test]
+async fn pushes_that_are_wrong_for_many_devices_are_one_alert() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    for name in ["one", "two", "three"] {
+        register(&user, name).await;
+        let refused = google_error("INVALID_ARGUMENT", "Request contains an invalid argument.", &[]);
+        pushing.fcm.answer_always(name, refused);
+    }
+    for times in 1..=2 {
+        pushing.ask(&user).await;
+        for name in ["one", "two", "three"] {
+            pushing.fcm.wait_for_sends_to(name, times).await;
+        }
+    }
+    pushing.until_done().await;
+    let failed = "SELECT count(*) FROM push_sends WHERE outcome = 'failed'";
+    assert_eq!(pushing.cura.database.count(failed).await, 6);
+    let logs = pushing.cura.logs();
+    assert_eq!(
+        logs.matches("a push service refused a push as wrong").count(),
+        1,
+        "{logs}"
+    );
+}
+
 #[tokio::test]
 async fn when_too_many_devices_would_go_at_once_none_goes() {
     let pushing = Pushing::answering().await;
