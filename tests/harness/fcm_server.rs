@@ -238,7 +238,7 @@ impl State {
                 if untargeted.to_string().len() > MOST_BYTES {
                     google_error("INVALID_ARGUMENT", "Request contains an invalid argument.", &[])
                 } else {
-                    HttpAnswer::json(200, &json!({ "name": format!("projects/{PROJECT}/messages/0:1") }))
+                    taken()
                 }
             }
         };
@@ -258,6 +258,11 @@ fn access_token(token: &str) -> HttpAnswer {
         200,
         &json!({ "access_token": token, "expires_in": 3599, "token_type": "Bearer" }),
     )
+}
+
+/// What Firebase answers to a message that it takes.
+pub fn taken() -> HttpAnswer {
+    HttpAnswer::json(200, &json!({ "name": format!("projects/{PROJECT}/messages/0:1") }))
 }
 
 /// What Google answers to an access token that it does not take.

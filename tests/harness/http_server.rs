@@ -36,6 +36,11 @@ pub enum HttpAnswer {
     Hang,
     /// The end of the connection without a response.
     Cut,
+    /// A response that breaks off before the end of its body.
+    Torn {
+        /// Its status.
+        status: u16,
+    },
 }
 
 /// The server. It ends with the test's runtime.
@@ -100,7 +105,7 @@ impl HttpAnswer {
         match self {
             Self::Reply { status, .. } => *status,
             Self::After(_, answer) => answer.status(),
-            Self::Hang | Self::Cut => 0,
+            Self::Hang | Self::Cut | Self::Torn { .. } => 0,
         }
     }
 }
@@ -200,6 +205,11 @@ async fn give(socket: &mut BufReader<TcpStream>, mut answer: HttpAnswer) -> std:
                 return Ok(false);
             }
             HttpAnswer::Cut => return Ok(false),
+            HttpAnswer::Torn { status } => {
+                let response = format!("HTTP/1.1 {status} Scripted\r\nContent-Length: 100\r\n\r\n{{");
+                socket.write_all(response.as_bytes()).await?;
+                return Ok(false);
+            }
         }
     }
 }

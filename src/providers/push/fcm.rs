@@ -172,8 +172,12 @@ impl Fcm {
             Err(error) => return (Verdict::new(Meaning::Again(None), no_answer(&error)), None),
         };
         let (status, retry_after) = (response.status(), retry_after(&response, self.0.clock.now()));
-        let answer = read(response).await;
-        (of_fcm(status.as_u16(), retry_after, &answer), Some(token))
+        let verdict = match read(response).await {
+            Ok(answer) => of_fcm(status.as_u16(), retry_after, &answer),
+            // Whatever it was, it is not known: not even whether it was Firebase.
+            Err(error) => Verdict::new(Meaning::Again(None), no_answer(&error)),
+        };
+        (verdict, Some(token))
     }
 
     fn close(&self, code: &str) {

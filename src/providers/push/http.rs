@@ -50,16 +50,19 @@ fn pause(asked: &str, now: DateTime<Utc>) -> Option<Duration> {
 }
 
 /// The beginning of an answer.
-pub(super) async fn read(mut response: Response) -> Vec<u8> {
+///
+/// # Errors
+/// When it breaks off.
+pub(super) async fn read(mut response: Response) -> reqwest::Result<Vec<u8>> {
     let mut answer = Vec::new();
-    while let Ok(Some(piece)) = response.chunk().await {
+    while let Some(piece) = response.chunk().await? {
         let room = MAX_ANSWER - answer.len();
         answer.extend_from_slice(&piece[..piece.len().min(room)]);
         if answer.len() == MAX_ANSWER {
             break;
         }
     }
-    answer
+    Ok(answer)
 }
 
 #[cfg(test)]

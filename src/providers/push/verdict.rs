@@ -48,13 +48,14 @@ impl Verdict {
     }
 }
 
-/// What Firebase Cloud Messaging's answer means (HTTP v1, `FcmError`).
+/// What Firebase Cloud Messaging's answer means (HTTP v1, `FcmError`). It names the message that it takes; whatever else answers
+/// with 200 is not Firebase.
 pub(super) fn of_fcm(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Verdict {
-    if (200..300).contains(&status) {
+    let answer = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+    if (200..300).contains(&status) && answer["name"].is_string() {
         return Verdict::new(Meaning::Sent, "sent");
     }
-    let error = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
-    let error = &error["error"];
+    let error = &answer["error"];
     let details = error["details"].as_array().map_or(&[][..], Vec::as_slice);
     let is_of_type =
         |detail: &&serde_json::Value, name: &str| detail["@type"].as_str().is_some_and(|given| given.ends_with(name));
@@ -204,7 +205,17 @@ mod tests {
         let ten = Some(Duration::from_secs(10));
         let token = "The registration token is not a valid FCM registration token";
         for (status, retry_after, body, meaning) in [
-            (200, None, b"{}".to_vec(), Meaning::Sent),
+            (
+                200,
+                None,
+                br#"{"name": "projects/cura/messages/0:1"}"#.to_vec(),
+                Meaning::Sent,
+            ),
+            (200, None, b"{}".to_vec(), Meaning::Closed),
+            (200, None, br#"{"name": 1}"#.to_vec(), Meaning::Closed),
+            (200, None, Vec::new(), Meaning::Closed),
+            (200, None, b"<html>Welcome</html>".to_vec(), Meaning::Closed),
+            (204, None, Vec::new(), Meaning::Closed),
             (404, None, fcm_error("UNREGISTERED", "", &[]), Meaning::Gone),
             (400, None, fcm_error("INVALID_ARGUMENT", token, &[]), Meaning::Gone),
             (

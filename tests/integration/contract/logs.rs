@@ -109,7 +109,7 @@ async fn no_device_no_credential_and_no_text_of_a_push_reaches_a_log() {
     fcm.answer_token_requests(Some(HttpAnswer::reply(400, "no such account: secret-key")));
     let mut meanings = Vec::new();
     for answer in [
-        HttpAnswer::reply(201, "{}"),
+        HttpAnswer::json(201, &json!({ "name": "projects/cura-test/messages/0:1" })),
         HttpAnswer::Cut,
         HttpAnswer::reply(403, "the device secret-device of secret"),
     ] {

@@ -6,7 +6,7 @@ use cura_bin::wiring;
 use cura_domain::device::{DeviceAddress, DeviceKind};
 use cura_domain::{Clock, ConversationId, MessageId};
 use cura_providers::push::{Banner, Dismissal, Fcm, Meaning, Push, PushProviders, Verdict};
-use cura_tests::fcm_server::{PROJECT, fcm_error, google_error, html, unauthenticated, violation};
+use cura_tests::fcm_server::{PROJECT, fcm_error, google_error, html, taken, unauthenticated, violation};
 use cura_tests::provider::Latch;
 use cura_tests::{FcmServer, HttpAnswer, HttpServer, LogCapture, ManualClock};
 use futures_util::future::join_all;
@@ -122,6 +122,8 @@ async fn a_device_is_touched_only_for_an_answer_that_names_it_and_its_twin_stays
         (error(401, "THIRD_PARTY_AUTH_ERROR"), Meaning::Misconfigured),
         (html(502), Meaning::Again(None)),
         (HttpAnswer::Cut, Meaning::Again(None)),
+        (HttpAnswer::Torn { status: 200 }, Meaning::Again(None)),
+        (HttpAnswer::Torn { status: 404 }, Meaning::Again(None)),
     ]
     .into_iter()
     .enumerate()
@@ -146,6 +148,8 @@ async fn an_answer_that_is_not_firebases_costs_no_device_and_stops_sending_with_
         html(403),
         html(404),
         html(400),
+        html(200),
+        HttpAnswer::json(200, &serde_json::json!({ "ok": true })),
         google_error("FAILED_PRECONDITION", "no", &[]),
         HttpAnswer::json(404, &not_found),
         fcm_error(400, "SOMETHING_NEW", "", &[]),
@@ -285,7 +289,7 @@ async fn everybody_who_waits_for_a_token_waits_for_the_same_one() {
 async fn no_more_than_fifty_are_sent_at_once() {
     let server = FcmServer::start().await;
     let (providers, latch) = (providers(&server), Latch::default());
-    server.answer_always("phone", HttpAnswer::json(200, &serde_json::json!({})).after(&latch));
+    server.answer_always("phone", taken().after(&latch));
     let sending = join_all((0..120).map(|_| send(&providers, "phone")));
     let opening = async {
         server.server().wait_for_under_way(50).await;
