@@ -176,7 +176,11 @@ async fn send_one(
     let services = &context.push.services;
     let is_of_old_key = services.is_old_key(claimed.vapid_key.as_deref());
     let verdict = match &claimed.address {
-        Some(address) => services.send(permit, address, is_of_old_key, &delivery.push).await,
+        Some(address) => {
+            services
+                .send(permit, delivery.user, address, is_of_old_key, &delivery.push)
+                .await
+        }
         None => Verdict {
             meaning: Meaning::Misconfigured,
             code: "endpoint_not_allowed".to_owned(),

@@ -4,10 +4,12 @@ mod alert_pause;
 mod fcm;
 mod http;
 mod message;
+mod news;
 mod permits;
 mod verdict;
 mod web;
 
+use cura_domain::UserId;
 use cura_domain::device::{DeviceAddress, DeviceKind};
 
 pub use alert_pause::AlertPause;
@@ -50,7 +52,7 @@ impl PushProviders {
         self.web.as_ref()
     }
 
-    /// The services that take nothing from us: by the names that [`FCM`] and [`WEB_PUSH`] are.
+    /// The services that take nothing from us, as far as is known from the last five minutes: by the names that [`FCM`] and [`WEB_PUSH`] are.
     pub fn failing(&self) -> Vec<&'static str> {
         let fcm = self.fcm.iter().filter(|fcm| fcm.is_failing()).map(|_| FCM);
         let web = self.web.iter().filter(|web| web.is_failing()).map(|_| WEB_PUSH);
@@ -105,11 +107,12 @@ impl PushProviders {
             .is_some_and(|web| key != Some(web.public_key().as_slice()))
     }
 
-    /// Sends a push to a device with a permit for its kind. `is_of_old_key` says that a browser subscribed for a key
-    /// that we had before.
+    /// Sends a push to a device of `person` with a permit for its kind. `is_of_old_key` says that a browser subscribed for a
+    /// key that we had before.
     pub async fn send(
         &self,
         permit: SendPermit,
+        person: UserId,
         address: &DeviceAddress,
         is_of_old_key: bool,
         push: &Push<'_>,
@@ -117,7 +120,7 @@ impl PushProviders {
         match (address, &self.fcm, &self.web) {
             (DeviceAddress::Fcm(_) | DeviceAddress::Fid(_), Some(fcm), _) => fcm.send(permit, address, push).await,
             (DeviceAddress::WebPush(subscription), _, Some(web)) => {
-                web.send(permit, subscription, is_of_old_key, push).await
+                web.send(permit, person, subscription, is_of_old_key, push).await
             }
             _ => Verdict::new(Meaning::Misconfigured, "service_not_configured"),
         }

@@ -5,22 +5,23 @@
 
 mod encryption;
 mod message;
+mod refusals;
 mod resolver;
 mod vapid;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use cura_domain::Clock;
 use cura_domain::app_link::AppLink;
 use cura_domain::device::Subscription;
 use cura_domain::push_endpoint::PushHosts;
+use cura_domain::{Clock, UserId};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use thiserror::Error;
 
 use self::encryption::encrypt;
+use self::refusals::Refusals;
 use self::resolver::{PublicAddresses, is_no_public_address};
 use self::vapid::Signatures;
 pub use self::vapid::{InvalidVapidKey, InvalidVapidSubject, VapidKey, VapidSubject};
@@ -32,9 +33,6 @@ use crate::push::verdict::{Meaning, Verdict, of_web_push};
 
 /// How long a subscription is left alone whose service answers with a redirect.
 const LEFT_ALONE_FOR: Duration = Duration::from_secs(5 * 60);
-
-/// After how many refusals one after the other nobody takes our signature: more than the devices of two people.
-const REFUSALS_OF_ALL: u32 = 50;
 
 /// The client of every push service. Cheap to clone.
 #[derive(Clone)]
@@ -49,8 +47,7 @@ struct Parts {
     clock: Clock,
     permits: Permits,
     alert: AlertPause,
-    /// How often a signature was refused since one was taken.
-    refusals: AtomicU32,
+    refusals: Refusals,
 }
 
 /// The client cannot be built with what this machine has.
@@ -81,7 +78,7 @@ impl WebPush {
             clock,
             permits: Permits::default(),
             alert: AlertPause::default(),
-            refusals: AtomicU32::new(0),
+            refusals: Refusals::default(),
         })))
     }
 
@@ -100,11 +97,12 @@ impl WebPush {
         self.0.permits.try_acquire()
     }
 
-    /// Sends a banner to a browser. `is_of_old_key` says that the browser subscribed for a key that we had before. A
+    /// Sends a banner to a browser of `person`. `is_of_old_key` says that the browser subscribed for a key that we had before. A
     /// dismissal is never sent: browsers show something for every push, and withdraw the permission after silent ones.
     pub async fn send(
         &self,
         _permit: SendPermit,
+        person: UserId,
         subscription: &Subscription,
         is_of_old_key: bool,
         push: &Push<'_>,
@@ -128,7 +126,7 @@ impl WebPush {
         let verdict = of_web_push(response.status().as_u16(), retry_after, is_of_old_key);
         match verdict.meaning {
             Meaning::Misconfigured if is_refused_signature => {
-                self.0.refusals.fetch_add(1, Ordering::Relaxed);
+                self.0.refusals.add(person, self.0.clock.now());
                 self.0.signatures.refused(&subscription.endpoint.origin());
                 self.alert(subscription.endpoint.host(), &verdict.code);
                 verdict
@@ -136,16 +134,16 @@ impl WebPush {
             // Clients choose endpoints: what one of them answers says nothing of the others.
             Meaning::Closed => Verdict::new(Meaning::Again(Some(LEFT_ALONE_FOR)), verdict.code),
             Meaning::Sent => {
-                self.0.refusals.store(0, Ordering::Relaxed);
+                self.0.refusals.end();
                 verdict
             }
             _ => verdict,
         }
     }
 
-    /// Whether nobody takes our signature: so many refusals one after the other are not those of a few strange subscriptions.
+    /// Whether nobody takes our signature, as far as is known.
     pub(super) fn is_failing(&self) -> bool {
-        self.0.refusals.load(Ordering::Relaxed) >= REFUSALS_OF_ALL
+        self.0.refusals.are_of_all(self.0.clock.now())
     }
 
     /// The request, or why there is none.

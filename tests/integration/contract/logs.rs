@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_domain::device::DeviceAddress;
-use cura_domain::{ConversationId, MessageId};
+use cura_domain::{ConversationId, MessageId, UserId};
 use cura_providers::push::{Banner, Fcm, Meaning, Push, PushProviders, VapidSubject, WebPush};
 use cura_tests::provider::{answer, refusal};
 use cura_tests::{
@@ -117,7 +117,7 @@ async fn no_device_no_credential_and_no_text_of_a_push_reaches_a_log() {
         service.answer_next(&browser, [answer]);
         for address in [&phone, &subscription] {
             let permit = providers.permits(address.kind(), 1).await.remove(0);
-            meanings.push(providers.send(permit, address, false, &banner).await.meaning);
+            meanings.push(providers.send(permit, UserId(1), address, false, &banner).await.meaning);
         }
         fcm.answer_token_requests(None);
         // Until it may be asked again.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use cura_bin::wiring;
 use cura_domain::device::{DeviceAddress, DeviceKind};
-use cura_domain::{Clock, ConversationId, MessageId};
-use cura_providers::push::{Banner, Dismissal, Fcm, Meaning, Push, PushProviders, Verdict};
+use cura_domain::{Clock, ConversationId, MessageId, UserId};
+use cura_providers::push::{Banner, Dismissal, FCM, Fcm, Meaning, Push, PushProviders, Verdict};
 use cura_tests::fcm_server::{PROJECT, fcm_error, google_error, html, taken, unauthenticated, violation};
 use cura_tests::provider::Latch;
 use cura_tests::{FcmServer, HttpAnswer, HttpServer, LogCapture, ManualClock};
@@ -35,7 +35,7 @@ fn providers_by(server: &FcmServer, clock: Clock) -> PushProviders {
 
 async fn send_to(providers: &PushProviders, address: DeviceAddress, push: &Push<'_>) -> Verdict {
     let permit = providers.permits(address.kind(), 1).await.remove(0);
-    providers.send(permit, &address, false, push).await
+    providers.send(permit, UserId(1), &address, false, push).await
 }
 
 async fn send(providers: &PushProviders, device: &str) -> Verdict {
@@ -256,6 +256,30 @@ async fn a_token_endpoint_that_fails_costs_no_device_and_is_not_asked_again_for_
     server.revoke_access_tokens();
     assert_eq!(send(&providers, "phone").await.meaning, Meaning::Sent);
     assert_eq!(server.token_requests(), asked + 2);
+}
+
+/// Whether it fails is told to operators, and only as long as somebody knows.
+#[tokio::test]
+async fn firebase_fails_while_no_access_token_comes_until_one_does_or_there_is_no_news() {
+    let (server, clock) = (FcmServer::start().await, ManualClock::default());
+    let (alerts, providers) = (LogCapture::of_errors(), providers_by(&server, clock.clock()));
+    assert!(providers.failing().is_empty());
+    let refusal = HttpAnswer::json(400, &serde_json::json!({ "error": "invalid_grant" }));
+    server.answer_token_requests(Some(refusal));
+    for _ in 0..2 {
+        assert!(!providers.is_ready(DeviceKind::Fcm).await);
+        clock.advance(4 * 60);
+        assert_eq!(providers.failing(), [FCM], "there was no token when it was asked last");
+    }
+    clock.advance(60);
+    assert!(providers.failing().is_empty(), "nobody knows");
+    assert!(!providers.is_ready(DeviceKind::Fcm).await);
+    assert_eq!(providers.failing(), [FCM]);
+    assert_eq!(alerts.lines().len(), 1, "told once: {:?}", alerts.lines());
+    server.answer_token_requests(None);
+    clock.advance(15);
+    assert!(providers.is_ready(DeviceKind::Fcm).await);
+    assert!(providers.failing().is_empty());
 }
 
 #[tokio::test]

@@ -6,11 +6,11 @@ use cura_bin::wiring;
 use cura_domain::app_link::AppLink;
 use cura_domain::device::{DeviceAddress, DeviceKind, Subscription};
 use cura_domain::push_endpoint::PushHosts;
-use cura_domain::{ConversationId, MessageId};
-use cura_providers::push::{Banner, Dismissal, Meaning, Push, PushProviders, VapidSubject, Verdict, WebPush};
+use cura_domain::{Clock, ConversationId, MessageId, UserId};
+use cura_providers::push::{Banner, Dismissal, Meaning, Push, PushProviders, VapidSubject, Verdict, WEB_PUSH, WebPush};
 use cura_tests::provider::Latch;
 use cura_tests::push_service::Browser;
-use cura_tests::{HttpAnswer, HttpServer, LogCapture, PushService};
+use cura_tests::{HttpAnswer, HttpServer, LogCapture, ManualClock, PushService};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -25,9 +25,13 @@ const BANNER: Banner<'static> = Banner {
 };
 
 fn allowing(service: &PushService, hosts: PushHosts) -> PushProviders {
+    allowing_by(service, hosts, wiring::clock())
+}
+
+fn allowing_by(service: &PushService, hosts: PushHosts, clock: Clock) -> PushProviders {
     let subject = VapidSubject::parse("mailto:push@example.org").unwrap();
     let link = AppLink::parse("https://app.example/c/{conversation_id}").unwrap();
-    let web = WebPush::new(service.key().clone(), subject, hosts, Some(link), wiring::clock()).unwrap();
+    let web = WebPush::new(service.key().clone(), subject, hosts, Some(link), clock).unwrap();
     assert_eq!(web.public_key(), service.key().public_key());
     PushProviders::new(None, Some(web))
 }
@@ -39,7 +43,14 @@ fn providers(service: &PushService) -> PushProviders {
 async fn send_to(providers: &PushProviders, to: Subscription, is_of_old_key: bool, push: &Push<'_>) -> Verdict {
     let permit = providers.permits(DeviceKind::WebPush, 1).await.remove(0);
     let address = DeviceAddress::WebPush(to);
-    providers.send(permit, &address, is_of_old_key, push).await
+    providers.send(permit, UserId(1), &address, is_of_old_key, push).await
+}
+
+async fn send_as(person: i64, service: &PushService, providers: &PushProviders, browser: &Browser) -> Verdict {
+    let permit = providers.permits(DeviceKind::WebPush, 1).await.remove(0);
+    let address = DeviceAddress::WebPush(browser.subscription(&service.hosts()));
+    let push = Push::Banner(BANNER);
+    providers.send(permit, UserId(person), &address, false, &push).await
 }
 
 async fn send(service: &PushService, providers: &PushProviders, browser: &Browser) -> Verdict {
@@ -181,6 +192,31 @@ async fn a_service_that_refuses_our_signature_costs_no_device_and_alerts_once() 
         "{lines:?}"
     );
     assert!(!lines[0].contains("secret"), "the endpoint is not logged: {lines:?}");
+}
+
+/// One person may register as many subscriptions for somebody else's key as they like.
+#[tokio::test]
+async fn a_service_fails_when_it_refuses_several_people_until_it_takes_one_or_there_is_no_news() {
+    let (service, clock) = (PushService::start().await, ManualClock::default());
+    let providers = allowing_by(&service, service.hosts(), clock.clock());
+    let (strange, good) = (service.subscribe(), service.subscribe());
+    service.answer_always(&strange, HttpAnswer::reply(403, ""));
+    for _ in 0..100 {
+        send_as(1, &service, &providers, &strange).await;
+    }
+    assert!(providers.failing().is_empty(), "one person is no outage");
+    for person in [2, 3] {
+        send_as(person, &service, &providers, &strange).await;
+    }
+    assert_eq!(providers.failing(), [WEB_PUSH]);
+    clock.advance(5 * 60);
+    assert!(providers.failing().is_empty(), "nobody knows");
+    for person in 0..60 {
+        send_as(person % 3, &service, &providers, &strange).await;
+    }
+    assert_eq!(providers.failing(), [WEB_PUSH]);
+    assert_eq!(send_as(1, &service, &providers, &good).await.meaning, Meaning::Sent);
+    assert!(providers.failing().is_empty());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use thiserror::Error;
 
 use crate::Secret;
+use crate::push::news::is_news;
 
 const SCOPES: [&str; 1] = ["https://www.googleapis.com/auth/firebase.messaging"];
 /// How long fetching a token may take. Whoever waits for it waits no longer, unless whoever fetches it gives up meanwhile.
@@ -79,9 +80,10 @@ impl AccessTokens {
         fetched
     }
 
-    /// Whether no token came when one was needed last.
+    /// Whether no token came when one was needed last, as far as is known.
     pub(super) fn has_failed(&self) -> bool {
-        self.known().failed_at.is_some()
+        let now = self.clock.now();
+        self.known().failed_at.is_some_and(|failed_at| is_news(failed_at, now))
     }
 
     /// Forgets a token that was refused, unless another one is there already.
