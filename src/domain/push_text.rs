@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde::Deserialize;
 use thiserror::Error;
 use unicode_segmentation::UnicodeSegmentation;
@@ -112,7 +112,9 @@ impl PushTexts {
 pub fn excerpt(answer: &str) -> String {
     let read = &answer[..answer.floor_char_boundary(MAX_READ_BYTES)];
     let (mut words, mut images) = (String::new(), 0_u32);
-    for event in Parser::new(read) {
+    // What models write beside plain Markdown.
+    let extensions = Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS;
+    for event in Parser::new_ext(read, extensions) {
         match event {
             Event::Start(Tag::Image { .. }) => images += 1,
             Event::End(TagEnd::Image) => images = images.saturating_sub(1),
@@ -176,6 +178,14 @@ mod tests {
             ),
             ("![a cat](cat.png)Look", "Look"),
             ("<b>no</b> tags", "no tags"),
+            ("It takes ~~one~~ **two** hours", "It takes one two hours"),
+            ("~5 minutes, or ~10", "~5 minutes, or ~10"),
+            (
+                "| food | sleep |\n| --- | :-: |\n| nuts | better |\n\nSo eat nuts.",
+                "food sleep nuts better So eat nuts.",
+            ),
+            ("a | b\nis no table", "a | b is no table"),
+            ("- [x] breathe\n- [ ] read\n- [y] is none", "breathe read [y] is none"),
             ("```rust\nlet x = 1;\n```\nThat is it.", "let x = 1; That is it."),
             ("one\u{202e}two\u{0}three\u{2028}four", "onetwo three four"),
             ("", ""),
