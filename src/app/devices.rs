@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use cura_domain::account::DeviceName;
-use cura_domain::device::{DeviceAddress, MAX_DEVICES, Platform};
-use cura_domain::push_endpoint::PushHosts;
+use cura_domain::device::{DeviceAddress, InvalidAddress, MAX_DEVICES, Platform, Subscription};
+use cura_domain::push_endpoint::{PushEndpoint, PushHosts};
 use cura_domain::{Clock, DeviceId};
+use cura_providers::push::is_public_key;
 use cura_queue::{EnqueueOptions, JobOwner, SendTestPush};
 use cura_store::devices::{AddressHash, Registration};
 use cura_store::{Database, StoreError, devices, pushes, users};
@@ -31,6 +32,19 @@ pub struct PushServices {
     pub hosts: PushHosts,
     /// Whether people may try out pushes.
     pub allows_tests: bool,
+}
+
+/// A browser's subscription with these keys.
+///
+/// # Errors
+/// The key that is none; also a public key that is no point of the curve, for which nothing could ever be encrypted.
+pub fn subscription(endpoint: PushEndpoint, p256dh: Vec<u8>, auth: Vec<u8>) -> Result<Subscription, InvalidAddress> {
+    let subscription = Subscription::new(endpoint, p256dh, auth)?;
+    if is_public_key(&subscription.p256dh) {
+        Ok(subscription)
+    } else {
+        Err(InvalidAddress::PublicKey)
+    }
 }
 
 /// What a client says of its device.

@@ -168,7 +168,8 @@ impl Subscription {
     /// A subscription with these keys.
     ///
     /// # Errors
-    /// The key that is none. Whether a point is on the curve is seen when something is encrypted for it.
+    /// The key that is none. Whether a point is on the curve is not looked at: that takes arithmetic (`is_public_key` of the
+    /// providers).
     pub fn new(endpoint: PushEndpoint, p256dh: Vec<u8>, auth: Vec<u8>) -> Result<Self, InvalidAddress> {
         if p256dh.len() != POINT_BYTES || p256dh.first() != Some(&4) {
             return Err(InvalidAddress::PublicKey);

@@ -17,7 +17,7 @@ pub use fcm::{Fcm, FcmUrl, InvalidCredentials, InvalidFcmUrl};
 pub use message::{Banner, Dismissal, Push};
 pub use permits::SendPermit;
 pub use verdict::{Meaning, Verdict};
-pub use web::{InvalidVapidKey, InvalidVapidSubject, NoWebPush, VapidKey, VapidSubject, WebPush};
+pub use web::{InvalidVapidKey, InvalidVapidSubject, NoWebPush, VapidKey, VapidSubject, WebPush, is_public_key};
 
 /// Firebase Cloud Messaging, where services are named.
 pub const FCM: &str = "fcm";

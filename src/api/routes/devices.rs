@@ -5,7 +5,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use cura_app::App;
-use cura_app::devices::{DeviceError, NewDevice, PushServices};
+use cura_app::devices::{self, DeviceError, NewDevice, PushServices};
 use cura_domain::DeviceId;
 use cura_domain::device::{DeviceAddress, InvalidAddress, Subscription};
 use poem::web::Data;
@@ -250,7 +250,8 @@ impl SubscriptionBody {
             ));
         });
         let (public, secret) = (KEYS.decode(self.keys.p256dh), KEYS.decode(self.keys.auth));
-        let subscription = Subscription::new(endpoint.ok()?, public.unwrap_or_default(), secret.unwrap_or_default());
+        let subscription =
+            devices::subscription(endpoint.ok()?, public.unwrap_or_default(), secret.unwrap_or_default());
         subscription
             .map_err(|fault| {
                 let pointer = match fault {

@@ -21,6 +21,7 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use thiserror::Error;
 
 use self::encryption::encrypt;
+pub use self::encryption::is_public_key;
 use self::refusals::Refusals;
 use self::resolver::{PublicAddresses, is_no_public_address};
 use self::vapid::Signatures;

@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use super::{devices, register, remove};
 
-/// A subscription of a browser at this address, with keys of the right form.
+/// The public key of the browser in RFC 8291, appendix A.
+const P256DH: &str = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+
+/// A subscription of a browser at this address.
 fn subscription(endpoint: &str) -> Value {
-    // An uncompressed point and sixteen bytes, in base64url.
-    let p256dh = format!("BA{}", "A".repeat(85));
-    json!({ "endpoint": endpoint, "expirationTime": null, "keys": { "p256dh": p256dh, "auth": "A".repeat(22) } })
+    let keys = json!({ "p256dh": P256DH, "auth": "A".repeat(22) });
+    json!({ "endpoint": endpoint, "expirationTime": null, "keys": keys })
 }
 
 #[tokio::test]
@@ -70,8 +72,13 @@ async fn exactly_one_address_of_a_known_service_is_taken() {
     let user = cura.user().await;
     let good = "https://fcm.googleapis.com/fcm/send/x";
     let short_key = json!({ "endpoint": good, "keys": { "p256dh": "BAAA", "auth": "A".repeat(22) } });
-    let short_secret =
-        json!({ "endpoint": good, "keys": { "p256dh": format!("BA{}", "A".repeat(85)), "auth": "AAAA" } });
+    let short_secret = json!({ "endpoint": good, "keys": { "p256dh": P256DH, "auth": "AAAA" } });
+    // Of the right form, and no points of the curve: nothing could ever be encrypted for them.
+    let off_curve = |p256dh: String| {
+        let keys = json!({ "p256dh": p256dh, "auth": "A".repeat(22) });
+        json!({ "subscription": { "endpoint": good, "keys": keys } })
+    };
+    let (zero, near) = (format!("BA{}", "A".repeat(85)), P256DH.replace("Aiw4", "Aiw8"));
     for (body, pointer) in [
         (json!({}), ""),
         (json!({ "fcm_token": "a", "fid": "b" }), ""),
@@ -82,6 +89,8 @@ async fn exactly_one_address_of_a_known_service_is_taken() {
         (json!({ "fid": "a:b" }), "/fid"),
         (json!({ "subscription": short_key }), "/subscription/keys/p256dh"),
         (json!({ "subscription": short_secret }), "/subscription/keys/auth"),
+        (off_curve(zero), "/subscription/keys/p256dh"),
+        (off_curve(near), "/subscription/keys/p256dh"),
     ] {
         let mut body = body;
         body["platform"] = json!("web");

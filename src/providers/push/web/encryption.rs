@@ -9,6 +9,11 @@ use web_push_native::{Auth, p256};
 #[error("not a public key")]
 pub(super) struct InvalidKey;
 
+/// Whether something can be encrypted for this public key of a browser.
+pub fn is_public_key(point: &[u8]) -> bool {
+    p256::PublicKey::from_sec1_bytes(point).is_ok()
+}
+
 /// The body of a push, `aes128gcm` in one record, for the keys of a subscription.
 pub(super) fn encrypt(plaintext: Vec<u8>, subscription: &Subscription) -> Result<Vec<u8>, InvalidKey> {
     let key = p256::PublicKey::from_sec1_bytes(&subscription.p256dh).map_err(|_| InvalidKey)?;
@@ -74,6 +79,7 @@ mod tests {
     fn nothing_is_encrypted_for_a_point_that_is_not_on_the_curve() {
         let mut point = bytes(PUBLIC);
         *point.last_mut().unwrap() ^= 1;
+        assert!(!is_public_key(&point) && is_public_key(&bytes(PUBLIC)));
         assert_eq!(encrypt(PLAINTEXT.to_vec(), &subscription(point)), Err(InvalidKey));
         let zero = [&[4][..], &[0; 64]].concat();
         assert_eq!(encrypt(PLAINTEXT.to_vec(), &subscription(zero)), Err(InvalidKey));
