@@ -40,7 +40,7 @@ impl Telemetry {
 }
 
 fn read_again(handle: &logs::FilterHandle) {
-    let filter = TelemetrySettings::read_log_level_again().and_then(|level| logs::filter(&level));
+    let filter = TelemetrySettings::read_log_level_again().and_then(|level| logs::asked_for(&level));
     match filter {
         Ok(filter) => match handle.reload(filter) {
             Ok(()) => tracing::info!("LOG_LEVEL was read again"),
@@ -53,7 +53,7 @@ fn read_again(handle: &logs::FilterHandle) {
 /// What is wrong with `LOG_LEVEL` and `SENTRY_DSN`.
 pub fn faults(settings: &Settings) -> impl Iterator<Item = SettingError> + use<> {
     let faults = [
-        logs::filter(&settings.telemetry.log_level).err(),
+        logs::asked_for(&settings.telemetry.log_level).err(),
         sentry::dsn(settings).err(),
     ];
     faults.into_iter().flatten()

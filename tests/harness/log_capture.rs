@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// What this thread logs, as long as it lives: everything in a test that has one thread.
 pub struct LogCapture {
@@ -27,7 +27,7 @@ impl LogCapture {
         Self::through(cura_bin::telemetry::log_filter(level).expect("a level"))
     }
 
-    fn through(filter: EnvFilter) -> Self {
+    fn through(filter: impl Filter<Registry> + Send + Sync + 'static) -> Self {
         let written = Written::default();
         let writer = written.clone();
         let lines = tracing_subscriber::fmt::layer()

@@ -62,18 +62,25 @@ impl FromStr for FcmUrl {
 
     fn from_str(raw: &str) -> Result<Self, Self::Err> {
         let url = Url::parse(raw).map_err(|_| InvalidFcmUrl)?;
-        let is_here = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        // The token of our project goes there.
-        let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_here);
-        let is_base = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        let is_base = url.query().is_none() && url.fragment().is_none();
+        let has_credentials = !url.username().is_empty() || url.password().is_some();
         let base = url.as_str().trim_end_matches('/').to_owned();
-        (is_safe && is_base).then_some(Self(base)).ok_or(InvalidFcmUrl)
+        // The token of our project goes there.
+        (is_safe(&url) && is_base && !has_credentials)
+            .then_some(Self(base))
+            .ok_or(InvalidFcmUrl)
     }
+}
+
+/// Whether what is sent there is read by nobody on the way: by `https`, or on this machine.
+fn is_safe(url: &Url) -> bool {
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_here)
 }
 
 impl Fcm {
@@ -84,7 +91,7 @@ impl Fcm {
     pub fn new(credentials: Secret, base: &FcmUrl, clock: Clock) -> Result<Self, InvalidCredentials> {
         let (tokens, project) = AccessTokens::new(credentials, clock.clone())?;
         Ok(Self(Arc::new(Parts {
-            http: http::client().build().map_err(|_| InvalidCredentials)?,
+            http: http::client().build().map_err(|_| InvalidCredentials::NotAKey)?,
             url: format!("{}/v1/projects/{project}/messages:send", base.0),
             project,
             tokens,
@@ -212,6 +219,8 @@ mod tests {
             "ftp://fcm.googleapis.com",
             "https://fcm.googleapis.com/?a",
             "https://user@fcm.googleapis.com",
+            "https://:password@fcm.googleapis.com",
+            "https://user:password@fcm.googleapis.com",
         ] {
             assert_eq!(url(bad), Err(InvalidFcmUrl), "{bad}");
         }

@@ -85,7 +85,8 @@ async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
 #[tokio::test]
 async fn no_device_no_credential_and_no_text_of_a_push_reaches_a_log() {
     let (fcm, service) = (FcmServer::start().await, PushService::start().await);
-    let logs = LogCapture::of_program("trace");
+    // More specific than what silences libraries.
+    let logs = LogCapture::of_program("trace,gcp_auth::types=trace,h2::codec=trace,hyper_util::client=trace");
     let base = fcm.server().url().parse().unwrap();
     let subject = VapidSubject::parse("mailto:push@example.org").unwrap();
     let clock = ManualClock::default();
@@ -135,5 +136,29 @@ async fn no_device_no_credential_and_no_text_of_a_push_reaches_a_log() {
         for secret in ["secret", "ya29", "wpush", "vapid t=", "eyJ", "cura-test.iam"] {
             assert!(!line.contains(secret), "{secret} is in the logs: {line}");
         }
+    }
+}
+
+#[test]
+fn no_directive_makes_libraries_log_what_they_carry() {
+    for level in [
+        "trace",
+        "warn,h2=trace,gcp_auth=trace",
+        "warn,h2::codec=trace,gcp_auth::types=trace,h2o=trace",
+        "[send]=trace",
+    ] {
+        let logs = LogCapture::of_program(level);
+        let _send = tracing::trace_span!("send").entered();
+        tracing::trace!(target: "h2::codec", "a secret frame");
+        tracing::debug!(target: "h2", "a secret header");
+        tracing::error!(target: "gcp_auth::types", "a secret answer");
+        tracing::error!(target: "h2::proto", "it broke");
+        tracing::error!(target: "h2o", "another library");
+        let lines = logs.lines().join("\n");
+        assert!(!lines.contains("secret"), "{level}: {lines}");
+        assert!(
+            lines.contains("another library") && lines.contains("it broke"),
+            "{level}: {lines}"
+        );
     }
 }

@@ -119,6 +119,23 @@ async fn a_key_file_that_is_none_of_a_service_account_stops_the_start() {
             assert_eq!(said, expected);
         }
     }
+    // A real key, and nobody to ask for tokens.
+    let mut key: Value = serde_json::from_str(&FcmServer::start().await.credentials()).unwrap();
+    for bad in [
+        "",
+        "hunter2",
+        "http://hunter2.example/token",
+        "https://hunter2.example/to ken",
+    ] {
+        key["token_uri"] = bad.into();
+        std::fs::write(&path, key.to_string()).unwrap();
+        for program in ["cura-server", "cura-worker"] {
+            let said = refuses(program, &variables).await;
+            let expected =
+                "error: FIREBASE_CREDENTIALS_PATH names a file that has a `token_uri` that is no https address";
+            assert_eq!(said, expected, "{bad}");
+        }
+    }
 }
 
 #[tokio::test]

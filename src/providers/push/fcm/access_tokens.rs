@@ -8,9 +8,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::Clock;
 use gcp_auth::{CustomServiceAccount, Token, TokenProvider};
+use http::Uri;
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 use thiserror::Error;
+use url::Url;
 
+use super::is_safe;
 use crate::Secret;
 use crate::push::news::is_news;
 
@@ -24,9 +28,21 @@ const NOT_ASKED_FOR: TimeDelta = TimeDelta::seconds(15);
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Credentials that cannot be used.
-#[derive(Debug, Error)]
-#[error("is not the key file of a service account")]
-pub struct InvalidCredentials;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidCredentials {
+    /// Something else.
+    #[error("is not the key file of a service account")]
+    NotAKey,
+    /// Nobody can be asked for a token there.
+    #[error("has a `token_uri` that is no https address")]
+    TokenUri,
+}
+
+/// What gcp_auth does not show of a key file.
+#[derive(Deserialize)]
+struct KeyFile {
+    token_uri: String,
+}
 
 /// No token came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -53,7 +69,12 @@ impl AccessTokens {
     /// For the key file of a service account. Gives its project, too.
     pub(super) fn new(credentials: Secret, clock: Clock) -> Result<(Self, String), InvalidCredentials> {
         let account = account(&credentials)?;
-        let project = account.project_id().ok_or(InvalidCredentials)?.to_owned();
+        let project = account.project_id().ok_or(InvalidCredentials::NotAKey)?.to_owned();
+        let file = serde_json::from_str::<KeyFile>(credentials.expose_secret());
+        // At one that is no address, gcp_auth would panic.
+        if !file.is_ok_and(|file| is_token_uri(&file.token_uri)) {
+            return Err(InvalidCredentials::TokenUri);
+        }
         let tokens = Self {
             credentials,
             clock,
@@ -133,5 +154,39 @@ impl AccessTokens {
 }
 
 fn account(credentials: &Secret) -> Result<CustomServiceAccount, InvalidCredentials> {
-    CustomServiceAccount::from_json(credentials.expose_secret()).map_err(|_| InvalidCredentials)
+    CustomServiceAccount::from_json(credentials.expose_secret()).map_err(|_| InvalidCredentials::NotAKey)
+}
+
+/// Whether our signature may be sent there, and gcp_auth can: it takes the address as it is written.
+fn is_token_uri(raw: &str) -> bool {
+    raw.parse::<Uri>().is_ok() && Url::parse(raw).is_ok_and(|url| is_safe(&url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_asked_for_by_https_or_on_this_machine() {
+        for good in [
+            "https://oauth2.googleapis.com/token",
+            "http://127.0.0.1:9/token",
+            "http://localhost:9/token",
+        ] {
+            assert!(is_token_uri(good), "{good}");
+        }
+        for bad in [
+            "",
+            "u",
+            "/token",
+            "oauth2.googleapis.com/token",
+            "http://oauth2.googleapis.com/token",
+            "https://",
+            "https://oauth2.googleapis.com/to ken",
+            " https://oauth2.googleapis.com/token",
+            "https://oauth2.googleapis.com/token\n",
+        ] {
+            assert!(!is_token_uri(bad), "{bad:?}");
+        }
+    }
 }
