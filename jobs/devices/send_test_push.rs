@@ -25,9 +25,11 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SendTestPush, run: Run) -
             return Ok(None);
         };
         let devices = pushes::list_devices(connection, user, &kinds, now).await?;
-        Ok(Some((user, devices)))
+        // Phones show the number of each push: one of its own would take away that of answers.
+        let badge = pushes::badge(connection, user).await?;
+        Ok(Some((user, devices, badge)))
     });
-    let Some((user, devices)) = found.await.map_err(snooze_if_unavailable)? else {
+    let Some((user, devices, badge)) = found.await.map_err(snooze_if_unavailable)? else {
         return Ok(());
     };
     let banner = Banner {
@@ -36,7 +38,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SendTestPush, run: Run) -
         about: None,
         title: None,
         body: TEXT,
-        badge: 0,
+        badge,
     };
     let delivery = Delivery {
         id: job.push_id,

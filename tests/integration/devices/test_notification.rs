@@ -34,6 +34,25 @@ async fn a_test_tells_what_came_of_it_on_each_device() {
 }
 
 #[tokio::test]
+async fn a_test_leaves_the_number_on_an_app_as_it_is() {
+    let pushing = Pushing::answering().await;
+    let user = pushing.cura.user().await;
+    register(&user, "phone").await;
+    pushing.ask(&user).await;
+    pushing.fcm.wait_for_sends_to("phone", 1).await;
+    user.post("/devices/test-notification", &Value::Null).await;
+    let sends = pushing.fcm.wait_for_sends_to("phone", 2).await;
+    let of_answer = &sends[0].message;
+    assert_eq!(of_answer["data"]["badge"], "1");
+    assert_eq!(sends[1].message["data"]["type"], "test");
+    assert_eq!(sends[1].message["data"]["badge"], "1");
+    assert_eq!(
+        sends[1].message["apns"]["payload"]["aps"]["badge"],
+        of_answer["apns"]["payload"]["aps"]["badge"]
+    );
+}
+
+#[tokio::test]
 async fn without_devices_a_test_says_so() {
     let pushing = Pushing::answering().await;
     let user = pushing.cura.user().await;
