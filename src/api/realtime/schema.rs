@@ -185,7 +185,7 @@ pub(crate) struct PushEvent {
 pub(crate) struct PushedDevice {
     device_id: i64,
     outcome: PushOutcome,
-    /// What the push service said, in one word.
+    /// What the push service said, in one word; `service_unavailable` if it took no pushes.
     code: Option<String>,
 }
 
