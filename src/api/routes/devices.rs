@@ -173,9 +173,9 @@ impl DevicesApi {
 
     /// Get what an app needs to subscribe
     #[oai(path = "/config", method = "get", operation_id = "getPushConfig")]
-    async fn config(&self, _caller: SignedIn, app: Data<&App>) -> Json<PushConfig> {
+    async fn config(&self, _caller: SignedIn, app: Data<&App>) -> Result<Json<PushConfig>, Problem> {
         let services = app.devices.services();
-        Json(PushConfig {
+        Ok(Json(PushConfig {
             fcm: services
                 .firebase_project
                 .clone()
@@ -183,7 +183,7 @@ impl DevicesApi {
             web_push: services.web_push_key.as_ref().map(|key| WebPushConfig {
                 public_key: URL_SAFE_NO_PAD.encode(key),
             }),
-        })
+        }))
     }
 
     /// Push a test to my devices

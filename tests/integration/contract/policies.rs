@@ -49,3 +49,18 @@ fn every_row_reads_the_body_that_is_documented() {
         assert_eq!(policy.body.is_read, has_body, "{id}");
     }
 }
+
+/// Whatever asks who calls can say that it is nobody, that they called too often, and that nobody can be asked.
+#[test]
+fn every_row_that_wants_credentials_documents_how_it_refuses() {
+    let documented = operations();
+    for (id, policy) in policies() {
+        let is_public = policy.authentication == Authentication::Public;
+        if is_public || policy.authentication == Authentication::SocketHandshake {
+            continue;
+        }
+        for status in ["401", "429", "503"] {
+            assert!(!documented[*id]["responses"][status].is_null(), "{id}: {status}");
+        }
+    }
+}
