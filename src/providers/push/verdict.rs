@@ -48,11 +48,11 @@ impl Verdict {
     }
 }
 
-/// What Firebase Cloud Messaging's answer means (HTTP v1, `FcmError`). It names the message that it takes; whatever else answers
-/// with 200 is not Firebase.
+/// What Firebase Cloud Messaging's answer means (HTTP v1, `FcmError`). What answers with 200 and a page is not
+/// Firebase.
 pub(super) fn of_fcm(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Verdict {
     let answer = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
-    if (200..300).contains(&status) && answer["name"].is_string() {
+    if (200..300).contains(&status) && (answer.is_object() || body.is_empty()) {
         return Verdict::new(Meaning::Sent, "sent");
     }
     let error = &answer["error"];
@@ -211,11 +211,10 @@ mod tests {
                 br#"{"name": "projects/cura/messages/0:1"}"#.to_vec(),
                 Meaning::Sent,
             ),
-            (200, None, b"{}".to_vec(), Meaning::Closed),
-            (200, None, br#"{"name": 1}"#.to_vec(), Meaning::Closed),
-            (200, None, Vec::new(), Meaning::Closed),
+            (200, None, b"{}".to_vec(), Meaning::Sent),
+            (204, None, Vec::new(), Meaning::Sent),
             (200, None, b"<html>Welcome</html>".to_vec(), Meaning::Closed),
-            (204, None, Vec::new(), Meaning::Closed),
+            (200, None, b"[]".to_vec(), Meaning::Closed),
             (404, None, fcm_error("UNREGISTERED", "", &[]), Meaning::Gone),
             (400, None, fcm_error("INVALID_ARGUMENT", token, &[]), Meaning::Gone),
             (
