@@ -91,6 +91,11 @@ async fn jobs_that_were_ready_do_not_wait_until_the_clock_is_there_again() {
         add(&pool, id).await;
     }
     runs.reach(1).await;
+    // A step is one from what the clock said at a heartbeat.
+    eventually("the clock was read", async || {
+        (beats(&database).await > 0).then_some(())
+    })
+    .await;
     database.step_clock(-3600).await;
     latch.open();
     until(database.pool(), "Done", 3).await;
