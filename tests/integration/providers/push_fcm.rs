@@ -149,7 +149,6 @@ async fn an_answer_that_is_not_firebases_costs_no_device_and_stops_sending_with_
         html(404),
         html(400),
         html(200),
-        HttpAnswer::json(200, &serde_json::json!({ "ok": true })),
         google_error("FAILED_PRECONDITION", "no", &[]),
         HttpAnswer::json(404, &not_found),
         fcm_error(400, "SOMETHING_NEW", "", &[]),
