@@ -9,6 +9,11 @@ pub struct TestRedisCluster {
 }
 
 const SLOTS: usize = 16_384;
+/// After this time without a sign from it, in milliseconds, a node is taken for lost: long, because a busy machine may leave every
+/// node without processor time for a second or two.
+const NODE_TIMEOUT: &str = "15000";
+/// The same where a replica is to take over.
+const FAILOVER_TIMEOUT: &str = "1500";
 
 impl TestRedisCluster {
     /// Three masters. A part of the slots may be away while the others go on.
@@ -27,7 +32,12 @@ impl TestRedisCluster {
     }
 
     fn of(masters: usize, nodes: usize) -> Self {
-        let nodes: Vec<TestRedis> = (0..nodes).map(|_| start_node()).collect();
+        let timeout = if nodes > masters {
+            FAILOVER_TIMEOUT
+        } else {
+            NODE_TIMEOUT
+        };
+        let nodes: Vec<TestRedis> = (0..nodes).map(|_| start_node(timeout)).collect();
         for (n, node) in nodes.iter().enumerate() {
             node.must(&format!("CLUSTER SET-CONFIG-EPOCH {}", n + 1));
             if n < masters {
@@ -96,13 +106,13 @@ fn bus_port(node: &TestRedis) -> String {
     node.arguments[at.expect("a node") + 1].clone()
 }
 
-fn start_node() -> TestRedis {
+fn start_node(timeout: &str) -> TestRedis {
     TestRedis::start_as(|_, _| {
         let bus = free_port().to_string();
         let options = [
             ["--cluster-enabled", "yes"],
             ["--cluster-config-file", "nodes.conf"],
-            ["--cluster-node-timeout", "1500"],
+            ["--cluster-node-timeout", timeout],
             ["--cluster-require-full-coverage", "no"],
             ["--cluster-port", &bus],
         ];
