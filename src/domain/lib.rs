@@ -10,6 +10,8 @@ pub mod cursor;
 pub mod device;
 pub mod event;
 pub mod export;
+pub mod file_name;
+pub mod file_type;
 pub mod idempotency;
 pub mod ids;
 pub mod message;
