@@ -2,6 +2,7 @@
 
 pub mod ai;
 pub mod push;
+pub mod scan;
 
 /// A key or password. `Debug` is masked and the memory is wiped when it is dropped.
 pub use secrecy::SecretString as Secret;
