@@ -20,6 +20,7 @@ mod model_name;
 pub mod model_reply;
 pub mod notice;
 pub mod notifications;
+pub mod object_key;
 pub mod paid_calls;
 pub mod profile;
 pub mod prompt;
