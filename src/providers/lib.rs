@@ -1,6 +1,7 @@
 //! Services outside Cura. None of them is trusted to be up, fast or honest: every wait has a deadline, every buffer a limit.
 
 pub mod ai;
+pub mod files;
 pub mod push;
 pub mod scan;
 
