@@ -15,6 +15,7 @@ RUN apt-get update \
     && useradd --system --uid 10001 --home-dir /var/lib/cura --create-home cura
 COPY --from=build /out/ /usr/local/bin/
 USER cura
+# Files of users are in DATA_DIR unless STORAGE_PROVIDER says otherwise: mount a volume there that servers and workers share.
 ENV ENVIRONMENT=production HOST=0.0.0.0 PORT=8000 DATA_DIR=/var/lib/cura
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["cura-server", "--check-health"]

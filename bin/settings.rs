@@ -7,6 +7,7 @@ mod ai;
 mod assistant;
 mod care;
 mod database;
+mod files;
 mod limits;
 mod process;
 mod push;
@@ -21,6 +22,7 @@ pub use ai::{AiSettings, ProviderSettings};
 pub use assistant::AssistantSettings;
 pub use care::CareSettings;
 pub use database::DatabaseSettings;
+pub use files::{FileDelivery, FileSettings, StoreSettings};
 pub use limits::LimitSettings;
 pub use process::{Environment, ProcessSettings};
 pub use push::PushSettings;
@@ -48,6 +50,7 @@ pub struct Settings {
     pub ai: AiSettings,
     pub assistant: AssistantSettings,
     pub push: PushSettings,
+    pub files: FileSettings,
     pub workers: WorkerSettings,
     pub telemetry: TelemetrySettings,
 }
@@ -85,6 +88,7 @@ impl Settings {
             ai,
             assistant,
             push: PushSettings::read(from),
+            files: FileSettings::read(from),
             workers: WorkerSettings::read(from),
             telemetry: TelemetrySettings::read(from),
         };
@@ -139,7 +143,7 @@ mod tests {
         Settings::read(&variables, |_| Vec::new()).unwrap();
         let listed = |text: &str, sign: char| -> BTreeSet<String> {
             let names = text.lines().filter_map(|line| line.trim().split_once(sign));
-            let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+            let is_name = |name: &&str| name.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'0'..=b'9' | b'_'));
             names.map(|(name, _)| name).filter(is_name).map(str::to_owned).collect()
         };
         let mut known: BTreeSet<String> = variables.read_names().into_iter().collect();

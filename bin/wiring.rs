@@ -3,6 +3,7 @@
 mod app;
 mod clock_and_entropy;
 mod dependencies;
+mod files;
 mod push;
 mod server;
 mod setting_faults;
@@ -13,6 +14,7 @@ pub use clock_and_entropy::{clock, entropy};
 pub use dependencies::{
     ai, database, database_for_migrations, redis_limiter, redis_live, wait_for_database, wait_for_dependencies,
 };
+pub use files::{file_store, report_files};
 pub use push::{push_providers, report_push};
 pub use server::{listen, listen_for_probes, serve};
 pub use setting_faults::{faults_of_dev, faults_of_server, faults_of_worker};

@@ -176,10 +176,12 @@ async fn run(settings: Settings) -> Result<(), StartError> {
         None => (Live::in_process(LiveConfig::default()), RateLimiter::in_process()),
     };
     let ai = wiring::ai(&settings)?;
+    let files = wiring::file_store(&settings)?;
     let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
     let probes = wiring::listen_for_probes(&settings).await?;
     let workers = wiring::workers(&settings, &database, live, ai, |_| true)?;
+    tasks.spawn(wiring::report_files(files));
     welcome(address, &settings.ai.providers);
     wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
     workers.shutdown(FINISH_WITHIN).await;

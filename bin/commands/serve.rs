@@ -19,6 +19,7 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
     let live = wiring::redis_live(&settings)?;
     let limiter = wiring::redis_limiter(&settings)?;
     let ai = wiring::ai(&settings)?;
+    let files = wiring::file_store(&settings)?;
     let app = wiring::app(&settings, database.clone(), live.clone(), ai)?;
     tokio::select! {
         found = wiring::wait_for_dependencies(&database, &live, wait) => found?,
@@ -27,6 +28,7 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
     let (listener, address) = wiring::listen(&settings).await?;
     let probes = wiring::listen_for_probes(&settings).await?;
     wiring::report_push(&settings);
+    tasks.spawn(wiring::report_files(files));
     tracing::info!(%address, "the server has started");
     wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
     Ok(())

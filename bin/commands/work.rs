@@ -18,12 +18,14 @@ pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Res
     let database = wiring::database(&settings, "cura-worker")?;
     let live = wiring::redis_live(&settings)?;
     let ai = wiring::ai(&settings)?;
+    let files = wiring::file_store(&settings)?;
     tokio::select! {
         found = wiring::wait_for_dependencies(&database, &live, wait) => found?,
         () = stop.cancelled() => return Ok(()),
     }
     let wanted = |queue: &str| queues.is_empty() || queues.iter().any(|wanted| wanted == queue);
     wiring::report_push(&settings);
+    tasks.spawn(wiring::report_files(files));
     let workers = wiring::workers(&settings, &database, live, ai, wanted)?;
     tracing::info!(queues = ?cura_jobs::queues().into_iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "the worker has started");
     stop.cancelled().await;

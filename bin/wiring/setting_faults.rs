@@ -3,6 +3,7 @@
 use cura_live::check_redis_url;
 
 use super::dependencies::{ai_providers, no_redis_url, postgres_url};
+use super::files::file_fault;
 use super::push::push_faults;
 use crate::settings::{SettingError, Settings};
 use crate::telemetry;
@@ -48,6 +49,7 @@ fn of_dependencies(settings: &Settings) -> impl Iterator<Item = SettingError> + 
     faults.extend(redis.and_then(|url| check_redis_url(url).err()).map(|_| no_redis_url()));
     faults.extend(ai_providers(settings).filter_map(Result::err));
     faults.extend(push_faults(settings));
+    faults.extend(file_fault(settings));
     faults.extend(telemetry::faults(settings));
     faults.into_iter()
 }
