@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use crate::pgbouncer::{PgBouncer, PoolMode};
 use crate::{
     Client, FcmServer, FirefoxPushServer, Program, Proxy, PushService, ScriptedProvider, TestDatabase, TestRedis,
@@ -28,6 +30,8 @@ pub struct Cura {
     pub database: TestDatabase,
     /// The pooler in front of its database, if there is one.
     pub pooler: Option<PgBouncer>,
+    /// Its `DATA_DIR`, removed when its processes have ended.
+    pub data: TempDir,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -222,11 +226,12 @@ impl CuraBuilder {
     /// Starts it on this database, reached through this URL.
     async fn start_on(self, database: TestDatabase, url: impl FnOnce(&TestDatabase) -> String) -> Cura {
         let redis = TestRedis::start();
+        let data = tempfile::tempdir().expect("a folder");
         let mut variables = vec![
             ("DATABASE_URL", url(&database)),
             ("REDIS_URL", redis.url()),
             ("PORT", "0".to_owned()),
-            ("DATA_DIR", "/tmp".to_owned()),
+            ("DATA_DIR", data.path().display().to_string()),
             // The cheapest argon2: these tests are not about its cost.
             ("PASSWORD_HASH_MEMORY_KIB", "8".to_owned()),
             ("PASSWORD_HASH_PASSES", "1".to_owned()),
@@ -247,6 +252,7 @@ impl CuraBuilder {
             redis,
             database,
             pooler: None,
+            data,
             variables,
         };
         for _ in 0..self.servers {

@@ -28,7 +28,7 @@ pub enum HttpAnswer {
         /// More headers.
         headers: Vec<(&'static str, String)>,
         /// Its body.
-        body: String,
+        body: Vec<u8>,
     },
     /// Another answer, once the latch is open or never if the client disconnects before.
     After(Latch, Box<HttpAnswer>),
@@ -79,7 +79,7 @@ impl HttpAnswer {
     }
 
     /// A response with this body.
-    pub fn reply(status: u16, body: impl Into<String>) -> Self {
+    pub fn reply(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::Reply {
             status,
             headers: Vec::new(),
@@ -190,7 +190,9 @@ async fn give(socket: &mut BufReader<TcpStream>, mut answer: HttpAnswer) -> std:
                 for (name, value) in headers {
                     head += &format!("{name}: {value}\r\n");
                 }
-                socket.write_all(format!("{head}\r\n{body}").as_bytes()).await?;
+                socket
+                    .write_all(&[format!("{head}\r\n").as_bytes(), &body].concat())
+                    .await?;
                 return Ok(true);
             }
             HttpAnswer::After(latch, then) => {

@@ -1,6 +1,7 @@
 //! The test harness: a real Postgres, a real Redis, real servers and workers, and an AI provider that follows a script.
 
 pub mod attacker;
+pub mod broken_server;
 pub mod client;
 pub mod completion;
 pub mod corpus;
@@ -28,10 +29,13 @@ pub mod push_service;
 pub mod raw_socket;
 pub mod redacted;
 pub mod redis;
+pub mod s3_server;
 pub mod socket;
+pub mod supabase_server;
 pub mod view;
 
 pub use attacker::Attacker;
+pub use broken_server::{Break, BrokenServer};
 pub use client::{Client, Event, Reply};
 pub use cura::{Cura, CuraBuilder};
 pub use database::TestDatabase;
@@ -52,5 +56,7 @@ pub use proxy::Proxy;
 pub use push_service::PushService;
 pub use redacted::redacted;
 pub use redis::{TestRedis, TestRedisCluster, TestRedisSentinels};
+pub use s3_server::S3Server;
 pub use socket::Socket;
+pub use supabase_server::SupabaseServer;
 pub use view::View;

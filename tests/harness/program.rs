@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use crate::eventually;
 
 /// A running program; killed when dropped.
@@ -14,6 +16,8 @@ pub struct Program {
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
     listeners: [JoinHandle<()>; 2],
+    /// Its `DATA_DIR`, unless the test has set one.
+    data: Option<TempDir>,
 }
 
 /// The path of the built program `name`.
@@ -32,9 +36,15 @@ pub fn path(name: &str) -> PathBuf {
 }
 
 impl Program {
-    /// Starts `name` with only these variables in its environment.
+    /// Starts `name` with only these variables in its environment, and a `DATA_DIR` of its own if they name none.
     pub fn start(name: &str, arguments: &[&str], variables: &[(&str, String)]) -> Self {
-        Self::start_command(Command::new(path(name)).args(arguments), variables)
+        let has_data = variables.iter().any(|(name, _)| *name == "DATA_DIR");
+        let data = (!has_data).then(|| tempfile::tempdir().expect("a folder"));
+        let own = data.iter().map(|data| ("DATA_DIR", data.path().display().to_string()));
+        let variables: Vec<_> = own.chain(variables.iter().cloned()).collect();
+        let mut program = Self::start_command(Command::new(path(name)).args(arguments), &variables);
+        program.data = data;
+        program
     }
 
     /// Starts a command with only these variables in its environment.
@@ -66,7 +76,12 @@ impl Program {
                 }
             })
         });
-        Self { child, said, listeners }
+        Self {
+            child,
+            said,
+            listeners,
+            data: None,
+        }
     }
 
     /// Its output so far; complete after [`Program::ended`].

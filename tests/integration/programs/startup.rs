@@ -50,6 +50,10 @@ async fn every_wrong_setting_is_named_at_once() {
         ("VAPID_SUBJECT", "mailto:hunter2@localhost"),
         ("APP_LINK", "https://hunter2.example"),
         ("PUSH_TEXTS_FILE", "/nowhere/hunter2"),
+        ("STORAGE_PROVIDER", "hunter2"),
+        ("FILE_DELIVERY", "hunter2"),
+        ("SUPABASE_URL", "hunter2"),
+        ("S3_ENDPOINT", "hunter2"),
     ]
     .map(|(name, value)| (name, value.to_owned()));
     // Each program reads its own files.

@@ -1,9 +1,10 @@
-//! Services outside Cura. AI providers: their protocols, and which one answers. Push services: what they get, and what
+//! Services outside Cura. AI providers: their protocols, and which one answers. File stores. Push services: what they get, and what
 //! they answer.
 
 mod anthropic;
 mod corpus;
 mod failover;
+mod files;
 mod kept_connections;
 mod openai;
 mod provider_dialects;
