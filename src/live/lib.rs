@@ -13,6 +13,7 @@ mod failure_waits;
 mod failures;
 mod follower;
 mod memory;
+mod presence;
 mod rate_decision;
 mod rate_limits;
 mod redis;
@@ -33,13 +34,14 @@ pub use error::{AppendError, InvalidUrl, LiveUnavailable};
 pub use failure_waits::FailureWaits;
 pub use follower::{Follower, Progress};
 use memory::{MemoryLive, UserTable};
+pub use presence::{LastLook, Liveness};
 pub use rate_decision::RateDecision;
 pub use rate_limits::{Limit, RateLimiter};
 use redis::RedisLive;
 pub use redis::{RedisTrouble, check_redis_url};
 pub use signals::{Signal, UserWatch};
 pub use text::LiveText;
-pub use watchers::{LastLook, Liveness, Watcher};
+pub use watchers::Watcher;
 
 /// Running answers, signals and watchers. Cheap to clone; clones share everything.
 #[derive(Clone)]

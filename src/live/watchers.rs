@@ -1,8 +1,8 @@
 //! Watchers: connections whose user looks at what happens to them, so that nobody is told twice.
 //!
-//! Each server repeats every [`PRESENCE_INTERVAL`] which watchers it has, and reports changes at once. The watchers of
-//! a server that died count until [`PRESENCE_TTL`] has passed, those of a client that shows no sign of life until
-//! [`SIGN_OF_LIFE_TTL`] has.
+//! Each server repeats every `PRESENCE_INTERVAL` which watchers it has, and reports changes at once. The watchers of
+//! a server that died count until `PRESENCE_TTL` has passed, those of a client that shows no sign of life until
+//! `SIGN_OF_LIFE_TTL` has.
 //!
 //! A connection that ends without a sign from its client may have been dead for a while: whoever held it may have seen
 //! nothing. So [`Watcher::leave_in_order`] is for ends that a client brought about, and everything else counts as a
@@ -14,38 +14,10 @@ use cura_domain::UserId;
 use tokio::time::Instant;
 
 use crate::memory::WatcherTable;
+use crate::presence::Liveness;
 
-/// How often a server repeats which watchers it has.
-pub(crate) const PRESENCE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a watcher counts after the last report. Two reports may be lost.
-pub(crate) const PRESENCE_TTL: Duration = Duration::from_secs(3 * PRESENCE_INTERVAL.as_secs());
-/// How long a watcher that has to show signs of life counts after the last one, as the contract says.
-pub(crate) const SIGN_OF_LIFE_TTL: Duration = Duration::from_secs(25);
-/// How long it is remembered who watched at the end of an answer, and who left in order.
-pub(crate) const LOOK_TTL: Duration = Duration::from_secs(300);
 /// A sign of life so soon after another one is not noted.
 const SIGN_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a watcher needs in order to count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Liveness {
-    /// Nothing: it counts as long as it exists.
-    Assumed,
-    /// Nothing, but a proxy stands between: it may keep a connection open whose client is long gone. It counts as long as it exists,
-    /// but one of the end of an answer does not at the last look.
-    Proxied,
-    /// Signs of life: it does not count 25 s after the last one.
-    Shown,
-}
-
-/// What the last look after the end of an answer finds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LastLook {
-    /// Whether somebody watches now; of those who watched at the end, only who is known to live.
-    pub is_watched: bool,
-    /// Whether a watcher of the end has left in order since.
-    pub closed_in_order: bool,
-}
 
 /// A connection that looks at what happens to a user. Dropping it means that the connection was lost.
 pub struct Watcher {
@@ -100,7 +72,7 @@ mod tests {
     use cura_domain::MessageId;
 
     use super::*;
-    use crate::{Live, LiveConfig};
+    use crate::{LastLook, Live, LiveConfig};
 
     #[tokio::test]
     async fn a_watcher_counts_until_it_is_dropped_and_only_an_end_in_order_is_one() {

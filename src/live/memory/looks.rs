@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cura_domain::{MessageId, UserId};
 use tokio::time::Instant;
 
-use crate::watchers::LOOK_TTL;
+use crate::presence::LOOK_TTL;
 
 /// What is too old is removed when there are twice as many answers as the last time, but not before this.
 const FIRST_SWEEP: usize = 1024;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::looks::Looks;
-use crate::watchers::{LastLook, Liveness, PRESENCE_INTERVAL, PRESENCE_TTL, SIGN_OF_LIFE_TTL};
+use crate::presence::{LastLook, Liveness, PRESENCE_INTERVAL, PRESENCE_TTL, SIGN_OF_LIFE_TTL};
 
 /// How many departures may wait to be reported. Further ones are not reported: they end by themselves, as losses.
 const MAX_DEPARTURES: usize = 10_000;

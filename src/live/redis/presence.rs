@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::keys::{closed_key, ended_key, presence_key};
 use super::request::{Request, Script};
 use crate::memory::{WatcherReport, WatcherTable};
-use crate::watchers::{LOOK_TTL, PRESENCE_INTERVAL, PRESENCE_TTL};
+use crate::presence::{LOOK_TTL, PRESENCE_INTERVAL, PRESENCE_TTL};
 
 /// How many calls are sent together.
 const BATCH: usize = 200;
