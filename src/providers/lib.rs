@@ -4,6 +4,7 @@ pub mod ai;
 pub mod files;
 pub mod push;
 pub mod scan;
+mod short_answer;
 
 /// A key or password. `Debug` is masked and the memory is wiped when it is dropped.
 pub use secrecy::SecretString as Secret;

@@ -15,9 +15,8 @@ use super::error::{FileStoreError, InvalidFileStore};
 use super::opened::OpenedFile;
 use super::pieces::{PIECE, read};
 use super::timeouts::FileStoreTimeouts;
+use crate::short_answer::beginning;
 
-/// The most that is read of an answer that is no file, in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
 /// How long an unused connection is kept: less than the time after which stores close it, so that none is closed just as a request
 /// goes out.
 const KEPT_FOR: Duration = Duration::from_secs(4);
@@ -287,19 +286,6 @@ impl Receiving {
         self.received = received.split_off(skipped);
         Ok(())
     }
-}
-
-/// The beginning of an answer.
-async fn beginning(mut response: Response) -> reqwest::Result<Vec<u8>> {
-    let mut answer = Vec::new();
-    while let Some(piece) = response.chunk().await? {
-        let room = MAX_ANSWER - answer.len();
-        answer.extend_from_slice(&piece[..piece.len().min(room)]);
-        if answer.len() == MAX_ANSWER {
-            break;
-        }
-    }
-    Ok(answer)
 }
 
 #[cfg(test)]

@@ -19,10 +19,11 @@ use self::access_tokens::AccessTokens;
 pub use self::access_tokens::InvalidCredentials;
 use crate::Secret;
 use crate::push::alert_pause::AlertPause;
-use crate::push::http::{self, no_answer, read, retry_after};
+use crate::push::http::{self, no_answer, retry_after};
 use crate::push::message::Push;
 use crate::push::permits::{Permits, SendPermit};
 use crate::push::verdict::{Meaning, Verdict, of_fcm};
+use crate::short_answer::beginning;
 
 /// How long nothing is sent after an answer that is not Firebase's.
 const CLOSED_FOR: Duration = Duration::from_secs(5 * 60);
@@ -179,7 +180,7 @@ impl Fcm {
             Err(error) => return (Verdict::new(Meaning::Again(None), no_answer(&error)), None),
         };
         let (status, retry_after) = (response.status(), retry_after(&response, self.0.clock.now()));
-        let verdict = match read(response).await {
+        let verdict = match beginning(response).await {
             Ok(answer) => of_fcm(status.as_u16(), retry_after, &answer),
             // Whatever it was, it is not known: not even whether it was Firebase.
             Err(error) => Verdict::new(Meaning::Again(None), no_answer(&error)),

@@ -9,8 +9,6 @@ use reqwest::{Client, ClientBuilder, Response, header};
 /// How long one send may take, and opening a connection.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The most of an answer that is read, in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
 /// The longest pause that a service can ask for: a push that is older is given up.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
@@ -47,22 +45,6 @@ fn pause(asked: &str, now: DateTime<Utc>) -> Option<Duration> {
         }
     };
     Some(pause.min(MAX_RETRY_AFTER))
-}
-
-/// The beginning of an answer.
-///
-/// # Errors
-/// When it breaks off.
-pub(super) async fn read(mut response: Response) -> reqwest::Result<Vec<u8>> {
-    let mut answer = Vec::new();
-    while let Some(piece) = response.chunk().await? {
-        let room = MAX_ANSWER - answer.len();
-        answer.extend_from_slice(&piece[..piece.len().min(room)]);
-        if answer.len() == MAX_ANSWER {
-            break;
-        }
-    }
-    Ok(answer)
 }
 
 #[cfg(test)]
