@@ -23,8 +23,9 @@ const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may pause, go on in all, and how many bytes it may send after the last response was written. If the connection
 /// were closed while it sends, it would see a broken connection instead of the response: a phone that uploads a picture with an access
 /// token that has expired has to learn that.
-const LINGER_PAUSE_TIMEOUT: Duration = Duration::from_secs(1);
-const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+/// 10 MiB take 80 s at 1 Mbit/s.
+const LINGER_PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(90);
 const MAX_LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// How long sent bytes may stay unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED_TIMEOUT_MS: u32 = 60_000;
