@@ -3,12 +3,12 @@
 //! A file is written elsewhere in the folder, synced and renamed: there is no moment at which half of it can be read, and none after
 //! the answer at which a loss of power loses it.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, DirEntry, File, Permissions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cura_domain::object_key::ObjectKey;
@@ -52,12 +52,18 @@ impl Disk {
     }
 
     async fn write(&self, key: &ObjectKey, source: File, size: u64) -> Result<(), FileStoreError> {
-        let incoming = self.folder.join(INCOMING);
+        let (incoming, prefix) = (self.folder.join(INCOMING), incoming_prefix(key));
         let idle = self.timeouts.idle;
+        // Dropped when nobody waits any more: then what a disk that hung does later must not come into being.
+        let waiting = Arc::new(());
+        let waited_for = Arc::downgrade(&waiting);
         let begin = move || {
             remove_leftovers(&incoming)?;
             let private = Permissions::from_mode(0o600);
-            tempfile::Builder::new().permissions(private).tempfile_in(incoming)
+            tempfile::Builder::new()
+                .prefix(&prefix)
+                .permissions(private)
+                .tempfile_in(incoming)
         };
         let mut parts = (blocking(idle, begin).await?, source);
         let mut copied = 0;
@@ -69,7 +75,17 @@ impl Disk {
             parts = blocking(idle, work).await?;
         }
         let (place, folder) = (self.place(key), Arc::clone(&self.folder));
-        blocking(idle, move || keep(parts.0, &folder, &place)).await
+        let kept = blocking(idle, move || {
+            keep(parts.0, &folder, &place, &waited_for)?;
+            // It has hung in between.
+            if waited_for.strong_count() == 0 {
+                remove(&folder, &place)?;
+            }
+            Ok(())
+        });
+        let kept = kept.await;
+        drop(waiting);
+        kept
     }
 
     pub(super) async fn open(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<OpenedFile, FileStoreError> {
@@ -87,8 +103,11 @@ impl Disk {
     }
 
     pub(super) async fn delete(&self, key: &ObjectKey) -> Result<(), FileStoreError> {
-        let (place, folder) = (self.place(key), Arc::clone(&self.folder));
-        let deleting = blocking(self.timeouts.call, move || remove(&folder, &place));
+        let (place, folder, prefix) = (self.place(key), Arc::clone(&self.folder), incoming_prefix(key));
+        let deleting = blocking(self.timeouts.call, move || {
+            remove_incoming(&folder.join(INCOMING), |_, name| name.starts_with(&prefix))?;
+            remove(&folder, &place)
+        });
         deleting.await.map_err(FileStoreError::never_missing)
     }
 
@@ -144,12 +163,25 @@ fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// How the name begins that a file has while it is written: so that deleting it deletes what a crash has left of it, too.
+fn incoming_prefix(key: &ObjectKey) -> String {
+    let (user, name) = key.parts();
+    format!("{user}-{name}.")
+}
+
 fn remove_leftovers(incoming: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(incoming)? {
-        let entry = entry?;
+    remove_incoming(incoming, |entry, _| {
         // One that is gone meanwhile was finished, or removed by another process.
         let age = entry.metadata().and_then(|about| about.modified()).ok();
-        if age.is_some_and(|written| written.elapsed().is_ok_and(|age| age > LEFT_AFTER)) {
+        age.is_some_and(|written| written.elapsed().is_ok_and(|age| age > LEFT_AFTER))
+    })
+}
+
+/// Removes those files that are not whole for which this says so, by their names.
+fn remove_incoming(incoming: &Path, is_to_go: impl Fn(&DirEntry, &str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(incoming)? {
+        let entry = entry?;
+        if is_to_go(&entry, &entry.file_name().to_string_lossy()) {
             match fs::remove_file(entry.path()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -159,9 +191,12 @@ fn remove_leftovers(incoming: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a whole file its name.
-fn keep(mut file: NamedTempFile, folder: &Path, place: &Place) -> io::Result<()> {
+/// Gives a whole file its name, if anybody still waits for that.
+fn keep(mut file: NamedTempFile, folder: &Path, place: &Place, waited_for: &Weak<()>) -> io::Result<()> {
     file.as_file().sync_all()?;
+    if waited_for.strong_count() == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
     for _ in 0..FOLDER_ATTEMPTS {
         make_folder(&place.user)?;
         match file.persist(place.path()) {

@@ -68,6 +68,18 @@ async fn what_a_crash_left_is_removed_and_what_is_being_written_is_not() {
     leave("old", old);
     assert_eq!(open(data.path()).check().await, Ok(()));
     assert_eq!(names(&incoming), ["young"], "by the next start");
+    let (key, other) = (key(), key());
+    for key in [&key, &other] {
+        let (user, name) = key.parts();
+        leave(&format!("{user}-{name}.a1B2c3"), young);
+    }
+    assert_eq!(store.delete(&key).await, Ok(()));
+    let (user, name) = other.parts();
+    assert_eq!(
+        names(&incoming),
+        [format!("{user}-{name}.a1B2c3"), "young".to_owned()],
+        "by deleting the file"
+    );
 }
 
 #[tokio::test]
