@@ -24,10 +24,11 @@ test-browser: ## A real Firefox subscribes and reads a push; `make test` does th
 	cargo build --workspace --bins
 	cargo nextest run --no-capture -p cura-tests -E 'test(devices::browser)'
 
-chaos: ## Two hundred kills at random moments, a deploy under a thousand devices: what `make test` runs briefly.
+chaos: ## Two hundred kills at random moments, fifty during uploads, a deploy under a thousand devices: what `make test` runs briefly.
 	deploy/install-system-packages postgres redis
 	cargo build --workspace --bins
 	CURA_CHAOS_ROUNDS=200 cargo nextest run --profile chaos -p cura-tests -E 'test(whatever_is_killed_whenever)'
+	CURA_CHAOS_ROUNDS=50 cargo nextest run --profile chaos -p cura-tests -E 'test(after_random_kills)'
 	CURA_DEVICES=500 cargo nextest run --profile chaos -p cura-tests -E 'test(through_a_deploy)'
 
 lint: ## What CI refuses, and licences and duplicates of dependencies if cargo-deny is there.

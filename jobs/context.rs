@@ -9,6 +9,7 @@ use cura_domain::push_text::PushTexts;
 use cura_domain::{Clock, UserId};
 use cura_live::Live;
 use cura_providers::ai::Ai;
+use cura_providers::files::FileStore;
 use cura_providers::push::{AlertPause, PushProviders};
 use cura_store::Database;
 
@@ -21,6 +22,7 @@ pub struct JobContext {
     pub(crate) clock: Clock,
     pub(crate) assistant: AssistantConfig,
     pub(crate) push: PushConfig,
+    pub(crate) files: FileStore,
     /// Says that too many devices would be lost.
     pub(crate) mass_loss_alert: AlertPause,
     /// Says that a push service refuses what we send.
@@ -67,6 +69,7 @@ impl JobContext {
         clock: Clock,
         assistant: AssistantConfig,
         push: PushConfig,
+        files: FileStore,
     ) -> Self {
         Self {
             database,
@@ -76,6 +79,7 @@ impl JobContext {
             clock,
             assistant,
             push,
+            files,
             mass_loss_alert: AlertPause::default(),
             refused_push_alert: AlertPause::default(),
         }

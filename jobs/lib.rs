@@ -26,6 +26,10 @@ mod devices {
     pub(crate) mod send_push;
     pub(crate) mod send_test_push;
 }
+mod files {
+    pub(crate) mod delete_objects;
+    pub(crate) mod listed_objects;
+}
 mod maintenance {
     mod overdue;
     pub(crate) mod prune_expired;
@@ -33,13 +37,14 @@ mod maintenance {
 
 use std::sync::Arc;
 
-use cura_queue::{PruneDevices, PruneExpired, PruneKind, WorkersBuilder};
+use cura_queue::{DeleteObjects, PruneDevices, PruneExpired, PruneKind, WorkersBuilder};
 
 use accounts::{erase_user, export_account};
 use answers::{fail_abandoned_answer, generate_answer};
 pub use context::{AssistantConfig, JobContext, PushConfig};
 use conversations::{purge_conversation, summarize_conversation, title_conversation};
 use devices::{dismiss_push, prune_devices, send_push, send_test_push};
+use files::delete_objects;
 use maintenance::prune_expired;
 use registration::Registry;
 
@@ -82,11 +87,19 @@ fn registry(concurrency: Concurrency) -> Registry {
         .schedule(prune_expired::INTERVAL, |period| {
             prune(PruneKind::AbandonedAnswers, period)
         })
+        .schedule(prune_expired::INTERVAL, |period| {
+            prune(PruneKind::AbandonedUploads, period)
+        })
         .job(concurrency.send_push, send_push::run)
         .job(2, dismiss_push::run)
         .job(1, send_test_push::run)
         .job(1, prune_devices::run)
         .schedule(prune_devices::INTERVAL, |period| PruneDevices { period })
+        .job(2, delete_objects::run)
+        .schedule(delete_objects::INTERVAL, |period| DeleteObjects {
+            period,
+            file_id: None,
+        })
 }
 
 const fn prune(kind: PruneKind, period: i64) -> PruneExpired {

@@ -177,10 +177,10 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     };
     let ai = wiring::ai(&settings)?;
     let files = wiring::file_store(&settings)?;
-    let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone())?;
+    let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone(), files.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
     let probes = wiring::listen_for_probes(&settings).await?;
-    let workers = wiring::workers(&settings, &database, live, ai, |_| true)?;
+    let workers = wiring::workers(&settings, &database, live, ai, files.clone(), |_| true)?;
     tasks.spawn(wiring::report_files(files));
     welcome(address, &settings.ai.providers);
     wiring::serve(&settings, listener, probes, app, &limiter, stop).await;

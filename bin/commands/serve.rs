@@ -20,7 +20,7 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
     let limiter = wiring::redis_limiter(&settings)?;
     let ai = wiring::ai(&settings)?;
     let files = wiring::file_store(&settings)?;
-    let app = wiring::app(&settings, database.clone(), live.clone(), ai)?;
+    let app = wiring::app(&settings, database.clone(), live.clone(), ai, files.clone())?;
     tokio::select! {
         found = wiring::wait_for_dependencies(&database, &live, wait) => found?,
         () = stop.cancelled() => return Ok(()),

@@ -9,6 +9,9 @@ use super::variables::Variables;
 /// is reserved for an answer must be what it can cost.
 const DEFAULT_ANSWER_TOKENS: u32 = 4096;
 
+/// What `USER_STORAGE_MB` counts in, in bytes.
+const MEGABYTE: i64 = 1024 * 1024;
+
 /// Sections "Rate limits" and "Quotas".
 #[derive(Debug, Clone)]
 pub struct LimitSettings {
@@ -16,6 +19,8 @@ pub struct LimitSettings {
     pub rates: Rates,
     /// `USER_DAILY_TOKENS`, `USER_RUNNING_ANSWERS`
     pub quota: Quota,
+    /// `USER_STORAGE_MB` in bytes; `None` is no limit.
+    pub max_kept_bytes: Option<i64>,
     /// `USER_CONNECTIONS`
     pub user_connections: usize,
     /// The longest answer, in the provider's tokens, as it is sent to the provider.
@@ -33,6 +38,7 @@ impl LimitSettings {
         };
         let daily_tokens: u64 = from.parsed("USER_DAILY_TOKENS", 0);
         let max_output_tokens = max_output_tokens.or((daily_tokens > 0).then_some(DEFAULT_ANSWER_TOKENS));
+        let storage_megabytes: i64 = from.within("USER_STORAGE_MB", 500, 0..=1_000_000);
         Self {
             rates,
             quota: Quota {
@@ -42,6 +48,7 @@ impl LimitSettings {
                 answer_tokens: max_output_tokens.unwrap_or(DEFAULT_ANSWER_TOKENS),
                 context_tokens,
             },
+            max_kept_bytes: (storage_megabytes > 0).then(|| storage_megabytes * MEGABYTE),
             user_connections: from.parsed("USER_CONNECTIONS", 50),
             max_output_tokens,
         }

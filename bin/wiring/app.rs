@@ -10,6 +10,7 @@ use cura_app::conversations::Conversations;
 use cura_app::devices::Devices;
 use cura_app::exports::Exports;
 use cura_app::feed::Feed;
+use cura_app::files::Files;
 use cura_app::health::Health;
 use cura_app::messages::Messages;
 use cura_app::passwords::Passwords;
@@ -21,9 +22,11 @@ use cura_app::{App, Notices, Services};
 use cura_care::CareRules;
 use cura_live::Live;
 use cura_providers::ai::Ai;
+use cura_providers::files::FileStore;
 use cura_store::Database;
 
 use super::clock_and_entropy::{clock, entropy};
+use super::files::arrivals;
 use super::push::push_services;
 use crate::build_info::COMMIT;
 use crate::program::StartError;
@@ -33,7 +36,7 @@ use crate::settings::{Settings, wrong};
 ///
 /// # Errors
 /// When argon2 refuses the cost of a password hash, or the care rules or a push service cannot be used.
-pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Result<App, StartError> {
+pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, files: FileStore) -> Result<App, StartError> {
     let (clock, entropy) = (clock(), entropy());
     let tokens = Tokens::new(settings.security.secret_keys(), settings.security.token_lifetimes);
     let sessions = Sessions::new(database.clone(), clock.clone(), entropy.clone(), tokens);
@@ -69,6 +72,15 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai) -> Resul
         messages,
         feed,
         devices: Devices::new(database.clone(), clock.clone(), services.clone()),
+        files: Files::new(
+            database.clone(),
+            live.clone(),
+            clock.clone(),
+            entropy.clone(),
+            files,
+            arrivals(settings)?,
+            settings.limits.max_kept_bytes,
+        ),
         exports: Exports::new(database.clone(), clock.clone()),
         health: Health::new(
             database.clone(),

@@ -1,5 +1,7 @@
 //! The file store, as the settings say.
 
+use std::path::PathBuf;
+
 use cura_providers::files::{FileStore, FileStoreError, FileStoreTimeouts, InvalidFileStore};
 
 use crate::settings::{SettingError, Settings, StoreSettings, wrong};
@@ -24,6 +26,21 @@ pub fn file_store(settings: &Settings) -> Result<FileStore, SettingError> {
         }
         StoreSettings::Supabase(config) => FileStore::supabase(config, timeouts).map_err(unusable_supabase),
         StoreSettings::S3(config) => FileStore::s3(config, timeouts).map_err(unusable_s3),
+    }
+}
+
+/// The folder in which files arrive, whatever keeps them then. It is made if there is none.
+///
+/// # Errors
+/// When it cannot be made.
+pub(super) fn arrivals(settings: &Settings) -> Result<PathBuf, SettingError> {
+    let folder = settings.process.data_dir.clone();
+    match std::fs::create_dir_all(&folder) {
+        Ok(()) => Ok(folder),
+        Err(error) => Err(wrong(
+            "DATA_DIR",
+            format!("names a folder that cannot be made: {error}; let this user make it, or name another one"),
+        )),
     }
 }
 

@@ -3,6 +3,7 @@
 use cura_jobs::{AssistantConfig, Concurrency, JobContext, PushConfig};
 use cura_live::Live;
 use cura_providers::ai::Ai;
+use cura_providers::files::FileStore;
 use cura_providers::push::PushProviders;
 use cura_queue::{Dependency, Workers, WorkersConfig};
 use cura_store::Database;
@@ -22,6 +23,7 @@ pub fn workers(
     database: &Database,
     live: Live,
     ai: Ai,
+    files: FileStore,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
     let answers = answers(settings, database.clone(), live.clone(), &ai);
@@ -43,6 +45,7 @@ pub fn workers(
             texts: settings.push.texts()?,
             devices_unseen_after: settings.push.devices_unseen_after,
         },
+        files,
     );
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,

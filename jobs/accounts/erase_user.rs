@@ -1,4 +1,5 @@
-//! Erases a user who asked for it: their texts in `live`, then their rows in every table with personal data.
+//! Erases a user who asked for it: their texts in `live`, then their rows in every table with personal data, and, before the row of the
+//! user, what the file store has of them.
 //!
 //! May run twice: erasing is idempotent, so a second run continues where the first was interrupted. A user who did not ask
 //! for it is left alone. Rows are erased in slices, so that erasing a person with many rows delays nobody else's erasure.
@@ -9,17 +10,20 @@ use std::time::Duration;
 use cura_domain::UserId;
 use cura_queue::{EraseUser, JobError, Run};
 use cura_store::personal_data::TABLES;
-use cura_store::{answers, users};
+use cura_store::{answers, object_deletions, users};
 
 use crate::answers::stop_writers::{stop_and_forget, texts_kept_since};
 use crate::batches::{Batches, Rows, Slice};
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
+use crate::files::listed_objects::{Deleted, delete_due};
 
 /// How long a run erases rows, before other erasures have their turn. What is erased stays erased.
 const SLICE: Duration = Duration::from_secs(10);
 /// The pause after which a run goes on: behind every job that is ready by then.
 const BETWEEN_SLICES: Duration = Duration::from_millis(200);
+/// The pause when the file store has not deleted everything, or something may still be on its way into it.
+const WAIT_FOR_FILES: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(context: Arc<JobContext>, job: EraseUser, _: Run) -> Result<(), JobError> {
     let database = &context.database;
@@ -38,6 +42,10 @@ pub(crate) async fn run(context: Arc<JobContext>, job: EraseUser, _: Run) -> Res
     stop_and_forget(&context, &recent).await?;
     let mut batches = Batches::new(database, SLICE);
     for table in TABLES {
+        if table.name == "users" {
+            // Whoever goes on after a crash finds the user, and so what is left.
+            delete_objects(&context, user).await?;
+        }
         if batches.delete(Rows::OfUser(user, table)).await? == Slice::TimeUp {
             return Err(JobError::Snooze {
                 after: BETWEEN_SLICES,
@@ -61,4 +69,24 @@ pub(crate) async fn run(context: Arc<JobContext>, job: EraseUser, _: Run) -> Res
     }
     tracing::info!(user_id = %user, "user erased");
     Ok(())
+}
+
+/// Deletes what the file store has of a user whose files have no rows any more.
+async fn delete_objects(context: &JobContext, user: UserId) -> Result<(), JobError> {
+    let database = &context.database;
+    let deleted = delete_due(database, &context.files, Some(user), SLICE).await;
+    let deleted = deleted.map_err(snooze_if_unavailable)?;
+    let left = database.connection(async |connection| object_deletions::count_of(connection, user).await);
+    let left = left.await.map_err(snooze_if_unavailable)?;
+    if left == 0 {
+        return Ok(());
+    }
+    Err(JobError::Snooze {
+        after: if deleted == Deleted::TimeUp {
+            BETWEEN_SLICES
+        } else {
+            WAIT_FOR_FILES
+        },
+        reason: format!("{left} objects are still to be deleted from the file store"),
+    })
 }

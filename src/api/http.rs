@@ -10,6 +10,7 @@ mod connection;
 pub(crate) mod connection_table;
 mod framework_errors;
 pub(crate) mod middleware;
+pub(crate) mod multipart;
 pub(crate) mod operation;
 pub(crate) mod own_host;
 pub(crate) mod paging;

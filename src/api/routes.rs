@@ -12,6 +12,7 @@ mod health;
 mod messages;
 mod sessions;
 pub(crate) mod tag;
+mod uploads;
 mod usage;
 mod users;
 mod ws;
@@ -28,6 +29,7 @@ pub(crate) type Apis = (
     chat::ChatApi,
     messages::MessagesApi,
     devices::DevicesApi,
+    uploads::UploadsApi,
     events::EventsApi,
     ws::WsApi,
     health::HealthApi,
@@ -44,6 +46,7 @@ pub(crate) fn service() -> OpenApiService<Apis, ()> {
         chat::ChatApi,
         messages::MessagesApi,
         devices::DevicesApi,
+        uploads::UploadsApi,
         events::EventsApi,
         ws::WsApi,
         health::HealthApi,

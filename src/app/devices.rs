@@ -10,7 +10,7 @@ use cura_domain::{Clock, DeviceId};
 use cura_providers::push::is_public_key;
 use cura_queue::{EnqueueOptions, JobOwner, SendTestPush};
 use cura_store::devices::{AddressHash, Registration};
-use cura_store::{Database, StoreError, devices, pushes, users};
+use cura_store::{Database, StoreError, devices, pushes, sessions, users};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -149,7 +149,7 @@ impl Devices {
                 // In this order, as a session that ends and takes its devices along.
                 let held = users::hold_alone(connection, caller.user).await?;
                 let is_signed_in =
-                    held.is_some() && devices::hold_session(connection, caller.user, caller.session, now).await?;
+                    held.is_some() && sessions::hold(connection, caller.user, caller.session, now).await?;
                 if !is_signed_in {
                     return Err(DeviceError::NotSignedIn.into());
                 }

@@ -12,6 +12,7 @@ mod derived_key;
 pub mod devices;
 pub mod exports;
 pub mod feed;
+pub mod files;
 pub mod health;
 pub mod log_key;
 pub mod messages;
@@ -35,6 +36,7 @@ use cura_domain::{Clock, Entropy};
 use devices::Devices;
 use exports::Exports;
 use feed::Feed;
+use files::Files;
 use health::Health;
 use messages::Messages;
 use profile::Profile;
@@ -76,6 +78,8 @@ pub struct Services {
     pub feed: Feed,
     /// Devices that pushes go to.
     pub devices: Devices,
+    /// Files that users upload.
+    pub files: Files,
     /// Archives of all data of a user.
     pub exports: Exports,
     /// Probes of the dependencies.

@@ -2,7 +2,7 @@
 
 use crate::export::ReadyExport;
 use crate::push_log::TestedPush;
-use crate::{ConversationId, MessageId};
+use crate::{ConversationId, FileId, MessageId};
 
 /// An event. It holds ids; their rows are read when the event is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Event {
     Export(ReadyExport),
     /// A test was pushed.
     Push(TestedPush),
+    /// A file was uploaded, changed or deleted.
+    Upload(FileId),
     /// An event that this version does not know.
     Unknown,
 }
@@ -38,7 +40,7 @@ impl Event {
             | Self::Ended(conversation, _)
             | Self::Conversation(conversation)
             | Self::Read(conversation, _) => Some(*conversation),
-            Self::Export(_) | Self::Push(_) | Self::Unknown => None,
+            Self::Export(_) | Self::Push(_) | Self::Upload(_) | Self::Unknown => None,
         }
     }
 }

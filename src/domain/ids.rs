@@ -54,3 +54,7 @@ id!(
     /// A message of either side; an answer is a message with the role `assistant`.
     MessageId
 );
+id!(
+    /// A file that a user has uploaded.
+    FileId
+);

@@ -10,6 +10,7 @@ pub mod cursor;
 pub mod device;
 pub mod event;
 pub mod export;
+pub mod file;
 pub mod file_name;
 pub mod file_type;
 pub mod idempotency;
@@ -36,6 +37,6 @@ pub mod usage;
 pub mod user;
 
 pub use clock::{Clock, Entropy};
-pub use ids::{ConversationId, DeviceId, MessageId, SessionId, UserId};
+pub use ids::{ConversationId, DeviceId, FileId, MessageId, SessionId, UserId};
 pub use model::ModelRef;
 pub use model_name::model_name;

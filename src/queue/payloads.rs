@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cura_domain::FileId;
 use cura_domain::answer::MAX_ATTEMPT_DURATION;
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +164,8 @@ pub enum PruneKind {
     OverdueErasures,
     /// Answers that no job will finish.
     AbandonedAnswers,
+    /// Rows of uploads whose server died before the file store had them.
+    AbandonedUploads,
 }
 
 /// Delete what has expired, of one kind: one that is slow delays no other.
@@ -258,5 +261,39 @@ impl Job for PruneDevices {
 
     fn key(&self) -> String {
         self.period.to_string()
+    }
+}
+
+/// Delete from the file store what is listed for deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteObjects {
+    /// The period this is for, which makes it one job of all workers.
+    #[serde(default)]
+    pub period: i64,
+    /// The file that was deleted a moment ago, if it is for that.
+    #[serde(default)]
+    pub file_id: Option<i64>,
+}
+
+impl DeleteObjects {
+    /// Looks for the object of a file that is being deleted, and for others.
+    pub const fn of_file(file: FileId) -> Self {
+        Self {
+            period: 0,
+            file_id: Some(file.0),
+        }
+    }
+}
+
+impl Job for DeleteObjects {
+    const QUEUE: &'static str = "delete-objects";
+    const MAX_ATTEMPTS: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+    fn key(&self) -> String {
+        match self.file_id {
+            Some(file) => format!("file.{file}"),
+            None => self.period.to_string(),
+        }
     }
 }

@@ -38,25 +38,6 @@ pub struct Registration<'a> {
     pub name: Option<&'a str>,
 }
 
-/// Holds a session of `user` as it is until the transaction ends; `false` when it has ended or expired. A session that ends at this
-/// moment waits, and takes what was registered along.
-pub async fn hold_session(
-    conn: &mut PgConnection,
-    user: UserId,
-    session: SessionId,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let held = sqlx::query_scalar!(
-        "SELECT id FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > $3 FOR SHARE",
-        session.0,
-        user.0,
-        now,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(held.is_some())
-}
-
 /// Removes the device with this address from whoever has it, unless it is `kept`: nothing of another account comes along.
 pub async fn remove_elsewhere(
     conn: &mut PgConnection,

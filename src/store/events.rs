@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use cura_domain::event::{Event, Logged};
 use cura_domain::export::ReadyExport;
-use cura_domain::{ConversationId, MessageId, UserId};
+use cura_domain::{ConversationId, FileId, MessageId, UserId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -151,6 +151,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::Read(..) => "read",
         Event::Export(_) => "export",
         Event::Push(_) => "push",
+        Event::Upload(_) => "upload",
         Event::Unknown => "unknown",
     }
 }
@@ -167,6 +168,7 @@ fn payload(event: &Event) -> Value {
             json!({ "status": EXPORT_READY, "size": ready.size, "expires_at": ready.expires_at })
         }
         Event::Push(tested) => json!(tested),
+        Event::Upload(file) => json!({ "file_id": file.0 }),
         Event::Unknown => Value::Null,
     }
 }
@@ -180,6 +182,9 @@ fn read(kind: &str, payload: &Value) -> Event {
         ("conversation", Some(conversation), _) => Event::Conversation(conversation),
         ("read", Some(conversation), Some(message)) => Event::Read(conversation, message),
         ("export", ..) => read_export(payload).map_or(Event::Unknown, Event::Export),
+        ("upload", ..) => payload["file_id"]
+            .as_i64()
+            .map_or(Event::Unknown, |id| Event::Upload(FileId(id))),
         ("push", ..) => serde_json::from_value(payload.clone()).map_or(Event::Unknown, Event::Push),
         _ => Event::Unknown,
     }

@@ -1,11 +1,14 @@
 //! Expired rows: deleted in small batches, children before their parents, so that no statement is larger than its caller
 //! asked for, however many rows hang on one.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::{ConversationId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
+use crate::files;
 
 /// How long an idempotency key is valid (as the contract says), and an hour for requests that are using it.
 const KEYS: TimeDelta = TimeDelta::hours(25);
@@ -18,6 +21,8 @@ const EVENTS: TimeDelta = TimeDelta::days(7);
 const PARENTS: i64 = 100;
 /// How long it is kept why something was pushed, or was not.
 pub const PUSHES: TimeDelta = TimeDelta::days(30);
+/// After how long an upload is not being stored any more: the file store may take ten minutes for one.
+const STORING: Duration = Duration::from_secs(15 * 60);
 /// How long it is kept what each title and summary cost; the sum by day stays.
 const MODEL_CALLS: TimeDelta = TimeDelta::days(7);
 
@@ -40,6 +45,8 @@ pub enum Expired {
     ModelCalls,
     /// The log of pushes after its retention.
     Pushes,
+    /// Uploads whose storing began so long ago that nobody is at it any more.
+    AbandonedUploads,
 }
 
 impl Expired {
@@ -83,6 +90,7 @@ impl Expired {
                 .await?
             }
             Self::Sessions => return delete_sessions(conn, now - SESSIONS, limit).await,
+            Self::AbandonedUploads => return files::delete_abandoned(conn, STORING, limit).await,
             Self::Pushes => return delete_pushes(conn, now - PUSHES, limit).await,
             Self::Exports => return delete_exports(conn, now, limit).await,
             Self::ModelCalls => {

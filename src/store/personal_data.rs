@@ -2,6 +2,8 @@
 //! migration adds a table that is not listed here.
 //!
 //! Personal data outside of these tables:
+//! - the file store: the bytes of files, under keys that begin with the id of their person. Each is named by a row of `files` or, once
+//!   that is gone, of `object_deletions`, so that nothing has to be listed to find it;
 //! - `apalis.jobs`: ids only. All jobs of a person are cancelled at erasure; completed ones are deleted after a day, discarded ones after 30;
 //! - Redis, `cura:answer:*`: texts of running answers. Deleted with their conversation or user, which leaves a mark without
 //!   words for half an hour, so that no frozen worker writes them again; a minute after their end; or half an hour after the
@@ -73,7 +75,7 @@ const TECHNICAL: Export = Export::Nothing {
 };
 
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 19] = [
+pub const TABLES: [Table; 21] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -85,6 +87,32 @@ pub const TABLES: [Table; 19] = [
         owned: "user_id = $1",
         next: Next::Any,
         export: TECHNICAL,
+    },
+    Table {
+        name: "message_files",
+        owned: "file_id IN (SELECT id FROM files WHERE user_id = $1)",
+        next: Next::ChildrenOf { parent: "files", column: "file_id" },
+        export: Export::Nothing {
+            reason: "part of files.jsonl",
+        },
+    },
+    Table {
+        // Their objects are listed in `object_deletions` by a trigger.
+        name: "files",
+        owned: "user_id = $1",
+        next: Next::Any,
+        export: Export::File {
+            name: "files.jsonl",
+            // Without the key of the object.
+            sql: "SELECT json_build_object(
+                      'id', f.id, 'filename', f.filename, 'file_type', f.file_type, 'size', f.size, 'sha256', encode(f.sha256, 'hex'),
+                      'status', f.status, 'reason', f.reason_code, 'signature', f.reason_signature, 'findings', f.findings,
+                      'message_ids', (SELECT json_agg(a.message_id ORDER BY a.message_id) FROM message_files a JOIN messages m ON m.id = a.message_id
+                                          JOIN conversations c ON c.id = m.conversation_id
+                                      WHERE a.file_id = f.id AND c.deleted_at IS NULL),
+                      'created_at', f.created_at)::text
+                  FROM files f WHERE f.user_id = $1 AND f.status <> 'storing' ORDER BY f.id + 0",
+        },
     },
     Table {
         name: "export_parts",
@@ -267,6 +295,10 @@ pub const TABLES: [Table; 19] = [
         },
     },
 ];
+
+/// Tables that hold a person's data until others have done their work: rows go when the file store has deleted the object that they
+/// name, and erasing ends when none is left ([`crate::object_deletions`]).
+pub const TABLES_WORKED_OFF: [&str; 1] = ["object_deletions"];
 
 /// The tables without personal data.
 pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 1] = ["_sqlx_migrations"];

@@ -188,6 +188,25 @@ pub async fn find_state(
     .await?)
 }
 
+/// Holds a session of `user` as it is until the transaction ends; `false` when it has ended or expired. A session that ends at this
+/// moment waits, and takes what was registered along.
+pub async fn hold(
+    conn: &mut PgConnection,
+    user: UserId,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let held = sqlx::query_scalar!(
+        "SELECT id FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > $3 FOR SHARE",
+        session.0,
+        user.0,
+        now,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.is_some())
+}
+
 /// The sessions among `sessions` that have ended, or whose account is suspended or erased, as `None`; and the oldest living
 /// generation of those that had a new password.
 pub async fn list_changed(

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::Form;
 use crate::operations::Operation;
 
 /// How much of an answer is kept; nothing that a test looks at is longer.
@@ -80,15 +81,21 @@ impl Attacker {
         format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{who}{more}\r\n")
     }
 
-    /// A whole request for this operation, with ids of nobody and an empty object where it takes a body, on a connection of its own.
+    /// A whole request for this operation, with ids of nobody and an empty object, or a file that is not taken, where it takes a body, on a
+    /// connection of its own.
     pub fn request(&self, operation: &Operation) -> String {
-        let body = if operation.takes_body() { "{}" } else { "" };
+        let body = match operation {
+            form if form.takes_form() => Form::of("a.txt", "only words").end(),
+            other if other.takes_body() => b"{}".to_vec(),
+            _ => Vec::new(),
+        };
         let more = format!(
-            "Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}",
+            "Connection: close\r\n{}Content-Length: {}\r\n{}",
+            content_type(operation),
             body.len(),
             upgrade(operation)
         );
-        self.head(operation.method.as_str(), &operation.path("999999999"), &more) + body
+        self.head(operation.method.as_str(), &operation.path("999999999"), &more) + &String::from_utf8_lossy(&body)
     }
 
     /// Says this, then reads whatever comes, until the server ends the connection or the answer's head is there and `is_enough`.
@@ -168,6 +175,15 @@ impl Outcome {
         let mut headers = lines.filter_map(|line| line.split_once(": "));
         headers.find_map(|(header, value)| header.eq_ignore_ascii_case(name).then_some(value))
     }
+}
+
+/// The header that says what the body of this operation is.
+pub fn content_type(operation: &Operation) -> String {
+    let content_type = match operation {
+        form if form.takes_form() => Form::default().content_type(),
+        _ => "application/json".to_owned(),
+    };
+    format!("Content-Type: {content_type}\r\n")
 }
 
 /// What only the handshake of a socket says.

@@ -6,7 +6,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::eventually;
+use crate::{Form, eventually};
 
 pub use self::event_stream::{Event, Events, names, text_after};
 
@@ -183,6 +183,23 @@ impl Client {
     /// Stops an answer.
     pub async fn cancel(&self, answer: &Value) -> Reply {
         self.post(&format!("/chat/messages/{answer}/cancel"), &json!({})).await
+    }
+
+    /// Sends a form with a file.
+    pub async fn upload(&self, form: Form) -> Reply {
+        self.send(self.upload_request(form)).await
+    }
+
+    /// Sends a form with a file and this key.
+    pub async fn upload_with_key(&self, form: Form, key: &str) -> Reply {
+        self.send(self.upload_request(form).header("Idempotency-Key", key))
+            .await
+    }
+
+    /// A request that sends a form with a file.
+    pub fn upload_request(&self, form: Form) -> RequestBuilder {
+        let request = self.request(Method::POST, "/uploads/file");
+        request.header("content-type", form.content_type()).body(form.end())
     }
 
     /// Makes an account and signs in.

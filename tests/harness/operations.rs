@@ -54,6 +54,11 @@ impl Operation {
         self.described["requestBody"]["required"] == true
     }
 
+    /// Whether its body is a form with a file.
+    pub fn takes_form(&self) -> bool {
+        !self.described["requestBody"]["content"]["multipart/form-data"].is_null()
+    }
+
     /// Whether it needs no authentication.
     pub fn is_open(&self) -> bool {
         self.described["security"].as_array().is_none_or(Vec::is_empty)

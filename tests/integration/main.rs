@@ -8,6 +8,7 @@ mod contract;
 mod conversations;
 mod database_connections;
 mod devices;
+mod files;
 mod programs;
 mod providers;
 mod queue;

@@ -115,10 +115,7 @@ impl From<StartAnswerError> for Problem {
                 let detail = "The daily token quota is used up; it is reset at resets_at.";
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", detail).with_quota(limit, resets_at, after)
             }
-            StartAnswerError::KeyReused => {
-                let detail = "This Idempotency-Key was used for a different request.";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
-            }
+            StartAnswerError::KeyReused => Self::key_reused(),
             StartAnswerError::Store(error) => error.into(),
         }
     }

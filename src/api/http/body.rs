@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 use crate::http::under_way::BodyBudget;
 
 /// How much of a body that is too large is read before the connection is closed, in bytes.
-const MAX_DISCARDED_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_DISCARDED_BYTES: u64 = 16 * 1024 * 1024;
 /// How long a body may be slower than [`MIN_BYTES_PER_SECOND`]: phones pause.
 const SLOW_START: Duration = Duration::from_secs(3);
 /// The slowest body that is waited for, on average, besides the timeout of its operation.

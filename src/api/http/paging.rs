@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Datelike};
 use cura_app::Page;
 use cura_app::conversations::ListPosition;
-use cura_domain::MessageId;
+use cura_domain::{FileId, MessageId};
 
 use crate::http::problem::Problem;
 
@@ -91,6 +91,16 @@ impl Cursor for MessageId {
     }
 }
 
+impl Cursor for FileId {
+    fn write(&self) -> String {
+        format!("f{self}")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.strip_prefix('f')?.parse().ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use cura_domain::ConversationId;
@@ -113,12 +123,14 @@ mod tests {
             };
             prop_assert_eq!(round_trip(&position), position);
             prop_assert_eq!(round_trip(&MessageId(id)), MessageId(id));
+            prop_assert_eq!(round_trip(&FileId(id)), FileId(id));
         }
 
         #[test]
         fn a_cursor_of_one_list_is_refused_by_another(id: i64) {
             let cursor = URL_SAFE_NO_PAD.encode(MessageId(id).write());
             prop_assert!(read_cursor::<ListPosition>(Some(&cursor)).is_err());
+            prop_assert!(read_cursor::<FileId>(Some(&cursor)).is_err());
         }
 
         #[test]

@@ -7,6 +7,7 @@ pub(crate) mod preferences;
 mod schema;
 pub(crate) mod written;
 
+pub(crate) use schema::PRIVILEGED;
 use std::time::Duration;
 
 use poem::{Body, Request, RequestBody, Result};

@@ -86,15 +86,25 @@ const NO_BODY: BodyLimit = BodyLimit {
     ..SMALL
 };
 
+/// A form with a file of 10 MiB. It takes 80 s at 1 Mbit/s, and phones pause.
+const UPLOAD: BodyLimit = BodyLimit {
+    is_read: true,
+    max_bytes: 10 * 1024 * 1024 + 64 * 1024,
+    timeout: Duration::from_secs(10 * 60),
+};
+
 const NORMAL: Duration = Duration::from_secs(25);
 /// For operations that obey `Prefer: wait`.
 const WAITS_FOR_ANSWER: Duration = NORMAL.saturating_add(prefer::MAX_WAIT);
+
+/// For operations that receive a file and put it into the file store, which may take ten minutes, too.
+const RECEIVES_FILE: Duration = Duration::from_secs(21 * 60);
 
 /// Every operation of the OpenAPI document.
 #[rustfmt::skip]
 const POLICIES: &[(&str, Policy)] = {
     use Authentication::{AccessToken, Public, SocketHandshake, StreamCredentials};
-    use RateClass::{Auth, Chat, Default, Free, Refresh, SignIn, TestPush, Wide};
+    use RateClass::{Auth, Chat, Default, Free, Refresh, SignIn, TestPush, Upload, Wide};
     &[
         ("register",           row(Auth,    SMALL,   NORMAL,           Public)),
         ("login",              row(SignIn,  SMALL,   NORMAL,           Public)),
@@ -131,6 +141,10 @@ const POLICIES: &[(&str, Policy)] = {
         ("getPushConfig",      row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("testPush",           row(TestPush, NO_BODY, NORMAL,          AccessToken)),
         ("deleteDevice",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("uploadFile",         row(Upload,  UPLOAD,  RECEIVES_FILE,    AccessToken)),
+        ("listUploads",        row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("getUpload",          row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("deleteUpload",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("watchEvents",        row(Default, NO_BODY, NORMAL,           StreamCredentials)),
         ("openSocket",         row(Default, NO_BODY, NORMAL,           SocketHandshake)),
         ("getHealth",          row(Wide,    NO_BODY, NORMAL,           Public)),

@@ -19,6 +19,9 @@ pub(crate) use view::FieldError;
 /// The most errors of a 422; a client that repairs them learns of the others.
 pub(crate) const MAX_ERRORS: usize = 20;
 
+/// When a client should try again whose file was not kept.
+const STORAGE_UNAVAILABLE_FOR: Duration = Duration::from_secs(10);
+
 /// A problem on its way to the client.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{status} {code}")]
@@ -117,6 +120,23 @@ impl Problem {
     /// 503: a dependency is unavailable; the client should try again after `after`.
     pub(crate) fn unavailable(code: &'static str, detail: &str, after: Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).with_retry_after(after)
+    }
+
+    /// 503: the file store, or the disk where files arrive, is unavailable.
+    pub(crate) fn storage_unavailable() -> Self {
+        let detail = "Files cannot be kept at the moment; please try again.";
+        Self::unavailable("storage_unavailable", detail, STORAGE_UNAVAILABLE_FOR)
+    }
+
+    /// 422: the key of the request stands for another one.
+    pub(crate) fn key_reused() -> Self {
+        let detail = "This Idempotency-Key was used for a different request.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+    }
+
+    /// 404 for a file.
+    pub(crate) fn file_not_found() -> Self {
+        Self::not_found("file_not_found", "File not found.")
     }
 
     /// Adds `Retry-After`.

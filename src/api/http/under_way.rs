@@ -12,6 +12,10 @@ use crate::http::problem::Problem;
 /// Bodies that are being received, in bytes: of all clients together, and of one address.
 const MAX_BODIES: usize = 64 * 1024 * 1024;
 const MAX_BODIES_PER_ADDRESS: usize = 8 * 1024 * 1024;
+/// Forms with files that are being received, in bytes that they hold in memory: for each a fixed amount for as long as it takes,
+/// which may be ten minutes. So they have their own: they must not take the room of requests that take a moment.
+const MAX_FORMS: usize = 64 * 1024 * 1024;
+const MAX_FORMS_PER_ADDRESS: usize = 8 * 1024 * 1024;
 /// Responses that clients have not taken yet, in bytes: of all clients together, and of one address.
 const MAX_RESPONSES: usize = 128 * 1024 * 1024;
 const MAX_RESPONSES_PER_ADDRESS: usize = 16 * 1024 * 1024;
@@ -22,6 +26,7 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct UnderWay {
     bodies: AddressBudget,
+    forms: AddressBudget,
     pub(crate) responses: AddressBudget,
 }
 
@@ -30,6 +35,7 @@ impl UnderWay {
     pub(crate) fn new() -> Self {
         Self {
             bodies: AddressBudget::new(MAX_BODIES, MAX_BODIES_PER_ADDRESS),
+            forms: AddressBudget::new(MAX_FORMS, MAX_FORMS_PER_ADDRESS),
             responses: AddressBudget::new(MAX_RESPONSES, MAX_RESPONSES_PER_ADDRESS),
         }
     }
@@ -46,6 +52,7 @@ impl UnderWay {
     pub(crate) fn body_of(&self, client: ClientNetwork) -> BodyBudget {
         BodyBudget {
             bodies: self.bodies.clone(),
+            forms: self.forms.clone(),
             client,
         }
     }
@@ -70,6 +77,7 @@ impl FrameBudget {
 #[derive(Debug, Clone)]
 pub(crate) struct BodyBudget {
     bodies: AddressBudget,
+    forms: AddressBudget,
     client: ClientNetwork,
 }
 
@@ -77,6 +85,12 @@ impl BodyBudget {
     /// Holds nothing yet.
     pub(crate) fn open(&self) -> Held {
         self.bodies.open(self.client)
+    }
+
+    /// Holds nothing yet of a form with a file. `None` for a request that did not come over a connection.
+    pub(crate) fn of_form(request: &Request) -> Option<Held> {
+        let budget = request.data::<Self>()?;
+        Some(budget.forms.open(budget.client))
     }
 
     /// Holds nothing yet. `None` for a request that did not come over a connection.

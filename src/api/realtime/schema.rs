@@ -7,6 +7,7 @@ use poem_openapi::types::ToJSON;
 use poem_openapi::{Enum, Object, Union};
 use serde::Serialize;
 
+use crate::views::attachment::AttachmentView;
 use crate::views::conversation::ConversationView;
 use crate::views::message::{MessageView, ResourceView, RoleView};
 
@@ -42,6 +43,8 @@ pub(crate) enum EventView {
     Export(ExportEvent),
     #[oai(mapping = "push")]
     Push(PushEvent),
+    #[oai(mapping = "upload")]
+    Upload(UploadEvent),
     #[oai(mapping = "resync")]
     Resync(ResyncEvent),
     #[oai(mapping = "session_ended")]
@@ -207,6 +210,17 @@ pub(crate) enum PushOutcome {
     Failed,
 }
 
+/// A file was uploaded, changed or deleted, on another device or by a worker.
+#[derive(Object)]
+pub(crate) struct UploadEvent {
+    upload_id: i64,
+    /// Whether it was deleted.
+    deleted: bool,
+    /// The file as it is now.
+    #[oai(skip_serializing_if_is_none)]
+    upload: Option<AttachmentView>,
+}
+
 /// The export is ready at `/users/me/export`.
 #[derive(Object)]
 pub(crate) struct ExportEvent {
@@ -284,6 +298,7 @@ impl EventView {
             Self::Read(_) => "read",
             Self::Export(_) => "export",
             Self::Push(_) => "push",
+            Self::Upload(_) => "upload",
             Self::Resync(_) => "resync",
             Self::SessionEnded(_) => "session_ended",
             Self::Pong(_) => "pong",

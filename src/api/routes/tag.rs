@@ -12,6 +12,8 @@ pub(crate) enum Tag {
     Chat,
     /// Devices that pushes go to.
     Devices,
+    /// Files: uploading, listing and deleting them.
+    Uploads,
     /// The health of the service.
     Health,
 }

@@ -19,7 +19,7 @@ use super::target::{AnswerTarget, Question};
 use crate::caller::Caller;
 
 /// How long an idempotency key stands for its first use, as the contract says.
-pub(super) const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
+pub(crate) const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 /// How long the job of an answer that waits for another one is delayed, unless it is made ready before.
 const WAITING_DELAY: Duration = Duration::from_secs(2);
 /// How many unfinished answers a conversation may have.

@@ -1,13 +1,14 @@
-//! Reads a user's event log after a cursor, together with the messages and conversations that its events name.
+//! Reads a user's event log after a cursor, together with the messages, conversations and files that its events name.
 
 use cura_domain::answer::Position;
 use cura_domain::conversation::Conversation;
 use cura_domain::cursor::Cursor;
 use cura_domain::event::{Event, Logged};
+use cura_domain::file::File;
 use cura_domain::message::{Message, MessageStatus, Role, TextSize};
-use cura_domain::{ConversationId, MessageId, UserId};
+use cura_domain::{ConversationId, FileId, MessageId, UserId};
 use cura_store::events::LogHead;
-use cura_store::{PgConnection, StoreError, conversations, events, messages};
+use cura_store::{PgConnection, StoreError, conversations, events, files, messages};
 use futures_util::future::BoxFuture;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -37,12 +38,13 @@ pub(super) enum Fetch {
     Lost(Resync, Cursor, Vec<AnswerFollower>),
 }
 
-/// A part of the log, with the messages and conversations that its events name.
+/// A part of the log, with the messages, conversations and files that its events name.
 #[derive(Default)]
 pub(super) struct Page {
     pub(super) events: Vec<Logged>,
     pub(super) messages: Vec<Message>,
     pub(super) conversations: Vec<Conversation>,
+    pub(super) files: Vec<File>,
     /// Whether there is more after it.
     pub(super) more: bool,
 }
@@ -182,7 +184,7 @@ impl LogReader {
         self.load(connection, rows, more).await.map(Read::Page)
     }
 
-    /// Reads the messages and conversations that these events name, as far as their texts fit into a page.
+    /// Reads the messages, conversations and files that these events name, as far as their texts fit into a page.
     async fn load(
         &self,
         connection: &mut PgConnection,
@@ -205,10 +207,16 @@ impl LogReader {
         if !changed.is_empty() {
             conversations = conversations::list_owned(connection, self.user, &changed).await?;
         }
+        let uploads: Vec<FileId> = rows.iter().filter_map(|row| file_of(&row.event)).collect();
+        let mut files = Vec::new();
+        if !uploads.is_empty() {
+            files = files::list_owned(connection, self.user, &uploads).await?;
+        }
         Ok(Page {
             events: rows,
             messages: read,
             conversations,
+            files,
             more,
         })
     }
@@ -224,6 +232,13 @@ const fn message_of(event: &Event) -> Option<MessageId> {
 const fn changed_by(event: &Event) -> Option<ConversationId> {
     match event {
         Event::Conversation(id) => Some(*id),
+        _ => None,
+    }
+}
+
+const fn file_of(event: &Event) -> Option<FileId> {
+    match event {
+        Event::Upload(id) => Some(*id),
         _ => None,
     }
 }

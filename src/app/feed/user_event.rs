@@ -5,9 +5,10 @@ use std::sync::Arc;
 use cura_domain::answer::Fence;
 use cura_domain::conversation::Conversation;
 use cura_domain::export::ReadyExport;
+use cura_domain::file::File;
 use cura_domain::message::{Message, Role};
 use cura_domain::push_log::TestedPush;
-use cura_domain::{ConversationId, MessageId};
+use cura_domain::{ConversationId, FileId, MessageId};
 
 use super::answer_event::AnswerEvent;
 
@@ -28,6 +29,8 @@ pub enum UserEvent {
     Export(ReadyExport),
     /// A test was pushed.
     Push(TestedPush),
+    /// A file as it is now; `None` when it was deleted.
+    Upload(FileId, Option<Box<File>>),
     /// The cursor cannot be resumed: reload everything, and continue from the cursor of this event.
     Resync(Resync),
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cura_tests::attacker::Outcome;
+use cura_tests::attacker::{Outcome, content_type};
 use cura_tests::operations::{Operation, operations};
 use cura_tests::{Attacker, Client, Cura};
 use futures_util::future::{join, join_all};
@@ -73,20 +73,35 @@ async fn flood(attacker: &Attacker, operation: &Operation) {
 async fn stall(attacker: &Attacker, operation: &Operation) {
     let (method, path) = (operation.method.as_str(), operation.path("999999999"));
     let name = format!("{method} {path}");
-    let head = |more: &str| attacker.head(method, &path, &format!("Content-Type: application/json\r\n{more}"));
+    let content_type = content_type(operation);
+    let head = |more: &str| attacker.head(method, &path, &format!("{content_type}{more}"));
     let announced = head("Content-Length: 1000\r\n");
     let chunked = head("Transfer-Encoding: chunked\r\n");
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
     let byte = "1\r\n \r\n";
+    // A file may come byte by byte for ten minutes, on a bad network; who sends four of them is stopped at the fifth.
+    let patience_with_slow = if operation.takes_form() {
+        Duration::ZERO
+    } else {
+        PATIENCE
+    };
     let (silent, (slow, endless)) = join(
         attacker.say(&announced, PATIENCE, |_| false),
         join(
-            attacker.never_end(&chunked, byte.as_bytes(), Duration::from_millis(500), PATIENCE),
+            attacker.never_end(
+                &chunked,
+                byte.as_bytes(),
+                Duration::from_millis(500),
+                patience_with_slow,
+            ),
             attacker.never_end(&chunked, chunk.as_bytes(), Duration::ZERO, PATIENCE),
         ),
     )
     .await;
     for (what, outcome) in [("silent", silent), ("slow", slow), ("endless", endless)] {
+        if what == "slow" && operation.takes_form() {
+            continue;
+        }
         assert!(outcome.ended, "{name}, {what}: the connection lives: {outcome:?}");
         assert!(
             outcome.sent <= MOST_BYTES_TAKEN,

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cura_domain::UserId;
-use cura_store::personal_data::{TABLES, TABLES_WITHOUT_PERSONAL_DATA};
+use cura_store::personal_data::{TABLES, TABLES_WITHOUT_PERSONAL_DATA, TABLES_WORKED_OFF};
 use cura_tests::provider::words;
-use cura_tests::{Client, Cura, Reply, ScriptedProvider, TestDatabase, eventually, interrupted_answer};
+use cura_tests::{Client, Cura, Form, Reply, ScriptedProvider, TestDatabase, eventually, interrupted_answer};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -44,6 +44,11 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
     ] {
         sqlx::query(push).execute(cura.database.pool()).await.unwrap();
     }
+    let picture = Form::of("my secret face.png", include_bytes!("../../fixtures/files/alpha.png"));
+    let kept = ann
+        .upload(picture.field("message_id", &sent.body["user_message"]["id"]))
+        .await;
+    assert_eq!(kept.status, 201, "{}", kept.body);
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))
@@ -80,6 +85,7 @@ async fn every_table_is_known_to_hold_data_of_people_or_not() {
         .iter()
         .map(|table| table.name)
         .chain(TABLES_WITHOUT_PERSONAL_DATA)
+        .chain(TABLES_WORKED_OFF)
         .map(str::to_owned)
         .collect();
     assert_eq!(

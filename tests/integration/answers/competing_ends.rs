@@ -8,7 +8,6 @@ use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_app::conversations::ConversationError;
 use cura_app::sign_in_guard::Place;
 use cura_app::{App, Caller};
-use cura_bin::settings::Settings;
 use cura_bin::wiring;
 use cura_domain::account::{Email, NewPassword};
 use cura_domain::message::{AnswerResult, FinishReason, MessageText, Usage};
@@ -17,7 +16,7 @@ use cura_live::{Live, LiveConfig};
 use cura_providers::ai::Ai;
 use cura_queue::Claimed;
 use cura_store::{Database, StoreError};
-use cura_tests::{TestDatabase, eventually};
+use cura_tests::{TestDatabase, eventually, in_process};
 
 const PASSWORD: &str = "a long password";
 /// How many users have their answers ended side by side.
@@ -42,8 +41,8 @@ impl Arena {
     async fn new(database: Database, n: usize) -> Self {
         let email = format!("user{n}@example.com");
         let live = Live::in_process(LiveConfig::default());
-        let settings = Settings::from_environment().unwrap();
-        let app = wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap();
+        let (settings, files) = in_process();
+        let app = wiring::app(&settings, database.clone(), live.clone(), Ai::demo(), files).unwrap();
         let (email, password) = (Email::new(&email).unwrap(), NewPassword::new(PASSWORD).unwrap());
         let user = app
             .accounts

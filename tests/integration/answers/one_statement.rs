@@ -4,7 +4,6 @@ use cura_answers::{AnswerWriter, Answers, AttemptCost, BeginOptions, FollowUps, 
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_app::sign_in_guard::Place;
 use cura_app::{App, Caller};
-use cura_bin::settings::Settings;
 use cura_bin::wiring;
 use cura_domain::account::{Email, NewPassword};
 use cura_domain::message::{AnswerResult, FinishReason, MessageText, Usage};
@@ -13,7 +12,7 @@ use cura_live::{Live, LiveConfig};
 use cura_providers::ai::Ai;
 use cura_queue::Claimed;
 use cura_store::{Database, owners};
-use cura_tests::TestDatabase;
+use cura_tests::{TestDatabase, in_process};
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -34,12 +33,12 @@ impl Scene {
     async fn new() -> Self {
         let database = TestDatabase::create().await;
         let live = Live::in_process(LiveConfig::default());
-        let settings = Settings::from_environment().unwrap();
+        let (settings, files) = in_process();
         let store = Database::from(database.pool().clone());
         let insert = "INSERT INTO apalis.workers (id, worker_type, storage_name) VALUES ($1, 'cura', 'cura')";
         sqlx::query(insert).bind(WORKER).execute(database.pool()).await.unwrap();
         Self {
-            app: wiring::app(&settings, store.clone(), live.clone(), Ai::demo()).unwrap(),
+            app: wiring::app(&settings, store.clone(), live.clone(), Ai::demo(), files).unwrap(),
             answers: Answers::new(store, live, wiring::clock(), ModelRef::new("test", "model"), 3, true),
             database,
         }

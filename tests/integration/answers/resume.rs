@@ -7,7 +7,6 @@ use cura_answers::{AnswerWriter, Answers, AttemptCost, AttemptStart, BeginOption
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_app::feed::{AnswerEvent, FeedItem, UserEvent, UserFeed};
 use cura_app::{App, Caller};
-use cura_bin::settings::Settings;
 use cura_bin::wiring;
 use cura_domain::answer::Fence;
 use cura_domain::conversation::{ConversationChanges, Title};
@@ -16,7 +15,7 @@ use cura_domain::{ConversationId, MessageId, ModelRef, SessionId, UserId};
 use cura_live::{Live, LiveConfig, Signal};
 use cura_providers::ai::Ai;
 use cura_store::{Database, answers, messages};
-use cura_tests::{TestDatabase, View};
+use cura_tests::{TestDatabase, View, in_process};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -104,9 +103,9 @@ impl World {
         .await
         .unwrap();
         let live = Live::in_process(LiveConfig::default());
-        let settings = Settings::from_environment().unwrap();
+        let (settings, files) = in_process();
         let database = Database::from(pool);
-        let app = wiring::app(&settings, database.clone(), live.clone(), Ai::demo()).unwrap();
+        let app = wiring::app(&settings, database.clone(), live.clone(), Ai::demo(), files).unwrap();
         let answers = wiring::answers(&settings, database.clone(), live.clone(), &Ai::demo());
         let caller = Caller {
             user: UserId(user),
@@ -388,7 +387,11 @@ fn as_an_app_gets_it(event: UserEvent) -> Value {
             _ => json!({ "type": "start" }),
         },
         UserEvent::Typing(_, Role::User | Role::Assistant | Role::System, _) => json!({ "type": "typing" }),
-        UserEvent::Read(..) | UserEvent::Export(_) | UserEvent::Push(_) | UserEvent::Resync(_) => {
+        UserEvent::Read(..)
+        | UserEvent::Export(_)
+        | UserEvent::Push(_)
+        | UserEvent::Upload(..)
+        | UserEvent::Resync(_) => {
             panic!("nobody did that: {event:?}")
         }
     }

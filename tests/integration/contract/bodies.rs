@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cura_tests::operations::{Operation, operations};
 use cura_tests::problem::assert_problem;
-use cura_tests::{Client, Cura, eventually};
+use cura_tests::{Client, Cura, Form, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -57,7 +57,19 @@ async fn every_route_refuses_every_kind_of_bad_body() {
         let name = format!("{} {path}", operation.method);
         let request = || user.request(operation.method.clone(), &path);
         let as_json = || request().header("content-type", "application/json");
-        for (what, body, status) in &bodies {
+        if operation.takes_form() {
+            assert_problem(&user.send(as_json().body("{}")).await, 415, &format!("{name} as JSON"));
+            let of_form = Form::default().content_type();
+            for (what, body, status) in &bodies {
+                let reply = user
+                    .send(request().header("content-type", &of_form).body(body.clone()))
+                    .await;
+                // None of them is a form.
+                let status = if *status == 413 { 413 } else { 400 };
+                assert_problem(&reply, status, &format!("{name} with {what} body"));
+            }
+        }
+        for (what, body, status) in bodies.iter().filter(|_| !operation.takes_form()) {
             let reply = user.send(as_json().body(body.clone())).await;
             let what = format!("{name} with {what} body");
             // Where none is needed, an empty one or null is none, and what is wrong is that nothing has this id.

@@ -7,7 +7,7 @@ use cura_domain::{ConversationId, MessageId, UserId};
 use cura_providers::push::{Banner, Fcm, Meaning, Push, PushProviders, VapidSubject, WebPush};
 use cura_tests::provider::{answer, refusal};
 use cura_tests::{
-    Cura, FcmServer, HttpAnswer, LogCapture, ManualClock, PushService, ScriptedProvider, Socket, eventually,
+    Cura, FcmServer, Form, HttpAnswer, LogCapture, ManualClock, PushService, ScriptedProvider, Socket, eventually,
 };
 use serde_json::{Value, json};
 
@@ -79,6 +79,49 @@ async fn logs_hold_neither_words_nor_tokens_nor_addresses() {
         "a long password",
     ] {
         assert!(!said.contains(secret), "{secret} is in the logs");
+    }
+}
+
+#[tokio::test]
+async fn no_name_no_content_and_no_place_of_a_file_reaches_a_log() {
+    let cura = Cura::builder().with("LOG_LEVEL", "trace").start().await;
+    let user = cura.user().await;
+    let content = [
+        include_bytes!("../../fixtures/files/alpha.png").as_slice(),
+        b"my secret pixels",
+    ]
+    .concat();
+    let kept = user
+        .upload_with_key(Form::of("my secret face.png", content), "my-secret-key")
+        .await;
+    assert_eq!(kept.status, 201, "{}", kept.body);
+    let refused = user.upload(Form::of("my secret words.txt", "my secret words")).await;
+    assert_eq!(refused.status, 415);
+    let key: String = sqlx::query_scalar("SELECT object_key FROM files")
+        .fetch_one(cura.database.pool())
+        .await
+        .unwrap();
+    let path = format!("/uploads/{}", kept.body["id"]);
+    assert_eq!(
+        user.send(user.request(reqwest::Method::DELETE, &path)).await.status,
+        204
+    );
+    eventually("the object is deleted", async || {
+        let listed = "SELECT count(*) FROM object_deletions";
+        (cura.database.count(listed).await == 0).then_some(())
+    })
+    .await;
+    // What is logged last is read last.
+    cura.client().get("/health/live").await;
+    cura.servers[0].program.wait_for_log("/health/live").await;
+    let said = cura.logs();
+    assert!(
+        said.contains("/uploads/file") && said.contains("delete-objects"),
+        "{said}"
+    );
+    let file = key.split('/').nth(1).unwrap();
+    for secret in ["my secret", "my-secret-key", file] {
+        assert!(!said.contains(secret), "{secret} reached a log");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cura_tests::{Client, Cura, Reply, ScriptedProvider, eventually, redacted};
+use cura_tests::{Client, Cura, Form, Reply, ScriptedProvider, eventually, redacted};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -268,6 +268,59 @@ async fn problems_of_the_present_state() {
         }
     }
     problems.assert_as("present_state");
+}
+
+#[tokio::test]
+async fn problems_of_uploads() {
+    const PICTURE: &[u8] = include_bytes!("../../fixtures/files/alpha.png");
+    let cura = Cura::builder().workers(0).with("USER_STORAGE_MB", "1").start().await;
+    let user = cura.user().await;
+    let mut problems = Problems::default();
+    let picture = || Form::of("a.png", PICTURE);
+    user.upload_with_key(picture(), "one").await;
+    let large = |bytes: usize| Form::of("a.png", [PICTURE, &vec![b'x'; bytes]].concat());
+    let no_boundary = user.request(Method::POST, "/uploads/file");
+    let no_boundary = no_boundary.header("content-type", "multipart/form-data").body("x");
+    for (what, request) in [
+        ("no form", user.request(Method::POST, "/uploads/file").json(&json!({}))),
+        ("no boundary", no_boundary),
+        (
+            "no file",
+            user.upload_request(Form::default().field("message_id", "seven")),
+        ),
+        (
+            "a form that is cut off",
+            user.upload_request(picture()).body(picture().unfinished()),
+        ),
+        (
+            "a file of no known type",
+            user.upload_request(Form::of("a.png", "words")),
+        ),
+        (
+            "half a picture",
+            user.upload_request(Form::of("a.png", &PICTURE[..PICTURE.len() / 2])),
+        ),
+        ("a file that is too large", user.upload_request(large(10 * 1024 * 1024))),
+        ("no room", user.upload_request(large(1024 * 1024))),
+        (
+            "nobody's message",
+            user.upload_request(picture().field("message_id", 999)),
+        ),
+        (
+            "a key that was used",
+            user.upload_request(Form::of("b.png", PICTURE))
+                .header("Idempotency-Key", "one"),
+        ),
+        ("nobody's file", user.request(Method::GET, "/uploads/999")),
+    ] {
+        problems.add(what, &user, request).await;
+    }
+    std::fs::rename(cura.data.path().join("files"), cura.data.path().join("away")).unwrap();
+    std::fs::write(cura.data.path().join("files"), "no folder").unwrap();
+    problems
+        .add("no file store", &user, user.upload_request(picture()))
+        .await;
+    problems.assert_as("uploads");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cura_tests::operations::operations;
 use cura_tests::problem::assert_problem;
-use cura_tests::{Client, Cura, ScriptedProvider};
+use cura_tests::{Client, Cura, Form, ScriptedProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -29,13 +29,24 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Vec<(String, String)>
     (status, headers, body)
 }
 
+fn picture() -> Form {
+    Form::of("a.png", include_bytes!("../../fixtures/files/alpha.png"))
+}
+
 /// What one operation is asked with an id of the given kinds.
 struct Probe {
     method: Method,
     /// As in the OpenAPI document.
     template: &'static str,
     /// The path and body that name these ids.
-    with: fn(Ids) -> (String, Option<Value>),
+    with: fn(Ids) -> (String, Option<Body>),
+}
+
+/// The body of a request that names ids.
+enum Body {
+    Json(Value),
+    /// A file of this message.
+    FileOf(i64),
 }
 
 #[derive(Clone, Copy)]
@@ -45,6 +56,7 @@ struct Ids {
     answer: i64,
     session: i64,
     device: i64,
+    file: i64,
 }
 
 fn probes() -> Vec<Probe> {
@@ -56,11 +68,14 @@ fn probes() -> Vec<Probe> {
         probe(Method::PATCH, "/conversations/{conversation_id}", |ids| {
             (
                 format!("/conversations/{}", ids.conversation),
-                Some(json!({ "title": "mine" })),
+                Some(Body::Json(json!({ "title": "mine" }))),
             )
         }),
         probe(Method::PATCH, "/conversations/{conversation_id}", |ids| {
-            (format!("/conversations/{}", ids.conversation), Some(json!({})))
+            (
+                format!("/conversations/{}", ids.conversation),
+                Some(Body::Json(json!({}))),
+            )
         }),
         probe(Method::DELETE, "/conversations/{conversation_id}", |ids| {
             (format!("/conversations/{}", ids.conversation), None)
@@ -71,21 +86,21 @@ fn probes() -> Vec<Probe> {
         probe(Method::POST, "/conversations/{conversation_id}/read", |ids| {
             (
                 format!("/conversations/{}/read", ids.conversation),
-                Some(json!({ "message_id": ids.answer })),
+                Some(Body::Json(json!({ "message_id": ids.answer }))),
             )
         }),
         probe(Method::POST, "/chat/send", |ids| {
             let body = json!({ "conversation_id": ids.conversation, "content": "Hi" });
-            ("/chat/send".to_owned(), Some(body))
+            ("/chat/send".to_owned(), Some(Body::Json(body)))
         }),
         probe(Method::POST, "/chat/stream", |ids| {
             let body = json!({ "conversation_id": ids.conversation, "content": "Hi" });
-            ("/chat/stream".to_owned(), Some(body))
+            ("/chat/stream".to_owned(), Some(Body::Json(body)))
         }),
         probe(Method::POST, "/chat/stream/{conversation_id}", |ids| {
             (
                 format!("/chat/stream/{}", ids.conversation),
-                Some(json!({ "content": "Hi" })),
+                Some(Body::Json(json!({ "content": "Hi" }))),
             )
         }),
         probe(Method::GET, "/chat/messages/{message_id}", |ids| {
@@ -106,7 +121,7 @@ fn probes() -> Vec<Probe> {
         probe(Method::POST, "/chat/messages/{message_id}/edit", |ids| {
             (
                 format!("/chat/messages/{}/edit", ids.question),
-                Some(json!({ "content": "mine" })),
+                Some(Body::Json(json!({ "content": "mine" }))),
             )
         }),
         probe(Method::DELETE, "/auth/sessions/{session_id}", |ids| {
@@ -114,10 +129,19 @@ fn probes() -> Vec<Probe> {
         }),
         probe(Method::POST, "/devices/register", |ids| {
             let body = json!({ "fcm_token": "another", "platform": "ios", "device_id": ids.device });
-            ("/devices/register".to_owned(), Some(body))
+            ("/devices/register".to_owned(), Some(Body::Json(body)))
         }),
         probe(Method::DELETE, "/devices/{device_id}", |ids| {
             (format!("/devices/{}", ids.device), None)
+        }),
+        probe(Method::POST, "/uploads/file", |ids| {
+            ("/uploads/file".to_owned(), Some(Body::FileOf(ids.question)))
+        }),
+        probe(Method::GET, "/uploads/{upload_id}", |ids| {
+            (format!("/uploads/{}", ids.file), None)
+        }),
+        probe(Method::DELETE, "/uploads/{upload_id}", |ids| {
+            (format!("/uploads/{}", ids.file), None)
         }),
     ]
 }
@@ -132,12 +156,14 @@ async fn another_users_id_is_answered_byte_for_byte_like_an_id_that_does_not_exi
     let phone = json!({ "fcm_token": "anns", "platform": "android" });
     let device = ann.post("/devices/register", &phone).await.body;
     let id = |value: &Value| value.as_i64().unwrap();
+    let file = ann.upload(picture()).await.body;
     let anns = Ids {
         conversation: id(&sent["conversation_id"]),
         question: id(&sent["user_message"]["id"]),
         answer: id(&sent["assistant_message"]["id"]),
         session,
         device: id(&device["id"]),
+        file: id(&file["id"]),
     };
     let nobodys = Ids {
         conversation: NOBODYS,
@@ -145,6 +171,7 @@ async fn another_users_id_is_answered_byte_for_byte_like_an_id_that_does_not_exi
         answer: NOBODYS,
         session: NOBODYS,
         device: NOBODYS,
+        file: NOBODYS,
     };
     let bob = cura.client().register("bob@example.com").await;
     let before = ann
@@ -155,8 +182,9 @@ async fn another_users_id_is_answered_byte_for_byte_like_an_id_that_does_not_exi
         let ask = async |ids: Ids| {
             let (path, body) = (probe.with)(ids);
             let request = bob.request(probe.method.clone(), &path);
-            let request = match &body {
-                Some(body) => request.json(body),
+            let request = match body {
+                Some(Body::Json(body)) => request.json(&body),
+                Some(Body::FileOf(message)) => bob.upload_request(picture().field("message_id", message)),
                 None => request,
             };
             answer(request).await
@@ -170,6 +198,7 @@ async fn another_users_id_is_answered_byte_for_byte_like_an_id_that_does_not_exi
         .await
         .body;
     assert_eq!(before, after, "nothing was changed");
+    assert_eq!(ann.get("/uploads").await.body["items"], json!([file]), "nor deleted");
     assert_eq!(ann.get("/users/me").await.status, 200, "still signed in");
     assert_eq!(provider.requests().len(), 1);
 }
@@ -181,7 +210,7 @@ async fn every_operation_that_names_something_is_probed() {
     for operation in operations(&cura).await {
         let schema = &operation.described["requestBody"]["content"];
         let schema = schema.to_string();
-        let names_in_body = ["SendMessageRequest", "RegisterDeviceRequest"]
+        let names_in_body = ["SendMessageRequest", "RegisterDeviceRequest", "multipart/form-data"]
             .iter()
             .any(|name| schema.contains(name));
         let template = operation.template;
@@ -216,6 +245,23 @@ async fn a_cursor_of_another_user_shows_only_own_items() {
             .iter()
             .all(|item| item["title"] == "Bob's"),
         "{bobs}"
+    );
+    for n in 0..3 {
+        ann.upload(picture()).await;
+        bob.upload(picture().field("note", n)).await;
+    }
+    let page = ann.get("/uploads?limit=2").await;
+    let bobs_page = bob.get("/uploads").await.body;
+    let cursor = page.body["next_cursor"].as_str().unwrap();
+    let there = bob.get(&format!("/uploads?cursor={cursor}")).await.body;
+    let bobs_files = bobs_page["items"].as_array().unwrap();
+    assert!(
+        there["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|file| bobs_files.contains(file)),
+        "{there}"
     );
     let key = async |client: &Client| {
         let request = client

@@ -14,7 +14,7 @@ use super::preferences;
 use crate::http::problem::{FieldError, MAX_ERRORS};
 
 /// Fields that only Cura sets. A body that contains one is refused, so that the client does not believe it was set.
-const PRIVILEGED: [&str; 12] = [
+pub(crate) const PRIVILEGED: [&str; 12] = [
     "id",
     "user_id",
     "role",

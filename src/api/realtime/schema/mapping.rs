@@ -12,7 +12,7 @@ use cura_domain::push_log::{SendOutcome, TestedDevice};
 use super::{
     AckEvent, ChunkEvent, CompleteEvent, ConversationEvent, ErrorEvent, EventView, ExportEvent, MessageEvent,
     NoticeEvent, PushEvent, PushOutcome, PushedDevice, QueuedEvent, ReadEvent, ResetEvent, ResyncEvent, ResyncReason,
-    SessionEndReason, SessionEndedEvent, StartEvent, TypingEvent,
+    SessionEndReason, SessionEndedEvent, StartEvent, TypingEvent, UploadEvent,
 };
 use crate::http::problem::Problem;
 use crate::views::message::ResourceView;
@@ -123,6 +123,11 @@ impl EventView {
             UserEvent::Push(tested) => Self::Push(PushEvent {
                 push_id: tested.push_id,
                 devices: tested.devices.into_iter().map(Into::into).collect(),
+            }),
+            UserEvent::Upload(id, file) => Self::Upload(UploadEvent {
+                upload_id: id.0,
+                deleted: file.is_none(),
+                upload: file.map(|file| (*file).into()),
             }),
             UserEvent::Resync(reason) => Self::Resync(ResyncEvent {
                 reason: match reason {

@@ -59,6 +59,10 @@ impl UserFeed {
             Event::Read(conversation, message) => self.push(UserEvent::Read(conversation, message)),
             Event::Export(payload) => self.push(UserEvent::Export(payload)),
             Event::Push(tested) => self.push(UserEvent::Push(tested)),
+            Event::Upload(id) => {
+                let found = page.files.iter().find(|file| file.id == id);
+                self.push(UserEvent::Upload(id, found.cloned().map(Box::new)));
+            }
             Event::Unknown => {}
         }
     }

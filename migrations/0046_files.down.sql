@@ -1,0 +1,2 @@
+DROP TABLE message_files;
+DROP TABLE files;

@@ -1,0 +1,142 @@
+//! A file as its person sees it: without the key of its object.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use cura_app::files::File;
+use cura_domain::file::{FileReason, FileStatus, Finding};
+use poem_openapi::{Enum, Object};
+
+/// What is known of a file.
+#[derive(Enum, Clone, Copy)]
+#[oai(rename = "AttachmentStatus", rename_all = "lowercase")]
+enum StatusView {
+    /// It is being scanned.
+    Scanning,
+    /// It was scanned, and can be downloaded.
+    Clean,
+    /// Something bad was found in it, and its bytes are deleted.
+    Infected,
+    /// It could not be scanned.
+    Failed,
+}
+
+/// Why a file is infected or has failed.
+#[derive(Enum, Clone, Copy)]
+#[oai(rename = "AttachmentReasonCode", rename_all = "snake_case")]
+enum ReasonCodeView {
+    /// The scanner knows what is in it.
+    Malware,
+    /// Unpacking it would take more than is allowed.
+    LimitsExceeded,
+    /// It has a password.
+    Encrypted,
+    /// It is not what it says it is, or is broken.
+    Unreadable,
+    /// The scanner was away for a day.
+    ScannerUnavailable,
+}
+
+/// What a file has in it that whoever opens it should know.
+#[derive(Enum, Clone, Copy)]
+#[oai(rename = "Finding", rename_all = "snake_case")]
+enum FindingView {
+    /// A PDF that runs scripts.
+    PdfJavascript,
+    /// A PDF that starts programs.
+    PdfLaunch,
+    /// A document with macros.
+    Macros,
+    /// A document that loads a template from elsewhere.
+    ExternalTemplate,
+}
+
+/// Why a file is infected or has failed.
+#[derive(Object)]
+#[oai(rename = "AttachmentReason")]
+struct ReasonView {
+    /// For programs: a stable code.
+    code: ReasonCodeView,
+    /// What the scanner calls what it has found.
+    signature: Option<String>,
+}
+
+/// A file that was uploaded.
+#[derive(Object)]
+#[oai(rename = "Attachment")]
+pub(crate) struct AttachmentView {
+    id: i64,
+    /// The name that it came with, cleaned.
+    filename: String,
+    /// What it is, by its content.
+    content_type: String,
+    /// In bytes.
+    size: i64,
+    /// SHA-256 of its bytes, in hexadecimal.
+    sha256: String,
+    status: StatusView,
+    /// With `infected` and `failed`.
+    reason: Option<ReasonView>,
+    findings: Vec<FindingView>,
+    /// The message that it belongs to.
+    message_id: Option<i64>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<File> for AttachmentView {
+    fn from(file: File) -> Self {
+        let signature = file.signature;
+        Self {
+            id: file.id.0,
+            filename: file.name,
+            content_type: file.file_type.media_type().to_owned(),
+            size: file.size,
+            sha256: hexadecimal(&file.sha256),
+            status: match file.status {
+                // Never shown; if it were, it would not be scanned yet.
+                FileStatus::Storing | FileStatus::Scanning => StatusView::Scanning,
+                FileStatus::Clean => StatusView::Clean,
+                FileStatus::Infected => StatusView::Infected,
+                FileStatus::Failed => StatusView::Failed,
+            },
+            reason: file.reason.map(|reason| ReasonView {
+                code: reason.into(),
+                signature,
+            }),
+            findings: file.findings.into_iter().map(Into::into).collect(),
+            message_id: file.message.map(|message| message.0),
+            created_at: file.created_at,
+        }
+    }
+}
+
+impl From<FileReason> for ReasonCodeView {
+    fn from(reason: FileReason) -> Self {
+        match reason {
+            FileReason::Malware => Self::Malware,
+            FileReason::LimitsExceeded => Self::LimitsExceeded,
+            FileReason::Encrypted => Self::Encrypted,
+            FileReason::Unreadable => Self::Unreadable,
+            FileReason::ScannerUnavailable => Self::ScannerUnavailable,
+        }
+    }
+}
+
+impl From<Finding> for FindingView {
+    fn from(finding: Finding) -> Self {
+        match finding {
+            Finding::PdfJavascript => Self::PdfJavascript,
+            Finding::PdfLaunch => Self::PdfLaunch,
+            Finding::Macros => Self::Macros,
+            Finding::ExternalTemplate => Self::ExternalTemplate,
+        }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

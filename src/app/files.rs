@@ -1,0 +1,135 @@
+//! Files that users upload: keeping, listing and deleting them. A file of another user is not found.
+
+mod arrival;
+mod keep;
+mod upload;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cura_domain::event::Event;
+use cura_domain::{Clock, Entropy, FileId};
+use cura_live::Live;
+use cura_providers::files::FileStore;
+use cura_queue::DeleteObjects;
+use cura_store::{Database, StoreError, events, exports, files, users};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+pub use arrival::{Arrival, Arrived};
+pub use cura_domain::file::File;
+pub use upload::{NewUpload, UploadError, Uploaded};
+
+use crate::caller::Caller;
+use crate::page::Page;
+
+/// Of how many files the type is told at a time: each takes up to 4 MiB.
+const DETECTED_AT_ONCE: usize = 4;
+
+/// Why a file was not read or deleted.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It does not exist, or belongs to another user.
+    #[error("no such file")]
+    NotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The use cases of files. Cheap to clone.
+#[derive(Clone)]
+pub struct Files {
+    database: Database,
+    live: Live,
+    clock: Clock,
+    entropy: Entropy,
+    store: FileStore,
+    /// Where files are while they arrive.
+    arrivals: Arc<PathBuf>,
+    /// How much a person may keep, in bytes; `None` is no limit.
+    max_kept_bytes: Option<i64>,
+    /// Files whose type is being told.
+    detecting: Arc<Semaphore>,
+}
+
+impl Files {
+    /// Puts the parts together. Files arrive in the folder `arrivals`, without a name. `max_kept_bytes` is how much a person may keep;
+    /// `None` is no limit.
+    pub fn new(
+        database: Database,
+        live: Live,
+        clock: Clock,
+        entropy: Entropy,
+        store: FileStore,
+        arrivals: PathBuf,
+        max_kept_bytes: Option<i64>,
+    ) -> Self {
+        Self {
+            database,
+            live,
+            clock,
+            entropy,
+            store,
+            arrivals: Arc::new(arrivals),
+            max_kept_bytes,
+            detecting: Arc::new(Semaphore::new(DETECTED_AT_ONCE)),
+        }
+    }
+
+    /// Room for a file that is about to arrive.
+    pub fn arrival(&self) -> Arrival {
+        Arrival::new(Arc::clone(&self.arrivals))
+    }
+
+    /// A file of the caller.
+    ///
+    /// # Errors
+    /// [`FileError::NotFound`] also when it belongs to another user.
+    pub async fn get(&self, caller: Caller, id: FileId) -> Result<File, FileError> {
+        let found = self
+            .database
+            .connection(async |connection| files::find_owned(connection, caller.user, id).await);
+        found.await?.ok_or(FileError::NotFound)
+    }
+
+    /// A page of the caller's files, the newest first.
+    pub async fn list(
+        &self,
+        caller: Caller,
+        before: Option<FileId>,
+        limit: u32,
+    ) -> Result<Page<File, FileId>, StoreError> {
+        self.database
+            .connection(async |connection| {
+                let items = files::list(connection, caller.user, before, i64::from(limit) + 1).await?;
+                let total = files::count(connection, caller.user).await?;
+                Ok(Page::cut(items, limit, total, |last| last.id))
+            })
+            .await
+    }
+
+    /// Deletes a file of the caller: it is gone at once, from its messages, too, and a job deletes the bytes.
+    ///
+    /// # Errors
+    /// [`FileError::NotFound`] also when it belongs to another user.
+    pub async fn delete(&self, caller: Caller, id: FileId) -> Result<(), FileError> {
+        let now = self.clock.now_micros();
+        let deleted = self.database.transaction(async |connection| {
+            users::hold(connection, caller.user)
+                .await?
+                .ok_or(StoreError::UserGone)?;
+            if !files::delete_owned(connection, caller.user, id).await? {
+                return Err(FileError::NotFound);
+            }
+            // An archive must not contain what was deleted.
+            exports::delete(connection, caller.user).await?;
+            let job = DeleteObjects::of_file(id);
+            cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
+            Ok(events::append(connection, caller.user, &[Event::Upload(id)], now).await?)
+        });
+        let seq = deleted.await?;
+        self.live.publish_event(caller.user, seq).await;
+        Ok(())
+    }
+}
