@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use cura_domain::UserId;
-use cura_domain::object_key::ObjectKey;
 use cura_providers::files::{FileStore, FileStoreError};
 use cura_store::object_deletions::ListedObject;
 use cura_store::{Database, StoreError, object_deletions};
@@ -64,10 +63,10 @@ async fn delete(database: &Database, files: &FileStore, objects: Vec<ListedObjec
         (object, deleted)
     });
     let outcomes: Vec<_> = stream::iter(deletions).buffer_unordered(AT_ONCE).collect().await;
-    let (mut gone, mut left) = (Vec::<ObjectKey>::new(), Vec::new());
+    let (mut gone, mut left) = (Vec::new(), Vec::new());
     for (object, deleted) in outcomes {
         match deleted {
-            Ok(()) => gone.push(object.key),
+            Ok(()) => gone.push(object),
             Err(error) => left.push((object, error)),
         }
     }

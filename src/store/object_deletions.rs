@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use cura_domain::UserId;
 use cura_domain::object_key::ObjectKey;
 use sqlx::PgConnection;
@@ -15,6 +16,8 @@ pub struct ListedObject {
     pub key: ObjectKey,
     /// How often the file store has not deleted it.
     pub attempts: i32,
+    /// Since when it is due.
+    pub due_at: DateTime<Utc>,
 }
 
 /// At most `limit` objects that are due by Postgres' clock, those due longest first; of one user or of all.
@@ -27,7 +30,7 @@ pub async fn list_due(
         Some(user) => {
             sqlx::query_as!(
                 Row,
-                "SELECT object_key, attempts FROM object_deletions WHERE user_id = $1 AND due_at <= now() ORDER BY due_at LIMIT $2",
+                "SELECT object_key, attempts, due_at FROM object_deletions WHERE user_id = $1 AND due_at <= now() ORDER BY due_at LIMIT $2",
                 user.0,
                 limit,
             )
@@ -37,7 +40,7 @@ pub async fn list_due(
         None => {
             sqlx::query_as!(
                 Row,
-                "SELECT object_key, attempts FROM object_deletions WHERE due_at <= now() ORDER BY due_at LIMIT $1",
+                "SELECT object_key, attempts, due_at FROM object_deletions WHERE due_at <= now() ORDER BY due_at LIMIT $1",
                 limit,
             )
             .fetch_all(conn)
@@ -70,12 +73,18 @@ pub async fn list_unnamed(
     Ok(())
 }
 
-/// Forgets objects that the file store has deleted.
-pub async fn remove(conn: &mut PgConnection, keys: &[ObjectKey]) -> Result<(), StoreError> {
-    let keys: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
-    sqlx::query!("DELETE FROM object_deletions WHERE object_key = ANY($1)", &keys)
-        .execute(conn)
-        .await?;
+/// Forgets objects that the file store has deleted, unless they were listed anew meanwhile: then they may have been put since.
+pub async fn remove(conn: &mut PgConnection, objects: &[ListedObject]) -> Result<(), StoreError> {
+    let keys: Vec<String> = objects.iter().map(|object| object.key.as_str().to_owned()).collect();
+    let due: Vec<DateTime<Utc>> = objects.iter().map(|object| object.due_at).collect();
+    sqlx::query!(
+        "DELETE FROM object_deletions AS listed USING unnest($1::text[], $2::timestamptz[]) AS deleted (object_key, due_at)
+         WHERE listed.object_key = deleted.object_key AND listed.due_at = deleted.due_at",
+        &keys,
+        &due,
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -104,6 +113,7 @@ pub async fn count_of(conn: &mut PgConnection, user: UserId) -> Result<i64, Stor
 struct Row {
     object_key: String,
     attempts: i32,
+    due_at: DateTime<Utc>,
 }
 
 impl TryFrom<Row> for ListedObject {
@@ -116,6 +126,7 @@ impl TryFrom<Row> for ListedObject {
                 .parse()
                 .map_err(|_| StoreError::UnknownWord("object key"))?,
             attempts: row.attempts,
+            due_at: row.due_at,
         })
     }
 }
