@@ -157,7 +157,10 @@ async fn ten_kilobytes_a_second_for_a_minute_succeed() {
         pieces.next().map(|piece| (Ok::<_, std::io::Error>(piece), pieces))
     });
     let request = user.request(reqwest::Method::POST, "/uploads/file");
-    let request = request.header("content-type", content_type);
+    // The client of the tests waits for a minute, else.
+    let request = request
+        .header("content-type", content_type)
+        .timeout(Duration::from_secs(120));
     let begun = Instant::now();
     let reply = user.send(request.body(reqwest::Body::wrap_stream(paced))).await;
     assert_eq!(reply.status, 201, "{}", reply.body);
