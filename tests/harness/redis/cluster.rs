@@ -49,12 +49,14 @@ impl TestRedisCluster {
                 node.must(&format!("CLUSTER MEET 127.0.0.1 {} {}", first.port(), bus_port(first)));
             }
         }
-        let known = format!("cluster_known_nodes:{}", nodes.len());
+        let known = format!("cluster_known_nodes:{}\r", nodes.len());
+        // A node learns later which slots another one has than that there is one.
+        let whole = format!("cluster_slots_ok:{SLOTS}\r");
         let agree = |node: &TestRedis| {
             let info = node.command("CLUSTER INFO");
-            info.contains("cluster_state:ok") && info.contains(&known)
+            info.contains("cluster_state:ok") && info.contains(&known) && info.contains(&whole)
         };
-        wait_until("all nodes know each other", || nodes.iter().all(agree));
+        wait_until("all nodes know each other and every slot", || nodes.iter().all(agree));
         let first = nodes[0].command("CLUSTER MYID");
         let first = first.lines().nth(1).expect("an id").to_owned();
         for replica in nodes.iter().skip(masters) {
@@ -94,9 +96,10 @@ impl TestRedisCluster {
     pub fn wait_until_whole(&self) {
         wait_until("the cluster is whole", || {
             let running = self.nodes.iter().filter(|node| node.server.is_some());
-            running
-                .into_iter()
-                .all(|node| node.command("CLUSTER INFO").contains("cluster_slots_fail:0"))
+            running.into_iter().all(|node| {
+                node.command("CLUSTER INFO")
+                    .contains(&format!("cluster_slots_ok:{SLOTS}\r"))
+            })
         });
     }
 }
