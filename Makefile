@@ -8,8 +8,8 @@ run: ## The whole backend, answering, nothing to configure.
 	deploy/install-system-packages postgres
 	cargo run --quiet -p cura-bin --bin cura-server -- dev
 
-test: ## Every test, on a private Postgres and Redis.
-	deploy/install-system-packages postgres redis pgbouncer
+test: ## Every test, on a private Postgres, Redis and clamd.
+	deploy/install-system-packages postgres redis pgbouncer clamd
 	cargo build --workspace --bins
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace -j $(TEST_THREADS); else cargo test --workspace; fi
 
@@ -55,7 +55,7 @@ attack: ## One address and one account attack everything for a minute while fift
 	cargo run --release --quiet -p cura-tests --bin cura-bench -- attack
 
 coverage: ## Lines covered by the tests, at least 85 %.
-	deploy/install-system-packages postgres redis pgbouncer
+	deploy/install-system-packages postgres redis pgbouncer clamd
 	rustup component add llvm-tools
 	cargo llvm-cov --version >/dev/null 2>&1 || cargo install --locked cargo-llvm-cov
 	deploy/coverage

@@ -182,6 +182,7 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let probes = wiring::listen_for_probes(&settings).await?;
     let workers = wiring::workers(&settings, &database, live, ai, files.clone(), |_| true)?;
     tasks.spawn(wiring::report_files(files));
+    tasks.spawn(wiring::report_scanner(wiring::scanner(&settings)));
     welcome(address, &settings.ai.providers);
     wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
     workers.shutdown(FINISH_WITHIN).await;

@@ -26,6 +26,7 @@ pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Res
     let wanted = |queue: &str| queues.is_empty() || queues.iter().any(|wanted| wanted == queue);
     wiring::report_push(&settings);
     tasks.spawn(wiring::report_files(files.clone()));
+    tasks.spawn(wiring::report_scanner(wiring::scanner(&settings)));
     let workers = wiring::workers(&settings, &database, live, ai, files, wanted)?;
     tracing::info!(queues = ?cura_jobs::queues().into_iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "the worker has started");
     stop.cancelled().await;

@@ -1,9 +1,10 @@
-//! Where files of users are kept, and how they are given out.
+//! Where files of users are kept, what they are scanned with, and how they are given out.
 
 use std::str::FromStr;
 
 use cura_providers::Secret;
 use cura_providers::files::{Bucket, Region, S3Config, StoreUrl, SupabaseConfig};
+use cura_providers::scan::ClamdAddress;
 
 use super::variables::Variables;
 
@@ -14,6 +15,8 @@ pub struct FileSettings {
     pub store: StoreSettings,
     /// `FILE_DELIVERY`
     pub delivery: FileDelivery,
+    /// `CLAMD_ADDRESS`; `None`: our own checks only
+    pub clamd: Option<ClamdAddress>,
 }
 
 /// Where files are kept.
@@ -89,6 +92,7 @@ impl FileSettings {
             // What is missing is a fault.
             store: store.unwrap_or(StoreSettings::Disk),
             delivery,
+            clamd: from.parsed_if_set("CLAMD_ADDRESS"),
         }
     }
 }
@@ -228,6 +232,16 @@ mod tests {
     }
 
     #[test]
+    fn files_are_scanned_by_our_own_checks_unless_a_clamd_is_set() {
+        assert_eq!(read(&[]).0.clamd, None);
+        assert_eq!(read(&[("CLAMD_ADDRESS", "")]).0.clamd, None);
+        for address in ["clamav:3310", "/run/clamav/clamd.ctl"] {
+            let (settings, faults) = read(&[("CLAMD_ADDRESS", address)]);
+            assert_eq!(settings.clamd, Some(address.parse().unwrap()), "{faults:?}");
+        }
+    }
+
+    #[test]
     fn what_a_service_needs_is_named_with_the_cure() {
         for whole in [&SUPABASE[..], &S3] {
             for (left_out, _) in &whole[1..] {
@@ -257,6 +271,8 @@ mod tests {
             ("S3_BUCKET", "hunter2/"),
             ("S3_ACCESS_KEY_ID_FILE", "/nowhere/hunter2"),
             ("S3_SECRET_ACCESS_KEY_FILE", "/nowhere/hunter2"),
+            ("CLAMD_ADDRESS", "hunter2"),
+            ("CLAMD_ADDRESS", "tcp://hunter2:3310"),
         ] {
             let (_, faults) = read(&[(name, value)]);
             assert!(faults.len() == 1 && faults[0].starts_with(name), "{name}: {faults:?}");

@@ -2,6 +2,8 @@
 
 pub mod attacker;
 pub mod broken_server;
+pub mod clamd;
+pub mod clamd_server;
 pub mod client;
 pub mod completion;
 pub mod corpus;
@@ -38,6 +40,8 @@ pub mod view;
 
 pub use attacker::Attacker;
 pub use broken_server::{Break, BrokenServer};
+pub use clamd::Clamd;
+pub use clamd_server::{ClamdScript, ClamdServer};
 pub use client::{Client, Event, Reply};
 pub use cura::{Cura, CuraBuilder};
 pub use database::TestDatabase;

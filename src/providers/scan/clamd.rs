@@ -122,7 +122,11 @@ impl Clamd {
         let mut left = size;
         loop {
             let reading = timeout(idle, source.read(&mut piece[LENGTH_BYTES..]));
-            let length = reading.await.map_err(io::Error::from).flatten().map_err(SendError::Source)?;
+            let length = reading
+                .await
+                .map_err(io::Error::from)
+                .flatten()
+                .map_err(SendError::Source)?;
             // One that ends too early would be judged by its beginning.
             left = match left.checked_sub(length as u64) {
                 Some(left) if length > 0 || left == 0 => left,

@@ -1,4 +1,4 @@
-//! Services outside Cura. AI providers: their protocols, and which one answers. File stores. Push services: what they get, and what
+//! Services outside Cura. AI providers: their protocols, and which one answers. File stores. The scanner. Push services: what they get, and what
 //! they answer.
 
 mod anthropic;
@@ -12,3 +12,4 @@ mod push_fcm;
 mod push_web;
 mod real_model;
 mod request_form;
+mod scan;

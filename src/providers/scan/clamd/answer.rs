@@ -6,9 +6,9 @@ use crate::scan::error::ScanError;
 use crate::scan::verdict::Verdict;
 
 /// The longest answer, in bytes. That of a scan has a name of a signature, and no path.
-const LONGEST_ANSWER: usize = 4 * 1024;
+const MAX_ANSWER_BYTES: usize = 4 * 1024;
 /// The longest text of clamd that is repeated, in bytes.
-const LONGEST_TEXT: usize = 128;
+const MAX_TEXT_BYTES: usize = 128;
 /// What clamd finds in a file that would take more than `MaxFiles`, `MaxScanSize` and so on, if `AlertExceedsMax` is set.
 const LIMITS: &str = "Heuristics.Limits.";
 /// What it finds in a file that has a password, if `AlertEncrypted` is set.
@@ -32,7 +32,7 @@ pub(super) async fn read(mut from: impl AsyncRead + Unpin) -> Result<Vec<u8>, Sc
             Some(_) => return Err(ScanError::Unavailable("unexpected_answer")),
             None if answer.is_empty() => return Err(ScanError::CONNECTION_LOST),
             None if length == 0 => return Err(ScanError::Unavailable("answer_cut_short")),
-            None if answer.len() >= LONGEST_ANSWER => return Err(ScanError::Unavailable("answer_too_long")),
+            None if answer.len() >= MAX_ANSWER_BYTES => return Err(ScanError::Unavailable("answer_too_long")),
             None => {}
         }
     }
@@ -92,7 +92,7 @@ fn signature(found: &str) -> String {
 }
 
 fn shown(text: &str, is_shown: impl Fn(&char) -> bool) -> String {
-    text.chars().filter(is_shown).take(LONGEST_TEXT).collect()
+    text.chars().filter(is_shown).take(MAX_TEXT_BYTES).collect()
 }
 
 #[cfg(test)]
@@ -137,8 +137,14 @@ mod tests {
     #[test]
     fn what_is_found_is_a_virus_unless_it_says_that_it_could_not_look() {
         for (answer, expected) in [
-            (&b"stream: Win.Test.EICAR_HDB-1 FOUND"[..], infected("Win.Test.EICAR_HDB-1")),
-            (b"stream: Heuristics.Limits.Exceeded.MaxFiles FOUND", Ok(Verdict::LimitsExceeded)),
+            (
+                &b"stream: Win.Test.EICAR_HDB-1 FOUND"[..],
+                infected("Win.Test.EICAR_HDB-1"),
+            ),
+            (
+                b"stream: Heuristics.Limits.Exceeded.MaxFiles FOUND",
+                Ok(Verdict::LimitsExceeded),
+            ),
             (b"stream: Heuristics.Limits.Exceeded FOUND", Ok(Verdict::LimitsExceeded)),
             (b"stream: Heuristics.Encrypted.Zip FOUND", Ok(Verdict::Encrypted)),
             (b"stream: Heuristics.Encrypted.PDF FOUND", Ok(Verdict::Encrypted)),
@@ -155,15 +161,19 @@ mod tests {
         ] {
             assert_eq!(said(answer), expected, "{}", String::from_utf8_lossy(answer));
         }
-        let long = format!("stream: {} FOUND", "x".repeat(LONGEST_TEXT + 1));
-        assert_eq!(said(long.as_bytes()), infected(&"x".repeat(LONGEST_TEXT)));
+        let long = format!("stream: {} FOUND", "x".repeat(MAX_TEXT_BYTES + 1));
+        assert_eq!(said(long.as_bytes()), infected(&"x".repeat(MAX_TEXT_BYTES)));
     }
 
     #[test]
     fn an_error_is_no_verdict_and_one_of_them_is_for_an_operator() {
         let too_large = verdict(b"INSTREAM size limit exceeded. ERROR");
         assert!(matches!(too_large, Err(ScanError::TooLarge)), "{too_large:?}");
-        for error in [&b"stream: Can't open file or directory ERROR"[..], b"INSTREAM: wait ERROR", b"ERROR"] {
+        for error in [
+            &b"stream: Can't open file or directory ERROR"[..],
+            b"INSTREAM: wait ERROR",
+            b"ERROR",
+        ] {
             let unavailable = verdict(error);
             assert!(
                 matches!(unavailable, Err(ScanError::Unavailable("error_answer"))),
@@ -175,8 +185,14 @@ mod tests {
     #[test]
     fn half_a_file_is_never_clean_but_what_is_found_in_it_counts() {
         let early = early_verdict(b"stream: OK");
-        assert!(matches!(early, Err(ScanError::Unavailable("answer_too_early"))), "{early:?}");
-        assert!(matches!(early_verdict(b"stream: X FOUND"), Ok(Verdict::Infected { .. })));
+        assert!(
+            matches!(early, Err(ScanError::Unavailable("answer_too_early"))),
+            "{early:?}"
+        );
+        assert!(matches!(
+            early_verdict(b"stream: X FOUND"),
+            Ok(Verdict::Infected { .. })
+        ));
     }
 
     #[test]
