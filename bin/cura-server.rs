@@ -28,7 +28,8 @@ enum Mode {
 }
 
 fn main() -> ExitCode {
-    // Before anything else: this process may be the supervisor of a private Postgres.
+    // Before anything else: this process may be the child that looks into a file, or the supervisor of a private Postgres.
+    cura_inspection::run_child_if_asked();
     cura_devdb::run_supervisor_if_asked();
     let arguments = Arguments::parse();
     if arguments.check_health {

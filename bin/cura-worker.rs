@@ -20,6 +20,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: this process may be the child that looks into a file.
+    cura_inspection::run_child_if_asked();
     let arguments = Arguments::parse();
     let wait = Duration::from_secs(arguments.wait);
     program::run(wiring::faults_of_worker, |settings| {

@@ -14,3 +14,4 @@ mod providers;
 mod queue;
 mod realtime;
 mod redis;
+mod scan;

@@ -153,7 +153,8 @@ async fn one_that_is_silent_or_never_ends_is_left_in_time() {
     let silent = ClamdServer::start_with(never.clone(), None).await;
     let endless = ClamdServer::start(never).await;
     let short = ClamdTimeouts {
-        scan: Duration::from_secs(2),
+        idle: Duration::from_millis(200),
+        scan: Duration::from_secs(3),
         ..SHORT
     };
     for server in [&silent, &endless] {

@@ -10,10 +10,10 @@ use cura_providers::scan::{Clamd, ClamdTimeouts, ScanError, Verdict};
 
 /// Waits that a test can wait for.
 const SHORT: ClamdTimeouts = ClamdTimeouts {
-    connect: Duration::from_secs(1),
-    idle: Duration::from_millis(500),
+    connect: Duration::from_secs(2),
+    idle: Duration::from_secs(2),
     scan: Duration::from_secs(20),
-    call: Duration::from_millis(500),
+    call: Duration::from_secs(2),
 };
 
 fn at(address: &str, timeouts: ClamdTimeouts) -> Clamd {
