@@ -6,12 +6,14 @@ use chrono::TimeDelta;
 use cura_answers::Answers;
 use cura_domain::push_endpoint::PushHosts;
 use cura_domain::push_text::PushTexts;
-use cura_domain::{Clock, UserId};
+use cura_domain::{Clock, Entropy, UserId};
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_providers::files::FileStore;
 use cura_providers::push::{AlertPause, PushProviders};
 use cura_store::Database;
+
+use crate::files::examine::ScanConfig;
 
 /// The dependencies of all jobs.
 pub struct JobContext {
@@ -23,6 +25,8 @@ pub struct JobContext {
     pub(crate) assistant: AssistantConfig,
     pub(crate) push: PushConfig,
     pub(crate) files: FileStore,
+    pub(crate) entropy: Entropy,
+    pub(crate) scans: ScanConfig,
     /// Says that too many devices would be lost.
     pub(crate) mass_loss_alert: AlertPause,
     /// Says that a push service refuses what we send.
@@ -66,10 +70,11 @@ impl JobContext {
         answers: Answers,
         live: Live,
         ai: Ai,
-        clock: Clock,
+        (clock, entropy): (Clock, Entropy),
         assistant: AssistantConfig,
         push: PushConfig,
         files: FileStore,
+        scans: ScanConfig,
     ) -> Self {
         Self {
             database,
@@ -80,6 +85,8 @@ impl JobContext {
             assistant,
             push,
             files,
+            entropy,
+            scans,
             mass_loss_alert: AlertPause::default(),
             refused_push_alert: AlertPause::default(),
         }

@@ -28,7 +28,9 @@ mod devices {
 }
 mod files {
     pub(crate) mod delete_objects;
+    pub(crate) mod examine;
     pub(crate) mod listed_objects;
+    pub(crate) mod scan_upload;
 }
 mod maintenance {
     mod overdue;
@@ -44,7 +46,8 @@ use answers::{fail_abandoned_answer, generate_answer};
 pub use context::{AssistantConfig, JobContext, PushConfig};
 use conversations::{purge_conversation, summarize_conversation, title_conversation};
 use devices::{dismiss_push, prune_devices, send_push, send_test_push};
-use files::delete_objects;
+pub use files::examine::ScanConfig;
+use files::{delete_objects, scan_upload};
 use maintenance::prune_expired;
 use registration::Registry;
 
@@ -55,6 +58,8 @@ pub struct Concurrency {
     pub generate_answer: usize,
     /// Pushes, each to all devices of a person.
     pub send_push: usize,
+    /// Scans, each with a process of its own.
+    pub scan_upload: usize,
 }
 
 /// Every job: how many one process runs at a time, and its handler, whose payload type names its queue.
@@ -95,6 +100,9 @@ fn registry(concurrency: Concurrency) -> Registry {
         .job(1, send_test_push::run)
         .job(1, prune_devices::run)
         .schedule(prune_devices::INTERVAL, |period| PruneDevices { period })
+        .job(concurrency.scan_upload, scan_upload::run)
+        .job(1, scan_upload::fail)
+        .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::OverdueScans, period))
         .job(2, delete_objects::run)
         .schedule(delete_objects::INTERVAL, |period| DeleteObjects {
             period,
@@ -111,6 +119,7 @@ pub fn queues() -> Vec<&'static str> {
     let concurrency = Concurrency {
         generate_answer: 1,
         send_push: 1,
+        scan_upload: 1,
     };
     registry(concurrency).queues()
 }

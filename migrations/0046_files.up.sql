@@ -9,12 +9,16 @@ CREATE TABLE files (
     file_type text NOT NULL CHECK (file_type IN ('jpeg', 'png', 'gif', 'webp', 'pdf', 'doc', 'docx')),
     -- In bytes.
     size bigint NOT NULL,
+    -- In bytes: what a scan has made of it.
+    made_size bigint NOT NULL DEFAULT 0,
     sha256 bytea NOT NULL,
     -- `storing` until the store has the bytes; shown to nobody so long.
     status text NOT NULL CHECK (status IN ('storing', 'scanning', 'clean', 'infected', 'failed')),
     reason_code text CHECK (reason_code IN ('malware', 'limits_exceeded', 'encrypted', 'unreadable', 'scanner_unavailable')),
     reason_signature text,
     findings text[] NOT NULL DEFAULT '{}',
+    -- Since when its scan is put off, through no fault of its own, by the clock of Postgres.
+    postponed_since timestamptz,
     created_at timestamptz NOT NULL,
     -- While it is being stored, since when, by the clock of Postgres: servers and workers have clocks of their own.
     updated_at timestamptz NOT NULL,
@@ -23,7 +27,7 @@ CREATE TABLE files (
 -- By `id + 0`, as in 0003: the planner must not walk the primary key past everybody else's files.
 CREATE INDEX files_list_idx ON files (user_id, (id + 0));
 -- What a person keeps: of an infected file nothing is kept.
-CREATE INDEX files_kept_idx ON files (user_id) INCLUDE (size) WHERE status <> 'infected';
+CREATE INDEX files_kept_idx ON files (user_id) INCLUDE (size, made_size) WHERE status <> 'infected';
 CREATE INDEX files_storing_idx ON files (updated_at) WHERE status = 'storing';
 
 CREATE TABLE message_files (

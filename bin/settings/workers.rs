@@ -9,6 +9,8 @@ pub struct WorkerSettings {
     pub generate_answer: usize,
     /// `WORKER_CONCURRENCY_SEND_PUSH`
     pub send_push: usize,
+    /// `WORKER_CONCURRENCY_SCAN_UPLOAD`
+    pub scan_upload: usize,
 }
 
 impl WorkerSettings {
@@ -16,6 +18,7 @@ impl WorkerSettings {
         Self {
             generate_answer: from.within("WORKER_CONCURRENCY_GENERATE_ANSWER", 256, 1..=10_000),
             send_push: from.within("WORKER_CONCURRENCY_SEND_PUSH", 8, 1..=1000),
+            scan_upload: from.within("WORKER_CONCURRENCY_SCAN_UPLOAD", 2, 1..=64),
         }
     }
 }

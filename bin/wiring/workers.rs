@@ -1,16 +1,19 @@
 //! The workers: every job with what it needs, on the queues this process consumes.
 
-use cura_jobs::{AssistantConfig, Concurrency, JobContext, PushConfig};
+use cura_jobs::{AssistantConfig, Concurrency, JobContext, PushConfig, ScanConfig};
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_providers::files::FileStore;
 use cura_providers::push::PushProviders;
+use cura_providers::scan::Inspector;
 use cura_queue::{Dependency, Workers, WorkersConfig};
 use cura_store::Database;
 
 use super::app::answers;
-use super::clock_and_entropy::clock;
+use super::clock_and_entropy::{clock, entropy};
+use super::files::arrivals;
 use super::push::push_providers;
+use super::scanner::scanner;
 use crate::program::StartError;
 use crate::settings::Settings;
 
@@ -37,7 +40,7 @@ pub fn workers(
         answers,
         live,
         ai,
-        clock(),
+        (clock(), entropy()),
         assistant(settings)?,
         PushConfig {
             services,
@@ -46,10 +49,16 @@ pub fn workers(
             devices_unseen_after: settings.push.devices_unseen_after,
         },
         files,
+        ScanConfig {
+            inspector: Inspector::new(settings.workers.scan_upload),
+            scanner: scanner(settings),
+            folder: arrivals(settings)?,
+        },
     );
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,
         send_push: settings.workers.send_push,
+        scan_upload: settings.workers.scan_upload,
     };
     let workers = cura_jobs::register(
         Workers::builder(database.pool(), WorkersConfig::default()).depending_on(depended_on),

@@ -1,16 +1,22 @@
-//! Enqueues again what should have finished long ago: erasing users, purging conversations, and failing answers whose job is
+//! Enqueues again what should have finished long ago: erasing users, purging conversations, scanning files, and failing answers whose job is
 //! gone, because it was discarded or because a backup lost it.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
-use cura_domain::MessageId;
-use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PurgeConversation};
-use cura_store::{PgConnection, StoreError, answers, expired};
+use cura_domain::{FileId, MessageId};
+use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PurgeConversation, ScanUpload};
+use cura_store::{PgConnection, StoreError, answers, expired, scans};
 
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
 
 /// After how long work that has not finished is enqueued again.
 const OVERDUE: TimeDelta = TimeDelta::minutes(30);
+/// After how long a file that waits for its scan is looked for.
+const SCAN_OVERDUE: Duration = Duration::from_secs(30 * 60);
+/// How many of them are read at a time.
+const SCANS_OF_A_PAGE: i64 = 200;
 /// For how many periods a job of an earlier one may still be at work: a day of ten minutes each.
 const PERIODS_OF_A_DAY: i64 = 144;
 
@@ -38,6 +44,27 @@ pub(super) async fn enqueue_erasures(context: &JobContext, period: i64) -> Resul
         enqueue_unless_at_work(context, &job(period), keys).await?;
     }
     Ok(())
+}
+
+/// Enqueues the jobs of files that wait for a scan and have none.
+pub(super) async fn enqueue_scans(context: &JobContext, period: i64) -> Result<(), JobError> {
+    let mut after = FileId(0);
+    loop {
+        let page = context
+            .database
+            .connection(async |connection| scans::list_overdue(connection, after, SCAN_OVERDUE, SCANS_OF_A_PAGE).await);
+        let overdue = page.await.map_err(snooze_if_unavailable)?;
+        let Some(last) = overdue.last() else {
+            return Ok(());
+        };
+        after = *last;
+        for file in overdue {
+            let job = |round| ScanUpload { file_id: file.0, round };
+            let rounds = (period - PERIODS_OF_A_DAY..=period).chain([0]);
+            let keys = rounds.map(|round| job(round).key()).collect();
+            enqueue_unless_at_work(context, &job(period), keys).await?;
+        }
+    }
 }
 
 /// Enqueues a job, unless one with one of these keys is waiting or running: that one goes on where it was.
@@ -83,7 +110,7 @@ async fn enqueue_again<J: Job>(context: &JobContext, job: &J) -> Result<(), JobE
     tracing::warn!(
         queue = J::QUEUE,
         key = job.key(),
-        "an erasure, purge or failed answer is overdue; enqueueing its job again"
+        "an erasure, purge, scan or failed answer is overdue; enqueueing its job again"
     );
     let enqueued = context
         .database

@@ -46,6 +46,16 @@ stored_words!(
 );
 
 stored_words!(
+    /// What a picture is for that a scan has made of a file.
+    PictureVariant {
+        /// For the model: 1,568 pixels at most.
+        Model = "model",
+        /// For lists: 320 pixels at most.
+        Thumbnail = "thumb",
+    }
+);
+
+stored_words!(
     /// What a clean file has in it that whoever opens it should know.
     Finding {
         /// A PDF that runs scripts.

@@ -166,6 +166,8 @@ pub enum PruneKind {
     AbandonedAnswers,
     /// Rows of uploads whose server died before the file store had them.
     AbandonedUploads,
+    /// Files whose scan has no job, or none that ends.
+    OverdueScans,
 }
 
 /// Delete what has expired, of one kind: one that is slow delays no other.
@@ -264,10 +266,48 @@ impl Job for PruneDevices {
     }
 }
 
+/// Scan a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanUpload {
+    /// The file.
+    pub file_id: i64,
+    /// 0 at first; later rounds repeat a scan that is overdue.
+    #[serde(default)]
+    pub round: i64,
+}
+
+impl Job for ScanUpload {
+    const QUEUE: &'static str = "scan-upload";
+    const MAX_ATTEMPTS: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+    const ON_FAILURE: Option<OnFailure> = Some(OnFailure::of::<FailScan>());
+
+    fn key(&self) -> String {
+        format!("{}.{}", self.file_id, self.round)
+    }
+}
+
+/// End a scan as failed whose job was discarded. The same JSON as [`ScanUpload`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailScan {
+    /// The file.
+    pub file_id: i64,
+}
+
+impl Job for FailScan {
+    const QUEUE: &'static str = "fail-scan";
+    const MAX_ATTEMPTS: u32 = 25;
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn key(&self) -> String {
+        self.file_id.to_string()
+    }
+}
+
 /// Delete from the file store what is listed for deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteObjects {
-    /// The period this is for, which makes it one job of all workers.
+    /// The period this is for, which makes it one job of all workers; with a file, what became of it.
     #[serde(default)]
     pub period: i64,
     /// The file that was deleted a moment ago, if it is for that.
@@ -283,6 +323,14 @@ impl DeleteObjects {
             file_id: Some(file.0),
         }
     }
+
+    /// Looks for the objects of a file whose scan has ended without them, and for others.
+    pub const fn of_scan(file: FileId) -> Self {
+        Self {
+            period: 1,
+            file_id: Some(file.0),
+        }
+    }
 }
 
 impl Job for DeleteObjects {
@@ -292,7 +340,7 @@ impl Job for DeleteObjects {
 
     fn key(&self) -> String {
         match self.file_id {
-            Some(file) => format!("file.{file}"),
+            Some(file) => format!("file.{file}.{}", self.period),
             None => self.period.to_string(),
         }
     }

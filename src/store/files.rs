@@ -29,11 +29,11 @@ pub struct NewFile<'a> {
     pub sha256: &'a [u8; 32],
 }
 
-/// How much a person keeps, in bytes, with what is being stored and what the file store has not deleted yet; the smallest file counts for
+/// How much a person keeps, in bytes, with what is made of it, what is being stored and what the file store has not deleted yet; the smallest file counts for
 /// [`MIN_COUNTED_BYTES`]. The caller holds the person alone, so that two uploads do not both take the last of the room.
 pub async fn kept_bytes(conn: &mut PgConnection, user: UserId) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT (COALESCE((SELECT sum(GREATEST(size, $2)) FROM files WHERE user_id = $1 AND status <> 'infected'), 0)
+        r#"SELECT (COALESCE((SELECT sum(GREATEST(size, $2) + made_size) FROM files WHERE user_id = $1 AND status <> 'infected'), 0)
                    + COALESCE((SELECT sum(GREATEST(size, $2)) FROM object_deletions WHERE user_id = $1), 0))::bigint AS "kept!""#,
         user.0,
         MIN_COUNTED_BYTES,

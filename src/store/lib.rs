@@ -24,6 +24,7 @@ pub mod object_deletions;
 pub mod owners;
 pub mod personal_data;
 pub mod pushes;
+pub mod scans;
 pub mod sessions;
 pub mod tickets;
 pub mod usage;

@@ -50,7 +50,8 @@ pub async fn list_due(
     listed.into_iter().map(ListedObject::try_from).collect()
 }
 
-/// Lists an object that may be in the file store although its row is gone, as due after this long. One that a row names is not listed.
+/// Lists an object that may be in the file store although its row is gone, as due after this long, whatever was said before. One that a row
+/// names is not listed.
 pub async fn list_unnamed(
     conn: &mut PgConnection,
     user: UserId,
@@ -61,8 +62,8 @@ pub async fn list_unnamed(
     sqlx::query!(
         "INSERT INTO object_deletions (object_key, user_id, size, due_at, created_at)
          SELECT $2, $1, $3, now() + make_interval(secs => $4), now()
-         WHERE NOT EXISTS (SELECT FROM files WHERE object_key = $2)
-         ON CONFLICT (object_key) DO UPDATE SET due_at = GREATEST(object_deletions.due_at, EXCLUDED.due_at)",
+         WHERE NOT EXISTS (SELECT FROM files WHERE object_key = $2) AND NOT EXISTS (SELECT FROM file_pictures WHERE object_key = $2)
+         ON CONFLICT (object_key) DO UPDATE SET due_at = EXCLUDED.due_at",
         user.0,
         key.as_str(),
         size,

@@ -75,7 +75,7 @@ const TECHNICAL: Export = Export::Nothing {
 };
 
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 21] = [
+pub const TABLES: [Table; 23] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -94,6 +94,23 @@ pub const TABLES: [Table; 21] = [
         next: Next::ChildrenOf { parent: "files", column: "file_id" },
         export: Export::Nothing {
             reason: "part of files.jsonl",
+        },
+    },
+    Table {
+        // As with those of files.
+        name: "file_pictures",
+        owned: "file_id IN (SELECT id FROM files WHERE user_id = $1)",
+        next: Next::ChildrenOf { parent: "files", column: "file_id" },
+        export: Export::Nothing {
+            reason: "made of the files",
+        },
+    },
+    Table {
+        name: "file_texts",
+        owned: "file_id IN (SELECT id FROM files WHERE user_id = $1)",
+        next: Next::ChildrenOf { parent: "files", column: "file_id" },
+        export: Export::Nothing {
+            reason: "made of the files",
         },
     },
     Table {

@@ -180,6 +180,17 @@ impl Client {
         .await
     }
 
+    /// An upload once its scan has ended.
+    pub async fn until_scanned(&self, upload: &Value) -> Value {
+        let path = format!("/uploads/{upload}");
+        eventually("the scan has ended", async || {
+            let file = self.get(&path).await.body;
+            assert!(file["status"].is_string(), "{file}");
+            (file["status"] != "scanning").then_some(file)
+        })
+        .await
+    }
+
     /// Stops an answer.
     pub async fn cancel(&self, answer: &Value) -> Reply {
         self.post(&format!("/chat/messages/{answer}/cancel"), &json!({})).await

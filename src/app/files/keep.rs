@@ -17,6 +17,7 @@ use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::object_key::ObjectKey;
 use cura_providers::files::FileStoreError;
 use cura_providers::scan;
+use cura_queue::{EnqueueOptions, JobOwner, ScanUpload};
 use cura_store::files::NewFile;
 use cura_store::idempotency::UploadKeyUse;
 use cura_store::{PgConnection, StoreError, events, files, idempotency, object_deletions, sessions, users};
@@ -203,6 +204,16 @@ impl Files {
         }
         let file = files::find_owned(connection, caller.user, id).await?;
         let file = file.ok_or(UploadError::FileNotFound)?;
+        let job = ScanUpload {
+            file_id: id.0,
+            round: 0,
+        };
+        let options = EnqueueOptions {
+            owner: Some(JobOwner::user(caller.user)),
+            ..EnqueueOptions::default()
+        };
+        let enqueued = cura_queue::enqueue_with(connection, &job, options).await;
+        enqueued.map_err(StoreError::from)?;
         let seq = events::append(connection, caller.user, &[Event::Upload(id)], now).await?;
         let uploaded = Uploaded { file, replayed: false };
         Ok(Ended::Kept(uploaded, seq))

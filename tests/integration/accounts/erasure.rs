@@ -49,6 +49,21 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
         .upload(picture.field("message_id", &sent.body["user_message"]["id"]))
         .await;
     assert_eq!(kept.status, 201, "{}", kept.body);
+    let letter = Form::of(
+        "my secret letter.docx",
+        include_bytes!("../../fixtures/files/node.docx"),
+    );
+    assert_eq!(ann.upload(letter).await.status, 201);
+    eventually("both are scanned", async || {
+        let files = ann.get("/uploads").await.body["items"].clone();
+        files
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|file| file["status"] == "clean")
+            .then_some(())
+    })
+    .await;
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))

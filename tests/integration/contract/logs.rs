@@ -97,10 +97,10 @@ async fn no_name_no_content_and_no_place_of_a_file_reaches_a_log() {
     assert_eq!(kept.status, 201, "{}", kept.body);
     let refused = user.upload(Form::of("my secret words.txt", "my secret words")).await;
     assert_eq!(refused.status, 415);
-    let key: String = sqlx::query_scalar("SELECT object_key FROM files")
-        .fetch_one(cura.database.pool())
-        .await
-        .unwrap();
+    assert_eq!(user.until_scanned(&kept.body["id"]).await["status"], "clean");
+    let keys = "SELECT object_key FROM files UNION ALL SELECT object_key FROM file_pictures";
+    let keys: Vec<String> = sqlx::query_scalar(keys).fetch_all(cura.database.pool()).await.unwrap();
+    assert_eq!(keys.len(), 3);
     let path = format!("/uploads/{}", kept.body["id"]);
     assert_eq!(
         user.send(user.request(reqwest::Method::DELETE, &path)).await.status,
@@ -119,8 +119,8 @@ async fn no_name_no_content_and_no_place_of_a_file_reaches_a_log() {
         said.contains("/uploads/file") && said.contains("delete-objects"),
         "{said}"
     );
-    let file = key.split('/').nth(1).unwrap();
-    for secret in ["my secret", "my-secret-key", file] {
+    let names = keys.iter().map(|key| key.split('/').nth(1).unwrap());
+    for secret in ["my secret", "my-secret-key"].into_iter().chain(names) {
         assert!(!said.contains(secret), "{secret} reached a log");
     }
 }

@@ -1,4 +1,4 @@
-//! `docs/OPERATIONS.md` says of every alert of pushes what to do: its text is a heading there, and no heading is of an
+//! `docs/OPERATIONS.md` says of every alert of pushes and files what to do: its text is a heading there, and no heading is of an
 //! alert that is gone.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,14 @@ use super::security_document::{ROOT, sources};
 
 const DOCUMENT: &str = include_str!("../../../docs/OPERATIONS.md");
 /// Where the alerts are that the document explains, all of them.
-const PUSH: [&str; 2] = ["jobs/devices/", "src/providers/push"];
+const EXPLAINED: [&str; 6] = [
+    "jobs/devices/",
+    "jobs/files/",
+    "src/app/files",
+    "src/api/http/multipart",
+    "src/providers/push",
+    "src/providers/scan",
+];
 
 /// The texts of the alerts in the files that are `meant`, by their paths.
 fn alerts_of_the_code(meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
@@ -64,8 +71,8 @@ fn alerts_of_the_document() -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn every_alert_of_pushes_is_a_heading_of_the_document() {
-    let alerts = alerts_of_the_code(|path| PUSH.iter().any(|place| path.starts_with(place)));
+fn every_alert_of_pushes_and_files_is_a_heading_of_the_document() {
+    let alerts = alerts_of_the_code(|path| EXPLAINED.iter().any(|place| path.starts_with(place)));
     assert!(alerts.len() >= 4, "{alerts:?}");
     let headings = alerts_of_the_document();
     let missing: Vec<&String> = alerts

@@ -488,7 +488,7 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
         // Every fiftieth is user 1's; a few are being stored.
         "INSERT INTO files (user_id, object_key, filename, file_type, size, sha256, status, created_at, updated_at)
          SELECT CASE WHEN n % 50 = 0 THEN 1 ELSE 1 + n % 1000 END, '1/' || md5(n::text) || '-abc.png', 'a', 'png', 1000, 'x',
-                CASE WHEN n % 1000 = 7 THEN 'storing' ELSE 'clean' END, now(), now() - n * interval '1 s'
+                CASE WHEN n % 1000 = 7 THEN 'storing' WHEN n % 1000 = 8 THEN 'scanning' ELSE 'clean' END, now(), now() - n * interval '1 s'
          FROM generate_series(1, 100000) n",
         "INSERT INTO message_files SELECT n, n, 0 FROM generate_series(1, 20000) n",
         "INSERT INTO object_deletions (object_key, user_id, size, due_at, created_at)
@@ -523,7 +523,7 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             130,
         ),
         (
-            "SELECT (COALESCE((SELECT sum(GREATEST(size, $2)) FROM files",
+            "SELECT (COALESCE((SELECT sum(GREATEST(size, $2) + made_size) FROM files",
             vec!["1", "4096"],
             "files_kept_idx",
             60,
@@ -540,6 +540,18 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             "files_storing_idx",
             // A hundred are being stored, each on a page of its own.
             260,
+        ),
+        (
+            "SELECT id FROM files WHERE status = 'scanning' AND id > $1 AND updated_at < now() - make_interval(secs => $2)",
+            vec!["7", "3600", "10"],
+            "files_scanning_idx",
+            60,
+        ),
+        (
+            "SELECT user_id, object_key, file_type, size FROM files WHERE id = $1",
+            vec!["7"],
+            "files_pkey",
+            10,
         ),
         (
             "SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = $1 AND m.user_id = $2",

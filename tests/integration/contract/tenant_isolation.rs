@@ -157,6 +157,7 @@ async fn another_users_id_is_answered_byte_for_byte_like_an_id_that_does_not_exi
     let device = ann.post("/devices/register", &phone).await.body;
     let id = |value: &Value| value.as_i64().unwrap();
     let file = ann.upload(picture()).await.body;
+    let file = ann.until_scanned(&file["id"]).await;
     let anns = Ids {
         conversation: id(&sent["conversation_id"]),
         question: id(&sent["user_message"]["id"]),

@@ -30,9 +30,9 @@ fn block(path: &PathBuf) {
 
 #[tokio::test]
 async fn a_deleted_file_is_gone_everywhere_and_every_device_learns_it() {
-    let cura = Cura::start().await;
+    let mut cura = Cura::without_workers().await;
     let user = cura.user().await;
-    let sent = user.send_message(&Value::Null, "Look").await;
+    let sent = user.try_send_without_waiting(&json!({ "content": "Look" })).await.body;
     let mut events = user.watch(None).await;
     let mut socket = Socket::of(&user, &sent["conversation_id"], None).await;
     assert!(events.wait_for_cursor().await);
@@ -73,6 +73,7 @@ async fn a_deleted_file_is_gone_everywhere_and_every_device_learns_it() {
     );
     let told = socket.until("upload").await.pop().unwrap();
     assert_eq!((&told["upload_id"], &told["deleted"]), (&kept["id"], &json!(true)));
+    cura.add_worker().await;
     assert_eq!(cura.database.count("SELECT count(*) FROM message_files").await, 0);
     eventually("the object is deleted", async || {
         objects(&cura).is_empty().then_some(())
@@ -130,13 +131,19 @@ async fn an_erased_person_leaves_no_object_and_the_erasure_waits_for_the_store()
         user.upload(Form::of("a.png", samples::png_number(n))).await;
     }
     other.upload(Form::of("b.png", samples::PNG)).await;
+    // With two pictures made of each.
+    eventually("all are scanned", async || {
+        let clean = "SELECT count(*) FROM files WHERE status = 'clean'";
+        (cura.database.count(clean).await == 5).then_some(())
+    })
+    .await;
     block(&path);
     let request = user.request(Method::DELETE, "/users/me");
     let erased = user.send(request.json(&json!({ "password": "a long password" }))).await;
     assert_eq!(erased.status, 204);
     eventually("only the object is left that cannot be deleted", async || {
         let tried = "SELECT count(*) FROM object_deletions WHERE attempts > 0";
-        (rows(&cura).await == 1 && objects(&cura).len() == 2 && cura.database.count(tried).await == 1).then_some(())
+        (rows(&cura).await == 1 && objects(&cura).len() == 4 && cura.database.count(tried).await == 1).then_some(())
     })
     .await;
     assert_eq!(
@@ -152,5 +159,5 @@ async fn an_erased_person_leaves_no_object_and_the_erasure_waits_for_the_store()
     })
     .await;
     assert_eq!(cura.database.count("SELECT count(*) FROM object_deletions").await, 0);
-    assert_eq!(objects(&cura).len(), 1, "the other person's");
+    assert_eq!(objects(&cura).len(), 3, "the other person's");
 }

@@ -140,8 +140,10 @@ async fn twenty_at_once_make_one() {
         .iter()
         .filter(|reply| reply.header("idempotent-replayed").is_none());
     assert_eq!(new.count(), 1);
+    assert_eq!(user.until_scanned(first).await["status"], "clean");
     clean_up(&cura, 1).await;
-    assert_eq!((rows(&cura).await, objects(&cura).len()), (1, 1));
+    // With the two pictures that are made of it.
+    assert_eq!((rows(&cura).await, objects(&cura).len()), (1, 3));
     let events = "SELECT count(*) FROM events WHERE kind = 'upload'";
-    assert_eq!(cura.database.count(events).await, 1);
+    assert_eq!(cura.database.count(events).await, 2, "kept, and scanned");
 }

@@ -202,7 +202,8 @@ async fn a_client_that_leaves_while_its_file_is_stored_finds_it_when_it_comes_ba
     assert_eq!((rows(&cura).await, objects(&cura).len()), (1, 1));
 }
 
-/// `CURA_CHAOS_ROUNDS` (5 unless said otherwise) times a server is killed at some moment while files arrive.
+/// `CURA_CHAOS_ROUNDS` (5 unless said otherwise) times a server is killed at some moment while files arrive, and a worker while it scans
+/// them.
 #[tokio::test]
 async fn after_random_kills_every_object_has_its_row() {
     #[expect(clippy::disallowed_methods, reason = "`make chaos` says how many")]
@@ -244,12 +245,25 @@ async fn after_random_kills_every_object_has_its_row() {
         cura.servers.last_mut().unwrap().program.kill();
         confirmed.extend(uploads.join_all().await.into_iter().flatten());
         cura.add_server().await;
+        // In the middle of some scan.
+        cura.workers.last_mut().unwrap().kill();
+        cura.add_worker().await;
     }
+    eventually("all files are scanned", async || {
+        let waiting = "SELECT count(*) FROM files WHERE status = 'scanning'";
+        (cura.database.count(waiting).await == 0).then_some(())
+    })
+    .await;
     clean_up(&cura, 1).await;
-    let kept: Vec<(i64, String)> = sqlx::query_as("SELECT id, split_part(object_key, '/', 2) FROM files")
-        .fetch_all(cura.database.pool())
-        .await
-        .unwrap();
+    let unclean = "SELECT count(*) FROM files WHERE status <> 'clean'";
+    assert_eq!(cura.database.count(unclean).await, 0);
+    let kept: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT id, split_part(object_key, '/', 2) FROM files
+         UNION ALL SELECT file_id, split_part(object_key, '/', 2) FROM file_pictures",
+    )
+    .fetch_all(cura.database.pool())
+    .await
+    .unwrap();
     let named: BTreeSet<&str> = kept.iter().map(|(_, name)| name.as_str()).collect();
     let there = objects(&cura);
     assert_eq!(there.iter().map(String::as_str).collect::<BTreeSet<_>>(), named);

@@ -9,6 +9,7 @@ mod lists;
 mod messages;
 mod refusals;
 mod samples;
+mod scans;
 mod store;
 mod types;
 

@@ -115,7 +115,7 @@ async fn s3_keeps_files_deletes_them_and_may_be_away() {
 #[tokio::test]
 async fn a_service_keeps_files_and_deletes_them() {
     let supabase = SupabaseServer::start().await;
-    let cura = on_supabase(&supabase.url(), KEY).start().await;
+    let mut cura = on_supabase(&supabase.url(), KEY).workers(0).start().await;
     let user = cura.user().await;
     for sample in samples::all() {
         let reply = user.upload(Form::of(sample.name, &sample.bytes)).await;
@@ -139,6 +139,7 @@ async fn a_service_keeps_files_and_deletes_them() {
             204
         );
     }
+    cura.add_worker().await;
     clean_up(&cura, 1).await;
     assert!(supabase.objects().is_empty());
 }

@@ -12,4 +12,4 @@ mod push_fcm;
 mod push_web;
 mod real_model;
 mod request_form;
-mod scan;
+pub(crate) mod scan;

@@ -2,7 +2,7 @@
 
 mod clamd;
 mod failures;
-mod samples;
+pub(crate) mod samples;
 
 use std::time::Duration;
 

@@ -5,13 +5,13 @@ use std::io::{Cursor, Write};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-pub(super) const PNG: &[u8] = include_bytes!("../../../fixtures/files/alpha.png");
-pub(super) const JPEG: &[u8] = include_bytes!("../../../fixtures/files/baseline.jpg");
-pub(super) const PDF: &[u8] = include_bytes!("../../../fixtures/files/scan.pdf");
-pub(super) const DOCX: &[u8] = include_bytes!("../../../fixtures/files/node.docx");
+pub(crate) const PNG: &[u8] = include_bytes!("../../../fixtures/files/alpha.png");
+pub(crate) const JPEG: &[u8] = include_bytes!("../../../fixtures/files/baseline.jpg");
+pub(crate) const PDF: &[u8] = include_bytes!("../../../fixtures/files/scan.pdf");
+pub(crate) const DOCX: &[u8] = include_bytes!("../../../fixtures/files/node.docx");
 
 /// A packed archive with these entries.
-pub(super) fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in entries {
         zip.start_file(*name, SimpleFileOptions::default()).unwrap();
@@ -21,7 +21,7 @@ pub(super) fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A Word document with something embedded that does not show in the packed bytes.
-pub(super) fn docx_with(content: &[u8]) -> Vec<u8> {
+pub(crate) fn docx_with(content: &[u8]) -> Vec<u8> {
     let types =
         b"<?xml version=\"1.0\"?><Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\">\
         <Override PartName=\"/word/document.xml\" ContentType=\"application/vnd.openxmlformats-officedocument.\
@@ -40,7 +40,7 @@ pub(super) fn docx_with(content: &[u8]) -> Vec<u8> {
 }
 
 /// A picture with a chunk of text behind its head.
-pub(super) fn png_with_chunk(content: &[u8]) -> Vec<u8> {
+pub(crate) fn png_with_chunk(content: &[u8]) -> Vec<u8> {
     // The signature, and IHDR with its length, name, 13 bytes and checksum.
     let (head, rest) = PNG.split_at(8 + 25);
     let data = [b"Comment\0", content].concat();
@@ -50,13 +50,13 @@ pub(super) fn png_with_chunk(content: &[u8]) -> Vec<u8> {
 }
 
 /// A picture with something behind its end.
-pub(super) fn png_followed_by(content: &[u8]) -> Vec<u8> {
+pub(crate) fn png_followed_by(content: &[u8]) -> Vec<u8> {
     assert!(PNG[PNG.len() - 8..].starts_with(b"IEND"));
     [PNG, content].concat()
 }
 
 /// An archive whose entry says that it has a password.
-pub(super) fn encrypted_zip() -> Vec<u8> {
+pub(crate) fn encrypted_zip() -> Vec<u8> {
     let mut zip = zip(&[("letter.txt", b"it looks packed, but has a password")]);
     // The flags are at 6 in the header of an entry, and at 8 in the directory.
     let directory = zip.windows(4).position(|part| part == b"PK\x01\x02").unwrap();
