@@ -10,7 +10,7 @@ use cura_app::conversations::Conversations;
 use cura_app::devices::Devices;
 use cura_app::exports::Exports;
 use cura_app::feed::Feed;
-use cura_app::files::Files;
+use cura_app::files::{FileLinks, Files, FilesConfig};
 use cura_app::health::Health;
 use cura_app::messages::Messages;
 use cura_app::passwords::Passwords;
@@ -30,7 +30,7 @@ use super::files::arrivals;
 use super::push::push_services;
 use crate::build_info::COMMIT;
 use crate::program::StartError;
-use crate::settings::{Settings, wrong};
+use crate::settings::{FileDelivery, Settings, wrong};
 
 /// The use cases of the API.
 ///
@@ -43,7 +43,14 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, files: F
     let passwords = passwords(settings)?;
     let notices = Notices::new(care_rules(settings)?);
     let messages = Messages::new(database.clone(), live.clone(), notices.clone());
-    let feed = Feed::new(database.clone(), live.clone(), entropy.clone(), notices.clone());
+    let links = FileLinks::new(settings.security.secret_keys(), clock.clone());
+    let feed = Feed::new(
+        database.clone(),
+        live.clone(),
+        entropy.clone(),
+        notices.clone(),
+        links.clone(),
+    );
     let services = push_services(settings)?;
     Ok(App::new(Services {
         accounts: Accounts::new(
@@ -77,9 +84,13 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, files: F
             live.clone(),
             clock.clone(),
             entropy.clone(),
-            files,
-            arrivals(settings)?,
-            settings.limits.max_kept_bytes,
+            links,
+            FilesConfig {
+                store: files,
+                arrivals: arrivals(settings)?,
+                max_kept_bytes: settings.limits.max_kept_bytes,
+                redirects: settings.files.delivery == FileDelivery::Redirect,
+            },
         ),
         exports: Exports::new(database.clone(), clock.clone()),
         health: Health::new(

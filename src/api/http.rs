@@ -4,6 +4,7 @@ pub(crate) mod address_budget;
 pub(crate) mod admission;
 mod app_errors;
 mod body;
+pub(crate) mod byte_range;
 pub(crate) mod caller;
 pub(crate) mod client_address;
 mod connection;

@@ -8,6 +8,7 @@ mod devices;
 pub(crate) mod docs;
 mod events;
 mod export;
+mod files;
 mod health;
 mod messages;
 mod sessions;
@@ -30,6 +31,7 @@ pub(crate) type Apis = (
     messages::MessagesApi,
     devices::DevicesApi,
     uploads::UploadsApi,
+    files::FilesApi,
     events::EventsApi,
     ws::WsApi,
     health::HealthApi,
@@ -47,6 +49,7 @@ pub(crate) fn service() -> OpenApiService<Apis, ()> {
         messages::MessagesApi,
         devices::DevicesApi,
         uploads::UploadsApi,
+        files::FilesApi,
         events::EventsApi,
         ws::WsApi,
         health::HealthApi,

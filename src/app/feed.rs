@@ -28,6 +28,7 @@ pub use user_event::{FeedItem, Resync, UserEvent};
 pub use user_feed::UserFeed;
 
 use crate::caller::Caller;
+use crate::files::FileLinks;
 use crate::notices::Notices;
 use sources::Sources;
 
@@ -42,8 +43,8 @@ pub struct Feed(Sources);
 
 impl Feed {
     /// Puts the sources together.
-    pub fn new(database: Database, live: Live, entropy: Entropy, notices: Notices) -> Self {
-        Self(Sources::new(database, live, entropy, notices))
+    pub fn new(database: Database, live: Live, entropy: Entropy, notices: Notices, links: FileLinks) -> Self {
+        Self(Sources::new(database, live, entropy, notices, links))
     }
 
     /// Reads an answer from `position`. The caller has checked that it is theirs.

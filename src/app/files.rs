@@ -1,7 +1,9 @@
-//! Files that users upload: keeping, listing and deleting them. A file of another user is not found.
+//! Files that users upload: keeping, listing, deleting them and giving them out. A file of another user is not found.
 
 mod arrival;
 mod keep;
+mod links;
+mod serve;
 mod upload;
 
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ use tokio::sync::Semaphore;
 
 pub use arrival::{Arrival, Arrived};
 pub use cura_domain::file::File;
+pub use links::{FileLinks, LinkedFile, Links};
+pub use serve::{ServeError, ServedFile};
 pub use upload::{NewUpload, UploadError, Uploaded};
 
 use crate::caller::Caller;
@@ -37,6 +41,19 @@ pub enum FileError {
     Store(#[from] StoreError),
 }
 
+/// Where files are, and how much of them.
+#[derive(Clone)]
+pub struct FilesConfig {
+    /// Where they are kept.
+    pub store: FileStore,
+    /// The folder in which they arrive, without a name.
+    pub arrivals: PathBuf,
+    /// How much a person may keep, in bytes; `None` is no limit.
+    pub max_kept_bytes: Option<i64>,
+    /// Whether clients are sent to the file store for what they download.
+    pub redirects: bool,
+}
+
 /// The use cases of files. Cheap to clone.
 #[derive(Clone)]
 pub struct Files {
@@ -45,6 +62,9 @@ pub struct Files {
     clock: Clock,
     entropy: Entropy,
     store: FileStore,
+    /// Whether clients are sent to the file store for what they download.
+    redirects: bool,
+    links: FileLinks,
     /// Where files are while they arrive.
     arrivals: Arc<PathBuf>,
     /// How much a person may keep, in bytes; `None` is no limit.
@@ -54,25 +74,25 @@ pub struct Files {
 }
 
 impl Files {
-    /// Puts the parts together. Files arrive in the folder `arrivals`, without a name. `max_kept_bytes` is how much a person may keep;
-    /// `None` is no limit.
+    /// Puts the parts together.
     pub fn new(
         database: Database,
         live: Live,
         clock: Clock,
         entropy: Entropy,
-        store: FileStore,
-        arrivals: PathBuf,
-        max_kept_bytes: Option<i64>,
+        links: FileLinks,
+        config: FilesConfig,
     ) -> Self {
         Self {
             database,
             live,
             clock,
             entropy,
-            store,
-            arrivals: Arc::new(arrivals),
-            max_kept_bytes,
+            store: config.store,
+            redirects: config.redirects,
+            links,
+            arrivals: Arc::new(config.arrivals),
+            max_kept_bytes: config.max_kept_bytes,
             detecting: Arc::new(Semaphore::new(DETECTED_AT_ONCE)),
         }
     }
@@ -86,11 +106,12 @@ impl Files {
     ///
     /// # Errors
     /// [`FileError::NotFound`] also when it belongs to another user.
-    pub async fn get(&self, caller: Caller, id: FileId) -> Result<File, FileError> {
+    pub async fn get(&self, caller: Caller, id: FileId) -> Result<LinkedFile, FileError> {
         let found = self
             .database
             .connection(async |connection| files::find_owned(connection, caller.user, id).await);
-        found.await?.ok_or(FileError::NotFound)
+        let file = found.await?.ok_or(FileError::NotFound)?;
+        Ok(self.links.link(file))
     }
 
     /// A page of the caller's files, the newest first.
@@ -99,12 +120,13 @@ impl Files {
         caller: Caller,
         before: Option<FileId>,
         limit: u32,
-    ) -> Result<Page<File, FileId>, StoreError> {
+    ) -> Result<Page<LinkedFile, FileId>, StoreError> {
         self.database
             .connection(async |connection| {
                 let items = files::list(connection, caller.user, before, i64::from(limit) + 1).await?;
                 let total = files::count(connection, caller.user).await?;
-                Ok(Page::cut(items, limit, total, |last| last.id))
+                let items = items.into_iter().map(|file| self.links.link(file)).collect();
+                Ok(Page::cut(items, limit, total, |last: &LinkedFile| last.file.id))
             })
             .await
     }

@@ -90,6 +90,8 @@ pub struct File {
     pub signature: Option<String>,
     /// What is in it.
     pub findings: Vec<Finding>,
+    /// Whether a thumbnail was made of it.
+    pub has_thumbnail: bool,
     /// The first message that it belongs to, if that exists.
     pub message: Option<MessageId>,
     /// When it was uploaded.

@@ -37,7 +37,7 @@ pub use timeouts::FileStoreTimeouts;
 pub use url::{InvalidStoreUrl, StoreUrl};
 
 /// How long a link of a store can be valid: what it leads to is fetched at once.
-const LINK_LIFETIME: Duration = Duration::from_secs(60);
+pub const LINK_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Where files are. Cheap to clone; clones share connections.
 #[derive(Clone)]

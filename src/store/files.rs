@@ -29,8 +29,8 @@ pub struct NewFile<'a> {
     pub sha256: &'a [u8; 32],
 }
 
-/// How much a person keeps, in bytes, with what is made of it, what is being stored and what the file store has not deleted yet; the smallest file counts for
-/// [`MIN_COUNTED_BYTES`]. The caller holds the person alone, so that two uploads do not both take the last of the room.
+/// How much a person keeps, in bytes, with what is made of it, what is being stored and what the file store has not deleted yet; the
+/// smallest file counts for [`MIN_COUNTED_BYTES`]. The caller holds the person alone, so that two uploads do not both take the last of the room.
 pub async fn kept_bytes(conn: &mut PgConnection, user: UserId) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT (COALESCE((SELECT sum(GREATEST(size, $2) + made_size) FROM files WHERE user_id = $1 AND status <> 'infected'), 0)
@@ -160,6 +160,7 @@ pub async fn list_owned(conn: &mut PgConnection, user: UserId, ids: &[FileId]) -
     let rows = sqlx::query_as!(
         FileRow,
         r#"SELECT f.id, f.filename, f.file_type, f.size, f.sha256, f.status, f.reason_code, f.reason_signature, f.findings, f.created_at,
+                  EXISTS (SELECT FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) AS "has_thumbnail!",
                   (SELECT min(a.message_id) FROM message_files a JOIN messages m ON m.id = a.message_id
                        JOIN conversations c ON c.id = m.conversation_id
                    WHERE a.file_id = f.id AND c.deleted_at IS NULL) AS message_id
@@ -182,6 +183,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         FileRow,
         r#"SELECT f.id, f.filename, f.file_type, f.size, f.sha256, f.status, f.reason_code, f.reason_signature, f.findings, f.created_at,
+                  EXISTS (SELECT FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) AS "has_thumbnail!",
                   (SELECT min(a.message_id) FROM message_files a JOIN messages m ON m.id = a.message_id
                        JOIN conversations c ON c.id = m.conversation_id
                    WHERE a.file_id = f.id AND c.deleted_at IS NULL) AS message_id
@@ -228,6 +230,7 @@ struct FileRow {
     reason_code: Option<String>,
     reason_signature: Option<String>,
     findings: Vec<String>,
+    has_thumbnail: bool,
     message_id: Option<i64>,
     created_at: DateTime<Utc>,
 }
@@ -251,6 +254,7 @@ impl TryFrom<FileRow> for File {
             reason: reason.transpose()?,
             signature: row.reason_signature,
             findings: row.findings.iter().map(finding).collect::<Result<_, _>>()?,
+            has_thumbnail: row.has_thumbnail,
             message: row.message_id.map(MessageId),
             created_at: row.created_at,
         })

@@ -25,6 +25,7 @@ pub mod owners;
 pub mod personal_data;
 pub mod pushes;
 pub mod scans;
+pub mod served_files;
 pub mod sessions;
 pub mod tickets;
 pub mod usage;

@@ -56,6 +56,7 @@ impl Operations {
             } else {
                 method.clone()
             },
+            is_head: method == Method::HEAD,
             policy,
         }
     }
@@ -80,6 +81,7 @@ impl KnownPath {
 pub(crate) struct Operation {
     path: Option<Arc<KnownPath>>,
     method: Method,
+    is_head: bool,
     /// What it costs and may take.
     pub(crate) policy: &'static Policy,
 }
@@ -90,8 +92,14 @@ impl Operation {
         request.data::<Self>().cloned().unwrap_or(Self {
             path: None,
             method: Method::GET,
+            is_head: false,
             policy: &policy::UNDOCUMENTED,
         })
+    }
+
+    /// Whether only the headers of the response are sent. To a handler the request says GET.
+    pub(crate) fn is_head(&self) -> bool {
+        self.is_head
     }
 
     /// Whether the document has the path, spelled as it is in the request.

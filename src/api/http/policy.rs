@@ -23,6 +23,9 @@ pub enum RateClass {
     TestPush,
     /// Everything else: by user; by address when signed out.
     Default,
+    /// Downloads by signed links, of which a page may show sixty: only those that we have not signed are charged, by the handler, to the
+    /// address, as much as [`Self::Default`].
+    Link,
     /// Exchanging refresh tokens: charged by its handler, as much as [`Self::Default`].
     Refresh,
     /// `/health`, the document and its pages, and unknown paths: by address, and many times as much as [`Self::Default`].
@@ -104,7 +107,7 @@ const RECEIVES_FILE: Duration = Duration::from_secs(21 * 60);
 #[rustfmt::skip]
 const POLICIES: &[(&str, Policy)] = {
     use Authentication::{AccessToken, Public, SocketHandshake, StreamCredentials};
-    use RateClass::{Auth, Chat, Default, Free, Refresh, SignIn, TestPush, Upload, Wide};
+    use RateClass::{Auth, Chat, Default, Free, Link, Refresh, SignIn, TestPush, Upload, Wide};
     &[
         ("register",           row(Auth,    SMALL,   NORMAL,           Public)),
         ("login",              row(SignIn,  SMALL,   NORMAL,           Public)),
@@ -145,6 +148,7 @@ const POLICIES: &[(&str, Policy)] = {
         ("listUploads",        row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("getUpload",          row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("deleteUpload",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("downloadFile",       row(Link,    NO_BODY, NORMAL,           Public)),
         ("watchEvents",        row(Default, NO_BODY, NORMAL,           StreamCredentials)),
         ("openSocket",         row(Default, NO_BODY, NORMAL,           SocketHandshake)),
         ("getHealth",          row(Wide,    NO_BODY, NORMAL,           Public)),

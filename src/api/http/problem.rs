@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use poem::error::ResponseError;
-use poem::http::{HeaderValue, StatusCode};
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 
 pub(crate) use view::FieldError;
 
 /// The most errors of a 422; a client that repairs them learns of the others.
 pub(crate) const MAX_ERRORS: usize = 20;
 
-/// When a client should try again whose file was not kept.
+/// When a client should try again whose file was not kept, or not read.
 const STORAGE_UNAVAILABLE_FOR: Duration = Duration::from_secs(10);
 
 /// A problem on its way to the client.
@@ -31,7 +31,7 @@ pub(crate) struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
-    allow: Option<Box<HeaderValue>>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     message_id: Option<i64>,
     used_up: Option<Box<UsedUp>>,
 }
@@ -53,7 +53,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
-            allow: None,
+            header: None,
             message_id: None,
             used_up: None,
         }
@@ -124,7 +124,7 @@ impl Problem {
 
     /// 503: the file store, or the disk where files arrive, is unavailable.
     pub(crate) fn storage_unavailable() -> Self {
-        let detail = "Files cannot be kept at the moment; please try again.";
+        let detail = "Files cannot be stored or read at the moment; please try again.";
         Self::unavailable("storage_unavailable", detail, STORAGE_UNAVAILABLE_FOR)
     }
 
@@ -137,6 +137,15 @@ impl Problem {
     /// 404 for a file.
     pub(crate) fn file_not_found() -> Self {
         Self::not_found("file_not_found", "File not found.")
+    }
+
+    /// 416: the range begins behind the end of what has so many bytes.
+    pub(crate) fn range_not_satisfiable(size: u64) -> Self {
+        let detail = "The range begins behind the end of the file.";
+        let mut problem = Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", detail);
+        let header = HeaderValue::try_from(format!("bytes */{size}")).ok();
+        problem.header = header.map(|header| Box::new((header::CONTENT_RANGE, header)));
+        problem
     }
 
     /// Adds `Retry-After`.
@@ -178,7 +187,7 @@ impl Problem {
 
     /// Adds `Allow`: the methods of the path.
     pub(crate) fn with_allow(mut self, allow: HeaderValue) -> Self {
-        self.allow = Some(Box::new(allow));
+        self.header = Some(Box::new((header::ALLOW, allow)));
         self
     }
 

@@ -96,7 +96,7 @@ impl RateLimit {
     /// 429 if the limit is reached.
     pub(crate) async fn charge_stranger(&self) -> Result<(), Problem> {
         match self.0.class {
-            RateClass::Free | RateClass::Refresh => Ok(()),
+            RateClass::Free | RateClass::Link | RateClass::Refresh => Ok(()),
             RateClass::SignIn => {
                 let Err(refusal) = self.charge_address().await else {
                     return Ok(());

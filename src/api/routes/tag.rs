@@ -12,7 +12,7 @@ pub(crate) enum Tag {
     Chat,
     /// Devices that pushes go to.
     Devices,
-    /// Files: uploading, listing and deleting them.
+    /// Files: uploading, listing, downloading and deleting them.
     Uploads,
     /// The health of the service.
     Health,

@@ -97,7 +97,7 @@ impl UploadsApi {
             key,
         };
         let kept = app.files.upload(caller.0, received.file.content, upload, place).await?;
-        let location = format!("/uploads/{}", kept.file.id);
+        let location = format!("/uploads/{}", kept.file.file.id);
         let replayed = kept.replayed.then_some(true);
         Ok(FileUploaded::Kept(Json(kept.file.into()), location, replayed))
     }

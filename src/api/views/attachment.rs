@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
-use cura_app::files::File;
+use cura_app::files::LinkedFile;
 use cura_domain::file::{FileReason, FileStatus, Finding};
 use poem_openapi::{Enum, Object};
 
@@ -80,11 +80,19 @@ pub(crate) struct AttachmentView {
     findings: Vec<FindingView>,
     /// The message that it belongs to.
     message_id: Option<i64>,
+    /// With `clean`: where it can be downloaded without signing in, as a path of this server. Whoever has it can, until it expires.
+    url: Option<String>,
+    /// With `clean`, if a picture of at most 320 pixels was made of it.
+    thumbnail_url: Option<String>,
+    /// How long `url` and `thumbnail_url` are good, in seconds. They are the same for ten minutes.
+    expires_in: Option<i64>,
     created_at: DateTime<Utc>,
 }
 
-impl From<File> for AttachmentView {
-    fn from(file: File) -> Self {
+impl From<LinkedFile> for AttachmentView {
+    fn from(LinkedFile { file, links }: LinkedFile) -> Self {
+        let expires_in = links.as_ref().map(|links| links.expires_in);
+        let (url, thumbnail_url) = links.map_or((None, None), |links| (Some(links.original), links.thumbnail));
         let signature = file.signature;
         Self {
             id: file.id.0,
@@ -105,6 +113,9 @@ impl From<File> for AttachmentView {
             }),
             findings: file.findings.into_iter().map(Into::into).collect(),
             message_id: file.message.map(|message| message.0),
+            url,
+            thumbnail_url,
+            expires_in,
             created_at: file.created_at,
         }
     }

@@ -4,7 +4,6 @@ use cura_domain::answer::Position;
 use cura_domain::conversation::Conversation;
 use cura_domain::cursor::Cursor;
 use cura_domain::event::{Event, Logged};
-use cura_domain::file::File;
 use cura_domain::message::{Message, MessageStatus, Role, TextSize};
 use cura_domain::{ConversationId, FileId, MessageId, UserId};
 use cura_store::events::LogHead;
@@ -15,6 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::answer_follower::AnswerFollower;
 use super::sources::Sources;
 use super::user_event::Resync;
+use crate::files::LinkedFile;
 
 /// Events read at once.
 const PAGE: i64 = 50;
@@ -44,7 +44,7 @@ pub(super) struct Page {
     pub(super) events: Vec<Logged>,
     pub(super) messages: Vec<Message>,
     pub(super) conversations: Vec<Conversation>,
-    pub(super) files: Vec<File>,
+    pub(super) files: Vec<LinkedFile>,
     /// Whether there is more after it.
     pub(super) more: bool,
 }
@@ -210,7 +210,8 @@ impl LogReader {
         let uploads: Vec<FileId> = rows.iter().filter_map(|row| file_of(&row.event)).collect();
         let mut files = Vec::new();
         if !uploads.is_empty() {
-            files = files::list_owned(connection, self.user, &uploads).await?;
+            let found = files::list_owned(connection, self.user, &uploads).await?;
+            files = found.into_iter().map(|file| self.sources.links.link(file)).collect();
         }
         Ok(Page {
             events: rows,

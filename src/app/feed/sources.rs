@@ -8,6 +8,7 @@ use cura_store::Database;
 
 use super::replay_turns::ReplayTurns;
 use super::typing_signals::TypingSignals;
+use crate::files::FileLinks;
 use crate::notices::Notices;
 
 /// What feeds and followers read from. One pointer per connection: there are many.
@@ -19,12 +20,13 @@ pub(crate) struct Inner {
     pub(crate) live: Live,
     pub(crate) entropy: Entropy,
     pub(crate) notices: Notices,
+    pub(crate) links: FileLinks,
     pub(super) replays: ReplayTurns,
     pub(super) typing: TypingSignals,
 }
 
 impl Sources {
-    pub(crate) fn new(database: Database, live: Live, entropy: Entropy, notices: Notices) -> Self {
+    pub(crate) fn new(database: Database, live: Live, entropy: Entropy, notices: Notices, links: FileLinks) -> Self {
         Self(Arc::new(Inner {
             replays: ReplayTurns::default(),
             typing: TypingSignals::new(live.clone()),
@@ -32,6 +34,7 @@ impl Sources {
             live,
             entropy,
             notices,
+            links,
         }))
     }
 }

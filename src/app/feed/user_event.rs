@@ -5,12 +5,12 @@ use std::sync::Arc;
 use cura_domain::answer::Fence;
 use cura_domain::conversation::Conversation;
 use cura_domain::export::ReadyExport;
-use cura_domain::file::File;
 use cura_domain::message::{Message, Role};
 use cura_domain::push_log::TestedPush;
 use cura_domain::{ConversationId, FileId, MessageId};
 
 use super::answer_event::AnswerEvent;
+use crate::files::LinkedFile;
 
 /// An event of a user's feed.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub enum UserEvent {
     /// A test was pushed.
     Push(TestedPush),
     /// A file as it is now; `None` when it was deleted.
-    Upload(FileId, Option<Box<File>>),
+    Upload(FileId, Option<Box<LinkedFile>>),
     /// The cursor cannot be resumed: reload everything, and continue from the cursor of this event.
     Resync(Resync),
 }

@@ -215,7 +215,10 @@ impl Files {
         let enqueued = cura_queue::enqueue_with(connection, &job, options).await;
         enqueued.map_err(StoreError::from)?;
         let seq = events::append(connection, caller.user, &[Event::Upload(id)], now).await?;
-        let uploaded = Uploaded { file, replayed: false };
+        let uploaded = Uploaded {
+            file: self.links.link(file),
+            replayed: false,
+        };
         Ok(Ended::Kept(uploaded, seq))
     }
 
@@ -281,7 +284,10 @@ impl Files {
             .database
             .connection(async |connection| files::find_owned(connection, caller.user, id).await);
         let file = found.await?.ok_or(UploadError::FileNotFound)?;
-        Ok(Uploaded { file, replayed: true })
+        Ok(Uploaded {
+            file: self.links.link(file),
+            replayed: true,
+        })
     }
 
     /// The type of a file by its content, which is looked at outside of async threads, few files at a time.

@@ -3,12 +3,13 @@
 use std::io;
 
 use cura_domain::MessageId;
-use cura_domain::file::File;
 use cura_domain::file_type::Refusal;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_store::StoreError;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use super::links::LinkedFile;
 
 /// A file that has arrived, but for its bytes.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ impl NewUpload {
 #[derive(Debug, Clone)]
 pub struct Uploaded {
     /// The file.
-    pub file: File,
+    pub file: LinkedFile,
     /// Whether an earlier request with the same key stored it.
     pub replayed: bool,
 }

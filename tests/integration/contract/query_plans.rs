@@ -550,8 +550,21 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
         (
             "SELECT user_id, object_key, file_type, size FROM files WHERE id = $1",
             vec!["7"],
-            "files_pkey",
+            // One of two that begin with it.
+            "files_",
             10,
+        ),
+        (
+            "SELECT f.object_key, f.filename, f.file_type, f.size, f.sha256 FROM files f JOIN users u",
+            vec!["7"],
+            "files_pkey",
+            20,
+        ),
+        (
+            "SELECT p.object_key, f.filename, p.media_type, p.size",
+            vec!["7"],
+            "files_pkey",
+            20,
         ),
         (
             "SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = $1 AND m.user_id = $2",

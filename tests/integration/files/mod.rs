@@ -5,6 +5,7 @@ mod deletion;
 mod idempotency;
 mod interrupted;
 mod limits;
+mod links;
 mod lists;
 mod messages;
 mod refusals;

@@ -46,7 +46,10 @@ async fn every_type_is_clean_and_what_is_made_of_it_is_kept() {
         // One of the upload, one of the scan: the first may show the end already.
         loop {
             let event = events.next().await.unwrap();
-            if event.name == "upload" && event.data["upload"] == file {
+            let shown = &event.data["upload"];
+            if event.name == "upload" && (&shown["id"], &shown["status"]) == (&file["id"], &file["status"]) {
+                assert_eq!(shown["findings"], file["findings"]);
+                assert!(shown["url"].is_string(), "{shown}");
                 break;
             }
         }

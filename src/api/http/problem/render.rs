@@ -14,7 +14,7 @@ use crate::http::request_id;
 impl Problem {
     /// The HTTP response.
     pub(crate) fn render(self, request_id: &str) -> Response {
-        let (status, allow, retry_after) = (self.status, self.allow.clone(), self.retry_after);
+        let (status, own, retry_after) = (self.status, self.header.clone(), self.retry_after);
         let used_up = self.used_up.as_ref().map(|used_up| used_up.limit);
         let view = self.view(request_id);
         let mut response = Response::builder()
@@ -31,8 +31,8 @@ impl Problem {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
-        if let Some(allow) = allow {
-            headers.insert(header::ALLOW, *allow);
+        if let Some((name, value)) = own.map(|own| *own) {
+            headers.insert(name, value);
         }
         if let Some(after) = retry_after {
             let seconds = after.as_secs().max(1);

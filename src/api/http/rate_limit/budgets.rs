@@ -110,7 +110,7 @@ impl RateLimits {
             RateClass::Auth | RateClass::SignIn => self.0.auth.as_ref(),
             RateClass::Chat => self.0.chat.as_ref(),
             RateClass::Upload => self.0.upload.as_ref(),
-            RateClass::Default | RateClass::Refresh => self.0.default.as_ref(),
+            RateClass::Default | RateClass::Link | RateClass::Refresh => self.0.default.as_ref(),
             RateClass::Wide => self.0.wide.as_ref(),
             RateClass::TestPush => self.0.test_push.as_ref(),
             RateClass::Free => None,

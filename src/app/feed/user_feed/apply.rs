@@ -60,7 +60,7 @@ impl UserFeed {
             Event::Export(payload) => self.push(UserEvent::Export(payload)),
             Event::Push(tested) => self.push(UserEvent::Push(tested)),
             Event::Upload(id) => {
-                let found = page.files.iter().find(|file| file.id == id);
+                let found = page.files.iter().find(|linked| linked.file.id == id);
                 self.push(UserEvent::Upload(id, found.cloned().map(Box::new)));
             }
             Event::Unknown => {}

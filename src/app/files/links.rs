@@ -1,0 +1,255 @@
+//! Signed links to clean files: whoever has one can download the file until it expires, without signing in, as `<img>` does.
+//!
+//! A link names its file, its variant and its expiry under a MAC; nothing is stored. The expiry is rounded, so that a link stays the
+//! same for [`STEP`], and a browser that lists files twice downloads their pictures once.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cura_domain::file::{File, FileStatus};
+use cura_domain::{Clock, FileId};
+
+use crate::derived_key::{DerivedKeys, SecretKeys};
+
+/// How long a link is good at most, in seconds.
+const LIFETIME: i64 = 60 * 60;
+/// For how long all links are the same, in seconds: so much less a link may be good for.
+const STEP: i64 = 10 * 60;
+
+/// What of a file a link leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// What was uploaded.
+    Original,
+    /// A picture of at most 320 pixels, made anew.
+    Thumbnail,
+}
+
+impl Variant {
+    /// The word of links.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Thumbnail => "thumb",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Original, Self::Thumbnail]
+            .into_iter()
+            .find(|variant| variant.as_str() == word)
+    }
+}
+
+/// The links of a clean file: paths with a query, of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Links {
+    /// To what was uploaded.
+    pub original: String,
+    /// To its thumbnail, if it has one.
+    pub thumbnail: Option<String>,
+    /// How long they are good, in seconds.
+    pub expires_in: i64,
+}
+
+/// A file as its person sees it, with links if it can be downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedFile {
+    /// The file.
+    pub file: File,
+    /// `None` unless it is clean.
+    pub links: Option<Links>,
+}
+
+/// What a link says that we have signed, and that has not expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedLink {
+    /// The file, which may be gone.
+    pub file: FileId,
+    /// What of it.
+    pub variant: Variant,
+    /// How long it is good, in seconds.
+    pub expires_in: i64,
+}
+
+/// Makes and opens links. Cheap to clone.
+#[derive(Clone)]
+pub struct FileLinks {
+    keys: DerivedKeys,
+    clock: Clock,
+}
+
+impl FileLinks {
+    /// Links of this installation, by keys that are good for nothing else.
+    pub fn new(secrets: SecretKeys<'_>, clock: Clock) -> Self {
+        Self {
+            keys: DerivedKeys::new(secrets, "cura file link 1"),
+            clock,
+        }
+    }
+
+    /// The file with its links.
+    pub fn link(&self, file: File) -> LinkedFile {
+        let links = (file.status == FileStatus::Clean).then(|| {
+            let now = self.clock.now().timestamp();
+            let expires_at = now - now.rem_euclid(STEP) + LIFETIME;
+            Links {
+                original: self.path(file.id, Variant::Original, expires_at),
+                thumbnail: file
+                    .has_thumbnail
+                    .then(|| self.path(file.id, Variant::Thumbnail, expires_at)),
+                expires_in: expires_at - now,
+            }
+        });
+        LinkedFile { file, links }
+    }
+
+    /// What a link says; `None` if we have not signed that, or it has expired. Asks nobody.
+    pub fn open(&self, file: FileId, variant: &str, expires_at: &str, signature: &str) -> Option<OpenedLink> {
+        let variant = Variant::from_word(variant)?;
+        let expires_at = expires_at.parse().ok()?;
+        let mac = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        let expires_in = i64::checked_sub(expires_at, self.clock.now().timestamp())?;
+        let is_ours = self.keys.verifies(signed(file, variant, expires_at).as_bytes(), &mac);
+        (is_ours && expires_in > 0).then_some(OpenedLink {
+            file,
+            variant,
+            expires_in,
+        })
+    }
+
+    fn path(&self, file: FileId, variant: Variant, expires_at: i64) -> String {
+        let mac = self.keys.mac(signed(file, variant, expires_at).as_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(mac);
+        format!("/files/{file}?v={}&exp={expires_at}&sig={signature}", variant.as_str())
+    }
+}
+
+/// What is signed. Numbers and words without dots: no two links have the same.
+fn signed(file: FileId, variant: Variant, expires_at: i64) -> String {
+    format!("{file}.{}.{expires_at}", variant.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use cura_domain::file_type::FileType;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Clock {
+        let now: DateTime<Utc> = DateTime::from_timestamp(seconds, 0).unwrap();
+        Clock::new(move || now)
+    }
+
+    fn links(secret: &[u8], seconds: i64) -> FileLinks {
+        FileLinks::new(SecretKeys::only(secret), at(seconds))
+    }
+
+    fn file(status: FileStatus, has_thumbnail: bool) -> File {
+        File {
+            id: FileId(7),
+            name: "photo.jpg".to_owned(),
+            file_type: FileType::Jpeg,
+            size: 10,
+            sha256: vec![0; 32],
+            status,
+            reason: None,
+            signature: None,
+            findings: Vec::new(),
+            has_thumbnail,
+            message: None,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// The parts of a path: id, variant, expiry, signature.
+    fn parts(path: &str) -> [String; 4] {
+        let (id, query) = path.strip_prefix("/files/").unwrap().split_once('?').unwrap();
+        let values: Vec<&str> = query.split('&').map(|pair| pair.split_once('=').unwrap().1).collect();
+        [id, values[0], values[1], values[2]].map(str::to_owned)
+    }
+
+    fn open(links: &FileLinks, [id, variant, expires_at, signature]: &[String; 4]) -> Option<OpenedLink> {
+        links.open(FileId(id.parse().unwrap()), variant, expires_at, signature)
+    }
+
+    const NOW: i64 = 1_800_000_000 + 599;
+
+    #[test]
+    fn only_a_clean_file_has_links() {
+        let links = links(b"secret", NOW);
+        for status in [
+            FileStatus::Storing,
+            FileStatus::Scanning,
+            FileStatus::Infected,
+            FileStatus::Failed,
+        ] {
+            assert_eq!(links.link(file(status, true)).links, None);
+        }
+        let clean = links.link(file(FileStatus::Clean, true)).links.unwrap();
+        assert_eq!(clean.expires_in, 3600 - 599);
+        for (path, variant) in [
+            (clean.original, Variant::Original),
+            (clean.thumbnail.unwrap(), Variant::Thumbnail),
+        ] {
+            let opened = open(&links, &parts(&path)).unwrap();
+            let expected = OpenedLink {
+                file: FileId(7),
+                variant,
+                expires_in: 3001,
+            };
+            assert_eq!(opened, expected);
+        }
+        let no_picture = links.link(file(FileStatus::Clean, false)).links.unwrap();
+        assert_eq!(no_picture.thumbnail, None);
+    }
+
+    #[test]
+    fn a_link_stays_the_same_for_ten_minutes_and_is_good_for_fifty_at_least() {
+        let begun = 1_800_000_000;
+        let path = |seconds| {
+            links(b"secret", seconds)
+                .link(file(FileStatus::Clean, true))
+                .links
+                .unwrap()
+        };
+        assert_eq!(path(begun).original, path(begun + 599).original);
+        assert_ne!(path(begun).original, path(begun + 600).original);
+        let parts = parts(&path(begun + 599).original);
+        assert!(open(&links(b"secret", begun + 3599), &parts).is_some());
+        assert!(open(&links(b"secret", begun + 3600), &parts).is_none(), "expired");
+    }
+
+    #[test]
+    fn what_we_have_not_signed_opens_nothing() {
+        let links = links(b"secret", NOW);
+        let good = parts(&links.link(file(FileStatus::Clean, true)).links.unwrap().original);
+        assert!(open(&links, &good).is_some());
+        let last = if good[3].ends_with('A') { "B" } else { "A" };
+        let forged = format!("{}{last}", &good[3][..good[3].len() - 1]);
+        for (at, value) in [
+            (0, "8"),
+            (0, "-7"),
+            (1, "thumb"),
+            (1, "model"),
+            (2, "1800009999"),
+            (2, "9223372036854775807"),
+            (2, "-9223372036854775808"),
+            (3, forged.as_str()),
+            (3, ""),
+            (3, "AAAA"),
+        ] {
+            let mut changed = good.clone();
+            changed[at] = value.to_owned();
+            assert_eq!(open(&links, &changed), None, "{value}");
+        }
+        let other = FileLinks::new(SecretKeys::only(b"other"), at(NOW));
+        assert_eq!(open(&other, &good), None);
+        let keys = SecretKeys {
+            current: b"other",
+            previous: Some(b"secret"),
+        };
+        let replaced = FileLinks::new(keys, at(NOW));
+        assert!(open(&replaced, &good).is_some(), "while the secret is being replaced");
+    }
+}
