@@ -10,7 +10,7 @@ use cura_app::conversations::Conversations;
 use cura_app::devices::Devices;
 use cura_app::exports::Exports;
 use cura_app::feed::Feed;
-use cura_app::files::{FileLinks, Files, FilesConfig};
+use cura_app::files::{Avatars, FileLinks, Files, FilesConfig};
 use cura_app::health::Health;
 use cura_app::messages::Messages;
 use cura_app::passwords::Passwords;
@@ -52,6 +52,19 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, files: F
         links.clone(),
     );
     let services = push_services(settings)?;
+    let files = Files::new(
+        database.clone(),
+        live.clone(),
+        clock.clone(),
+        entropy.clone(),
+        links,
+        FilesConfig {
+            store: files,
+            arrivals: arrivals(settings)?,
+            max_kept_bytes: settings.limits.max_kept_bytes,
+            redirects: settings.files.delivery == FileDelivery::Redirect,
+        },
+    );
     Ok(App::new(Services {
         accounts: Accounts::new(
             database.clone(),
@@ -79,19 +92,8 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, files: F
         messages,
         feed,
         devices: Devices::new(database.clone(), clock.clone(), services.clone()),
-        files: Files::new(
-            database.clone(),
-            live.clone(),
-            clock.clone(),
-            entropy.clone(),
-            links,
-            FilesConfig {
-                store: files,
-                arrivals: arrivals(settings)?,
-                max_kept_bytes: settings.limits.max_kept_bytes,
-                redirects: settings.files.delivery == FileDelivery::Redirect,
-            },
-        ),
+        avatars: Avatars::new(files.clone()),
+        files,
         exports: Exports::new(database.clone(), clock.clone()),
         health: Health::new(
             database.clone(),

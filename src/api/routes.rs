@@ -2,6 +2,7 @@
 
 mod answer_response;
 mod auth;
+mod avatar;
 mod chat;
 mod conversations;
 mod devices;
@@ -25,6 +26,7 @@ pub(crate) type Apis = (
     sessions::SessionsApi,
     users::UsersApi,
     usage::UsageApi,
+    avatar::AvatarApi,
     export::ExportApi,
     conversations::ConversationsApi,
     chat::ChatApi,
@@ -43,6 +45,7 @@ pub(crate) fn service() -> OpenApiService<Apis, ()> {
         sessions::SessionsApi,
         users::UsersApi,
         usage::UsageApi,
+        avatar::AvatarApi,
         export::ExportApi,
         conversations::ConversationsApi,
         chat::ChatApi,

@@ -1,6 +1,7 @@
-//! Files that users upload: keeping, listing, deleting them and giving them out. A file of another user is not found.
+//! Files and avatars that users upload: keeping, listing, deleting them and giving them out. A file of another user is not found.
 
 mod arrival;
+mod avatars;
 mod keep;
 mod links;
 mod serve;
@@ -19,9 +20,11 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 pub use arrival::{Arrival, Arrived};
+pub use avatars::{AvatarError, Avatars};
+pub use cura_domain::avatar::AvatarSize;
 pub use cura_domain::file::File;
 pub use links::{FileLinks, LinkedFile, Links};
-pub use serve::{ServeError, ServedFile};
+pub use serve::{Lifetime, ServeError, ServedFile};
 pub use upload::{NewUpload, UploadError, Uploaded};
 
 use crate::caller::Caller;

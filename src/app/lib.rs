@@ -25,6 +25,7 @@ pub mod session_cache;
 pub mod session_watch;
 pub mod sessions;
 pub mod sign_in_guard;
+mod still_signed_in;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use cura_domain::{Clock, Entropy};
 use devices::Devices;
 use exports::Exports;
 use feed::Feed;
-use files::Files;
+use files::{Avatars, Files};
 use health::Health;
 use messages::Messages;
 use profile::Profile;
@@ -80,6 +81,8 @@ pub struct Services {
     pub devices: Devices,
     /// Files that users upload.
     pub files: Files,
+    /// Pictures of users.
+    pub avatars: Avatars,
     /// Archives of all data of a user.
     pub exports: Exports,
     /// Probes of the dependencies.

@@ -4,6 +4,7 @@ pub mod account;
 pub mod answer;
 pub mod answer_cursor;
 pub mod app_link;
+pub mod avatar;
 pub mod clock;
 pub mod conversation;
 pub mod cursor;

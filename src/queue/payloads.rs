@@ -307,7 +307,7 @@ impl Job for FailScan {
 /// Delete from the file store what is listed for deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteObjects {
-    /// The period this is for, which makes it one job of all workers; with a file, what became of it.
+    /// The period this is for, which makes it one job of all workers, or the moment; with a file, what became of it.
     #[serde(default)]
     pub period: i64,
     /// The file that was deleted a moment ago, if it is for that.
@@ -321,6 +321,14 @@ impl DeleteObjects {
         Self {
             period: 0,
             file_id: Some(file.0),
+        }
+    }
+
+    /// Looks for the objects of an avatar that was replaced or deleted at this moment, in microseconds, and for others.
+    pub const fn of_avatar(at: i64) -> Self {
+        Self {
+            period: at,
+            file_id: None,
         }
     }
 

@@ -8,7 +8,7 @@ use cura_domain::{ConversationId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::files;
+use crate::{avatars, files};
 
 /// How long an idempotency key is valid (as the contract says), and an hour for requests that are using it.
 const KEYS: TimeDelta = TimeDelta::hours(25);
@@ -90,7 +90,10 @@ impl Expired {
                 .await?
             }
             Self::Sessions => return delete_sessions(conn, now - SESSIONS, limit).await,
-            Self::AbandonedUploads => return files::delete_abandoned(conn, STORING, limit).await,
+            Self::AbandonedUploads => {
+                let files = files::delete_abandoned(&mut *conn, STORING, limit).await?;
+                return Ok(files + avatars::delete_abandoned(conn, STORING, limit).await?);
+            }
             Self::Pushes => return delete_pushes(conn, now - PUSHES, limit).await,
             Self::Exports => return delete_exports(conn, now, limit).await,
             Self::ModelCalls => {

@@ -160,7 +160,8 @@ pub async fn list_owned(conn: &mut PgConnection, user: UserId, ids: &[FileId]) -
     let rows = sqlx::query_as!(
         FileRow,
         r#"SELECT f.id, f.filename, f.file_type, f.size, f.sha256, f.status, f.reason_code, f.reason_signature, f.findings, f.created_at,
-                  EXISTS (SELECT FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) AS "has_thumbnail!",
+                  -- Not EXISTS, for which the planner may read the whole table.
+                  (SELECT count(*) FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) > 0 AS "has_thumbnail!",
                   (SELECT min(a.message_id) FROM message_files a JOIN messages m ON m.id = a.message_id
                        JOIN conversations c ON c.id = m.conversation_id
                    WHERE a.file_id = f.id AND c.deleted_at IS NULL) AS message_id
@@ -183,7 +184,8 @@ pub async fn list(
     let rows = sqlx::query_as!(
         FileRow,
         r#"SELECT f.id, f.filename, f.file_type, f.size, f.sha256, f.status, f.reason_code, f.reason_signature, f.findings, f.created_at,
-                  EXISTS (SELECT FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) AS "has_thumbnail!",
+                  -- Not EXISTS, for which the planner may read the whole table.
+                  (SELECT count(*) FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) > 0 AS "has_thumbnail!",
                   (SELECT min(a.message_id) FROM message_files a JOIN messages m ON m.id = a.message_id
                        JOIN conversations c ON c.id = m.conversation_id
                    WHERE a.file_id = f.id AND c.deleted_at IS NULL) AS message_id

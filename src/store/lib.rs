@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod asking;
 pub mod attempts;
+pub mod avatars;
 pub mod conversations;
 mod database;
 pub mod devices;

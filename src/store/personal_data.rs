@@ -75,7 +75,7 @@ const TECHNICAL: Export = Export::Nothing {
 };
 
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 23] = [
+pub const TABLES: [Table; 24] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -129,6 +129,15 @@ pub const TABLES: [Table; 23] = [
                                       WHERE a.file_id = f.id AND c.deleted_at IS NULL),
                       'created_at', f.created_at)::text
                   FROM files f WHERE f.user_id = $1 AND f.status <> 'storing' ORDER BY f.id + 0",
+        },
+    },
+    Table {
+        // As with those of files.
+        name: "avatar_pictures",
+        owned: "user_id = $1",
+        next: Next::Any,
+        export: Export::Nothing {
+            reason: "at `avatar_url` of profile.jsonl",
         },
     },
     Table {

@@ -29,6 +29,9 @@ pub(crate) struct FileForm {
     boundary: String,
 }
 
+/// A form with a picture, of which nothing was read yet.
+pub(crate) struct PictureForm(pub(crate) FileForm);
+
 /// A form with a file that has arrived.
 pub(crate) struct ReceivedForm {
     /// The file.
@@ -86,22 +89,7 @@ impl<'a> ApiExtractor<'a> for FileForm {
             description: Some("A message of mine that it belongs to."),
             ..MetaSchema::new_with_format("integer", "int64")
         };
-        let form = MetaSchema {
-            required: vec!["file"],
-            properties: vec![
-                ("file", MetaSchemaRef::Inline(Box::new(file))),
-                ("message_id", MetaSchemaRef::Inline(Box::new(message))),
-            ],
-            ..MetaSchema::new("object")
-        };
-        Some(MetaRequest {
-            description: None,
-            content: vec![MetaMediaType {
-                content_type: "multipart/form-data",
-                schema: MetaSchemaRef::Inline(Box::new(form)),
-            }],
-            required: true,
-        })
+        Some(form_of(vec![("file", file), ("message_id", message)]))
     }
 
     async fn from_request(
@@ -120,6 +108,62 @@ impl<'a> ApiExtractor<'a> for FileForm {
             body: body.take()?,
             boundary,
         })
+    }
+}
+
+impl<'a> ApiExtractor<'a> for PictureForm {
+    const TYPES: &'static [ApiExtractorType] = FileForm::TYPES;
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(_registry: &mut Registry) {}
+
+    fn param_in() -> Option<MetaParamIn> {
+        None
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        None
+    }
+
+    fn param_raw_type(&self) -> Option<&Self::ParamRawType> {
+        None
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let file = MetaSchema {
+            description: Some("At most 10 MiB: JPEG, PNG, GIF or WebP, by its content."),
+            ..MetaSchema::new_with_format("string", "binary")
+        };
+        Some(form_of(vec![("file", file)]))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        FileForm::from_request(request, body, options).await.map(Self)
+    }
+}
+
+/// The documentation of a form with these fields, of which the first one is required.
+fn form_of(fields: Vec<(&'static str, MetaSchema)>) -> MetaRequest {
+    let required = fields.iter().map(|(name, _)| *name).take(1).collect();
+    let inline = |(name, schema)| (name, MetaSchemaRef::Inline(Box::new(schema)));
+    let form = MetaSchema {
+        required,
+        properties: fields.into_iter().map(inline).collect(),
+        ..MetaSchema::new("object")
+    };
+    MetaRequest {
+        description: None,
+        content: vec![MetaMediaType {
+            content_type: "multipart/form-data",
+            schema: MetaSchemaRef::Inline(Box::new(form)),
+        }],
+        required: true,
     }
 }
 

@@ -23,8 +23,8 @@ pub enum RateClass {
     TestPush,
     /// Everything else: by user; by address when signed out.
     Default,
-    /// Downloads by signed links, of which a page may show sixty: only those that we have not signed are charged, by the handler, to the
-    /// address, as much as [`Self::Default`].
+    /// Downloads by links, of which a page may show sixty: only those that lead to nothing are charged, by the handler, to the address, as
+    /// much as [`Self::Default`].
     Link,
     /// Exchanging refresh tokens: charged by its handler, as much as [`Self::Default`].
     Refresh,
@@ -124,6 +124,8 @@ const POLICIES: &[(&str, Policy)] = {
         ("getUsage",           row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("exportMe",           row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("deleteExport",       row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("setAvatar",          row(Upload,  UPLOAD,  RECEIVES_FILE,    AccessToken)),
+        ("deleteAvatar",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("createConversation", row(Default, SMALL,   NORMAL,           AccessToken)),
         ("listConversations",  row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("getConversation",    row(Default, NO_BODY, NORMAL,           AccessToken)),
@@ -149,6 +151,7 @@ const POLICIES: &[(&str, Policy)] = {
         ("getUpload",          row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("deleteUpload",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("downloadFile",       row(Link,    NO_BODY, NORMAL,           Public)),
+        ("showAvatar",         row(Link,    NO_BODY, NORMAL,           Public)),
         ("watchEvents",        row(Default, NO_BODY, NORMAL,           StreamCredentials)),
         ("openSocket",         row(Default, NO_BODY, NORMAL,           SocketHandshake)),
         ("getHealth",          row(Wide,    NO_BODY, NORMAL,           Public)),

@@ -1,9 +1,9 @@
-//! `/files/{id}`: what signed links lead to, for `<img>` and downloads, which send no token.
+//! `/files/{id}`: what signed links lead to, and `/files/avatars/{key}`, for `<img>` and downloads, which send no token.
 
 use std::io;
 
 use cura_app::App;
-use cura_app::files::{ServeError, ServedFile};
+use cura_app::files::{AvatarSize, Lifetime, ServeError, ServedFile};
 use futures_util::TryStreamExt as _;
 use poem::http::{HeaderMap, StatusCode, header};
 use poem::web::Data;
@@ -14,7 +14,7 @@ use poem_openapi::registry::{
     MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
 };
 use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, OpenApi};
+use poem_openapi::{ApiResponse, Enum, OpenApi};
 
 use crate::http::byte_range::{Part, wanted_part};
 use crate::http::operation::Operation;
@@ -61,7 +61,7 @@ impl FilesApi {
         let file = match app.files.find_served(file_id.0, v, exp, sig).await {
             Ok(file) => file,
             Err(error) => {
-                // Before its kind is told: who guesses pays, who has a link does not.
+                // Who guesses pays, who has a link does not.
                 if matches!(error, ServeError::Forged) {
                     rate_limit.charge_address().await?;
                 }
@@ -69,6 +69,51 @@ impl FilesApi {
             }
         };
         respond(&app, request, file).await.map(FileResponse)
+    }
+
+    /// Show an avatar
+    ///
+    /// By the `avatar_url` of a user: without signing in. It never changes; nothing is found once it was replaced or deleted.
+    #[oai(path = "/avatars/:key", method = "get", operation_id = "showAvatar")]
+    async fn show_avatar(
+        &self,
+        app: Data<&App>,
+        rate_limit: &RateLimit,
+        request: &Request,
+        key: Path<String>,
+        /// In pixels; default 512.
+        size: Query<Option<SizeView>>,
+    ) -> Result<FileResponse, Problem> {
+        let size = size.0.unwrap_or(SizeView::Large).into();
+        let file = match app.avatars.find_served(&key.0, size).await {
+            Ok(file) => file,
+            Err(error) => {
+                if matches!(error, ServeError::Forged | ServeError::NotFound) {
+                    rate_limit.charge_address().await?;
+                }
+                return Err(error.into());
+            }
+        };
+        respond(&app, request, file).await.map(FileResponse)
+    }
+}
+
+/// A side of an avatar, in pixels.
+#[derive(Enum, Clone, Copy)]
+#[oai(rename = "AvatarSize")]
+enum SizeView {
+    #[oai(rename = "512")]
+    Large,
+    #[oai(rename = "128")]
+    Small,
+}
+
+impl From<SizeView> for AvatarSize {
+    fn from(size: SizeView) -> Self {
+        match size {
+            SizeView::Large => Self::Large,
+            SizeView::Small => Self::Small,
+        }
     }
 }
 
@@ -80,7 +125,7 @@ async fn respond(app: &App, request: &Request, file: ServedFile) -> Result<Respo
     let tag: ETag = text.parse().map_err(|_| Problem::internal())?;
     let head = Response::builder()
         .header(header::ETAG, &text)
-        .header(header::CACHE_CONTROL, format!("private, max-age={}", file.expires_in));
+        .header(header::CACHE_CONTROL, cache_control(file.lifetime));
     if has_already(request.headers(), &tag) {
         return Ok(head.status(StatusCode::NOT_MODIFIED).finish());
     }
@@ -124,6 +169,14 @@ async fn respond(app: &App, request: &Request, file: ServedFile) -> Result<Respo
     }
     let opened = app.files.open_served(&file, range).await?;
     Ok(head.body(Body::from_bytes_stream(opened.bytes.map_err(io::Error::other))))
+}
+
+fn cache_control(lifetime: Lifetime) -> String {
+    match lifetime {
+        Lifetime::Seconds(seconds) => format!("private, max-age={seconds}"),
+        // A year, the most that is usual.
+        Lifetime::Forever => "public, max-age=31536000, immutable".to_owned(),
+    }
 }
 
 fn has_already(headers: &HeaderMap, tag: &ETag) -> bool {

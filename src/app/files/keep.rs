@@ -20,16 +20,17 @@ use cura_providers::scan;
 use cura_queue::{EnqueueOptions, JobOwner, ScanUpload};
 use cura_store::files::NewFile;
 use cura_store::idempotency::UploadKeyUse;
-use cura_store::{PgConnection, StoreError, events, files, idempotency, object_deletions, sessions, users};
+use cura_store::{PgConnection, StoreError, events, files, idempotency, object_deletions};
 use tokio_util::task::TaskTracker;
 
 use super::Files;
 use super::upload::{NewUpload, UploadError, Uploaded};
 use crate::caller::Caller;
 use crate::chat::KEY_LIFETIME;
+use crate::still_signed_in;
 
 /// How long the file store may go on with an upload that it has failed: putting one takes ten minutes at most.
-const STILL_PUTTING: Duration = Duration::from_secs(15 * 60);
+pub(super) const STILL_PUTTING: Duration = Duration::from_secs(15 * 60);
 
 /// What was found before an upload is kept.
 enum Checked {
@@ -90,7 +91,7 @@ impl Files {
             Ok(id) => id,
             Err(first) => return self.replay(caller, &hash, &first).await,
         };
-        let ended = match self.put(&key, content, upload.size, file_type).await {
+        let ended = match self.put(&key, content, upload.size, file_type.media_type()).await {
             Ok(()) => {
                 self.database
                     .transaction(async |connection| self.finish(connection, caller, &upload, &hash, id, &key).await)
@@ -149,8 +150,14 @@ impl Files {
         Ok(Ok(files::insert(connection, new, self.clock.now_micros()).await?))
     }
 
-    async fn put(&self, key: &ObjectKey, content: File, size: u64, file_type: FileType) -> Result<(), UploadError> {
-        let put = self.store.put(key, content, size, file_type.media_type()).await;
+    pub(super) async fn put(
+        &self,
+        key: &ObjectKey,
+        content: File,
+        size: u64,
+        media_type: &str,
+    ) -> Result<(), UploadError> {
+        let put = self.store.put(key, content, size, media_type).await;
         put.map_err(|error| {
             let store = self.store.name();
             if matches!(error, FileStoreError::Refused(_)) {
@@ -232,21 +239,7 @@ impl Files {
     ) -> Result<Checked, UploadError> {
         let now = self.clock.now_micros();
         // In the order of locks: the user, the session, the message.
-        users::hold_alone(connection, caller.user)
-            .await?
-            .ok_or(UploadError::NotSignedIn)?;
-        if !sessions::hold(connection, caller.user, caller.session, now).await? {
-            return Err(UploadError::NotSignedIn);
-        }
-        let state = sessions::find_state(connection, caller.session, caller.user).await?;
-        let state = state.ok_or(UploadError::NotSignedIn)?;
-        if state.suspended {
-            return Err(UploadError::Suspended);
-        }
-        // A new password replaces the tokens.
-        if state.oldest_generation > caller.oldest_generation {
-            return Err(UploadError::NotSignedIn);
-        }
+        still_signed_in::hold(connection, caller, now).await?;
         if let Some(first) = self.find_key(connection, caller, upload.key.as_ref()).await? {
             return Ok(Checked::KeyUsed(first));
         }
@@ -291,7 +284,7 @@ impl Files {
     }
 
     /// The type of a file by its content, which is looked at outside of async threads, few files at a time.
-    async fn detect(&self, mut content: File, size: u64) -> Result<(File, FileType), UploadError> {
+    pub(super) async fn detect(&self, mut content: File, size: u64) -> Result<(File, FileType), UploadError> {
         // Never closed.
         let permit = Arc::clone(&self.detecting).acquire_owned().await;
         let looking = tokio::task::spawn_blocking(move || {
@@ -316,6 +309,6 @@ impl Files {
     }
 }
 
-fn signed(size: u64) -> i64 {
+pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -43,12 +43,38 @@ pub struct ServedFile {
     pub size: u64,
     /// The same for the same bytes only: hexadecimal digits.
     pub tag: String,
-    /// How long its link is good, in seconds.
-    pub expires_in: i64,
+    /// How long the address is good at which it is.
+    pub lifetime: Lifetime,
+}
+
+/// How long the address of a file is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// So many seconds, for whoever has the link.
+    Seconds(i64),
+    /// As long as the file is shown, and it is never another one.
+    Forever,
 }
 
 impl ServedFile {
-    /// The value of `Content-Disposition` that saves it under its name.
+    /// A picture that was made anew, of something with this name.
+    pub(super) fn made(key: ObjectKey, name: &str, media_type: String, size: i64, lifetime: Lifetime) -> Self {
+        let file_type = match media_type.as_str() {
+            "image/png" => FileType::Png,
+            _ => FileType::Jpeg,
+        };
+        Self {
+            name: FileName::new(name, file_type).for_saving(file_type),
+            media_type,
+            size: unsigned(size),
+            // Every picture that is made has a place of its own, which is never put to again.
+            tag: hexadecimal(&Sha256::digest(key.as_str())),
+            key,
+            lifetime,
+        }
+    }
+
+    /// The value of `Content-Disposition`, which saves it under its name.
     pub fn disposition(&self) -> String {
         attachment(&self.name)
     }
@@ -85,7 +111,7 @@ impl Files {
             size: unsigned(original.size),
             tag: hexadecimal(&original.sha256),
             key: original.key,
-            expires_in: link.expires_in,
+            lifetime: Lifetime::Seconds(link.expires_in),
         })
     }
 
@@ -94,19 +120,13 @@ impl Files {
             .database
             .connection(async |connection| served_files::find_thumbnail(connection, link.file).await);
         let thumbnail = found.await?.ok_or(ServeError::NotFound)?;
-        let file_type = match thumbnail.media_type.as_str() {
-            "image/png" => FileType::Png,
-            _ => FileType::Jpeg,
-        };
-        Ok(ServedFile {
-            name: FileName::new(&thumbnail.name, file_type).for_saving(file_type),
-            media_type: thumbnail.media_type,
-            size: unsigned(thumbnail.size),
-            // Every picture that is made has a place of its own, which is never put to again.
-            tag: hexadecimal(&Sha256::digest(thumbnail.key.as_str())),
-            key: thumbnail.key,
-            expires_in: link.expires_in,
-        })
+        Ok(ServedFile::made(
+            thumbnail.key,
+            &thumbnail.name,
+            thumbnail.media_type,
+            thumbnail.size,
+            Lifetime::Seconds(link.expires_in),
+        ))
     }
 
     /// Opens what is given out, all of it or a range that lies within it.
@@ -132,7 +152,8 @@ impl Files {
     /// # Errors
     /// [`ServeError::FileStoreUnavailable`]
     pub async fn redirect_of(&self, file: &ServedFile) -> Result<Option<String>, ServeError> {
-        if !self.redirects {
+        // What others may keep for ever must not lead to where it is for a minute.
+        if !self.redirects || file.lifetime == Lifetime::Forever {
             return Ok(None);
         }
         let link = self.store.link(&file.key, &file.name, &file.media_type, LINK_LIFETIME);

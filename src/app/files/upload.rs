@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::links::LinkedFile;
+use crate::still_signed_in::NotAnyMore;
 
 /// A file that has arrived, but for its bytes.
 #[derive(Debug, Clone)]
@@ -51,6 +52,16 @@ pub struct Uploaded {
     pub file: LinkedFile,
     /// Whether an earlier request with the same key stored it.
     pub replayed: bool,
+}
+
+impl From<NotAnyMore> for UploadError {
+    fn from(error: NotAnyMore) -> Self {
+        match error {
+            NotAnyMore::NotSignedIn => Self::NotSignedIn,
+            NotAnyMore::Suspended => Self::Suspended,
+            NotAnyMore::Store(error) => error.into(),
+        }
+    }
 }
 
 /// Why an upload is not kept. Nothing of it is left then, or will not be.

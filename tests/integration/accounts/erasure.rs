@@ -64,6 +64,10 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
             .then_some(())
     })
     .await;
+    let avatar = Form::of("me.png", include_bytes!("../../fixtures/files/alpha.png"));
+    let request = ann.request(Method::POST, "/users/me/avatar");
+    let request = request.header("content-type", avatar.content_type()).body(avatar.end());
+    assert_eq!(ann.send(request).await.status, 200);
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))

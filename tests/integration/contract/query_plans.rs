@@ -490,6 +490,12 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
          SELECT CASE WHEN n % 50 = 0 THEN 1 ELSE 1 + n % 1000 END, '1/' || md5(n::text) || '-abc.png', 'a', 'png', 1000, 'x',
                 CASE WHEN n % 1000 = 7 THEN 'storing' WHEN n % 1000 = 8 THEN 'scanning' ELSE 'clean' END, now(), now() - n * interval '1 s'
          FROM generate_series(1, 100000) n",
+        "INSERT INTO file_pictures (file_id, variant, object_key, media_type, width, height, size, is_stored)
+         SELECT n, 'thumb', '1/' || md5(n::text) || '-abc.png', 'image/png', 1, 1, 1, true FROM generate_series(1, 50000) n",
+        "INSERT INTO avatar_pictures (public_key, side, user_id, object_key, media_type, size, is_shown, created_at)
+         SELECT lpad((n / 2)::text, 22, '0'), CASE n % 2 WHEN 0 THEN 512 ELSE 128 END, 1 + n % 1000, '1/' || md5(n::text) || '-abc.png', 'image/png',
+                1, n % 500 > 0, now() - n * interval '1 s'
+         FROM generate_series(1, 20000) n",
         "INSERT INTO message_files SELECT n, n, 0 FROM generate_series(1, 20000) n",
         "INSERT INTO object_deletions (object_key, user_id, size, due_at, created_at)
          SELECT '1/' || md5(n::text) || '-abc.png', 1 + n % 1000, 1, now() + (n - 5000) * interval '1 s', now() FROM generate_series(1, 50000) n",
@@ -498,8 +504,8 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
         // Tests commit without waiting for the disk, and a page is known as visible to all only when its commits, and those just after,
         // are written.
         "CHECKPOINT",
-        "VACUUM users, conversations, messages, files, message_files, object_deletions, idempotency_keys",
-        "ANALYZE users, conversations, messages, files, message_files, object_deletions, idempotency_keys",
+        "VACUUM users, conversations, messages, files, message_files, file_pictures, avatar_pictures, object_deletions, idempotency_keys",
+        "ANALYZE users, conversations, messages, files, message_files, file_pictures, avatar_pictures, object_deletions, idempotency_keys",
     ] {
         sqlx::query(fill).execute(pool).await.unwrap();
     }
@@ -553,6 +559,24 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             // One of two that begin with it.
             "files_",
             10,
+        ),
+        (
+            "SELECT p.object_key, p.media_type, p.size FROM avatar_pictures p JOIN users u",
+            vec!["'0000000000000000000077'", "512"],
+            "avatar_pictures_pkey",
+            20,
+        ),
+        (
+            "DELETE FROM avatar_pictures WHERE user_id = $1 AND is_shown",
+            vec!["77"],
+            "avatar_pictures_user_id_idx",
+            40,
+        ),
+        (
+            "DELETE FROM avatar_pictures WHERE NOT is_shown AND (public_key, side) IN",
+            vec!["3600", "10"],
+            "avatar_pictures_storing_idx",
+            100,
         ),
         (
             "SELECT f.object_key, f.filename, f.file_type, f.size, f.sha256 FROM files f JOIN users u",

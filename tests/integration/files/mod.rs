@@ -1,5 +1,6 @@
 //! Files that people upload: what is taken, what is refused, and that nothing is left of what is not kept.
 
+mod avatars;
 mod bodies;
 mod deletion;
 mod idempotency;
@@ -97,7 +98,8 @@ async fn clean_up(cura: &Cura, round: i64) {
     };
     run_job(cura, &reap).await;
     eventually("no upload is being stored", async || {
-        let storing = "SELECT count(*) FROM files WHERE status = 'storing'";
+        let storing = "SELECT (SELECT count(*) FROM files WHERE status = 'storing')
+                           + (SELECT count(*) FROM avatar_pictures WHERE NOT is_shown)";
         (cura.database.count(storing).await == 0).then_some(())
     })
     .await;

@@ -255,7 +255,7 @@ fn locked_docx() -> Vec<u8> {
 }
 
 /// A picture that says it is so large, and is not.
-fn png_that_says(width: u32, height: u32) -> Vec<u8> {
+pub(super) fn png_that_says(width: u32, height: u32) -> Vec<u8> {
     let mut png = samples::PNG.to_vec();
     png[16..20].copy_from_slice(&width.to_be_bytes());
     png[20..24].copy_from_slice(&height.to_be_bytes());

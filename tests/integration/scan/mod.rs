@@ -3,7 +3,7 @@
 mod bombs;
 mod children;
 mod confinement;
-mod pictures;
+pub(crate) mod pictures;
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;

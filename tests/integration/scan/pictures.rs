@@ -10,10 +10,10 @@ use image::{DynamicImage, GenericImageView, ImageFormat, Rgb, RgbImage};
 
 use super::{file_of, fixture, inspector, scan};
 
-const PLACE: &[u8] = b"48 deg 8' 14.00\" N";
+pub(crate) const PLACE: &[u8] = b"48 deg 8' 14.00\" N";
 
 /// A photo taken with the camera on its side: red is left, and is to be above. It says where it was taken.
-fn photo(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn photo(width: u32, height: u32) -> Vec<u8> {
     let colour = |x| {
         if x < width / 2 {
             Rgb([220, 20, 20])

@@ -1,0 +1,74 @@
+//! `/users/me/avatar`: the picture of the caller.
+
+use cura_app::App;
+use cura_app::files::AvatarError;
+use poem::Request;
+use poem::http::StatusCode;
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, OpenApi};
+
+use crate::http::caller::SignedIn;
+use crate::http::multipart::PictureForm;
+use crate::http::problem::Problem;
+use crate::realtime::user_connections::UserConnections;
+use crate::routes::tag::Tag;
+use crate::views::user::UserView;
+
+pub(crate) struct AvatarApi;
+
+#[derive(ApiResponse)]
+enum AvatarDeleted {
+    /// There is no avatar any more.
+    #[oai(status = 204)]
+    Done,
+}
+
+#[OpenApi(prefix_path = "/users", tag = "Tag::Accounts")]
+impl AvatarApi {
+    /// Set my avatar
+    ///
+    /// JPEG, PNG, GIF or WebP, at most 10 MiB. The square in its middle is made anew, without where and when it was taken; nothing else is
+    /// kept. `avatar_url` is a new one then, and the one before leads to nothing.
+    #[oai(path = "/me/avatar", method = "post", operation_id = "setAvatar")]
+    async fn set(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        connections: Data<&UserConnections>,
+        request: &Request,
+        form: PictureForm,
+    ) -> Result<Json<UserView>, Problem> {
+        let place = connections.open_upload(caller.0.user)?;
+        let received = form.0.receive(request, app.files.arrival()).await?;
+        Ok(Json(app.avatars.set(caller.0, received.file, place).await?.into()))
+    }
+
+    /// Delete my avatar
+    #[oai(path = "/me/avatar", method = "delete", operation_id = "deleteAvatar")]
+    async fn delete(&self, caller: SignedIn, app: Data<&App>) -> Result<AvatarDeleted, Problem> {
+        app.avatars.delete(caller.0).await?;
+        Ok(AvatarDeleted::Done)
+    }
+}
+
+impl From<AvatarError> for Problem {
+    fn from(error: AvatarError) -> Self {
+        match error {
+            AvatarError::Upload(error) => error.into(),
+            AvatarError::NotAPicture => {
+                let detail = "An avatar is a picture: JPEG, PNG, GIF or WebP.";
+                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_file_type", detail)
+            }
+            AvatarError::TooLarge => {
+                let detail = "The picture has more than 50 million pixels, 12,000 pixels a side, or 1,000 frames.";
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+            }
+            AvatarError::Damaged => {
+                let detail = "The picture cannot be read; it may be damaged.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "damaged_file", detail)
+            }
+            AvatarError::Unavailable => Self::storage_unavailable(),
+        }
+    }
+}
