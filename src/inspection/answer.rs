@@ -1,9 +1,11 @@
 //! What a child answers: a head of JSON, and the bytes that it announces.
 //!
-//! The parent takes the answer as what a stranger sends: a parser that was taken over may have written it. Nothing of it is larger
-//! than the limits here, pictures begin as pictures, and text is UTF-8.
+//! The parent takes the answer as what a stranger sends: a parser that was taken over may have written it. It is one to what was
+//! asked, nothing of it is larger than the limits here, pictures are built as ours are and hold nothing else, and text is UTF-8.
 
+mod fitting;
 mod frame;
+mod made_anew;
 
 use cura_domain::file::{FileReason, Finding};
 
@@ -38,13 +40,6 @@ impl Encoding {
         match self {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
-        }
-    }
-
-    const fn signature(self) -> &'static [u8] {
-        match self {
-            Self::Jpeg => b"\xff\xd8\xff",
-            Self::Png => b"\x89PNG\r\n\x1a\n",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line of a child, and what it does from its start to its end.
 
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,23 +10,28 @@ use cura_domain::file::{FileReason, MAX_FILE_BYTES};
 use crate::answer::Answer;
 use crate::inspect::inspect;
 use crate::request::Request;
-use crate::sandbox;
+use crate::{sandbox, text};
 
-/// The hidden argument that makes a program a child.
+/// The hidden argument that makes a program a child. The number of its parent's process follows.
 const ARGUMENT: &str = "--inspect-file";
 /// Settings of the allocator. Without its background thread, which would need further system calls, and without keeping address
 /// space, which is limited here.
 const ALLOCATOR: (&str, &str) = ("_RJEM_MALLOC_CONF", "background_thread:false,retain:false,narenas:1");
 
-/// The command that starts `program` as a child: in `/`, without any variable but the allocator's. The caller connects the streams,
-/// and throws standard error away: messages of parsers quote what they read.
+/// The command that starts `program` as a child of this process: in `/`, without any variable but the allocator's. The caller connects
+/// the streams, and throws standard error away: messages of parsers quote what they read.
+///
+/// The kernel kills the child when the thread ends that has started it. Start it from one that lives as long as the program.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .arg(ARGUMENT)
+        .arg(std::process::id().to_string())
         .env_clear()
         .env(ALLOCATOR.0, ALLOCATOR.1)
-        .current_dir("/");
+        .current_dir("/")
+        // A group of its own: a signal to the parent's, as a terminal sends to stop a program, is not for the child.
+        .process_group(0);
     command
 }
 
@@ -44,8 +50,12 @@ pub fn run_child_if_asked() {
 struct NoAnswer;
 
 fn run() -> Result<(), NoAnswer> {
+    let parent = std::env::args_os().nth(2).ok_or(NoAnswer)?;
+    let parent = parent.to_str().and_then(|parent| parent.parse().ok()).ok_or(NoAnswer)?;
+    // At its first call, rustix finds out how to ask for the time, by a call that is forbidden later.
+    let _ = text::time_taken();
     // Before anything is read.
-    let answer = match sandbox::enter() {
+    let answer = match sandbox::enter(parent) {
         Ok(landlock) => {
             let mut input = std::io::stdin().lock();
             let request = Request::read(&mut input).ok_or(NoAnswer)?;

@@ -14,7 +14,7 @@ use cura_domain::file_type::FileType;
 /// Why nothing can be said of it.
 pub(crate) fn findings(file_type: FileType, bytes: &[u8]) -> Result<Vec<Finding>, FileReason> {
     match file_type {
-        FileType::Pdf => pdf::findings(bytes),
+        FileType::Pdf => pdf::findings(&mut pdf::open(bytes)?, bytes),
         FileType::Docx => word::findings(bytes),
         FileType::Doc => word_97::findings(bytes),
         FileType::Jpeg | FileType::Png | FileType::Gif | FileType::Webp => Ok(Vec::new()),

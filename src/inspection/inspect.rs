@@ -1,13 +1,13 @@
 //! What a child does with each type of file.
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cura_domain::file::FileReason;
 use cura_domain::file_type::FileType;
 
 use crate::answer::{Answer, Inspected};
 use crate::request::Wanted;
-use crate::text::{DocumentText, text_of};
+use crate::text::{DocumentText, text_of, text_of_pdf};
 use crate::{documents, pictures};
 
 /// Looks into a file. The answer never depends on its name or on what a client says of it.
@@ -41,15 +41,22 @@ fn avatar(file_type: FileType, bytes: &[u8]) -> Result<Inspected, FileReason> {
 
 fn scan_document(file_type: FileType, bytes: &[u8]) -> Result<Inspected, FileReason> {
     // First, because it keeps within the limits that text is then taken within.
-    let findings = documents::findings(file_type, bytes)?;
+    let (findings, text) = if file_type == FileType::Pdf {
+        let mut document = documents::pdf::open(bytes)?;
+        let findings = documents::pdf::findings(&mut document, bytes)?;
+        (findings, text(|| text_of_pdf(&document))?)
+    } else {
+        let findings = documents::findings(file_type, bytes)?;
+        (findings, text(|| text_of(file_type, bytes))?)
+    };
     Ok(Inspected {
         findings,
-        text: text(file_type, bytes)?,
+        text,
         ..Inspected::default()
     })
 }
 
 /// The text; none where its reader gives up in the middle, as it does at some fonts: the document may be good for all that.
-fn text(file_type: FileType, bytes: &[u8]) -> Result<DocumentText, FileReason> {
-    catch_unwind(|| text_of(file_type, bytes)).unwrap_or_else(|_| Ok(DocumentText::default()))
+fn text(read: impl FnOnce() -> Result<DocumentText, FileReason>) -> Result<DocumentText, FileReason> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Ok(DocumentText::default()))
 }

@@ -8,6 +8,8 @@ mod word_97;
 use cura_domain::file::FileReason;
 use cura_domain::file_type::FileType;
 
+pub(crate) use pdf::{text_of_document as text_of_pdf, time_taken};
+
 /// The most text that is taken of a document, in bytes of UTF-8: several times what fits into a prompt.
 pub const MAX_TEXT_BYTES: usize = 400_000;
 

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use cura_domain::file::{FileReason, Finding};
 use serde::{Deserialize, Serialize};
 
+use super::made_anew::is_made_anew;
 use super::{Answer, Encoding, Inspected, MAX_HEAD_BYTES, MAX_PAGES, MAX_PICTURE_BYTES, Picture};
+use crate::request::Request;
 use crate::sandbox::Landlock;
 use crate::text::{DocumentText, MAX_TEXT_BYTES};
 
@@ -95,8 +97,8 @@ impl Answer {
         Ok(())
     }
 
-    /// Reads it; `None` unless it is one, whole, and within its limits.
-    pub fn read(mut bytes: &[u8]) -> Option<Self> {
+    /// Reads the answer to a request; `None` unless it is one, whole, and within its limits. Takes little more memory than the bytes.
+    pub fn read(mut bytes: &[u8], request: Request) -> Option<Self> {
         let length = u32::from_le_bytes(*take(&mut bytes, LENGTH_BYTES)?.first_chunk()?);
         let length = usize::try_from(length)
             .ok()
@@ -121,7 +123,7 @@ impl Answer {
                 small: take_picture(&mut bytes, small)?,
             }),
         };
-        bytes.is_empty().then_some(answer)
+        (bytes.is_empty() && answer.fits(request)).then_some(answer)
     }
 }
 
@@ -144,11 +146,15 @@ fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 }
 
 fn take_text(bytes: &mut &[u8], head: &TextHead) -> Option<DocumentText> {
+    if head.length > MAX_TEXT_BYTES + MAX_PAGES {
+        return None;
+    }
     let text = str::from_utf8(take(bytes, head.length)?).ok()?;
-    let pages: Vec<String> = text.split(PAGE_END).map(str::to_owned).collect();
-    let is_allowed = pages.len() <= MAX_PAGES && text.len() - (pages.len() - 1) <= MAX_TEXT_BYTES;
-    is_allowed.then_some(DocumentText {
-        pages,
+    // Counted before a string is made of any page: one takes more memory than an empty page has here.
+    let page_ends = text.matches(PAGE_END).count();
+    let is_allowed = page_ends < MAX_PAGES && text.len() - page_ends <= MAX_TEXT_BYTES;
+    is_allowed.then(|| DocumentText {
+        pages: text.split(PAGE_END).map(str::to_owned).collect(),
         page_count: head.page_count,
         is_cut: head.is_cut,
     })
@@ -161,7 +167,7 @@ fn take_picture(bytes: &mut &[u8], head: Option<PictureHead>) -> Option<Option<P
         return None;
     }
     let bytes = take(bytes, head.length)?;
-    bytes.starts_with(head.encoding.signature()).then(|| {
+    is_made_anew(head.encoding, head.width, head.height, bytes).then(|| {
         Some(Picture {
             encoding: head.encoding,
             width: head.width,

@@ -67,15 +67,30 @@ fn place(bytes: &[u8]) -> Result<(usize, usize, u64), FileReason> {
             if long.u32()? != LONG_END {
                 return Err(FileReason::Unreadable);
             }
-            // Its own length, versions, disks, and the entries of this disk.
-            long.skip(28)?;
-            (count, length, start) = (long.u64()?, long.u64()?, long.u64()?);
+            let own_length = long.u64()?;
+            // Versions, disks, and the entries of this disk.
+            long.skip(20)?;
+            let numbers = (long.u64()?, long.u64()?, long.u64()?);
+            // Some readers take the usual record where its numbers are not too large for it.
+            let is_same = may_be(count, u16::MAX.into(), numbers.0)
+                && may_be(length, u32::MAX.into(), numbers.1)
+                && may_be(start, u32::MAX.into(), numbers.2)
+                && (end_at as u64 + 12).checked_add(own_length) == Some(locator_at as u64);
+            if !is_same {
+                return Err(FileReason::Unreadable);
+            }
+            (count, length, start) = numbers;
         }
     }
     let is_right = start.checked_add(length) == Some(end_at as u64);
     is_right
         .then_some((as_usize(start)?, end_at, count))
         .ok_or(FileReason::Unreadable)
+}
+
+/// Whether a number may stand for a long one: it is the same, or says that it is too large.
+const fn may_be(number: u64, too_large: u64, long: u64) -> bool {
+    number == long || number == too_large
 }
 
 /// What the directory says of the next entry: where its header is, how long it is, its name and method.

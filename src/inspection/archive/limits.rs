@@ -2,7 +2,7 @@
 
 use cura_domain::file::FileReason;
 
-use super::{Archive, SIGNATURE};
+use super::{Archive, Entry, SIGNATURE};
 
 /// The most entries of an archive, those of archives in it counted.
 pub(super) const MAX_ENTRIES: usize = 1_000;
@@ -12,17 +12,19 @@ const MAX_UNPACKED_BYTES: usize = 100 * 1024 * 1024;
 const MAX_RATIO: usize = 100;
 /// A letter of a few kilobytes may be packed better than that, and does no harm.
 const ALWAYS_ALLOWED_BYTES: usize = 1024 * 1024;
+/// So many of the first bytes of an entry say whether it is wanted.
+const HEAD_BYTES: usize = 8;
 
-/// Unpacks everything, also the archives in it, and keeps nothing; `look` gets each entry of the archive itself that `wanted` picks,
-/// and each archive in it, with its name.
+/// Unpacks everything, also the archives in it, and keeps nothing; `look` gets each entry that `wanted` picks by its name and first
+/// eight bytes, and each archive, also those entries of archives in it.
 ///
-/// Archives in archives in it are counted as bytes, and not opened: nothing of Cura unpacks those.
+/// Archives in archives in it are counted as bytes, and not opened: nothing of Cura unpacks those. They are shown as entries.
 ///
 /// # Errors
 /// What [`Archive::open`] fails with, for any of them, or [`FileReason::LimitsExceeded`].
 pub(crate) fn check_limits(
     archive: &Archive<'_>,
-    wanted: &dyn Fn(&[u8]) -> bool,
+    wanted: &dyn Fn(&[u8], &[u8]) -> bool,
     look: &mut dyn FnMut(Part<'_>) -> Result<(), FileReason>,
 ) -> Result<(), FileReason> {
     let most = (archive.bytes.len().saturating_mul(MAX_RATIO)).max(ALWAYS_ALLOWED_BYTES);
@@ -32,30 +34,22 @@ pub(crate) fn check_limits(
     };
     budget.take_entries(archive)?;
     for entry in archive.entries() {
-        let is_wanted = wanted(entry.name());
-        let mut content = Vec::new();
-        let mut is_archive = false;
-        archive.unpack(entry, &mut |piece| {
-            budget.take_bytes(piece.len())?;
-            // The first piece of an entry is long enough for it, unless the entry is not.
-            is_archive |= content.is_empty() && piece.starts_with(SIGNATURE);
-            if is_wanted || is_archive {
-                content.extend_from_slice(piece);
+        let is_wanted = |head: &[u8]| head.starts_with(SIGNATURE) || wanted(entry.name(), head);
+        let Some(content) = budget.unpack(archive, entry, &is_wanted)? else {
+            continue;
+        };
+        if !content.starts_with(SIGNATURE) {
+            look(Part::of(entry, &content))?;
+            continue;
+        }
+        let inner = Archive::open(&content)?;
+        budget.take_entries(&inner)?;
+        look(Part::Archive(&inner))?;
+        for entry in inner.entries() {
+            let is_wanted = |head: &[u8]| wanted(entry.name(), head);
+            if let Some(content) = budget.unpack(&inner, entry, &is_wanted)? {
+                look(Part::of(entry, &content))?;
             }
-            Ok(())
-        })?;
-        if is_archive {
-            let inner = Archive::open(&content)?;
-            budget.take_entries(&inner)?;
-            for entry in inner.entries() {
-                inner.unpack(entry, &mut |piece| budget.take_bytes(piece.len()))?;
-            }
-            look(Part::Archive(&inner))?;
-        } else if is_wanted {
-            look(Part::Entry {
-                name: entry.name(),
-                content: &content,
-            })?;
         }
     }
     Ok(())
@@ -67,6 +61,15 @@ pub(crate) enum Part<'a> {
     Entry { name: &'a [u8], content: &'a [u8] },
     /// An archive within the archive.
     Archive(&'a Archive<'a>),
+}
+
+impl<'a> Part<'a> {
+    fn of(entry: &Entry<'a>, content: &'a [u8]) -> Self {
+        Self::Entry {
+            name: entry.name,
+            content,
+        }
+    }
 }
 
 /// What is left of what may come out.
@@ -82,8 +85,26 @@ impl Budget {
         Ok(())
     }
 
-    fn take_bytes(&mut self, count: usize) -> Result<(), FileReason> {
-        self.bytes = self.bytes.checked_sub(count).ok_or(FileReason::LimitsExceeded)?;
-        Ok(())
+    /// Unpacks an entry, and keeps it if it is wanted for its first bytes.
+    fn unpack(
+        &mut self,
+        archive: &Archive<'_>,
+        entry: &Entry<'_>,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, FileReason> {
+        let mut content = Vec::new();
+        let mut is_kept = None;
+        archive.unpack(entry, &mut |piece| {
+            self.bytes = self.bytes.checked_sub(piece.len()).ok_or(FileReason::LimitsExceeded)?;
+            if is_kept != Some(false) {
+                content.extend_from_slice(piece);
+            }
+            if is_kept.is_none() && content.len() >= HEAD_BYTES {
+                is_kept = Some(is_wanted(&content[..HEAD_BYTES]));
+            }
+            Ok(())
+        })?;
+        let is_kept = is_kept.unwrap_or_else(|| is_wanted(&content));
+        Ok(is_kept.then_some(content))
     }
 }

@@ -17,7 +17,7 @@ fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8
 
 fn checked(bytes: &[u8]) -> Result<usize, FileReason> {
     let mut archives = 0;
-    check_limits(&Archive::open(bytes)?, &|_| false, &mut |part| {
+    check_limits(&Archive::open(bytes)?, &|_, _| false, &mut |part| {
         archives += usize::from(matches!(part, Part::Archive(_)));
         Ok(())
     })?;
@@ -175,6 +175,81 @@ fn no_part_of_an_archive_is_read_as_one() {
     for length in 0..bytes.len() {
         assert!(Archive::open(&bytes[..length]).is_err(), "{length}");
     }
+}
+
+#[test]
+fn only_an_entry_that_begins_as_an_archive_is_opened_as_one() {
+    for place in [1, 32 * 1024, 64 * 1024] {
+        let text = [&vec![b'x'; place][..], SIGNATURE, b"only words"].concat();
+        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+            let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+            let options = SimpleFileOptions::default().compression_method(method);
+            zip.start_file("text", options).unwrap();
+            zip.write_all(&text).unwrap();
+            assert_eq!(checked(&zip.finish().unwrap().into_inner()), Ok(0), "{place}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_is_kept_whole_for_its_first_bytes_also_within() {
+    let long = [&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"[..], &vec![7; 100_000]].concat();
+    let inner = archive([("within", long.as_slice()), ("short", b"\xd0")]);
+    let bytes = archive([
+        ("long", long.as_slice()),
+        ("other", &b"\xd1 other"[..]),
+        ("a.zip", &inner),
+    ]);
+    let mut seen = Vec::new();
+    let wanted = |_: &[u8], head: &[u8]| head.starts_with(b"\xd0");
+    check_limits(&Archive::open(&bytes).unwrap(), &wanted, &mut |part| {
+        if let Part::Entry { name, content } = part {
+            seen.push((String::from_utf8_lossy(name).into_owned(), content.len()));
+        }
+        Ok(())
+    })
+    .unwrap();
+    let expected = [("long", 100_008), ("within", 100_008), ("short", 1)];
+    assert_eq!(seen, expected.map(|(name, length)| (name.to_owned(), length)));
+}
+
+#[test]
+fn a_long_end_record_that_says_something_else_than_the_usual_one_is_not_read() {
+    let plain = archive([("first", &b"content"[..]), ("second", b"content")]);
+    let end = plain.len() - 22;
+    let field = |at: usize| u64::from(u32::from_le_bytes(plain[end + at..end + at + 4].try_into().unwrap()));
+    let (length, start) = (field(12), field(16));
+    let with_long = |numbers: [u64; 3], own_length: u64, saturated: bool| {
+        let mut bytes = plain[..end].to_vec();
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(b"PK\x06\x06");
+        bytes.extend(own_length.to_le_bytes());
+        bytes.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [numbers[0], numbers[0], numbers[1], numbers[2]] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend_from_slice(b"PK\x06\x07\0\0\0\0");
+        bytes.extend(at.to_le_bytes());
+        bytes.extend(1_u32.to_le_bytes());
+        let mut usual = plain[end..].to_vec();
+        if saturated {
+            usual[8..20].fill(0xff);
+        }
+        bytes.extend(usual);
+        Archive::open(&bytes).map(|archive| archive.entries().len())
+    };
+    for saturated in [false, true] {
+        assert_eq!(with_long([2, length, start], 44, saturated), Ok(2));
+        assert_eq!(
+            with_long([2, length, start], 45, saturated),
+            Err(FileReason::Unreadable)
+        );
+    }
+    // The second entry alone, which who takes the usual record does not see alone.
+    let second = plain.windows(4).rposition(|part| part == b"PK\x01\x02").unwrap() as u64;
+    let alone = [1, end as u64 - second, second];
+    assert_eq!(with_long(alone, 44, true), Ok(1));
+    assert_eq!(with_long(alone, 44, false), Err(FileReason::Unreadable));
 }
 
 proptest::proptest! {

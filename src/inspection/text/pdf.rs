@@ -15,31 +15,40 @@ use pdf_extract::{
     ColorSpace, ConvertToFmt, Document, MediaBox, OutputDev, OutputError, Path, PlainTextOutput, Transform, output_doc,
     output_doc_page,
 };
+use rustix::time::{ClockId, clock_gettime};
 
 use super::DocumentText;
 use super::pages::Pages;
 use crate::documents::pdf::open;
 
-/// How long pages are read: well within the time after which the process is ended, which would lose what was read.
+/// How much time on a processor this process may have taken when the last page is read: well within what it may take, because all that
+/// was read is lost then.
 const READ_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long pages are read at most on a machine that is busy with something else: well within the time that the parent waits.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The text of a PDF.
 ///
 /// # Errors
 /// [`FileReason::Encrypted`], [`FileReason::Unreadable`]
 pub(super) fn text(bytes: &[u8]) -> Result<DocumentText, FileReason> {
-    text_within(bytes, READ_TIMEOUT)
+    text_of_document(&open(bytes)?)
 }
 
-/// The text of the pages that can be read in this time.
-pub(super) fn text_within(bytes: &[u8], limit: Duration) -> Result<DocumentText, FileReason> {
-    let document = open(bytes)?;
+/// The text of a PDF that was opened.
+pub(crate) fn text_of_document(document: &Document) -> Result<DocumentText, FileReason> {
+    text_within(document, READ_TIMEOUT, BUSY_TIMEOUT)
+}
+
+/// The text of the pages that can be read until this thread has taken so much time on a processor, or so much time is over.
+pub(super) fn text_within(document: &Document, taken: Duration, busy: Duration) -> Result<DocumentText, FileReason> {
     let count = document.get_pages().len();
     let gathered = Gathered {
         pages: Rc::new(RefCell::new(Pages::new())),
-        until: Instant::now() + limit,
+        taken,
+        until: Instant::now() + busy,
     };
-    read(&document, count, &gathered);
+    read(document, count, &gathered);
     let Gathered { pages, .. } = gathered;
     let text = Rc::try_unwrap(pages)
         .map(RefCell::into_inner)
@@ -70,10 +79,17 @@ fn survives(reading: impl FnOnce() -> Result<(), OutputError>) -> bool {
     matches!(catch_unwind(AssertUnwindSafe(reading)), Ok(Ok(())))
 }
 
+/// The time on a processor that this thread, the only one of a child, has taken since its start.
+pub(crate) fn time_taken() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or(Duration::MAX)
+}
+
 /// Where text goes.
 #[derive(Clone)]
 struct Gathered {
     pages: Rc<RefCell<Pages>>,
+    taken: Duration,
     until: Instant,
 }
 
@@ -85,7 +101,7 @@ impl Gathered {
 
     fn check_time(&self) -> fmt::Result {
         let mut pages = self.pages.borrow_mut();
-        if Instant::now() >= self.until {
+        if time_taken() >= self.taken || Instant::now() >= self.until {
             pages.cut();
         }
         if pages.is_full() { Err(fmt::Error) } else { Ok(()) }

@@ -568,15 +568,15 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
         ),
         (
             "DELETE FROM avatar_pictures WHERE user_id = $1 AND is_shown",
-            vec!["77"],
+            vec!["77", "'0000000000000000000077'"],
             "avatar_pictures_user_id_idx",
-            40,
+            100,
         ),
         (
             "DELETE FROM avatar_pictures WHERE NOT is_shown AND (public_key, side) IN",
             vec!["3600", "10"],
             "avatar_pictures_storing_idx",
-            100,
+            200,
         ),
         (
             "SELECT f.object_key, f.filename, f.file_type, f.size, f.sha256 FROM files f JOIN users u",

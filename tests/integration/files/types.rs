@@ -26,6 +26,7 @@ async fn a_file_of_each_type_is_kept_whole_under_its_own_type_and_name() {
         let expected = json!({
             "id": id, "filename": sample.name, "content_type": sample.media_type, "size": sample.bytes.len(), "sha256": sha256,
             "status": "scanning", "reason": null, "findings": [], "message_id": null, "created_at": null,
+            "url": null, "thumbnail_url": null, "expires_in": null,
         });
         assert_eq!(shown, expected);
         assert_eq!(user.get(&format!("/uploads/{id}")).await.body, reply.body);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cura_domain::file_type::FileType;
 use cura_inspection::Wanted;
-use cura_providers::scan::{InspectError, Inspection};
+use cura_providers::scan::{Death, InspectError, Inspection};
 use cura_tests::eventually;
 use futures_util::future::join_all;
 
@@ -165,18 +165,17 @@ async fn no_more_children_run_than_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_child_that_somebody_kills_says_nothing_of_the_file() {
-    let (inspector, _folder) = misbehaving("sleep");
-    let killing = async {
-        let child = eventually("the child runs", async || children().first().copied()).await;
-        std::process::Command::new("kill")
-            .args(["-KILL", &child.to_string()])
-            .status()
-            .unwrap();
-    };
-    let bytes = fixture("alpha.png");
-    let (outcome, ()) = tokio::join!(scan(&inspector, FileType::Png, &bytes), killing);
-    assert!(matches!(outcome, Err(InspectError::Killed)), "{outcome:?}");
+async fn what_a_child_says_takes_no_more_memory_than_it_has_bytes() {
+    let (inspector, _folder) = misbehaving("empty-pages");
+    let (file, size) = file_of(&fixture("scan.pdf"));
+    let before = memory("VmHWM").max(memory("VmRSS"));
+    let outcome = inspector
+        .inspect(FileType::Pdf, Wanted::Scan, file, size)
+        .await
+        .unwrap();
+    assert_eq!(outcome, Inspection::Died(Death::Crashed));
+    let grown = memory("VmHWM").saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB");
 }
 
 #[tokio::test]

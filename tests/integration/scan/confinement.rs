@@ -4,7 +4,7 @@ use cura_domain::file::FileReason;
 use cura_domain::file_type::FileType;
 use cura_providers::scan::{Death, Inspection, SandboxState};
 
-use super::{fixture, inspector, misbehaving, scan};
+use super::{assert_the_next_one_is_inspected, fixture, inspector, misbehaving, scan, started_by_shell};
 
 async fn outcome(behaviour: &str) -> Inspection {
     let (inspector, _folder) = misbehaving(behaviour);
@@ -68,4 +68,21 @@ async fn without_a_filter_of_system_calls_nothing_is_parsed() {
     let (without, _folder) = misbehaving("without-seccomp");
     assert_eq!(without.probe().await, SandboxState::Missing(why));
     assert!(matches!(inspector().probe().await, SandboxState::Works(_)));
+}
+
+#[tokio::test]
+async fn a_child_that_only_says_it_is_not_confined_is_not_believed() {
+    let (denying, _folder) = misbehaving("deny");
+    assert!(matches!(denying.probe().await, SandboxState::Works(_)));
+    let outcome = scan(&denying, FileType::Png, &fixture("alpha.png")).await.unwrap();
+    assert_eq!(outcome, Inspection::Died(Death::Crashed));
+}
+
+#[tokio::test]
+async fn what_was_left_open_for_everybody_does_not_keep_a_child_from_working() {
+    let (inspector, _folder) =
+        started_by_shell("exec 3</etc/passwd 4</etc/passwd 5</etc/passwd 9</etc/passwd; exec \"$worker\" \"$@\"");
+    let state = inspector.probe().await;
+    assert!(matches!(state, SandboxState::Works(_)), "{state:?}");
+    assert_the_next_one_is_inspected(&inspector).await;
 }

@@ -3,9 +3,12 @@
 mod bombs;
 mod children;
 mod confinement;
+mod lifetime;
 pub(crate) mod pictures;
 
+use std::fs::Permissions;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use cura_domain::file_type::FileType;
@@ -25,6 +28,16 @@ fn misbehaving(behaviour: &str) -> (Inspector, TempDir) {
     let link = folder.path().join(behaviour);
     std::os::unix::fs::symlink(program::path("sandbox-probe"), &link).unwrap();
     (Inspector::with_program(&link, 2), folder)
+}
+
+/// Children that a shell starts, after or instead of something else. `$worker` is the real program, `$0` has a folder of its own.
+fn started_by_shell(script: &str) -> (Inspector, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("start");
+    let worker = program::path("cura-worker");
+    std::fs::write(&path, format!("#!/bin/sh\nworker='{}'\n{script}\n", worker.display())).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+    (Inspector::with_program(&path, 2), folder)
 }
 
 /// A file on a disk, with its size.

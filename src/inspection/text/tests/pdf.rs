@@ -3,18 +3,24 @@ use std::time::Duration;
 use super::samples::{HELVETICA, JAPANESE, line, pdf_of};
 use super::*;
 
+const LONG: Duration = Duration::from_secs(600);
+
 /// The text, however busy the machine is.
 fn pdf(bytes: &[u8]) -> DocumentText {
-    crate::text::pdf::text_within(bytes, Duration::from_secs(600)).unwrap()
+    let document = crate::documents::pdf::open(bytes).unwrap();
+    crate::text::pdf::text_within(&document, LONG, LONG).unwrap()
 }
 
 #[test]
 fn reading_a_pdf_ends_in_time_with_what_was_read() {
     let line = line("text", 700);
     let bytes = pdf_of(&[(HELVETICA, &line), (HELVETICA, &line)]);
-    let text = crate::text::pdf::text_within(&bytes, Duration::ZERO).unwrap();
-    assert_eq!((text.page_count, text.is_cut), (Some(2), true));
-    assert!(text.pages.concat().is_empty());
+    let document = crate::documents::pdf::open(&bytes).unwrap();
+    for (taken, busy) in [(Duration::ZERO, LONG), (LONG, Duration::ZERO)] {
+        let text = crate::text::pdf::text_within(&document, taken, busy).unwrap();
+        assert_eq!((text.page_count, text.is_cut), (Some(2), true));
+        assert!(text.pages.concat().is_empty());
+    }
 }
 
 #[test]

@@ -4,10 +4,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use cura_domain::file::FileReason;
-use cura_inspection::Answer;
+use cura_inspection::{Answer, Request};
 use rustix::process::Signal;
-
-use super::InspectError;
 
 /// How a file has killed the child that looked into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +22,7 @@ pub enum Death {
     /// It tried what is forbidden, as a parser does that was taken over.
     #[error("the child made a forbidden system call")]
     Forbidden,
-    /// It ended with an error, or with an answer that is none.
+    /// It ended with an error, or with an answer that is none to what was asked.
     #[error("the child has crashed")]
     Crashed,
 }
@@ -39,29 +37,48 @@ impl Death {
     }
 }
 
-/// The answer of a child that has ended by itself, or how it has died.
-pub(super) fn judge(answer: &[u8], status: ExitStatus) -> Result<Result<Answer, Death>, InspectError> {
+/// How a child has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// By itself, with an answer to what was asked.
+    Answered(Answer),
+    /// The file has killed it.
+    Died(Death),
+    /// By a signal from elsewhere: of the kernel, as a machine short of memory sends it, or of an operator.
+    Killed,
+}
+
+/// What the end says of a child that its parent has not killed.
+pub(super) fn judge(request: Request, answer: &[u8], status: ExitStatus) -> Ending {
     if status.success() {
-        return Ok(Answer::read(answer).ok_or(Death::Crashed));
+        let answer = Answer::read(answer, request);
+        return answer.map_or(Ending::Died(Death::Crashed), Ending::Answered);
     }
-    Ok(Err(match status.signal().and_then(Signal::from_named_raw) {
+    Ending::Died(match status.signal().and_then(Signal::from_named_raw) {
         Some(Signal::ABORT) => Death::Memory,
         Some(Signal::XCPU) => Death::Processor,
         Some(Signal::SYS) => {
             tracing::error!("a file made its parser try a forbidden system call; the sandbox has stopped it");
             Death::Forbidden
         }
-        // Not by the parent, which knows when it kills.
-        Some(Signal::KILL | Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT) => {
-            return Err(InspectError::Killed);
-        }
+        // The child is in a group of its own, which no terminal signals, and cannot send one of these itself.
+        Some(Signal::KILL | Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT) => return Ending::Killed,
         _ => Death::Crashed,
-    }))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use cura_domain::file_type::FileType;
+    use cura_inspection::Wanted;
+
     use super::*;
+
+    const REQUEST: Request = Request::Inspect {
+        file_type: FileType::Pdf,
+        wanted: Wanted::Scan,
+        size: 9,
+    };
 
     fn answer() -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -75,10 +92,10 @@ mod tests {
 
     #[test]
     fn only_a_child_that_ended_well_is_believed() {
-        let judged = |status| judge(&answer(), status).unwrap();
+        let judged = |status| judge(REQUEST, &answer(), status);
         assert_eq!(
             judged(ExitStatus::from_raw(0)),
-            Ok(Answer::Refused(FileReason::Encrypted))
+            Ending::Answered(Answer::Refused(FileReason::Encrypted))
         );
         for (status, death) in [
             (ExitStatus::from_raw(1 << 8), Death::Crashed),
@@ -89,15 +106,22 @@ mod tests {
             (signalled(Signal::SEGV), Death::Crashed),
             (signalled(Signal::BUS), Death::Crashed),
         ] {
-            assert_eq!(judged(status), Err(death), "{status:?}");
+            assert_eq!(judged(status), Ending::Died(death), "{status:?}");
         }
-        assert_eq!(judge(b"", ExitStatus::from_raw(0)).unwrap(), Err(Death::Crashed));
+    }
+
+    #[test]
+    fn what_is_no_answer_to_the_request_is_not_believed() {
+        let well = ExitStatus::from_raw(0);
+        for (request, answer) in [(REQUEST, &b""[..]), (Request::Probe, &answer())] {
+            assert_eq!(judge(request, answer, well), Ending::Died(Death::Crashed));
+        }
     }
 
     #[test]
     fn a_kill_from_elsewhere_says_nothing_of_the_file() {
-        for signal in [Signal::KILL, Signal::TERM] {
-            assert!(matches!(judge(&answer(), signalled(signal)), Err(InspectError::Killed)));
+        for signal in [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+            assert_eq!(judge(REQUEST, &answer(), signalled(signal)), Ending::Killed);
         }
     }
 
