@@ -17,7 +17,7 @@ pub use dependencies::{
 };
 pub use files::{file_store, report_files};
 pub use push::{push_providers, report_push};
-pub use scanner::{report_scanner, scanner};
+pub use scanner::{scanner, watch_scanner};
 pub use server::{listen, listen_for_probes, serve};
 pub use setting_faults::{faults_of_dev, faults_of_server, faults_of_worker};
 pub use workers::workers;

@@ -13,6 +13,7 @@ use cura_devdb::{PrivatePostgres, Profile};
 use cura_live::{Live, LiveConfig, RateLimiter};
 use cura_providers::Secret;
 use cura_providers::push::{VapidKey, VapidSubject};
+use cura_providers::scan::ScanHealth;
 use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
@@ -180,9 +181,10 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone(), files.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
     let probes = wiring::listen_for_probes(&settings).await?;
-    let workers = wiring::workers(&settings, &database, live, ai, files.clone(), |_| true)?;
+    let scans = ScanHealth::default();
+    tasks.spawn(wiring::watch_scanner(wiring::scanner(&settings), scans.clone()));
+    let workers = wiring::workers(&settings, &database, live, ai, files.clone(), scans, |_| true)?;
     tasks.spawn(wiring::report_files(files));
-    tasks.spawn(wiring::report_scanner(wiring::scanner(&settings)));
     welcome(address, &settings.ai.providers);
     wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
     workers.shutdown(FINISH_WITHIN).await;

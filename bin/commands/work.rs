@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cura_providers::scan::ScanHealth;
+use cura_queue::{Job as _, ScanUpload};
 use tokio_util::task::TaskTracker;
 
 use crate::program::StartError;
@@ -26,8 +28,11 @@ pub async fn run(settings: Settings, queues: Vec<String>, wait: Duration) -> Res
     let wanted = |queue: &str| queues.is_empty() || queues.iter().any(|wanted| wanted == queue);
     wiring::report_push(&settings);
     tasks.spawn(wiring::report_files(files.clone()));
-    tasks.spawn(wiring::report_scanner(wiring::scanner(&settings)));
-    let workers = wiring::workers(&settings, &database, live, ai, files, wanted)?;
+    let scans = ScanHealth::default();
+    if wanted(ScanUpload::QUEUE) {
+        tasks.spawn(wiring::watch_scanner(wiring::scanner(&settings), scans.clone()));
+    }
+    let workers = wiring::workers(&settings, &database, live, ai, files, scans, wanted)?;
     tracing::info!(queues = ?cura_jobs::queues().into_iter().filter(|queue| wanted(queue)).collect::<Vec<_>>(), "the worker has started");
     stop.cancelled().await;
     let drained = workers.shutdown(settings.process.shutdown_grace).await;

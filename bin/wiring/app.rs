@@ -36,7 +36,7 @@ use crate::settings::{FileDelivery, Settings, wrong};
 ///
 /// # Errors
 /// When argon2 refuses the cost of a password hash, or the care rules or a push service cannot be used.
-pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, files: FileStore) -> Result<App, StartError> {
+pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, store: FileStore) -> Result<App, StartError> {
     let (clock, entropy) = (clock(), entropy());
     let tokens = Tokens::new(settings.security.secret_keys(), settings.security.token_lifetimes);
     let sessions = Sessions::new(database.clone(), clock.clone(), entropy.clone(), tokens);
@@ -59,7 +59,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, files: F
         entropy.clone(),
         links,
         FilesConfig {
-            store: files,
+            store: store.clone(),
             arrivals: arrivals(settings)?,
             max_kept_bytes: settings.limits.max_kept_bytes,
             redirects: settings.files.delivery == FileDelivery::Redirect,
@@ -100,6 +100,8 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, files: F
             live.clone(),
             ai.clone(),
             services,
+            store,
+            settings.files.clamd.is_some(),
             settings.process.data_dir.clone(),
             COMMIT,
         ),

@@ -1,7 +1,7 @@
 //! The scanner of files, as the settings say.
 
 use cura_domain::file::MAX_FILE_BYTES;
-use cura_providers::scan::{Clamd, ClamdTimeouts, ScanError, Scanner, Verdict};
+use cura_providers::scan::{Clamd, ClamdTimeouts, Inspector, ScanError, ScanHealth, Scanner, Verdict};
 use tokio::io::AsyncReadExt;
 
 use crate::settings::Settings;
@@ -14,8 +14,13 @@ pub fn scanner(settings: &Settings) -> Scanner {
     }
 }
 
-/// Says at the start what files are scanned with, and whether it takes the largest of them: a scanner that is away may come back.
-pub async fn report_scanner(scanner: Scanner) {
+/// Says at the start what files are scanned with, and goes on to know whether they can be.
+pub async fn watch_scanner(scanner: Scanner, known: ScanHealth) {
+    tokio::join!(report(&scanner), known.watch(&scanner, Inspector::new(1)));
+}
+
+/// Says what files are scanned with, and whether it takes the largest of them: a scanner that is away may come back.
+async fn report(scanner: &Scanner) {
     let Some(clamd) = scanner.as_clamd() else {
         tracing::info!("files go through our own checks only: CLAMD_ADDRESS is not set");
         return;

@@ -5,7 +5,7 @@ use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_providers::files::FileStore;
 use cura_providers::push::PushProviders;
-use cura_providers::scan::Inspector;
+use cura_providers::scan::{Inspector, ScanHealth};
 use cura_queue::{Dependency, Workers, WorkersConfig};
 use cura_store::Database;
 
@@ -27,6 +27,7 @@ pub fn workers(
     live: Live,
     ai: Ai,
     files: FileStore,
+    scans: ScanHealth,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Workers, StartError> {
     let answers = answers(settings, database.clone(), live.clone(), &ai);
@@ -34,6 +35,7 @@ pub fn workers(
     let depended_on = Providers {
         ai: ai.clone(),
         push: services.clone(),
+        scans,
     };
     let context = JobContext::new(
         database.clone(),
@@ -70,10 +72,11 @@ pub fn workers(
 }
 
 /// The AI providers, on which answers depend. Workers tell each other when one has answered: so a fault ends everywhere soon. And
-/// push services, on which no answer depends.
+/// push services and scanners, on which no answer depends.
 struct Providers {
     ai: Ai,
     push: PushProviders,
+    scans: ScanHealth,
 }
 
 impl Dependency for Providers {
@@ -82,7 +85,7 @@ impl Dependency for Providers {
     }
 
     fn failing_services(&self) -> Vec<&'static str> {
-        self.push.failing()
+        [self.push.failing(), self.scans.failing()].concat()
     }
 
     fn successes(&self) -> u64 {

@@ -4,6 +4,7 @@ mod child;
 mod clamd;
 mod detect;
 mod error;
+mod health;
 mod scanner;
 mod verdict;
 
@@ -11,5 +12,6 @@ pub use child::{Death, InspectError, Inspection, Inspector, SandboxState, TIME_L
 pub use clamd::{Clamd, ClamdAddress, ClamdTimeouts, InvalidClamdAddress};
 pub use detect::{MAX_DOCUMENT_READ, detect};
 pub use error::ScanError;
+pub use health::{CLAMD, SANDBOX, ScanHealth};
 pub use scanner::Scanner;
 pub use verdict::Verdict;

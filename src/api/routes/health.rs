@@ -83,6 +83,24 @@ struct PushHealth {
     web_push: DependencyStatus,
 }
 
+/// Where files are kept.
+#[derive(Object)]
+struct StorageHealth {
+    status: DependencyStatus,
+    /// `disk`, `supabase` or `s3`.
+    provider: String,
+}
+
+/// What scans files before they are given out.
+#[derive(Object)]
+struct ScannerHealth {
+    status: DependencyStatus,
+    /// The scanner for malware; without one, files go through our own checks only.
+    clamd: DependencyStatus,
+    /// Whether the processes that look into files can be confined; otherwise none is looked into.
+    sandbox: DependencyStatus,
+}
+
 /// The health of the service and its dependencies.
 #[derive(Object)]
 #[oai(rename = "Health")]
@@ -93,6 +111,8 @@ struct HealthView {
     ai_service: AiHealth,
     queue: QueueHealth,
     disk: DiskHealth,
+    storage: StorageHealth,
+    scanner: ScannerHealth,
     push: PushHealth,
     version: String,
     /// The commit that this server was built from, or `unknown`.
@@ -217,6 +237,15 @@ impl HealthView {
                 status: report.push.status().into(),
                 fcm: report.push.fcm.into(),
                 web_push: report.push.web_push.into(),
+            },
+            storage: StorageHealth {
+                status: report.storage.into(),
+                provider: report.storage_provider.to_owned(),
+            },
+            scanner: ScannerHealth {
+                status: report.scanner.status().into(),
+                clamd: report.scanner.clamd.into(),
+                sandbox: report.scanner.sandbox.into(),
             },
             disk: DiskHealth {
                 status: report.disk_status().into(),

@@ -45,6 +45,28 @@ pub struct HealthReport {
     pub disk: Option<Disk>,
     /// Push services.
     pub push: PushReport,
+    /// Where files are kept.
+    pub storage: Probe,
+    /// `disk`, `supabase` or `s3`.
+    pub storage_provider: &'static str,
+    /// What scans files.
+    pub scanner: ScannerReport,
+}
+
+/// What scans files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScannerReport {
+    /// clamd; `None` if it is not used.
+    pub clamd: Option<Probe>,
+    /// The confinement of the processes that look into files.
+    pub sandbox: Probe,
+}
+
+impl ScannerReport {
+    /// Both together.
+    pub fn status(self) -> Probe {
+        up_if(![self.clamd, Some(self.sandbox)].contains(&Some(Probe::Down)))
+    }
 }
 
 /// Push services; `None` for one that is not used.
@@ -85,6 +107,8 @@ impl HealthReport {
             self.queue_status(),
             self.disk_status(),
             push,
+            self.storage,
+            self.scanner.status(),
         ];
         match self.database {
             Probe::Down => ServiceStatus::Unhealthy,
@@ -135,6 +159,12 @@ mod tests {
                 free_bytes: LOW_DISK_BYTES,
             }),
             push: PushReport::default(),
+            storage: Probe::Up,
+            storage_provider: "disk",
+            scanner: ScannerReport {
+                clamd: None,
+                sandbox: Probe::Up,
+            },
         }
     }
 
@@ -154,6 +184,9 @@ mod tests {
             |report: &mut HealthReport| report.live = Probe::Down,
             |report: &mut HealthReport| report.ai_fault = Some("provider_unauthorized".to_owned()),
             |report: &mut HealthReport| report.push.fcm = Some(Probe::Down),
+            |report: &mut HealthReport| report.storage = Probe::Down,
+            |report: &mut HealthReport| report.scanner.clamd = Some(Probe::Down),
+            |report: &mut HealthReport| report.scanner.sandbox = Probe::Down,
             |report: &mut HealthReport| report.queue = None,
             |report: &mut HealthReport| {
                 report.queue = Some(QueueHealth {

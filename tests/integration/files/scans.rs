@@ -142,7 +142,16 @@ async fn a_scanner_that_is_away_is_waited_for_without_spending_attempts() {
     assert_eq!(user.get(&format!("/uploads/{id}")).await.body["status"], "scanning");
     let attempts = "SELECT COALESCE(max(attempts), 0)::bigint FROM apalis.jobs WHERE job_type = 'scan-upload'";
     assert_eq!(cura.database.count(attempts).await, 0);
+    let clamd_is = async |wanted: &str| {
+        eventually("health knows of the scanner", async || {
+            let health = cura.client().get("/health").await.body;
+            (health["scanner"] == json!({ "status": wanted, "clamd": wanted, "sandbox": "up" })).then_some(())
+        })
+        .await;
+    };
+    clamd_is("down").await;
     clamd.signal("CONT");
+    clamd_is("up").await;
     execute(
         &cura,
         "UPDATE apalis.jobs SET run_at = now() WHERE job_type = 'scan-upload'",

@@ -44,6 +44,30 @@ async fn a_folder_that_cannot_be_written_keeps_nothing_until_it_can() {
 }
 
 #[tokio::test]
+async fn health_says_whether_files_can_be_kept() {
+    let cura = Cura::start().await;
+    let storage = async || cura.client().get("/health").await.body;
+    let health = storage().await;
+    assert_eq!(health["storage"], json!({ "status": "up", "provider": "disk" }));
+    assert_eq!(
+        health["scanner"],
+        json!({ "status": "up", "clamd": "not_used", "sandbox": "up" })
+    );
+    let folder = cura.data.path().join("files");
+    std::fs::rename(&folder, cura.data.path().join("away")).unwrap();
+    eventually("the store is down", async || {
+        let health = storage().await;
+        (health["storage"]["status"] == "down" && health["status"] == "degraded").then_some(())
+    })
+    .await;
+    std::fs::rename(cura.data.path().join("away"), &folder).unwrap();
+    eventually("the store is up", async || {
+        (storage().await["storage"]["status"] == "up").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_disk_on_which_files_cannot_arrive_is_no_fault_of_the_client() {
     let cura = Cura::without_workers().await;
     let user = cura.user().await;
