@@ -35,7 +35,27 @@ pub(super) enum Examined {
 }
 
 /// Nothing is known of a file, through no fault of its own. For operators; nothing of the file is in it.
-pub(super) struct NotNow(pub(super) String);
+pub(super) struct NotNow {
+    pub(super) reason: String,
+    /// Whether others can be looked at meanwhile.
+    pub(super) is_about_file: bool,
+}
+
+impl NotNow {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            is_about_file: false,
+        }
+    }
+
+    pub(super) fn of_file(reason: impl Into<String>) -> Self {
+        Self {
+            is_about_file: true,
+            ..Self::new(reason)
+        }
+    }
+}
 
 /// Looks into a file.
 pub(super) async fn examine(context: &JobContext, file: &UnscannedFile) -> Result<Examined, NotNow> {
@@ -55,18 +75,18 @@ pub(super) async fn examine(context: &JobContext, file: &UnscannedFile) -> Resul
         }
         Ok(Inspection::NoSandbox(why)) => {
             tracing::error!(%why, "files wait: this machine cannot confine the process that looks into them");
-            return Err(NotNow("there is no sandbox".to_owned()));
+            return Err(NotNow::new("there is no sandbox"));
         }
         Err(error) => {
             tracing::warn!(%error, "a file cannot be looked into at the moment");
-            return Err(NotNow("no child has looked into it".to_owned()));
+            return Err(NotNow::new("no child has looked into it"));
         }
     };
     let Some(clamd) = scans.scanner.as_clamd() else {
         return Ok(Examined::Clean(inspected));
     };
     content.seek(SeekFrom::Start(0)).await.map_err(disk)?;
-    Ok(match clamd.scan(&mut content, size).await.map_err(scanner_away)? {
+    Ok(match clamd.scan(&mut content, size).await.map_err(not_judged)? {
         Verdict::Clean => Examined::Clean(inspected),
         Verdict::Infected { signature } => Examined::Infected(signature),
         Verdict::LimitsExceeded => Examined::Failed(FileReason::LimitsExceeded),
@@ -78,7 +98,7 @@ pub(super) async fn examine(context: &JobContext, file: &UnscannedFile) -> Resul
 async fn fetch(context: &JobContext, file: &UnscannedFile) -> Result<(File, u64), NotNow> {
     let away = |error| {
         tracing::warn!(store = context.files.name(), %error, "a file cannot be fetched to be scanned");
-        NotNow("the file store does not give it".to_owned())
+        NotNow::new("the file store does not give it")
     };
     let mut opened = context.files.open(&file.key, None).await.map_err(away)?;
     if u64::try_from(file.size) != Ok(opened.size) {
@@ -86,7 +106,7 @@ async fn fetch(context: &JobContext, file: &UnscannedFile) -> Result<(File, u64)
             store = context.files.name(),
             "a file in the file store is not as long as it was"
         );
-        return Err(NotNow("the file store has not all of it".to_owned()));
+        return Err(NotNow::new("the file store has not all of it"));
     }
     let mut content = unnamed(context).await.map_err(disk)?;
     while let Some(piece) = opened.bytes.next().await {
@@ -107,7 +127,12 @@ pub(super) async fn unnamed(context: &JobContext) -> io::Result<File> {
 
 pub(super) fn disk(error: io::Error) -> NotNow {
     tracing::error!(error = %error.kind(), "a file that is scanned cannot be written to DATA_DIR");
-    NotNow("the disk does not take it".to_owned())
+    NotNow::new("the disk does not take it")
+}
+
+/// The scanner has just answered, and not judged this file.
+fn not_judged(error: ScanError) -> NotNow {
+    NotNow::of_file(scanner_away(error).reason)
 }
 
 fn scanner_away(error: ScanError) -> NotNow {
@@ -119,5 +144,5 @@ fn scanner_away(error: ScanError) -> NotNow {
             tracing::warn!(%error, "files wait: the scanner has not judged one");
         }
     }
-    NotNow(error.to_string())
+    NotNow::new(error.to_string())
 }

@@ -21,6 +21,8 @@ use crate::errors::snooze_while_slow;
 
 /// The pause before a file is looked at again of which nothing is known, through no fault of its own.
 const PAUSE: Duration = Duration::from_secs(10);
+/// The same where others can be looked at: it must not keep them from it all the time.
+const LONG_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// How long a file waits for that.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long fetching, looking and putting may take: less than the job, of which no attempt is spent when a file store is slow.
@@ -50,10 +52,10 @@ pub(crate) async fn run(context: Arc<JobContext>, job: ScanUpload, _: Run) -> Re
         return Ok(());
     };
     let work = tokio::time::timeout(WORK_TIME, scan(&context, id, &file)).await;
-    let reason = match work.unwrap_or_else(|_| Ok(Err(NotNow("it took too long".to_owned()))))? {
+    let not_now = match work.unwrap_or_else(|_| Ok(Err(NotNow::of_file("it took too long"))))? {
         Ok(Some(end)) => return finish(&context, id, file.user, end).await,
         Ok(None) => return Ok(()),
-        Err(NotNow(reason)) => reason,
+        Err(not_now) => not_now,
     };
     let is_over = context
         .database
@@ -62,7 +64,10 @@ pub(crate) async fn run(context: Arc<JobContext>, job: ScanUpload, _: Run) -> Re
         let end = End::Failed(FileReason::ScannerUnavailable);
         return finish(&context, id, file.user, end).await;
     }
-    Err(JobError::Snooze { after: PAUSE, reason })
+    Err(JobError::Snooze {
+        after: if not_now.is_about_file { LONG_PAUSE } else { PAUSE },
+        reason: not_now.reason,
+    })
 }
 
 /// How the scan of a file ends. `None` if another run has ended it, or the file is gone.
@@ -118,7 +123,10 @@ async fn finish(context: &JobContext, id: FileId, user: UserId, end: End) -> Res
     let ended = ended.await.map_err(snooze_while_slow)?;
     let Some(seq) = ended else {
         return match end {
-            End::Clean(made) => forget_pictures(context, id, user, &made.pictures).await,
+            End::Clean(made) => {
+                forget_pictures(context, id, user, &made.pictures).await?;
+                look_again(context, id).await
+            }
             End::Infected(_) | End::Failed(_) => Ok(()),
         };
     };
@@ -129,6 +137,20 @@ async fn finish(context: &JobContext, id: FileId, user: UserId, end: End) -> Res
         End::Failed(reason) => tracing::info!(file_id = %id, reason = reason.as_str(), "a file could not be scanned"),
     }
     Ok(())
+}
+
+/// Of two runs at once, each may have taken the places of the other's pictures: then neither has ended the scan.
+async fn look_again(context: &JobContext, id: FileId) -> Result<(), JobError> {
+    let found = context
+        .database
+        .connection(async |connection| scans::find_unscanned(connection, id).await);
+    match found.await.map_err(snooze_while_slow)? {
+        Some(_) => Err(JobError::Snooze {
+            after: PAUSE,
+            reason: "another run has taken the places of its pictures".to_owned(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Puts the pictures of a clean file into the file store. `None` if another run has ended its scan, or it is gone.
@@ -204,7 +226,7 @@ async fn put(context: &JobContext, key: &ObjectKey, picture: Picture) -> Result<
     let put = context.files.put(key, file.into_std().await, size, media_type).await;
     put.map_err(|error| {
         tracing::warn!(store = context.files.name(), %error, "the file store did not take a picture of a file");
-        NotNow("the file store does not take its pictures".to_owned())
+        NotNow::new("the file store does not take its pictures")
     })
 }
 

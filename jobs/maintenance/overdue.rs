@@ -1,5 +1,5 @@
-//! Enqueues again what should have finished long ago: erasing users, purging conversations, scanning files, and failing answers whose job is
-//! gone, because it was discarded or because a backup lost it.
+//! Enqueues again what should have finished long ago: erasing users, purging conversations, scanning files, and failing answers whose job
+//! is gone, because it was discarded or because a backup lost it.
 
 use std::time::Duration;
 

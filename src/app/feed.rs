@@ -63,8 +63,8 @@ impl Feed {
         follower.take_ready().into_iter()
     }
 
-    /// Everything that happens to the caller after `cursor`, or from now on; restricted to one conversation, and what happens in none, if one is given,
-    /// of which the caller has checked that it is theirs.
+    /// Everything that happens to the caller after `cursor`, or from now on; restricted to one conversation, and what happens in none, if
+    /// one is given, of which the caller has checked that it is theirs.
     pub async fn open(
         &self,
         caller: Caller,

@@ -55,8 +55,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Puts the parts together. `has_clamd` says whether workers ask a clamd about files, `data_dir` is where files arrive, `commit` what this
-    /// server was built from.
+    /// Puts the parts together. `has_clamd` says whether workers ask a clamd about files, `data_dir` is where files arrive, `commit` what
+    /// this server was built from.
     pub fn new(
         database: Database,
         live: Live,

@@ -53,6 +53,9 @@ pub enum SandboxError {
 /// # Errors
 /// If the kernel cannot do it, or the parent has ended already. Some limits may hold already then.
 pub fn enter(parent: u32) -> Result<Landlock, SandboxError> {
+    // A machine that is short of memory then ends this process, and not the one that serves everybody. Where it cannot be said, nothing
+    // is lost.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     limits::set()?;
     rustix::thread::set_no_new_privs(true)?;
     let landlock = deny_files_and_connections()?;

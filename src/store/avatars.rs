@@ -54,15 +54,19 @@ pub async fn insert(
     Ok(())
 }
 
-/// Shows an avatar whose pictures the file store keeps, and deletes those before it. `false` if its rows are gone. The caller holds the
-/// person alone.
+/// Shows an avatar whose pictures the file store keeps, and deletes those before it. `false` if its rows are gone, or one of them. The
+/// caller holds the person alone.
 pub async fn show(conn: &mut PgConnection, user: UserId, key: &AvatarKey) -> Result<bool, StoreError> {
     let shown = sqlx::query!(
         "UPDATE avatar_pictures SET is_shown = true WHERE public_key = $1 AND user_id = $2",
         key.as_str(),
         user.0,
     );
-    if shown.execute(&mut *conn).await?.rows_affected() == 0 {
+    if shown.execute(&mut *conn).await?.rows_affected() < 2 {
+        // Of half an avatar nothing is shown.
+        sqlx::query!("DELETE FROM avatar_pictures WHERE public_key = $1", key.as_str())
+            .execute(conn)
+            .await?;
         return Ok(false);
     }
     sqlx::query!(
@@ -106,11 +110,12 @@ pub async fn delete_unshown(conn: &mut PgConnection, key: &AvatarKey) -> Result<
     Ok(())
 }
 
-/// Deletes at most `limit` pictures whose storing began so long ago, by Postgres' clock, that its server must be gone; returns their number.
+/// Deletes the pictures of at most `limit` avatars whose storing began so long ago, by Postgres' clock, that its server must be gone;
+/// returns their number.
 pub async fn delete_abandoned(conn: &mut PgConnection, after: Duration, limit: i64) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
-        "DELETE FROM avatar_pictures WHERE NOT is_shown AND (public_key, side) IN (
-             SELECT public_key, side FROM avatar_pictures
+        "DELETE FROM avatar_pictures WHERE NOT is_shown AND public_key IN (
+             SELECT public_key FROM avatar_pictures
              WHERE NOT is_shown AND created_at < now() - make_interval(secs => $1) LIMIT $2)",
         after.as_secs_f64(),
         limit,

@@ -30,7 +30,8 @@ pub struct NewFile<'a> {
 }
 
 /// How much a person keeps, in bytes, with what is made of it, what is being stored and what the file store has not deleted yet; the
-/// smallest file counts for [`MIN_COUNTED_BYTES`]. The caller holds the person alone, so that two uploads do not both take the last of the room.
+/// smallest file counts for [`MIN_COUNTED_BYTES`]. The caller holds the person alone, so that two uploads do not both take the last of
+/// the room.
 pub async fn kept_bytes(conn: &mut PgConnection, user: UserId) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT (COALESCE((SELECT sum(GREATEST(size, $2) + made_size) FROM files WHERE user_id = $1 AND status <> 'infected'), 0)

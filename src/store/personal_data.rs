@@ -4,7 +4,8 @@
 //! Personal data outside of these tables:
 //! - the file store: the bytes of files, under keys that begin with the id of their person. Each is named by a row of `files` or, once
 //!   that is gone, of `object_deletions`, so that nothing has to be listed to find it;
-//! - `apalis.jobs`: ids only. All jobs of a person are cancelled at erasure; completed ones are deleted after a day, discarded ones after 30;
+//! - `apalis.jobs`: ids only. All jobs of a person are cancelled at erasure; completed ones are deleted after a day, discarded ones after
+//!   30;
 //! - Redis, `cura:answer:*`: texts of running answers. Deleted with their conversation or user, which leaves a mark without
 //!   words for half an hour, so that no frozen worker writes them again; a minute after their end; or half an hour after the
 //!   last write;

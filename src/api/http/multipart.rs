@@ -46,8 +46,8 @@ impl FileForm {
     /// Reads the form, and its file into `arrival`.
     ///
     /// # Errors
-    /// 413 if it is too large, 408 if it arrives too slowly, 400 if it breaks off or is no form, 422 if a field is missing or invalid, 429 or
-    /// 503 if too many bodies are under way or the disk is full.
+    /// 413 if it is too large, 408 if it arrives too slowly, 400 if it breaks off or is no form, 422 if a field is missing or invalid,
+    /// 429 or 503 if too many bodies are under way or the disk is full.
     pub(crate) async fn receive(self, request: &Request, arrival: Arrival) -> Result<ReceivedForm, Problem> {
         let mut held = BodyBudget::of_form(request);
         held.as_mut().map_or(Ok(()), |held| held.grow_to(HELD_BYTES))?;

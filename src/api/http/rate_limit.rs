@@ -40,6 +40,8 @@ struct RateLimitParts {
     /// Whether the request has an `Idempotency-Key`.
     has_key: bool,
     is_address_charged: AtomicBool,
+    /// Whether it costs nothing, whatever comes of it.
+    is_free: AtomicBool,
     /// The refusal of the address, where a sign-in may go on all the same.
     refused_unless_known: Mutex<Option<Problem>>,
     /// Set once the caller is authenticated.
@@ -59,6 +61,7 @@ impl RateLimit {
             address: limits.client_address(request),
             has_key: request.headers().contains_key(IDEMPOTENCY_KEY),
             is_address_charged: AtomicBool::new(false),
+            is_free: AtomicBool::new(class == RateClass::Free),
             refused_unless_known: Mutex::default(),
             caller: OnceLock::new(),
             answer_charge: Mutex::new(None),
@@ -173,7 +176,12 @@ impl RateLimit {
 
     /// Whether anything was charged, or nothing has to be.
     pub(crate) fn is_charged(&self) -> bool {
-        self.tightest().is_some() || self.0.class == RateClass::Free
+        self.tightest().is_some() || self.0.is_free.load(Ordering::Relaxed)
+    }
+
+    /// Lets a request cost nothing that a link of ours has led here, even if it leads to nothing any more.
+    pub(crate) fn excuse(&self) {
+        self.0.is_free.store(true, Ordering::Relaxed);
     }
 
     /// Sets the headers that say how much remains.

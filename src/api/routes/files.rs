@@ -60,14 +60,17 @@ impl FilesApi {
         let [v, exp, sig] = [&v.0, &exp.0, &sig.0].map(|text| text.as_deref().unwrap_or_default());
         let file = match app.files.find_served(file_id.0, v, exp, sig).await {
             Ok(file) => file,
+            // Who guesses pays, who has or had a link does not.
+            Err(ServeError::Forged) => {
+                rate_limit.charge_address().await?;
+                return Err(ServeError::Forged.into());
+            }
             Err(error) => {
-                // Who guesses pays, who has a link does not.
-                if matches!(error, ServeError::Forged) {
-                    rate_limit.charge_address().await?;
-                }
+                rate_limit.excuse();
                 return Err(error.into());
             }
         };
+        rate_limit.excuse();
         respond(&app, request, file).await.map(FileResponse)
     }
 
@@ -187,7 +190,11 @@ fn has_already(headers: &HeaderMap, tag: &ETag) -> bool {
 impl From<ServeError> for Problem {
     fn from(error: ServeError) -> Self {
         match error {
-            ServeError::Forged | ServeError::NotFound => Self::file_not_found(),
+            // Which of them it is says nothing to who guesses.
+            ServeError::Forged | ServeError::Expired | ServeError::NotFound => {
+                let detail = "There is no such file, or its link was changed or has expired: use `url` as it is, and ask for a new one.";
+                Self::not_found("file_not_found", detail)
+            }
             ServeError::FileStoreUnavailable => Self::storage_unavailable(),
             ServeError::Store(error) => error.into(),
         }

@@ -72,8 +72,8 @@ enum UploadDeleted {
 impl UploadsApi {
     /// Upload a file
     ///
-    /// JPEG, PNG, GIF, WebP, PDF, DOC or DOCX, by its content: its name and its type in the form are not believed. At most 10 MiB, within ten
-    /// minutes and without fifteen seconds of silence; four at a time.
+    /// JPEG, PNG, GIF, WebP, PDF, DOC or DOCX, by its content: its name and its type in the form are not believed. At most 10 MiB, within
+    /// ten minutes and without fifteen seconds of silence; four at a time.
     #[oai(path = "/file", method = "post", operation_id = "uploadFile")]
     async fn upload(
         &self,

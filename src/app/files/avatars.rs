@@ -1,5 +1,5 @@
-//! Avatars: of a picture that a person uploads, two squares are made anew by a confined child, and nothing else is kept. Whoever knows the key
-//! of an avatar can see it, as long as it is shown.
+//! Avatars: of a picture that a person uploads, two squares are made anew by a confined child, and nothing else is kept. Whoever knows
+//! the key of an avatar can see it, as long as it is shown.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -18,6 +18,7 @@ use cura_providers::scan::{Inspection, Inspector};
 use cura_queue::DeleteObjects;
 use cura_store::avatars::NewAvatarPicture;
 use cura_store::{StoreError, avatars, object_deletions, users};
+use futures_util::future::try_join_all;
 use thiserror::Error;
 use tokio::io::AsyncSeekExt as _;
 use tokio::time::timeout;
@@ -97,8 +98,8 @@ impl Avatars {
         }
     }
 
-    /// Makes a picture that has arrived the avatar of the caller, instead of the one before, and gives the new profile. Goes on when its caller
-    /// does not wait for it any more, and drops `place` at its end.
+    /// Makes a picture that has arrived the avatar of the caller, instead of the one before, and gives the new profile. Goes on when its
+    /// caller does not wait for it any more, and drops `place` at its end.
     ///
     /// # Errors
     /// [`AvatarError`]; then nothing has changed.
@@ -151,6 +152,13 @@ impl Avatars {
 
     async fn make_and_show(&self, caller: Caller, arrived: Arrived) -> Result<User, AvatarError> {
         let size = arrived.size;
+        let now = self.files.clock.now_micros();
+        // Before anything else: arriving may have taken minutes.
+        let checked = self
+            .files
+            .database
+            .transaction(async |connection| still_signed_in::hold(connection, caller, now).await);
+        checked.await?;
         let (content, file_type) = self.files.detect(arrived.content, size).await?;
         if !file_type.is_picture() {
             return Err(AvatarError::NotAPicture);
@@ -236,24 +244,24 @@ impl Avatars {
         pictures.into_iter().map(name).collect()
     }
 
+    /// Both at once: the rows are given up after what one may take.
     async fn put(&self, made: &[Made]) -> Result<(), AvatarError> {
-        for made in made {
-            let folder = Arc::clone(&self.files.arrivals);
-            let bytes = made.picture.bytes.clone();
-            let written = tokio::task::spawn_blocking(move || {
-                let mut file = tempfile::tempfile_in(folder.as_path())?;
-                file.write_all(&bytes)?;
-                file.rewind()?;
-                Ok::<_, io::Error>(file)
-            });
-            let file = written
-                .await
-                .map_err(|_| UploadError::Panicked)?
-                .map_err(UploadError::Content)?;
-            let media_type = made.picture.encoding.media_type();
-            self.files.put(&made.object, file, made.bytes(), media_type).await?;
-        }
-        Ok(())
+        try_join_all(made.iter().map(|made| self.put_one(made))).await.map(drop)
+    }
+
+    async fn put_one(&self, made: &Made) -> Result<(), AvatarError> {
+        let folder = Arc::clone(&self.files.arrivals);
+        let bytes = made.picture.bytes.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut file = tempfile::tempfile_in(folder.as_path())?;
+            file.write_all(&bytes)?;
+            file.rewind()?;
+            Ok::<_, io::Error>(file)
+        });
+        let file = written.await.map_err(|_| UploadError::Panicked)?;
+        let file = file.map_err(UploadError::Content)?;
+        let media_type = made.picture.encoding.media_type();
+        Ok(self.files.put(&made.object, file, made.bytes(), media_type).await?)
     }
 
     async fn show(&self, caller: Caller, key: &AvatarKey, made: &[Made]) -> Result<User, AvatarError> {

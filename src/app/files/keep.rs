@@ -186,7 +186,8 @@ impl Files {
             return Err(error.into());
         }
         if !files::mark_stored(connection, id, now).await? {
-            // So long that it was taken for abandoned, or its person is erased. What was listed then may have been deleted before it was there.
+            // So long that it was taken for abandoned, or its person is erased. What was listed then may have been deleted before it was
+            // there.
             object_deletions::list_unnamed(connection, caller.user, key, signed(upload.size), Duration::ZERO).await?;
             return Ok(Ended::Refused(
                 checked.err().unwrap_or(UploadError::FileStoreUnavailable),

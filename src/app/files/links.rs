@@ -71,6 +71,15 @@ pub struct OpenedLink {
     pub expires_in: i64,
 }
 
+/// Why a link opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnusableLink {
+    /// We have not signed it.
+    Forged,
+    /// It was good once.
+    Expired,
+}
+
 /// Makes and opens links. Cheap to clone.
 #[derive(Clone)]
 pub struct FileLinks {
@@ -103,14 +112,28 @@ impl FileLinks {
         LinkedFile { file, links }
     }
 
-    /// What a link says; `None` if we have not signed that, or it has expired. Asks nobody.
-    pub fn open(&self, file: FileId, variant: &str, expires_at: &str, signature: &str) -> Option<OpenedLink> {
-        let variant = Variant::from_word(variant)?;
-        let expires_at = expires_at.parse().ok()?;
-        let mac = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let expires_in = i64::checked_sub(expires_at, self.clock.now().timestamp())?;
-        let is_ours = self.keys.verifies(signed(file, variant, expires_at).as_bytes(), &mac);
-        (is_ours && expires_in > 0).then_some(OpenedLink {
+    /// What a link says. Asks nobody.
+    ///
+    /// # Errors
+    /// [`UnusableLink`]
+    pub fn open(
+        &self,
+        file: FileId,
+        variant: &str,
+        expires_at: &str,
+        signature: &str,
+    ) -> Result<OpenedLink, UnusableLink> {
+        let variant = Variant::from_word(variant).ok_or(UnusableLink::Forged)?;
+        let expires_at: i64 = expires_at.parse().map_err(|_| UnusableLink::Forged)?;
+        let mac = URL_SAFE_NO_PAD.decode(signature).map_err(|_| UnusableLink::Forged)?;
+        if !self.keys.verifies(signed(file, variant, expires_at).as_bytes(), &mac) {
+            return Err(UnusableLink::Forged);
+        }
+        let expires_in = expires_at.saturating_sub(self.clock.now().timestamp());
+        if expires_in <= 0 {
+            return Err(UnusableLink::Expired);
+        }
+        Ok(OpenedLink {
             file,
             variant,
             expires_in,
@@ -169,7 +192,7 @@ mod tests {
         [id, values[0], values[1], values[2]].map(str::to_owned)
     }
 
-    fn open(links: &FileLinks, [id, variant, expires_at, signature]: &[String; 4]) -> Option<OpenedLink> {
+    fn open(links: &FileLinks, [id, variant, expires_at, signature]: &[String; 4]) -> Result<OpenedLink, UnusableLink> {
         links.open(FileId(id.parse().unwrap()), variant, expires_at, signature)
     }
 
@@ -216,15 +239,18 @@ mod tests {
         assert_eq!(path(begun).original, path(begun + 599).original);
         assert_ne!(path(begun).original, path(begun + 600).original);
         let parts = parts(&path(begun + 599).original);
-        assert!(open(&links(b"secret", begun + 3599), &parts).is_some());
-        assert!(open(&links(b"secret", begun + 3600), &parts).is_none(), "expired");
+        assert!(open(&links(b"secret", begun + 3599), &parts).is_ok());
+        assert_eq!(
+            open(&links(b"secret", begun + 3600), &parts),
+            Err(UnusableLink::Expired)
+        );
     }
 
     #[test]
     fn what_we_have_not_signed_opens_nothing() {
         let links = links(b"secret", NOW);
         let good = parts(&links.link(file(FileStatus::Clean, true)).links.unwrap().original);
-        assert!(open(&links, &good).is_some());
+        assert!(open(&links, &good).is_ok());
         let last = if good[3].ends_with('A') { "B" } else { "A" };
         let forged = format!("{}{last}", &good[3][..good[3].len() - 1]);
         for (at, value) in [
@@ -241,15 +267,25 @@ mod tests {
         ] {
             let mut changed = good.clone();
             changed[at] = value.to_owned();
-            assert_eq!(open(&links, &changed), None, "{value}");
+            assert_eq!(open(&links, &changed), Err(UnusableLink::Forged), "{value}");
         }
         let other = FileLinks::new(SecretKeys::only(b"other"), at(NOW));
-        assert_eq!(open(&other, &good), None);
+        assert_eq!(open(&other, &good), Err(UnusableLink::Forged));
         let keys = SecretKeys {
             current: b"other",
             previous: Some(b"secret"),
         };
         let replaced = FileLinks::new(keys, at(NOW));
-        assert!(open(&replaced, &good).is_some(), "while the secret is being replaced");
+        assert!(open(&replaced, &good).is_ok(), "while the secret is being replaced");
+        // Each byte of it.
+        for (part, text) in good.iter().enumerate() {
+            for at in 0..text.len() {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+                let mut changed = good.clone();
+                changed[part] = String::from_utf8(bytes).unwrap();
+                assert_eq!(open(&links, &changed), Err(UnusableLink::Forged), "{changed:?}");
+            }
+        }
     }
 }

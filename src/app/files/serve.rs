@@ -12,14 +12,17 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::Files;
-use super::links::{OpenedLink, Variant};
+use super::links::{OpenedLink, UnusableLink, Variant};
 
 /// Why a link leads to nothing.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// We have not signed it, or it has expired.
+    /// We have not signed it.
     #[error("no link of ours")]
     Forged,
+    /// It was good once.
+    #[error("the link has expired")]
+    Expired,
     /// The file is gone, or is not given out.
     #[error("no such file")]
     NotFound,
@@ -93,7 +96,10 @@ impl Files {
         signature: &str,
     ) -> Result<ServedFile, ServeError> {
         let opened = self.links.open(FileId(file), variant, expires_at, signature);
-        let link = opened.ok_or(ServeError::Forged)?;
+        let link = opened.map_err(|unusable| match unusable {
+            UnusableLink::Forged => ServeError::Forged,
+            UnusableLink::Expired => ServeError::Expired,
+        })?;
         match link.variant {
             Variant::Original => self.find_original(link).await,
             Variant::Thumbnail => self.find_thumbnail(link).await,

@@ -128,6 +128,31 @@ fn utf_16(xml: &[u8], mark: &[u8], of: fn(u16) -> [u8; 2]) -> Vec<u8> {
     mark.iter().copied().chain(units).collect()
 }
 
+#[test]
+fn a_slide_with_a_chart_has_no_macros() {
+    let package = |entries: &[(&str, &[u8])]| {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, content) in entries {
+            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    };
+    let of = |sheet: &[u8]| {
+        let slides = package(&[
+            ("ppt/presentation.xml", b"<p:presentation/>"),
+            ("ppt/embeddings/Microsoft_Excel_Sheet1.xlsx", sheet),
+        ]);
+        of_docx(&[("word/embeddings/Microsoft_PowerPoint_Presentation1.pptx", &slides)])
+    };
+    let sheet = package(&[("xl/workbook.xml", b"<workbook/>")]);
+    assert_eq!(of(&sheet), Ok(vec![]));
+    let found = Ok(vec![Finding::Macros]);
+    let with_macros = package(&[("xl/workbook.xml", b"<workbook/>"), ("xl/vbaProject.bin", b"x")]);
+    assert_eq!(of(&with_macros), found);
+    assert_eq!(of(b"PK\x03\x04 and nothing else"), found);
+}
+
 type Change<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
 #[test]

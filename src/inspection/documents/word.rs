@@ -24,8 +24,8 @@ pub(super) fn findings(bytes: &[u8]) -> Result<Vec<Finding>, FileReason> {
                 macros |= relationships.macros;
             }
             Part::Entry { content, .. } if content.starts_with(COMPOUND) => macros |= compound_has_macros(content),
-            // An archive in an archive within is not opened: what it has is not known.
-            Part::Entry { .. } => macros = true,
+            // Of an archive in an archive within only the list is read.
+            Part::Entry { content, .. } => macros |= may_have_macros(content),
             Part::Archive(inner) => macros |= has_macro_part(inner),
         }
         Ok(())
@@ -43,6 +43,14 @@ pub(super) fn findings(bytes: &[u8]) -> Result<Vec<Finding>, FileReason> {
 
 fn has_macro_part(archive: &Archive<'_>) -> bool {
     archive.entries().iter().any(|entry| is_macro_part(entry.name()))
+}
+
+/// Whether its list names macros or a Word document, whose template is not looked for; or cannot be read, which others may do.
+fn may_have_macros(content: &[u8]) -> bool {
+    let is_of_word = |name: &[u8]| name.to_ascii_lowercase().starts_with(b"word/");
+    Archive::open(content).map_or(true, |archive| {
+        has_macro_part(&archive) || archive.entries().iter().any(|entry| is_of_word(entry.name()))
+    })
 }
 
 /// Whether it has macros, or cannot be read, which other programs may do. What is too short for one is not opened by anything.

@@ -573,7 +573,7 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             100,
         ),
         (
-            "DELETE FROM avatar_pictures WHERE NOT is_shown AND (public_key, side) IN",
+            "DELETE FROM avatar_pictures WHERE NOT is_shown AND public_key IN",
             vec!["3600", "10"],
             "avatar_pictures_storing_idx",
             200,

@@ -92,6 +92,8 @@ async fn an_object_that_the_store_does_not_delete_is_tried_again() {
     let cura = Cura::start().await;
     let user = cura.user().await;
     let kept = user.upload(Form::of("a.png", samples::PNG)).await.body;
+    // What is being put while its file is deleted is left alone for a while.
+    user.until_scanned(&kept["id"]).await;
     let path = path_of_object(&cura).await;
     block(&path);
     assert_eq!(delete(&user, &kept["id"]).await.status, 204);

@@ -150,6 +150,10 @@ async fn a_download_goes_on_where_it_was_cut() {
             "{headers:?}"
         );
     }
+    for condition in ["nonsense", "W/"] {
+        let given = get_with(&client, url, &[("range", "bytes=100-"), ("if-range", condition)]).await;
+        assert_eq!(given.status, 200, "{condition}");
+    }
     let behind = get_with(&client, url, &[("range", "bytes=300000-")]).await;
     assert_code(&behind, 416, "range_not_satisfiable", "behind the end");
     assert_eq!(behind.header("content-range"), Some("bytes */300000"));
@@ -253,6 +257,19 @@ async fn a_link_costs_nothing_and_guessing_one_does() {
     let (url, client) = (link(&file, "thumbnail_url"), stranger(&cura));
     for n in 0..60 {
         assert_eq!(client.get(url).await.status, 200, "{n}");
+    }
+    // Nor does one that leads to nothing any more, or asks for nothing that is there.
+    for _ in 0..30 {
+        assert_eq!(
+            get_with(&client, url, &[("range", "bytes=99999999-")]).await.status,
+            416
+        );
+    }
+    let gone = clean(&user, "b.png", samples::png_number(1)).await;
+    user.send(user.request(Method::DELETE, &format!("/uploads/{}", gone["id"])))
+        .await;
+    for _ in 0..30 {
+        assert_not_found(&client.get(link(&gone, "url")).await, "deleted");
     }
     let forged = format!("{url}A");
     let mut refused = 0;

@@ -1,5 +1,5 @@
-//! Services outside Cura. AI providers: their protocols, and which one answers. File stores. The scanner. Push services: what they get, and what
-//! they answer.
+//! Services outside Cura. AI providers: their protocols, and which one answers. File stores. The scanner. Push services: what they get,
+//! and what they answer.
 
 mod anthropic;
 mod corpus;

@@ -4,15 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use cura_domain::file::FileReason;
 use pdf_extract::xref::XrefEntry;
-use pdf_extract::{Document, ObjectId};
+use pdf_extract::{Document, Object, ObjectId};
 
-/// The places behind the headers of all objects that were read, but for those that are packed into streams.
+/// The places behind the headers of all objects that were surely read, but for those that are packed into streams.
 ///
 /// A table may list places where no object begins, or that of another object. The reader takes what it finds there, and the last one
-/// of those that call themselves the same; such objects are left out here, as if none of them was read.
+/// of those that call themselves the same; then what became of the others is not known, and no place is returned. In place of one that
+/// it cannot read, it takes one of the same number that is packed into a stream; such a place is left out, too.
 ///
 /// # Errors
-/// [`FileReason::Unreadable`] if the reader has left out an object that is there, as it does with one that is nested too deeply.
+/// [`FileReason::Unreadable`] if the reader has left out an object that is packed, as it does with one that is nested too deeply.
 pub(super) fn bodies(document: &Document, bytes: &[u8]) -> Result<HashSet<usize>, FileReason> {
     // How a document was encrypted is removed once it is decrypted.
     let encryption = if document.was_encrypted() {
@@ -23,23 +24,39 @@ pub(super) fn bodies(document: &Document, bytes: &[u8]) -> Result<HashSet<usize>
     let is_read = |id| document.objects.contains_key(&id) || encryption == Some(id);
     let mut bodies: HashMap<ObjectId, HashSet<usize>> = HashMap::new();
     for (number, entry) in &document.reference_table.entries {
-        let is_there = match entry {
-            XrefEntry::Normal { offset, .. } => match usize::try_from(*offset).ok().and_then(|at| header(bytes, at)) {
-                Some((id, body)) => {
+        match entry {
+            XrefEntry::Normal { offset, .. } => {
+                let place = usize::try_from(*offset).ok().and_then(|at| header(bytes, at));
+                if let Some((id, body)) = place {
                     bodies.entry(id).or_default().insert(body);
-                    is_read(id)
                 }
-                None => true,
-            },
-            XrefEntry::Compressed { .. } => is_read((*number, 0)),
-            XrefEntry::Free | XrefEntry::UnusableFree => true,
-        };
-        if !is_there {
-            return Err(FileReason::Unreadable);
+            }
+            XrefEntry::Compressed { .. } if !is_read((*number, 0)) => return Err(FileReason::Unreadable),
+            XrefEntry::Compressed { .. } | XrefEntry::Free | XrefEntry::UnusableFree => {}
         }
     }
-    let only = bodies.into_values().filter(|places| places.len() == 1);
-    Ok(only.flatten().collect())
+    // A stream of objects may be among those that were replaced.
+    if bodies.values().any(|places| places.len() > 1) {
+        return Ok(HashSet::new());
+    }
+    let packed = packed(document);
+    let read = bodies
+        .into_iter()
+        .filter(|(id, _)| is_read(*id) && !packed.contains(id));
+    Ok(read.flat_map(|(_, places)| places).collect())
+}
+
+/// What all streams of objects list, which the reader has unpacked.
+fn packed(document: &Document) -> HashSet<ObjectId> {
+    let streams = document.objects.values().filter_map(|object| object.as_stream().ok());
+    let lists = streams
+        .filter(|stream| stream.dict.has_type(b"ObjStm"))
+        .filter_map(|stream| {
+            let first = stream.dict.get(b"First").and_then(Object::as_i64).ok()?;
+            str::from_utf8(stream.content.get(..usize::try_from(first).ok()?)?).ok()
+        });
+    let numbers = lists.flat_map(|list| list.split_whitespace().step_by(2));
+    numbers.filter_map(|number| Some((number.parse().ok()?, 0))).collect()
 }
 
 /// The object with how the document is encrypted, which the last trailer names.

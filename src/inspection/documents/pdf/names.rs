@@ -41,9 +41,28 @@ pub(super) fn in_file(bytes: &[u8], bodies: &HashSet<usize>) -> Names {
     search.names
 }
 
-/// The names in what was unpacked from a stream of objects.
-pub(super) fn in_packed(bytes: &[u8]) -> Names {
+/// The names in what was unpacked from a stream of objects, which begin at these places, in order.
+pub(super) fn in_packed(bytes: &[u8], objects: &[usize]) -> Names {
     let mut search = Search::new(bytes, Place::Read);
+    let mut objects = objects.iter().peekable();
+    while let Some(byte) = bytes.get(search.at) {
+        while let Some(object) = objects.next_if(|object| **object <= search.at) {
+            // What stands before it, or around it, would hide it.
+            if *object < search.at || !search.is_between_words() {
+                return in_unread(bytes);
+            }
+        }
+        search.step(*byte);
+        // No stream can be packed.
+        if search.place == Place::Stream {
+            return in_unread(bytes);
+        }
+    }
+    search.names
+}
+
+fn in_unread(bytes: &[u8]) -> Names {
+    let mut search = Search::new(bytes, Place::Unread);
     while let Some(byte) = bytes.get(search.at) {
         search.step(*byte);
     }
@@ -60,6 +79,8 @@ struct Search<'a> {
     /// How many brackets of a text are open.
     depth: usize,
     is_comment: bool,
+    /// Whether a text of hexadecimal digits is open, in which brackets are none.
+    is_digits: bool,
     is_packed: bool,
     has_parameters: bool,
 }
@@ -74,6 +95,7 @@ impl<'a> Search<'a> {
             body: 0,
             depth: 0,
             is_comment: false,
+            is_digits: false,
             is_packed: false,
             has_parameters: false,
         }
@@ -81,7 +103,13 @@ impl<'a> Search<'a> {
 
     fn enter(&mut self, place: Place) {
         (self.place, self.body, self.depth) = (place, self.at, 0);
-        (self.is_comment, self.is_packed, self.has_parameters) = (false, false, false);
+        (self.is_comment, self.is_digits) = (false, false);
+        (self.is_packed, self.has_parameters) = (false, false);
+    }
+
+    /// Whether no text and no comment is open.
+    fn is_between_words(&self) -> bool {
+        self.depth == 0 && !self.is_comment && !self.is_digits
     }
 
     fn step(&mut self, byte: u8) {
@@ -93,6 +121,10 @@ impl<'a> Search<'a> {
             (Place::Read, b'\r' | b'\n') => self.is_comment = false,
             (Place::Read, _) if self.is_comment => {}
             (Place::Read, b'\\') if !is_outside => self.at += 1,
+            (Place::Read, b'>') if is_outside => self.is_digits = false,
+            (Place::Read, b'<') if is_outside && self.bytes.get(self.at + 1) == Some(&b'<') => self.at += 1,
+            (Place::Read, b'<') if is_outside => self.is_digits = true,
+            (Place::Read, byte) if self.is_digits && byte != b'/' => {}
             (Place::Read, b'(') => self.depth += 1,
             (Place::Read, b')') => self.depth = self.depth.saturating_sub(1),
             (Place::Read, _) if !is_outside => {}
@@ -113,8 +145,8 @@ impl<'a> Search<'a> {
         let is_among_words = self.depth > 0 || self.is_comment;
         let is_header = match self.place {
             _ if before.ends_with(b"end") => !is_among_words,
-            Place::Read if is_among_words => ends_with_numbers(before),
-            Place::Stream => ends_with_numbers(before),
+            Place::Read if is_among_words => ends_with_number(before),
+            Place::Stream => ends_with_number(before),
             // Comments may stand within a header.
             Place::Read | Place::Unread => before
                 .last()
@@ -166,23 +198,15 @@ fn is_regular(byte: u8) -> bool {
     !is_space(byte) && !b"()<>[]{}/%".contains(&byte)
 }
 
-/// Whether two numbers stand there, and space behind each.
-fn ends_with_numbers(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    for _ in 0..2 {
-        for is in [is_space as fn(u8) -> bool, is_digit] {
-            let count = count_back(rest, is);
-            if count == 0 {
-                return false;
-            }
-            rest = &rest[..rest.len() - count];
-        }
-    }
-    true
-}
-
-fn is_digit(byte: u8) -> bool {
-    byte.is_ascii_digit()
+/// Whether a number stands there; or a line with a comment, before which one may stand.
+fn ends_with_number(bytes: &[u8]) -> bool {
+    let (before, space) = bytes.split_at(bytes.len() - count_back(bytes, is_space));
+    let is_end_of_line = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let has_comment = || {
+        let mut line = before.iter().rev().take_while(|byte| !is_end_of_line(byte));
+        space.iter().any(is_end_of_line) && line.any(|byte| *byte == b'%')
+    };
+    before.last().is_some_and(u8::is_ascii_digit) || has_comment()
 }
 
 fn count_back(bytes: &[u8], is: fn(u8) -> bool) -> usize {

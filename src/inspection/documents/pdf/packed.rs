@@ -46,11 +46,14 @@ fn unpack(stream: &mut Stream) -> Result<Packed, FileReason> {
     let (first, count) = number(b"First").zip(number(b"N")).ok_or(FileReason::Unreadable)?;
     let (list, content) = stream.content.split_at_checked(first).ok_or(FileReason::Unreadable)?;
     let listed = str::from_utf8(list).map_err(|_| FileReason::Unreadable)?;
-    let listed = listed.split_whitespace().count() / 2;
+    let places = listed.split_whitespace().skip(1).step_by(2);
+    let places: Result<Vec<usize>, _> = places.map(str::parse).collect();
+    let mut places = places.map_err(|_| FileReason::Unreadable)?;
+    places.sort_unstable();
     // One that is listed twice, or cannot be read, is missing.
-    if objects.objects.len() != listed || listed < count {
+    if objects.objects.len() != places.len() || places.len() < count {
         return Err(FileReason::Unreadable);
     }
-    let names = names::in_packed(content);
+    let names = names::in_packed(content, &places);
     Ok(Packed { objects, names })
 }
