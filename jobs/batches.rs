@@ -8,7 +8,7 @@ use cura_queue::JobError;
 use cura_store::devices::Pruned;
 use cura_store::expired::Expired;
 use cura_store::personal_data::Table;
-use cura_store::{Database, PgConnection, StoreError, conversations};
+use cura_store::{Database, PgConnection, StoreError, conversations, file_lifetimes};
 use tokio::time::Instant;
 
 use crate::errors::snooze_if_unavailable;
@@ -29,6 +29,8 @@ pub(crate) enum Rows {
     OfUser(UserId, Table),
     /// The messages of a deleted conversation.
     OfConversation(ConversationId),
+    /// The files of a deleted conversation that belong to no other; the moment is now.
+    FilesOfConversation(ConversationId, DateTime<Utc>),
     /// Devices that are so since the first moment; the second one is now.
     Devices(Pruned, DateTime<Utc>, DateTime<Utc>),
 }
@@ -40,6 +42,9 @@ impl Rows {
             Self::Expired(kind, by) => kind.delete_expired(connection, by, limit).await,
             Self::OfUser(user, table) => table.erase(connection, user, limit).await,
             Self::OfConversation(id) => conversations::purge_messages(connection, id, limit).await,
+            Self::FilesOfConversation(id, now) => {
+                file_lifetimes::purge_of_conversation(connection, id, limit, now).await
+            }
             Self::Devices(which, before, now) => which.prune(connection, before, now, limit).await,
         }
     }

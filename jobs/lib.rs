@@ -95,6 +95,9 @@ fn registry(concurrency: Concurrency) -> Registry {
         .schedule(prune_expired::INTERVAL, |period| {
             prune(PruneKind::AbandonedUploads, period)
         })
+        .schedule(prune_expired::INTERVAL, |period| {
+            prune(PruneKind::UnattachedFiles, period)
+        })
         .job(concurrency.send_push, send_push::run)
         .job(2, dismiss_push::run)
         .job(1, send_test_push::run)

@@ -42,8 +42,8 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, store: F
     let sessions = Sessions::new(database.clone(), clock.clone(), entropy.clone(), tokens);
     let passwords = passwords(settings)?;
     let notices = Notices::new(care_rules(settings)?);
-    let messages = Messages::new(database.clone(), live.clone(), notices.clone());
     let links = FileLinks::new(settings.security.secret_keys(), clock.clone());
+    let messages = Messages::new(database.clone(), live.clone(), notices.clone(), links.clone());
     let feed = Feed::new(
         database.clone(),
         live.clone(),

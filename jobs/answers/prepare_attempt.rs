@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use cura_answers::{AttemptStart, BeginOptions, StartedAttempt, TakenAnswer};
+use cura_domain::file::MAX_WAIT_FOR_SCANS;
 use cura_domain::prompt::{self, HistoryMessage, Prompt, PromptMessage, UserContext};
 use cura_domain::{MessageId, token_estimate};
 use cura_queue::{JobError, Run};
 use cura_store::history::{self, History};
 use cura_store::owners::{self, ConversationOwner};
-use cura_store::{PgConnection, StoreError, answers};
+use cura_store::{PgConnection, StoreError, answers, attachments};
 use tokio::time::Instant;
 
 use crate::context::JobContext;
@@ -21,6 +22,9 @@ pub(crate) const MAX_WAIT_FOR_PROVIDER: TimeDelta = TimeDelta::minutes(2);
 const MIN_WAITING_SNOOZE: Duration = Duration::from_secs(2);
 /// How long at most: the answer that it waits for makes it ready, so this only catches what got lost.
 const MAX_WAITING_SNOOZE: Duration = Duration::from_secs(60);
+/// How long at most while a file of the question is being scanned: the end of the scan makes the job ready, so this only catches what got
+/// lost.
+const SCAN_SNOOZE: Duration = Duration::from_secs(5);
 /// The shortest snooze while no provider can be asked.
 const MIN_PROVIDER_SNOOZE: Duration = Duration::from_millis(100);
 
@@ -48,7 +52,7 @@ pub(crate) struct PromptContext {
 /// Begins an attempt.
 ///
 /// # Errors
-/// [`JobError::Snooze`] while other answers come first, or no provider can be asked.
+/// [`JobError::Snooze`] while other answers come first, a file of the question is being scanned, or no provider can be asked.
 pub(crate) async fn prepare_attempt(
     context: &JobContext,
     id: MessageId,
@@ -78,6 +82,8 @@ pub(crate) async fn prepare_attempt(
         let prompt_context = PromptContext::new(context, (owner, asked_at), &attempt, history);
         return Ok(PreparedAttempt::Started(attempt, prompt_context));
     }
+    // Also in a later run: the worker of the one before may have died while its answer waited.
+    snooze_while_files_are_scanned(context, id).await?;
     let begun = context.database.transaction(async |connection| {
         Ok::<_, StoreError>(match context.answers.begin(connection, id, options).await? {
             AttemptStart::Waiting { since } => Err(since),
@@ -126,6 +132,25 @@ async fn snooze_until_provider_may_be_asked(context: &JobContext, id: MessageId)
             reason: "no provider can be asked for this person yet".to_owned(),
         }),
         // The answer is to be cancelled, not eligible, or waits for too long: beginning an attempt tells which.
+        _ => Ok(()),
+    }
+}
+
+/// Snoozes a job while a file of its question is being scanned, without spending an attempt. Once the person has waited for
+/// [`MAX_WAIT_FOR_SCANS`], the attempt begins without that file.
+async fn snooze_while_files_are_scanned(context: &JobContext, id: MessageId) -> Result<(), JobError> {
+    let waits = context
+        .database
+        .connection(async |connection| attachments::waits_for_scans_since(connection, id).await);
+    let Some(since) = waits.await.map_err(snooze_while_slow)? else {
+        return Ok(());
+    };
+    let left = since + MAX_WAIT_FOR_SCANS - context.clock.now();
+    match left.to_std() {
+        Ok(left) if !left.is_zero() => Err(JobError::Snooze {
+            after: left.min(SCAN_SNOOZE),
+            reason: "a file of the question is being scanned".to_owned(),
+        }),
         _ => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
-//! Removes what is left of a deleted conversation: the texts in `live`, its messages, newest first, in batches, then its row; with
-//! that, answers that waited for one of its own may start.
+//! Removes what is left of a deleted conversation: the texts in `live`, its files, its messages, newest first, in batches, then its row;
+//! with that, answers that waited for one of its own may start.
 //!
 //! May run twice: removing is idempotent, and a conversation that is not deleted is left alone.
 
@@ -27,11 +27,17 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run
     let recent = database.connection(async |connection| answers::list_recent_deleted(connection, id, since).await);
     stop_and_forget(&context, &recent.await.map_err(snooze_if_unavailable)?).await?;
     let mut batches = Batches::new(database, SLICE);
-    if batches.delete(Rows::OfConversation(id)).await? == Slice::TimeUp {
-        return Err(JobError::Snooze {
-            after: BETWEEN_SLICES,
-            reason: format!("{} rows are removed; others have their turn", batches.rows),
-        });
+    // The files first: which they are, its messages say.
+    for rows in [
+        Rows::FilesOfConversation(id, context.clock.now_micros()),
+        Rows::OfConversation(id),
+    ] {
+        if batches.delete(rows).await? == Slice::TimeUp {
+            return Err(JobError::Snooze {
+                after: BETWEEN_SLICES,
+                reason: format!("{} rows are removed; others have their turn", batches.rows),
+            });
+        }
     }
     // Together: a run that dies before has the row to find their user by, and one that dies after has nothing left to do.
     let removed = database.transaction(async |connection| {

@@ -118,6 +118,7 @@ async fn finish(context: &JobContext, id: FileId, user: UserId, end: End) -> Res
         if !is_ended {
             return Ok(None);
         }
+        cura_answers::make_ready_after_scan(connection, user, id).await?;
         Ok::<_, StoreError>(Some(events::append(connection, user, &[Event::Upload(id)], now).await?))
     });
     let ended = ended.await.map_err(snooze_while_slow)?;

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use cura_domain::push_decision::{LAST_LOOK_AFTER, SECOND_LOOK_AFTER};
-use cura_domain::{MessageId, UserId};
+use cura_domain::{FileId, MessageId, UserId};
 use cura_queue::{EnqueueOptions, GenerateAnswer, JobOwner, SendPush, SummarizeConversation, TitleConversation};
-use cura_store::{PgConnection, StoreError, answers};
+use cura_store::{PgConnection, StoreError, answers, attachments};
 
 use crate::Answers;
 
@@ -114,6 +114,21 @@ pub(crate) async fn make_waiting_answers_ready(
     max_running: u32,
 ) -> Result<(), StoreError> {
     let waiting = answers::list_startable(connection, user, max_running).await?;
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<String> = waiting.iter().map(MessageId::to_string).collect();
+    Ok(cura_queue::make_ready::<GenerateAnswer>(connection, &keys).await?)
+}
+
+/// Makes the jobs of answers ready that may wait for the scan of this file, which ends in this transaction. Beginning one of them checks
+/// whether it waits for anything else.
+pub async fn make_ready_after_scan(
+    connection: &mut PgConnection,
+    user: UserId,
+    file: FileId,
+) -> Result<(), StoreError> {
+    let waiting = attachments::list_waiting_answers(connection, user, file).await?;
     if waiting.is_empty() {
         return Ok(());
     }

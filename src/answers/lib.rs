@@ -19,7 +19,7 @@
 //! ```
 //!
 //! # Lock order
-//! Every transaction locks rows in this order, several of one kind by ascending id: user, conversation, messages, idempotency
+//! Every transaction locks rows in this order, several of one kind by ascending id: user, files, conversation, messages, idempotency
 //! key, jobs, usage, event counter. [`Finishing`] is that order in code: it is made once the user is held, which keeps
 //! an erasure from beginning, and the conversation is locked;
 //! its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The function `finish_answer`
@@ -50,7 +50,7 @@ pub use cancel::{CancelMode, CancelOutcome, cancel_all_jobs, cancel_jobs};
 pub use cura_store::answers::{AttemptStart, StartedAttempt, TakenAnswer};
 pub use cura_store::attempts::Outcome;
 pub use finish::{Finished, Finishing};
-pub use follow_ups::FollowUps;
+pub use follow_ups::{FollowUps, make_ready_after_scan};
 pub use save_schedule::SaveSchedule;
 pub use shown_text::shown_text;
 pub use writer::{AnswerWriter, Checkpoint};

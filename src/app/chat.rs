@@ -3,6 +3,7 @@
 
 mod asking;
 mod cancel;
+mod question_files;
 mod quota;
 mod request;
 mod target;
@@ -11,14 +12,14 @@ use cura_answers::Answers;
 use cura_domain::notice::Notice;
 use cura_store::asking::Outcome;
 use cura_store::idempotency::KeyUse;
-use cura_store::{PgConnection, StoreError, idempotency, messages, users};
+use cura_store::{PgConnection, StoreError, idempotency, users};
 
 use crate::caller::Caller;
 use crate::feed::Feed;
 use crate::messages::Messages;
 use crate::notices::Notices;
+use asking::Asking;
 pub(crate) use asking::KEY_LIFETIME;
-use asking::{Asking, Others};
 pub use quota::Quota;
 pub use request::{AnswerRequest, BusyPolicy, RequestKind, StartAnswerError, StartedAnswer};
 use target::AnswerTarget;
@@ -83,7 +84,10 @@ impl Chat {
             return Ok(first);
         }
         let database = self.answers.database();
-        let target = AnswerTarget::find(database, &self.notices, caller, &request.kind).await?;
+        let target = AnswerTarget::find(database, &self.messages, caller, &request.kind).await?;
+        if target.question.is_blank() && target.files.is_none() {
+            return Err(StartAnswerError::BlankText);
+        }
         let notice = self.notice(caller, target.question.text()).await?;
         let asking = Asking {
             chat: self,
@@ -93,34 +97,34 @@ impl Chat {
             notice,
             now,
         };
-        // With a budget of tokens, the past is measured under the lock of the user.
-        let first_try = if self.quota.daily_tokens == 0 {
+        // With a budget of tokens, the past is measured under the lock of the user; files are held while they are given to the question.
+        let first_try = if self.quota.daily_tokens == 0 && asking.target.files.is_none() {
             database
-                .connection(async |connection| asking.store(connection, Others::Wait).await)
+                .connection(async |connection| asking.store(connection).await)
                 .await?
         } else {
             database
                 .transaction(async |connection| asking.hold_and_store(connection).await)
                 .await?
         };
-        let outcome = match first_try {
-            Outcome::Busy { .. } if request.busy_policy == BusyPolicy::Interrupt => {
+        let (outcome, files) = match first_try {
+            (Outcome::Busy { .. }, _) if request.busy_policy == BusyPolicy::Interrupt => {
                 let interrupting =
                     database.transaction(async |connection| asking.interrupt_and_store(connection).await);
-                let (outcome, finished) = interrupting.await?;
+                let (outcome, files, finished) = interrupting.await?;
                 if let Some(finished) = finished {
                     finished.publish(self.answers.live()).await;
                 }
-                outcome
+                (outcome, files)
             }
-            outcome => outcome,
+            first_try => first_try,
         };
         match outcome {
             Outcome::Stored(stored) => {
                 if let Some(seq) = stored.last_event {
                     self.answers.live().publish_event(caller.user, seq).await;
                 }
-                Ok(asking.started(&stored))
+                Ok(asking.started(&stored, files))
             }
             Outcome::KeyUsed(first) => {
                 let hash = request.hash();
@@ -160,13 +164,13 @@ impl Chat {
         }
         // `None` once the conversation was deleted.
         let (question, answer) = first.made.ok_or(StartAnswerError::ConversationNotFound)?;
-        let user_message = messages::find_owned(connection, caller.user, question).await?;
-        let answer = messages::find_owned(connection, caller.user, answer).await?;
+        let user_message = self.messages.find(connection, caller, question).await?;
+        let answer = self.messages.find(connection, caller, answer).await?;
         let (user_message, answer) = user_message.zip(answer).ok_or(StartAnswerError::ConversationNotFound)?;
         Ok(StartedAnswer {
             conversation: answer.conversation_id,
-            user_message: self.notices.readable(user_message),
-            answer: self.notices.readable(answer),
+            user_message,
+            answer,
             replayed: true,
         })
     }

@@ -5,14 +5,21 @@ use cura_domain::conversation::{ConversationStatus, Title, TitleSource};
 use cura_domain::event::Event;
 use cura_domain::{Clock, ConversationId, MessageId, UserId};
 use cura_live::Live;
-use cura_queue::{DismissPush, EnqueueOptions, JobOwner, PurgeConversation};
-use cura_store::{Database, PgConnection, StoreError, conversations, events, exports, messages, pushes, users};
+use cura_queue::{DeleteObjects, DismissPush, EnqueueOptions, JobOwner, PurgeConversation};
+use cura_store::{
+    Database, PgConnection, StoreError, conversations, events, exports, file_lifetimes, messages, pushes, users,
+};
 use thiserror::Error;
 
 pub use cura_domain::conversation::{Conversation, ConversationChanges, ListPosition};
 
 use crate::caller::Caller;
 use crate::page::Page;
+
+/// How many of its files a conversation takes along at once; a job deletes the others.
+const FILES_AT_ONCE: i64 = 500;
+/// How many messages a conversation may have whose files are looked for at once; else a job does it.
+const MESSAGES_AT_ONCE: i32 = 2000;
 
 /// Why a conversation was not read or changed.
 #[derive(Debug, Error)]
@@ -113,7 +120,7 @@ impl Conversations {
         Ok(conversation)
     }
 
-    /// Deletes a conversation. It is invisible at once, every job that works with its words is cancelled, and a job removes
+    /// Deletes a conversation, with the files that belong to no other. It is invisible at once, every job that works with its words is cancelled, and a job removes
     /// the rows.
     ///
     /// # Errors
@@ -121,9 +128,13 @@ impl Conversations {
     pub async fn delete(&self, caller: Caller, id: ConversationId) -> Result<(), ConversationError> {
         let now = self.clock.now_micros();
         let deleted = self.database.transaction(async |connection| {
-            let held = users::hold(connection, caller.user)
+            // Alone, as those who give files to messages.
+            let held = users::hold_alone(connection, caller.user)
                 .await?
                 .ok_or(StoreError::UserGone)?;
+            // In the order of locks: the user, the files, the conversation.
+            let (user, longest) = (held.id(), MESSAGES_AT_ONCE);
+            let files = file_lifetimes::delete_of_conversation(connection, user, id, longest, FILES_AT_ONCE).await?;
             let locked = conversations::lock_owned(connection, held.id(), id)
                 .await?
                 .ok_or(ConversationError::NotFound)?;
@@ -137,7 +148,13 @@ impl Conversations {
                 round: 0,
             };
             cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
-            let seq = events::append(connection, caller.user, &[Event::Conversation(id)], now).await?;
+            let mut told = vec![Event::Conversation(id)];
+            if !files.is_empty() {
+                told.extend(files.into_iter().map(Event::Upload));
+                let job = DeleteObjects::of_moment(now.timestamp_micros());
+                cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
+            }
+            let seq = events::append(connection, caller.user, &told, now).await?;
             Ok::<_, ConversationError>((locked.running, seq))
         });
         let (running, seq) = deleted.await?;

@@ -1,6 +1,7 @@
 //! Files and avatars that users upload: keeping, listing, deleting them and giving them out. A file of another user is not found.
 
 mod arrival;
+mod attachments;
 mod avatars;
 mod keep;
 mod links;
@@ -22,8 +23,8 @@ use tokio::sync::Semaphore;
 pub use arrival::{Arrival, Arrived};
 pub use avatars::{AvatarError, Avatars};
 pub use cura_domain::avatar::AvatarSize;
-pub use cura_domain::file::File;
-pub use links::{FileLinks, LinkedFile, Links};
+pub use cura_domain::file::{File, LinkedFile, Links};
+pub use links::FileLinks;
 pub use serve::{Lifetime, ServeError, ServedFile};
 pub use upload::{NewUpload, UploadError, Uploaded};
 

@@ -6,7 +6,8 @@ use cura_domain::answer::Fence;
 use cura_domain::message::MessageStatus;
 use cura_domain::{ConversationId, MessageId};
 use cura_live::Live;
-use cura_store::{Database, StoreError, messages};
+use cura_store::messages::StoredMessage;
+use cura_store::{Database, PgConnection, StoreError, messages};
 use futures_util::future::join_all;
 use thiserror::Error;
 
@@ -14,6 +15,7 @@ pub use cura_domain::message::{Message, Order};
 
 use crate::caller::Caller;
 use crate::conversations::{self, ConversationError};
+use crate::files::FileLinks;
 use crate::notices::Notices;
 use crate::page::Page;
 
@@ -34,16 +36,47 @@ pub struct Messages {
     database: Database,
     live: Live,
     notices: Notices,
+    links: FileLinks,
 }
 
 impl Messages {
     /// Puts the parts together.
-    pub fn new(database: Database, live: Live, notices: Notices) -> Self {
+    pub fn new(database: Database, live: Live, notices: Notices, links: FileLinks) -> Self {
         Self {
             database,
             live,
             notices,
+            links,
         }
+    }
+
+    /// Makes the links of files.
+    pub(crate) fn links(&self) -> &FileLinks {
+        &self.links
+    }
+
+    /// Makes messages of the caller that were just read what they are shown as: with readable notices, and with their files.
+    pub(crate) async fn show(
+        &self,
+        connection: &mut PgConnection,
+        caller: Caller,
+        stored: Vec<StoredMessage>,
+    ) -> Result<Vec<Message>, StoreError> {
+        let mut shown = self.notices.all_readable(stored);
+        self.links.add_attachments(connection, caller.user, &mut shown).await?;
+        Ok(shown)
+    }
+
+    /// A message of the caller as it is shown, if there is one: see [`Self::show`].
+    pub(crate) async fn find(
+        &self,
+        connection: &mut PgConnection,
+        caller: Caller,
+        id: MessageId,
+    ) -> Result<Option<Message>, StoreError> {
+        let found = messages::find_owned(connection, caller.user, id).await?;
+        let shown = self.show(connection, caller, found.into_iter().collect()).await?;
+        Ok(shown.into_iter().next())
     }
 
     /// One message of the caller.
@@ -52,10 +85,8 @@ impl Messages {
     /// [`MessageError::NotFound`] also when it belongs to another user.
     pub async fn get(&self, caller: Caller, id: MessageId) -> Result<Message, MessageError> {
         let message = self.database.connection(async |connection| {
-            messages::find_owned(connection, caller.user, id)
-                .await?
-                .map(|message| self.notices.readable(message))
-                .ok_or(MessageError::NotFound)
+            let found = self.find(connection, caller, id).await?;
+            found.ok_or(MessageError::NotFound)
         });
         let mut message = message.await?;
         self.add_live_text(std::slice::from_mut(&mut message)).await;
@@ -89,14 +120,14 @@ impl Messages {
                 ));
             };
             if let Some(items) = listed.messages {
-                let items = self.notices.all_readable(items);
+                let items = self.show(connection, caller, items).await?;
                 return Ok(Page::cut(items, limit, listed.total, |last| last.id));
             }
             let sizes = messages::list_sizes(connection, conversation, order, after, wanted).await?;
             let fitting = Page::<Message, MessageId>::fitting(&sizes, limit);
             let fits = i64::try_from(fitting).unwrap_or(i64::MAX);
             let items = messages::list(connection, conversation, order, after, fits).await?;
-            let items = self.notices.all_readable(items);
+            let items = self.show(connection, caller, items).await?;
             let next = items.last().map(|last| last.id).filter(|_| sizes.len() > fitting);
             Ok::<_, ConversationError>(Page {
                 items,

@@ -164,6 +164,7 @@ mod tests {
             parent_id: None,
             role: Role::Assistant,
             content: content.to_owned(),
+            attachments: Vec::new(),
             status,
             attempt: Fence(attempt),
             attempt_offsets: AttemptOffsets::default(),

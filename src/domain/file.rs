@@ -1,6 +1,6 @@
 //! Files that users upload: kept for their person, and given to nobody before they were scanned.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::file_type::FileType;
 use crate::stored_words::stored_words;
@@ -10,6 +10,8 @@ use crate::{FileId, MessageId};
 pub const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
 /// The most files of one message.
 pub const MAX_FILES_OF_A_MESSAGE: i64 = 10;
+/// How long an answer waits for the scans of its question's files, from when it was asked for.
+pub const MAX_WAIT_FOR_SCANS: TimeDelta = TimeDelta::seconds(60);
 /// What a file counts for at least, in bytes, of what its person may keep: a row and a block of a disk are taken by the smallest.
 pub const MIN_COUNTED_BYTES: i64 = 4 * 1024;
 
@@ -96,4 +98,35 @@ pub struct File {
     pub message: Option<MessageId>,
     /// When it was uploaded.
     pub created_at: DateTime<Utc>,
+}
+
+/// The links of a clean file: paths with a query, of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Links {
+    /// To what was uploaded.
+    pub original: String,
+    /// To its thumbnail, if it has one.
+    pub thumbnail: Option<String>,
+    /// How long they are good, in seconds.
+    pub expires_in: i64,
+}
+
+/// A file as its person sees it, with links if it can be downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedFile {
+    /// The file.
+    pub file: File,
+    /// `None` unless it is clean.
+    pub links: Option<Links>,
+}
+
+/// What the model is told of a file that belongs to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedFile {
+    /// The name that it is shown under.
+    pub name: String,
+    /// What it is, by its content.
+    pub file_type: FileType,
+    /// What is known of it.
+    pub status: FileStatus,
 }

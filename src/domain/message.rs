@@ -11,6 +11,7 @@ pub use self::answer_result::AnswerResult;
 pub use self::new::{Follows, NewAnswer, WrittenTurn};
 pub use self::text::{InvalidText, MAX_USER_CHARS, MessageText};
 use crate::answer::{AttemptOffsets, Fence};
+use crate::file::LinkedFile;
 use crate::notice::Notice;
 use crate::stored_words::stored_words;
 use crate::{ConversationId, MessageId};
@@ -80,6 +81,8 @@ pub struct Message<N = Notice> {
     pub role: Role,
     /// The text; of a running answer, the last checkpoint.
     pub content: String,
+    /// The files of a user's message, in its order. Empty where they were not read.
+    pub attachments: Vec<LinkedFile>,
     /// Its status.
     pub status: MessageStatus,
     /// The fence of the last attempt; 0 before the first.
@@ -111,11 +114,17 @@ pub struct Message<N = Notice> {
 
 impl Message {
     /// A user's message that was just written.
-    pub fn just_said(turn: &WrittenTurn, new: &NewAnswer<'_>, content: String, now: DateTime<Utc>) -> Self {
+    pub fn just_said(
+        turn: &WrittenTurn,
+        new: &NewAnswer<'_>,
+        (content, attachments): (String, Vec<LinkedFile>),
+        now: DateTime<Utc>,
+    ) -> Self {
         Self {
             parent_id: turn.parent,
             role: Role::User,
             content,
+            attachments,
             status: MessageStatus::Sent,
             ..Self::empty(turn.question, new.conversation, now)
         }
@@ -147,6 +156,7 @@ impl Message {
             parent_id: None,
             role: Role::Assistant,
             content: String::new(),
+            attachments: Vec::new(),
             status: MessageStatus::Sending,
             attempt: Fence::default(),
             attempt_offsets: AttemptOffsets::default(),
@@ -173,6 +183,7 @@ impl<N> Message<N> {
             parent_id: self.parent_id,
             role: self.role,
             content: self.content,
+            attachments: self.attachments,
             status: self.status,
             attempt: self.attempt,
             attempt_offsets: self.attempt_offsets,

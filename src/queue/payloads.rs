@@ -166,6 +166,8 @@ pub enum PruneKind {
     AbandonedAnswers,
     /// Rows of uploads whose server died before the file store had them.
     AbandonedUploads,
+    /// Files that belong to no message for a month.
+    UnattachedFiles,
     /// Files whose scan has no job, or none that ends.
     OverdueScans,
 }
@@ -324,8 +326,8 @@ impl DeleteObjects {
         }
     }
 
-    /// Looks for the objects of an avatar that was replaced or deleted at this moment, in microseconds, and for others.
-    pub const fn of_avatar(at: i64) -> Self {
+    /// Looks for the objects that are listed at this moment, in microseconds: of an avatar, or of the files of a conversation; and for others.
+    pub const fn of_moment(at: i64) -> Self {
         Self {
             period: at,
             file_id: None,

@@ -223,19 +223,19 @@ pub async fn delete_owned(conn: &mut PgConnection, user: UserId, id: FileId) -> 
     Ok(deleted.rows_affected() == 1)
 }
 
-struct FileRow {
-    id: i64,
-    filename: String,
-    file_type: String,
-    size: i64,
-    sha256: Vec<u8>,
-    status: String,
-    reason_code: Option<String>,
-    reason_signature: Option<String>,
-    findings: Vec<String>,
-    has_thumbnail: bool,
-    message_id: Option<i64>,
-    created_at: DateTime<Utc>,
+pub(crate) struct FileRow {
+    pub(crate) id: i64,
+    pub(crate) filename: String,
+    pub(crate) file_type: String,
+    pub(crate) size: i64,
+    pub(crate) sha256: Vec<u8>,
+    pub(crate) status: String,
+    pub(crate) reason_code: Option<String>,
+    pub(crate) reason_signature: Option<String>,
+    pub(crate) findings: Vec<String>,
+    pub(crate) has_thumbnail: bool,
+    pub(crate) message_id: Option<i64>,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
 impl TryFrom<FileRow> for File {

@@ -1,9 +1,12 @@
 //! The history of a message: the messages before it on its own branch. Regenerated and edited siblings are other branches.
 
 use chrono::{DateTime, Utc};
+use cura_domain::file::{AttachedFile, FileStatus};
+use cura_domain::file_type::FileType;
 use cura_domain::message::Role;
 use cura_domain::prompt::{HistoryMessage, PromptMessage};
-use cura_domain::{ConversationId, MessageId, UserId};
+use cura_domain::{ConversationId, MessageId, UserId, attachment_note};
+use serde::Deserialize;
 use sqlx::PgConnection;
 
 use crate::owners::ConversationOwner;
@@ -15,7 +18,7 @@ pub(crate) const MAX_MESSAGES: i32 = 500;
 /// The messages up to a message.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// Messages newest first, back to those that `summary` covers, without failed and empty ones.
+    /// Messages newest first, back to those that `summary` covers, without failed ones and empty answers; a message's files are named after its text.
     pub newest_first: Vec<HistoryMessage>,
     /// A summary of the messages before.
     pub summary: Option<String>,
@@ -40,37 +43,91 @@ pub async fn load(
                     LEFT JOIN summaries s ON s.message_id = m.id
                WHERE p.summary IS NULL AND p.depth < $3 AND p.bytes < $4
            )
-           SELECT id AS "id!", role AS "role!", content AS "content!", summary FROM past
-           WHERE summary IS NOT NULL OR (status = 'sent' AND content <> '') ORDER BY depth"#,
+           SELECT id AS "id!", role AS "role!", content AS "content!", summary,
+                  (SELECT jsonb_agg(jsonb_build_object('name', f.filename, 'type', f.file_type, 'status', f.status) ORDER BY a.position)
+                   FROM message_files a JOIN files f ON f.id = a.file_id WHERE a.message_id = past.id AND f.user_id = $5) AS files
+           FROM past
+           WHERE summary IS NOT NULL OR (status = 'sent' AND (content <> '' OR role = 'user')) ORDER BY depth"#,
         message.0,
         owner.conversation().0,
         MAX_MESSAGES,
         bytes,
+        owner.user().0,
     )
     .fetch_all(conn)
     .await?;
-    collect(rows.into_iter().map(|row| (row.id, row.role, row.content, row.summary)))
+    let rows = rows.into_iter().map(|row| Said {
+        id: row.id,
+        role: row.role,
+        content: row.content,
+        summary: row.summary,
+        files: row.files,
+    });
+    collect(rows)
 }
 
-/// Makes a history of rows, newest first: id, role and text of a message, or the summary of it and all before.
-pub(crate) fn collect(
-    rows: impl Iterator<Item = (i64, String, String, Option<String>)>,
-) -> Result<History, StoreError> {
+/// A row of a history: a message, or the summary of it and all before.
+pub(crate) struct Said {
+    pub(crate) id: i64,
+    pub(crate) role: String,
+    pub(crate) content: String,
+    pub(crate) summary: Option<String>,
+    /// Its files: a list of [`ToldFile`].
+    pub(crate) files: Option<serde_json::Value>,
+}
+
+/// A file of a message, as the statements of a history give it.
+#[derive(Deserialize)]
+struct ToldFile {
+    name: String,
+    #[serde(rename = "type")]
+    file_type: String,
+    status: String,
+}
+
+impl TryFrom<ToldFile> for AttachedFile {
+    type Error = StoreError;
+
+    fn try_from(file: ToldFile) -> Result<Self, StoreError> {
+        Ok(Self {
+            file_type: FileType::from_word(&file.file_type).ok_or(StoreError::UnknownWord("type of a file"))?,
+            status: FileStatus::from_word(&file.status).ok_or(StoreError::UnknownWord("status of a file"))?,
+            name: file.name,
+        })
+    }
+}
+
+/// Makes a history of rows, newest first.
+pub(crate) fn collect(rows: impl Iterator<Item = Said>) -> Result<History, StoreError> {
     let mut history = History::default();
-    for (id, role, content, summary) in rows {
-        if summary.is_some() {
-            history.summary = summary;
+    for said in rows {
+        if said.summary.is_some() {
+            history.summary = said.summary;
             break;
         }
+        let role = messages::role(&said.role)?;
+        let content = if role == Role::User {
+            with_notes(said.content, said.files)?
+        } else {
+            said.content
+        };
         history.newest_first.push(HistoryMessage {
-            id: MessageId(id),
-            message: PromptMessage {
-                role: messages::role(&role)?,
-                content,
-            },
+            id: MessageId(said.id),
+            message: PromptMessage { role, content },
         });
     }
     Ok(history)
+}
+
+/// What the model reads of a message of a user: its text, and a line for each of its files. Never blank.
+fn with_notes(mut text: String, files: Option<serde_json::Value>) -> Result<String, StoreError> {
+    let files: Vec<ToldFile> = match files {
+        Some(files) => serde_json::from_value(files).map_err(|_| StoreError::UnknownWord("files of a message"))?,
+        None => Vec::new(),
+    };
+    let files: Vec<AttachedFile> = files.into_iter().map(TryFrom::try_from).collect::<Result<_, _>>()?;
+    attachment_note::add_notes(&mut text, &files);
+    Ok(text)
 }
 
 /// Where a past ends that is measured.
@@ -103,9 +160,12 @@ pub async fn measure(
         r#"WITH RECURSIVE measured AS (
                SELECT m.id, m.parent_id, 1 AS depth, s.message_id IS NOT NULL AS summarized,
                       COALESCE(octet_length(s.content),
-                               CASE m.status WHEN 'sent' THEN octet_length(m.content) WHEN 'sending' THEN $4::bigint ELSE 0 END
+                               CASE m.status WHEN 'sent' THEN octet_length(m.content) + notes.bytes
+                                             WHEN 'sending' THEN $4::bigint ELSE 0 END
                       )::bigint AS bytes
                FROM messages m LEFT JOIN summaries s ON s.message_id = m.id
+                    CROSS JOIN LATERAL (SELECT COALESCE(sum(octet_length(f.filename) + $8), 0)::bigint AS bytes
+                                        FROM message_files a JOIN files f ON f.id = a.file_id WHERE a.message_id = m.id) notes
                WHERE m.conversation_id = $1 AND m.user_id = $7
                  AND m.id = COALESCE($3, CASE WHEN $2::bigint IS NULL
                                               THEN (SELECT max(id + 0) FROM messages
@@ -114,10 +174,12 @@ pub async fn measure(
                UNION ALL
                SELECT m.id, m.parent_id, p.depth + 1, s.message_id IS NOT NULL,
                       p.bytes + COALESCE(octet_length(s.content),
-                                         CASE m.status WHEN 'sent' THEN octet_length(m.content)
+                                         CASE m.status WHEN 'sent' THEN octet_length(m.content) + notes.bytes
                                                        WHEN 'sending' THEN $4::bigint ELSE 0 END)
                FROM measured p JOIN messages m ON m.id = p.parent_id AND m.conversation_id = $1
                     LEFT JOIN summaries s ON s.message_id = m.id
+                    CROSS JOIN LATERAL (SELECT COALESCE(sum(octet_length(f.filename) + $8), 0)::bigint AS bytes
+                                        FROM message_files a JOIN files f ON f.id = a.file_id WHERE a.message_id = m.id) notes
                WHERE NOT p.summarized AND p.depth < $6 AND p.bytes < $5
            )
            SELECT COALESCE(max(bytes), 0) AS "bytes!" FROM measured"#,
@@ -128,27 +190,32 @@ pub async fn measure(
         most,
         MAX_MESSAGES,
         owner.0,
+        attachment_note::BYTES_BESIDE_THE_NAME,
     )
     .fetch_one(conn)
     .await?;
     Ok(bytes)
 }
 
-/// The first message of a conversation and the answer to it, if both exist.
+/// The first message of a conversation, with the names of its files, and the answer to it, if both exist.
 pub async fn find_first_exchange(
     conn: &mut PgConnection,
     owner: &ConversationOwner,
 ) -> Result<Option<(String, String)>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT q.content AS question, a.content AS answer
+        r#"SELECT q.content AS question, a.content AS answer,
+                  (SELECT jsonb_agg(jsonb_build_object('name', f.filename, 'type', f.file_type, 'status', f.status) ORDER BY a.position)
+                   FROM message_files a JOIN files f ON f.id = a.file_id WHERE a.message_id = q.id AND f.user_id = $3) AS files
            FROM messages q JOIN messages a ON a.parent_id = q.id AND a.status = 'sent' AND a.content <> ''
            WHERE q.conversation_id = $1 AND q.role = $2 ORDER BY q.id + 0, a.id LIMIT 1"#,
         owner.conversation().0,
         Role::User.as_str(),
+        owner.user().0,
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| (row.question, row.answer)))
+    row.map(|row| Ok((with_notes(row.question, row.files)?, row.answer)))
+        .transpose()
 }
 
 /// Whether the messages up to and including `message` have a summary.

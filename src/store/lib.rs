@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod asking;
+pub mod attachments;
 pub mod attempts;
 pub mod avatars;
 pub mod conversations;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod events;
 pub mod expired;
 pub mod exports;
+pub mod file_lifetimes;
 pub mod files;
 pub mod history;
 pub mod idempotency;

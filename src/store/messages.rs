@@ -320,6 +320,7 @@ impl TryFrom<MessageRow> for StoredMessage {
             parent_id: row.parent_id.map(MessageId),
             role: role(&row.role)?,
             content: row.content,
+            attachments: Vec::new(),
             status: MessageStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("message status"))?,
             attempt: Fence(row.attempt.unsigned_abs()),
             attempt_offsets: AttemptOffsets(row.attempt_offsets.into_iter().map(i64::unsigned_abs).collect()),

@@ -8,9 +8,10 @@ use cura_app::conversations::{ConversationError, MarkReadError};
 use cura_app::messages::MessageError;
 use cura_app::passwords::PasswordError;
 use cura_app::sessions::AuthenticateError;
+use cura_domain::message::InvalidText;
 use poem::http::StatusCode;
 
-use crate::http::problem::Problem;
+use crate::http::problem::{FieldError, Problem};
 
 /// When a client should try again if a dependency is unavailable.
 const UNAVAILABLE_FOR: Duration = Duration::from_secs(2);
@@ -93,6 +94,20 @@ impl From<StartAnswerError> for Problem {
         match error {
             StartAnswerError::ConversationNotFound => Self::conversation_not_found(),
             StartAnswerError::MessageNotFound => Self::message_not_found(),
+            StartAnswerError::FileNotFound => Self::file_not_found(),
+            StartAnswerError::FileInfected { file } => {
+                let detail = "Something harmful was found in one of the files; send the message without it.";
+                Self::new(StatusCode::CONFLICT, "file_infected", detail).with_file(file.0)
+            }
+            StartAnswerError::FileFailed { file } => {
+                let detail = "One of the files could not be checked; send the message without it, or upload it again.";
+                Self::new(StatusCode::CONFLICT, "file_failed", detail).with_file(file.0)
+            }
+            StartAnswerError::BlankText => Self::invalid(vec![FieldError::new(
+                "/content",
+                "invalid_content",
+                InvalidText::Empty.to_string(),
+            )]),
             StartAnswerError::Busy { running } => {
                 let detail = "An answer is being written in this conversation.";
                 Self::new(StatusCode::CONFLICT, "generation_in_progress", detail).with_message(running.0)

@@ -221,6 +221,8 @@ fn parse<T: ParseFromJSON + 'static>(request: &Request, bytes: &[u8]) -> Result<
     let schema = schema::of::<T>();
     let mut errors = schema.privileged_fields(&value);
     let nulls = schema.take_optional_nulls(&mut value);
+    // Before lists are emptied: a rule may ask whether there is anything in one.
+    let rule_faults = schema.rule_faults(&value);
     // The items of a list that is too long are not looked at.
     errors.extend(schema.take_long_lists(&mut value));
     let invalid = schema.validator.iter_errors(&value);
@@ -230,7 +232,7 @@ fn parse<T: ParseFromJSON + 'static>(request: &Request, bytes: &[u8]) -> Result<
             .take(MAX_SCHEMA_ERRORS),
     );
     errors.extend(schema::nul_faults(&value));
-    errors.extend(schema.rule_faults(&value));
+    errors.extend(rule_faults);
     // poem-openapi gives the parameters of a path names of its own.
     let operation = Operation::of(request);
     let parameter = |name: &str| {

@@ -32,8 +32,17 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
     header: Option<Box<(HeaderName, HeaderValue)>>,
-    message_id: Option<i64>,
+    cause: Option<Cause>,
     used_up: Option<Box<UsedUp>>,
+}
+
+/// What a request is in conflict with.
+#[derive(Debug, Clone, Copy)]
+enum Cause {
+    /// A running answer.
+    Message(i64),
+    /// A file.
+    File(i64),
 }
 
 /// A limit that is reached, and is none that the request was charged to. Boxed: few problems have one.
@@ -54,7 +63,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             header: None,
-            message_id: None,
+            cause: None,
             used_up: None,
         }
     }
@@ -156,7 +165,13 @@ impl Problem {
 
     /// Adds the id of the running answer that causes the conflict.
     pub(crate) fn with_message(mut self, id: i64) -> Self {
-        self.message_id = Some(id);
+        self.cause = Some(Cause::Message(id));
+        self
+    }
+
+    /// Adds the id of the file that causes the conflict.
+    pub(crate) fn with_file(mut self, id: i64) -> Self {
+        self.cause = Some(Cause::File(id));
         self
     }
 
@@ -203,7 +218,18 @@ impl Problem {
 
     /// The running answer that causes the conflict.
     pub(crate) fn message_id(&self) -> Option<i64> {
-        self.message_id
+        match self.cause {
+            Some(Cause::Message(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The file that causes the conflict.
+    pub(crate) fn file_id(&self) -> Option<i64> {
+        match self.cause {
+            Some(Cause::File(id)) => Some(id),
+            _ => None,
+        }
     }
 
     /// The limit that is reached.

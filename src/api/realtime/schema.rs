@@ -136,6 +136,9 @@ pub(crate) struct ErrorEvent {
     /// On a socket, with `generation_in_progress`: the running answer, which continues.
     #[oai(skip_serializing_if_is_none)]
     pub(crate) running_message_id: Option<i64>,
+    /// On a socket, with `file_infected` and `file_failed`: the file.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) file_id: Option<i64>,
     /// On a socket, with `queue_full`: how many messages of a conversation may wait.
     #[oai(skip_serializing_if_is_none)]
     pub(crate) limit: Option<i32>,

@@ -2,7 +2,7 @@
 
 use cura_app::App;
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
-use cura_domain::ConversationId;
+use cura_domain::{ConversationId, FileId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path};
 use poem_openapi::payload::Response;
@@ -26,10 +26,11 @@ pub(crate) struct ChatApi;
 struct SendMessageRequest {
     /// The conversation; a new one if absent.
     conversation_id: Option<i64>,
-    /// At most 10,000 characters.
+    /// At most 10,000 characters; blank only with attachments.
     content: Checked<ContentField>,
-    /// Not supported yet: must be empty.
-    #[oai(validator(max_items = 0))]
+    /// The ids of files of mine, in the order in which they are shown; one that is named twice counts once. One that is still being
+    /// scanned is waited for, a minute at most.
+    #[oai(validator(max_items = 10))]
     attachments: Option<Vec<i64>>,
     /// Default `reject`.
     on_busy: Option<OnBusyView>,
@@ -117,6 +118,7 @@ fn answer_request(body: SendMessageRequest, path: Option<i64>, key: Option<Strin
         kind: RequestKind::Send {
             conversation: path.or(body.conversation_id).map(ConversationId),
             text: body.content.0,
+            files: body.attachments.into_iter().flatten().map(FileId).collect(),
         },
         busy_policy: body.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
         key,

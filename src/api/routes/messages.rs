@@ -3,15 +3,15 @@
 use cura_app::App;
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
 use cura_app::feed::Liveness;
-use cura_domain::MessageId;
 use cura_domain::message::{MessageStatus, Role};
+use cura_domain::{FileId, MessageId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use crate::http::caller::{SignedIn, StreamAuth};
-use crate::http::payload::checked::{Checked, ContentField};
+use crate::http::payload::checked::{Checked, EditedContentField};
 use crate::http::payload::{JsonBody, OptionalJsonBody};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
@@ -28,8 +28,11 @@ pub(crate) struct MessagesApi;
 /// The new text of a message.
 #[derive(Object)]
 struct EditMessageRequest {
-    /// At most 10,000 characters.
-    content: Checked<ContentField>,
+    /// At most 10,000 characters; blank only with attachments.
+    content: Checked<EditedContentField>,
+    /// The ids of files of mine; absent, the new message keeps those of the old one.
+    #[oai(validator(max_items = 10))]
+    attachments: Option<Vec<i64>>,
     /// Default `reject`.
     on_busy: Option<OnBusyView>,
 }
@@ -154,6 +157,7 @@ impl MessagesApi {
             kind: RequestKind::Edit {
                 message: MessageId(message_id.0),
                 text: body.0.content.0,
+                files: body.0.attachments.map(|files| files.into_iter().map(FileId).collect()),
             },
             busy_policy: body.0.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
             key: read_key(idempotency_key.0)?,

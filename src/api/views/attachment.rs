@@ -6,9 +6,13 @@ use chrono::{DateTime, Utc};
 use cura_app::files::LinkedFile;
 use cura_domain::file::{FileReason, FileStatus, Finding};
 use poem_openapi::{Enum, Object};
+use serde::Serialize;
+
+use crate::http::payload::written;
 
 /// What is known of a file.
-#[derive(Enum, Clone, Copy)]
+#[derive(Enum, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[oai(rename = "AttachmentStatus", rename_all = "lowercase")]
 enum StatusView {
     /// It is being scanned.
@@ -22,7 +26,8 @@ enum StatusView {
 }
 
 /// Why a file is infected or has failed.
-#[derive(Enum, Clone, Copy)]
+#[derive(Enum, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[oai(rename = "AttachmentReasonCode", rename_all = "snake_case")]
 enum ReasonCodeView {
     /// The scanner knows what is in it.
@@ -38,7 +43,8 @@ enum ReasonCodeView {
 }
 
 /// What a file has in it that whoever opens it should know.
-#[derive(Enum, Clone, Copy)]
+#[derive(Enum, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[oai(rename = "Finding", rename_all = "snake_case")]
 enum FindingView {
     /// A PDF that runs scripts.
@@ -52,7 +58,7 @@ enum FindingView {
 }
 
 /// Why a file is infected or has failed.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "AttachmentReason")]
 struct ReasonView {
     /// For programs: a stable code.
@@ -62,7 +68,7 @@ struct ReasonView {
 }
 
 /// A file that was uploaded.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "Attachment")]
 pub(crate) struct AttachmentView {
     id: i64,
@@ -86,6 +92,7 @@ pub(crate) struct AttachmentView {
     thumbnail_url: Option<String>,
     /// How long `url` and `thumbnail_url` are good, in seconds. They are the same for ten minutes.
     expires_in: Option<i64>,
+    #[serde(serialize_with = "written::time")]
     created_at: DateTime<Utc>,
 }
 

@@ -8,6 +8,7 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
 use crate::http::payload::written;
+use crate::views::attachment::AttachmentView;
 
 /// The author of a message.
 #[derive(Enum, Serialize)]
@@ -55,13 +56,6 @@ enum FinishReasonView {
     ContentFilter,
     /// The user cancelled it.
     Cancelled,
-}
-
-/// A file that belongs to a message.
-#[derive(Object, Serialize)]
-#[oai(rename = "File")]
-struct FileView {
-    id: i64,
 }
 
 /// The tokens of an answer.
@@ -160,7 +154,8 @@ pub(crate) struct MessageView {
     /// The text; of a running answer, the text so far.
     content: String,
     status: StatusView,
-    attachments: Vec<FileView>,
+    /// The files of a user's message.
+    attachments: Vec<AttachmentView>,
     metadata: MetadataView,
     #[serde(serialize_with = "written::time")]
     created_at: DateTime<Utc>,
@@ -185,7 +180,7 @@ impl From<Message> for MessageView {
                 MessageStatus::Sent => StatusView::Sent,
                 MessageStatus::Error => StatusView::Error,
             },
-            attachments: Vec::new(),
+            attachments: message.attachments.into_iter().map(AttachmentView::from).collect(),
             metadata: MetadataView {
                 model: message.model,
                 provider: message.provider,
@@ -211,8 +206,10 @@ impl From<Message> for MessageView {
 #[cfg(test)]
 mod tests {
     use cura_domain::answer::{AttemptOffsets, Fence};
+    use cura_domain::file::{File, FileReason, FileStatus, Finding, LinkedFile, Links};
+    use cura_domain::file_type::FileType;
     use cura_domain::message::Usage;
-    use cura_domain::{ConversationId, MessageId};
+    use cura_domain::{ConversationId, FileId, MessageId};
     use poem_openapi::types::ToJSON;
 
     use super::*;
@@ -220,6 +217,34 @@ mod tests {
     fn assert_written_as_described(message: Message) {
         let view = MessageView::from(message);
         assert_eq!(serde_json::to_value(&view).unwrap(), view.to_json().unwrap());
+    }
+
+    fn file(reason: Option<FileReason>, findings: Vec<Finding>, is_linked: bool) -> LinkedFile {
+        LinkedFile {
+            file: File {
+                id: FileId(7),
+                name: "photo.jpg".to_owned(),
+                file_type: FileType::Jpeg,
+                size: 10,
+                sha256: vec![1, 254],
+                status: if is_linked {
+                    FileStatus::Clean
+                } else {
+                    FileStatus::Failed
+                },
+                reason,
+                signature: None,
+                findings,
+                has_thumbnail: is_linked,
+                message: is_linked.then_some(MessageId(2)),
+                created_at: DateTime::from_timestamp_micros(1_700_000_000_100_000).unwrap(),
+            },
+            links: is_linked.then(|| Links {
+                original: "/files/7?v=original".to_owned(),
+                thumbnail: Some("/files/7?v=thumb".to_owned()),
+                expires_in: 3600,
+            }),
+        }
     }
 
     #[test]
@@ -230,6 +255,7 @@ mod tests {
             parent_id: None,
             role: Role::User,
             content: "\u{1f408} \"meow\"\n".to_owned(),
+            attachments: Vec::new(),
             status: MessageStatus::Sent,
             attempt: Fence(0),
             attempt_offsets: AttemptOffsets::default(),
@@ -280,6 +306,10 @@ mod tests {
                 error_code: Some("code".to_owned()),
                 notice: Some(notice((role == Role::User).then_some("https://example.com"))),
                 created_at: DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap(),
+                attachments: vec![
+                    file(None, Vec::new(), true),
+                    file(Some(FileReason::ScannerUnavailable), vec![Finding::PdfLaunch], false),
+                ],
                 ..empty.clone()
             });
         }

@@ -11,9 +11,10 @@ use cura_domain::message::{Message, NewAnswer};
 use cura_domain::notice::Notice;
 use cura_queue::{GenerateAnswer, JobKind, new_job_id};
 use cura_store::asking::{self, AnswerJob, Asked, NewRequest, Outcome, RequestKey, Room, Stored};
-use cura_store::{PgConnection, StoreError, conversations, idempotency};
+use cura_store::{PgConnection, StoreError, attachments, conversations, idempotency};
 
 use super::Chat;
+use super::question_files::HeldFiles;
 use super::request::{AnswerRequest, BusyPolicy, StartAnswerError, StartedAnswer};
 use super::target::{AnswerTarget, Question};
 use crate::caller::Caller;
@@ -45,34 +46,44 @@ pub(super) enum Others {
 }
 
 impl Asking<'_> {
-    /// Stores the request in one round trip. The tokens of the day are not looked at.
-    pub(super) async fn store(&self, connection: &mut PgConnection, others: Others) -> Result<Outcome, StoreError> {
-        self.store_reserving(connection, others, 0).await
+    /// Stores the request, whose question gets no files, in one round trip. The tokens of the day are not looked at.
+    pub(super) async fn store(&self, connection: &mut PgConnection) -> Result<(Outcome, HeldFiles), StartAnswerError> {
+        let files = HeldFiles::default();
+        let outcome = self.store_reserving(connection, Others::Wait, 0, &files).await?;
+        Ok((outcome, files))
     }
 
-    /// Stores the request in the transaction of `connection`, if the tokens that it may use fit into the day of its user.
+    /// Stores the request with its files in the transaction of `connection`, if the tokens that it may use fit into the day of its user.
     ///
     /// # Errors
-    /// [`StartAnswerError::QuotaExceeded`] if they do not; then the transaction is to be rolled back.
-    pub(super) async fn hold_and_store(&self, connection: &mut PgConnection) -> Result<Outcome, StartAnswerError> {
-        self.chat.quota.hold(connection, self.caller.user).await?;
-        self.store_within_day(connection, Others::Wait).await
+    /// [`StartAnswerError::QuotaExceeded`] if they do not, and those of [`HeldFiles::check`]; then the transaction is to be rolled back.
+    pub(super) async fn hold_and_store(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(Outcome, HeldFiles), StartAnswerError> {
+        let user = self.caller.user;
+        self.chat.quota.hold(connection, user).await?;
+        // In the order of locks: the user, the files, the conversation.
+        let files = self.target.files.hold(connection, user).await?;
+        let outcome = self.store_within_day(connection, Others::Wait, &files).await?;
+        Ok((outcome, files))
     }
 
     async fn store_within_day(
         &self,
         connection: &mut PgConnection,
         others: Others,
+        files: &HeldFiles,
     ) -> Result<Outcome, StartAnswerError> {
         let quota = self.chat.quota;
         if quota.daily_tokens == 0 {
-            return Ok(self.store(connection, others).await?);
+            return self.store_reserving(connection, others, 0, files).await;
         }
         let reserved = quota
-            .reserve(connection, self.caller.user, &self.target, self.now)
+            .reserve(connection, self.caller.user, (&self.target, files), self.now)
             .await?;
         let wanted = reserved.as_ref().copied().unwrap_or_default();
-        let outcome = self.store_reserving(connection, others, wanted).await?;
+        let outcome = self.store_reserving(connection, others, wanted, files).await?;
         if matches!(outcome, Outcome::Stored(_)) {
             // Every other reason to refuse it comes first.
             reserved?;
@@ -88,34 +99,36 @@ impl Asking<'_> {
     pub(super) async fn interrupt_and_store(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<(Outcome, Option<Finished>), StartAnswerError> {
+    ) -> Result<(Outcome, HeldFiles, Option<Finished>), StartAnswerError> {
         let (user, chat) = (self.caller.user, self.chat);
         let held = chat.quota.hold(connection, user).await?;
         if let Some(key) = &self.request.key {
             // What a repetition has stored meanwhile is not to be cancelled.
             let not_before = self.now - KEY_LIFETIME;
             if let Some(first) = idempotency::find(connection, user, key.as_str(), not_before).await? {
-                return Ok((Outcome::KeyUsed(first), None));
+                return Ok((Outcome::KeyUsed(first), HeldFiles::default(), None));
             }
         }
+        let files = self.target.files.hold(connection, user).await?;
         let Some(conversation) = self.target.conversation else {
-            return Ok((self.store_within_day(connection, Others::Wait).await?, None));
+            let outcome = self.store_within_day(connection, Others::Wait, &files).await?;
+            return Ok((outcome, files, None));
         };
         let Some(locked) = conversations::lock_owned(connection, user, conversation).await? else {
-            return Ok((Outcome::NoConversation, None));
+            return Ok((Outcome::NoConversation, files, None));
         };
         let mut finishing = chat.answers.finishing(connection, held, conversation, self.now);
         finishing.cancel(&locked.running, CancelMode::Signal).await?;
         finishing.make_waiting_answers_ready().await?;
         let outcome = self
-            .store_within_day(finishing.connection(), Others::AreCancelled)
+            .store_within_day(finishing.connection(), Others::AreCancelled, &files)
             .await?;
         let Outcome::Stored(stored) = &outcome else {
             // The transaction must not commit what it has cancelled.
             return Err(self.refusal(&outcome));
         };
         let finished = finishing.close(self.events(stored)).await?;
-        Ok((outcome, Some(finished)))
+        Ok((outcome, files, Some(finished)))
     }
 
     async fn store_reserving(
@@ -123,10 +136,15 @@ impl Asking<'_> {
         connection: &mut PgConnection,
         others: Others,
         reserved_tokens: i64,
-    ) -> Result<Outcome, StoreError> {
+        files: &HeldFiles,
+    ) -> Result<Outcome, StartAnswerError> {
         let quota = self.chat.quota;
         let digest = self.request.hash();
-        let title = Title::excerpt(self.target.question.text());
+        let title = Title::excerpt(match files.files.first() {
+            // A conversation that begins with a file alone has its name.
+            Some(file) if self.target.question.is_blank() => &file.name,
+            _ => self.target.question.text(),
+        });
         let kind = JobKind::of::<GenerateAnswer>();
         let job = AnswerJob {
             id: new_job_id(),
@@ -170,18 +188,32 @@ impl Asking<'_> {
             job: &job,
             logs: others == Others::Wait,
         };
-        asking::ask(connection, &new, self.now).await
+        let outcome = asking::ask(connection, &new, self.now).await?;
+        if matches!(outcome, Outcome::Busy { .. } | Outcome::TooManyUnfinished) {
+            // What is not there comes before what is in the way.
+            files.check_found()?;
+        }
+        if let Outcome::Stored(stored) = &outcome
+            && !self.target.files.is_none()
+        {
+            files.check(self.target.question.is_blank())?;
+            attachments::insert(connection, stored.turn.question, &files.ids()).await?;
+        }
+        Ok(outcome)
     }
 
     /// What was stored, as its caller gets it.
-    pub(super) fn started(&self, stored: &Stored) -> StartedAnswer {
+    pub(super) fn started(&self, stored: &Stored, files: HeldFiles) -> StartedAnswer {
         let turn = &stored.turn;
         let new = NewAnswer {
             conversation: stored.conversation,
             notice: self.notice.as_ref(),
         };
         let user_message = match &self.target.question {
-            Question::New { text, .. } => Message::just_said(turn, &new, text.as_str().to_owned(), self.now),
+            Question::New { text, .. } => {
+                let attachments = files.into_attachments(turn.question, self.chat.messages.links());
+                Message::just_said(turn, &new, (text.as_str().to_owned(), attachments), self.now)
+            }
             Question::Existing(question) => (**question).clone(),
         };
         StartedAnswer {

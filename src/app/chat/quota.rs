@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveTime, Utc};
 use cura_domain::message::Follows;
-use cura_domain::{UserId, token_estimate};
+use cura_domain::{UserId, attachment_note, token_estimate};
 use cura_store::history::{self, PastOf};
 use cura_store::users::HeldUser;
 use cura_store::{PgConnection, StoreError, usage, users};
 
+use super::question_files::HeldFiles;
 use super::request::StartAnswerError;
 use super::target::{AnswerTarget, Question};
 
@@ -71,7 +72,7 @@ impl Quota {
         self,
         connection: &mut PgConnection,
         user: UserId,
-        target: &AnswerTarget,
+        (target, files): (&AnswerTarget, &HeldFiles),
         now: DateTime<Utc>,
     ) -> Result<Result<i64, StartAnswerError>, StoreError> {
         let load = usage::load(connection, user, now).await?;
@@ -79,7 +80,7 @@ impl Quota {
         if load.spoken_for() >= budget.limit() {
             return Ok(Err(budget.exceeded()));
         }
-        let prompt = budget.prompt_tokens(connection, target).await?;
+        let prompt = budget.prompt_tokens(connection, target, files).await?;
         let wanted = prompt.saturating_add(self.answer_tokens.into());
         let fits = load.running == 0 || load.spoken_for().saturating_add(wanted) <= budget.limit();
         Ok(if fits { Ok(wanted) } else { Err(budget.exceeded()) })
@@ -95,9 +96,16 @@ impl Quota {
 }
 
 impl Budget {
-    /// An estimate of the prompt, on the high side: the system message, the question, and as much of the past as has room.
-    async fn prompt_tokens(&self, connection: &mut PgConnection, target: &AnswerTarget) -> Result<i64, StoreError> {
-        let said = high_estimate(count(target.question.text().len()));
+    /// An estimate of the prompt, on the high side: the system message, the question with the names of its files, and as much of the past
+    /// as has room.
+    async fn prompt_tokens(
+        &self,
+        connection: &mut PgConnection,
+        target: &AnswerTarget,
+        files: &HeldFiles,
+    ) -> Result<i64, StoreError> {
+        let notes = attachment_note::max_bytes(files.files.iter().map(|file| file.name.as_str()));
+        let said = high_estimate(count(target.question.text().len() + notes));
         let most = count(self.quota.context_tokens);
         let past = match &target.question {
             Question::New {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::{Message, MessageText};
-use cura_domain::{ConversationId, MessageId};
+use cura_domain::{ConversationId, FileId, MessageId};
 use cura_store::StoreError;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -19,6 +19,8 @@ pub enum RequestKind {
         conversation: Option<ConversationId>,
         /// The message.
         text: MessageText,
+        /// Its files. Without any, the text is not blank.
+        files: Vec<FileId>,
     },
     /// A new version of an earlier message, as its sibling.
     Edit {
@@ -26,6 +28,8 @@ pub enum RequestKind {
         message: MessageId,
         /// The new text.
         text: MessageText,
+        /// Its files; `None` keeps those of the earlier message. Without any, the text is not blank.
+        files: Option<Vec<FileId>>,
     },
     /// The same question; the new answer is a sibling of the earlier one.
     Regenerate {
@@ -72,7 +76,11 @@ impl AnswerRequest {
             BusyPolicy::Queue => b"queue",
         });
         match &self.kind {
-            RequestKind::Send { conversation, text } => {
+            RequestKind::Send {
+                conversation,
+                text,
+                files,
+            } => {
                 match conversation {
                     None => hash.update(b"send to a new conversation"),
                     Some(conversation) => {
@@ -81,11 +89,17 @@ impl AnswerRequest {
                     }
                 }
                 hash.update(text.as_str().as_bytes());
+                if !files.is_empty() {
+                    add_files(&mut hash, files);
+                }
             }
-            RequestKind::Edit { message, text } => {
+            RequestKind::Edit { message, text, files } => {
                 hash.update(b"edit");
                 hash.update(message.0.to_be_bytes());
                 hash.update(text.as_str().as_bytes());
+                if let Some(files) = files {
+                    add_files(&mut hash, files);
+                }
             }
             RequestKind::Regenerate { answer } => {
                 hash.update(b"regenerate");
@@ -93,6 +107,14 @@ impl AnswerRequest {
             }
         }
         hash.finalize().into()
+    }
+}
+
+/// After a text, which has no NUL: no other text and files are the same bytes.
+fn add_files(hash: &mut Sha256, files: &[FileId]) {
+    hash.update(b"\0files");
+    for file in files {
+        hash.update(file.0.to_be_bytes());
     }
 }
 
@@ -118,6 +140,24 @@ pub enum StartAnswerError {
     /// The message is not there, not the caller's, or of the wrong role.
     #[error("no such message")]
     MessageNotFound,
+    /// A file of the request is not there, or not the caller's.
+    #[error("no such file")]
+    FileNotFound,
+    /// Something bad was found in a file of the request.
+    #[error("a file is infected")]
+    FileInfected {
+        /// The first such file.
+        file: FileId,
+    },
+    /// A file of the request could not be scanned.
+    #[error("a file could not be scanned")]
+    FileFailed {
+        /// The first such file.
+        file: FileId,
+    },
+    /// The message has neither text nor files.
+    #[error("nothing is said")]
+    BlankText,
     /// An answer in this conversation is unfinished.
     #[error("an answer is being written")]
     Busy {

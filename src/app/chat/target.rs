@@ -2,17 +2,20 @@
 
 use cura_domain::message::{Follows, Message, MessageText, Role};
 use cura_domain::{ConversationId, MessageId};
-use cura_store::{Database, messages};
+use cura_store::Database;
 
+use super::question_files::WantedFiles;
 use super::request::{RequestKind, StartAnswerError};
 use crate::caller::Caller;
-use crate::notices::Notices;
+use crate::messages::Messages;
 
 /// Where an answer goes, and the question that it replies to.
 pub(super) struct AnswerTarget {
     /// The conversation; `None` makes one.
     pub(super) conversation: Option<ConversationId>,
     pub(super) question: Question,
+    /// The files that a new question is to have.
+    pub(super) files: WantedFiles,
 }
 
 /// The question that an answer replies to.
@@ -22,6 +25,11 @@ pub(super) enum Question {
 }
 
 impl Question {
+    /// Whether it is new, and without text.
+    pub(super) fn is_blank(&self) -> bool {
+        matches!(self, Self::New { text, .. } if text.is_blank())
+    }
+
     pub(super) fn text(&self) -> &str {
         match self {
             Self::New { text, .. } => text.as_str(),
@@ -39,21 +47,31 @@ impl AnswerTarget {
     /// never changes, is looked up when the answer is stored.
     pub(super) async fn find(
         database: &Database,
-        notices: &Notices,
+        messages: &Messages,
         caller: Caller,
         request: &RequestKind,
     ) -> Result<Self, StartAnswerError> {
         Ok(match request {
-            RequestKind::Send { conversation, text } => Self {
+            RequestKind::Send {
+                conversation,
+                text,
+                files,
+            } => Self {
+                files: WantedFiles::named(files),
                 conversation: *conversation,
                 question: Question::New {
                     text: text.clone(),
                     follows: Follows::TheLast,
                 },
             },
-            RequestKind::Edit { message, text } => {
-                let earlier = find_with_role(database, notices, caller, *message, Role::User).await?;
+            RequestKind::Edit { message, text, files } => {
+                let earlier = find_with_role(database, messages, caller, *message, Role::User).await?;
+                let files = match files {
+                    Some(files) => WantedFiles::named(files),
+                    None => WantedFiles::kept(earlier.attachments.iter().map(|attached| attached.file.id).collect()),
+                };
                 Self {
+                    files,
                     conversation: Some(earlier.conversation_id),
                     question: Question::New {
                         text: text.clone(),
@@ -62,10 +80,11 @@ impl AnswerTarget {
                 }
             }
             RequestKind::Regenerate { answer } => {
-                let earlier = find_with_role(database, notices, caller, *answer, Role::Assistant).await?;
+                let earlier = find_with_role(database, messages, caller, *answer, Role::Assistant).await?;
                 let question = earlier.parent_id.ok_or(StartAnswerError::MessageNotFound)?;
-                let question = find_with_role(database, notices, caller, question, Role::User).await?;
+                let question = find_with_role(database, messages, caller, question, Role::User).await?;
                 Self {
+                    files: WantedFiles::None,
                     conversation: Some(question.conversation_id),
                     question: Question::Existing(Box::new(question)),
                 }
@@ -77,15 +96,14 @@ impl AnswerTarget {
 /// A message of the caller that has this role.
 async fn find_with_role(
     database: &Database,
-    notices: &Notices,
+    messages: &Messages,
     caller: Caller,
     id: MessageId,
     role: Role,
 ) -> Result<Message, StartAnswerError> {
-    let found = database.connection(async |connection| messages::find_owned(connection, caller.user, id).await);
+    let found = database.connection(async |connection| messages.find(connection, caller, id).await);
     found
         .await?
-        .map(|message| notices.readable(message))
         .filter(|message| message.role == role)
         .ok_or(StartAnswerError::MessageNotFound)
 }

@@ -201,6 +201,8 @@ impl LogReader {
             let with_text: Vec<MessageId> = with_text.filter_map(|row| message_of(&row.event)).collect();
             let stored = messages::list_owned(connection, self.user, &kept, &with_text).await?;
             read = self.sources.notices.all_readable(stored);
+            let links = &self.sources.links;
+            links.add_attachments(connection, self.user, &mut read).await?;
         }
         let changed: Vec<ConversationId> = rows.iter().filter_map(|row| changed_by(&row.event)).collect();
         let mut conversations = Vec::new();

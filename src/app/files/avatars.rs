@@ -122,7 +122,7 @@ impl Avatars {
         let deleted = self.files.database.transaction(async |connection| {
             still_signed_in::hold(connection, caller, now).await?;
             if avatars::delete(connection, caller.user).await? {
-                let job = DeleteObjects::of_avatar(now.timestamp_micros());
+                let job = DeleteObjects::of_moment(now.timestamp_micros());
                 cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
             }
             Ok::<_, AvatarError>(())
@@ -278,7 +278,7 @@ impl Avatars {
                 }
                 return Ok(None);
             }
-            let job = DeleteObjects::of_avatar(now.timestamp_micros());
+            let job = DeleteObjects::of_moment(now.timestamp_micros());
             cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
             Ok::<_, AvatarError>(users::find(connection, caller.user).await?)
         });

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cura_domain::file::{File, FileStatus};
+use cura_domain::file::{File, FileStatus, LinkedFile, Links};
 use cura_domain::{Clock, FileId};
 
 use crate::derived_key::{DerivedKeys, SecretKeys};
@@ -38,26 +38,6 @@ impl Variant {
             .into_iter()
             .find(|variant| variant.as_str() == word)
     }
-}
-
-/// The links of a clean file: paths with a query, of this server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Links {
-    /// To what was uploaded.
-    pub original: String,
-    /// To its thumbnail, if it has one.
-    pub thumbnail: Option<String>,
-    /// How long they are good, in seconds.
-    pub expires_in: i64,
-}
-
-/// A file as its person sees it, with links if it can be downloaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkedFile {
-    /// The file.
-    pub file: File,
-    /// `None` unless it is clean.
-    pub links: Option<Links>,
 }
 
 /// What a link says that we have signed, and that has not expired.

@@ -3,13 +3,13 @@
 use std::io;
 
 use cura_domain::MessageId;
+use cura_domain::file::LinkedFile;
 use cura_domain::file_type::Refusal;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_store::StoreError;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::links::LinkedFile;
 use crate::still_signed_in::NotAnyMore;
 
 /// A file that has arrived, but for its bytes.

@@ -7,7 +7,7 @@ use crate::text::is_blank;
 /// The longest text a user may send, in characters (Unicode scalar values), as the contract says.
 pub const MAX_USER_CHARS: usize = 10_000;
 
-/// A user's text that has been checked: not blank, no NUL, at most [`MAX_USER_CHARS`] characters.
+/// A user's text that has been checked: no NUL, at most [`MAX_USER_CHARS`] characters, and not blank unless there are files beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageText(String);
 
@@ -34,6 +34,14 @@ impl MessageText {
         if is_blank(&raw) {
             return Err(InvalidText::Empty);
         }
+        Self::beside_files(raw)
+    }
+
+    /// Checks the text of a message that has files: it may be blank.
+    ///
+    /// # Errors
+    /// [`InvalidText`] names the rule it breaks.
+    pub fn beside_files(raw: String) -> Result<Self, InvalidText> {
         if raw.contains('\0') {
             return Err(InvalidText::Nul);
         }
@@ -41,6 +49,11 @@ impl MessageText {
             return Err(InvalidText::TooLong);
         }
         Ok(Self(raw))
+    }
+
+    /// Whether nothing of it is visible.
+    pub fn is_blank(&self) -> bool {
+        is_blank(&self.0)
     }
 
     /// The text.
@@ -67,5 +80,14 @@ mod tests {
         assert_eq!(MessageText::new(" \n\t".into()), Err(InvalidText::Empty));
         assert_eq!(MessageText::new("\u{1}\u{200b}".into()), Err(InvalidText::Empty));
         assert_eq!(MessageText::new("a\0b".into()), Err(InvalidText::Nul));
+    }
+
+    #[test]
+    fn beside_files_a_text_may_be_blank_and_nothing_else_is_different() {
+        assert!(MessageText::beside_files(" \n".into()).unwrap().is_blank());
+        assert!(!MessageText::beside_files("a".into()).unwrap().is_blank());
+        assert_eq!(MessageText::beside_files("\0".into()), Err(InvalidText::Nul));
+        let long = "a".repeat(MAX_USER_CHARS + 1);
+        assert_eq!(MessageText::beside_files(long), Err(InvalidText::TooLong));
     }
 }

@@ -1,13 +1,15 @@
 //! Lists of answers: those that may start, run, are stale, or may still be in `live`.
 
 use chrono::{DateTime, Utc};
+use cura_domain::file::MAX_WAIT_FOR_SCANS;
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
 
 /// The answers of `user` that may start: they have not, and are the first unfinished ones of their conversation. No more than
-/// `max_running` leaves room for (0: no limit), and at most 16.
+/// `max_running` leaves room for (0: no limit), and at most 16. One that waits for a scan is none of them: it would take the turn of
+/// another that can start.
 pub async fn list_startable(
     conn: &mut PgConnection,
     user: UserId,
@@ -20,6 +22,9 @@ pub async fn list_startable(
            )
            SELECT m.id FROM messages m
            WHERE m.user_id = $1 AND m.running AND m.attempt = 0
+             AND (m.created_at < now() - make_interval(secs => $3) OR (
+                 SELECT count(*) FROM message_files a JOIN files f ON f.id = a.file_id
+                 WHERE a.message_id = m.parent_id AND f.status = 'scanning') = 0)
              AND NOT EXISTS (SELECT 1 FROM messages e
                              WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
                                AND e.id < m.id)
@@ -27,6 +32,7 @@ pub async fn list_startable(
            LIMIT (SELECT CASE WHEN $2 = 0 THEN 16 ELSE LEAST(16, $2 - count) END FROM started)"#,
         user.0,
         i64::from(max_running),
+        MAX_WAIT_FOR_SCANS.as_seconds_f64(),
     )
     .fetch_all(conn)
     .await?;

@@ -140,6 +140,7 @@ fn request(conversation: Option<ConversationId>, busy_policy: BusyPolicy) -> Ans
         kind: RequestKind::Send {
             conversation,
             text: MessageText::new("Hi".to_owned()).unwrap(),
+            files: Vec::new(),
         },
         busy_policy,
         key: None,

@@ -80,6 +80,7 @@ impl Scene {
             kind: RequestKind::Send {
                 conversation,
                 text: MessageText::new("Hello, how are you?".to_owned()).unwrap(),
+                files: Vec::new(),
             },
             busy_policy: BusyPolicy::Queue,
             key: None,

@@ -200,6 +200,7 @@ impl World {
             kind: RequestKind::Send {
                 conversation: self.conversation.filter(|_| !anew),
                 text: MessageText::new(format!("question {}", self.written)).unwrap(),
+                files: Vec::new(),
             },
             busy_policy: BusyPolicy::Reject,
             key: None,

@@ -183,7 +183,7 @@ async fn what_is_not_there_yet_is_refused_instead_of_ignored() {
     let (cura, provider) = quick().await;
     let user = cura.user().await;
     for (body, pointer) in [
-        (json!({ "content": "Hi", "attachments": [1] }), "/attachments"),
+        (json!({ "content": "Hi", "attachments": ["a.png"] }), "/attachments/0"),
         (json!({ "content": "Hi", "on_busy": "whatever" }), "/on_busy"),
     ] {
         let refused = send(&user, &[], &body).await;

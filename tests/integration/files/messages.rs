@@ -34,11 +34,16 @@ async fn a_file_belongs_to_a_message_of_its_person_and_to_no_other() {
         kept.body
     );
     assert_eq!(ann.get("/uploads").await.body["items"], json!([kept.body]));
-    // When the conversation goes, the file is its person's as before.
+    // It goes with its conversation.
     let conversation = format!("/conversations/{}", asked["conversation_id"]);
     ann.send(ann.request(reqwest::Method::DELETE, &conversation)).await;
-    let shown = ann.get(&format!("/uploads/{}", kept.body["id"])).await.body;
-    assert_eq!(shown["message_id"], json!(null));
+    let path = format!("/uploads/{}", kept.body["id"]);
+    assert_code(
+        &ann.get(&path).await,
+        404,
+        "file_not_found",
+        "deleted with its conversation",
+    );
 }
 
 #[tokio::test]

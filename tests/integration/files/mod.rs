@@ -1,10 +1,12 @@
 //! Files that people upload: what is taken, what is refused, and that nothing is left of what is not kept.
 
+mod attachments;
 mod avatars;
 mod bodies;
 mod deletion;
 mod idempotency;
 mod interrupted;
+mod lifetimes;
 mod limits;
 mod links;
 mod lists;

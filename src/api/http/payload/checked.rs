@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use cura_domain::account::{DeviceName, Email, InvalidEmail, Name, NewPassword};
 use cura_domain::conversation::Title;
-use cura_domain::message::MessageText;
+use cura_domain::message::{InvalidText, MessageText};
 use cura_domain::profile::{Language, TimeZone};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
@@ -13,8 +13,8 @@ use serde_json::Value;
 
 /// What is wrong with a text: a code for programs, and a sentence that goes on where the name of the field ends.
 pub(super) type Fault = (&'static str, String);
-/// What a rule says to a text: a fault, or nothing.
-pub(super) type Check = fn(&str) -> Option<Fault>;
+/// What a rule says to a text in its body: a fault, or nothing.
+pub(super) type Check = fn(&str, &Value) -> Option<Fault>;
 
 /// A rule of the domain, as a kind of field.
 pub(crate) trait Rule: Send + Sync + 'static {
@@ -30,6 +30,11 @@ pub(crate) trait Rule: Send + Sync + 'static {
 
     /// Checks a text.
     fn read(text: &str) -> Result<Self::Output, Fault>;
+
+    /// What is wrong with a text beside the other fields of its body.
+    fn fault(text: &str, _body: &Value) -> Option<Fault> {
+        Self::read(text).err()
+    }
 }
 
 /// A field that obeys `R`.
@@ -81,18 +86,16 @@ impl<R: Rule> ToJSON for Checked<R> {
 
 /// Every rule by its format.
 pub(super) fn rule_of(format: &str) -> Option<Check> {
-    fn fault_of<R: Rule>(text: &str) -> Option<Fault> {
-        R::read(text).err()
-    }
-    let rules: [(&str, Check); 8] = [
-        (EmailField::FORMAT, fault_of::<EmailField>),
-        (PasswordField::FORMAT, fault_of::<PasswordField>),
-        (NameField::FORMAT, fault_of::<NameField>),
-        (DeviceNameField::FORMAT, fault_of::<DeviceNameField>),
-        (TitleField::FORMAT, fault_of::<TitleField>),
-        (ContentField::FORMAT, fault_of::<ContentField>),
-        (TimeZoneField::FORMAT, fault_of::<TimeZoneField>),
-        (LanguageField::FORMAT, fault_of::<LanguageField>),
+    let rules: [(&str, Check); 9] = [
+        (EmailField::FORMAT, EmailField::fault),
+        (PasswordField::FORMAT, PasswordField::fault),
+        (NameField::FORMAT, NameField::fault),
+        (DeviceNameField::FORMAT, DeviceNameField::fault),
+        (TitleField::FORMAT, TitleField::fault),
+        (ContentField::FORMAT, ContentField::fault),
+        (EditedContentField::FORMAT, EditedContentField::fault),
+        (TimeZoneField::FORMAT, TimeZoneField::fault),
+        (LanguageField::FORMAT, LanguageField::fault),
     ];
     let rule = rules.into_iter().find(|(known, _)| *known == format);
     rule.map(|(_, rule)| rule)
@@ -176,18 +179,53 @@ impl Rule for TitleField {
     }
 }
 
-/// The text of a message.
+/// The text of a message, which is blank only beside `attachments`.
 pub(crate) struct ContentField;
 
 impl Rule for ContentField {
     type Output = MessageText;
 
     const FORMAT: &'static str = "message";
-    const SHORTEST: Option<usize> = Some(1);
     const LONGEST: usize = cura_domain::message::MAX_USER_CHARS;
 
     fn read(text: &str) -> Result<MessageText, Fault> {
-        MessageText::new(text.to_owned()).map_err(with_code("invalid_content"))
+        MessageText::beside_files(text.to_owned()).map_err(with_code("invalid_content"))
+    }
+
+    fn fault(text: &str, body: &Value) -> Option<Fault> {
+        content_fault(text, has_files(body))
+    }
+}
+
+/// The new text of a message, which may be blank beside the files that the message has: whether it has any is not known here.
+pub(crate) struct EditedContentField;
+
+impl Rule for EditedContentField {
+    type Output = MessageText;
+
+    const FORMAT: &'static str = "edited-message";
+    const LONGEST: usize = ContentField::LONGEST;
+
+    fn read(text: &str) -> Result<MessageText, Fault> {
+        ContentField::read(text)
+    }
+
+    fn fault(text: &str, body: &Value) -> Option<Fault> {
+        content_fault(text, has_files(body) || body.get("attachments").is_none())
+    }
+}
+
+fn has_files(body: &Value) -> bool {
+    let files = body.get("attachments").and_then(Value::as_array);
+    files.is_some_and(|files| !files.is_empty())
+}
+
+fn content_fault(text: &str, may_be_blank: bool) -> Option<Fault> {
+    match MessageText::new(text.to_owned()) {
+        Ok(_) => None,
+        Err(InvalidText::Empty) if may_be_blank => ContentField::read(text).err(),
+        Err(InvalidText::Empty) if text.is_empty() => Some(("too_short", "must have at least 1 characters".to_owned())),
+        Err(error) => Some(("invalid_content", error.to_string())),
     }
 }
 

@@ -182,7 +182,7 @@ impl Schema {
     /// An error for each field that breaks a rule of the domain.
     pub(super) fn rule_faults(&self, value: &Value) -> Vec<FieldError> {
         let faults = self.rules.iter().filter_map(|(name, rule)| {
-            let (code, detail) = rule(value.get(name)?.as_str()?)?;
+            let (code, detail) = rule(value.get(name)?.as_str()?, value)?;
             Some(FieldError::new(format!("/{name}"), code, detail))
         });
         let mut errors: Vec<FieldError> = faults.collect();

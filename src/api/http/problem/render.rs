@@ -60,6 +60,8 @@ impl Problem {
     fn view(self, request_id: &str) -> ProblemView {
         ProblemView {
             limit: self.limit(),
+            message_id: self.message_id(),
+            file_id: self.file_id(),
             kind: "about:blank".to_owned(),
             title: self.status.canonical_reason().unwrap_or("Unknown").to_owned(),
             status: self.status.as_u16().into(),
@@ -67,7 +69,6 @@ impl Problem {
             code: self.code.to_owned(),
             request_id: request_id.to_owned(),
             errors: (!self.errors.is_empty()).then_some(self.errors),
-            message_id: self.message_id,
             resets_at: self.used_up.and_then(|used_up| used_up.resets_at),
         }
     }

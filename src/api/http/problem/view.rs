@@ -26,6 +26,9 @@ pub(crate) struct ProblemView {
     /// With `generation_in_progress`: the running answer.
     #[oai(skip_serializing_if_is_none)]
     pub(crate) message_id: Option<i64>,
+    /// With `file_infected` and `file_failed`: the file.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) file_id: Option<i64>,
     /// With `queue_full`, `quota_exceeded` and refused sign-ins: the limit that is reached.
     #[oai(skip_serializing_if_is_none)]
     pub(crate) limit: Option<i64>,

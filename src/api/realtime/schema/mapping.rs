@@ -156,6 +156,7 @@ impl From<Problem> for ErrorEvent {
     fn from(problem: Problem) -> Self {
         Self {
             running_message_id: problem.message_id(),
+            file_id: problem.file_id(),
             limit: problem.limit().and_then(|limit| i32::try_from(limit).ok()),
             detail: problem.detail().to_owned(),
             retryable: problem.is_retryable(),
@@ -174,6 +175,7 @@ impl ErrorEvent {
             retryable: false,
             client_message_id: None,
             running_message_id: None,
+            file_id: None,
             limit: None,
         }
     }

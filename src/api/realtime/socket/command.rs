@@ -1,9 +1,10 @@
 //! The commands that a client may send on a socket.
 
 use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
-use cura_domain::ConversationId;
+use cura_domain::file::MAX_FILES_OF_A_MESSAGE;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::MessageText;
+use cura_domain::{ConversationId, FileId};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -136,13 +137,18 @@ impl MessageCommand {
     pub(super) fn check(self, conversation: ConversationId) -> Result<AnswerRequest, ErrorEvent> {
         let client_message_id = self.client_message_id();
         let mut faults: Vec<(&str, String)> = Vec::new();
-        if self.attachments.as_ref().is_some_and(|files| !files.is_empty()) {
-            faults.push(("not_supported", "Attachments are not available yet.".to_owned()));
+        let files: Vec<FileId> = self.attachments.into_iter().flatten().map(FileId).collect();
+        if files.len() > MAX_FILES_OF_A_MESSAGE.unsigned_abs() as usize {
+            let detail = format!("attachments must have at most {MAX_FILES_OF_A_MESSAGE} items.");
+            faults.push(("invalid_frame", detail));
         }
         let key = self.client_message_id.as_deref().map(IdempotencyKey::new).transpose();
         let key =
             key.map_err(|error| faults.push(("invalid_client_message_id", format!("client_message_id {error}."))));
-        let text = MessageText::new(self.content);
+        let text = match files.is_empty() {
+            true => MessageText::new(self.content),
+            false => MessageText::beside_files(self.content),
+        };
         let text = text.map_err(|error| faults.push(("invalid_content", format!("content {error}."))));
         let (Ok(key), Ok(text), None) = (key, text, faults.first()) else {
             let code = faults.first().map_or("invalid_frame", |(code, _)| code);
@@ -157,6 +163,7 @@ impl MessageCommand {
             kind: RequestKind::Send {
                 conversation: Some(conversation),
                 text,
+                files,
             },
             busy_policy: match self.on_busy {
                 None | Some(BusyPolicyField::Reject) => BusyPolicy::Reject,
@@ -212,10 +219,10 @@ mod tests {
             let refused = Command::read(frame).map(|_| ()).unwrap_err();
             assert_eq!((&*refused.code, &*refused.detail), ("invalid_frame", detail));
         }
-        let refused = check(r#"{"type":"message","content":" ","client_message_id":"","attachments":[1]}"#);
+        let refused = check(r#"{"type":"message","content":" ","client_message_id":"","attachments":[]}"#);
         let refused = refused.map(|_| ()).unwrap_err();
-        assert_eq!(refused.code, "not_supported");
-        for named in ["Attachments", "client_message_id", "content must not be empty"] {
+        assert_eq!(refused.code, "invalid_client_message_id");
+        for named in ["client_message_id", "content must not be empty"] {
             assert!(refused.detail.contains(named), "{}", refused.detail);
         }
     }
@@ -232,6 +239,15 @@ mod tests {
         let frame = r#"{"type":"message","content":"x","client_message_id":null,"attachments":null,"on_busy":null}"#;
         let request = check(frame).map_err(|refused| refused.code).unwrap();
         assert_eq!((request.key, request.busy_policy), (None, BusyPolicy::Reject));
+    }
+
+    #[test]
+    fn beside_files_the_content_may_be_blank() {
+        let request = check(r#"{"type":"message","content":"","attachments":[3,4]}"#).map_err(|refused| refused.code);
+        match request.unwrap().kind {
+            RequestKind::Send { files, .. } => assert_eq!(files, [FileId(3), FileId(4)]),
+            other => unreachable!("{other:?}"),
+        }
     }
 
     #[test]
@@ -263,8 +279,8 @@ mod tests {
                 "invalid_frame",
             ),
             (
-                r#"{"type":"message","content":"x","attachments":[1],"client_message_id":"a"}"#,
-                "not_supported",
+                r#"{"type":"message","content":"x","attachments":[1,2,3,4,5,6,7,8,9,10,11],"client_message_id":"a"}"#,
+                "invalid_frame",
             ),
         ] {
             let refused = refused(frame);

@@ -1,0 +1,3 @@
+-- no-transaction
+-- 0054 takes the column away.
+SELECT 1;
