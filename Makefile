@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test test-model test-browser chaos lint generate check-generated bench attack coverage
+.PHONY: run test test-model test-browser test-tus chaos lint generate check-generated bench attack coverage
 
 # Tests wait for processes and clocks more than they compute: three for every two processors.
 TEST_THREADS := $(shell expr \( $$(nproc) \* 3 + 1 \) / 2)
@@ -23,6 +23,12 @@ test-browser: ## A real Firefox subscribes and reads a push; `make test` does th
 	deploy/install-system-packages postgres redis browser
 	cargo build --workspace --bins
 	cargo nextest run --no-capture -p cura-tests -E 'test(devices::browser)'
+
+test-tus: ## tus-js-client uploads through a line that is cut ten times; `make test` does this, too, once it is installed.
+	deploy/install-system-packages postgres redis node
+	deploy/install-tus-client
+	cargo build --workspace --bins
+	cargo nextest run --no-capture -p cura-tests -E 'test(tus_js_client)'
 
 chaos: ## Two hundred kills at random moments, fifty during uploads, a deploy under a thousand devices: what `make test` runs briefly.
 	deploy/install-system-packages postgres redis

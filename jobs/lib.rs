@@ -98,6 +98,9 @@ fn registry(concurrency: Concurrency) -> Registry {
         .schedule(prune_expired::INTERVAL, |period| {
             prune(PruneKind::UnattachedFiles, period)
         })
+        .schedule(prune_expired::INTERVAL, |period| {
+            prune(PruneKind::ResumableUploads, period)
+        })
         .job(concurrency.send_push, send_push::run)
         .job(2, dismiss_push::run)
         .job(1, send_test_push::run)

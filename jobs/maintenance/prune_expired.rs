@@ -34,6 +34,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PruneExpired, _: Run) -> 
         PruneKind::Pushes => remove(&context, job, Expired::Pushes).await,
         PruneKind::AbandonedUploads => remove(&context, job, Expired::AbandonedUploads).await,
         PruneKind::UnattachedFiles => remove(&context, job, Expired::UnattachedFiles).await,
+        PruneKind::ResumableUploads => remove(&context, job, Expired::ResumableUploads).await,
         PruneKind::OverdueScans => overdue::enqueue_scans(&context, job.period).await,
         PruneKind::OverdueErasures => overdue::enqueue_erasures(&context, job.period).await,
         PruneKind::AbandonedAnswers => overdue::fail_abandoned_answers(&context).await,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use cura_app::App;
 use http::admission;
+use http::arriving_parts::ArrivingParts;
 use http::middleware::{self, only_documented};
 use http::operation::Operations;
 use http::problem::Problem;
@@ -46,7 +47,14 @@ pub fn api(app: App, origins: Origins, limits: RateLimits, connections: UserConn
         .into_endpoint()
         .around(only_documented::only_documented);
     let documented = routes::docs::routes(&document, openapi::redoc_html()).nest("/", operations);
-    let routes = Route::new().nest("/", documented.data(app).data(connections).data(shutdown));
+    let routes = Route::new().nest(
+        "/",
+        documented
+            .data(app)
+            .data(connections)
+            .data(ArrivingParts::default())
+            .data(shutdown),
+    );
     Arc::new(ToDynEndpoint(middleware::wrap(routes.map_to_response(), settings)))
 }
 

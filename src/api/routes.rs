@@ -12,6 +12,7 @@ mod export;
 mod files;
 mod health;
 mod messages;
+mod resumable;
 mod sessions;
 pub(crate) mod tag;
 mod uploads;
@@ -33,6 +34,7 @@ pub(crate) type Apis = (
     messages::MessagesApi,
     devices::DevicesApi,
     uploads::UploadsApi,
+    resumable::ResumableApi,
     files::FilesApi,
     events::EventsApi,
     ws::WsApi,
@@ -52,6 +54,7 @@ pub(crate) fn service() -> OpenApiService<Apis, ()> {
         messages::MessagesApi,
         devices::DevicesApi,
         uploads::UploadsApi,
+        resumable::ResumableApi,
         files::FilesApi,
         events::EventsApi,
         ws::WsApi,

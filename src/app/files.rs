@@ -1,10 +1,11 @@
-//! Files and avatars that users upload: keeping, listing, deleting them and giving them out. A file of another user is not found.
+//! Files and avatars that users upload: receiving, keeping, listing, deleting them and giving them out. A file of another user is not found.
 
 mod arrival;
 mod attachments;
 mod avatars;
 mod keep;
 mod links;
+mod resumable;
 mod serve;
 mod upload;
 
@@ -25,6 +26,7 @@ pub use avatars::{AvatarError, Avatars};
 pub use cura_domain::avatar::AvatarSize;
 pub use cura_domain::file::{File, LinkedFile, Links};
 pub use links::FileLinks;
+pub use resumable::{Appending, MAX_UNFINISHED_UPLOADS, MalformedMetadata, ResumableError, UploadMetadata};
 pub use serve::{Lifetime, ServeError, ServedFile};
 pub use upload::{NewUpload, UploadError, Uploaded};
 

@@ -168,6 +168,8 @@ pub enum PruneKind {
     AbandonedUploads,
     /// Files that belong to no message for a month.
     UnattachedFiles,
+    /// Uploads that arrive in parts, after their day.
+    ResumableUploads,
     /// Files whose scan has no job, or none that ends.
     OverdueScans,
 }

@@ -8,7 +8,7 @@ use cura_domain::{ConversationId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::{avatars, file_lifetimes, files};
+use crate::{avatars, file_lifetimes, files, resumable_uploads};
 
 /// How long an idempotency key is valid (as the contract says), and an hour for requests that are using it.
 const KEYS: TimeDelta = TimeDelta::hours(25);
@@ -51,6 +51,8 @@ pub enum Expired {
     AbandonedUploads,
     /// Files that belong to no message for a month.
     UnattachedFiles,
+    /// Uploads that arrive in parts, after their day.
+    ResumableUploads,
 }
 
 impl Expired {
@@ -99,6 +101,7 @@ impl Expired {
                 return Ok(files + avatars::delete_abandoned(conn, STORING, limit).await?);
             }
             Self::UnattachedFiles => return file_lifetimes::delete_unattached(conn, UNATTACHED, limit, now).await,
+            Self::ResumableUploads => return resumable_uploads::delete_expired(conn, PARENTS, limit).await,
             Self::Pushes => return delete_pushes(conn, now - PUSHES, limit).await,
             Self::Exports => return delete_exports(conn, now, limit).await,
             Self::ModelCalls => {

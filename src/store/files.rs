@@ -15,6 +15,8 @@ use crate::StoreError;
 /// A file that the store is about to keep.
 #[derive(Debug, Clone, Copy)]
 pub struct NewFile<'a> {
+    /// Its id, if it was taken from the sequence before; else it gets the next one.
+    pub id: Option<FileId>,
     /// Whose.
     pub user: UserId,
     /// Where its bytes will be.
@@ -30,12 +32,14 @@ pub struct NewFile<'a> {
 }
 
 /// How much a person keeps, in bytes, with what is made of it, what is being stored and what the file store has not deleted yet; the
-/// smallest file counts for [`MIN_COUNTED_BYTES`]. The caller holds the person alone, so that two uploads do not both take the last of
+/// smallest file counts for [`MIN_COUNTED_BYTES`]. An upload that arrives in parts counts from its beginning for all of its length. The caller holds the person alone, so that two uploads do not both take the last of
 /// the room.
 pub async fn kept_bytes(conn: &mut PgConnection, user: UserId) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT (COALESCE((SELECT sum(GREATEST(size, $2) + made_size) FROM files WHERE user_id = $1 AND status <> 'infected'), 0)
-                   + COALESCE((SELECT sum(GREATEST(size, $2)) FROM object_deletions WHERE user_id = $1), 0))::bigint AS "kept!""#,
+                   + COALESCE((SELECT sum(GREATEST(size, $2)) FROM object_deletions WHERE user_id = $1), 0)
+                   + COALESCE((SELECT sum(GREATEST(length, $2)) FROM resumable_uploads WHERE user_id = $1 AND file_id IS NULL), 0)
+                  )::bigint AS "kept!""#,
         user.0,
         MIN_COUNTED_BYTES,
     )
@@ -57,8 +61,9 @@ pub async fn is_being_stored(conn: &mut PgConnection, user: UserId, sha256: &[u8
 /// Inserts a file that nobody sees until [`mark_stored`].
 pub async fn insert(conn: &mut PgConnection, new: NewFile<'_>, now: DateTime<Utc>) -> Result<FileId, StoreError> {
     let id = sqlx::query_scalar!(
-        "INSERT INTO files (user_id, object_key, filename, file_type, size, sha256, status, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, 'storing', $7, now()) RETURNING id",
+        "INSERT INTO files (id, user_id, object_key, filename, file_type, size, sha256, status, created_at, updated_at)
+         OVERRIDING SYSTEM VALUE
+         VALUES (COALESCE($8, nextval(pg_get_serial_sequence('files', 'id'))), $1, $2, $3, $4, $5, $6, 'storing', $7, now()) RETURNING id",
         new.user.0,
         new.key.as_str(),
         new.name,
@@ -66,18 +71,25 @@ pub async fn insert(conn: &mut PgConnection, new: NewFile<'_>, now: DateTime<Utc
         new.size,
         new.sha256.as_slice(),
         now,
+        new.id.map(|id| id.0),
     )
     .fetch_one(conn)
     .await?;
     Ok(FileId(id))
 }
 
-/// Says that the store keeps the bytes of a file; `false` if its row is gone.
-pub async fn mark_stored(conn: &mut PgConnection, id: FileId, now: DateTime<Utc>) -> Result<bool, StoreError> {
+/// Says that the store keeps the bytes of a file under this key; `false` if its row is gone, or names another object meanwhile.
+pub async fn mark_stored(
+    conn: &mut PgConnection,
+    id: FileId,
+    key: &ObjectKey,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
     let marked = sqlx::query!(
-        "UPDATE files SET status = 'scanning', updated_at = $2 WHERE id = $1 AND status = 'storing'",
+        "UPDATE files SET status = 'scanning', updated_at = $2 WHERE id = $1 AND status = 'storing' AND object_key = $3",
         id.0,
         now,
+        key.as_str(),
     )
     .execute(conn)
     .await?;
@@ -92,11 +104,15 @@ pub async fn delete(conn: &mut PgConnection, id: FileId) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Deletes a file unless the store is known to keep it.
-pub async fn delete_unstored(conn: &mut PgConnection, id: FileId) -> Result<(), StoreError> {
-    sqlx::query!("DELETE FROM files WHERE id = $1 AND status = 'storing'", id.0)
-        .execute(conn)
-        .await?;
+/// Deletes a file unless the store is known to keep it; with a key, only if it is the one that its row names.
+pub async fn delete_unstored(conn: &mut PgConnection, id: FileId, key: Option<&ObjectKey>) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM files WHERE id = $1 AND status = 'storing' AND ($2::text IS NULL OR object_key = $2)",
+        id.0,
+        key.map(ObjectKey::as_str),
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -27,6 +27,7 @@ pub mod object_deletions;
 pub mod owners;
 pub mod personal_data;
 pub mod pushes;
+pub mod resumable_uploads;
 pub mod scans;
 pub mod served_files;
 pub mod sessions;

@@ -75,8 +75,12 @@ const TECHNICAL: Export = Export::Nothing {
     reason: "technical: hashes and numbers that say nothing about the person",
 };
 
+const UNFINISHED: Export = Export::Nothing {
+    reason: "what the person is sending and has not finished: gone after a day, or a line of files.jsonl",
+};
+
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 24] = [
+pub const TABLES: [Table; 26] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -88,6 +92,18 @@ pub const TABLES: [Table; 24] = [
         owned: "user_id = $1",
         next: Next::Any,
         export: TECHNICAL,
+    },
+    Table {
+        name: "resumable_parts",
+        owned: "upload_id IN (SELECT id FROM resumable_uploads WHERE user_id = $1)",
+        next: Next::ChildrenOf { parent: "resumable_uploads", column: "upload_id" },
+        export: UNFINISHED,
+    },
+    Table {
+        name: "resumable_uploads",
+        owned: "user_id = $1",
+        next: Next::Any,
+        export: UNFINISHED,
     },
     Table {
         name: "message_files",

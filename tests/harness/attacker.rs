@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::Form;
-use crate::operations::Operation;
+use crate::operations::{Operation, PART};
 
 /// How much of an answer is kept; nothing that a test looks at is longer.
 const KEPT_BYTES: usize = 8 * 1024;
@@ -177,13 +177,19 @@ impl Outcome {
     }
 }
 
-/// The header that says what the body of this operation is.
+/// The headers that say what the body of this operation is.
 pub fn content_type(operation: &Operation) -> String {
     let content_type = match operation {
         form if form.takes_form() => Form::default().content_type(),
+        part if part.takes_part() => PART.to_owned(),
         _ => "application/json".to_owned(),
     };
-    format!("Content-Type: {content_type}\r\n")
+    let tus = if operation.speaks_tus() {
+        "Tus-Resumable: 1.0.0\r\nUpload-Length: 1000\r\nUpload-Offset: 0\r\n"
+    } else {
+        ""
+    };
+    format!("Content-Type: {content_type}\r\n{tus}")
 }
 
 /// What only the handshake of a socket says.

@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use crate::Cura;
 
+/// The type of a part of an upload (TUS 1.0).
+pub const PART: &str = "application/offset+octet-stream";
+
 /// One operation.
 #[derive(Debug)]
 pub struct Operation {
@@ -57,6 +60,21 @@ impl Operation {
     /// Whether its body is a form with a file.
     pub fn takes_form(&self) -> bool {
         !self.described["requestBody"]["content"]["multipart/form-data"].is_null()
+    }
+
+    /// Whether its body is bytes that are added to an upload.
+    pub fn takes_part(&self) -> bool {
+        !self.described["requestBody"]["content"][PART].is_null()
+    }
+
+    /// Whether it takes bytes for as long as a file may take.
+    pub fn takes_file(&self) -> bool {
+        self.takes_form() || self.takes_part()
+    }
+
+    /// Whether it speaks TUS 1.0.
+    pub fn speaks_tus(&self) -> bool {
+        self.template.starts_with("/uploads/resumable")
     }
 
     /// Whether it needs no authentication.

@@ -17,6 +17,7 @@ mod request_id;
 mod security_headers;
 mod timeout;
 mod translate_errors;
+mod tus;
 
 use std::sync::Arc;
 
@@ -68,8 +69,10 @@ pub(crate) fn wrap(
         .around(access_log::access_log)
         // Outside of everything that logs or renders a problem.
         .around(move |next, request| request_id::request_id(entropy.clone(), next, request))
-        // Outermost: the layers above read the operation and its policy.
+        // Outermost but one: the layers above read the operation and its policy.
         .around(move |next, request| match_operation::match_operation(Arc::clone(&operations), next, request))
+        // Which operation it is, a header may say.
+        .around(tus::tus)
 }
 
 /// Refuses requests that no handler should see, cheapest check first, and prepares the others.

@@ -1,8 +1,8 @@
 //! Forms with a file (RFC 7578): read part by part within their limits, the file to a file without a name. Memory does not grow with what
 //! is sent.
 
-mod form;
-mod pieces;
+pub(super) mod form;
+pub(crate) mod pieces;
 
 use poem::http::{StatusCode, header};
 use poem::{Body, Request, RequestBody, Result};

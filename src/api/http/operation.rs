@@ -49,13 +49,8 @@ impl Operations {
         let path = self.0.iter().find(|known| matches(&known.template, path));
         let policy = path.map_or(&policy::UNDOCUMENTED, |path| path.policy(method));
         Operation {
+            method: path.map_or(method, |path| path.answered_as(method)).clone(),
             path: path.cloned(),
-            // poem answers HEAD as GET.
-            method: if method == Method::HEAD {
-                Method::GET
-            } else {
-                method.clone()
-            },
             is_head: method == Method::HEAD,
             policy,
         }
@@ -63,9 +58,18 @@ impl Operations {
 }
 
 impl KnownPath {
+    /// poem answers HEAD as GET, unless the path has a HEAD of its own.
+    fn answered_as<'m>(&self, method: &'m Method) -> &'m Method {
+        let has_own = || self.policies.iter().any(|(known, _)| known == Method::HEAD);
+        if method == Method::HEAD && !has_own() {
+            &Method::GET
+        } else {
+            method
+        }
+    }
+
     fn policy(&self, method: &Method) -> &'static Policy {
-        // poem answers HEAD as GET.
-        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let method = self.answered_as(method);
         let row = self.policies.iter().find(|(known, _)| known == method);
         let is_cheap = |policy: &Policy| matches!(policy.rate, RateClass::Free | RateClass::Wide);
         match row {

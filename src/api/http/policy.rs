@@ -96,6 +96,12 @@ const UPLOAD: BodyLimit = BodyLimit {
     timeout: Duration::from_secs(10 * 60),
 };
 
+/// Bytes of a file without a form around them, in as much time.
+const PART: BodyLimit = BodyLimit {
+    max_bytes: 10 * 1024 * 1024,
+    ..UPLOAD
+};
+
 const NORMAL: Duration = Duration::from_secs(25);
 /// For operations that obey `Prefer: wait`.
 const WAITS_FOR_ANSWER: Duration = NORMAL.saturating_add(prefer::MAX_WAIT);
@@ -147,6 +153,12 @@ const POLICIES: &[(&str, Policy)] = {
         ("testPush",           row(TestPush, NO_BODY, NORMAL,          AccessToken)),
         ("deleteDevice",       row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("uploadFile",         row(Upload,  UPLOAD,  RECEIVES_FILE,    AccessToken)),
+        ("describeResumableUploads", row(Default, NO_BODY, NORMAL,     Public)),
+        // An upload is charged once. Who has to go on with it again and again, on a bad network, pays as for anything else.
+        ("createResumableUpload", row(Upload, NO_BODY, NORMAL,         AccessToken)),
+        ("getResumableUpload", row(Default, NO_BODY, NORMAL,           AccessToken)),
+        ("continueResumableUpload", row(Default, PART, RECEIVES_FILE,  AccessToken)),
+        ("deleteResumableUpload", row(Default, NO_BODY, NORMAL,        AccessToken)),
         ("listUploads",        row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("getUpload",          row(Default, NO_BODY, NORMAL,           AccessToken)),
         ("deleteUpload",       row(Default, NO_BODY, NORMAL,           AccessToken)),

@@ -201,8 +201,13 @@ impl Problem {
     }
 
     /// Adds `Allow`: the methods of the path.
-    pub(crate) fn with_allow(mut self, allow: HeaderValue) -> Self {
-        self.header = Some(Box::new((header::ALLOW, allow)));
+    pub(crate) fn with_allow(self, allow: HeaderValue) -> Self {
+        self.with_header(header::ALLOW, allow)
+    }
+
+    /// Adds a header, instead of the one that was added before.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some(Box::new((name, value)));
         self
     }
 

@@ -174,7 +174,7 @@ impl From<UploadError> for Problem {
             }
             UploadError::KeyReused => Self::key_reused(),
             UploadError::FileNotFound => Self::file_not_found(),
-            UploadError::FileStoreUnavailable => Self::storage_unavailable(),
+            UploadError::FileStoreUnavailable | UploadError::Superseded => Self::storage_unavailable(),
             UploadError::Content(error) => {
                 tracing::error!(error = %error.kind(), "an upload that has arrived cannot be read");
                 Self::storage_unavailable()

@@ -20,6 +20,7 @@ use cura_providers::scan;
 use cura_queue::{EnqueueOptions, JobOwner, ScanUpload};
 use cura_store::files::NewFile;
 use cura_store::idempotency::UploadKeyUse;
+use cura_store::resumable_uploads::{self, Claim};
 use cura_store::{PgConnection, StoreError, events, files, idempotency, object_deletions};
 use tokio_util::task::TaskTracker;
 
@@ -66,19 +67,26 @@ impl Files {
         let files = self.clone();
         // In a task: a client that leaves now finds its file when it comes back with its key.
         let task = TaskTracker::new().spawn(async move {
-            let kept = files.keep(caller, content, upload).await;
+            let kept = files.keep(caller, content, upload, None).await;
             drop(place);
             kept
         });
         task.await.map_err(|_| UploadError::Panicked)?
     }
 
-    async fn keep(&self, caller: Caller, content: File, upload: NewUpload) -> Result<Uploaded, UploadError> {
+    /// [`Self::upload`] in the task; of an upload that arrived in parts, with the claim to it: then the file has its id.
+    pub(super) async fn keep(
+        &self,
+        caller: Caller,
+        content: File,
+        upload: NewUpload,
+        claim: Option<&Claim>,
+    ) -> Result<Uploaded, UploadError> {
         let hash = upload.hash();
         // Before anything else: arriving may have taken minutes.
         let checked = self
             .database
-            .transaction(async |connection| self.check(connection, caller, &upload).await);
+            .transaction(async |connection| self.check(connection, caller, &upload, claim).await);
         if let Checked::KeyUsed(first) = checked.await? {
             return self.replay(caller, &hash, &first).await;
         }
@@ -86,7 +94,7 @@ impl Files {
         let key = ObjectKey::new(caller.user, self.entropy.bytes(), file_type.extension()).map_err(io::Error::other)?;
         let begun = self
             .database
-            .transaction(async |connection| self.begin(connection, caller, &upload, file_type, &key).await);
+            .transaction(async |connection| self.begin(connection, caller, &upload, file_type, &key, claim).await);
         let id = match begun.await? {
             Ok(id) => id,
             Err(first) => return self.replay(caller, &hash, &first).await,
@@ -94,7 +102,7 @@ impl Files {
         let ended = match self.put(&key, content, upload.size, file_type.media_type()).await {
             Ok(()) => {
                 self.database
-                    .transaction(async |connection| self.finish(connection, caller, &upload, &hash, id, &key).await)
+                    .transaction(async |connection| self.finish(connection, caller, &upload, id, &key, claim).await)
                     .await
             }
             Err(error) => Err(error),
@@ -121,12 +129,16 @@ impl Files {
         upload: &NewUpload,
         file_type: FileType,
         key: &ObjectKey,
+        claim: Option<&Claim>,
     ) -> Result<Result<FileId, UploadKeyUse>, UploadError> {
-        if let Checked::KeyUsed(first) = self.check(connection, caller, upload).await? {
+        if let Checked::KeyUsed(first) = self.check(connection, caller, upload, claim).await? {
             return Ok(Err(first));
         }
         let size = signed(upload.size);
-        if let Some(most) = self.max_kept_bytes {
+        if let Some(claim) = claim {
+            // Its room is taken since its beginning. An earlier try may have died here.
+            files::delete_unstored(connection, claim.id, None).await?;
+        } else if let Some(most) = self.max_kept_bytes {
             let kept = files::kept_bytes(connection, caller.user).await?;
             if kept.saturating_add(size.max(MIN_COUNTED_BYTES)) > most {
                 // A repetition of a request that is under way must not be told that there is no room for its file.
@@ -140,6 +152,7 @@ impl Files {
         }
         let name = FileName::new(&upload.raw_name, file_type);
         let new = NewFile {
+            id: claim.map(|claim| claim.id),
             user: caller.user,
             key,
             name: name.as_str(),
@@ -175,17 +188,17 @@ impl Files {
         connection: &mut PgConnection,
         caller: Caller,
         upload: &NewUpload,
-        hash: &[u8; 32],
         id: FileId,
         key: &ObjectKey,
+        claim: Option<&Claim>,
     ) -> Result<Ended, UploadError> {
         let now = self.clock.now_micros();
         // Everything may have changed while the bytes were stored.
-        let checked = self.check(connection, caller, upload).await;
+        let checked = self.check(connection, caller, upload, claim).await;
         if let Err(UploadError::Store(error)) = checked {
             return Err(error.into());
         }
-        if !files::mark_stored(connection, id, now).await? {
+        if !files::mark_stored(connection, id, key, now).await? {
             // So long that it was taken for abandoned, or its person is erased. What was listed then may have been deleted before it was
             // there.
             object_deletions::list_unnamed(connection, caller.user, key, signed(upload.size), Duration::ZERO).await?;
@@ -208,7 +221,10 @@ impl Files {
             files::attach(connection, id, message).await?;
         }
         if let Some(key) = &upload.key {
-            idempotency::insert_upload(connection, caller.user, key.as_str(), hash, id, now).await?;
+            idempotency::insert_upload(connection, caller.user, key.as_str(), &upload.hash(), id, now).await?;
+        }
+        if claim.is_some() {
+            resumable_uploads::become_file(connection, id).await?;
         }
         let file = files::find_owned(connection, caller.user, id).await?;
         let file = file.ok_or(UploadError::FileNotFound)?;
@@ -230,16 +246,17 @@ impl Files {
         Ok(Ended::Kept(uploaded, seq))
     }
 
-    /// Whether an upload may be kept, its size aside. Holds its person alone, and the session and the message as they are, until the
-    /// transaction ends.
+    /// Whether an upload may be kept, its size aside. Holds its person alone, and the session, the message and the claim as they are, until
+    /// the transaction ends.
     async fn check(
         &self,
         connection: &mut PgConnection,
         caller: Caller,
         upload: &NewUpload,
+        claim: Option<&Claim>,
     ) -> Result<Checked, UploadError> {
         let now = self.clock.now_micros();
-        // In the order of locks: the user, the session, the message.
+        // In the order of locks: the user, the session, the message, the upload.
         still_signed_in::hold(connection, caller, now).await?;
         if let Some(first) = self.find_key(connection, caller, upload.key.as_ref()).await? {
             return Ok(Checked::KeyUsed(first));
@@ -251,6 +268,11 @@ impl Files {
             if files::count_of_message(connection, message).await? >= MAX_FILES_OF_A_MESSAGE {
                 return Err(UploadError::MessageIsFull);
             }
+        }
+        if let Some(claim) = claim
+            && !resumable_uploads::hold(connection, claim).await?
+        {
+            return Err(UploadError::Superseded);
         }
         Ok(Checked::Fine)
     }
@@ -300,7 +322,7 @@ impl Files {
     /// Deletes the row of an upload that failed, unless its last transaction has committed without our knowing.
     async fn forget(&self, caller: Caller, id: FileId, key: &ObjectKey, size: u64) {
         let deleted = self.database.transaction(async |connection| {
-            files::delete_unstored(connection, id).await?;
+            files::delete_unstored(connection, id, Some(key)).await?;
             // If others deleted it long ago: the file store may still be at it.
             object_deletions::list_unnamed(connection, caller.user, key, signed(size), STILL_PUTTING).await
         });

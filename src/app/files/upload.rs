@@ -64,7 +64,7 @@ impl From<NotAnyMore> for UploadError {
     }
 }
 
-/// Why an upload is not kept. Nothing of it is left then, or will not be.
+/// Why an upload is not kept. Nothing of it is left then, or will not be; but see [`Self::may_pass`].
 #[derive(Debug, Error)]
 pub enum UploadError {
     /// The session has ended meanwhile, or the account is being erased.
@@ -88,9 +88,12 @@ pub enum UploadError {
     /// The key was used for another request.
     #[error("the key was used for another request")]
     KeyReused,
-    /// What the key stands for was deleted.
+    /// What the key stands for was deleted, or the upload that arrives in parts does not exist or belongs to another user.
     #[error("no such file")]
     FileNotFound,
+    /// Another request makes a file of the upload, or it was deleted meanwhile.
+    #[error("another request has taken over")]
+    Superseded,
     /// The file store does not keep it now.
     #[error("the file store is unavailable")]
     FileStoreUnavailable,
@@ -103,4 +106,19 @@ pub enum UploadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl UploadError {
+    /// Whether the same upload may be kept later: what has arrived of one in parts stays then.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::MessageNotFound | Self::MessageIsFull | Self::QuotaExceeded | Self::KeyReused => {
+                false
+            }
+            // Who signs in again can go on.
+            Self::NotSignedIn | Self::Suspended => true,
+            Self::FileNotFound | Self::Superseded | Self::FileStoreUnavailable => true,
+            Self::Content(_) | Self::Panicked | Self::Store(_) => true,
+        }
+    }
 }

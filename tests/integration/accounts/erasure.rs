@@ -68,6 +68,14 @@ pub(super) async fn user_with_everything(cura: &Cura, email: &str) -> (Client, U
     let request = ann.request(Method::POST, "/users/me/avatar");
     let request = request.header("content-type", avatar.content_type()).body(avatar.end());
     assert_eq!(ann.send(request).await.status, 200);
+    let begin = ann
+        .request(Method::POST, "/uploads/resumable")
+        .header("Tus-Resumable", "1.0.0");
+    let begun = ann.send(begin.header("Upload-Length", "1000")).await;
+    let part = ann.request(Method::PATCH, begun.header("location").unwrap());
+    let part = part.header("Tus-Resumable", "1.0.0").header("Upload-Offset", "0");
+    let part = part.header("content-type", "application/offset+octet-stream");
+    assert_eq!(ann.send(part.body("half of my secret")).await.status, 204);
     export(&ann).await;
     let id = ann.get("/users/me").await.body["id"].as_i64().unwrap();
     (ann, UserId(id))

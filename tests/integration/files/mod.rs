@@ -12,6 +12,7 @@ mod links;
 mod lists;
 mod messages;
 mod refusals;
+mod resumable;
 mod samples;
 mod scans;
 mod store;

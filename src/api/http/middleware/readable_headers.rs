@@ -7,7 +7,16 @@ use poem::http::StatusCode;
 use crate::http::problem::Problem;
 
 /// The headers that handlers read.
-const TEXT_HEADERS: [&str; 4] = ["authorization", "idempotency-key", "last-event-id", "prefer"];
+const TEXT_HEADERS: [&str; 8] = [
+    "authorization",
+    "idempotency-key",
+    "last-event-id",
+    "prefer",
+    "tus-resumable",
+    "upload-length",
+    "upload-metadata",
+    "upload-offset",
+];
 
 /// 400 if one of them is not visible ASCII.
 pub(super) fn refuse_unreadable(request: &Request) -> Result<(), Problem> {

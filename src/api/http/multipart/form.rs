@@ -178,7 +178,7 @@ fn problem(error: multer::Error) -> Problem {
     stop.map_or_else(|| malformed("The body is no whole form (RFC 7578)."), problem_of)
 }
 
-fn problem_of(stop: Stop) -> Problem {
+pub(crate) fn problem_of(stop: Stop) -> Problem {
     match stop {
         Stop::TooSlow => {
             let detail = "The body took too long to arrive.";

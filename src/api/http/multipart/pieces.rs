@@ -1,4 +1,4 @@
-//! The body of a form, one small piece at a time.
+//! The body of a form, one small piece at a time; or of a part of an upload, as it comes.
 //!
 //! The parser reads ahead as long as anything is there, into a buffer without an end. So whatever arrives is given to it in pieces, and
 //! after each of them nothing is there for a moment.
@@ -24,7 +24,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why nothing more comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// Nothing arrived for a while, or all of it took too long.
     #[error("too slow")]
     TooSlow,
@@ -67,7 +67,7 @@ impl Allowance {
 }
 
 /// A body that arrives.
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     body: Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>,
     /// What has arrived and was not given.
     rest: Bytes,
@@ -82,7 +82,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    pub(super) fn new(body: Body, limit: BodyLimit) -> Self {
+    pub(crate) fn new(body: Body, limit: BodyLimit) -> Self {
         let now = Instant::now();
         Self {
             body: Box::pin(body.into_bytes_stream()),
@@ -110,9 +110,17 @@ impl Pieces {
         self.allowance.clone()
     }
 
+    /// What arrives next, as the network has cut it; `None` at the end. Nothing is lost when this is dropped.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    pub(crate) async fn next_bytes(&mut self) -> Result<Option<Bytes>, Stop> {
+        std::future::poll_fn(|cx| self.poll_in_time(cx)).await
+    }
+
     /// Reads and drops the rest of a body that is too large: a client that is still sending would see a broken connection instead of the
     /// response.
-    pub(super) async fn discard(&mut self) {
+    pub(crate) async fn discard(&mut self) {
         while self.received <= MAX_DISCARDED_BYTES
             && std::future::poll_fn(|cx| self.poll_body(cx))
                 .await
@@ -120,7 +128,20 @@ impl Pieces {
         {}
     }
 
-    /// What arrives next, as the network has cut it; `None` at the end.
+    /// What arrives next, within its limits.
+    fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Stop>> {
+        let arrived = std::task::ready!(self.poll_body(cx));
+        if self.received > self.max {
+            return Poll::Ready(Err(Stop::TooLarge));
+        }
+        // Bytes that keep coming do not keep a slow body alive.
+        if matches!(arrived, Ok(Some(_))) && Instant::now() >= self.deadline {
+            return Poll::Ready(Err(Stop::TooSlow));
+        }
+        Poll::Ready(arrived)
+    }
+
+    /// What arrives next, whatever its limits; `None` at the end.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Stop>> {
         loop {
             match self.body.poll_next_unpin(cx) {
@@ -149,17 +170,10 @@ impl Stream for Pieces {
             return Poll::Pending;
         }
         if self.rest.is_empty() {
-            match std::task::ready!(self.poll_body(cx)) {
+            match std::task::ready!(self.poll_in_time(cx)) {
                 Err(stop) => return Poll::Ready(Some(Err(stop))),
                 Ok(None) => return Poll::Ready(None),
                 Ok(Some(bytes)) => self.rest = bytes,
-            }
-            if self.received > self.max {
-                return Poll::Ready(Some(Err(Stop::TooLarge)));
-            }
-            // Bytes that keep coming do not keep a slow body alive.
-            if Instant::now() >= self.deadline {
-                return Poll::Ready(Some(Err(Stop::TooSlow)));
             }
         }
         if self.allowance.is_spent() {

@@ -206,3 +206,71 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
         assert!(found.buffers <= most, "{} buffers: {}", found.buffers, found.text);
     }
 }
+
+/// With ten thousand uploads in parts, everything that they ask for is a walk along an index.
+#[tokio::test]
+async fn what_uploads_in_parts_ask_for_is_found_by_an_index() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool();
+    for fill in [
+        "INSERT INTO users (email, password_hash, created_at, updated_at)
+         SELECT n || '@example.com', 'x', now(), now() FROM generate_series(1, 1000) n",
+        "INSERT INTO resumable_uploads (id, user_id, metadata, length, received, expires_at)
+         SELECT n, 1 + n % 1000, '', 1000, 100, now() + (n - 1000) * interval '1 minute' FROM generate_series(1, 10000) n",
+        "INSERT INTO resumable_parts (upload_id, start, bytes)
+         SELECT n, k * 10, 'some bytes' FROM generate_series(1, 10000) n, generate_series(0, 9) k",
+        "CHECKPOINT",
+        "VACUUM users, resumable_uploads, resumable_parts",
+        "ANALYZE users, resumable_uploads, resumable_parts",
+    ] {
+        sqlx::query(fill).execute(pool).await.unwrap();
+    }
+    for (beginning, values, index, most) in [
+        (
+            "FROM resumable_uploads WHERE user_id = $1 AND file_id IS NULL AND expires_at > now()",
+            vec!["77"],
+            "resumable_uploads_user_id_idx",
+            30,
+        ),
+        (
+            "FROM resumable_uploads WHERE id = $1 AND user_id = $2 AND expires_at > now()",
+            vec!["7000", "1"],
+            "resumable_uploads_pkey",
+            10,
+        ),
+        (
+            "SELECT id FROM resumable_uploads WHERE expires_at < now() LIMIT $1",
+            vec!["100"],
+            "resumable_uploads_expires_at_idx",
+            120,
+        ),
+        (
+            "SELECT bytes FROM resumable_parts WHERE upload_id = $1 AND start = $2",
+            vec!["7000", "50"],
+            "resumable_parts_pkey",
+            10,
+        ),
+        (
+            "UPDATE resumable_parts SET bytes = bytes || $2",
+            vec!["7000", "'more'", "16384"],
+            "resumable_parts_pkey",
+            40,
+        ),
+        (
+            "DELETE FROM resumable_parts WHERE upload_id = $1",
+            vec!["7000"],
+            "resumable_parts_pkey",
+            60,
+        ),
+    ] {
+        let found = plan(pool, &statement(beginning, &values)).await;
+        let uses = |node: &Node| node.name.contains(index);
+        assert!(found.nodes.iter().any(uses), "{beginning}: {}", found.text);
+        assert!(
+            found.nodes.iter().all(|node| !node.name.starts_with("Seq")),
+            "{}",
+            found.text
+        );
+        assert!(found.buffers <= most, "{} buffers: {}", found.buffers, found.text);
+    }
+}

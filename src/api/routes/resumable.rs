@@ -1,0 +1,299 @@
+//! `/uploads/resumable`: uploads that arrive in parts, by TUS 1.0 (tus.io), for networks on which one request does not come through.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use cura_app::App;
+use cura_app::files::{MAX_UNFINISHED_UPLOADS, ResumableError, UploadMetadata};
+use cura_domain::FileId;
+use cura_domain::file::MAX_FILE_BYTES;
+use poem::Request;
+use poem::http::{HeaderName, HeaderValue, StatusCode};
+use poem::web::Data;
+use poem_openapi::param::{Header, Path};
+use poem_openapi::{ApiResponse, OpenApi};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use self::problem::TusProblem;
+use crate::http::arriving_parts::ArrivingParts;
+use crate::http::caller::SignedIn;
+use crate::http::part_body::PartBody;
+use crate::http::problem::Problem;
+use crate::http::tus;
+use crate::realtime::user_connections::UserConnections;
+use crate::routes::tag::Tag;
+
+mod problem;
+
+/// How long a client that asks how far its upload is waits for the file that is made of it.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(20);
+/// When to ask again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+
+pub(crate) struct ResumableApi;
+
+#[derive(ApiResponse)]
+enum Described {
+    /// What is supported.
+    #[oai(status = 204)]
+    Support(
+        /// `1.0.0`.
+        #[oai(header = "Tus-Version")]
+        String,
+        /// `creation,expiration,termination`.
+        #[oai(header = "Tus-Extension")]
+        String,
+        /// The largest file, in bytes.
+        #[oai(header = "Tus-Max-Size")]
+        u64,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Begun {
+    /// The upload has begun.
+    #[oai(status = 201)]
+    Upload(
+        /// Its path.
+        #[oai(header = "Location")]
+        String,
+        /// When it is gone, finished or not.
+        #[oai(header = "Upload-Expires")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Progress {
+    /// How far the upload is. When all has arrived, the file is there.
+    #[oai(status = 200)]
+    Offset(
+        /// How many bytes have arrived.
+        #[oai(header = "Upload-Offset")]
+        i64,
+        /// How many there will be.
+        #[oai(header = "Upload-Length")]
+        i64,
+        /// As it was sent at the beginning.
+        #[oai(header = "Upload-Metadata")]
+        Option<String>,
+        /// When it is gone.
+        #[oai(header = "Upload-Expires")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Continued {
+    /// The bytes are kept. If they were the last ones, the file is there.
+    #[oai(status = 204)]
+    Offset(
+        /// How many bytes have arrived.
+        #[oai(header = "Upload-Offset")]
+        u64,
+        /// When it is gone.
+        #[oai(header = "Upload-Expires")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Terminated {
+    /// Nothing is left of it.
+    #[oai(status = 204)]
+    Done,
+}
+
+#[OpenApi(
+    prefix_path = "/uploads/resumable",
+    tag = "Tag::Uploads",
+    response_header(name = "Tus-Resumable", ty = "String", description = "`1.0.0`, in every response.")
+)]
+impl ResumableApi {
+    /// Ask what is supported
+    ///
+    /// Of TUS 1.0: the extensions creation, expiration and termination.
+    #[oai(path = "/", method = "options", operation_id = "describeResumableUploads")]
+    async fn describe(&self) -> Described {
+        Described::Support(tus::VERSION.to_owned(), tus::EXTENSIONS.to_owned(), MAX_FILE_BYTES)
+    }
+
+    /// Begin an upload in parts
+    ///
+    /// As of `/uploads/file`, by TUS 1.0: what has arrived stays when the connection breaks, for a day. At most 20 of a person are
+    /// unfinished. Charged once, as an upload.
+    #[oai(path = "/", method = "post", operation_id = "createResumableUpload")]
+    async fn create(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        request: &Request,
+        /// Required: `1.0.0`.
+        #[oai(name = "Tus-Resumable")]
+        _tus_resumable: Header<Option<String>>,
+        /// Required: the number of bytes, at most 10 MiB.
+        #[oai(name = "Upload-Length")]
+        upload_length: Header<Option<String>>,
+        /// `filename` and `message_id`, a message of mine that the file belongs to, both in base64. Other keys are kept and mean nothing.
+        #[oai(name = "Upload-Metadata")]
+        upload_metadata: Header<Option<String>>,
+    ) -> Result<Begun, TusProblem> {
+        tus::check_version(request)?;
+        let length = tus::upload_length(request, upload_length.0.as_deref())?;
+        let metadata = UploadMetadata::parse(upload_metadata.0.as_deref().unwrap_or_default());
+        let metadata =
+            metadata.map_err(|error| tus::malformed(&format!("Upload-Metadata cannot be read: {error}.")))?;
+        let upload = app.files.begin_resumable(caller.0, length, &metadata).await?;
+        let location = format!("{}/{}", tus::PATH, upload.id);
+        Ok(Begun::Upload(location, http_date(upload.expires_at)))
+    }
+
+    /// Ask how far an upload is
+    ///
+    /// The next part begins at `Upload-Offset`. If all has arrived, but the file could not be made yet, this tries it again; if that
+    /// fails: 423, and it is to be asked again.
+    #[oai(path = "/:upload_id", method = "head", operation_id = "getResumableUpload")]
+    async fn head(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        connections: Data<&UserConnections>,
+        request: &Request,
+        upload_id: Path<i64>,
+        /// Required: `1.0.0`.
+        #[oai(name = "Tus-Resumable")]
+        _tus_resumable: Header<Option<String>>,
+    ) -> Result<Progress, TusProblem> {
+        tus::check_version(request)?;
+        let id = FileId(upload_id.0);
+        let upload = app.files.find_resumable(caller.0, id).await?;
+        if upload.received == upload.length && !upload.is_file {
+            // Whoever is told that all is there does not send anything any more.
+            let Ok(place) = connections.open_upload(caller.0.user) else {
+                return Err(not_completed(upload.received).into());
+            };
+            let completing = app.files.complete_resumable(caller.0, id, place);
+            match tokio::time::timeout(COMPLETION_TIMEOUT, completing).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let problem = Problem::from(error);
+                    return Err(match problem.is_client_error() {
+                        true => problem.into(),
+                        false => not_completed(upload.received).into(),
+                    });
+                }
+                Err(_) => return Err(not_completed(upload.received).into()),
+            }
+        }
+        Ok(Progress::Offset(
+            upload.received,
+            upload.length,
+            Some(upload.metadata).filter(|metadata| !metadata.is_empty()),
+            http_date(upload.expires_at),
+        ))
+    }
+
+    /// Go on with an upload
+    ///
+    /// What arrives is kept as it comes. The answer to the last bytes, or to an empty body behind them, is that of `/uploads/file`: once
+    /// it is 204, `/uploads/{upload_id}` has the file. A file that is not taken is gone, with all its parts.
+    #[oai(path = "/:upload_id", method = "patch", operation_id = "continueResumableUpload")]
+    async fn patch(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        connections: Data<&UserConnections>,
+        arriving: Data<&ArrivingParts>,
+        request: &Request,
+        upload_id: Path<i64>,
+        /// Required: `1.0.0`.
+        #[oai(name = "Tus-Resumable")]
+        _tus_resumable: Header<Option<String>>,
+        /// Required: how many bytes have arrived before. Another number: 409.
+        #[oai(name = "Upload-Offset")]
+        upload_offset: Header<Option<String>>,
+        body: PartBody,
+    ) -> Result<Continued, TusProblem> {
+        let (caller, id) = (caller.0, FileId(upload_id.0));
+        let offset = tus::upload_offset(upload_offset.0.as_deref())?;
+        let mut appending = app.files.append_resumable(caller, id, offset).await?;
+        let expires_at = appending.expires_at();
+        if tus::content_length(request).is_some_and(|length| length > appending.missing()) {
+            // Before a byte of it is read.
+            return Err(ResumableError::TooLarge.into());
+        }
+        arriving.take_over(id).await;
+        let place = connections.open_upload(caller.user)?;
+        let part = arriving.enter(id);
+        let files = app.files.clone();
+        // In a task: what has come when the client leaves is written, and made a file if it is all.
+        let receiving = async move {
+            if let Err(problem) = body.receive(&mut appending, &part).await {
+                drop(place);
+                return Err(problem);
+            }
+            drop(part);
+            let offset = appending.offset();
+            if appending.is_complete() {
+                files.complete_resumable(caller, id, place).await?;
+            }
+            Ok(offset)
+        };
+        let received = TaskTracker::new().spawn(receiving.in_current_span()).await;
+        let offset = received.map_err(|_| Problem::internal())??;
+        Ok(Continued::Offset(offset, http_date(expires_at)))
+    }
+
+    /// Give an upload up
+    ///
+    /// What has arrived is deleted, and the file, if all had.
+    #[oai(path = "/:upload_id", method = "delete", operation_id = "deleteResumableUpload")]
+    async fn delete(
+        &self,
+        caller: SignedIn,
+        app: Data<&App>,
+        request: &Request,
+        upload_id: Path<i64>,
+        /// Required: `1.0.0`.
+        #[oai(name = "Tus-Resumable")]
+        _tus_resumable: Header<Option<String>>,
+    ) -> Result<Terminated, TusProblem> {
+        tus::check_version(request)?;
+        app.files.terminate_resumable(caller.0, FileId(upload_id.0)).await?;
+        Ok(Terminated::Done)
+    }
+}
+
+impl From<ResumableError> for Problem {
+    fn from(error: ResumableError) -> Self {
+        match error {
+            ResumableError::TooManyUnfinished(first_expires_in) => {
+                let detail = "20 of your uploads are unfinished; finish or delete one first.";
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", detail);
+                let limit = usize::try_from(MAX_UNFINISHED_UPLOADS).unwrap_or_default();
+                problem.with_limit(limit).with_retry_after(first_expires_in)
+            }
+            ResumableError::WrongOffset => {
+                let detail = "Another number of bytes has arrived; ask for the offset with HEAD.";
+                Self::new(StatusCode::CONFLICT, "wrong_offset", detail)
+            }
+            ResumableError::TooLarge => Self::too_large(),
+            ResumableError::Upload(error) => error.into(),
+        }
+    }
+}
+
+/// 423: all has arrived, and is no file yet. Clients of TUS ask again after this, and begin anew after any other error.
+fn not_completed(offset: i64) -> Problem {
+    let detail = "All has arrived, but the file cannot be stored at the moment; please ask again.";
+    let problem = Problem::new(StatusCode::LOCKED, "storage_unavailable", detail);
+    let problem = problem.with_header(UPLOAD_OFFSET, HeaderValue::from(offset));
+    problem.with_retry_after(ASK_AGAIN_AFTER)
+}
+
+/// As in HTTP: `Mon, 30 Nov 2026 04:00:00 GMT`.
+fn http_date(time: DateTime<Utc>) -> String {
+    httpdate::fmt_http_date(time.into())
+}
