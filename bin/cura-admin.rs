@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cura_bin::commands::devices::{self, Devices};
+use cura_bin::commands::files::{self, Files};
 use cura_bin::commands::migrate::{self, Migrate};
 use cura_bin::commands::{openapi, output, secret};
 
@@ -31,6 +32,9 @@ enum Command {
     /// Look at the devices that pushes go to, and prune them.
     #[command(subcommand)]
     Devices(Devices),
+    /// Look at the files that people have uploaded, scan them again, and delete them.
+    #[command(subcommand)]
+    Files(Files),
     /// Print the OpenAPI document.
     Openapi,
     /// Print a new random value for SECRET_KEY.
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         }
         Command::Secret { vapid } => secret::start(vapid, arguments.json),
         Command::Devices(command) => devices::start(command, arguments.json),
+        Command::Files(command) => files::start(command, arguments.json),
         Command::Migrate(command) => migrate::start(command, arguments.json),
     }
 }

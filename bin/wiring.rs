@@ -15,7 +15,7 @@ pub use clock_and_entropy::{clock, entropy};
 pub use dependencies::{
     ai, database, database_for_migrations, redis_limiter, redis_live, wait_for_database, wait_for_dependencies,
 };
-pub use files::{file_store, report_files};
+pub use files::{file_store, file_store_if_there, report_files};
 pub use push::{push_providers, report_push};
 pub use scanner::{scanner, watch_scanner};
 pub use server::{listen, listen_for_probes, serve};

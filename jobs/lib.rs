@@ -39,7 +39,7 @@ mod maintenance {
 
 use std::sync::Arc;
 
-use cura_queue::{DeleteObjects, PruneDevices, PruneExpired, PruneKind, WorkersBuilder};
+use cura_queue::{DeleteObjects, PruneDevices, PruneExpired, PruneKind, ScanUpload, WorkersBuilder};
 
 use accounts::{erase_user, export_account};
 use answers::{fail_abandoned_answer, generate_answer};
@@ -108,7 +108,7 @@ fn registry(concurrency: Concurrency) -> Registry {
         .schedule(prune_devices::INTERVAL, |period| PruneDevices { period })
         .job(concurrency.scan_upload, scan_upload::run)
         .job(1, scan_upload::fail)
-        .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::OverdueScans, period))
+        .schedule(ScanUpload::ROUND, |period| prune(PruneKind::OverdueScans, period))
         .job(2, delete_objects::run)
         .schedule(delete_objects::INTERVAL, |period| DeleteObjects {
             period,

@@ -2,18 +2,17 @@
 
 use std::fmt::Write;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Subcommand, ValueEnum};
 use cura_app::operate::devices::{
     DeviceFilter, DeviceKind, DeviceWithSends, Devices as UseCases, Explanation, KnownDevice, ListDevicesError,
-    NamedUser, PrunedDevices,
+    PrunedDevices,
 };
-use cura_domain::account::Email;
 use cura_domain::push_log::LoggedSend;
-use cura_domain::{DeviceId, MessageId, UserId};
+use cura_domain::{DeviceId, MessageId};
 
+use super::arguments::UserArgument;
 use super::output::{self, Exit, Failure, Output, PageArguments};
 use crate::wiring;
 
@@ -67,22 +66,6 @@ pub enum Kind {
     Webpush,
 }
 
-/// An id, or an e-mail address.
-#[derive(Debug, Clone)]
-pub struct UserArgument(NamedUser);
-
-impl FromStr for UserArgument {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let named = match text.parse() {
-            Ok(id) => Some(NamedUser::Id(UserId(id))),
-            Err(_) => Email::new(text).ok().map(NamedUser::Email),
-        };
-        named.map(Self).ok_or("it is neither an id nor an e-mail address")
-    }
-}
-
 impl From<Kind> for DeviceKind {
     fn from(kind: Kind) -> Self {
         match kind {
@@ -120,7 +103,7 @@ async fn run(devices: &UseCases, command: Devices, output: Output) -> Result<(),
             page,
         } => {
             let filter = DeviceFilter {
-                user: user.map(|user| user.0),
+                user: user.map(UserArgument::into_user),
                 kind: kind.map(DeviceKind::from),
                 only_inactive: inactive,
                 before: page.cursor.map(DeviceId),

@@ -19,7 +19,7 @@ use crate::settings::Settings;
 use crate::wiring;
 
 /// The commands whose wrong usage is told in this manner, too.
-const COMMANDS: [&str; 1] = ["devices"];
+const COMMANDS: [&str; 2] = ["devices", "files"];
 
 /// How a command ends that did not do what it was asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,13 @@ impl Failure {
     #[must_use]
     pub fn cure(mut self, cure: impl Into<String>) -> Self {
         self.cure = Some(cure.into());
+        self
+    }
+
+    /// This failure, and what another one says: for a command that was given several things to do.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.detail = format!("{}\n{}", self.detail, other.detail);
         self
     }
 

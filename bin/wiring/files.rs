@@ -29,6 +29,22 @@ pub fn file_store(settings: &Settings) -> Result<FileStore, SettingError> {
     }
 }
 
+/// The configured file store, to look at it. `None` if it is a folder that is not here: an operator's command must not make it, whose user
+/// may be another one than that of servers and workers. Blocks for a moment.
+///
+/// # Errors
+/// The setting that cannot be used, and the cure.
+pub fn file_store_if_there(settings: &Settings) -> Result<Option<FileStore>, SettingError> {
+    let is_elsewhere = match settings.files.store {
+        StoreSettings::Disk => !settings.process.data_dir.join(FOLDER).is_dir(),
+        StoreSettings::Supabase(_) | StoreSettings::S3(_) => false,
+    };
+    if is_elsewhere {
+        return Ok(None);
+    }
+    file_store(settings).map(Some)
+}
+
 /// The folder in which files arrive, whatever keeps them then. It is made if there is none.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use cura_domain::file::{FileReason, PictureVariant};
 use cura_domain::object_key::ObjectKey;
 use cura_domain::{FileId, UserId};
 use cura_inspection::{Encoding, Inspected, Picture};
-use cura_queue::{DeleteObjects, FailScan, JobError, Run, ScanUpload};
+use cura_queue::{DeleteObjects, EnqueueOptions, FailScan, JobError, Run, ScanUpload};
 use cura_store::scans::{NewPicture, NewText, UnscannedFile};
 use cura_store::{StoreError, events, object_deletions, scans, users};
 use tokio::io::AsyncWriteExt as _;
@@ -109,7 +109,9 @@ async fn finish(context: &JobContext, id: FileId, user: UserId, end: End) -> Res
             End::Infected(signature) => {
                 let is_marked = scans::mark_infected(connection, id, signature, now).await?;
                 if is_marked {
-                    cura_queue::enqueue(connection, &DeleteObjects::of_scan(id)).await?;
+                    // Also where an earlier scan of this file has had its job.
+                    let delete = DeleteObjects::of_scan(id);
+                    cura_queue::enqueue_or_renew(connection, &delete, EnqueueOptions::default()).await?;
                 }
                 is_marked
             }

@@ -59,10 +59,11 @@ pub(super) async fn enqueue_scans(context: &JobContext, period: i64) -> Result<(
         };
         after = *last;
         for file in overdue {
-            let job = |round| ScanUpload { file_id: file.0, round };
-            let rounds = (period - PERIODS_OF_A_DAY..=period).chain([0]);
-            let keys = rounds.map(|round| job(round).key()).collect();
-            enqueue_unless_at_work(context, &job(period), keys).await?;
+            let job = ScanUpload {
+                file_id: file.0,
+                round: period,
+            };
+            enqueue_unless_at_work(context, &job, ScanUpload::keys_at_work(file, period)).await?;
         }
     }
 }

@@ -3,6 +3,7 @@
 mod arrival;
 mod attachments;
 mod avatars;
+mod delete;
 mod keep;
 mod links;
 mod resumable;
@@ -12,12 +13,10 @@ mod upload;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cura_domain::event::Event;
 use cura_domain::{Clock, Entropy, FileId};
 use cura_live::Live;
 use cura_providers::files::FileStore;
-use cura_queue::DeleteObjects;
-use cura_store::{Database, StoreError, events, exports, files, users};
+use cura_store::{Database, StoreError, files};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -25,6 +24,7 @@ pub use arrival::{Arrival, Arrived};
 pub use avatars::{AvatarError, Avatars};
 pub use cura_domain::avatar::AvatarSize;
 pub use cura_domain::file::{File, LinkedFile, Links};
+pub(crate) use delete::delete_file;
 pub use links::FileLinks;
 pub use resumable::{Appending, MAX_UNFINISHED_UPLOADS, MalformedMetadata, ResumableError, UploadMetadata};
 pub use serve::{Lifetime, ServeError, ServedFile};
@@ -143,20 +143,10 @@ impl Files {
     /// [`FileError::NotFound`] also when it belongs to another user.
     pub async fn delete(&self, caller: Caller, id: FileId) -> Result<(), FileError> {
         let now = self.clock.now_micros();
-        let deleted = self.database.transaction(async |connection| {
-            users::hold(connection, caller.user)
-                .await?
-                .ok_or(StoreError::UserGone)?;
-            if !files::delete_owned(connection, caller.user, id).await? {
-                return Err(FileError::NotFound);
-            }
-            // An archive must not contain what was deleted.
-            exports::delete(connection, caller.user).await?;
-            let job = DeleteObjects::of_file(id);
-            cura_queue::enqueue(connection, &job).await.map_err(StoreError::from)?;
-            Ok(events::append(connection, caller.user, &[Event::Upload(id)], now).await?)
-        });
-        let seq = deleted.await?;
+        let deleted = self
+            .database
+            .transaction(async |connection| delete_file(connection, caller.user, id, now).await);
+        let seq = deleted.await?.ok_or(FileError::NotFound)?;
         self.live.publish_event(caller.user, seq).await;
         Ok(())
     }

@@ -2,3 +2,7 @@
 //! without reading anybody's words.
 
 pub mod devices;
+pub mod files;
+mod named_user;
+
+pub use named_user::NamedUser;

@@ -1,10 +1,14 @@
 //! Files that users upload: kept for their person, and given to nobody before they were scanned.
 
+mod known;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::file_type::FileType;
 use crate::stored_words::stored_words;
 use crate::{FileId, MessageId};
+
+pub use known::{FileDetails, KnownFile, KnownPicture, KnownReason, KnownText};
 
 /// The largest file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;

@@ -280,6 +280,18 @@ pub struct ScanUpload {
     pub round: i64,
 }
 
+impl ScanUpload {
+    /// How often files are looked for that have no scan: so long is a round, which is numbered from the epoch on Postgres' clock.
+    pub const ROUND: Duration = Duration::from_secs(10 * 60);
+
+    /// The keys that the jobs of a file may have which are at work in this round: since a day at most, or since the upload.
+    pub fn keys_at_work(file: FileId, round: i64) -> Vec<String> {
+        const ROUNDS_OF_A_DAY: i64 = 144;
+        let rounds = (round - ROUNDS_OF_A_DAY..=round).chain([0]);
+        rounds.map(|round| Self { file_id: file.0, round }.key()).collect()
+    }
+}
+
 impl Job for ScanUpload {
     const QUEUE: &'static str = "scan-upload";
     const MAX_ATTEMPTS: u32 = 3;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
 use tokio_util::sync::CancellationToken;
 
 use crate::enqueue::{Enqueued, enqueue};
@@ -38,16 +38,19 @@ pub(crate) async fn run_scheduler_loop<J: Job>(instance: Arc<Instance>, every: D
     }
 }
 
+/// The number of the present period of this length, counted from the epoch on Postgres' clock.
+pub async fn present_period(conn: &mut PgConnection, every: Duration) -> Result<i64, QueueError> {
+    let period = sqlx::query("SELECT floor(extract(epoch FROM now()) / $1)::bigint");
+    let row = period.bind(every.as_secs_f64()).fetch_one(conn).await?;
+    Ok(row.try_get(0)?)
+}
+
 async fn enqueue_present<J: Job>(
     instance: &Instance,
     every: Duration,
     job: fn(i64) -> J,
 ) -> Result<Enqueued, QueueError> {
     let mut connection = instance.pool.acquire().await?;
-    let period = sqlx::query("SELECT floor(extract(epoch FROM now()) / $1)::bigint")
-        .bind(every.as_secs_f64())
-        .fetch_one(&mut *connection)
-        .await?
-        .try_get(0)?;
+    let period = present_period(&mut connection, every).await?;
     enqueue(&mut connection, &job(period)).await
 }

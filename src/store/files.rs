@@ -1,6 +1,8 @@
 //! Files that users upload. A row names its object in the file store before that exists, and whatever deletes a row lists the object for
 //! deletion (migration 0047): so every object is named by a row, or is to be deleted.
 
+mod known;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +13,8 @@ use cura_domain::{FileId, MessageId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
+
+pub use known::{KnownFiles, find_known, find_owner, list_known, list_known_of};
 
 /// A file that the store is about to keep.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use cura_domain::file::{FileReason, Finding, PictureVariant};
+use cura_domain::file::{FileReason, FileStatus, Finding, PictureVariant};
 use cura_domain::file_type::FileType;
 use cura_domain::object_key::ObjectKey;
 use cura_domain::{FileId, UserId};
@@ -91,6 +91,63 @@ pub async fn list_overdue(
     .fetch_all(conn)
     .await?;
     Ok(ids.into_iter().map(FileId).collect())
+}
+
+/// At most `limit` files after this one that could not be scanned, for this reason if one is given, and have been so since then.
+pub async fn list_failed(
+    conn: &mut PgConnection,
+    after: FileId,
+    reason: Option<FileReason>,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<FileId>, StoreError> {
+    // By `id + 0`, as the index of statuses is.
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM files WHERE status = 'failed' AND id + 0 > $1 AND ($2::text IS NULL OR reason_code = $2) AND updated_at >= $3
+         ORDER BY id + 0 LIMIT $4",
+        after.0,
+        reason.map(FileReason::as_str),
+        since,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(FileId).collect())
+}
+
+/// What is known of a file of `user`, which stays so until the transaction ends.
+pub async fn lock_status(
+    transaction: &mut PgConnection,
+    user: UserId,
+    id: FileId,
+) -> Result<Option<FileStatus>, StoreError> {
+    let word = sqlx::query_scalar!(
+        "SELECT status FROM files WHERE id = $1 AND user_id = $2 FOR NO KEY UPDATE",
+        id.0,
+        user.0,
+    );
+    let word = word.fetch_optional(transaction).await?;
+    word.map(|word| FileStatus::from_word(&word).ok_or(StoreError::UnknownWord("status of a file")))
+        .transpose()
+}
+
+/// Has a file scanned once more whose scan has ended and whose bytes are kept: nothing of what was found or made stays. A trigger lists
+/// its pictures for deletion.
+pub async fn begin_again(transaction: &mut PgConnection, id: FileId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE files SET status = 'scanning', reason_code = NULL, reason_signature = NULL, findings = '{}', made_size = 0,
+             postponed_since = NULL, updated_at = $2
+         WHERE id = $1 AND status IN ('clean', 'failed')",
+        id.0,
+        now,
+    )
+    .execute(&mut *transaction)
+    .await?;
+    delete_pictures(transaction, id).await?;
+    sqlx::query!("DELETE FROM file_texts WHERE file_id = $1", id.0)
+        .execute(transaction)
+        .await?;
+    Ok(())
 }
 
 /// Notes that the scan of a file is put off through no fault of its own, and says whether that is so for longer than `patience`.

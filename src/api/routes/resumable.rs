@@ -200,6 +200,7 @@ impl ResumableApi {
     /// What arrives is kept as it comes. The answer to the last bytes, or to an empty body behind them, is that of `/uploads/file`: once
     /// it is 204, `/uploads/{upload_id}` has the file. A file that is not taken is gone, with all its parts.
     #[oai(path = "/:upload_id", method = "patch", operation_id = "continueResumableUpload")]
+    #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn patch(
         &self,
         caller: SignedIn,

@@ -3,15 +3,15 @@
 mod why;
 
 use chrono::TimeDelta;
-use cura_domain::account::Email;
 use cura_domain::push_log::LoggedSend;
-use cura_domain::{Clock, DeviceId, MessageId, UserId};
+use cura_domain::{Clock, DeviceId, MessageId};
 use cura_queue::SendPush;
 use cura_store::devices::{KnownDevices, Pruned};
-use cura_store::{Database, StoreError, devices, pushes, users, with_deadline};
+use cura_store::{Database, StoreError, devices, pushes, with_deadline};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::NamedUser;
 pub use cura_domain::device::{DeviceDetails, DeviceKind, KnownDevice};
 pub use why::{Explanation, Verdict};
 
@@ -19,15 +19,6 @@ pub use why::{Explanation, Verdict};
 const SHOWN_SENDS: i64 = 20;
 /// The devices of the first batch that is pruned. Batches are halved when the database does not finish one in time.
 const BATCH: i64 = 500;
-
-/// A user, as an operator names one.
-#[derive(Debug, Clone)]
-pub enum NamedUser {
-    /// By id.
-    Id(UserId),
-    /// By e-mail address.
-    Email(Email),
-}
 
 /// Which devices are listed.
 #[derive(Debug, Clone, Default)]
@@ -107,12 +98,10 @@ impl Devices {
         };
         let (limit, wanted) = (limit as usize, i64::from(limit) + 1);
         let listed = self.database.connection(async |connection| {
-            let user = match &filter.user {
-                None => return Ok(devices::list_known(connection, &which, wanted).await?),
-                Some(NamedUser::Id(id)) => users::exists(connection, *id).await?.then_some(*id),
-                Some(NamedUser::Email(email)) => users::find_id(connection, email.as_str()).await?,
+            let Some(user) = &filter.user else {
+                return Ok(devices::list_known(connection, &which, wanted).await?);
             };
-            let user = user.ok_or(ListDevicesError::NoSuchUser)?;
+            let user = user.find(connection).await?.ok_or(ListDevicesError::NoSuchUser)?;
             Ok::<_, ListDevicesError>(devices::list_known_of(connection, user, &which, wanted).await?)
         });
         let mut listed = listed.await?;

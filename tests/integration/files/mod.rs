@@ -13,7 +13,7 @@ mod lists;
 mod messages;
 mod refusals;
 mod resumable;
-mod samples;
+pub(crate) mod samples;
 mod scans;
 mod store;
 mod types;

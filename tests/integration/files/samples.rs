@@ -7,9 +7,9 @@ pub(super) struct Sample {
     pub(super) bytes: Vec<u8>,
 }
 
-pub(super) const PNG: &[u8] = include_bytes!("../../fixtures/files/alpha.png");
-pub(super) const JPEG: &[u8] = include_bytes!("../../fixtures/files/baseline.jpg");
-pub(super) const PDF: &[u8] = include_bytes!("../../fixtures/files/scan.pdf");
+pub(crate) const PNG: &[u8] = include_bytes!("../../fixtures/files/alpha.png");
+pub(crate) const JPEG: &[u8] = include_bytes!("../../fixtures/files/baseline.jpg");
+pub(crate) const PDF: &[u8] = include_bytes!("../../fixtures/files/scan.pdf");
 const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 
 /// One file of each type that is taken.
@@ -39,14 +39,14 @@ pub(super) fn all() -> Vec<Sample> {
 }
 
 /// A picture of about this size: what follows its end is allowed.
-pub(super) fn png_of(size: usize) -> Vec<u8> {
+pub(crate) fn png_of(size: usize) -> Vec<u8> {
     let mut bytes = PNG.to_vec();
     bytes.resize(size.max(PNG.len()), b'x');
     bytes
 }
 
 /// A picture that is another one for each number.
-pub(super) fn png_number(number: u32) -> Vec<u8> {
+pub(crate) fn png_number(number: u32) -> Vec<u8> {
     [PNG, &number.to_be_bytes()].concat()
 }
 

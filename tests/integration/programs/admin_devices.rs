@@ -79,7 +79,7 @@ fn text_of(database: &TestDatabase, arguments: &[&str]) -> String {
 }
 
 /// That a command fails with this exit code, in both forms, and says this word to programs. Gives what it says.
-fn assert_fails(output: impl Fn(&[&str]) -> Output, arguments: &[&str], exit: i32, code: &str) -> Value {
+pub(super) fn assert_fails(output: impl Fn(&[&str]) -> Output, arguments: &[&str], exit: i32, code: &str) -> Value {
     let plain = output(arguments);
     assert_eq!(
         plain.status.code(),
@@ -101,7 +101,7 @@ fn assert_fails(output: impl Fn(&[&str]) -> Output, arguments: &[&str], exit: i3
     said["error"].clone()
 }
 
-fn ids(listed: &Value) -> Vec<i64> {
+pub(super) fn ids(listed: &Value) -> Vec<i64> {
     let items = listed["items"].as_array().unwrap();
     items.iter().map(|item| item["id"].as_i64().unwrap()).collect()
 }

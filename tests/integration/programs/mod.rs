@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_devices;
+mod admin_files;
 mod dev;
 mod operating;
 mod pooler;

@@ -47,10 +47,12 @@ const KNOWN: [&str; 7] = ["message", "cancel", "typing", "read", "visible", "aut
 
 impl Command {
     /// Parses a frame.
-    pub(super) fn read(frame: &str) -> Result<Self, ErrorEvent> {
-        let refuse = |code: &str, detail: &str| ErrorEvent {
-            detail: detail.to_owned(),
-            ..ErrorEvent::new(code)
+    pub(super) fn read(frame: &str) -> Result<Self, Box<ErrorEvent>> {
+        let refuse = |code: &str, detail: &str| {
+            Box::new(ErrorEvent {
+                detail: detail.to_owned(),
+                ..ErrorEvent::new(code)
+            })
         };
         let value: Value =
             serde_json::from_str(frame).map_err(|_| refuse("malformed_frame", "The frame is not a JSON object."))?;
@@ -63,9 +65,11 @@ impl Command {
         let client_message_id = value.get("client_message_id").and_then(Value::as_str).and_then(short);
         let faults = faults_of(kind, &value);
         // serde's own message may repeat what was sent, and names one field.
-        serde_json::from_value(value).map_err(|_| ErrorEvent {
-            client_message_id,
-            ..refuse("invalid_frame", &faults)
+        serde_json::from_value(value).map_err(|_| {
+            Box::new(ErrorEvent {
+                client_message_id,
+                ..*refuse("invalid_frame", &faults)
+            })
         })
     }
 }
@@ -134,7 +138,7 @@ impl MessageCommand {
     }
 
     /// The request for an answer, if every field is valid. Otherwise the code is of the first that is not, and the detail names all.
-    pub(super) fn check(self, conversation: ConversationId) -> Result<AnswerRequest, ErrorEvent> {
+    pub(super) fn check(self, conversation: ConversationId) -> Result<AnswerRequest, Box<ErrorEvent>> {
         let client_message_id = self.client_message_id();
         let mut faults: Vec<(&str, String)> = Vec::new();
         let files: Vec<FileId> = self.attachments.into_iter().flatten().map(FileId).collect();
@@ -153,11 +157,11 @@ impl MessageCommand {
         let (Ok(key), Ok(text), None) = (key, text, faults.first()) else {
             let code = faults.first().map_or("invalid_frame", |(code, _)| code);
             let details: Vec<&str> = faults.iter().map(|(_, detail)| detail.as_str()).collect();
-            return Err(ErrorEvent {
+            return Err(Box::new(ErrorEvent {
                 detail: details.join(" "),
                 client_message_id,
                 ..ErrorEvent::new(code)
-            });
+            }));
         };
         Ok(AnswerRequest {
             kind: RequestKind::Send {
@@ -227,7 +231,7 @@ mod tests {
         }
     }
 
-    fn check(frame: &str) -> Result<AnswerRequest, ErrorEvent> {
+    fn check(frame: &str) -> Result<AnswerRequest, Box<ErrorEvent>> {
         match Command::read(frame)? {
             Command::Message(message) => message.check(ConversationId(1)),
             _ => unreachable!("a message"),

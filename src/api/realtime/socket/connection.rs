@@ -85,7 +85,7 @@ impl<'a> Connection<'a> {
                         Ok(_) if !Box::pin(self.context.rate_limit.admit_frame(self.caller)).await => Err(CloseReason::FLOOD),
                         Ok(Some(text)) => match Command::read(&text) {
                             Ok(command) => Box::pin(self.execute(command)).await,
-                            Err(refused) => Box::pin(self.refuse(refused)).await,
+                            Err(refused) => Box::pin(self.refuse(*refused)).await,
                         },
                         Ok(None) => Ok(()),
                         Err(reason) => Err(reason),
@@ -193,7 +193,7 @@ impl<'a> Connection<'a> {
         let started = async {
             let rate_limit = &context.rate_limit;
             let paid = rate_limit.charge_answer(self.caller, message.has_key()).await?;
-            let request = message.check(context.conversation)?;
+            let request = message.check(context.conversation).map_err(|refused| *refused)?;
             let started = start_answer(&context.app, rate_limit, paid, self.caller, &request).await?;
             Ok::<_, ErrorEvent>(started)
         };

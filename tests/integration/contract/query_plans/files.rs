@@ -17,9 +17,10 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
         "INSERT INTO messages (conversation_id, user_id, role, content, status, created_at, updated_at)
          SELECT 1 + n % 1000, 1 + n % 1000, 'user', 'some words', 'sent', now(), now() FROM generate_series(1, 20000) n",
         // Every fiftieth is user 1's; a few are being stored.
-        "INSERT INTO files (user_id, object_key, filename, file_type, size, sha256, status, created_at, updated_at)
+        "INSERT INTO files (user_id, object_key, filename, file_type, size, sha256, status, reason_code, created_at, updated_at)
          SELECT CASE WHEN n % 50 = 0 THEN 1 ELSE 1 + n % 1000 END, '1/' || md5(n::text) || '-abc.png', 'a', 'png', 1000, 'x',
-                CASE WHEN n % 1000 = 7 THEN 'storing' WHEN n % 1000 = 8 THEN 'scanning' ELSE 'clean' END, now(), now() - n * interval '1 s'
+                CASE n % 1000 WHEN 7 THEN 'storing' WHEN 8 THEN 'scanning' WHEN 9 THEN 'failed' ELSE 'clean' END,
+                CASE n % 1000 WHEN 9 THEN 'unreadable' END, now(), now() - n * interval '1 s'
          FROM generate_series(1, 100000) n",
         "INSERT INTO file_pictures (file_id, variant, object_key, media_type, width, height, size, is_stored)
          SELECT n, 'thumb', '1/' || md5(n::text) || '-abc.png', 'image/png', 1, 1, 1, true FROM generate_series(1, 50000) n",
@@ -46,6 +47,43 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
         // Each row's message is three more looks into indexes.
         assert_reads_a_page(&page, "files_list_idx", 1500);
     }
+    // As operators list them.
+    let (all, with_status) = (
+        "FROM files WHERE id < $1 ORDER BY id DESC LIMIT $2",
+        "FROM files WHERE status = $1 AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3",
+    );
+    for before in ["9223372036854775807", "50000"] {
+        let page = plan(pool, &statement(all, &[before, "101"])).await;
+        assert_reads_a_page(&page, "files_pkey", 120);
+        for (status, index) in [
+            ("'clean'", "files_status_idx"),
+            ("'failed'", "files_status_idx"),
+            ("'infected'", "files_status_idx"),
+            // The few that there are have an index of their own.
+            ("'storing'", "files_storing_idx"),
+        ] {
+            let page = plan(pool, &statement(with_status, &[status, before, "101"])).await;
+            assert_reads_a_page(&page, index, 120);
+        }
+        let of_user = "FROM files WHERE user_id = $1 AND ($2::text IS NULL OR status || '' = $2) AND id + 0 < $3";
+        for (user, status) in [("77", "NULL"), ("77", "'failed'"), ("1", "NULL")] {
+            let page = plan(pool, &statement(of_user, &[user, status, before, "101"])).await;
+            assert_reads_a_page(&page, "files_list_idx", 220);
+        }
+        // At most all files of the one user, who has 2,000.
+        let page = plan(pool, &statement(of_user, &["1", "'clean'", before, "101"])).await;
+        assert!(
+            page.nodes.iter().all(|node| !node.name.starts_with("Seq")),
+            "{}",
+            page.text
+        );
+        assert!(page.buffers <= 2200, "{} buffers: {}", page.buffers, page.text);
+    }
+    let failed = statement(
+        "FROM files WHERE status = 'failed' AND id + 0 > $1 AND ($2::text IS NULL OR reason_code = $2)",
+        &["50000", "'unreadable'", "now() - interval '9 days'", "200"],
+    );
+    assert_reads_a_page(&plan(pool, &failed).await, "files_status_idx", 120);
     for (beginning, values, index, most) in [
         (
             "FROM files f WHERE f.id = ANY($1) AND f.user_id = $2",

@@ -1,0 +1,69 @@
+//! What several commands are given.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use cura_app::operate::NamedUser;
+use cura_domain::UserId;
+use cura_domain::account::Email;
+
+/// A user: an id, or an e-mail address.
+#[derive(Debug, Clone)]
+pub struct UserArgument(NamedUser);
+
+impl UserArgument {
+    /// Who is named.
+    pub fn into_user(self) -> NamedUser {
+        self.0
+    }
+}
+
+impl FromStr for UserArgument {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = match text.parse() {
+            Ok(id) => Some(NamedUser::Id(UserId(id))),
+            Err(_) => Email::new(text).ok().map(NamedUser::Email),
+        };
+        named.map(Self).ok_or("it is neither an id nor an e-mail address")
+    }
+}
+
+/// A moment: RFC 3339, or a day, which begins at midnight in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MomentArgument(pub DateTime<Utc>);
+
+impl FromStr for MomentArgument {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+            return Ok(Self(moment.to_utc()));
+        }
+        let day: NaiveDate = text
+            .parse()
+            .map_err(|_| "it is neither a moment such as 2026-11-30T08:00:00Z nor a day such as 2026-11-30")?;
+        Ok(Self(day.and_time(NaiveTime::MIN).and_utc()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_its_zone_and_a_day_begins_at_midnight() {
+        for (text, moment) in [
+            ("2026-11-30T08:00:00Z", "2026-11-30T08:00:00Z"),
+            ("2026-11-30T08:00:00+02:00", "2026-11-30T06:00:00Z"),
+            ("2026-11-30", "2026-11-30T00:00:00Z"),
+        ] {
+            let expected: DateTime<Utc> = moment.parse().unwrap();
+            assert_eq!(text.parse(), Ok(MomentArgument(expected)), "{text}");
+        }
+        for bad in ["", "yesterday", "2026-13-01", "2026-11-30T08:00:00", "1h"] {
+            assert!(bad.parse::<MomentArgument>().is_err(), "{bad}");
+        }
+    }
+}
