@@ -11,6 +11,7 @@ mod accounts {
     mod archive;
     pub(crate) mod erase_user;
     pub(crate) mod export_account;
+    mod exported_objects;
 }
 mod conversations {
     mod ask_model;

@@ -94,7 +94,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, store: F
         devices: Devices::new(database.clone(), clock.clone(), services.clone()),
         avatars: Avatars::new(files.clone()),
         files,
-        exports: Exports::new(database.clone(), clock.clone()),
+        exports: Exports::new(database.clone(), clock.clone(), store.clone()),
         health: Health::new(
             database.clone(),
             live.clone(),

@@ -1,26 +1,30 @@
-//! Packs everything a user has into an archive: a file of JSON lines for each exported table, and a manifest.
+//! Packs everything a user has into an archive, which the file store keeps: a file of JSON lines for each exported table, the user's files,
+//! and a manifest.
 //!
-//! May run twice, even at once: the first run to finish stores its archive in one transaction, if the export is still
-//! wanted; a later one stores nothing.
+//! May run twice, even at once: each run puts its archive in a place of its own, which a row names before, and the run that has named
+//! its place last finishes the export, if that is still wanted.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_domain::UserId;
 use cura_domain::event::Event;
 use cura_domain::export::{Archive, ReadyExport};
-use cura_queue::{ExportAccount, JobError, Run};
+use cura_domain::object_key::ObjectKey;
+use cura_domain::{FileId, UserId};
+use cura_providers::files::FileStoreError;
+use cura_queue::{DeleteObjects, ExportAccount, JobError, Run};
+use cura_store::owners::{self, AccountOwner};
 use cura_store::personal_data::{self, Export, TABLES};
-use cura_store::{PgConnection, StoreError, events, exports, owners, users, with_deadline};
+use cura_store::{PgConnection, StoreError, events, exported_files, exports, object_deletions, users, with_deadline};
 use futures_util::TryStreamExt as _;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::archive::{self, ArchivePart};
+use super::archive::{self, ArchivePart, Packed};
+use super::exported_objects::{ObjectsError, send_objects};
 use crate::context::JobContext;
 use crate::errors::{retry_on_store_error, snooze_if_unavailable};
 use crate::words::unless_stopped;
@@ -29,12 +33,17 @@ use crate::words::unless_stopped;
 const TTL: TimeDelta = TimeDelta::hours(1);
 /// How many bytes of lines are handed to the packer at once.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// How many bytes of an archive are stored in one row.
-const PART_BYTES: usize = 256 * 1024;
+/// How many parts wait for the packer at most: lines as above, or 64 KiB of a file.
+const WAITING_PARTS: usize = 4;
+/// How many ids of files are read at once.
+const IDS: i64 = 1000;
+/// The pause before an archive is tried again that the file store cannot keep at the moment.
+const STORE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why an export failed.
 enum ExportError {
     Store(StoreError),
+    Objects(ObjectsError),
     File(io::Error),
 }
 
@@ -54,6 +63,7 @@ impl From<ExportError> for JobError {
     fn from(error: ExportError) -> Self {
         match error {
             ExportError::Store(error) => retry_on_store_error(error),
+            ExportError::Objects(error) => error.into(),
             ExportError::File(error) => Self::Retry {
                 after: None,
                 reason: format!("the archive's file failed: {error}"),
@@ -75,31 +85,55 @@ async fn export(context: &JobContext, id: i64) -> Result<(), JobError> {
         tracing::info!(export_id = id, "nothing to export: it is ready, or no longer wanted");
         return Ok(());
     };
-    let file = pack(context, user).await?;
-    let Some(seq) = store(context, id, user, file).await? else {
-        tracing::info!(
+    // Before anything is read: what it does not keep would be packed in vain.
+    context.files.check().await.map_err(|error| {
+        report(context, &error);
+        JobError::Snooze {
+            after: STORE_PAUSE,
+            reason: error.to_string(),
+        }
+    })?;
+    let packed = pack(context, user).await?;
+    let key = ObjectKey::new(user, context.entropy.bytes(), "zip").map_err(|error| JobError::Discard {
+        reason: error.to_string(),
+    })?;
+    match keep(context, id, user, &key, packed).await? {
+        Some(seq) => context.live.publish_event(user, seq).await,
+        None => tracing::info!(
             export_id = id,
             "archive discarded: another run was faster, or it is no longer wanted"
-        );
-        return Ok(());
-    };
-    context.live.publish_event(user, seq).await;
+        ),
+    }
     Ok(())
 }
 
-async fn pack(context: &JobContext, user: UserId) -> Result<File, ExportError> {
-    let (sender, receiver) = mpsc::channel(4);
+async fn pack(context: &JobContext, user: UserId) -> Result<Packed, ExportError> {
+    let (sender, receiver) = mpsc::channel(WAITING_PARTS);
     let about = json!({ "user_id": user.0, "created_at": context.clock.now() });
+    let folder = context.scans.folder.clone();
     // Compressing would block an async thread.
-    let packing = tokio::task::spawn_blocking(move || archive::pack(receiver, about));
-    let read = read_tables(context, user, sender).await;
+    let packing = tokio::task::spawn_blocking(move || archive::pack(receiver, about, &folder));
+    let read = read(context, user, sender).await;
     let packed = packing.await.map_err(io::Error::other)?;
     read?;
     Ok(packed?)
 }
 
-/// Reads every exported table as it was at one moment, and sends its lines.
-async fn read_tables(context: &JobContext, user: UserId, parts: mpsc::Sender<ArchivePart>) -> Result<(), StoreError> {
+/// Reads everything, and sends it. The sender is dropped at the end.
+async fn read(context: &JobContext, user: UserId, parts: mpsc::Sender<ArchivePart>) -> Result<(), ExportError> {
+    let files = read_tables(context, user, &parts).await?;
+    // After the snapshot, which does not last as long as the file store may take.
+    send_objects(context, user, files, &parts)
+        .await
+        .map_err(ExportError::Objects)
+}
+
+/// Reads every exported table as it was at one moment, and sends its lines. Gives the files that there were.
+async fn read_tables(
+    context: &JobContext,
+    user: UserId,
+    parts: &mpsc::Sender<ArchivePart>,
+) -> Result<Vec<FileId>, StoreError> {
     context
         .database
         .snapshot(async |connection| {
@@ -109,17 +143,30 @@ async fn read_tables(context: &JobContext, user: UserId, parts: mpsc::Sender<Arc
                 let Export::File { name, sql } = table.export else {
                     continue;
                 };
-                if parts.send(ArchivePart::File(name)).await.is_err() {
+                if parts.send(ArchivePart::Table(name)).await.is_err() {
                     // The packer has failed, and returns why.
-                    return Ok(());
+                    return Ok(Vec::new());
                 }
                 with_deadline(personal_data::open_lines(connection, sql, &owner)).await?;
-                while with_deadline(send_next_lines(connection, &parts)).await? {}
+                while with_deadline(send_next_lines(connection, parts)).await? {}
                 with_deadline(personal_data::close_lines(connection)).await?;
             }
-            Ok(())
+            list_files(connection, &owner).await
         })
         .await
+}
+
+/// The ids of all files: eight bytes for each, of which a person keeps at most a quarter of a million in a gigabyte.
+async fn list_files(connection: &mut PgConnection, owner: &AccountOwner) -> Result<Vec<FileId>, StoreError> {
+    let mut files = Vec::new();
+    loop {
+        let after = files.last().copied().unwrap_or(FileId(0));
+        let page = with_deadline(exported_files::list_ids(connection, owner, after, IDS)).await?;
+        if page.is_empty() {
+            return Ok(files);
+        }
+        files.extend(page);
+    }
 }
 
 /// Sends the next lines in chunks, so that no more than a chunk and a line is held; `false` after the last.
@@ -145,49 +192,60 @@ async fn send_next_lines(connection: &mut PgConnection, parts: &mpsc::Sender<Arc
     Ok(any && parts.send(ArchivePart::Lines(chunk)).await.is_ok())
 }
 
-/// Stores the archive and appends its event; `None` if the export is no longer wanted, or another run has stored it.
-async fn store(context: &JobContext, id: i64, user: UserId, mut file: File) -> Result<Option<i64>, ExportError> {
-    file.seek(SeekFrom::Start(0))?;
-    context
+/// Has the file store keep the archive, and appends its event; `None` if the export is no longer wanted, or is another run's.
+async fn keep(
+    context: &JobContext,
+    id: i64,
+    user: UserId,
+    key: &ObjectKey,
+    packed: Packed,
+) -> Result<Option<i64>, JobError> {
+    let archive = Archive {
+        key: key.clone(),
+        size: i64::try_from(packed.size).unwrap_or(i64::MAX),
+        sha256: packed.sha256,
+    };
+    let named = context
         .database
-        .long_transaction(async |connection| {
-            if !with_deadline(exports::lock_pending(connection, id)).await? {
-                return Ok(None);
-            }
-            let archive = store_parts(connection, id, &mut file).await?;
-            let now = context.clock.now();
-            let expires_at = now + TTL;
-            let ready = Event::Export(ReadyExport {
-                size: archive.size,
-                expires_at,
-            });
-            let finished = with_deadline(async {
-                // Last, so that an erasure waits for this statement and not for the whole archive.
-                if users::hold(connection, user).await?.is_none() {
-                    return Err(StoreError::UserGone);
-                }
-                exports::finish(connection, id, &archive, expires_at).await?;
-                events::append(connection, user, &[ready], now).await
-            });
-            Ok(Some(finished.await?))
-        })
-        .await
+        .transaction(async |connection| exports::name_object(connection, id, &archive).await);
+    if !named.await.map_err(snooze_if_unavailable)? {
+        return Ok(None);
+    }
+    let put = context
+        .files
+        .put(key, packed.file, packed.size, "application/zip")
+        .await;
+    put.map_err(|error| {
+        report(context, &error);
+        JobError::Retry {
+            after: None,
+            reason: error.to_string(),
+        }
+    })?;
+    let now = context.clock.now();
+    let expires_at = now + TTL;
+    let ready = Event::Export(ReadyExport {
+        size: archive.size,
+        expires_at,
+    });
+    let finished = context.database.transaction(async |connection| {
+        let is_there = users::hold(connection, user).await?.is_some();
+        if is_there && exports::finish(connection, id, key, expires_at).await? {
+            return events::append(connection, user, &[ready], now).await.map(Some);
+        }
+        // It was put while its row went: what was listed then may have been deleted before it was there.
+        object_deletions::list_unnamed(connection, user, key, 0, Duration::ZERO).await?;
+        cura_queue::enqueue(connection, &DeleteObjects::of_export(now.timestamp_micros())).await?;
+        Ok(None)
+    });
+    finished.await.map_err(retry_on_store_error)
 }
 
-async fn store_parts(connection: &mut PgConnection, id: i64, file: &mut File) -> Result<Archive, ExportError> {
-    let (mut hash, mut size) = (Sha256::new(), 0_i64);
-    for number in 0.. {
-        let mut bytes = Vec::with_capacity(PART_BYTES);
-        let read = file.take(PART_BYTES as u64).read_to_end(&mut bytes)?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&bytes);
-        size += i64::try_from(read).unwrap_or(i64::MAX);
-        with_deadline(exports::insert_part(connection, id, number, &bytes)).await?;
+fn report(context: &JobContext, error: &FileStoreError) {
+    let store = context.files.name();
+    if matches!(error, FileStoreError::Refused(_)) {
+        tracing::error!(store, %error, "the file store refuses an archive: check STORAGE_PROVIDER and what belongs to it");
+    } else {
+        tracing::warn!(store, %error, "the file store does not keep an archive at the moment");
     }
-    Ok(Archive {
-        size,
-        sha256: hash.finalize().to_vec(),
-    })
 }

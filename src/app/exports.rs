@@ -1,17 +1,19 @@
-//! Exports: an archive of all data of a user, made by a job and kept for an hour.
+//! Exports: an archive of all data of a user, made by a job and kept in the file store for an hour.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::Clock;
-use cura_queue::{EnqueueOptions, ExportAccount, JobOwner};
-use cura_store::{Database, StoreError, exports};
+use cura_domain::object_key::ObjectKey;
+use cura_providers::files::{FileStore, FileStoreError, OpenedFile};
+use cura_queue::{DeleteObjects, EnqueueOptions, ExportAccount, JobOwner};
+use cura_store::{Database, PgConnection, StoreError, exports, users};
+use thiserror::Error;
 
 use crate::caller::Caller;
 
 /// How long making an archive may take. After that, the next request starts another one.
-const MAKE_TIMEOUT: TimeDelta = TimeDelta::minutes(30);
+const MAKE_TIMEOUT: TimeDelta = TimeDelta::hours(1);
 
 /// The state of a requested archive.
-#[derive(Debug, Clone)]
 pub enum Export {
     /// A job is making it.
     Making,
@@ -20,15 +22,32 @@ pub enum Export {
 }
 
 /// An archive that can be downloaded.
-#[derive(Debug, Clone)]
 pub struct ReadyExport {
-    id: i64,
-    /// Its size in bytes.
-    pub size: i64,
+    /// Its bytes, as the file store gives them: all of them, or an error.
+    pub content: OpenedFile,
     /// Its SHA-256 hash.
     pub sha256: Vec<u8>,
     /// When it was requested.
     pub created_at: DateTime<Utc>,
+}
+
+/// Why there is no archive.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// The file store does not give it.
+    #[error("the file store is not available")]
+    FileStoreUnavailable,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An archive that the file store is said to have.
+struct Kept {
+    key: ObjectKey,
+    size: i64,
+    sha256: Vec<u8>,
+    created_at: DateTime<Utc>,
 }
 
 /// The use cases of exports. Cheap to clone.
@@ -36,54 +55,87 @@ pub struct ReadyExport {
 pub struct Exports {
     database: Database,
     clock: Clock,
+    store: FileStore,
 }
 
 impl Exports {
     /// Puts the parts together.
-    pub fn new(database: Database, clock: Clock) -> Self {
-        Self { database, clock }
+    pub fn new(database: Database, clock: Clock, store: FileStore) -> Self {
+        Self { database, clock, store }
     }
 
     /// The caller's archive; when there is none, making one is started.
-    pub async fn get_or_start(&self, caller: Caller) -> Result<Export, StoreError> {
+    ///
+    /// # Errors
+    /// [`ExportError`]
+    pub async fn get_or_start(&self, caller: Caller) -> Result<Export, ExportError> {
+        let found = self
+            .database
+            .transaction(async |connection| self.find_or_start(connection, caller).await);
+        let Some(kept) = found.await? else {
+            return Ok(Export::Making);
+        };
+        let content = match self.store.open(&kept.key, None).await {
+            Ok(opened) if u64::try_from(kept.size) == Ok(opened.size) => opened,
+            Ok(_) | Err(FileStoreError::Missing) => return self.start_in_place_of(caller, &kept.key).await,
+            Err(error) => {
+                tracing::warn!(store = self.store.name(), %error, "the file store does not give an archive");
+                return Err(ExportError::FileStoreUnavailable);
+            }
+        };
+        Ok(Export::Ready(ReadyExport {
+            content,
+            sha256: kept.sha256,
+            created_at: kept.created_at,
+        }))
+    }
+
+    async fn find_or_start(&self, connection: &mut PgConnection, caller: Caller) -> Result<Option<Kept>, StoreError> {
         let now = self.clock.now_micros();
-        self.database
-            .transaction(async |connection| {
-                if let Some(export) = exports::find_locked(connection, caller.user).await?
-                    && export.expires_at > now
-                {
-                    return Ok(match export.ready {
-                        None => Export::Making,
-                        Some(archive) => Export::Ready(ReadyExport {
-                            id: export.id,
-                            size: archive.size,
-                            sha256: archive.sha256,
-                            created_at: export.created_at,
-                        }),
-                    });
-                }
-                let export_id = exports::start(connection, caller.user, now, now + MAKE_TIMEOUT).await?;
-                let options = EnqueueOptions {
-                    owner: Some(JobOwner::user(caller.user)),
-                    ..EnqueueOptions::default()
-                };
-                cura_queue::enqueue_with(connection, &ExportAccount { export_id }, options).await?;
-                Ok(Export::Making)
-            })
-            .await
+        if let Some(export) = exports::find_locked(connection, caller.user).await?
+            && export.expires_at > now
+        {
+            return Ok(export.ready.map(|archive| Kept {
+                key: archive.key,
+                size: archive.size,
+                sha256: archive.sha256,
+                created_at: export.created_at,
+            }));
+        }
+        let export_id = exports::start(connection, caller.user, now, now + MAKE_TIMEOUT).await?;
+        let options = EnqueueOptions {
+            owner: Some(JobOwner::user(caller.user)),
+            ..EnqueueOptions::default()
+        };
+        cura_queue::enqueue_with(connection, &ExportAccount { export_id }, options).await?;
+        Ok(None)
     }
 
-    /// Deletes the caller's archive, finished or not.
+    /// Starts another archive, because the file store does not have this one.
+    async fn start_in_place_of(&self, caller: Caller, lost: &ObjectKey) -> Result<Export, ExportError> {
+        tracing::warn!(
+            store = self.store.name(),
+            "an archive is not in the file store as it was; it is made again"
+        );
+        let started = self.database.transaction(async |connection| {
+            // Before the archive, in the order of locks.
+            users::hold_alone(connection, caller.user).await?;
+            exports::delete_lost(connection, caller.user, lost).await?;
+            // By whoever was first.
+            self.find_or_start(connection, caller).await
+        });
+        started.await?;
+        Ok(Export::Making)
+    }
+
+    /// Deletes the caller's archive, finished or not; a job deletes its bytes.
     pub async fn delete(&self, caller: Caller) -> Result<(), StoreError> {
-        self.database
-            .transaction(async |connection| exports::delete(connection, caller.user).await)
-            .await
-    }
-
-    /// Part `number` of an archive, counted from 0; `None` after the last.
-    pub async fn part(&self, export: &ReadyExport, number: i32) -> Result<Option<Vec<u8>>, StoreError> {
-        self.database
-            .connection(async |connection| exports::find_part(connection, export.id, number).await)
-            .await
+        let now = self.clock.now_micros();
+        let deleted = self.database.transaction(async |connection| {
+            exports::delete(connection, caller.user).await?;
+            cura_queue::enqueue(connection, &DeleteObjects::of_export(now.timestamp_micros())).await?;
+            Ok(())
+        });
+        deleted.await
     }
 }

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::object_key::ObjectKey;
+
 /// An export, ready or in preparation.
 #[derive(Debug, Clone)]
 pub struct Export {
@@ -15,9 +17,11 @@ pub struct Export {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A finished archive.
+/// A finished archive, which the file store keeps.
 #[derive(Debug, Clone)]
 pub struct Archive {
+    /// Where it is.
+    pub key: ObjectKey,
     /// Its size, in bytes.
     pub size: i64,
     /// The SHA-256 of its bytes.

@@ -4,6 +4,7 @@ pub mod account;
 pub mod answer;
 pub mod answer_cursor;
 pub mod app_link;
+pub mod archive_name;
 pub mod attachment_note;
 pub mod avatar;
 pub mod clock;

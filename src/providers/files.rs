@@ -27,6 +27,7 @@ use self::disk::Disk;
 use self::s3::S3;
 use self::supabase::Supabase;
 
+pub use ::bytes::Bytes;
 pub use attachment::attachment;
 pub use bucket::{Bucket, InvalidBucket, InvalidRegion, Region};
 pub use error::{FileStoreError, InvalidFileStore};

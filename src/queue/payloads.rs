@@ -132,7 +132,8 @@ pub struct ExportAccount {
 impl Job for ExportAccount {
     const QUEUE: &'static str = "export-account";
     const MAX_ATTEMPTS: u32 = 5;
-    const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+    // All that a person keeps is read from the file store, and put there again.
+    const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
     fn key(&self) -> String {
         self.export_id.to_string()
@@ -342,6 +343,14 @@ impl DeleteObjects {
 
     /// Looks for the objects that are listed at this moment, in microseconds: of an avatar, or of the files of a conversation; and for others.
     pub const fn of_moment(at: i64) -> Self {
+        Self {
+            period: at,
+            file_id: None,
+        }
+    }
+
+    /// Looks for the object of an archive that was deleted at this moment, in microseconds, and for others.
+    pub const fn of_export(at: i64) -> Self {
         Self {
             period: at,
             file_id: None,

@@ -36,12 +36,13 @@ pub struct NewFile<'a> {
 }
 
 /// How much a person keeps, in bytes, with what is made of it, what is being stored and what the file store has not deleted yet; the
-/// smallest file counts for [`MIN_COUNTED_BYTES`]. An upload that arrives in parts counts from its beginning for all of its length. The caller holds the person alone, so that two uploads do not both take the last of
+/// smallest file counts for [`MIN_COUNTED_BYTES`]. An upload that arrives in parts counts from its beginning for all of its length; archives,
+/// which are listed for deletion without a size, do not count. The caller holds the person alone, so that two uploads do not both take the last of
 /// the room.
 pub async fn kept_bytes(conn: &mut PgConnection, user: UserId) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT (COALESCE((SELECT sum(GREATEST(size, $2) + made_size) FROM files WHERE user_id = $1 AND status <> 'infected'), 0)
-                   + COALESCE((SELECT sum(GREATEST(size, $2)) FROM object_deletions WHERE user_id = $1), 0)
+                   + COALESCE((SELECT sum(GREATEST(size, $2)) FROM object_deletions WHERE user_id = $1 AND size > 0), 0)
                    + COALESCE((SELECT sum(GREATEST(length, $2)) FROM resumable_uploads WHERE user_id = $1 AND file_id IS NULL), 0)
                   )::bigint AS "kept!""#,
         user.0,

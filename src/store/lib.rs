@@ -14,6 +14,7 @@ pub mod devices;
 pub mod error;
 pub mod events;
 pub mod expired;
+pub mod exported_files;
 pub mod exports;
 pub mod file_lifetimes;
 pub mod files;

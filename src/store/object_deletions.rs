@@ -63,7 +63,7 @@ pub async fn list_unnamed(
         "INSERT INTO object_deletions (object_key, user_id, size, due_at, created_at)
          SELECT $2, $1, $3, now() + make_interval(secs => $4), now()
          WHERE NOT EXISTS (SELECT FROM files WHERE object_key = $2) AND NOT EXISTS (SELECT FROM file_pictures WHERE object_key = $2)
-           AND NOT EXISTS (SELECT FROM avatar_pictures WHERE object_key = $2)
+           AND NOT EXISTS (SELECT FROM avatar_pictures WHERE object_key = $2) AND NOT EXISTS (SELECT FROM export_objects WHERE object_key = $2)
          ON CONFLICT (object_key) DO UPDATE SET due_at = EXCLUDED.due_at",
         user.0,
         key.as_str(),

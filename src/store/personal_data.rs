@@ -2,8 +2,9 @@
 //! migration adds a table that is not listed here.
 //!
 //! Personal data outside of these tables:
-//! - the file store: the bytes of files, under keys that begin with the id of their person. Each is named by a row of `files` or, once
-//!   that is gone, of `object_deletions`, so that nothing has to be listed to find it;
+//! - the file store: the bytes of files, of the pictures made of them, of avatars and of archives, under keys that begin with the id of
+//!   their person. Each is named by a row of `files`, `file_pictures`, `avatar_pictures` or `export_objects` or, once that is gone, of
+//!   `object_deletions`, so that nothing has to be listed to find it;
 //! - `apalis.jobs`: ids only. All jobs of a person are cancelled at erasure; completed ones are deleted after a day, discarded ones after
 //!   30;
 //! - Redis, `cura:answer:*`: texts of running answers. Deleted with their conversation or user, which leaves a mark without
@@ -80,7 +81,7 @@ const UNFINISHED: Export = Export::Nothing {
 };
 
 /// Every table with personal data, in the order in which a user's rows can be deleted.
-pub const TABLES: [Table; 26] = [
+pub const TABLES: [Table; 27] = [
     Table {
         name: "tickets",
         owned: "user_id = $1",
@@ -110,7 +111,7 @@ pub const TABLES: [Table; 26] = [
         owned: "file_id IN (SELECT id FROM files WHERE user_id = $1)",
         next: Next::ChildrenOf { parent: "files", column: "file_id" },
         export: Export::Nothing {
-            reason: "part of files.jsonl",
+            reason: "part of files.jsonl, and beside it as files",
         },
     },
     Table {
@@ -154,10 +155,20 @@ pub const TABLES: [Table; 26] = [
         owned: "user_id = $1",
         next: Next::Any,
         export: Export::Nothing {
-            reason: "at `avatar_url` of profile.jsonl",
+            reason: "beside the tables, as pictures",
         },
     },
     Table {
+        // As with those of files.
+        name: "export_objects",
+        owned: "export_id IN (SELECT id FROM exports WHERE user_id = $1)",
+        next: Next::ChildrenOf { parent: "exports", column: "export_id" },
+        export: Export::Nothing {
+            reason: "an earlier export",
+        },
+    },
+    Table {
+        // What the release before has made.
         name: "export_parts",
         owned: "export_id IN (SELECT id FROM exports WHERE user_id = $1)",
         next: Next::ChildrenOf { parent: "exports", column: "export_id" },

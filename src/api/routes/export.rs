@@ -1,9 +1,11 @@
-//! `/users/me/export`: the archive of all data of the caller, streamed in parts as it is stored.
+//! `/users/me/export`: the archive of all data of the caller, streamed as the file store gives it.
+
+use std::io;
 
 use cura_app::App;
-use cura_app::exports::{Export, ReadyExport};
+use cura_app::exports::{Export, ExportError, ReadyExport};
 use cura_app::session_watch::OpenSession;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use poem::http::{StatusCode, header};
 use poem::web::Data;
 use poem::{Body, IntoResponse, Response};
@@ -47,14 +49,15 @@ pub(crate) struct ExportApi;
 impl ExportApi {
     /// Download my export
     ///
-    /// A ZIP archive of JSON lines, with a manifest of checksums. The first call starts its creation; it is available for an hour.
+    /// A ZIP archive: JSON lines, the files that were scanned and found clean, and a manifest of checksums that names the files left out. The
+    /// first call starts its creation; it is available for an hour.
     #[oai(path = "/me/export", method = "get", operation_id = "exportMe")]
     async fn download(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportResponse, Problem> {
         Ok(match app.exports.get_or_start(caller.0).await? {
             Export::Making => ExportResponse(making()),
             Export::Ready(ready) => {
                 let session = app.session_watch.watch(caller.0).await;
-                ExportResponse(archive(ready, app.clone(), session))
+                ExportResponse(archive(ready, session))
             }
         })
     }
@@ -83,61 +86,36 @@ fn making() -> Response {
         .body(body.to_json_string())
 }
 
-/// An archive on its way to a client whose session stands.
-struct Download {
-    app: App,
-    archive: ReadyExport,
-    session: OpenSession,
-    /// The number of the next part.
-    number: i32,
-    /// How many bytes were sent.
-    sent: i64,
-}
-
-impl Download {
-    /// The next part; `None` after the last. An archive that is cut off ends with an error: it must not look complete.
-    async fn next(&mut self) -> Option<std::io::Result<Vec<u8>>> {
-        let part = tokio::select! {
-            biased;
-            _ = self.session.revoked() => return Some(Err(std::io::Error::other("the session has ended"))),
-            part = self.app.exports.part(&self.archive, self.number) => part,
-        };
-        match part {
-            Ok(Some(bytes)) => {
-                self.number += 1;
-                self.sent = self.sent.saturating_add(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
-                Some(Ok(bytes))
-            }
-            Ok(None) if self.sent >= self.archive.size => None,
-            Ok(None) => Some(Err(std::io::Error::other("the archive was deleted"))),
-            Err(error) => Some(Err(std::io::Error::other(error))),
-        }
-    }
-}
-
-fn archive(ready: ReadyExport, app: App, session: OpenSession) -> Response {
+/// An archive on its way to a client, as long as the session stands. One that is cut off ends with an error: it must not look complete.
+fn archive(ready: ReadyExport, session: OpenSession) -> Response {
     let hash: String = ready.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     let name = format!("cura-export-{}.zip", ready.created_at.format("%Y-%m-%d"));
-    let size = ready.size;
-    let download = Download {
-        app,
-        archive: ready,
-        session,
-        number: 0,
-        sent: 0,
-    };
-    let parts = stream::unfold(Some(download), |download| async {
-        let mut download = download?;
-        let part = download.next().await?;
-        let rest = part.is_ok().then_some(download);
-        Some((part, rest))
+    let size = ready.content.size;
+    let pieces = stream::unfold(Some((ready.content.bytes, session)), |download| async {
+        let (mut pieces, mut session) = download?;
+        let piece = tokio::select! {
+            biased;
+            _ = session.revoked() => Err(io::Error::other("the session has ended")),
+            piece = pieces.next() => piece?.map_err(io::Error::other),
+        };
+        let rest = piece.is_ok().then_some((pieces, session));
+        Some((piece, rest))
     });
     Response::builder()
         .content_type(ZIP)
         .header(header::CONTENT_LENGTH, size)
         .header(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))
         .header(header::ETAG, format!("\"{hash}\""))
-        .body(Body::from_bytes_stream(parts))
+        .body(Body::from_bytes_stream(pieces))
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::FileStoreUnavailable => Self::storage_unavailable(),
+            ExportError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl IntoResponse for ExportResponse {

@@ -273,9 +273,9 @@ async fn a_withdrawn_permission_says_nothing_about_the_provider() {
 async fn an_archive_of_an_erased_person_never_appears() {
     let cura = Cura::start().await;
     let user = cura.user().await;
-    // The job has packed everything, and waits to store it.
+    // The job has packed everything, and waits to name the place where it puts it.
     let mut holder = cura.database.pool().begin().await.unwrap();
-    sqlx::query("LOCK TABLE export_parts IN EXCLUSIVE MODE")
+    sqlx::query("LOCK TABLE export_objects IN EXCLUSIVE MODE")
         .execute(&mut *holder)
         .await
         .unwrap();
@@ -287,7 +287,10 @@ async fn an_archive_of_an_erased_person_never_appears() {
         (count(&cura, "users").await == 0).then_some(())
     })
     .await;
-    assert_eq!(count(&cura, "export_parts").await, 0);
+    for table in ["export_objects", "object_deletions"] {
+        assert_eq!(count(&cura, table).await, 0, "{table}");
+    }
+    assert!(!cura.data.path().join("files/1").exists(), "nothing is in the store");
     assert_eq!(count(&cura, "events").await, 0);
 }
 

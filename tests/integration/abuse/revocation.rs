@@ -88,14 +88,16 @@ async fn a_connection_that_listens_and_is_lost_is_not_believed_when_it_is_there_
 
 /// Gives this user an archive of so many MiB.
 async fn make_archive(cura: &Cura, mib: i32) {
-    for make in [
-        "INSERT INTO exports (user_id, state, size, sha256, created_at, expires_at)
-         SELECT 1, 'ready', $1::bigint << 20, decode(md5('x'), 'hex'), now(), now() + interval '1 hour'",
-        "INSERT INTO export_parts SELECT e.id, n - 1, convert_to(repeat('x', 1 << 20), 'utf8')
-         FROM exports e, generate_series(1, $1) n",
-    ] {
-        sqlx::query(make).bind(mib).execute(cura.database.pool()).await.unwrap();
-    }
+    let key = "1/00010203-0405-4607-8809-0a0b0c0d0e0f.zip";
+    let path = cura.data.path().join("files").join(key);
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    std::fs::write(path, vec![b'x'; (mib as usize) << 20]).unwrap();
+    let make = "WITH made AS (INSERT INTO exports (user_id, state, created_at, expires_at)
+                              VALUES (1, 'making', now(), now() + interval '1 hour') RETURNING id)
+                INSERT INTO export_objects (export_id, object_key, size, sha256, is_stored)
+                SELECT id, $2, $1::bigint << 20, sha256('x'), true FROM made";
+    let made = sqlx::query(make).bind(mib).bind(key).execute(cura.database.pool());
+    made.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! A small file of each type, and what a client may say of it.
 
 /// A small file of a type: its name, its media type, its bytes.
-pub(super) struct Sample {
-    pub(super) name: &'static str,
-    pub(super) media_type: &'static str,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Sample {
+    pub(crate) name: &'static str,
+    pub(crate) media_type: &'static str,
+    pub(crate) bytes: Vec<u8>,
 }
 
 pub(crate) const PNG: &[u8] = include_bytes!("../../fixtures/files/alpha.png");
@@ -13,7 +13,7 @@ pub(crate) const PDF: &[u8] = include_bytes!("../../fixtures/files/scan.pdf");
 const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 
 /// One file of each type that is taken.
-pub(super) fn all() -> Vec<Sample> {
+pub(crate) fn all() -> Vec<Sample> {
     let sample = |name, media_type, bytes: &[u8]| Sample {
         name,
         media_type,

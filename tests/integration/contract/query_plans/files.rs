@@ -159,6 +159,25 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             "files_pkey",
             20,
         ),
+        // What an archive is packed from.
+        (
+            "SELECT id FROM files WHERE user_id = $1 AND id + 0 > $2 AND status <> 'storing' ORDER BY id + 0 LIMIT $3",
+            vec!["77", "0", "1000"],
+            "files_list_idx",
+            130,
+        ),
+        (
+            "SELECT f.filename, f.file_type, f.status, f.reason_code, f.reason_signature, f.object_key, f.size",
+            vec!["7", "8"],
+            "files_",
+            20,
+        ),
+        (
+            "SELECT p.side, p.media_type, p.object_key, p.size FROM avatar_pictures p",
+            vec!["77"],
+            "avatar_pictures_user_id_idx",
+            100,
+        ),
         (
             "SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = $1 AND m.user_id = $2",
             vec!["77", "78"],
