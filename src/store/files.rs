@@ -43,7 +43,9 @@ pub async fn kept_bytes(conn: &mut PgConnection, user: UserId) -> Result<i64, St
     Ok(sqlx::query_scalar!(
         r#"SELECT (COALESCE((SELECT sum(GREATEST(size, $2) + made_size) FROM files WHERE user_id = $1 AND status <> 'infected'), 0)
                    + COALESCE((SELECT sum(GREATEST(size, $2)) FROM object_deletions WHERE user_id = $1 AND size > 0), 0)
-                   + COALESCE((SELECT sum(GREATEST(length, $2)) FROM resumable_uploads WHERE user_id = $1 AND file_id IS NULL), 0)
+                   -- One that is being made a file counts as that.
+                   + COALESCE((SELECT sum(GREATEST(length, $2)) FROM resumable_uploads r WHERE user_id = $1 AND file_id IS NULL
+                                 AND (SELECT count(*) FROM files f WHERE f.id = r.id) = 0), 0)
                   )::bigint AS "kept!""#,
         user.0,
         MIN_COUNTED_BYTES,

@@ -51,7 +51,7 @@ pub async fn list_due(
 }
 
 /// Lists an object that may be in the file store although its row is gone, as due after this long, whatever was said before. One that a row
-/// names is not listed.
+/// names is not listed. `size` is what it counts for in what its person keeps, in bytes; with 0 it does not count.
 pub async fn list_unnamed(
     conn: &mut PgConnection,
     user: UserId,
@@ -64,7 +64,7 @@ pub async fn list_unnamed(
          SELECT $2, $1, $3, now() + make_interval(secs => $4), now()
          WHERE NOT EXISTS (SELECT FROM files WHERE object_key = $2) AND NOT EXISTS (SELECT FROM file_pictures WHERE object_key = $2)
            AND NOT EXISTS (SELECT FROM avatar_pictures WHERE object_key = $2) AND NOT EXISTS (SELECT FROM export_objects WHERE object_key = $2)
-         ON CONFLICT (object_key) DO UPDATE SET due_at = EXCLUDED.due_at",
+         ON CONFLICT (object_key) DO UPDATE SET due_at = EXCLUDED.due_at, size = EXCLUDED.size",
         user.0,
         key.as_str(),
         size,

@@ -185,12 +185,13 @@ pub async fn renew(conn: &mut PgConnection, claim: &Claim, lease: Duration) -> R
     Ok(())
 }
 
-/// Gives the right back: what has arrived stays.
-pub async fn release(conn: &mut PgConnection, claim: &Claim) -> Result<(), StoreError> {
+/// Gives the right back, which nobody takes for so long: what has arrived stays.
+pub async fn release(conn: &mut PgConnection, claim: &Claim, pause: Duration) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE resumable_uploads SET completing_until = NULL WHERE id = $1 AND fence = $2",
+        "UPDATE resumable_uploads SET completing_until = now() + make_interval(secs => $3) WHERE id = $1 AND fence = $2",
         claim.id.0,
         claim.fence,
+        pause.as_secs_f64(),
     )
     .execute(conn)
     .await?;
@@ -248,10 +249,12 @@ pub async fn delete_claimed(conn: &mut PgConnection, claim: &Claim) -> Result<()
     Ok(())
 }
 
-/// Deletes at most `limit` parts of a hundred expired uploads, or those uploads once they have none; returns the number of rows.
+/// Deletes at most `limit` parts of a hundred expired uploads, or those uploads once they have none; returns the number of rows. One that
+/// is being made a file is left until that has ended.
 pub async fn delete_expired(conn: &mut PgConnection, parents: i64, limit: i64) -> Result<u64, StoreError> {
     let uploads = sqlx::query_scalar!(
-        "SELECT id FROM resumable_uploads WHERE expires_at < now() LIMIT $1",
+        "SELECT id FROM resumable_uploads
+         WHERE expires_at < now() AND (completing_until IS NULL OR completing_until < now()) LIMIT $1",
         parents.min(limit),
     )
     .fetch_all(&mut *conn)
@@ -267,6 +270,9 @@ pub async fn delete_expired(conn: &mut PgConnection, parents: i64, limit: i64) -
     if deleted > 0 {
         return Ok(deleted);
     }
-    let done = sqlx::query!("DELETE FROM resumable_uploads WHERE id = ANY($1)", &uploads);
+    let done = sqlx::query!(
+        "DELETE FROM resumable_uploads WHERE id = ANY($1) AND (completing_until IS NULL OR completing_until < now())",
+        &uploads
+    );
     Ok(done.execute(conn).await?.rows_affected())
 }

@@ -231,16 +231,14 @@ impl ResumableApi {
         let files = app.files.clone();
         // In a task: what has come when the client leaves is written, and made a file if it is all.
         let receiving = async move {
-            if let Err(problem) = body.receive(&mut appending, &part).await {
-                drop(place);
-                return Err(problem);
-            }
+            let received = body.receive(&mut appending, &part).await;
             drop(part);
             let offset = appending.offset();
             if appending.is_complete() {
+                // Also where only the end of the request is missing.
                 files.complete_resumable(caller, id, place).await?;
             }
-            Ok(offset)
+            received.map(|()| offset)
         };
         let received = TaskTracker::new().spawn(receiving.in_current_span()).await;
         let offset = received.map_err(|_| Problem::internal())??;

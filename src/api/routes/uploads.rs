@@ -103,6 +103,8 @@ impl UploadsApi {
     }
 
     /// List my files, newest first
+    ///
+    /// One that has arrived in parts is where it was begun.
     #[oai(path = "/", method = "get", operation_id = "listUploads")]
     async fn list(
         &self,

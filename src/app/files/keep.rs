@@ -115,7 +115,9 @@ impl Files {
             Ok(Ended::KeyUsed(first)) => self.replay(caller, &hash, &first).await,
             Ok(Ended::Refused(error)) => Err(error),
             Err(error) => {
-                self.forget(caller, id, &key, upload.size).await;
+                // What arrived in parts is still there, and counts already.
+                let counted = if claim.is_some() { 0 } else { upload.size };
+                self.forget(caller, id, &key, counted).await;
                 Err(error)
             }
         }
@@ -320,11 +322,11 @@ impl Files {
     }
 
     /// Deletes the row of an upload that failed, unless its last transaction has committed without our knowing.
-    async fn forget(&self, caller: Caller, id: FileId, key: &ObjectKey, size: u64) {
+    async fn forget(&self, caller: Caller, id: FileId, key: &ObjectKey, counted: u64) {
         let deleted = self.database.transaction(async |connection| {
             files::delete_unstored(connection, id, Some(key)).await?;
             // If others deleted it long ago: the file store may still be at it.
-            object_deletions::list_unnamed(connection, caller.user, key, signed(size), STILL_PUTTING).await
+            object_deletions::list_unnamed(connection, caller.user, key, signed(counted), STILL_PUTTING).await
         });
         if let Err(error) = deleted.await {
             tracing::info!(%error, "the row of a failed upload is left to the job that prunes");

@@ -23,6 +23,8 @@ use crate::files::upload::{NewUpload, UploadError};
 /// How long nobody else tries when nothing is heard of who does, and how often that one says that it lives.
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
+/// How long nobody tries after the file store has not taken the file: a try reads all of it.
+const PAUSE: Duration = Duration::from_secs(5);
 /// How long a request waits for another one that makes the file, and how often it looks.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(20);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -99,8 +101,12 @@ impl Files {
         };
         if let Err(error) = &made {
             let may_pass = error.may_pass();
+            let pause = match error {
+                UploadError::FileStoreUnavailable => PAUSE,
+                _ => Duration::ZERO,
+            };
             let ended = self.database.connection(async |connection| match may_pass {
-                true => resumable_uploads::release(connection, claim).await,
+                true => resumable_uploads::release(connection, claim, pause).await,
                 false => resumable_uploads::delete_claimed(connection, claim).await,
             });
             if let Err(error) = ended.await {

@@ -296,7 +296,7 @@ async fn what_uploads_in_parts_ask_for_is_found_by_an_index() {
             10,
         ),
         (
-            "SELECT id FROM resumable_uploads WHERE expires_at < now() LIMIT $1",
+            "SELECT id FROM resumable_uploads WHERE expires_at < now() AND (completing_until IS NULL",
             vec!["100"],
             "resumable_uploads_expires_at_idx",
             120,
