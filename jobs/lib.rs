@@ -72,7 +72,8 @@ fn registry(concurrency: Concurrency) -> Registry {
         .job(4, summarize_conversation::run)
         .job(2, purge_conversation::run)
         .job(3, erase_user::run)
-        .job(1, export_account::run)
+        // Two, so that one person with many files does not keep the others waiting.
+        .job(2, export_account::run)
         // Two, so that a kind with many rows does not keep the others waiting.
         .job(2, prune_expired::run)
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Tickets, period))

@@ -38,7 +38,7 @@ const WAITING_PARTS: usize = 4;
 /// How many ids of files are read at once.
 const IDS: i64 = 1000;
 /// The pause before an archive is tried again that the file store cannot keep at the moment.
-const STORE_PAUSE: Duration = Duration::from_secs(10);
+pub(super) const STORE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why an export failed.
 enum ExportError {
@@ -93,7 +93,13 @@ async fn export(context: &JobContext, id: i64) -> Result<(), JobError> {
             reason: error.to_string(),
         }
     })?;
-    let packed = pack(context, user).await?;
+    let packed = match pack(context, id, user).await {
+        Err(ExportError::Objects(ObjectsError::Unwanted)) => {
+            tracing::info!(export_id = id, "export ended: it is no longer wanted");
+            return Ok(());
+        }
+        packed => packed?,
+    };
     let key = ObjectKey::new(user, context.entropy.bytes(), "zip").map_err(|error| JobError::Discard {
         reason: error.to_string(),
     })?;
@@ -107,23 +113,28 @@ async fn export(context: &JobContext, id: i64) -> Result<(), JobError> {
     Ok(())
 }
 
-async fn pack(context: &JobContext, user: UserId) -> Result<Packed, ExportError> {
+async fn pack(context: &JobContext, export: i64, user: UserId) -> Result<Packed, ExportError> {
     let (sender, receiver) = mpsc::channel(WAITING_PARTS);
     let about = json!({ "user_id": user.0, "created_at": context.clock.now() });
     let folder = context.scans.folder.clone();
     // Compressing would block an async thread.
     let packing = tokio::task::spawn_blocking(move || archive::pack(receiver, about, &folder));
-    let read = read(context, user, sender).await;
+    let read = read(context, export, user, sender).await;
     let packed = packing.await.map_err(io::Error::other)?;
     read?;
     Ok(packed?)
 }
 
 /// Reads everything, and sends it. The sender is dropped at the end.
-async fn read(context: &JobContext, user: UserId, parts: mpsc::Sender<ArchivePart>) -> Result<(), ExportError> {
+async fn read(
+    context: &JobContext,
+    export: i64,
+    user: UserId,
+    parts: mpsc::Sender<ArchivePart>,
+) -> Result<(), ExportError> {
     let files = read_tables(context, user, &parts).await?;
     // After the snapshot, which does not last as long as the file store may take.
-    send_objects(context, user, files, &parts)
+    send_objects(context, (export, user), files, &parts)
         .await
         .map_err(ExportError::Objects)
 }
@@ -218,7 +229,7 @@ async fn keep(
     put.map_err(|error| {
         report(context, &error);
         JobError::Retry {
-            after: None,
+            after: Some(STORE_PAUSE),
             reason: error.to_string(),
         }
     })?;

@@ -9,13 +9,14 @@ use cura_domain::object_key::ObjectKey;
 use cura_domain::{FileId, UserId};
 use cura_providers::files::{FileStoreError, OpenedFile};
 use cura_queue::JobError;
-use cura_store::StoreError;
 use cura_store::exported_files::{self, ExportedFile};
+use cura_store::{StoreError, exports};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::archive::ArchivePart;
+use super::export_account::STORE_PAUSE;
 use crate::context::JobContext;
 use crate::errors::retry_on_store_error;
 
@@ -25,6 +26,8 @@ pub(super) enum ObjectsError {
     Store(StoreError),
     /// The file store has.
     Files(FileStoreError),
+    /// The export was deleted meanwhile, or another run has finished it.
+    Unwanted,
 }
 
 impl From<StoreError> for ObjectsError {
@@ -38,8 +41,11 @@ impl From<ObjectsError> for JobError {
         match error {
             ObjectsError::Store(error) => retry_on_store_error(error),
             ObjectsError::Files(error) => Self::Retry {
-                after: None,
+                after: Some(STORE_PAUSE),
                 reason: error.to_string(),
+            },
+            ObjectsError::Unwanted => Self::Discard {
+                reason: "the export is no longer wanted".to_owned(),
             },
         }
     }
@@ -48,19 +54,25 @@ impl From<ObjectsError> for JobError {
 /// The packer has failed, and returns why.
 struct PackerGone;
 
-/// Sends the files and the picture of `user`. The bytes are read while no transaction is open.
+/// Sends the files and the picture of `user`, as long as this export of theirs is wanted. The bytes are read while no transaction is open.
 pub(super) async fn send_objects(
     context: &JobContext,
-    user: UserId,
+    (export, user): (i64, UserId),
     ids: Vec<FileId>,
     parts: &mpsc::Sender<ArchivePart>,
 ) -> Result<(), ObjectsError> {
     for id in ids {
-        // As it is now: it may have been deleted since, or found to be infected.
-        let found = context
-            .database
-            .connection(async |connection| exported_files::find(connection, user, id).await);
-        let sent = match found.await? {
+        // As it is now: it may have been deleted since, or found to be infected. With a file, its export is deleted.
+        let found = context.database.connection(async |connection| {
+            if exports::find_pending(connection, export).await?.is_none() {
+                return Ok(None);
+            }
+            exported_files::find(connection, user, id).await.map(Some)
+        });
+        let Some(found) = found.await? else {
+            return Err(ObjectsError::Unwanted);
+        };
+        let sent = match found {
             None => send(parts, ArchivePart::LeftOut(left_out(id, "deleted"))).await,
             Some(file) if file.status == FileStatus::Clean => send_file(context, id, file, parts).await?,
             Some(file) => send(parts, ArchivePart::LeftOut(not_given_out(id, &file))).await,

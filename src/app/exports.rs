@@ -1,17 +1,25 @@
 //! Exports: an archive of all data of a user, made by a job and kept in the file store for an hour.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use cura_domain::Clock;
 use cura_domain::object_key::ObjectKey;
 use cura_providers::files::{FileStore, FileStoreError, OpenedFile};
 use cura_queue::{DeleteObjects, EnqueueOptions, ExportAccount, JobOwner};
 use cura_store::{Database, PgConnection, StoreError, exports, users};
+use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::caller::Caller;
 
 /// How long making an archive may take. After that, the next request starts another one.
 const MAKE_TIMEOUT: TimeDelta = TimeDelta::hours(1);
+
+/// After how many bytes a download asks whether its archive is still there, and after how long.
+const ASK_AFTER_BYTES: usize = 4 * 1024 * 1024;
+const ASK_AFTER: Duration = Duration::from_secs(2);
 
 /// The state of a requested archive.
 pub enum Export {
@@ -23,7 +31,7 @@ pub enum Export {
 
 /// An archive that can be downloaded.
 pub struct ReadyExport {
-    /// Its bytes, as the file store gives them: all of them, or an error.
+    /// Its bytes, as the file store gives them: all of them, or an error, also once it is deleted.
     pub content: OpenedFile,
     /// Its SHA-256 hash.
     pub sha256: Vec<u8>,
@@ -84,10 +92,37 @@ impl Exports {
             }
         };
         Ok(Export::Ready(ReadyExport {
-            content,
+            content: self.until_deleted(content, kept.key),
             sha256: kept.sha256,
             created_at: kept.created_at,
         }))
+    }
+
+    /// The bytes of an archive, as long as it is not deleted: whoever deletes it, or something that is in it, ends a download that has begun.
+    fn until_deleted(&self, content: OpenedFile, key: ObjectKey) -> OpenedFile {
+        let database = self.database.clone();
+        let begun = (content.bytes, Instant::now(), 0);
+        let bytes = stream::unfold(Some(begun), move |download| {
+            let (database, key) = (database.clone(), key.clone());
+            async move {
+                let (mut pieces, mut asked_at, mut unasked) = download?;
+                if unasked >= ASK_AFTER_BYTES || asked_at.elapsed() >= ASK_AFTER {
+                    let kept = database.connection(async |connection| exports::is_kept(connection, &key).await);
+                    if !kept.await.unwrap_or(false) {
+                        return Some((Err(FileStoreError::Missing), None));
+                    }
+                    (asked_at, unasked) = (Instant::now(), 0);
+                }
+                let piece = pieces.next().await?;
+                unasked += piece.as_ref().map_or(0, |piece| piece.len());
+                let rest = piece.is_ok().then_some((pieces, asked_at, unasked));
+                Some((piece, rest))
+            }
+        });
+        OpenedFile {
+            size: content.size,
+            bytes: bytes.boxed(),
+        }
     }
 
     async fn find_or_start(&self, connection: &mut PgConnection, caller: Caller) -> Result<Option<Kept>, StoreError> {

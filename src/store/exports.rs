@@ -78,6 +78,15 @@ pub async fn delete_lost(conn: &mut PgConnection, user: UserId, key: &ObjectKey)
     Ok(())
 }
 
+/// Whether the archive at this place is finished and not deleted.
+pub async fn is_kept(conn: &mut PgConnection, key: &ObjectKey) -> Result<bool, StoreError> {
+    let kept = sqlx::query_scalar!(
+        "SELECT export_id FROM export_objects WHERE object_key = $1 AND is_stored",
+        key.as_str(),
+    );
+    Ok(kept.fetch_optional(conn).await?.is_some())
+}
+
 /// The user of an archive that is not finished; `None` when it is finished or was deleted.
 pub async fn find_pending(conn: &mut PgConnection, id: i64) -> Result<Option<UserId>, StoreError> {
     let user = sqlx::query_scalar!(

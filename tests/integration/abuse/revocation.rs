@@ -127,6 +127,31 @@ async fn the_download_of_an_archive_ends_with_its_session() {
 }
 
 #[tokio::test]
+async fn a_download_ends_when_its_archive_is_deleted() {
+    const MIB: i32 = 64;
+    let cura = Cura::without_workers().await;
+    let ann = cura.user().await;
+    make_archive(&cura, MIB).await;
+    let download = async || {
+        let response = ann.request(Method::GET, "/users/me/export").send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response
+    };
+    let mut response = download().await;
+    let mut got = response.chunk().await.unwrap().unwrap().len();
+    let deleted = ann.send(ann.request(Method::DELETE, "/users/me/export")).await;
+    assert_eq!(deleted.status, 204);
+    // What the server and the kernel hold already still comes.
+    let end = loop {
+        match response.chunk().await {
+            Ok(Some(bytes)) => got += bytes.len(),
+            end => break end,
+        }
+    };
+    assert!(end.is_err() && got < 32 << 20, "{got} bytes, then {end:?}");
+}
+
+#[tokio::test]
 async fn changing_the_password_replaces_the_pair_of_this_session() {
     let cura = Cura::without_workers().await;
     cura.client().register("ann@example.com").await;

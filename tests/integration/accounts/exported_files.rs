@@ -188,6 +188,27 @@ async fn a_file_that_is_deleted_while_the_archive_is_made_is_named() {
 }
 
 #[tokio::test]
+async fn an_export_that_is_not_wanted_any_more_reads_no_file() {
+    let cura = Cura::start().await;
+    let user = cura.user().await;
+    clean(&user, "a.png", samples::PNG).await;
+    // Reading it would be reported.
+    std::fs::remove_file(path_of(&cura, "SELECT object_key FROM files").await).unwrap();
+    let mut holder = cura.database.pool().begin().await.unwrap();
+    sqlx::query("LOCK TABLE devices IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    assert_eq!(user.get("/users/me/export").await.status, 202);
+    cura.database.wait_for_lock_waiter().await;
+    sql(&cura, "DELETE FROM exports").await;
+    holder.commit().await.unwrap();
+    cura.workers[0].wait_for_log("it is no longer wanted").await;
+    assert!(!cura.logs().contains("an archive goes without it"));
+    assert_eq!(archives(&cura), 0);
+}
+
+#[tokio::test]
 async fn an_archive_that_goes_takes_its_object_with_it() {
     let cura = Cura::start().await;
     let user = cura.user().await;
