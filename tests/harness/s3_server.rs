@@ -1,4 +1,8 @@
-//! A server that speaks S3's protocol and checks signatures, in the test process.
+//! A server that speaks S3's protocol and checks signatures, in the test process: s3s-fs, a folder behind s3s.
+//!
+//! A server of our own would read the protocol as our client does. s3s is generated from Amazon's model of S3 and kept at
+//! <https://github.com/Nugine/s3s>; 0.14.1, because 0.17 wants a newer toolchain than ours. Stores that fail are
+//! [`HttpServer`](crate::HttpServer) and [`BrokenServer`](crate::BrokenServer), which fail as they are told to.
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
