@@ -49,7 +49,7 @@ impl FilesApi {
         app: Data<&App>,
         rate_limit: &RateLimit,
         request: &Request,
-        file_id: Path<i64>,
+        #[oai(name = "file_id")] _file_id: Path<i64>,
         /// `original` or `thumb`.
         v: Query<Option<String>>,
         /// When the link expires, in seconds since 1970.
@@ -58,7 +58,9 @@ impl FilesApi {
         sig: Query<Option<String>>,
     ) -> Result<FileResponse, Problem> {
         let [v, exp, sig] = [&v.0, &exp.0, &sig.0].map(|text| text.as_deref().unwrap_or_default());
-        let file = match app.files.find_served(file_id.0, v, exp, sig).await {
+        // As it came, not as it was understood: `+7` is no part of a link.
+        let file_id = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let file = match app.files.find_served(file_id, v, exp, sig).await {
             Ok(file) => file,
             // Who guesses pays, who has or had a link does not.
             Err(ServeError::Forged) => {

@@ -3,6 +3,8 @@
 //! A link names its file, its variant and its expiry under a MAC; nothing is stored. The expiry is rounded, so that a link stays the
 //! same for [`STEP`], and a browser that lists files twice downloads their pictures once.
 
+use std::fmt::Display;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cura_domain::file::{File, FileStatus, LinkedFile, Links};
@@ -92,23 +94,25 @@ impl FileLinks {
         LinkedFile { file, links }
     }
 
-    /// What a link says. Asks nobody.
+    /// What a link says, by its parts as they came. Asks nobody.
     ///
     /// # Errors
     /// [`UnusableLink`]
     pub fn open(
         &self,
-        file: FileId,
+        file: &str,
         variant: &str,
         expires_at: &str,
         signature: &str,
     ) -> Result<OpenedLink, UnusableLink> {
         let variant = Variant::from_word(variant).ok_or(UnusableLink::Forged)?;
-        let expires_at: i64 = expires_at.parse().map_err(|_| UnusableLink::Forged)?;
         let mac = URL_SAFE_NO_PAD.decode(signature).map_err(|_| UnusableLink::Forged)?;
+        // Verified before they are read: a number can be written in several ways, and only one of them was signed.
         if !self.keys.verifies(signed(file, variant, expires_at).as_bytes(), &mac) {
             return Err(UnusableLink::Forged);
         }
+        let file: FileId = file.parse().map_err(|_| UnusableLink::Forged)?;
+        let expires_at: i64 = expires_at.parse().map_err(|_| UnusableLink::Forged)?;
         let expires_in = expires_at.saturating_sub(self.clock.now().timestamp());
         if expires_in <= 0 {
             return Err(UnusableLink::Expired);
@@ -127,8 +131,8 @@ impl FileLinks {
     }
 }
 
-/// What is signed. Numbers and words without dots: no two links have the same.
-fn signed(file: FileId, variant: Variant, expires_at: i64) -> String {
+/// What is signed. We sign numbers and words without dots, so no two links have the same.
+fn signed(file: impl Display, variant: Variant, expires_at: impl Display) -> String {
     format!("{file}.{}.{expires_at}", variant.as_str())
 }
 
@@ -173,7 +177,7 @@ mod tests {
     }
 
     fn open(links: &FileLinks, [id, variant, expires_at, signature]: &[String; 4]) -> Result<OpenedLink, UnusableLink> {
-        links.open(FileId(id.parse().unwrap()), variant, expires_at, signature)
+        links.open(id, variant, expires_at, signature)
     }
 
     const NOW: i64 = 1_800_000_000 + 599;
@@ -236,11 +240,18 @@ mod tests {
         for (at, value) in [
             (0, "8"),
             (0, "-7"),
+            (0, "+7"),
+            (0, "07"),
+            (0, "7.original"),
+            (0, ""),
             (1, "thumb"),
             (1, "model"),
             (2, "1800009999"),
             (2, "9223372036854775807"),
             (2, "-9223372036854775808"),
+            (2, format!("+{}", good[2]).as_str()),
+            (2, format!("0{}", good[2]).as_str()),
+            (2, format!(" {}", good[2]).as_str()),
             (3, forged.as_str()),
             (3, ""),
             (3, "AAAA"),

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use cura_domain::FileId;
 use cura_domain::file_name::FileName;
 use cura_domain::file_type::FileType;
 use cura_domain::object_key::ObjectKey;
@@ -90,12 +89,12 @@ impl Files {
     /// [`ServeError`]. [`ServeError::Forged`] before anybody is asked.
     pub async fn find_served(
         &self,
-        file: i64,
+        file: &str,
         variant: &str,
         expires_at: &str,
         signature: &str,
     ) -> Result<ServedFile, ServeError> {
-        let opened = self.links.open(FileId(file), variant, expires_at, signature);
+        let opened = self.links.open(file, variant, expires_at, signature);
         let link = opened.map_err(|unusable| match unusable {
             UnusableLink::Forged => ServeError::Forged,
             UnusableLink::Expired => ServeError::Expired,
