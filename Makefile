@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test test-model test-browser test-tus chaos lint generate check-generated bench attack coverage
+.PHONY: run test test-model test-browser test-tus chaos lint generate check-generated bench attack fuzz coverage
 
 # Tests wait for processes and clocks more than they compute: three for every two processors.
 TEST_THREADS := $(shell expr \( $$(nproc) \* 3 + 1 \) / 2)
@@ -59,6 +59,13 @@ attack: ## One address and one account attack everything for a minute while fift
 	deploy/install-system-packages postgres redis
 	cargo build --release --workspace --bins
 	cargo run --release --quiet -p cura-tests --bin cura-bench -- attack
+
+FUZZ_SECONDS ?= 60
+fuzz: ## Bytes for which the type of a file is told wrongly, and changed links that open something: a minute each.
+	deploy/install-system-packages
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	deploy/fuzz file_type $(FUZZ_SECONDS) ../tests/fixtures/files
+	deploy/fuzz file_link $(FUZZ_SECONDS)
 
 coverage: ## Lines covered by the tests, at least 85 %.
 	deploy/install-system-packages postgres redis pgbouncer clamd
