@@ -51,7 +51,7 @@ check-generated: generate ## Fails when a generated file was not committed.
 	test -z "$$(git status --porcelain -- openapi .sqlx)"
 
 bench: ## Speed and memory, on this machine, release build; see docs/BENCHMARKS.md.
-	deploy/install-system-packages postgres redis
+	deploy/install-system-packages postgres redis clamd
 	cargo build --release --workspace --bins
 	cargo run --release --quiet -p cura-tests --bin cura-bench
 

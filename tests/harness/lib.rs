@@ -1,6 +1,7 @@
 //! The test harness: a real Postgres, a real Redis, real servers and workers, and an AI provider that follows a script.
 
 pub mod attacker;
+pub mod bombs;
 pub mod broken_server;
 pub mod clamd;
 pub mod clamd_server;
@@ -24,6 +25,7 @@ pub mod manual_clock;
 pub mod model_server;
 pub mod operations;
 pub mod pgbouncer;
+pub mod photo;
 pub mod postgres_pair;
 pub mod problem;
 pub mod program;

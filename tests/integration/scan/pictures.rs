@@ -6,11 +6,11 @@ use cura_domain::file::FileReason;
 use cura_domain::file_type::FileType;
 use cura_inspection::{Encoding, Inspected, Wanted};
 use cura_providers::scan::Inspection;
+pub(crate) use cura_tests::photo::PLACE;
+use cura_tests::photo::on_its_side;
 use image::{DynamicImage, GenericImageView, ImageFormat, Rgb, RgbImage};
 
 use super::{file_of, fixture, inspector, scan};
-
-pub(crate) const PLACE: &[u8] = b"48 deg 8' 14.00\" N";
 
 /// A photo taken with the camera on its side: red is left, and is to be above. It says where it was taken.
 pub(crate) fn photo(width: u32, height: u32) -> Vec<u8> {
@@ -24,23 +24,7 @@ pub(crate) fn photo(width: u32, height: u32) -> Vec<u8> {
     let pixels = DynamicImage::from(RgbImage::from_fn(width, height, |x, _| colour(x)));
     let mut jpeg = Cursor::new(Vec::new());
     pixels.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
-    let jpeg = jpeg.into_inner();
-    // TIFF: orientation 6, and a table of the place with its latitude's text.
-    let place = u32::try_from(PLACE.len()).unwrap().to_le_bytes();
-    let tiff = [
-        &b"II*\0\x08\0\0\0\x02\0"[..],
-        b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0",
-        b"\x25\x88\x04\0\x01\0\0\0\x26\0\0\0",
-        b"\0\0\0\0",
-        b"\x01\0\x1b\0\x02\0",
-        &place,
-        b"\x38\0\0\0\0\0\0\0",
-        PLACE,
-    ]
-    .concat();
-    let segment = [&b"Exif\0\0"[..], &tiff].concat();
-    let length = u16::try_from(segment.len() + 2).unwrap().to_be_bytes();
-    [&jpeg[..2], &[0xff, 0xe1], &length, &segment, &jpeg[2..]].concat()
+    on_its_side(&jpeg.into_inner())
 }
 
 async fn inspected(wanted: Wanted, file_type: FileType, bytes: &[u8]) -> Inspected {

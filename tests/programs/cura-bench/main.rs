@@ -8,6 +8,7 @@
 mod answers;
 mod attack;
 mod calls;
+mod files;
 mod floor;
 mod light_client;
 mod many_connections;
@@ -62,6 +63,21 @@ async fn main() {
     }
     if wants("push-burst") {
         push::burst().await;
+    }
+    if wants("files-clean") {
+        files::upload_to_clean().await;
+    }
+    if wants("files-child") {
+        files::child_start().await;
+    }
+    if wants("files-uploads") {
+        files::many_at_once().await;
+    }
+    if wants("files-bombs") {
+        files::growth_over_bombs().await;
+    }
+    if wants("files-messages") {
+        files::with_files_and_without().await;
     }
     // Two minutes, and it makes much noise: only by its name.
     if wanted == "attack" {

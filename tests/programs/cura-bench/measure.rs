@@ -27,6 +27,11 @@ pub fn memory(pid: u32, which: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// From now on `VmHWM` is the most of what comes.
+pub fn forget_peak(pid: u32) {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+}
+
 /// How many transactions the database has seen; what is no older than ten seconds may be missing.
 pub async fn transactions(database: &TestDatabase) -> i64 {
     use sqlx::Connection as _;

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use crate::answers::{TOKEN_EVERY, provider};
 use crate::light_client::Kind;
 use crate::many_connections::{self, ANSWERS, Person, TOKENS, ask, people, read_answers};
-use crate::measure::{at, memory, ms, row};
+use crate::measure::{at, forget_peak, memory, ms, row};
 use crate::processor_time::{Used, postmaster};
 
 /// How far apart the questions are whose pushes are timed.
@@ -289,9 +289,4 @@ pub async fn burst() {
         "≥ 1,000 a second, ≤ 20 MiB more, ≤ 2 requests for an access token",
         &measured,
     );
-}
-
-/// From now on `VmHWM` is the most of what comes.
-fn forget_peak(pid: u32) {
-    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
 }
