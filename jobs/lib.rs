@@ -11,7 +11,11 @@ mod accounts {
     mod archive;
     pub(crate) mod erase_user;
     pub(crate) mod export_account;
+    mod export_error;
     mod exported_objects;
+    mod exported_tables;
+    mod fetch_ahead;
+    mod manifest;
 }
 mod conversations {
     mod ask_model;
@@ -74,6 +78,7 @@ fn registry(concurrency: Concurrency) -> Registry {
         .job(3, erase_user::run)
         // Two, so that one person with many files does not keep the others waiting.
         .job(2, export_account::run)
+        .job(1, export_account::fail)
         // Two, so that a kind with many rows does not keep the others waiting.
         .job(2, prune_expired::run)
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Tickets, period))

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use super::manifest::Manifest;
+
 /// How much of a finished archive is read at a time, to tell its checksum.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -30,7 +32,7 @@ pub(crate) enum ArchivePart {
     },
     /// Adds bytes to the file begun last.
     Bytes(Bytes),
-    /// Says in the manifest why a file of the person is not in the archive.
+    /// Says in the manifest why something of the person is not in the archive.
     LeftOut(Value),
 }
 
@@ -58,8 +60,7 @@ struct Entry {
 struct Packing {
     zip: ZipWriter<File>,
     open: Option<Entry>,
-    described: Vec<Value>,
-    left_out: Vec<Value>,
+    manifest: Manifest,
 }
 
 /// Packs what it receives until the sender is dropped, into a file in `folder`. Blocks.
@@ -70,13 +71,12 @@ pub(crate) fn pack(mut parts: mpsc::Receiver<ArchivePart>, about: Value, folder:
     let mut packing = Packing {
         zip: ZipWriter::new(tempfile::tempfile_in(folder)?),
         open: None,
-        described: Vec::new(),
-        left_out: Vec::new(),
+        manifest: Manifest::new(folder)?,
     };
     while let Some(part) = parts.blocking_recv() {
         packing.add(part)?;
     }
-    packing.finish(about)
+    packing.finish(&about)
 }
 
 impl Packing {
@@ -85,10 +85,7 @@ impl Packing {
             ArchivePart::Table(name) => self.begin(name.to_owned(), None, CompressionMethod::Deflated),
             ArchivePart::Object { name, file } => self.begin(name, file, CompressionMethod::Stored),
             ArchivePart::Bytes(bytes) => self.write(&bytes),
-            ArchivePart::LeftOut(why) => {
-                self.left_out.push(why);
-                Ok(())
-            }
+            ArchivePart::LeftOut(why) => self.manifest.leave_out(&why),
             ArchivePart::Lines(lines) => {
                 let count = lines.len() as u64;
                 for mut line in lines {
@@ -104,7 +101,7 @@ impl Packing {
     }
 
     fn begin(&mut self, name: String, file: Option<FileId>, method: CompressionMethod) -> io::Result<()> {
-        self.describe_open();
+        self.describe_open()?;
         self.zip.start_file(&name, options(method))?;
         self.open = Some(Entry {
             name,
@@ -126,16 +123,18 @@ impl Packing {
         Ok(())
     }
 
-    fn describe_open(&mut self) {
-        self.described.extend(self.open.take().map(Entry::describe));
+    fn describe_open(&mut self) -> io::Result<()> {
+        match self.open.take() {
+            Some(entry) => self.manifest.describe(&entry.describe()),
+            None => Ok(()),
+        }
     }
 
-    fn finish(mut self, about: Value) -> io::Result<Packed> {
-        self.describe_open();
+    fn finish(mut self, about: &Value) -> io::Result<Packed> {
+        self.describe_open()?;
         self.zip
             .start_file("manifest.json", options(CompressionMethod::Deflated))?;
-        let manifest = json!({ "format": 2, "about": about, "files": self.described, "left_out": self.left_out });
-        writeln!(self.zip, "{manifest:#}")?;
+        self.manifest.write_to(about, &mut self.zip)?;
         let mut file = self.zip.finish()?;
         file.seek(SeekFrom::Start(0))?;
         let (mut hash, mut size, mut piece) = (Sha256::new(), 0, vec![0; PIECE_BYTES]);

@@ -1,58 +1,34 @@
-//! What of the file store goes into an archive: the person's clean files and their picture, streamed one after the other. A file that is not
-//! given out, or whose bytes are not there, is named with the reason.
+//! What of the file store goes into an archive: the person's clean files and their picture, one after the other. A file that is not given
+//! out, or whose bytes are not there, is named with the reason, and so is a picture.
 
-use std::fmt;
+use std::collections::HashMap;
+use std::pin::pin;
 
 use cura_domain::archive_name::archive_name;
 use cura_domain::file::FileStatus;
-use cura_domain::object_key::ObjectKey;
 use cura_domain::{FileId, UserId};
-use cura_providers::files::{FileStoreError, OpenedFile};
-use cura_queue::JobError;
-use cura_store::exported_files::{self, ExportedFile};
-use cura_store::{StoreError, exports};
+use cura_providers::files::OpenedFile;
+use cura_store::exported_files::{self, ExportedAvatar, ExportedFile};
+use cura_store::exports;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::archive::ArchivePart;
-use super::export_account::STORE_PAUSE;
+use super::export_error::ExportError;
+use super::fetch_ahead::{Fetched, fetch_ahead, open};
 use crate::context::JobContext;
-use crate::errors::retry_on_store_error;
 
-/// Why the file store has not given everything.
-pub(super) enum ObjectsError {
-    /// The database has failed.
-    Store(StoreError),
-    /// The file store has.
-    Files(FileStoreError),
-    /// The export was deleted meanwhile, or another run has finished it.
-    Unwanted,
+/// How many files are looked up at once, before their bytes are fetched.
+const FILES_OF_A_LOOK: usize = 64;
+
+/// Where an archive is packed.
+struct Objects<'a> {
+    context: &'a JobContext,
+    export: i64,
+    user: UserId,
+    parts: &'a mpsc::Sender<ArchivePart>,
 }
-
-impl From<StoreError> for ObjectsError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<ObjectsError> for JobError {
-    fn from(error: ObjectsError) -> Self {
-        match error {
-            ObjectsError::Store(error) => retry_on_store_error(error),
-            ObjectsError::Files(error) => Self::Retry {
-                after: Some(STORE_PAUSE),
-                reason: error.to_string(),
-            },
-            ObjectsError::Unwanted => Self::Discard {
-                reason: "the export is no longer wanted".to_owned(),
-            },
-        }
-    }
-}
-
-/// The packer has failed, and returns why.
-struct PackerGone;
 
 /// Sends the files and the picture of `user`, as long as this export of theirs is wanted. The bytes are read while no transaction is open.
 pub(super) async fn send_objects(
@@ -60,95 +36,119 @@ pub(super) async fn send_objects(
     (export, user): (i64, UserId),
     ids: Vec<FileId>,
     parts: &mpsc::Sender<ArchivePart>,
-) -> Result<(), ObjectsError> {
-    for id in ids {
-        // As it is now: it may have been deleted since, or found to be infected. With a file, its export is deleted.
-        let found = context.database.connection(async |connection| {
-            if exports::find_pending(connection, export).await?.is_none() {
-                return Ok(None);
-            }
-            exported_files::find(connection, user, id).await.map(Some)
-        });
-        let Some(found) = found.await? else {
-            return Err(ObjectsError::Unwanted);
-        };
-        let sent = match found {
-            None => send(parts, ArchivePart::LeftOut(left_out(id, "deleted"))).await,
-            Some(file) if file.status == FileStatus::Clean => send_file(context, id, file, parts).await?,
-            Some(file) => send(parts, ArchivePart::LeftOut(not_given_out(id, &file))).await,
-        };
-        if sent.is_err() {
-            return Ok(());
+) -> Result<(), ExportError> {
+    let objects = Objects {
+        context,
+        export,
+        user,
+        parts,
+    };
+    for ids in ids.chunks(FILES_OF_A_LOOK) {
+        let found = objects.find(ids).await?;
+        let mut fetched = pin!(fetch_ahead(&context.files, ids, found));
+        while let Some((id, fetched)) = fetched.next().await {
+            objects.send_file(id, fetched?).await?;
         }
     }
-    let avatars = context
-        .database
-        .connection(async |connection| exported_files::list_avatars(connection, user).await);
-    for avatar in avatars.await? {
-        let end = if avatar.media_type == "image/png" { "png" } else { "jpg" };
-        let object = ArchivePart::Object {
-            name: format!("avatar/{}.{end}", avatar.side),
-            file: None,
-        };
-        // One that is being replaced at this moment is left out.
-        if let Some(opened) = open(context, &avatar.key, avatar.size).await?
-            && send_bytes(object, opened, parts).await?.is_err()
-        {
-            return Ok(());
-        }
+    for avatar in objects.list_avatars().await? {
+        objects.send_avatar(avatar).await?;
     }
     Ok(())
 }
 
-async fn send_file(
-    context: &JobContext,
-    id: FileId,
-    file: ExportedFile,
-    parts: &mpsc::Sender<ArchivePart>,
-) -> Result<Result<(), PackerGone>, ObjectsError> {
-    let Some(opened) = open(context, &file.key, file.size).await? else {
-        tracing::warn!(file_id = %id, store = context.files.name(), "a clean file is not in the file store as it was; an archive goes without it");
-        return Ok(send(parts, ArchivePart::LeftOut(left_out(id, "missing"))).await);
-    };
-    let object = ArchivePart::Object {
-        name: archive_name(id, &file.name, file.file_type),
-        file: Some(id),
-    };
-    send_bytes(object, opened, parts).await
-}
-
-/// Opens an object; `None` if it is not there, or not as long as it was.
-async fn open(context: &JobContext, key: &ObjectKey, size: i64) -> Result<Option<OpenedFile>, ObjectsError> {
-    match context.files.open(key, None).await {
-        Ok(opened) => Ok((u64::try_from(size) == Ok(opened.size)).then_some(opened)),
-        Err(FileStoreError::Missing) => Ok(None),
-        Err(error) => Err(ObjectsError::Files(error)),
+impl Objects<'_> {
+    /// Files as they are now: they may have been deleted since, or found to be infected. With a file, its export is deleted.
+    async fn find(&self, ids: &[FileId]) -> Result<HashMap<FileId, ExportedFile>, ExportError> {
+        let found = self.context.database.connection(async |connection| {
+            if exports::find_pending(connection, self.export).await?.is_none() {
+                return Ok(None);
+            }
+            exported_files::list(connection, self.user, ids).await.map(Some)
+        });
+        found.await?.ok_or(ExportError::Unwanted)
     }
-}
 
-async fn send_bytes(
-    object: ArchivePart,
-    mut opened: OpenedFile,
-    parts: &mpsc::Sender<ArchivePart>,
-) -> Result<Result<(), PackerGone>, ObjectsError> {
-    if send(parts, object).await.is_err() {
-        return Ok(Err(PackerGone));
+    async fn list_avatars(&self) -> Result<Vec<ExportedAvatar>, ExportError> {
+        let listed = self
+            .context
+            .database
+            .connection(async |connection| exported_files::list_avatars(connection, self.user).await);
+        Ok(listed.await?)
     }
-    while let Some(piece) = opened.bytes.next().await {
-        let bytes = piece.map_err(ObjectsError::Files)?;
-        if send(parts, ArchivePart::Bytes(bytes)).await.is_err() {
-            return Ok(Err(PackerGone));
+
+    async fn send_file(&self, id: FileId, fetched: Fetched) -> Result<(), ExportError> {
+        match fetched {
+            Fetched::Whole(file, bytes) => {
+                self.send(begin_file(id, &file)).await?;
+                for bytes in bytes {
+                    self.send(ArchivePart::Bytes(bytes)).await?;
+                }
+                Ok(())
+            }
+            Fetched::NotYet => self.stream_file(id).await,
+            Fetched::Missing => self.leave_missing_out(id).await,
+            Fetched::NotGivenOut(file) => self.send(ArchivePart::LeftOut(not_given_out(id, &file))).await,
+            Fetched::Deleted => self.send(ArchivePart::LeftOut(left_out(id, "deleted"))).await,
         }
     }
-    Ok(Ok(()))
+
+    /// Sends a large file, which is looked up again: those before it may have taken long.
+    async fn stream_file(&self, id: FileId) -> Result<(), ExportError> {
+        let Some(file) = self.find(&[id]).await?.remove(&id) else {
+            return self.send(ArchivePart::LeftOut(left_out(id, "deleted"))).await;
+        };
+        if file.status != FileStatus::Clean {
+            return self.send(ArchivePart::LeftOut(not_given_out(id, &file))).await;
+        }
+        match open(&self.context.files, &file.key, file.size).await? {
+            Some(opened) => self.stream(begin_file(id, &file), opened).await,
+            None => self.leave_missing_out(id).await,
+        }
+    }
+
+    async fn leave_missing_out(&self, id: FileId) -> Result<(), ExportError> {
+        tracing::warn!(file_id = %id, store = self.context.files.name(), "a clean file is not in the file store as it was; an archive goes without it");
+        self.send(ArchivePart::LeftOut(left_out(id, "missing"))).await
+    }
+
+    async fn send_avatar(&self, avatar: ExportedAvatar) -> Result<(), ExportError> {
+        let end = if avatar.media_type == "image/png" { "png" } else { "jpg" };
+        let name = format!("avatar/{}.{end}", avatar.side);
+        if let Some(opened) = open(&self.context.files, &avatar.key, avatar.size).await? {
+            return self.stream(ArchivePart::Object { name, file: None }, opened).await;
+        }
+        // It may have been replaced since it was listed.
+        let is_shown = self.list_avatars().await?.iter().any(|shown| shown.key == avatar.key);
+        if is_shown {
+            tracing::warn!(user_id = %self.user, store = self.context.files.name(), "an avatar is not in the file store as it was; an archive goes without it");
+        }
+        let why = if is_shown { "missing" } else { "deleted" };
+        self.send(ArchivePart::LeftOut(json!({ "name": name, "why": why })))
+            .await
+    }
+
+    async fn stream(&self, object: ArchivePart, mut opened: OpenedFile) -> Result<(), ExportError> {
+        self.send(object).await?;
+        while let Some(bytes) = opened.bytes.next().await {
+            self.send(ArchivePart::Bytes(bytes?)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, part: ArchivePart) -> Result<(), ExportError> {
+        self.parts.send(part).await.map_err(|_| ExportError::PackerGone)
+    }
 }
 
-async fn send(parts: &mpsc::Sender<ArchivePart>, part: ArchivePart) -> Result<(), PackerGone> {
-    parts.send(part).await.map_err(|_| PackerGone)
+fn begin_file(id: FileId, file: &ExportedFile) -> ArchivePart {
+    ArchivePart::Object {
+        name: archive_name(id, &file.name, file.file_type),
+        file: Some(id),
+    }
 }
 
-fn left_out(id: FileId, why: impl fmt::Display) -> Value {
-    json!({ "file_id": id.0, "why": why.to_string() })
+fn left_out(id: FileId, why: &str) -> Value {
+    json!({ "file_id": id.0, "why": why })
 }
 
 /// A file whose bytes are deleted, or that nobody gets before its scan has found it clean.

@@ -42,7 +42,7 @@ pub struct ReadyExport {
 /// Why there is no archive.
 #[derive(Debug, Error)]
 pub enum ExportError {
-    /// The file store does not give it.
+    /// The file store does not give it, or takes none.
     #[error("the file store is not available")]
     FileStoreUnavailable,
     /// The database failed.
@@ -56,6 +56,16 @@ struct Kept {
     size: i64,
     sha256: Vec<u8>,
     created_at: DateTime<Utc>,
+}
+
+/// What there is of an archive.
+enum Found {
+    /// A job is making it.
+    Making,
+    /// The file store takes none.
+    Refused,
+    /// The file store is said to have it.
+    Kept(Kept),
 }
 
 /// The use cases of exports. Cheap to clone.
@@ -80,8 +90,10 @@ impl Exports {
         let found = self
             .database
             .transaction(async |connection| self.find_or_start(connection, caller).await);
-        let Some(kept) = found.await? else {
-            return Ok(Export::Making);
+        let kept = match found.await? {
+            Found::Making => return Ok(Export::Making),
+            Found::Refused => return Err(ExportError::FileStoreUnavailable),
+            Found::Kept(kept) => kept,
         };
         let content = match self.store.open(&kept.key, None).await {
             Ok(opened) if u64::try_from(kept.size) == Ok(opened.size) => opened,
@@ -125,17 +137,21 @@ impl Exports {
         }
     }
 
-    async fn find_or_start(&self, connection: &mut PgConnection, caller: Caller) -> Result<Option<Kept>, StoreError> {
+    async fn find_or_start(&self, connection: &mut PgConnection, caller: Caller) -> Result<Found, StoreError> {
         let now = self.clock.now_micros();
         if let Some(export) = exports::find_locked(connection, caller.user).await?
             && export.expires_at > now
         {
-            return Ok(export.ready.map(|archive| Kept {
-                key: archive.key,
-                size: archive.size,
-                sha256: archive.sha256,
-                created_at: export.created_at,
-            }));
+            return Ok(match export.ready {
+                Some(archive) => Found::Kept(Kept {
+                    key: archive.key,
+                    size: archive.size,
+                    sha256: archive.sha256,
+                    created_at: export.created_at,
+                }),
+                None if export.is_refused => Found::Refused,
+                None => Found::Making,
+            });
         }
         let export_id = exports::start(connection, caller.user, now, now + MAKE_TIMEOUT).await?;
         let options = EnqueueOptions {
@@ -143,7 +159,7 @@ impl Exports {
             ..EnqueueOptions::default()
         };
         cura_queue::enqueue_with(connection, &ExportAccount { export_id }, options).await?;
-        Ok(None)
+        Ok(Found::Making)
     }
 
     /// Starts another archive, because the file store does not have this one.

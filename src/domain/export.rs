@@ -11,6 +11,8 @@ pub struct Export {
     pub id: i64,
     /// Its archive, once it is ready.
     pub ready: Option<Archive>,
+    /// Whether the file store does not take it: no other one is made until it expires.
+    pub is_refused: bool,
     /// When it was requested.
     pub created_at: DateTime<Utc>,
     /// When it is deleted.

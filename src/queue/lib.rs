@@ -86,9 +86,9 @@ pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};
 pub use job_status::{JobState, JobStatus, find_job, is_any_running, list_unfinished, queue_position};
 pub use payloads::{
-    DeleteObjects, DismissPush, EraseUser, ExportAccount, FailAbandonedAnswer, FailScan, GenerateAnswer, PruneDevices,
-    PruneExpired, PruneKind, PurgeConversation, ScanUpload, SendPush, SendTestPush, SummarizeConversation,
-    TitleConversation,
+    DeleteObjects, DismissPush, EraseUser, ExportAccount, FailAbandonedAnswer, FailExport, FailScan, GenerateAnswer,
+    PruneDevices, PruneExpired, PruneKind, PurgeConversation, ScanUpload, SendPush, SendTestPush,
+    SummarizeConversation, TitleConversation,
 };
 pub use queue_stats::{QueueHealth, QueueStats, health, stats};
 pub use run::{Claimed, Run, StopReason};

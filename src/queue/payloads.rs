@@ -134,6 +134,24 @@ impl Job for ExportAccount {
     const MAX_ATTEMPTS: u32 = 5;
     // All that a person keeps is read from the file store, and put there again.
     const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+    const ON_FAILURE: Option<OnFailure> = Some(OnFailure::of::<FailExport>());
+
+    fn key(&self) -> String {
+        self.export_id.to_string()
+    }
+}
+
+/// Delete an archive whose job was discarded, so that the next request begins another one. The same JSON as [`ExportAccount`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailExport {
+    /// The archive.
+    pub export_id: i64,
+}
+
+impl Job for FailExport {
+    const QUEUE: &'static str = "fail-export";
+    const MAX_ATTEMPTS: u32 = 25;
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn key(&self) -> String {
         self.export_id.to_string()

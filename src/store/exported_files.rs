@@ -1,5 +1,7 @@
 //! What of the file store is packed into an archive: files and pictures of one person.
 
+use std::collections::HashMap;
+
 use cura_domain::file::{FileReason, FileStatus};
 use cura_domain::file_type::FileType;
 use cura_domain::object_key::ObjectKey;
@@ -59,31 +61,39 @@ pub async fn list_ids(
     Ok(ids.into_iter().map(FileId).collect())
 }
 
-/// A file of `user`; `None` once it is deleted, or its person is being erased.
-pub async fn find(conn: &mut PgConnection, user: UserId, id: FileId) -> Result<Option<ExportedFile>, StoreError> {
-    let row = sqlx::query!(
-        "SELECT f.filename, f.file_type, f.status, f.reason_code, f.reason_signature, f.object_key, f.size
+/// These files of `user`, those that are still there; none while their person is being erased.
+pub async fn list(
+    conn: &mut PgConnection,
+    user: UserId,
+    ids: &[FileId],
+) -> Result<HashMap<FileId, ExportedFile>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        "SELECT f.id, f.filename, f.file_type, f.status, f.reason_code, f.reason_signature, f.object_key, f.size
          FROM files f JOIN users u ON u.id = f.user_id
-         WHERE f.id = $1 AND f.user_id = $2 AND f.status <> 'storing' AND u.erased_at IS NULL",
-        id.0,
+         WHERE f.id = ANY($1) AND f.user_id = $2 AND f.status <> 'storing' AND u.erased_at IS NULL",
+        &ids,
         user.0,
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let reason = row.reason_code.map(|word| {
-        let reason = FileReason::from_word(&word);
-        reason.ok_or(StoreError::UnknownWord("reason of a file"))
+    let files = rows.into_iter().map(|row| {
+        let reason = row.reason_code.map(|word| {
+            let reason = FileReason::from_word(&word);
+            reason.ok_or(StoreError::UnknownWord("reason of a file"))
+        });
+        let file = ExportedFile {
+            name: row.filename,
+            file_type: FileType::from_word(&row.file_type).ok_or(StoreError::UnknownWord("type of a file"))?,
+            status: FileStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("status of a file"))?,
+            reason: reason.transpose()?,
+            signature: row.reason_signature,
+            key: read_key(&row.object_key)?,
+            size: row.size,
+        };
+        Ok((FileId(row.id), file))
     });
-    Ok(Some(ExportedFile {
-        name: row.filename,
-        file_type: FileType::from_word(&row.file_type).ok_or(StoreError::UnknownWord("type of a file"))?,
-        status: FileStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("status of a file"))?,
-        reason: reason.transpose()?,
-        signature: row.reason_signature,
-        key: read_key(&row.object_key)?,
-        size: row.size,
-    }))
+    files.collect()
 }
 
 /// The pictures of `user` that are shown; none while the user is being erased.

@@ -16,7 +16,7 @@ pub async fn find_locked(conn: &mut PgConnection, user: UserId) -> Result<Option
         .fetch_optional(&mut *conn)
         .await?;
     let row = sqlx::query!(
-        r#"SELECT e.id, e.created_at, e.expires_at, o.object_key AS "object_key?", o.size AS "size?", o.sha256 AS "sha256?"
+        r#"SELECT e.id, e.created_at, e.expires_at, e.is_refused, o.object_key AS "object_key?", o.size AS "size?", o.sha256 AS "sha256?"
            FROM exports e LEFT JOIN export_objects o ON o.export_id = e.id AND o.is_stored
            WHERE e.user_id = $1 AND e.state = 'making'"#,
         user.0,
@@ -35,6 +35,7 @@ pub async fn find_locked(conn: &mut PgConnection, user: UserId) -> Result<Option
     Ok(Some(Export {
         id: row.id,
         ready,
+        is_refused: row.is_refused,
         created_at: row.created_at,
         expires_at: row.expires_at,
     }))
@@ -87,11 +88,11 @@ pub async fn is_kept(conn: &mut PgConnection, key: &ObjectKey) -> Result<bool, S
     Ok(kept.fetch_optional(conn).await?.is_some())
 }
 
-/// The user of an archive that is not finished; `None` when it is finished or was deleted.
+/// The user of an archive that is not finished; `None` when it is finished, was deleted or is refused by the file store.
 pub async fn find_pending(conn: &mut PgConnection, id: i64) -> Result<Option<UserId>, StoreError> {
     let user = sqlx::query_scalar!(
         r#"SELECT e.user_id FROM exports e JOIN users u ON u.id = e.user_id
-           WHERE e.id = $1 AND e.state = 'making' AND u.erased_at IS NULL
+           WHERE e.id = $1 AND e.state = 'making' AND NOT e.is_refused AND u.erased_at IS NULL
              AND NOT EXISTS (SELECT FROM export_objects o WHERE o.export_id = e.id AND o.is_stored)"#,
         id,
     )
@@ -146,10 +147,39 @@ pub async fn finish(
     Ok(true)
 }
 
-/// Locks an archive that is not finished; `false` when it is finished or was deleted.
+/// Notes that the file store takes no archive of this user: none is made until then. `false` if it is finished or was deleted.
+pub async fn refuse(transaction: &mut PgConnection, id: i64, until: DateTime<Utc>) -> Result<bool, StoreError> {
+    if !lock_pending(transaction, id).await? {
+        return Ok(false);
+    }
+    sqlx::query!("DELETE FROM export_objects WHERE export_id = $1", id)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query!(
+        "UPDATE exports SET is_refused = true, expires_at = $2 WHERE id = $1",
+        id,
+        until
+    )
+    .execute(transaction)
+    .await?;
+    Ok(true)
+}
+
+/// Deletes an archive that nobody makes any more. `false` if it is finished, refused or deleted.
+pub async fn delete_pending(transaction: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+    if !lock_pending(transaction, id).await? {
+        return Ok(false);
+    }
+    sqlx::query!("DELETE FROM exports WHERE id = $1", id)
+        .execute(transaction)
+        .await?;
+    Ok(true)
+}
+
+/// Locks an archive that is not finished; `false` when it is finished, was deleted or is refused.
 async fn lock_pending(conn: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
     let locked = sqlx::query_scalar!(
-        "SELECT id FROM exports WHERE id = $1 AND state = 'making' FOR UPDATE",
+        "SELECT id FROM exports WHERE id = $1 AND state = 'making' AND NOT is_refused FOR UPDATE",
         id
     );
     if locked.fetch_optional(&mut *conn).await?.is_none() {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use crate::http_server::{HttpAnswer, HttpRequest, HttpServer};
+use crate::provider::Latch;
 
 /// Its only bucket.
 pub const BUCKET: &str = "cura-files";
@@ -26,6 +27,14 @@ struct State {
     objects: HashMap<String, Object>,
     /// Whether the key may read and write, and not delete: nothing is deleted then, and nothing is said of it.
     may_not_delete: bool,
+    /// How large a file may be, in bytes.
+    largest: Option<usize>,
+    /// Whether it fails when it is asked for a file.
+    gives_nothing: bool,
+    /// Until when nobody gets a file.
+    gives_after: Option<Latch>,
+    /// Until when nobody learns that a file is taken.
+    takes_after: Option<Latch>,
 }
 
 /// A file, and the headers that it came with.
@@ -65,6 +74,46 @@ impl SupabaseServer {
     /// Deletes nothing from now on, without saying so, as for a key without the right to.
     pub fn delete_nothing(&self) {
         self.state().may_not_delete = true;
+    }
+
+    /// Puts a file there.
+    pub fn put(&self, key: impl Into<String>, content: impl Into<Vec<u8>>) {
+        let object = Object {
+            content: content.into(),
+            content_type: "application/octet-stream".to_owned(),
+            cache_control: String::new(),
+        };
+        self.state().objects.insert(key.into(), object);
+    }
+
+    /// Takes no file that is larger, in bytes, from now on, or any if there is no limit.
+    pub fn take_up_to(&self, largest: Option<usize>) {
+        self.state().largest = largest;
+    }
+
+    /// Fails from now on when it is asked for a file, or does not fail any more.
+    pub fn give_nothing(&self, is_so: bool) {
+        self.state().gives_nothing = is_so;
+    }
+
+    /// Gives files from now on once the latch is open.
+    pub fn give_after(&self, latch: &Latch) {
+        self.state().gives_after = Some(latch.clone());
+    }
+
+    /// Takes files from now on, and says so once the latch is open.
+    pub fn say_taken_after(&self, latch: &Latch) {
+        self.state().takes_after = Some(latch.clone());
+    }
+
+    /// Waits until it has this many requests at once.
+    pub async fn wait_for_under_way(&self, requests: usize) {
+        self.server.wait_for_under_way(requests).await;
+    }
+
+    /// The most requests that it had at once.
+    pub fn most_under_way(&self) -> usize {
+        self.server.most_under_way()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,7 +165,20 @@ impl State {
                 },
                 _ => return HttpAnswer::reply(404, "{}"),
             };
-        if exists { act(self, request, &key) } else { no_bucket() }
+        if !exists {
+            return no_bucket();
+        }
+        let is_of_file = path.starts_with("/object/") && !key.is_empty() && method != "DELETE";
+        let after = match method {
+            "GET" => &self.gives_after,
+            _ => &self.takes_after,
+        };
+        let after = after.clone().filter(|_| is_of_file);
+        let answer = act(self, request, &key);
+        match after {
+            Some(latch) => answer.after(&latch),
+            None => answer,
+        }
     }
 
     fn take(&mut self, request: &HttpRequest, key: &str) -> HttpAnswer {
@@ -126,6 +188,14 @@ impl State {
         }
         if self.objects.contains_key(key) && request.header("x-upsert") != Some("true") {
             return failure(409, "ResourceAlreadyExists", "Duplicate", "The resource already exists");
+        }
+        if self.largest.is_some_and(|largest| request.body.len() > largest) {
+            return failure(
+                413,
+                "EntityTooLarge",
+                "Payload too large",
+                "The object exceeded the maximum allowed size",
+            );
         }
         let header = |name| request.header(name).unwrap_or_default().to_owned();
         let object = Object {
@@ -138,6 +208,9 @@ impl State {
     }
 
     fn give(&mut self, request: &HttpRequest, key: &str) -> HttpAnswer {
+        if self.gives_nothing {
+            return HttpAnswer::reply(502, "<html>");
+        }
         let Some(object) = self.objects.get(key) else {
             return not_found();
         };

@@ -50,7 +50,7 @@ impl ExportApi {
     /// Download my export
     ///
     /// A ZIP archive: JSON lines, the files that were scanned and found clean, and a manifest of checksums that names the files left out. The
-    /// first call starts its creation; it is available for an hour.
+    /// first call starts its creation; it is available for an hour. 503 `storage_unavailable` while the archive cannot be stored.
     #[oai(path = "/me/export", method = "get", operation_id = "exportMe")]
     async fn download(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportResponse, Problem> {
         Ok(match app.exports.get_or_start(caller.0).await? {

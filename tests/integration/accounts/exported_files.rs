@@ -18,14 +18,14 @@ use crate::files::samples;
 const ARCHIVES: &str = "SELECT count(*) FROM export_objects WHERE is_stored";
 const LISTED: &str = "SELECT count(*) FROM object_deletions";
 
-async fn sql(cura: &Cura, statement: &str) {
+pub(super) async fn sql(cura: &Cura, statement: &str) {
     sqlx::query(AssertSqlSafe(statement.to_owned()))
         .execute(cura.database.pool())
         .await
         .unwrap();
 }
 
-async fn clean(user: &Client, name: &str, bytes: impl AsRef<[u8]>) -> Value {
+pub(super) async fn clean(user: &Client, name: &str, bytes: impl AsRef<[u8]>) -> Value {
     let reply = user.upload(Form::of(name, bytes)).await;
     assert_eq!(reply.status, 201, "{}", reply.body);
     let file = user.until_scanned(&reply.body["id"]).await;
@@ -33,12 +33,12 @@ async fn clean(user: &Client, name: &str, bytes: impl AsRef<[u8]>) -> Value {
     file
 }
 
-fn manifest(archive: &[u8]) -> Value {
+pub(super) fn manifest(archive: &[u8]) -> Value {
     serde_json::from_slice(&file(archive, "manifest.json")).unwrap()
 }
 
 /// The names of all entries, and which of them are not compressed.
-fn names(archive: &[u8]) -> (Vec<String>, BTreeSet<String>) {
+pub(super) fn names(archive: &[u8]) -> (Vec<String>, BTreeSet<String>) {
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(archive)).unwrap();
     let (mut all, mut stored) = (Vec::new(), BTreeSet::new());
     for at in 0..zip.len() {
@@ -159,6 +159,30 @@ async fn an_archive_has_the_clean_files_as_they_are_and_names_the_others() {
     // The archive is an object of the store, and nothing of it is in Postgres.
     assert_eq!((archives(&cura), cura.database.count(ARCHIVES).await), (1, 1));
     assert_eq!(cura.database.count("SELECT count(*) FROM export_parts").await, 0);
+}
+
+#[tokio::test]
+async fn a_picture_of_the_person_that_is_missing_is_named() {
+    let cura = Cura::start().await;
+    let user = cura.user().await;
+    let avatar = Form::of("me.png", samples::PNG);
+    let request = user.request(Method::POST, "/users/me/avatar");
+    let request = request.header("content-type", avatar.content_type()).body(avatar.end());
+    assert_eq!(user.send(request).await.status, 200);
+    let gone = path_of(&cura, "SELECT object_key FROM avatar_pictures WHERE side = 512").await;
+    std::fs::remove_file(&gone).unwrap();
+    let archive = export(&user).await;
+    let end = gone.extension().unwrap().to_str().unwrap();
+    assert_eq!(
+        manifest(&archive)["left_out"],
+        json!([{ "name": format!("avatar/512.{end}"), "why": "missing" }])
+    );
+    assert!(!file(&archive, &format!("avatar/128.{end}")).is_empty());
+    assert!(
+        cura.workers[0]
+            .logs()
+            .contains("an avatar is not in the file store as it was")
+    );
 }
 
 #[tokio::test]
@@ -385,4 +409,27 @@ async fn many_large_files_are_packed_and_sent_piece_by_piece() {
         let more = peak(pid) - before;
         assert!(more < 64 * 1024, "{more} KiB more");
     }
+}
+
+#[tokio::test]
+async fn a_manifest_of_very_many_files_is_not_held_in_memory() {
+    const FILES: i64 = 40_000;
+    let cura = Cura::start().await;
+    let user = cura.user().await;
+    clean(&user, "a.png", samples::PNG).await;
+    sql(
+        &cura,
+        &format!(
+            "INSERT INTO files (user_id, object_key, filename, file_type, size, sha256, status, reason_code, created_at, updated_at)
+             SELECT 1, '1/00000000-0000-4000-8000-' || lpad(n::text, 12, '0') || '.pdf', 'a.pdf', 'pdf', 1, 'x', 'failed',
+                    'unreadable', now(), now()
+             FROM generate_series(1, {FILES}) n"
+        ),
+    )
+    .await;
+    let before = peak(cura.workers[0].pid());
+    let archive = export(&user).await;
+    assert_eq!(manifest(&archive)["left_out"].as_array().unwrap().len() as i64, FILES);
+    let more = peak(cura.workers[0].pid()) - before;
+    assert!(more < 24 * 1024, "{more} KiB more");
 }

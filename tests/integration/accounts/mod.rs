@@ -3,6 +3,7 @@
 mod busy_sign_in;
 mod erasure;
 pub(crate) mod export;
+mod export_runs;
 mod exported_files;
 mod key_rotation;
 mod profile;

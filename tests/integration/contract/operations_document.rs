@@ -8,7 +8,8 @@ use super::security_document::{ROOT, sources};
 
 const DOCUMENT: &str = include_str!("../../../docs/OPERATIONS.md");
 /// Where the alerts are that the document explains, all of them.
-const EXPLAINED: [&str; 6] = [
+const EXPLAINED: [&str; 7] = [
+    "jobs/accounts/",
     "jobs/devices/",
     "jobs/files/",
     "src/app/files",

@@ -154,6 +154,12 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             20,
         ),
         (
+            "SELECT f.id, f.filename, f.file_type, f.status, f.reason_code, f.reason_signature, f.object_key, f.size",
+            vec!["'{1,2,3}'", "7"],
+            "files_",
+            30,
+        ),
+        (
             "SELECT p.object_key, f.filename, p.media_type, p.size",
             vec!["7"],
             "files_pkey",
