@@ -3,6 +3,7 @@
 pub(crate) mod address_budget;
 pub(crate) mod admission;
 mod app_errors;
+pub(crate) mod arriving_body;
 pub(crate) mod arriving_parts;
 mod body;
 pub(crate) mod byte_range;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cura_domain::FileId;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,18 +35,13 @@ pub(crate) struct ArrivingPart {
 }
 
 impl ArrivingParts {
-    /// Ends the requests that bring nothing for this upload, and gives back their places.
-    pub(crate) async fn take_over(&self, upload: FileId) {
-        let silent: Vec<Arc<Part>> = {
-            let all = self.lock();
-            let parts = all.get(&upload).into_iter().flatten();
-            parts.filter(|part| part.is_silent()).cloned().collect()
-        };
-        for part in silent {
-            part.taken_over.cancel();
-            // If it does not end: no more than a place is missing.
-            let _ = tokio::time::timeout(END_TIMEOUT, part.ended.cancelled()).await;
-        }
+    /// Ends the requests that bring nothing for this upload, and gives back their places, once they have written what they had. One that
+    /// has brought something a moment ago is waited for, until it brings more or is silent as well: a client that comes back at once has
+    /// its own place, too. Returns whether any has ended.
+    pub(crate) async fn take_over(&self, upload: FileId) -> bool {
+        let parts: Vec<Arc<Part>> = self.lock().get(&upload).cloned().unwrap_or_default();
+        let ending = parts.iter().map(|part| part.end_if_silent());
+        join_all(ending).await.contains(&true)
     }
 
     /// Another request brings bytes.
@@ -70,9 +66,24 @@ impl ArrivingParts {
 }
 
 impl Part {
-    fn is_silent(&self) -> bool {
-        let last = self.last_arrival.lock().unwrap_or_else(PoisonError::into_inner);
-        last.elapsed() >= SILENCE
+    /// Ends it once nothing has come for a while; `false` if something comes before that.
+    async fn end_if_silent(&self) -> bool {
+        let last = self.last_arrival();
+        tokio::select! {
+            () = tokio::time::sleep_until(last + SILENCE) => {}
+            () = self.ended.cancelled() => return true,
+        }
+        if self.last_arrival() != last {
+            return false;
+        }
+        self.taken_over.cancel();
+        // If it does not end: no more than a place is missing.
+        let _ = tokio::time::timeout(END_TIMEOUT, self.ended.cancelled()).await;
+        true
+    }
+
+    fn last_arrival(&self) -> Instant {
+        *self.last_arrival.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,9 +130,22 @@ mod tests {
             dead.is_taken_over().await;
             drop(dead);
         };
-        tokio::join!(taking, ending);
+        let going_on = async {
+            tokio::time::sleep(SILENCE / 2).await;
+            alive.note_arrival();
+        };
+        let (is_taken, (), ()) = tokio::join!(taking, ending, going_on);
+        assert!(is_taken);
         assert!(!alive.part.taken_over.is_cancelled() && !elsewhere.part.taken_over.is_cancelled());
-        drop((alive, elsewhere));
+        // The one that has just brought something dies at this moment.
+        let begun = Instant::now();
+        let (is_taken, ()) = tokio::join!(all.take_over(upload), async {
+            alive.is_taken_over().await;
+            drop(alive);
+        });
+        assert!(is_taken && begun.elapsed() <= SILENCE);
+        drop(elsewhere);
         assert!(all.lock().is_empty());
+        assert!(!all.take_over(upload).await);
     }
 }

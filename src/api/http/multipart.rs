@@ -1,8 +1,7 @@
 //! Forms with a file (RFC 7578): read part by part within their limits, the file to a file without a name. Memory does not grow with what
 //! is sent.
 
-pub(super) mod form;
-pub(crate) mod pieces;
+mod form;
 
 use poem::http::{StatusCode, header};
 use poem::{Body, Request, RequestBody, Result};
@@ -12,10 +11,10 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use cura_app::files::{Arrival, Arrived};
 
+use crate::http::arriving_body::Pieces;
 use crate::http::operation::Operation;
 use crate::http::problem::Problem;
 use crate::http::under_way::BodyBudget;
-use pieces::Pieces;
 
 /// The longest boundary (RFC 2046, section 5.1.1), in bytes.
 const MAX_BOUNDARY_BYTES: usize = 70;

@@ -8,9 +8,8 @@ use poem_openapi::registry::{MetaMediaType, MetaParamIn, MetaRequest, MetaSchema
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::http::address_budget::Held;
+use crate::http::arriving_body::{Pieces, Stop};
 use crate::http::arriving_parts::ArrivingPart;
-use crate::http::multipart::form::problem_of;
-use crate::http::multipart::pieces::{Pieces, Stop};
 use crate::http::operation::Operation;
 use crate::http::policy::BodyLimit;
 use crate::http::problem::Problem;
@@ -44,7 +43,10 @@ impl PartBody {
                     appending.write().await?;
                     continue;
                 }
-                () = part.is_taken_over() => return Err(ResumableError::WrongOffset.into()),
+                () = part.is_taken_over() => {
+                    appending.write().await?;
+                    return Err(ResumableError::WrongOffset.into());
+                }
             };
             match arrived {
                 Ok(Some(bytes)) => {
@@ -72,7 +74,7 @@ impl PartBody {
                 }
                 Err(stop) => {
                     appending.write().await?;
-                    return Err(problem_of(stop));
+                    return Err(stop.into());
                 }
             }
         }

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use cura_app::App;
-use cura_app::files::{MAX_UNFINISHED_UPLOADS, ResumableError, UploadMetadata};
+use cura_app::files::{ResumableError, UploadMetadata};
 use cura_domain::FileId;
 use cura_domain::file::MAX_FILE_BYTES;
 use poem::Request;
-use poem::http::{HeaderName, HeaderValue, StatusCode};
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path};
-use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::problem::TusProblem;
+use self::responses::{Begun, Continued, Described, Progress, Terminated};
 use crate::http::arriving_parts::ArrivingParts;
 use crate::http::caller::SignedIn;
 use crate::http::part_body::PartBody;
@@ -25,86 +25,12 @@ use crate::realtime::user_connections::UserConnections;
 use crate::routes::tag::Tag;
 
 mod problem;
+mod responses;
 
 /// How long a client that asks how far its upload is waits for the file that is made of it.
 const COMPLETION_TIMEOUT: Duration = Duration::from_secs(20);
-/// When to ask again.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
-const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 pub(crate) struct ResumableApi;
-
-#[derive(ApiResponse)]
-enum Described {
-    /// What is supported.
-    #[oai(status = 204)]
-    Support(
-        /// `1.0.0`.
-        #[oai(header = "Tus-Version")]
-        String,
-        /// `creation,expiration,termination`.
-        #[oai(header = "Tus-Extension")]
-        String,
-        /// The largest file, in bytes.
-        #[oai(header = "Tus-Max-Size")]
-        u64,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum Begun {
-    /// The upload has begun.
-    #[oai(status = 201)]
-    Upload(
-        /// Its path.
-        #[oai(header = "Location")]
-        String,
-        /// When it is gone, finished or not.
-        #[oai(header = "Upload-Expires")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum Progress {
-    /// How far the upload is. When all has arrived, the file is there.
-    #[oai(status = 200)]
-    Offset(
-        /// How many bytes have arrived.
-        #[oai(header = "Upload-Offset")]
-        i64,
-        /// How many there will be.
-        #[oai(header = "Upload-Length")]
-        i64,
-        /// As it was sent at the beginning.
-        #[oai(header = "Upload-Metadata")]
-        Option<String>,
-        /// When it is gone.
-        #[oai(header = "Upload-Expires")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum Continued {
-    /// The bytes are kept. If they were the last ones, the file is there.
-    #[oai(status = 204)]
-    Offset(
-        /// How many bytes have arrived.
-        #[oai(header = "Upload-Offset")]
-        u64,
-        /// When it is gone.
-        #[oai(header = "Upload-Expires")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum Terminated {
-    /// Nothing is left of it.
-    #[oai(status = 204)]
-    Done,
-}
 
 #[OpenApi(
     prefix_path = "/uploads/resumable",
@@ -153,7 +79,8 @@ impl ResumableApi {
     /// Ask how far an upload is
     ///
     /// The next part begins at `Upload-Offset`. If all has arrived, but the file could not be made yet, this tries it again; if that
-    /// fails: 423, and it is to be asked again.
+    /// fails: 423 (`upload_busy` while another request makes it or too many of yours arrive, else the code of what is away), and it is to
+    /// be asked again.
     #[oai(path = "/:upload_id", method = "head", operation_id = "getResumableUpload")]
     async fn head(
         &self,
@@ -171,21 +98,13 @@ impl ResumableApi {
         let upload = app.files.find_resumable(caller.0, id).await?;
         if upload.received == upload.length && !upload.is_file {
             // Whoever is told that all is there does not send anything any more.
-            let Ok(place) = connections.open_upload(caller.0.user) else {
-                return Err(not_completed(upload.received).into());
-            };
+            let locked = |problem| problem::locked(problem, upload.received);
+            let place = connections.open_upload(caller.0.user).map_err(locked)?;
             let completing = app.files.complete_resumable(caller.0, id, place);
-            match tokio::time::timeout(COMPLETION_TIMEOUT, completing).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    let problem = Problem::from(error);
-                    return Err(match problem.is_client_error() {
-                        true => problem.into(),
-                        false => not_completed(upload.received).into(),
-                    });
-                }
-                Err(_) => return Err(not_completed(upload.received).into()),
-            }
+            let completed = tokio::time::timeout(COMPLETION_TIMEOUT, completing).await;
+            completed
+                .unwrap_or(Err(ResumableError::Busy))
+                .map_err(|error| locked(error.into()))?;
         }
         Ok(Progress::Offset(
             upload.received,
@@ -225,17 +144,21 @@ impl ResumableApi {
             // Before a byte of it is read.
             return Err(ResumableError::TooLarge.into());
         }
-        arriving.take_over(id).await;
+        if arriving.take_over(id).await {
+            // It has written what it had.
+            appending = app.files.append_resumable(caller, id, offset).await?;
+        }
         let place = connections.open_upload(caller.user)?;
         let part = arriving.enter(id);
         let files = app.files.clone();
         // In a task: what has come when the client leaves is written, and made a file if it is all.
         let receiving = async move {
             let received = body.receive(&mut appending, &part).await;
-            drop(part);
             let offset = appending.offset();
-            if appending.is_complete() {
-                // Also where only the end of the request is missing.
+            // Also where only the end of the request is missing. Else its place is free before anybody learns that it has ended.
+            let completing = appending.is_complete().then_some(place);
+            drop(part);
+            if let Some(place) = completing {
                 files.complete_resumable(caller, id, place).await?;
             }
             received.map(|()| offset)
@@ -263,33 +186,6 @@ impl ResumableApi {
         app.files.terminate_resumable(caller.0, FileId(upload_id.0)).await?;
         Ok(Terminated::Done)
     }
-}
-
-impl From<ResumableError> for Problem {
-    fn from(error: ResumableError) -> Self {
-        match error {
-            ResumableError::TooManyUnfinished(first_expires_in) => {
-                let detail = "20 of your uploads are unfinished; finish or delete one first.";
-                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", detail);
-                let limit = usize::try_from(MAX_UNFINISHED_UPLOADS).unwrap_or_default();
-                problem.with_limit(limit).with_retry_after(first_expires_in)
-            }
-            ResumableError::WrongOffset => {
-                let detail = "Another number of bytes has arrived; ask for the offset with HEAD.";
-                Self::new(StatusCode::CONFLICT, "wrong_offset", detail)
-            }
-            ResumableError::TooLarge => Self::too_large(),
-            ResumableError::Upload(error) => error.into(),
-        }
-    }
-}
-
-/// 423: all has arrived, and is no file yet. Clients of TUS ask again after this, and begin anew after any other error.
-fn not_completed(offset: i64) -> Problem {
-    let detail = "All has arrived, but the file cannot be stored at the moment; please ask again.";
-    let problem = Problem::new(StatusCode::LOCKED, "storage_unavailable", detail);
-    let problem = problem.with_header(UPLOAD_OFFSET, HeaderValue::from(offset));
-    problem.with_retry_after(ASK_AGAIN_AFTER)
 }
 
 /// As in HTTP: `Mon, 30 Nov 2026 04:00:00 GMT`.

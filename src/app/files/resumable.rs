@@ -43,6 +43,9 @@ pub enum ResumableError {
     /// It is longer than was said at its beginning, or than a file may be.
     #[error("the upload is too large")]
     TooLarge,
+    /// Another request makes a file of it, and has not done so yet.
+    #[error("another request makes the file")]
+    Busy,
     /// As of any upload. The upload is gone when it can never be kept, and is there to go on with otherwise.
     #[error(transparent)]
     Upload(#[from] UploadError),

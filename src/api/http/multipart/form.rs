@@ -5,10 +5,10 @@ use std::io;
 use cura_app::files::Arrival;
 use cura_domain::file::MAX_FILE_BYTES;
 use multer::{Field, Multipart};
-use poem::http::{StatusCode, header};
+use poem::http::header;
 
 use super::ReceivedForm;
-use super::pieces::{Allowance, Pieces, Stop};
+use crate::http::arriving_body::{Allowance, Pieces, Stop, malformed_body};
 use crate::http::payload::PRIVILEGED;
 use crate::http::problem::{FieldError, MAX_ERRORS, Problem};
 
@@ -48,7 +48,7 @@ pub(super) async fn read(pieces: &mut Pieces, boundary: String, mut arrival: Arr
     while let Some(mut field) = next_part(&mut multipart, &allowance).await? {
         parts += 1;
         if parts > MAX_PARTS {
-            return Err(malformed("The form has more than 8 parts."));
+            return Err(malformed_body("The form has more than 8 parts."));
         }
         match field.name() {
             Some("file") if read.raw_name.is_none() => {
@@ -98,7 +98,7 @@ async fn next_part<'r>(multipart: &mut Multipart<'r>, allowance: &Allowance) -> 
     let headers = field.iter().flat_map(|field| field.headers());
     let length: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if length > MAX_PART_HEADER_BYTES {
-        return Err(problem_of(Stop::LongHead));
+        return Err(Stop::LongHead.into());
     }
     Ok(field)
 }
@@ -175,23 +175,10 @@ fn problem(error: multer::Error) -> Problem {
         multer::Error::StreamReadFailed(cause) => cause.downcast_ref::<Stop>().copied(),
         _ => None,
     };
-    stop.map_or_else(|| malformed("The body is no whole form (RFC 7578)."), problem_of)
-}
-
-pub(crate) fn problem_of(stop: Stop) -> Problem {
-    match stop {
-        Stop::TooSlow => {
-            let detail = "The body took too long to arrive.";
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
-        }
-        Stop::TooLarge => Problem::too_large(),
-        Stop::BrokenOff => malformed("The body is incomplete."),
-        Stop::LongHead => malformed("More than 8 KiB come before a part, or are headers of one."),
-    }
-}
-
-fn malformed(detail: &str) -> Problem {
-    Problem::malformed("malformed_body", detail)
+    stop.map_or_else(
+        || malformed_body("The body is no whole form (RFC 7578)."),
+        Problem::from,
+    )
 }
 
 /// 503: what arrives cannot be written.

@@ -15,8 +15,8 @@ use crate::files::keep::signed;
 
 /// The longest part, in bytes. Postgres' client copies it twice while it is written.
 const MAX_PART_BYTES: usize = 128 * 1024;
-/// How long bytes wait for others before they are written: what a dead connection has brought is there when its client comes back.
-const WRITE_AFTER: Duration = Duration::from_secs(2);
+/// How long bytes wait for others before they are written: what a dead connection has brought is there before another one may take over.
+const WRITE_AFTER: Duration = Duration::from_millis(500);
 
 /// One request that adds bytes to an upload.
 pub struct Appending {

@@ -35,6 +35,7 @@ impl Files {
     ///
     /// # Errors
     /// [`ResumableError`]: the upload is gone if it can never be a file; else it is as it was, and the caller can ask again.
+    /// [`ResumableError::Busy`] if another request is at it for long.
     pub async fn complete_resumable(
         &self,
         caller: Caller,
@@ -75,7 +76,7 @@ impl Files {
                 return Err(ResumableError::WrongOffset);
             }
             if begun.elapsed() >= OTHERS_TIMEOUT {
-                return Err(UploadError::FileStoreUnavailable.into());
+                return Err(ResumableError::Busy);
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }

@@ -6,7 +6,7 @@ use cura_tests::{Attacker, Client, Cura, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{PART, assert_is_file, begin, offset, picture, send_part};
+use super::{PART, assert_code, assert_is_file, begin, offset, picture, send_part};
 
 /// Longer than anything should take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +78,70 @@ async fn connections_that_die_without_a_word_block_nobody() {
             "{answer}"
         );
     }
+}
+
+/// So much is written as soon as it comes.
+const WHOLE_PART: usize = 128 * 1024;
+
+#[tokio::test]
+async fn a_client_that_comes_back_at_once_is_not_stopped_by_its_own_dead_connection() {
+    let cura = Cura::without_workers().await;
+    let user = cura.user().await;
+    let content = picture(1_000_000);
+    let (mut paths, mut lines) = (Vec::new(), Vec::new());
+    // As many as may send at a time, and the last one has just brought something.
+    for _ in 0..4 {
+        let path = begin(&user, content.len()).await;
+        let brought = &content[..WHOLE_PART];
+        lines.push(bring(&cura.servers[0].base, &user, &path, 0, content.len(), brought).await);
+        until_offset(&user, &path, WHOLE_PART).await;
+        paths.push(path);
+    }
+    let path = paths.last().unwrap();
+    let rest = content[WHOLE_PART..].to_vec();
+    let reply = send_part(&user, path, WHOLE_PART, rest).await;
+    assert_eq!(reply.status, 204, "{}", reply.body);
+    assert_eq!(offset(&user, path).await, content.len());
+    // Another upload is one too many, as before.
+    let fourth = begin(&user, 1000).await;
+    lines.push(bring(&cura.servers[0].base, &user, &fourth, 0, 1000, &content[..1]).await);
+    until_offset(&user, &fourth, 1).await;
+    let fifth = begin(&user, 1000).await;
+    let reply = send_part(&user, &fifth, 0, content[..1000].to_vec()).await;
+    assert_code(&reply, 429, "too_many_uploads", "the fifth");
+}
+
+#[tokio::test]
+async fn what_a_dead_connection_has_brought_is_written_before_another_one_takes_over() {
+    let cura = Cura::without_workers().await;
+    let user = cura.user().await;
+    let content = picture(1_000_000);
+    let path = begin(&user, content.len()).await;
+    let brought = WHOLE_PART + 5000;
+    let _line = bring(
+        &cura.servers[0].base,
+        &user,
+        &path,
+        0,
+        content.len(),
+        &content[..brought],
+    )
+    .await;
+    eventually("the first of it is there", async || {
+        (offset(&user, &path).await >= WHOLE_PART).then_some(())
+    })
+    .await;
+    // The client knows of these only.
+    let reply = send_part(&user, &path, WHOLE_PART, content[WHOLE_PART..].to_vec()).await;
+    assert_code(&reply, 409, "wrong_offset", "more has come");
+    assert_eq!(offset(&user, &path).await, brought);
+    assert_eq!(
+        send_part(&user, &path, brought, content[brought..].to_vec())
+            .await
+            .status,
+        204
+    );
+    assert_is_file(&cura, &user, &path, &content).await;
 }
 
 #[tokio::test]

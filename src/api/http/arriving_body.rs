@@ -1,6 +1,6 @@
-//! The body of a form, one small piece at a time; or of a part of an upload, as it comes.
+//! The body of an upload while it arrives, within its limits: of a form, one small piece at a time; of an upload in parts, as it comes.
 //!
-//! The parser reads ahead as long as anything is there, into a buffer without an end. So whatever arrives is given to it in pieces, and
+//! The parser of forms reads ahead as long as anything is there, into a buffer without an end. So whatever arrives is given to it in pieces, and
 //! after each of them nothing is there for a moment.
 
 use std::pin::Pin;
@@ -12,13 +12,15 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use hyper::body::Bytes;
 use poem::Body;
+use poem::http::StatusCode;
 use tokio::time::{Instant, Sleep};
 
 use crate::http::body::MAX_DISCARDED_BYTES;
 use crate::http::policy::BodyLimit;
+use crate::http::problem::Problem;
 
 /// The largest piece, in bytes.
-pub(super) const PIECE: usize = 4 * 1024;
+pub(crate) const PIECE: usize = 4 * 1024;
 /// How long nothing may arrive: phones lose their network for a while.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -39,18 +41,37 @@ pub(crate) enum Stop {
     LongHead,
 }
 
+impl From<Stop> for Problem {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::TooSlow => {
+                let detail = "The body took too long to arrive.";
+                Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
+            }
+            Stop::TooLarge => Self::too_large(),
+            Stop::BrokenOff => malformed_body("The body is incomplete."),
+            Stop::LongHead => malformed_body("More than 8 KiB come before a part, or are headers of one."),
+        }
+    }
+}
+
+/// 400: the body is not what it says that it is.
+pub(crate) fn malformed_body(detail: &str) -> Problem {
+    Problem::malformed("malformed_body", detail)
+}
+
 /// How many bytes the parser may be given before it has found the next part.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Allowance(Arc<AtomicUsize>);
+pub(crate) struct Allowance(Arc<AtomicUsize>);
 
 impl Allowance {
     /// So many from now on.
-    pub(super) fn set(&self, bytes: usize) {
+    pub(crate) fn set(&self, bytes: usize) {
         self.0.store(bytes, Ordering::Relaxed);
     }
 
     /// As many as come.
-    pub(super) fn lift(&self) {
+    pub(crate) fn lift(&self) {
         self.set(usize::MAX);
     }
 
@@ -106,7 +127,7 @@ impl Pieces {
     }
 
     /// What the parser may be given.
-    pub(super) fn allowance(&self) -> Allowance {
+    pub(crate) fn allowance(&self) -> Allowance {
         self.allowance.clone()
     }
 
