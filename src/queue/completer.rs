@@ -150,7 +150,9 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result
         enqueue_on_failure_jobs!("completed"),
         "
          )
-         SELECT pg_notify($8, '')::text FROM completed WHERE status = 'Pending' AND run_at <= now() LIMIT 1",
+         SELECT pg_notify($8, '')::text FROM (
+             SELECT id FROM completed WHERE status = 'Pending' AND run_at <= now() UNION ALL SELECT id FROM on_failure
+         ) ready LIMIT 1",
     ))
     .bind(ids)
     .bind(instances)

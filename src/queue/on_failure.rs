@@ -6,7 +6,9 @@ pub(crate) const QUEUE_KEY: &str = "on_failure";
 /// The key in a job's metadata that says how often its on-failure job may be tried.
 pub(crate) const ATTEMPTS_KEY: &str = "on_failure_attempts";
 
-/// The INSERT of the on-failure jobs of what a CTE has discarded; the CTE returns the id, job, status and metadata of jobs.
+/// The INSERT of the on-failure jobs of what a CTE has discarded; the CTE returns the id, job, status and metadata of jobs. A job that was
+/// renewed, or retried by an operator, and is discarded once more has had its on-failure job: that one is renewed, too. Returns a row for
+/// each, of which workers are to be told: apalis' trigger tells them of new ones only.
 macro_rules! enqueue_on_failure_jobs {
     ($jobs:literal) => {
         concat!(
@@ -16,7 +18,11 @@ macro_rules! enqueue_on_failure_jobs {
              FROM ",
             $jobs,
             " WHERE status = 'Killed' AND metadata ? 'on_failure'
-             ON CONFLICT (job_type, idempotency_key) DO NOTHING"
+             ON CONFLICT (job_type, idempotency_key) DO UPDATE
+             SET job = EXCLUDED.job, status = 'Pending', attempts = 0, max_attempts = EXCLUDED.max_attempts, run_at = now(),
+                 done_at = NULL, last_result = NULL, lock_by = NULL, lock_at = NULL
+             WHERE jobs.status IN ('Done', 'Killed')
+             RETURNING id"
         )
     };
 }

@@ -84,7 +84,9 @@ async fn release_jobs_of(instance: &Instance, dead: Vec<Heartbeat>) -> Result<()
          ), gone AS (
              DELETE FROM apalis.workers WHERE id IN (SELECT id FROM dead)
          ), woken AS (
-             SELECT pg_notify($3, '') FROM rescued WHERE status = 'Pending' LIMIT 1
+             SELECT pg_notify($3, '') FROM (
+                 SELECT id FROM rescued WHERE status = 'Pending' UNION ALL SELECT id FROM on_failure
+             ) ready LIMIT 1
          )
          SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM rescued), (SELECT count(*) FROM woken)",
     ))

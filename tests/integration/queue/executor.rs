@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cura_queue::{Job, JobError, Run};
+use cura_queue::{EnqueueOptions, Enqueued, Job, JobError, Run, enqueue_or_renew};
 use cura_tests::{Cura, TestDatabase, eventually};
 use serde::{Deserialize, Serialize};
 
@@ -196,4 +196,35 @@ async fn an_undecodable_payload_is_logged_as_an_error() {
     .await;
     assert!(line.contains("ERROR") && line.contains("odd"), "{line}");
     assert!(!cura.logs().contains("secret words"));
+}
+
+#[tokio::test]
+async fn a_job_that_is_renewed_and_discarded_again_has_its_on_failure_job_again() {
+    let database = TestDatabase::create().await;
+    let failures = Runs::default();
+    let failed = failures.clone();
+    let workers = workers(&database)
+        .queue(1, |_: Task, _: Run| async {
+            Err::<(), _>(JobError::Discard {
+                reason: "no".to_owned(),
+            })
+        })
+        .queue(1, move |_: OnFailureTask, _: Run| {
+            failed.add();
+            async { Ok::<(), JobError>(()) }
+        })
+        .start();
+    for round in 1..=3 {
+        let mut connection = database.pool().acquire().await.unwrap();
+        let renewed = enqueue_or_renew(&mut connection, &Task { id: 1 }, EnqueueOptions::default());
+        assert!(matches!(renewed.await.unwrap(), Enqueued::New(_)), "{round}");
+        failures.reach(round).await;
+        let done = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'test-on-failure' AND status = 'Done'";
+        eventually("it is over", async || (database.count(done).await == 1).then_some(())).await;
+    }
+    assert_eq!(
+        on_failure_attempts(database.pool()).await,
+        [OnFailureTask::MAX_ATTEMPTS]
+    );
+    workers.shutdown(Duration::from_secs(5)).await;
 }

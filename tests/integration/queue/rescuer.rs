@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_queue::{Job, JobError, Run, StopReason, Workers, WorkersConfig};
-use cura_tests::{Proxy, TestDatabase};
+use cura_tests::{Proxy, TestDatabase, eventually};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
@@ -36,10 +36,23 @@ async fn the_jobs_of_a_dead_worker_are_rescued_unless_their_attempts_are_used_up
     let database = TestDatabase::create().await;
     claimed_by_a_dead_worker(database.pool(), 1, 1, "1 minute").await;
     claimed_by_a_dead_worker(database.pool(), 2, 3, "1 minute").await;
+    // It was discarded before, and renewed.
+    sqlx::query(
+        "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key, done_at)
+         SELECT 'earlier', job, $1, 'Killed', 7, 7, now(), 0, id, now() FROM apalis.jobs WHERE idempotency_key = '2'",
+    )
+    .bind(OnFailureTask::QUEUE)
+    .execute(database.pool())
+    .await
+    .unwrap();
     let runs = Runs::default();
     let workers = counting(workers(&database), 4, &runs);
     until(database.pool(), "Done", 1).await;
-    until(database.pool(), "Killed", 1).await;
+    let on_failure = "SELECT count(*) FROM apalis.jobs WHERE id = 'earlier' AND status = 'Pending' AND attempts = 0";
+    eventually("the job of its failure is there again", async || {
+        (database.count(on_failure).await == 1).then_some(())
+    })
+    .await;
     assert_eq!(row(database.pool(), 1).await.attempts, 2);
     assert_eq!(row(database.pool(), 2).await.reason.as_deref(), Some("the worker died"));
     assert_eq!(runs.count(), 1);
