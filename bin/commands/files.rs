@@ -5,7 +5,7 @@ mod text;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use cura_app::operate::files::{FailedFiles, FileFilter, Files as UseCases, OperateFilesError, Rescanned};
+use cura_app::operate::files::{FailedFiles, FileFilter, Files as UseCases, Interrupted, OperateFilesError, Rescanned};
 use cura_domain::FileId;
 use cura_domain::file::{FileReason, FileStatus};
 
@@ -37,7 +37,7 @@ pub enum Files {
     /// Have files scanned again.
     ///
     /// Nobody can download them until their scans have ended. A file that waits for its scan gets a job if it has none. One that
-    /// is infected cannot be scanned again: its bytes are deleted.
+    /// is infected cannot be scanned again: its bytes are deleted. Nor can one whose bytes are not in the file store.
     Rescan {
         /// The ids of the files.
         #[arg(required_unless_present = "status", conflicts_with = "status", num_args = 1..=1000)]
@@ -133,6 +133,8 @@ impl From<OperateFilesError> for Failure {
                 .cure("run the command again in a moment; what is not stored within minutes is deleted by itself"),
             OperateFilesError::Infected(_) => Self::new(Exit::No, "file_infected", text)
                 .cure("if the scanner was wrong, correct that, and have its person upload it again"),
+            OperateFilesError::WithoutBytes(_) => Self::new(Exit::No, "file_without_bytes", text)
+                .cure("bring them back from a backup of the file store, or delete the file: its person has to upload it again"),
             OperateFilesError::Store(error) => error.into(),
         }
     }
@@ -142,13 +144,21 @@ impl From<OperateFilesError> for Failure {
 pub fn start(command: Files, as_json: bool) -> ExitCode {
     output::with_database(as_json, async |settings, database, output| {
         let store = match command {
-            // Nothing else asks the file store: it may be away.
-            Files::Show { .. } => wiring::file_store_if_there(settings).map_err(crate::program::StartError::from)?,
-            _ => None,
+            Files::Show { .. } | Files::Rescan { .. } => store_to_look_at(settings),
+            // Nothing else asks the file store.
+            Files::List { .. } | Files::Delete { .. } => None,
         };
         let live = live(settings)?;
         let files = UseCases::new(database, live, wiring::clock(), store);
         run(&files, command, output).await
+    })
+}
+
+/// The file store, to ask what it has. It may be away, or not be usable from here: then nothing is known of it, and all else is done.
+fn store_to_look_at(settings: &Settings) -> Option<cura_providers::files::FileStore> {
+    wiring::file_store_if_there(settings).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the file store cannot be asked");
+        None
     })
 }
 
@@ -183,7 +193,14 @@ async fn run(files: &UseCases, command: Files, output: Output) -> Result<(), Fai
                 reason: reason.map(FileReason::from),
                 since: since.map_or(chrono::DateTime::UNIX_EPOCH, |since| since.0),
             };
-            output.value(&files.rescan_failed(which).await?, text::rescanned)
+            match files.rescan_failed(which).await {
+                Ok(rescanned) => output.value(&rescanned, text::rescanned),
+                Err(Interrupted { rescanned, error }) => {
+                    // They stay begun.
+                    output.value(&rescanned, text::rescanned)?;
+                    Err(error.into())
+                }
+            }
         }
         Files::Rescan { ids, status: None, .. } => rescan(files, ids, output).await,
         Files::Delete { id, yes } => {

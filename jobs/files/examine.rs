@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use cura_domain::file::FileReason;
 use cura_inspection::{Inspected, Wanted};
+use cura_providers::files::FileStoreError;
 use cura_providers::scan::{Inspection, Inspector, ScanError, Scanner, Verdict};
 use cura_store::scans::UnscannedFile;
 use futures_util::StreamExt as _;
@@ -39,6 +40,8 @@ pub(super) struct NotNow {
     pub(super) reason: String,
     /// Whether others can be looked at meanwhile.
     pub(super) is_about_file: bool,
+    /// Whether its bytes are gone: the file store answers, and has not what it had taken.
+    pub(super) is_without_bytes: bool,
 }
 
 impl NotNow {
@@ -46,6 +49,7 @@ impl NotNow {
         Self {
             reason: reason.into(),
             is_about_file: false,
+            is_without_bytes: false,
         }
     }
 
@@ -100,14 +104,11 @@ async fn fetch(context: &JobContext, file: &UnscannedFile) -> Result<(File, u64)
         tracing::warn!(store = context.files.name(), %error, "a file cannot be fetched to be scanned");
         NotNow::new("the file store does not give it")
     };
-    let mut opened = context.files.open(&file.key, None).await.map_err(away)?;
-    if u64::try_from(file.size) != Ok(opened.size) {
-        tracing::warn!(
-            store = context.files.name(),
-            "a file in the file store is not as long as it was"
-        );
-        return Err(NotNow::new("the file store has not all of it"));
-    }
+    let mut opened = match context.files.open(&file.key, None).await {
+        Ok(opened) if u64::try_from(file.size) == Ok(opened.size) => opened,
+        Ok(_) | Err(FileStoreError::Missing) => return Err(without_bytes(context).await),
+        Err(error) => return Err(away(error)),
+    };
     let mut content = unnamed(context).await.map_err(disk)?;
     while let Some(piece) = opened.bytes.next().await {
         content.write_all(&piece.map_err(away)?).await.map_err(disk)?;
@@ -116,6 +117,23 @@ async fn fetch(context: &JobContext, file: &UnscannedFile) -> Result<(File, u64)
     content.flush().await.map_err(disk)?;
     content.seek(SeekFrom::Start(0)).await.map_err(disk)?;
     Ok((content, opened.size))
+}
+
+/// The file store does not have a file as it was. Whether it has any is asked, too: a folder that is away for the moment has none.
+async fn without_bytes(context: &JobContext) -> NotNow {
+    let store = context.files.name();
+    if let Err(error) = context.files.check().await {
+        tracing::warn!(store, %error, "a file cannot be fetched to be scanned");
+        return NotNow::new("the file store does not give it");
+    }
+    tracing::warn!(
+        store,
+        "a file that waits for its scan is not in the file store as it was"
+    );
+    NotNow {
+        is_without_bytes: true,
+        ..NotNow::of_file("the file store has not all of it")
+    }
 }
 
 /// A new file without a name.

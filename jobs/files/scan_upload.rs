@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 const LONG_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// How long a file waits for that.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The same for one whose bytes are not in the file store, which answers: somebody may be restoring a backup, or it is the wrong store.
+const PATIENCE_WITHOUT_BYTES: Duration = Duration::from_secs(10 * 60);
 /// How long fetching, looking and putting may take: less than the job, of which no attempt is spent when a file store is slow.
 const WORK_TIME: Duration = Duration::from_secs(14 * 60);
 
@@ -57,12 +59,15 @@ pub(crate) async fn run(context: Arc<JobContext>, job: ScanUpload, _: Run) -> Re
         Ok(None) => return Ok(()),
         Err(not_now) => not_now,
     };
+    let (patience, reason) = match not_now.is_without_bytes {
+        true => (PATIENCE_WITHOUT_BYTES, FileReason::Unreadable),
+        false => (PATIENCE, FileReason::ScannerUnavailable),
+    };
     let is_over = context
         .database
-        .connection(async |connection| scans::postpone(connection, id, PATIENCE).await);
+        .connection(async |connection| scans::postpone(connection, id, patience).await);
     if is_over.await.map_err(snooze_while_slow)? {
-        let end = End::Failed(FileReason::ScannerUnavailable);
-        return finish(&context, id, file.user, end).await;
+        return finish(&context, id, file.user, End::Failed(reason)).await;
     }
     Err(JobError::Snooze {
         after: if not_now.is_about_file { LONG_PAUSE } else { PAUSE },

@@ -8,6 +8,7 @@ use cura_domain::{FileId, MessageId};
 use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PurgeConversation, ScanUpload};
 use cura_store::{PgConnection, StoreError, answers, expired, scans};
 
+use super::prune_expired::INTERVAL;
 use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
 
@@ -17,8 +18,6 @@ const OVERDUE: TimeDelta = TimeDelta::minutes(30);
 const SCAN_OVERDUE: Duration = Duration::from_secs(30 * 60);
 /// How many of them are read at a time.
 const SCANS_OF_A_PAGE: i64 = 200;
-/// For how many periods a job of an earlier one may still be at work: a day of ten minutes each.
-const PERIODS_OF_A_DAY: i64 = 144;
 
 /// Enqueues the jobs of overdue erasures and purges that have none.
 pub(super) async fn enqueue_erasures(context: &JobContext, period: i64) -> Result<(), JobError> {
@@ -29,7 +28,9 @@ pub(super) async fn enqueue_erasures(context: &JobContext, period: i64) -> Resul
         Ok((users, conversations))
     });
     let (users, conversations) = overdue.await.map_err(snooze_if_unavailable)?;
-    let rounds: Vec<i64> = (period - PERIODS_OF_A_DAY..=period).chain([0]).collect();
+    let rounds: Vec<i64> = (period - cura_queue::periods_of_a_day(INTERVAL)..=period)
+        .chain([0])
+        .collect();
     for user in users {
         let job = |round| EraseUser { user_id: user.0, round };
         let keys = rounds.iter().map(|round| job(*round).key()).collect();

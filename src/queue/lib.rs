@@ -92,7 +92,7 @@ pub use payloads::{
 };
 pub use queue_stats::{QueueHealth, QueueStats, health, stats};
 pub use run::{Claimed, Run, StopReason};
-pub use scheduler::present_period;
+pub use scheduler::{periods_of_a_day, present_period};
 pub use shutdown::Drained;
 pub use workers::{Workers, WorkersBuilder};
 

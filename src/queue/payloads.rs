@@ -7,6 +7,7 @@ use cura_domain::answer::MAX_ATTEMPT_DURATION;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, OnFailure};
+use crate::scheduler::periods_of_a_day;
 
 /// Generate the answer with this id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -305,8 +306,7 @@ impl ScanUpload {
 
     /// The keys that the jobs of a file may have which are at work in this round: since a day at most, or since the upload.
     pub fn keys_at_work(file: FileId, round: i64) -> Vec<String> {
-        const ROUNDS_OF_A_DAY: i64 = 144;
-        let rounds = (round - ROUNDS_OF_A_DAY..=round).chain([0]);
+        let rounds = (round - periods_of_a_day(Self::ROUND)..=round).chain([0]);
         rounds.map(|round| Self { file_id: file.0, round }.key()).collect()
     }
 }

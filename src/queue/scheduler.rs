@@ -38,6 +38,12 @@ pub(crate) async fn run_scheduler_loop<J: Job>(instance: Arc<Instance>, every: D
     }
 }
 
+/// How many periods of this length a day has: for so long a job of an earlier one may still be at work.
+pub const fn periods_of_a_day(every: Duration) -> i64 {
+    const DAY: u64 = 24 * 60 * 60;
+    DAY.div_ceil(every.as_secs()).cast_signed()
+}
+
 /// The number of the present period of this length, counted from the epoch on Postgres' clock.
 pub async fn present_period(conn: &mut PgConnection, every: Duration) -> Result<i64, QueueError> {
     let period = sqlx::query("SELECT floor(extract(epoch FROM now()) / $1)::bigint");

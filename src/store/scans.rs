@@ -74,6 +74,23 @@ pub async fn find_unscanned(conn: &mut PgConnection, id: FileId) -> Result<Optio
     }))
 }
 
+/// What is known of a file, where its bytes are, and how many there are.
+pub async fn find_object(
+    conn: &mut PgConnection,
+    id: FileId,
+) -> Result<Option<(FileStatus, ObjectKey, i64)>, StoreError> {
+    let row = sqlx::query!("SELECT status, object_key, size FROM files WHERE id = $1", id.0)
+        .fetch_optional(conn)
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let status = FileStatus::from_word(&row.status).ok_or(StoreError::UnknownWord("status of a file"))?;
+    let key = row.object_key.parse();
+    let key = key.map_err(|_| StoreError::UnknownWord("object key"))?;
+    Ok(Some((status, key, row.size)))
+}
+
 /// At most `limit` files after this one that wait for their scan for so long, by Postgres' clock.
 pub async fn list_overdue(
     conn: &mut PgConnection,

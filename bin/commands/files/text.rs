@@ -86,8 +86,18 @@ pub(super) fn rescanned(rescanned: &Rescanned) -> String {
     let Rescanned {
         enqueued,
         already_scanning,
+        without_bytes,
     } = rescanned;
-    format!("{enqueued} files are scanned again\n{already_scanning} files were waiting for their scans already")
+    let mut text =
+        format!("{enqueued} files are scanned again\n{already_scanning} files were waiting for their scans already");
+    if *without_bytes > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "\n{without_bytes} files are not in the file store, and are left as they are"
+        );
+    }
+    text
 }
 
 /// What is known of it, and why.
@@ -113,7 +123,7 @@ const fn object(state: ObjectState) -> &'static str {
         ObjectState::Present => "in the file store",
         ObjectState::Damaged => "in the file store, but not as long as it should be",
         ObjectState::Missing => "not in the file store",
-        ObjectState::Unknown => "unknown: the file store does not say, or its folder is not on this machine",
+        ObjectState::Unknown => "unknown: the file store could not be asked, or its folder is not on this machine",
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use cura_domain::file::KnownFile;
-pub use rescan::{FailedFiles, Rescan, Rescanned};
+pub use rescan::{FailedFiles, Interrupted, Rescan, Rescanned};
 
 use super::NamedUser;
 use crate::files::delete_file;
@@ -72,6 +72,9 @@ pub enum OperateFilesError {
     /// Its bytes are deleted.
     #[error("file {0} is infected, and its bytes are deleted")]
     Infected(FileId),
+    /// The file store does not have its bytes, or not all of them.
+    #[error("the bytes of file {0} are not in the file store")]
+    WithoutBytes(FileId),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -84,7 +87,7 @@ pub struct Files {
     /// Where people's connections learn of events at once; without it they do when they next look.
     live: Option<Live>,
     clock: Clock,
-    /// `None` where files are kept in a folder that is not here.
+    /// `None` where files are kept in a folder that is not here, or cannot be used by whoever has given the command.
     store: Option<FileStore>,
 }
 

@@ -138,7 +138,11 @@ async fn an_archive_that_the_store_refuses_is_not_made_again_and_again_and_its_p
     })
     .await;
     assert_eq!(
-        (refused.status.as_u16(), refused.code(), refused.header("retry-after").is_some()),
+        (
+            refused.status.as_u16(),
+            refused.code(),
+            refused.header("retry-after").is_some()
+        ),
         (503, "storage_unavailable", true)
     );
     until_count(&cura, "its job ends", ENDED, 1).await;

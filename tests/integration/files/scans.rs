@@ -188,6 +188,58 @@ async fn after_a_day_without_the_scanner_a_file_has_failed() {
 }
 
 #[tokio::test]
+async fn a_file_whose_bytes_are_gone_has_failed_after_minutes_unless_the_store_is_away() {
+    for is_store_away in [false, true] {
+        let mut cura = Cura::without_workers().await;
+        let user = cura.user().await;
+        let id = upload(&user, "a.png", samples::PNG).await;
+        let folder = cura.data.path().join("files");
+        let object = folder.join("1").join(&objects(&cura)[0]);
+        if is_store_away {
+            std::fs::rename(&folder, cura.data.path().join("away")).unwrap();
+            cura.add_worker().await;
+            // It has made the folder at its start; a mount that goes away leaves none.
+            std::fs::remove_dir_all(&folder).unwrap();
+        } else {
+            std::fs::remove_file(object).unwrap();
+            cura.add_worker().await;
+        }
+        let again = async |since: &str| {
+            let snoozed = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'scan-upload' AND status = 'Pending' AND run_at > now()
+                           AND EXISTS (SELECT FROM files WHERE postponed_since IS NOT NULL OR status <> 'scanning')";
+            eventually(&format!("the scan is put off before {since}"), async || {
+                (cura.database.count(snoozed).await == 1).then_some(())
+            })
+            .await;
+            execute(
+                &cura,
+                &format!("UPDATE files SET postponed_since = now() - interval '{since}'"),
+            )
+            .await;
+            execute(
+                &cura,
+                "UPDATE apalis.jobs SET run_at = now() WHERE job_type = 'scan-upload'",
+            )
+            .await;
+        };
+        again("1 minute").await;
+        again("11 minutes").await;
+        if is_store_away {
+            again("23 hours").await;
+            std::fs::rename(cura.data.path().join("away"), &folder).unwrap();
+            again("23 hours").await;
+            assert_eq!(user.until_scanned(&id).await["status"], "clean");
+        } else {
+            let file = user.until_scanned(&id).await;
+            assert_eq!(
+                (&file["status"], &file["reason"]["code"]),
+                (&json!("failed"), &json!("unreadable"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_goes_while_it_is_scanned_leaves_nothing() {
     let clamd = Clamd::start(&[]).await;
     let cura = with_clamd(&clamd).start().await;

@@ -10,8 +10,9 @@ use cura_domain::{FileId, UserId};
 use cura_queue::{DeleteObjects, EnqueueOptions, Enqueued, JobOwner, ScanUpload};
 use cura_store::{PgConnection, StoreError, events, exports, files, scans, users};
 use serde::Serialize;
+use thiserror::Error;
 
-use super::{Files, OperateFilesError};
+use super::{Files, ObjectState, OperateFilesError};
 
 /// How many files are read at a time that could not be scanned.
 const BATCH: i64 = 200;
@@ -34,6 +35,18 @@ pub struct Rescanned {
     pub enqueued: u64,
     /// They wait for their scans, which are ready now.
     pub already_scanning: u64,
+    /// The file store does not have their bytes: nothing was done with them.
+    pub without_bytes: u64,
+}
+
+/// Files that have been begun before one could not be, and why not.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct Interrupted {
+    /// They stay begun.
+    pub rescanned: Rescanned,
+    /// What has failed.
+    pub error: StoreError,
 }
 
 impl Rescanned {
@@ -59,13 +72,15 @@ impl Files {
     /// Has a file scanned again that is clean or could not be scanned. One that waits for its scan gets a job if it has none.
     ///
     /// # Errors
-    /// [`OperateFilesError`]; then nothing has changed.
+    /// [`OperateFilesError`]; then nothing has changed. [`OperateFilesError::WithoutBytes`] if the file store says that it does not have
+    /// the file: its scan would fail, and a clean file would not be given out any more. A file store that is away is no hindrance.
     pub async fn rescan(&self, id: FileId) -> Result<Rescan, OperateFilesError> {
         self.rescan_if(id, None).await
     }
 
     /// As [`Self::rescan`], but only if the file is one of `only`, where that is given: it may have become another one since it was listed.
     async fn rescan_if(&self, id: FileId, only: Option<FailedFiles>) -> Result<Rescan, OperateFilesError> {
+        self.check_bytes(id).await?;
         let now = self.clock.now_micros();
         let begun = self.database.transaction(async |connection| {
             let found = files::find_owner(connection, id).await?;
@@ -105,25 +120,52 @@ impl Files {
         Ok(rescan)
     }
 
+    /// Whether the bytes of a file are there to be scanned, asked before anything of it is locked.
+    async fn check_bytes(&self, id: FileId) -> Result<(), OperateFilesError> {
+        let found = self
+            .database
+            .connection(async |connection| scans::find_object(connection, id).await);
+        let Some((status, key, size)) = found.await? else {
+            return Err(OperateFilesError::NotFound(id));
+        };
+        if !matches!(status, FileStatus::Clean | FileStatus::Failed | FileStatus::Scanning) {
+            return Ok(());
+        }
+        match self.object_state(&key, size).await {
+            ObjectState::Missing | ObjectState::Damaged => Err(OperateFilesError::WithoutBytes(id)),
+            ObjectState::Present | ObjectState::Unknown => Ok(()),
+        }
+    }
+
     /// Has files scanned again that could not be scanned. Each is either begun or untouched, whenever this ends.
     ///
     /// # Errors
-    /// Whatever was begun before stays begun.
-    pub async fn rescan_failed(&self, which: FailedFiles) -> Result<Rescanned, StoreError> {
-        let (mut rescanned, mut after) = (Rescanned::default(), FileId(0));
+    /// [`Interrupted`]: whatever was begun before stays begun.
+    pub async fn rescan_failed(&self, which: FailedFiles) -> Result<Rescanned, Interrupted> {
+        let mut rescanned = Rescanned::default();
+        let ended = self.rescan_all(which, &mut rescanned).await;
+        match ended {
+            Ok(()) => Ok(rescanned),
+            Err(error) => Err(Interrupted { rescanned, error }),
+        }
+    }
+
+    async fn rescan_all(&self, which: FailedFiles, rescanned: &mut Rescanned) -> Result<(), StoreError> {
+        let mut after = FileId(0);
         loop {
             let batch = self.database.connection(async |connection| {
                 scans::list_failed(connection, after, which.reason, which.since, BATCH).await
             });
             let batch = batch.await?;
             let Some(last) = batch.last() else {
-                return Ok(rescanned);
+                return Ok(());
             };
             after = *last;
             for id in batch {
                 match self.rescan_if(id, Some(which)).await {
                     Ok(rescan) => rescanned.count(rescan),
                     Err(OperateFilesError::Store(error)) => return Err(error),
+                    Err(OperateFilesError::WithoutBytes(_)) => rescanned.without_bytes += 1,
                     // It has become another one meanwhile, or is gone.
                     Err(_) => {}
                 }

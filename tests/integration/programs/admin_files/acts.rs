@@ -58,7 +58,10 @@ async fn a_clean_file_that_is_scanned_again_is_clean_with_new_pictures_and_its_l
         |arguments: &[&str]| run_beside(&cura, arguments),
         &["rescan", &id, &other],
     );
-    assert_eq!(done, json!({ "enqueued": 2, "already_scanning": 0 }));
+    assert_eq!(
+        done,
+        json!({ "enqueued": 2, "already_scanning": 0, "without_bytes": 0 })
+    );
     // Every device learns it, and nothing of it is given out.
     let told = events.until("upload").await.pop().unwrap();
     assert_eq!(
@@ -140,7 +143,7 @@ async fn files_that_failed_are_scanned_again_by_reason_and_time() {
     ];
     assert_eq!(
         json_of(run, &arguments),
-        json!({ "enqueued": 2, "already_scanning": 0 })
+        json!({ "enqueued": 2, "already_scanning": 0, "without_bytes": 0 })
     );
     for file in &files[..2] {
         // Its patience begins anew.
@@ -155,7 +158,7 @@ async fn files_that_failed_are_scanned_again_by_reason_and_time() {
     }
     assert_eq!(
         json_of(run, &["rescan", "--status", "failed"]),
-        json!({ "enqueued": 0, "already_scanning": 0 })
+        json!({ "enqueued": 0, "already_scanning": 0, "without_bytes": 0 })
     );
 }
 
@@ -175,7 +178,7 @@ async fn a_file_that_waits_gets_the_job_that_it_lacks_and_no_second_one() {
     .await;
     assert_eq!(
         json_of(run, &["rescan", &number]),
-        json!({ "enqueued": 0, "already_scanning": 1 })
+        json!({ "enqueued": 0, "already_scanning": 1, "without_bytes": 0 })
     );
     let ready = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'scan-upload' AND run_at <= now()";
     assert_eq!(
@@ -191,7 +194,10 @@ async fn a_file_that_waits_gets_the_job_that_it_lacks_and_no_second_one() {
     assert!(text_of(run, &["show", &number]).contains("has no job"));
     for expected in [(1, 0), (0, 1), (0, 1)] {
         let done = json_of(run, &["rescan", &number]);
-        assert_eq!(done, json!({ "enqueued": expected.0, "already_scanning": expected.1 }));
+        assert_eq!(
+            done,
+            json!({ "enqueued": expected.0, "already_scanning": expected.1, "without_bytes": 0 })
+        );
         assert_eq!(cura.database.count(jobs).await, 1);
     }
     assert_eq!(json_of(run, &["show", &number])["scan_is_queued"], true);
@@ -215,7 +221,10 @@ async fn of_several_files_those_that_can_be_are_scanned_again_and_the_others_are
     let output = run_beside(&cura, &["rescan", &bad, "99", &id, "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let done: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(done, json!({ "enqueued": 1, "already_scanning": 0 }));
+    assert_eq!(
+        done,
+        json!({ "enqueued": 1, "already_scanning": 0, "without_bytes": 0 })
+    );
     let said: Value = serde_json::from_slice(&output.stderr).unwrap();
     let detail = format!("file {bad} is infected, and its bytes are deleted\nthere is no file 99");
     assert_eq!(
@@ -223,6 +232,112 @@ async fn of_several_files_those_that_can_be_are_scanned_again_and_the_others_are
         (&json!("file_infected"), &json!(detail))
     );
     assert_eq!(user.until_scanned(&file["id"]).await["status"], "clean");
+}
+
+/// Removes the bytes of a file.
+async fn lose(cura: &Cura, id: &Value) {
+    let key: String = sqlx::query_scalar("SELECT object_key FROM files WHERE id = $1")
+        .bind(id.as_i64().unwrap())
+        .fetch_one(cura.database.pool())
+        .await
+        .unwrap();
+    std::fs::remove_file(cura.data.path().join("files").join(key)).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_without_bytes_is_not_scanned_again_and_stays_what_it_is() {
+    let cura = Cura::start().await;
+    let user = cura.user().await;
+    let lost = scanned(&user, "png", samples::PNG).await;
+    let kept = scanned(&user, "png", samples::png_number(1)).await;
+    until_no_scan(&cura).await;
+    lose(&cura, &lost["id"]).await;
+    let run = |arguments: &[&str]| run_beside(&cura, arguments);
+    let (id, other) = (lost["id"].to_string(), kept["id"].to_string());
+    assert_fails(run, &["rescan", &id], 3, "file_without_bytes");
+    assert_eq!(json_of(run, &["show", &id])["status"], "clean");
+    // One of a batch is counted, and keeps no other from it.
+    sql(
+        &cura.database,
+        "UPDATE files SET status = 'failed', reason_code = 'unreadable'",
+    )
+    .await;
+    assert_eq!(
+        json_of(run, &["rescan", "--status", "failed"]),
+        json!({ "enqueued": 1, "already_scanning": 0, "without_bytes": 1 })
+    );
+    assert_eq!(user.until_scanned(&kept["id"]).await["status"], "clean");
+    assert_eq!(json_of(run, &["show", &id])["status"], "failed");
+    // Where the store cannot be asked, its scan will find out.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let variables = [
+        ("DATABASE_URL", cura.database.url()),
+        ("DATA_DIR", elsewhere.path().display().to_string()),
+    ];
+    let there = |arguments: &[&str]| super::run_with(&variables, arguments);
+    assert_eq!(json_of(there, &["rescan", &other])["enqueued"], 1);
+    assert_eq!(user.until_scanned(&kept["id"]).await["status"], "clean");
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_midway_says_what_it_has_begun() {
+    let cura = Cura::start().await;
+    let user = cura.user().await;
+    for number in 0..3 {
+        scanned(&user, "png", samples::png_number(number)).await;
+    }
+    until_no_scan(&cura).await;
+    for statement in [
+        "UPDATE files SET status = 'failed', reason_code = 'unreadable'",
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$",
+        "CREATE TRIGGER fail BEFORE UPDATE ON files FOR EACH ROW WHEN (OLD.id = 3 AND NEW.status = 'scanning')
+         EXECUTE FUNCTION fail()",
+    ] {
+        sql(&cura.database, statement).await;
+    }
+    let output = run_beside(&cura, &["rescan", "--status", "failed", "--json"]);
+    assert_ne!(output.status.code(), Some(0));
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        done,
+        json!({ "enqueued": 2, "already_scanning": 0, "without_bytes": 0 })
+    );
+    assert!(text(&output.stderr).contains("\"error\""), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_scan_whose_worker_dies_each_time_has_failed_also_after_it_was_begun_again() {
+    let mut cura = Cura::start().await;
+    let user = cura.user().await;
+    let file = scanned(&user, "png", samples::PNG).await;
+    until_no_scan(&cura).await;
+    let id = file["id"].to_string();
+    for _ in 0..2 {
+        cura.workers.pop().unwrap().kill();
+        let done = json_of(|arguments: &[&str]| run_beside(&cura, arguments), &["rescan", &id]);
+        assert_eq!(done["enqueued"], 1);
+        // Its worker has died in the last attempt.
+        for statement in [
+            "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
+             VALUES ('dead', 'cura', 'cura', '', now() - interval '1 minute', now() - interval '1 hour')",
+            "UPDATE apalis.jobs SET status = 'Running', lock_by = 'dead', lock_at = now(), attempts = max_attempts
+             WHERE job_type = 'scan-upload' AND status = 'Pending'",
+        ] {
+            sql(&cura.database, statement).await;
+        }
+        cura.add_worker().await;
+        let failed = user.until_scanned(&file["id"]).await;
+        assert_eq!(
+            (&failed["status"], &failed["reason"]["code"]),
+            (&json!("failed"), &json!("unreadable"))
+        );
+        // The same job, not one of another round.
+        sql(
+            &cura.database,
+            "DELETE FROM apalis.jobs WHERE job_type = 'scan-upload' AND status = 'Done'",
+        )
+        .await;
+    }
 }
 
 /// Runs a command twice at once.

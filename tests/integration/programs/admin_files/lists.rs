@@ -284,6 +284,11 @@ async fn a_file_is_shown_with_what_was_made_of_it_and_whether_its_bytes_are_ther
     let shown = json_of(|arguments: &[&str]| run_with(&variables, arguments), &["show", &id]);
     assert_eq!(shown["object"], "unknown");
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    // Nor is it needed where it cannot be used from here.
+    std::fs::create_dir(elsewhere.path().join("files")).unwrap();
+    std::fs::write(elsewhere.path().join("files/incoming"), "no folder").unwrap();
+    let shown = json_of(|arguments: &[&str]| run_with(&variables, arguments), &["show", &id]);
+    assert_eq!(shown["object"], "unknown");
     // A store that is away keeps nothing else from being shown.
     let away = [
         ("DATABASE_URL", cura.database.url()),
