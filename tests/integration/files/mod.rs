@@ -17,6 +17,7 @@ pub(crate) mod samples;
 mod scans;
 mod store;
 mod types;
+mod waiting_for_scans;
 
 use cura_queue::{DeleteObjects, Job, PruneExpired, PruneKind};
 use cura_tests::problem::assert_problem;
