@@ -7,10 +7,12 @@ use cura_domain::{ConversationId, UserId};
 use cura_queue::JobError;
 use cura_store::devices::Pruned;
 use cura_store::expired::Expired;
+use cura_store::file_lifetimes::{self, DeletedFiles};
 use cura_store::personal_data::Table;
-use cura_store::{Database, PgConnection, StoreError, conversations, file_lifetimes};
+use cura_store::{PgConnection, StoreError, conversations};
 use tokio::time::Instant;
 
+use crate::context::JobContext;
 use crate::errors::snooze_if_unavailable;
 
 /// The rows of the first batch.
@@ -31,21 +33,46 @@ pub(crate) enum Rows {
     OfConversation(ConversationId),
     /// The files of a deleted conversation that belong to no other; the moment is now.
     FilesOfConversation(ConversationId, DateTime<Utc>),
+    /// Files that belong to no message for long; the moment is now.
+    UnattachedFiles(DateTime<Utc>),
     /// Devices that are so since the first moment; the second one is now.
     Devices(Pruned, DateTime<Utc>, DateTime<Utc>),
 }
 
 impl Rows {
-    /// Deletes at most `limit` and returns their number; 0 when none is left.
-    async fn delete(self, connection: &mut PgConnection, limit: i64) -> Result<u64, StoreError> {
-        match self {
-            Self::Expired(kind, by) => kind.delete_expired(connection, by, limit).await,
-            Self::OfUser(user, table) => table.erase(connection, user, limit).await,
-            Self::OfConversation(id) => conversations::purge_messages(connection, id, limit).await,
+    /// Deletes at most `limit`.
+    async fn delete(self, connection: &mut PgConnection, limit: i64) -> Result<Batch, StoreError> {
+        let rows = match self {
+            Self::Expired(kind, by) => kind.delete_expired(connection, by, limit).await?,
+            Self::OfUser(user, table) => table.erase(connection, user, limit).await?,
+            Self::OfConversation(id) => conversations::purge_messages(connection, id, limit).await?,
             Self::FilesOfConversation(id, now) => {
-                file_lifetimes::purge_of_conversation(connection, id, limit, now).await
+                let deleted = file_lifetimes::purge_of_conversation(connection, id, limit, now).await?;
+                return Ok(Batch::of_files(deleted));
             }
-            Self::Devices(which, before, now) => which.prune(connection, before, now, limit).await,
+            Self::UnattachedFiles(now) => {
+                let deleted = file_lifetimes::delete_unattached(connection, limit, now).await?;
+                return Ok(Batch::of_files(deleted));
+            }
+            Self::Devices(which, before, now) => which.prune(connection, before, now, limit).await?,
+        };
+        Ok(Batch { rows, event: None })
+    }
+}
+
+/// What one batch has done.
+struct Batch {
+    /// 0 when none is left.
+    rows: u64,
+    /// Its person's devices learn of it by this event.
+    event: Option<(UserId, i64)>,
+}
+
+impl Batch {
+    fn of_files(deleted: Option<DeletedFiles>) -> Self {
+        Self {
+            rows: deleted.map_or(0, |deleted| deleted.count),
+            event: deleted.map(|deleted| (deleted.user, deleted.seq)),
         }
     }
 }
@@ -61,7 +88,7 @@ pub(crate) enum Slice {
 
 /// Batches of one run, until its time is up. They are halved when the database does not finish one in time, and grow again.
 pub(crate) struct Batches<'a> {
-    database: &'a Database,
+    context: &'a JobContext,
     size: i64,
     until: Instant,
     /// The rows of all batches.
@@ -70,9 +97,9 @@ pub(crate) struct Batches<'a> {
 
 impl<'a> Batches<'a> {
     /// Batches for this long, and one more.
-    pub(crate) fn new(database: &'a Database, time: Duration) -> Self {
+    pub(crate) fn new(context: &'a JobContext, time: Duration) -> Self {
         Self {
-            database,
+            context,
             size: FIRST_BATCH,
             until: Instant::now() + time,
             rows: 0,
@@ -88,12 +115,16 @@ impl<'a> Batches<'a> {
         loop {
             let (begun, size) = (Instant::now(), self.size);
             let batch = self
+                .context
                 .database
                 .batch(async |connection| rows.delete(connection, size).await);
             match batch.await {
-                Ok(0) => return Ok(Slice::Done),
-                Ok(deleted) => {
-                    self.rows += deleted;
+                Ok(Batch { rows: 0, .. }) => return Ok(Slice::Done),
+                Ok(Batch { rows, event }) => {
+                    if let Some((user, seq)) = event {
+                        self.context.live.publish_event(user, seq).await;
+                    }
+                    self.rows += rows;
                     if begun.elapsed() < QUICK {
                         self.size = (self.size * 2).min(MAX_BATCH);
                     }

@@ -40,7 +40,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: EraseUser, _: Run) -> Res
         return Ok(());
     };
     stop_and_forget(&context, &recent).await?;
-    let mut batches = Batches::new(database, SLICE);
+    let mut batches = Batches::new(&context, SLICE);
     for table in TABLES {
         if table.name == "users" {
             // Whoever goes on after a crash finds the user, and so what is left.

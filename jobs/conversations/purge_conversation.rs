@@ -26,7 +26,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PurgeConversation, _: Run
     let since = texts_kept_since(&context);
     let recent = database.connection(async |connection| answers::list_recent_deleted(connection, id, since).await);
     stop_and_forget(&context, &recent.await.map_err(snooze_if_unavailable)?).await?;
-    let mut batches = Batches::new(database, SLICE);
+    let mut batches = Batches::new(&context, SLICE);
     // The files first: which they are, its messages say.
     for rows in [
         Rows::FilesOfConversation(id, context.clock.now_micros()),

@@ -19,7 +19,7 @@ const RUN_TIME: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(context: Arc<JobContext>, _: PruneDevices, _: Run) -> Result<(), JobError> {
     let now = context.clock.now();
-    let mut batches = Batches::new(&context.database, RUN_TIME);
+    let mut batches = Batches::new(&context, RUN_TIME);
     for which in Pruned::ALL {
         let before = which.before(now, context.push.devices_unseen_after);
         if batches.delete(Rows::Devices(which, before, now)).await? == Slice::TimeUp {

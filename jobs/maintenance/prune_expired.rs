@@ -23,29 +23,30 @@ const MAX_POSTPONEMENTS: u32 = 30;
 const ALERT_AFTER: u32 = 10;
 
 pub(crate) async fn run(context: Arc<JobContext>, job: PruneExpired, _: Run) -> Result<(), JobError> {
+    let now = context.clock.now();
+    let expired = |kind| Rows::Expired(kind, now);
     match job.kind {
-        PruneKind::Tickets => remove(&context, job, Expired::Tickets).await,
-        PruneKind::IdempotencyKeys => remove(&context, job, Expired::IdempotencyKeys).await,
-        PruneKind::RefreshTokens => remove(&context, job, Expired::RefreshTokens).await,
-        PruneKind::Sessions => remove(&context, job, Expired::Sessions).await,
-        PruneKind::Exports => remove(&context, job, Expired::Exports).await,
-        PruneKind::Events => remove(&context, job, Expired::Events).await,
-        PruneKind::ModelCalls => remove(&context, job, Expired::ModelCalls).await,
-        PruneKind::Pushes => remove(&context, job, Expired::Pushes).await,
-        PruneKind::AbandonedUploads => remove(&context, job, Expired::AbandonedUploads).await,
-        PruneKind::UnattachedFiles => remove(&context, job, Expired::UnattachedFiles).await,
-        PruneKind::ResumableUploads => remove(&context, job, Expired::ResumableUploads).await,
+        PruneKind::Tickets => remove(&context, job, expired(Expired::Tickets)).await,
+        PruneKind::IdempotencyKeys => remove(&context, job, expired(Expired::IdempotencyKeys)).await,
+        PruneKind::RefreshTokens => remove(&context, job, expired(Expired::RefreshTokens)).await,
+        PruneKind::Sessions => remove(&context, job, expired(Expired::Sessions)).await,
+        PruneKind::Exports => remove(&context, job, expired(Expired::Exports)).await,
+        PruneKind::Events => remove(&context, job, expired(Expired::Events)).await,
+        PruneKind::ModelCalls => remove(&context, job, expired(Expired::ModelCalls)).await,
+        PruneKind::Pushes => remove(&context, job, expired(Expired::Pushes)).await,
+        PruneKind::AbandonedUploads => remove(&context, job, expired(Expired::AbandonedUploads)).await,
+        PruneKind::UnattachedFiles => remove(&context, job, Rows::UnattachedFiles(now)).await,
+        PruneKind::ResumableUploads => remove(&context, job, expired(Expired::ResumableUploads)).await,
         PruneKind::OverdueScans => overdue::enqueue_scans(&context, job.period).await,
         PruneKind::OverdueErasures => overdue::enqueue_erasures(&context, job.period).await,
         PruneKind::AbandonedAnswers => overdue::fail_abandoned_answers(&context).await,
     }
 }
 
-async fn remove(context: &JobContext, job: PruneExpired, kind: Expired) -> Result<(), JobError> {
-    let now = context.clock.now();
-    let mut batches = Batches::new(&context.database, RUN_TIME);
-    let slice = batches.delete(Rows::Expired(kind, now)).await?;
-    let rows = batches.rows;
+async fn remove(context: &JobContext, job: PruneExpired, rows: Rows) -> Result<(), JobError> {
+    let mut batches = Batches::new(context, RUN_TIME);
+    let slice = batches.delete(rows).await?;
+    let (kind, rows) = (job.kind, batches.rows);
     match slice {
         Slice::Done => tracing::debug!(?kind, rows, "expired rows removed"),
         Slice::TimeUp => postpone(context, job, rows).await?,

@@ -114,11 +114,7 @@ pub(crate) async fn make_waiting_answers_ready(
     max_running: u32,
 ) -> Result<(), StoreError> {
     let waiting = answers::list_startable(connection, user, max_running).await?;
-    if waiting.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<String> = waiting.iter().map(MessageId::to_string).collect();
-    Ok(cura_queue::make_ready::<GenerateAnswer>(connection, &keys).await?)
+    make_answers_ready(connection, &waiting).await
 }
 
 /// Makes the jobs of answers ready that may wait for the scan of this file, which ends in this transaction. Beginning one of them checks
@@ -129,6 +125,12 @@ pub async fn make_ready_after_scan(
     file: FileId,
 ) -> Result<(), StoreError> {
     let waiting = attachments::list_waiting_answers(connection, user, file).await?;
+    make_answers_ready(connection, &waiting).await
+}
+
+/// Makes the jobs of these answers ready, which waited for something that is over with this transaction. Beginning one of them checks
+/// whether it waits for anything else.
+pub async fn make_answers_ready(connection: &mut PgConnection, waiting: &[MessageId]) -> Result<(), StoreError> {
     if waiting.is_empty() {
         return Ok(());
     }

@@ -50,7 +50,7 @@ pub use cancel::{CancelMode, CancelOutcome, cancel_all_jobs, cancel_jobs};
 pub use cura_store::answers::{AttemptStart, StartedAttempt, TakenAnswer};
 pub use cura_store::attempts::Outcome;
 pub use finish::{Finished, Finishing};
-pub use follow_ups::{FollowUps, make_ready_after_scan};
+pub use follow_ups::{FollowUps, make_answers_ready, make_ready_after_scan};
 pub use save_schedule::SaveSchedule;
 pub use shown_text::shown_text;
 pub use writer::{AnswerWriter, Checkpoint};

@@ -8,7 +8,7 @@ use cura_domain::{ConversationId, UserId};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::{avatars, file_lifetimes, files, resumable_uploads};
+use crate::{avatars, files, resumable_uploads};
 
 /// How long an idempotency key is valid (as the contract says), and an hour for requests that are using it.
 const KEYS: TimeDelta = TimeDelta::hours(25);
@@ -23,8 +23,6 @@ const PARENTS: i64 = 100;
 pub const PUSHES: TimeDelta = TimeDelta::days(30);
 /// After how long an upload is not being stored any more: the file store may take ten minutes for one.
 const STORING: Duration = Duration::from_secs(15 * 60);
-/// How long a file is kept that belongs to no message, as the contract says.
-const UNATTACHED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long it is kept what each title and summary cost; the sum by day stays.
 const MODEL_CALLS: TimeDelta = TimeDelta::days(7);
 
@@ -49,8 +47,6 @@ pub enum Expired {
     Pushes,
     /// Uploads whose storing began so long ago that nobody is at it any more.
     AbandonedUploads,
-    /// Files that belong to no message for a month.
-    UnattachedFiles,
     /// Uploads that arrive in parts, after their day.
     ResumableUploads,
 }
@@ -100,7 +96,6 @@ impl Expired {
                 let files = files::delete_abandoned(&mut *conn, STORING, limit).await?;
                 return Ok(files + avatars::delete_abandoned(conn, STORING, limit).await?);
             }
-            Self::UnattachedFiles => return file_lifetimes::delete_unattached(conn, UNATTACHED, limit, now).await,
             Self::ResumableUploads => return resumable_uploads::delete_expired(conn, PARENTS, limit).await,
             Self::Pushes => return delete_pushes(conn, now - PUSHES, limit).await,
             Self::Exports => return delete_exports(conn, now, limit).await,

@@ -1,5 +1,9 @@
 //! Files that go without anybody's deleting them: with their conversation, and when no message has them for long.
 
+use std::time::Duration;
+
+use cura_domain::UserId;
+use cura_live::{Live, LiveConfig, Signal};
 use cura_queue::{PruneExpired, PruneKind};
 use cura_tests::{Client, Cura, Form, eventually};
 use reqwest::Method;
@@ -25,6 +29,31 @@ async fn delete(user: &Client, path: &str) {
         204,
         "{path}"
     );
+}
+
+/// Listens for the last event that the first person has once `act` is done, as a server does: nobody waits until they look by themselves.
+async fn assert_signalled(cura: &Cura, act: impl AsyncFnOnce(), done: &'static str) {
+    let live = Live::redis(&cura.redis.url(), LiveConfig::default()).unwrap();
+    let mut watch = live.watch_user(UserId(1));
+    // They may not be subscribed to yet.
+    let publishing = async {
+        loop {
+            let _ = live.publish_to_user(UserId(1), Signal::Logged(0)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = async { while watch.next().await != Signal::Logged(0) {} } => {}
+        () = publishing => {}
+    }
+    act().await;
+    eventually("it is done", async || {
+        (cura.database.count(done).await == 0).then_some(())
+    })
+    .await;
+    let last = cura.database.count("SELECT max(seq) FROM events").await;
+    let told = async { while watch.next().await != Signal::Logged(last) {} };
+    tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
 }
 
 #[tokio::test]
@@ -96,8 +125,18 @@ async fn more_files_than_a_request_deletes_go_with_their_conversation_all_the_sa
     );
     delete(&user, &conversation).await;
     assert_eq!(rows(&cura).await, 501);
-    cura.add_worker().await;
-    eventually("no file is left", async || (rows(&cura).await == 0).then_some(())).await;
+    let mut begun = std::mem::take(&mut cura.workers);
+    assert_signalled(
+        &cura,
+        async || {
+            let worker = cura_tests::Program::start("cura-worker", &["--wait", "20"], &cura.variables_with(&[]));
+            worker.wait_for_log("the worker has started").await;
+            begun.push(worker);
+        },
+        "SELECT count(*) FROM files",
+    )
+    .await;
+    cura.workers = begun;
     eventually("no message is left", async || {
         (cura.database.count("SELECT count(*) FROM messages").await == 0).then_some(())
     })
@@ -163,7 +202,8 @@ async fn a_file_that_no_message_has_goes_after_thirty_days() {
         period: 1,
         round: 0,
     };
-    run_job(&cura, &job).await;
+    let gone = "SELECT count(*) FROM files WHERE unattached_since < now() - interval '30 days'";
+    assert_signalled(&cura, async || run_job(&cura, &job).await, gone).await;
     let told = events.until("upload").await.pop().unwrap();
     assert_eq!(
         told.data,

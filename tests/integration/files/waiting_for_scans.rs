@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cura_domain::UserId;
 use cura_tests::{Client, Cura, Form, ScriptedProvider, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::attachments::asked;
@@ -186,4 +187,25 @@ async fn an_answer_that_waits_for_a_scan_can_be_cancelled() {
         cancelled.body
     );
     assert!(provider.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_a_scan_is_released_when_its_file_is_deleted() {
+    let provider = ScriptedProvider::answering(&["I see."], Duration::ZERO).await;
+    let (cura, user, answer) = waiting_for_a_scan(&provider).await;
+    put_off(&cura).await;
+    let file = user.get("/uploads").await.body["items"][0]["id"].clone();
+    let deleted = user.send(user.request(Method::DELETE, &format!("/uploads/{file}")));
+    assert_eq!(deleted.await.status, 204);
+    let message = user.until_final(&answer).await;
+    assert_eq!(
+        (&message["status"], &message["metadata"]["attempts"]),
+        (&json!("sent"), &json!(1))
+    );
+    assert!(
+        !asked(&provider).contains("still being checked"),
+        "{}",
+        asked(&provider)
+    );
+    cura.check_invariants().await;
 }
