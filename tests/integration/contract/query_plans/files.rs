@@ -154,12 +154,6 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             20,
         ),
         (
-            "SELECT f.id, f.filename, f.file_type, f.status, f.reason_code, f.reason_signature, f.object_key, f.size",
-            vec!["'{1,2,3}'", "7"],
-            "files_",
-            30,
-        ),
-        (
             "SELECT p.object_key, f.filename, p.media_type, p.size",
             vec!["7"],
             "files_pkey",
@@ -173,10 +167,10 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             130,
         ),
         (
-            "SELECT f.filename, f.file_type, f.status, f.reason_code, f.reason_signature, f.object_key, f.size",
-            vec!["7", "8"],
+            "SELECT f.id, f.filename, f.file_type, f.status, f.reason_code, f.reason_signature, f.object_key, f.size",
+            vec!["'{1,2,3}'", "7"],
             "files_",
-            20,
+            30,
         ),
         (
             "SELECT p.side, p.media_type, p.object_key, p.size FROM avatar_pictures p",
