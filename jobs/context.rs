@@ -8,7 +8,7 @@ use cura_domain::push_endpoint::PushHosts;
 use cura_domain::push_text::PushTexts;
 use cura_domain::{Clock, Entropy, UserId};
 use cura_live::Live;
-use cura_providers::ai::Ai;
+use cura_providers::ai::{Ai, FileMemory};
 use cura_providers::files::FileStore;
 use cura_providers::push::{AlertPause, PushProviders};
 use cura_store::Database;
@@ -25,6 +25,7 @@ pub struct JobContext {
     pub(crate) assistant: AssistantConfig,
     pub(crate) push: PushConfig,
     pub(crate) files: FileStore,
+    pub(crate) file_memory: FileMemory,
     pub(crate) entropy: Entropy,
     pub(crate) scans: ScanConfig,
     /// Says that too many devices would be lost.
@@ -85,6 +86,7 @@ impl JobContext {
             assistant,
             push,
             files,
+            file_memory: FileMemory::default(),
             entropy,
             scans,
             mass_loss_alert: AlertPause::default(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_providers::Secret;
-use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, OpenAiConfig, ParametersOff, Timeouts};
+use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, OpenAiConfig, ParametersOff, Timeouts, Vision};
 
 use super::process::Environment;
 use super::variables::Variables;
@@ -18,6 +18,8 @@ pub struct AiSettings {
     pub providers: Vec<ProviderSettings>,
     /// `AI_MAX_OUTPUT_TOKENS`, if it is set.
     pub max_output_tokens: Option<u32>,
+    /// `AI_VISION`
+    pub vision: Vision,
 }
 
 /// One provider and its protocol.
@@ -126,6 +128,15 @@ impl AiSettings {
         Self {
             providers: first.into_iter().chain(fallback).collect(),
             max_output_tokens: common.max_output_tokens,
+            vision: match from.text("AI_VISION") {
+                None | Some("auto") => Vision::Auto,
+                Some("on") => Vision::On,
+                Some("off") => Vision::Off,
+                Some(_) => {
+                    from.fault("AI_VISION", "must be auto, on or off");
+                    Vision::Auto
+                }
+            },
         }
     }
 }

@@ -84,7 +84,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, store: F
         conversations: Conversations::new(database.clone(), live.clone(), clock.clone()),
         chat: Chat::new(
             answers(settings, database.clone(), live.clone(), &ai),
-            settings.limits.quota,
+            (settings.limits.quota, ai.file_rules()),
             notices.clone(),
             messages.clone(),
             feed.clone(),

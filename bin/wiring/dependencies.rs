@@ -108,7 +108,7 @@ pub(super) fn ai_providers(settings: &Settings) -> impl Iterator<Item = Result<A
         .into_iter()
         .zip(&settings.ai.providers);
     named.map(|(name, provider)| {
-        let connected = provider.connect();
+        let connected = provider.connect().map(|ai| ai.with_vision(settings.ai.vision));
         connected.map_err(|error| wrong(name, format!("or its companions cannot be used: {}", cause(&error))))
     })
 }

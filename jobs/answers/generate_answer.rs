@@ -32,6 +32,8 @@ const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
 const MAX_WAIT_FOR_CONFIRMATION: TimeDelta = TimeDelta::seconds(30);
 /// How long it waits at least before it asks again; else half its age.
 const MIN_CONFIRMATION_SNOOZE: Duration = Duration::from_secs(1);
+/// How long an answer waits at least for files that cannot be had now; else half its age.
+const MIN_FILES_SNOOZE: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` of a provider that is waited for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The most text that is appended at once, in UTF-8 bytes.
@@ -57,12 +59,21 @@ pub(crate) async fn run(context: Arc<JobContext>, job: GenerateAnswer, run: Run)
         opened = attempt.open(&prompt_context) => opened,
         reason = &mut stop => return end_early(attempt, reason).await,
     };
+    // It may hold the texts of documents.
+    drop(prompt_context);
     // Outlives the stream: a checkpoint under way is not cut, which would cost its connection, while the answer ends.
     let mut checkpoint = Fuse::terminated();
     let end = match opened {
         Ok(completion) => stream(&mut attempt, completion.events, &mut checkpoint, stop.as_mut()).await?,
         Err(OpenError::Provider(error)) => StreamEnd::Failed(error),
         Err(OpenError::Job(error)) => return Err(error),
+        Err(OpenError::Files(away)) => {
+            // No provider was asked, so this is no attempt.
+            let half_its_age = attempt.writer.age().to_std().unwrap_or_default() / 2;
+            let left = attempt.wait_left_for_files().to_std().unwrap_or_default();
+            let pause = half_its_age.max(MIN_FILES_SNOOZE).min(left);
+            return attempt.snooze(pause, away.reason().to_owned()).await;
+        }
     };
     match end {
         StreamEnd::Finished {

@@ -2,7 +2,9 @@
 
 pub(crate) mod fail_abandoned_answer;
 pub(crate) mod generate_answer;
+mod noted_files;
 pub(crate) mod prepare_attempt;
+mod prompt_files;
 pub(crate) mod running_attempt;
 pub(crate) mod stop_writers;
 

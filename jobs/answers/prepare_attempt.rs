@@ -1,18 +1,21 @@
 //! What a run does before it asks a provider: checks that one can be asked, begins an attempt, and reads the prompt's context.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use cura_answers::{AttemptStart, BeginOptions, StartedAttempt, TakenAnswer};
 use cura_domain::file::MAX_WAIT_FOR_SCANS;
-use cura_domain::prompt::{self, HistoryMessage, Prompt, PromptMessage, UserContext};
+use cura_domain::prompt::{self, FileRules, HistoryMessage, Prompt, PromptMessage, UserContext};
 use cura_domain::{MessageId, token_estimate};
+use cura_providers::ai::EncodedFiles;
 use cura_queue::{JobError, Run};
 use cura_store::history::{self, History};
 use cura_store::owners::{self, ConversationOwner};
 use cura_store::{PgConnection, StoreError, answers, attachments};
 use tokio::time::Instant;
 
+use super::prompt_files::{FilesAway, HistoryFiles};
 use crate::context::JobContext;
 use crate::errors::snooze_while_slow;
 
@@ -47,6 +50,7 @@ pub(crate) struct PromptContext {
     pub(crate) owner_asked_at: Instant,
     system: PromptMessage,
     newest_first: Vec<HistoryMessage>,
+    files: Arc<HistoryFiles>,
 }
 
 /// Begins an attempt.
@@ -80,7 +84,10 @@ pub(crate) async fn prepare_attempt(
             .map_err(snooze_while_slow)?
     {
         let prompt_context = PromptContext::new(context, (owner, asked_at), &attempt, history);
-        return Ok(PreparedAttempt::Started(attempt, prompt_context));
+        return Ok(PreparedAttempt::Started(
+            attempt,
+            prompt_context.with_files(context).await?,
+        ));
     }
     // Also in a later run: the worker of the one before may have died while its answer waited.
     snooze_while_files_are_scanned(context, id).await?;
@@ -95,13 +102,17 @@ pub(crate) async fn prepare_attempt(
             }),
         })
     });
-    begun
-        .await
-        .map_err(snooze_while_slow)?
-        .map_err(|since| JobError::Snooze {
+    match begun.await.map_err(snooze_while_slow)? {
+        Ok(PreparedAttempt::Started(attempt, prompt_context)) => Ok(PreparedAttempt::Started(
+            attempt,
+            prompt_context.with_files(context).await?,
+        )),
+        Ok(other) => Ok(other),
+        Err(since) => Err(JobError::Snooze {
             after: waiting_snooze(id, context.clock.now() - since),
             reason: "other answers come first".to_owned(),
-        })
+        }),
+    }
 }
 
 /// How long an answer of this age waits before it looks again whether its turn has come: as long as it has waited already, up
@@ -188,7 +199,31 @@ impl PromptContext {
             owner_asked_at: asked_at,
             system: prompt::system(&context.assistant.persona, &user, past.summary.as_deref()),
             newest_first: past.newest_first,
+            files: Arc::default(),
         }
+    }
+
+    /// The same, with what its files hold.
+    async fn with_files(self, context: &JobContext) -> Result<Self, JobError> {
+        let files = HistoryFiles::read(context, self.owner.user(), &self.newest_first).await?;
+        Ok(Self {
+            files: Arc::new(files),
+            ..self
+        })
+    }
+
+    /// Fetches what goes beside the text of a prompt of this context.
+    ///
+    /// # Errors
+    /// [`FilesAway`], while it may help to wait.
+    pub(super) async fn fetch_files(
+        &self,
+        context: &JobContext,
+        messages: &mut [PromptMessage],
+        may_wait: bool,
+    ) -> Result<EncodedFiles, FilesAway> {
+        let takes = context.ai.file_rules().takes;
+        self.files.fetch(context, messages, (takes, may_wait)).await
     }
 
     /// Cuts the context to `budget` tokens. Counting many tokens is done off the async threads, and only where the count can
@@ -198,32 +233,32 @@ impl PromptContext {
     /// When the counting thread panicked.
     pub(crate) async fn assemble(&self, context: &JobContext, budget: usize) -> Result<Prompt, JobError> {
         let prompt_context = self.clone();
+        let rules = context.ai.file_rules();
         let bytes: usize = prompt_context
             .newest_first
             .iter()
             .map(|spoken| spoken.message.content.len())
             .sum();
         // A token has at least one byte.
-        if bytes + prompt_context.system.content.len() <= budget / 2 {
-            let estimate = |text: &str| token_estimate::estimate(text.len());
-            return Ok(prompt::assemble(
-                prompt_context.system,
-                prompt_context.newest_first,
-                budget,
-                estimate,
-            ));
+        let has_files = prompt_context
+            .newest_first
+            .iter()
+            .any(|said| !said.message.files.is_empty());
+        if !has_files && bytes + prompt_context.system.content.len() <= budget / 2 {
+            return Ok(prompt_context.assembled(budget, rules, |text| token_estimate::estimate(text.len())));
         }
         let counter = context.ai.token_counter();
-        tokio::task::spawn_blocking(move || {
-            prompt::assemble(prompt_context.system, prompt_context.newest_first, budget, |text| {
-                counter.count(text)
+        tokio::task::spawn_blocking(move || prompt_context.assembled(budget, rules, |text| counter.count(text)))
+            .await
+            .map_err(|error| JobError::Retry {
+                after: None,
+                reason: error.to_string(),
             })
-        })
-        .await
-        .map_err(|error| JobError::Retry {
-            after: None,
-            reason: error.to_string(),
-        })
+    }
+
+    fn assembled(self, budget: usize, rules: FileRules, count: impl Fn(&str) -> usize) -> Prompt {
+        let files = (&self.files.contents, rules);
+        prompt::assemble(self.system, self.newest_first, budget, files, count)
     }
 }
 

@@ -2,17 +2,27 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use cura_answers::{AnswerWriter, AttemptCost, Checkpoint, FollowUps, Outcome, StartedAttempt};
 use cura_domain::message::{AnswerResult, FinishReason, Usage};
 use cura_domain::paid_calls::CallsWithoutText;
-use cura_domain::{MessageId, ModelRef, UserId, token_estimate};
+use cura_domain::prompt::{Given, PromptMessage};
+use cura_domain::{FileId, MessageId, ModelRef, UserId, token_estimate};
 use cura_providers::ai::{AiError, Call, OpenCompletion, PaidCalls, Prompt, ProviderReport, RequestKey};
 use cura_queue::{JobError, Run};
 
+use super::noted_files::NotedFiles;
 use super::prepare_attempt::PromptContext;
+use super::prompt_files::FilesAway;
 use super::write_failed;
 use crate::context::JobContext;
 use crate::words;
+
+/// How long the person waits for files that cannot be had, from when the answer became eligible to start; then it is given without them.
+const MAX_WAIT_FOR_FILES: TimeDelta = TimeDelta::seconds(60);
+
+/// The same where part of the answer was shown.
+const MAX_WAIT_TO_GO_ON: TimeDelta = TimeDelta::minutes(3);
 
 /// An attempt at an answer, and the provider's work on it.
 pub(crate) struct RunningAttempt<'a> {
@@ -26,6 +36,8 @@ pub(crate) struct RunningAttempt<'a> {
     /// What providers were paid for without bringing the answer further, and what of it is stored.
     paid: PaidCalls,
     stored: CallsWithoutText,
+    /// What the model was given of files.
+    noted_files: NotedFiles,
 }
 
 struct Request {
@@ -41,6 +53,8 @@ pub(crate) enum OpenError {
     Provider(AiError),
     /// The prompt could not be assembled.
     Job(JobError),
+    /// The files of the prompt cannot be had now, and the person has not waited for long.
+    Files(FilesAway),
 }
 
 impl<'a> RunningAttempt<'a> {
@@ -52,6 +66,7 @@ impl<'a> RunningAttempt<'a> {
             stored: attempt.calls_without_text.clone(),
             writer: context.answers.writer(id, attempt),
             request: None,
+            noted_files: NotedFiles::default(),
             run,
         }
     }
@@ -59,23 +74,56 @@ impl<'a> RunningAttempt<'a> {
     /// Asks the provider while readers learn that the attempt begins. A prompt that a provider refuses for its length is shortened
     /// and sent again by the providers themselves.
     pub(crate) async fn open(&mut self, prompt_context: &PromptContext) -> Result<OpenCompletion, OpenError> {
-        let (call, prompt) = self.assemble(prompt_context).await.map_err(OpenError::Job)?;
+        let (call, prompt) = self.assemble(prompt_context).await?;
         let (opened, ()) = tokio::join!(
             self.context.ai.open_completion(&call, prompt),
             self.writer.announce_start()
         );
-        opened.map_err(OpenError::Provider)
+        let opened = opened.map_err(OpenError::Provider)?;
+        self.note_files();
+        Ok(opened)
+    }
+
+    /// How long the person waits on for files that cannot be had. A person who has seen part of an answer wants its rest to be of the
+    /// same files.
+    pub(crate) fn wait_left_for_files(&self) -> TimeDelta {
+        let longest = if self.writer.text().is_empty() {
+            MAX_WAIT_FOR_FILES
+        } else {
+            MAX_WAIT_TO_GO_ON
+        };
+        longest - self.writer.age()
+    }
+
+    /// Notes what the model was given of files.
+    fn note_files(&mut self) {
+        if let Some(request) = &self.request {
+            let tokens = request.prompt_tokens();
+            self.noted_files
+                .begin(&self.context.database, &self.writer, request.call.files(), tokens);
+        }
     }
 
     /// A prompt of as many tokens as the model is known to take. From here on the attempt has a cost.
-    async fn assemble(&mut self, prompt_context: &PromptContext) -> Result<(Call, Prompt), JobError> {
+    async fn assemble(&mut self, prompt_context: &PromptContext) -> Result<(Call, Prompt), OpenError> {
         let budget = self.context.max_prompt_tokens(self.user);
         // The text written so far is part of what is sent.
         let written = token_estimate::estimate(self.writer.text().len());
         let room = budget.saturating_sub(written).max(budget / 4);
-        let assembled = prompt_context.assemble(self.context, room).await?;
-        let permission =
-            words::permission_read(self.context, prompt_context.owner, Some(prompt_context.owner_asked_at));
+        let mut assembled = prompt_context
+            .assemble(self.context, room)
+            .await
+            .map_err(OpenError::Job)?;
+        let may_wait = self.wait_left_for_files() > TimeDelta::zero();
+        let fetching = prompt_context.fetch_files(self.context, &mut assembled.messages, may_wait);
+        let files = fetching.await.map_err(OpenError::Files)?;
+        let given = files_given(&assembled.messages);
+        let permission = words::permission_read(
+            self.context,
+            prompt_context.owner,
+            given,
+            Some(prompt_context.owner_asked_at),
+        );
         let call =
             Call::for_person(RequestKey::Answer(self.writer.id()), self.user, permission).counted_with(&self.paid);
         self.request = Some(Request {
@@ -85,6 +133,7 @@ impl<'a> RunningAttempt<'a> {
         });
         let prompt = Prompt {
             messages: assembled.messages,
+            files,
             written: self.writer.text().to_owned(),
             max_output_tokens: self.context.assistant.max_output_tokens,
         };
@@ -108,7 +157,10 @@ impl<'a> RunningAttempt<'a> {
     /// As [`AnswerWriter::take_back`].
     pub(crate) async fn take_back(&mut self) -> Result<(), JobError> {
         let model = self.model();
-        self.writer.take_back(model.as_ref()).await.map_err(write_failed)
+        self.writer.take_back(model.as_ref()).await.map_err(write_failed)?;
+        // It goes on under another fence.
+        self.note_files();
+        Ok(())
     }
 
     /// Finishes the answer with the provider's end. Waits out a short absence of the database.
@@ -154,11 +206,16 @@ impl<'a> RunningAttempt<'a> {
     }
 
     async fn finish(
-        self,
+        mut self,
         result: AnswerResult<'_>,
         cost: Option<AttemptCost>,
         follow_ups: FollowUps,
     ) -> Result<(), JobError> {
+        if !self.noted_files.are_noted().await {
+            // Once more.
+            self.note_files();
+            self.noted_files.are_noted().await;
+        }
         // One that fails its answer is to be kept with the reason, which the queue writes.
         let job = (!matches!(result, AnswerResult::Failed(_))).then(|| self.run.claimed());
         match self
@@ -243,6 +300,11 @@ impl<'a> RunningAttempt<'a> {
 }
 
 impl Request {
+    /// The tokens of the prompt, without what the model was not given beside its text.
+    fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens.saturating_sub(self.call.tokens_left_out())
+    }
+
     /// What the providers cost that accepted the request and failed, so that another one was asked.
     fn cost_of_failed(&self) -> Option<Usage> {
         let mut reports = self.call.reports();
@@ -257,7 +319,7 @@ impl Request {
         let output = report.and_then(|report| report.output_tokens);
         let thoughts = report.map_or(0, thought_tokens);
         Usage {
-            input_tokens: input.unwrap_or(count(self.prompt_tokens)),
+            input_tokens: input.unwrap_or(count(self.prompt_tokens())),
             // The stated number may be old, or include thoughts that are not shown.
             output_tokens: output
                 .unwrap_or_default()
@@ -265,6 +327,13 @@ impl Request {
             estimated: true,
         }
     }
+}
+
+/// The files whose content a prompt has.
+fn files_given(messages: &[PromptMessage]) -> Vec<FileId> {
+    let files = messages.iter().flat_map(|message| &message.files);
+    let given = files.filter(|file| !matches!(file.given, Given::Line(_)));
+    given.map(|file| file.file.id).collect()
 }
 
 fn thought_tokens(report: &ProviderReport) -> i64 {

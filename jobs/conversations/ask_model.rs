@@ -86,11 +86,7 @@ pub(crate) async fn ask(context: &JobContext, run: &Run, question: Question) -> 
         PaidCalls::one_left_each()
     };
     let call = Call::new(question.key, words::permission(context, question.owner)).counted_with(&paid);
-    let prompt = Prompt {
-        messages: question.messages,
-        written: String::new(),
-        max_output_tokens: Some(max_output_tokens),
-    };
+    let prompt = Prompt::of_text(question.messages, Some(max_output_tokens));
     let mut reply = Reply::default();
     let receiving = async {
         match receive(context, &call, prompt, &mut reply).await {

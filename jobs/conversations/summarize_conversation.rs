@@ -12,6 +12,7 @@ use cura_domain::token_estimate::MIN_BYTES_PER_TOKEN;
 use cura_domain::{MessageId, model_reply};
 use cura_providers::ai::RequestKey;
 use cura_queue::{JobError, Run, SummarizeConversation};
+use cura_store::history::History;
 use cura_store::model_calls::CallKind;
 use cura_store::owners::{self, ConversationOwner};
 use cura_store::{history, users};
@@ -45,6 +46,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SummarizeConversation, ru
             return Ok(None);
         }
         let history = history::load(connection, &owner, message, MAX_HISTORY_BYTES).await?;
+        let history = with_names_of_files(history);
         Ok(Some((owner, history)))
     });
     let Some((owner, history)) = read.await.map_err(snooze_if_unavailable)? else {
@@ -73,6 +75,18 @@ pub(crate) async fn run(context: Arc<JobContext>, job: SummarizeConversation, ru
         tracing::info!(message_id = %message, messages = rest.len(), "a part was summarized; the rest follows after the next answer");
     }
     Ok(())
+}
+
+/// The same history, whose files are named in the texts.
+fn with_names_of_files(history: History) -> History {
+    let named = history.newest_first.into_iter().map(|said| HistoryMessage {
+        id: said.id,
+        message: PromptMessage::plain(said.message.role, said.message.text_with_names()),
+    });
+    History {
+        newest_first: named.collect(),
+        summary: history.summary,
+    }
 }
 
 /// A summary, and the model that wrote it.
@@ -185,10 +199,10 @@ mod tests {
     fn history(lengths: &[usize]) -> Vec<HistoryMessage> {
         let message = |(n, length): (usize, &usize)| HistoryMessage {
             id: MessageId(i64::try_from(n).unwrap()),
-            message: PromptMessage {
-                role: if n % 2 == 0 { Role::User } else { Role::Assistant },
-                content: "x".repeat(*length),
-            },
+            message: PromptMessage::plain(
+                if n % 2 == 0 { Role::User } else { Role::Assistant },
+                "x".repeat(*length),
+            ),
         };
         lengths.iter().enumerate().map(message).collect()
     }

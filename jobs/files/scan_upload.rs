@@ -238,15 +238,21 @@ async fn put(context: &JobContext, key: &ObjectKey, picture: Picture) -> Result<
     })
 }
 
-/// The text of a document, as it is stored. `None` for a picture, and where nothing is readable.
+/// The text of a document, as it is stored; empty where nothing is readable but the number of pages. `None` for a picture, and where
+/// nothing at all is known.
 fn text_of(inspected: &mut Inspected) -> Option<NewText> {
     let text = std::mem::take(&mut inspected.text);
-    if text.pages.iter().all(String::is_empty) {
+    let has_text = text.pages.iter().any(|page| !page.trim().is_empty());
+    if !has_text && text.page_count.is_none() {
         return None;
     }
     Some(NewText {
-        // Which Postgres does not take.
-        content: text.pages.join("\u{c}").replace('\0', ""),
+        content: if has_text {
+            // Without what Postgres does not take.
+            text.pages.join("\u{c}").replace('\0', "")
+        } else {
+            String::new()
+        },
         page_count: text.page_count.and_then(|count| i32::try_from(count).ok()),
         is_cut: text.is_cut,
     })

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use cura_domain::answer::{MAX_ANSWER_BYTES, MAX_ATTEMPT_DURATION};
+use cura_domain::answer::{Fence, MAX_ANSWER_BYTES, MAX_ATTEMPT_DURATION};
 use cura_domain::message::AnswerResult;
 use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{MessageId, ModelRef, token_estimate};
@@ -76,6 +76,11 @@ impl AnswerWriter {
     /// The answer.
     pub fn id(&self) -> MessageId {
         self.id
+    }
+
+    /// The attempt that writes now.
+    pub fn fence(&self) -> Fence {
+        self.attempt.fence
     }
 
     /// The text so far, of this attempt and those before.

@@ -10,6 +10,7 @@ mod target;
 
 use cura_answers::Answers;
 use cura_domain::notice::Notice;
+use cura_domain::prompt::FileRules;
 use cura_store::asking::Outcome;
 use cura_store::idempotency::KeyUse;
 use cura_store::{PgConnection, StoreError, idempotency, users};
@@ -29,6 +30,8 @@ use target::AnswerTarget;
 pub struct Chat {
     answers: Answers,
     quota: Quota,
+    /// What prompts give of files, and what that costs.
+    file_rules: FileRules,
     notices: Notices,
     messages: Messages,
     feed: Feed,
@@ -36,10 +39,17 @@ pub struct Chat {
 
 impl Chat {
     /// Puts the parts together.
-    pub fn new(answers: Answers, quota: Quota, notices: Notices, messages: Messages, feed: Feed) -> Self {
+    pub fn new(
+        answers: Answers,
+        (quota, file_rules): (Quota, FileRules),
+        notices: Notices,
+        messages: Messages,
+        feed: Feed,
+    ) -> Self {
         Self {
             answers,
             quota,
+            file_rules,
             notices,
             messages,
             feed,

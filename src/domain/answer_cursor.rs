@@ -177,6 +177,7 @@ mod tests {
             ttft_ms: None,
             error_code: None,
             notice: None::<Notice>,
+            files_used: None,
             created_at: DateTime::UNIX_EPOCH,
         }
     }

@@ -52,6 +52,31 @@ stored_words!(
 );
 
 stored_words!(
+    /// How much of a file the model was given.
+    FileUse {
+        /// All of it.
+        Whole = "whole",
+        /// The beginning of its text.
+        Cut = "cut",
+        /// Nothing but its name.
+        LeftOut = "left_out",
+    }
+);
+
+/// How much of a file the model was given for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedFile {
+    /// The file; it may be deleted since.
+    pub id: FileId,
+    /// How much.
+    pub used: FileUse,
+    /// How many pages of a document the model was given, from the first; `None` where it has no pages.
+    pub pages: Option<u32>,
+    /// How many pages the document has; `None` where it does not say.
+    pub page_count: Option<u32>,
+}
+
+stored_words!(
     /// What a picture is for that a scan has made of a file.
     PictureVariant {
         /// For the model: 1,568 pixels at most.
@@ -124,9 +149,11 @@ pub struct LinkedFile {
     pub links: Option<Links>,
 }
 
-/// What the model is told of a file that belongs to a message.
+/// A file that belongs to a message, as the model is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachedFile {
+    /// Its id.
+    pub id: FileId,
     /// The name that it is shown under.
     pub name: String,
     /// What it is, by its content.

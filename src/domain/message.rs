@@ -11,7 +11,7 @@ pub use self::answer_result::AnswerResult;
 pub use self::new::{Follows, NewAnswer, WrittenTurn};
 pub use self::text::{InvalidText, MAX_USER_CHARS, MessageText};
 use crate::answer::{AttemptOffsets, Fence};
-use crate::file::LinkedFile;
+use crate::file::{LinkedFile, UsedFile};
 use crate::notice::Notice;
 use crate::stored_words::stored_words;
 use crate::{ConversationId, MessageId};
@@ -108,6 +108,8 @@ pub struct Message<N = Notice> {
     pub error_code: Option<String>,
     /// The crisis notice that is shown beside the answer.
     pub notice: Option<N>,
+    /// How much of the files of its conversation the model was given, if there were any.
+    pub files_used: Option<Vec<UsedFile>>,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
 }
@@ -169,6 +171,7 @@ impl Message {
             ttft_ms: None,
             error_code: None,
             notice: None,
+            files_used: None,
             created_at,
         }
     }
@@ -196,6 +199,7 @@ impl<N> Message<N> {
             ttft_ms: self.ttft_ms,
             error_code: self.error_code,
             notice: self.notice.map(map),
+            files_used: self.files_used,
             created_at: self.created_at,
         }
     }

@@ -159,11 +159,11 @@ pub async fn record_lost(
         r#"INSERT INTO answer_attempts
                (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at)
            SELECT m.id, $2, m.user_id, 'lost', COALESCE(m.provider, $4), COALESCE(m.model, $5),
-                  -- The prompt: the last messages before the answer, as many as a prompt has room for.
-                  (SELECT COALESCE(sum(octet_length(said.content)), 0) / $7::bigint FROM (
+                  -- The prompt: where it had no files, the last messages before the answer, as many as a prompt has room for.
+                  COALESCE(m.prompt_tokens, (SELECT COALESCE(sum(octet_length(said.content)), 0) / $7::bigint FROM (
                        SELECT content FROM messages
                        WHERE conversation_id = m.conversation_id AND id + 0 < m.id AND status = 'sent'
-                       ORDER BY id + 0 DESC LIMIT 20) said),
+                       ORDER BY id + 0 DESC LIMIT 20) said)),
                   ($3 - m.attempt_offsets[$2] + $7 - 1) / $7, true, $6
            FROM messages m
            WHERE m.id = $1 AND m.status = 'sending' AND $2 > 0 AND $3 > m.attempt_offsets[$2]

@@ -27,6 +27,7 @@ pub mod model_calls;
 pub mod object_deletions;
 pub mod owners;
 pub mod personal_data;
+pub mod prompt_files;
 pub mod pushes;
 pub mod resumable_uploads;
 pub mod scans;

@@ -9,7 +9,7 @@ use cura_domain::notice::StoredNotice;
 use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
-use crate::StoreError;
+use crate::{StoreError, prompt_files};
 
 /// A message as it was read from its row.
 pub type StoredMessage = Message<StoredNotice>;
@@ -24,7 +24,7 @@ pub async fn find_owned(
         MessageRow,
         r#"SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.attempt, m.attempt_offsets, m.model,
                   m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.reasoning_tokens, m.latency_ms,
-                  m.ttft_ms, m.error_code, m.notice, m.created_at
+                  m.ttft_ms, m.error_code, m.notice, m.files_used, m.created_at
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
            WHERE m.id = $1 AND m.user_id = $2 AND c.deleted_at IS NULL"#,
         id.0,
@@ -50,7 +50,7 @@ pub async fn list_owned(
         r#"SELECT m.id, m.conversation_id, m.parent_id, m.role,
                   CASE WHEN m.id = ANY($3) THEN m.content ELSE '' END AS "content!", m.status, m.attempt, m.attempt_offsets, m.model,
                   m.provider, m.finish_reason, m.input_tokens, m.output_tokens, m.usage_estimated, m.reasoning_tokens, m.latency_ms,
-                  m.ttft_ms, m.error_code, m.notice, m.created_at
+                  m.ttft_ms, m.error_code, m.notice, m.files_used, m.created_at
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
            WHERE m.id = ANY($1) AND m.user_id = $2 AND c.deleted_at IS NULL"#,
         &ids,
@@ -162,6 +162,7 @@ macro_rules! listed {
                 ttft_ms: $row.ttft_ms,
                 error_code: $row.error_code,
                 notice: $row.notice,
+                files_used: $row.files_used,
                 created_at: $row.created_at,
             }),
             $row.total,
@@ -188,7 +189,7 @@ pub async fn list_owned_page(
                    )
                    SELECT id, conversation_id, parent_id, role, CASE WHEN octet_length(content) <= $5 THEN content END AS short, status, attempt,
                       attempt_offsets, model, provider, finish_reason, input_tokens, output_tokens, usage_estimated, reasoning_tokens,
-                      latency_ms, ttft_ms, error_code, notice, created_at, (SELECT message_count FROM owned) AS "total!"
+                      latency_ms, ttft_ms, error_code, notice, files_used, created_at, (SELECT message_count FROM owned) AS "total!"
                    FROM messages WHERE conversation_id = $1 AND EXISTS (SELECT FROM owned) AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3"#,
                 conversation.0,
                 after.map_or(i64::MAX, |after| after.0),
@@ -209,7 +210,7 @@ pub async fn list_owned_page(
                    )
                    SELECT id, conversation_id, parent_id, role, CASE WHEN octet_length(content) <= $5 THEN content END AS short, status, attempt,
                       attempt_offsets, model, provider, finish_reason, input_tokens, output_tokens, usage_estimated, reasoning_tokens,
-                      latency_ms, ttft_ms, error_code, notice, created_at, (SELECT message_count FROM owned) AS "total!"
+                      latency_ms, ttft_ms, error_code, notice, files_used, created_at, (SELECT message_count FROM owned) AS "total!"
                    FROM messages WHERE conversation_id = $1 AND EXISTS (SELECT FROM owned) AND id + 0 > $2 ORDER BY id + 0 LIMIT $3"#,
                 conversation.0,
                 after.map_or(0, |after| after.0),
@@ -251,7 +252,7 @@ pub async fn list(
             MessageRow,
             r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, attempt_offsets, model, provider,
                           finish_reason, input_tokens, output_tokens, usage_estimated, reasoning_tokens, latency_ms, ttft_ms,
-                          error_code, notice, created_at
+                          error_code, notice, files_used, created_at
                    FROM messages WHERE conversation_id = $1 AND id + 0 < $2 ORDER BY id + 0 DESC LIMIT $3"#,
             conversation.0,
             after.map_or(i64::MAX, |after| after.0),
@@ -263,7 +264,7 @@ pub async fn list(
             MessageRow,
             r#"SELECT id, conversation_id, parent_id, role, content, status, attempt, attempt_offsets, model, provider,
                           finish_reason, input_tokens, output_tokens, usage_estimated, reasoning_tokens, latency_ms, ttft_ms,
-                          error_code, notice, created_at
+                          error_code, notice, files_used, created_at
                    FROM messages WHERE conversation_id = $1 AND id + 0 > $2 ORDER BY id + 0 LIMIT $3"#,
             conversation.0,
             after.map_or(0, |after| after.0),
@@ -295,6 +296,7 @@ struct MessageRow {
     ttft_ms: Option<i64>,
     error_code: Option<String>,
     notice: Option<serde_json::Value>,
+    files_used: Option<serde_json::Value>,
     created_at: DateTime<Utc>,
 }
 
@@ -333,6 +335,7 @@ impl TryFrom<MessageRow> for StoredMessage {
             ttft_ms: row.ttft_ms,
             error_code: row.error_code,
             notice: row.notice.map(read_notice),
+            files_used: row.files_used.and_then(prompt_files::read_used),
             created_at: row.created_at,
         })
     }

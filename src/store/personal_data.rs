@@ -267,7 +267,7 @@ pub const TABLES: [Table; 27] = [
                       'id', m.id, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id, 'role', m.role,
                       'content', m.content, 'status', m.status, 'model', m.model, 'provider', m.provider,
                       'finish_reason', m.finish_reason, 'input_tokens', m.input_tokens,
-                      'output_tokens', m.output_tokens, 'reasoning_tokens', m.reasoning_tokens, 'error', m.error_code, 'notice', m.notice,
+                      'output_tokens', m.output_tokens, 'reasoning_tokens', m.reasoning_tokens, 'error', m.error_code, 'notice', m.notice, 'files', m.files_used,
                       'created_at', m.created_at)::text
                   FROM messages m JOIN conversations c ON c.id = m.conversation_id
                   WHERE m.user_id = $1 AND c.deleted_at IS NULL ORDER BY m.id + 0",

@@ -92,7 +92,7 @@ pub fn one_colour_png(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// A PDF of these objects, numbered from 1; the first one is the catalog.
-fn pdf(objects: &[Vec<u8>]) -> Vec<u8> {
+pub fn pdf(objects: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = b"%PDF-1.7\n".to_vec();
     let mut places = Vec::new();
     for (number, object) in objects.iter().enumerate() {

@@ -76,12 +76,8 @@ pub fn prompt() -> Prompt {
 /// The prompt "Hi" with this part of the answer already written.
 pub fn continuing(written: &str) -> Prompt {
     Prompt {
-        messages: vec![PromptMessage {
-            role: Role::User,
-            content: "Hi".to_owned(),
-        }],
-        max_output_tokens: None,
         written: written.to_owned(),
+        ..Prompt::of_text(vec![PromptMessage::plain(Role::User, "Hi")], None)
     }
 }
 

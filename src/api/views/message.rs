@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cura_app::messages::Message;
+use cura_domain::file::{FileUse, UsedFile};
 use cura_domain::message::{FinishReason, MessageStatus, Role};
 use cura_domain::notice::{Notice, Resource};
 use poem_openapi::{Enum, Object};
@@ -129,6 +130,55 @@ struct MetadataView {
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     notice: Option<NoticeView>,
+    /// How much of the files in the conversation the model was given for the answer, the newest first; only where there were any.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<UsedFileView>>,
+}
+
+/// How much of a file the model was given.
+#[derive(Enum, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[oai(rename = "FileUse", rename_all = "snake_case")]
+enum FileUseView {
+    /// All of it.
+    Whole,
+    /// The beginning of its text.
+    Cut,
+    /// Nothing but its name.
+    LeftOut,
+}
+
+/// A file, and how much of it the model was given.
+#[derive(Object, Serialize)]
+#[oai(rename = "UsedFile")]
+struct UsedFileView {
+    /// The file; it may be deleted since.
+    id: i64,
+    used: FileUseView,
+    /// How many pages of a document the model was given, from the first.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<u32>,
+    /// How many pages the document has.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_count: Option<u32>,
+}
+
+impl From<UsedFile> for UsedFileView {
+    fn from(file: UsedFile) -> Self {
+        Self {
+            id: file.id.0,
+            used: match file.used {
+                FileUse::Whole => FileUseView::Whole,
+                FileUse::Cut => FileUseView::Cut,
+                FileUse::LeftOut => FileUseView::LeftOut,
+            },
+            pages: file.pages,
+            page_count: file.page_count,
+        }
+    }
 }
 
 impl From<Notice> for NoticeView {
@@ -197,6 +247,9 @@ impl From<Message> for MessageView {
                 attempts: message.attempt.0.into(),
                 error: message.error_code,
                 notice: message.notice.map(NoticeView::from),
+                files: message
+                    .files_used
+                    .map(|files| files.into_iter().map(UsedFileView::from).collect()),
             },
             created_at: message.created_at,
         }
@@ -268,6 +321,7 @@ mod tests {
             ttft_ms: None,
             error_code: None,
             notice: None,
+            files_used: None,
             created_at: DateTime::UNIX_EPOCH,
         };
         assert_written_as_described(empty.clone());

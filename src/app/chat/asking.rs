@@ -80,7 +80,12 @@ impl Asking<'_> {
             return self.store_reserving(connection, others, 0, files).await;
         }
         let reserved = quota
-            .reserve(connection, self.caller.user, (&self.target, files), self.now)
+            .reserve(
+                connection,
+                self.caller.user,
+                (&self.target, files, self.chat.file_rules),
+                self.now,
+            )
             .await?;
         let wanted = reserved.as_ref().copied().unwrap_or_default();
         let outcome = self.store_reserving(connection, others, wanted, files).await?;

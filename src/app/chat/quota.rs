@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveTime, Utc};
 use cura_domain::message::Follows;
-use cura_domain::{UserId, attachment_note, token_estimate};
-use cura_store::history::{self, PastOf};
+use cura_domain::picture_tokens::PictureCost;
+use cura_domain::prompt::{self, FileContent, FileRules};
+use cura_domain::{UserId, token_estimate};
+use cura_store::history::{self, MeasuredPast, PastOf};
 use cura_store::users::HeldUser;
-use cura_store::{PgConnection, StoreError, usage, users};
+use cura_store::{PgConnection, StoreError, prompt_files, usage, users};
 
 use super::question_files::HeldFiles;
 use super::request::StartAnswerError;
@@ -46,7 +48,15 @@ const SYSTEM_TOKENS: i64 = 250;
 struct Budget {
     user: UserId,
     quota: Quota,
+    rules: FileRules,
     now: DateTime<Utc>,
+}
+
+/// What the files of a question cost, in tokens.
+#[derive(Debug, Clone, Copy, Default)]
+struct FileTokens {
+    documents: i64,
+    beside_text: i64,
 }
 
 impl Quota {
@@ -72,11 +82,16 @@ impl Quota {
         self,
         connection: &mut PgConnection,
         user: UserId,
-        (target, files): (&AnswerTarget, &HeldFiles),
+        (target, files, rules): (&AnswerTarget, &HeldFiles, FileRules),
         now: DateTime<Utc>,
     ) -> Result<Result<i64, StartAnswerError>, StoreError> {
         let load = usage::load(connection, user, now).await?;
-        let budget = Budget { user, quota: self, now };
+        let budget = Budget {
+            user,
+            quota: self,
+            rules,
+            now,
+        };
         if load.spoken_for() >= budget.limit() {
             return Ok(Err(budget.exceeded()));
         }
@@ -96,16 +111,16 @@ impl Quota {
 }
 
 impl Budget {
-    /// An estimate of the prompt, on the high side: the system message, the question with the names of its files, and as much of the past
-    /// as has room.
+    /// An estimate of the prompt, on the high side: the system message, the question with its files, and as much of the past as has room.
     async fn prompt_tokens(
         &self,
         connection: &mut PgConnection,
         target: &AnswerTarget,
         files: &HeldFiles,
     ) -> Result<i64, StoreError> {
-        let notes = attachment_note::max_bytes(files.files.iter().map(|file| file.name.as_str()));
-        let said = high_estimate(count(target.question.text().len() + notes));
+        let lines = prompt::max_line_bytes(files.files.iter().map(|file| file.name.as_str()));
+        let of_files = self.file_tokens(connection, files).await?;
+        let said = high_estimate(count(target.question.text().len() + lines)) + of_files.documents;
         let most = count(self.quota.context_tokens);
         let past = match &target.question {
             Question::New {
@@ -119,16 +134,76 @@ impl Budget {
             // Which holds the question itself once more: on the high side.
             Question::Existing(question) => PastOf::Message(question.id),
         };
-        let bytes = match target.conversation {
-            None => 0,
+        let past = match target.conversation {
+            None => MeasuredPast::default(),
             Some(conversation) => {
                 let unfinished = i64::from(self.quota.answer_tokens) * count(token_estimate::BYTES_PER_TOKEN);
                 let measured = most * count(token_estimate::BYTES_PER_TOKEN);
-                history::measure(connection, self.user, conversation, past, unfinished, measured).await?
+                let document = count(self.quota.context_tokens / 2 * token_estimate::MIN_BYTES_PER_TOKEN);
+                history::measure(
+                    connection,
+                    self.user,
+                    conversation,
+                    past,
+                    (unfinished, document),
+                    measured,
+                )
+                .await?
             }
         };
         // The question is sent whatever its length.
-        Ok((SYSTEM_TOKENS + said + high_estimate(bytes)).min(most.max(SYSTEM_TOKENS + said)))
+        let text = (SYSTEM_TOKENS + said + high_estimate(past.bytes)).min(most.max(SYSTEM_TOKENS + said));
+        Ok(text + of_files.beside_text + self.beside_text_of_past(past))
+    }
+
+    /// What the files of a question cost. What is not scanned yet counts as the dearest picture, or as text that takes all room for it.
+    async fn file_tokens(&self, connection: &mut PgConnection, files: &HeldFiles) -> Result<FileTokens, StoreError> {
+        let mut tokens = FileTokens::default();
+        if files.files.is_empty() {
+            return Ok(tokens);
+        }
+        let found = prompt_files::list(connection, self.user, &files.ids(), 0).await?;
+        let most_of_documents = count(self.quota.context_tokens / 2);
+        for file in &files.files {
+            let stored = found.iter().find(|stored| stored.id == file.id);
+            let (documents, beside_text) = match stored.map(|stored| (&stored.content, stored.text_bytes)) {
+                Some((FileContent::Picture { width, height, .. }, _)) => {
+                    (0, self.picture_tokens(|cost| cost.tokens(*width, *height)))
+                }
+                Some((FileContent::Text { .. }, bytes)) => (high_estimate(i64::try_from(bytes).unwrap_or(i64::MAX)), 0),
+                Some((FileContent::Pdf { pages, .. }, _))
+                    if self.rules.takes.pdfs && *pages <= prompt::MAX_PDF_PAGES =>
+                {
+                    (0, self.rules.pictures.of_pdf(*pages))
+                }
+                Some((FileContent::Pdf { .. } | FileContent::Nothing | FileContent::Unknown, _)) => (0, 0),
+                None if file.file_type.is_picture() => (0, self.picture_tokens(PictureCost::of_unknown_size)),
+                None => (most_of_documents, 0),
+            };
+            tokens.documents = tokens.documents.saturating_add(documents).min(most_of_documents);
+            tokens.beside_text = tokens.beside_text.saturating_add(count(beside_text));
+        }
+        Ok(tokens)
+    }
+
+    fn picture_tokens(&self, tokens: impl Fn(PictureCost) -> usize) -> usize {
+        if self.rules.takes.pictures {
+            tokens(self.rules.pictures)
+        } else {
+            0
+        }
+    }
+
+    fn beside_text_of_past(&self, past: MeasuredPast) -> i64 {
+        let most = count(prompt::MAX_PICTURES);
+        let picture = count(self.picture_tokens(PictureCost::of_unknown_size));
+        let pages = if self.rules.takes.pdfs { past.pdf_pages } else { 0 };
+        // No prompt has more of them than of pictures.
+        let most_pages = i64::from(prompt::MAX_PDF_PAGES) * most;
+        let pages = u32::try_from(pages.min(most_pages)).unwrap_or_default();
+        picture
+            .saturating_mul(past.pictures.min(most))
+            .saturating_add(count(self.rules.pictures.of_pdf(pages)))
     }
 
     fn limit(&self) -> i64 {

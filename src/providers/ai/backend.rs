@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cura_domain::prompt::Takes;
 use cura_domain::{ModelRef, UserId};
 use futures_util::stream::{self, StreamExt};
 
@@ -21,6 +22,19 @@ use super::token_counter::TokenCounter;
 pub(crate) struct Backend {
     protocol: Protocol,
     learned: Arc<Learned>,
+    vision: Vision,
+}
+
+/// Whether a model is given pictures, and PDFs as they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Vision {
+    /// As long as it takes them.
+    #[default]
+    Auto,
+    /// Always, though it may have refused them before.
+    On,
+    /// Never.
+    Off,
 }
 
 /// How it is spoken to.
@@ -36,6 +50,7 @@ impl From<Protocol> for Backend {
         Self {
             protocol,
             learned: Arc::default(),
+            vision: Vision::default(),
         }
     }
 }
@@ -67,6 +82,28 @@ impl Backend {
         match &self.protocol {
             Protocol::OpenAi(openai) if openai.is_official() => TokenCounter::of_openai(openai.model()),
             _ => TokenCounter::estimate(),
+        }
+    }
+
+    pub(crate) fn with_vision(self, vision: Vision) -> Self {
+        Self { vision, ..self }
+    }
+
+    /// What it is given beside text.
+    pub(crate) fn takes(&self) -> Takes {
+        let pdfs = match &self.protocol {
+            Protocol::OpenAi(openai) => openai.is_official(),
+            Protocol::Anthropic(_) => true,
+            Protocol::Demo(_) => return Takes::TEXT,
+        };
+        let takes = match self.vision {
+            Vision::Off => Takes::TEXT,
+            Vision::On => Takes::ALL,
+            Vision::Auto => self.learned.takes(),
+        };
+        Takes {
+            pdfs: takes.pdfs && pdfs,
+            ..takes
         }
     }
 
@@ -105,11 +142,22 @@ impl Backend {
             Protocol::Anthropic(anthropic) => (anthropic.form(prompt, continuation), None),
             Protocol::Demo(_) => (RequestForm::default(), None),
         };
-        let mut asking = Asking::new(&self.learned, call.person(), prompt, form, output_limit);
+        let (takes, carries) = (self.takes(), prompt.carries());
+        let form = RequestForm {
+            no_pictures: !(takes.pictures && carries.pictures),
+            no_pdfs: !(takes.pdfs && carries.pdfs),
+            ..form
+        };
+        let remembers = self.vision == Vision::Auto;
+        let mut asking = Asking::new(&self.learned, call.person(), prompt, form, output_limit, remembers);
         let events = loop {
             let (error, is_paid) = match self.request(call, &asking.prompt, &asking.form).await {
                 Ok(events) => match first_of(events).await {
-                    Ok(events) => break asking.remembering(events, self.provider()),
+                    Ok(events) => {
+                        let (files, left_out) = asking.used_files(prompt);
+                        call.gave(files, left_out);
+                        break asking.remembering(events, self.provider());
+                    }
                     Err(error) => (error, true),
                 },
                 Err(error) => (error, false),

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cura_domain::file::UsedFile;
 use cura_domain::paid_calls::CallsWithoutText;
 use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
 
@@ -94,6 +95,10 @@ struct CallState {
     is_whole: bool,
     /// Whether the provider marked text of the last answer as a refusal.
     is_declined: bool,
+    /// What the model that answers was given of the files.
+    files: Vec<UsedFile>,
+    /// The tokens of what goes beside the text of the prompt and was left out.
+    tokens_left_out: usize,
 }
 
 /// What the provider that accepted the request has reported until now.
@@ -176,6 +181,22 @@ impl Call {
     /// The reports of all requests that were accepted, the last one at the end: each has a cost.
     pub fn reports(&self) -> Vec<ProviderReport> {
         self.lock().reports.clone()
+    }
+
+    /// What the model that answers was given of the files of the prompt; empty where it had none.
+    pub fn files(&self) -> Vec<UsedFile> {
+        self.lock().files.clone()
+    }
+
+    /// The tokens of what goes beside the text of the prompt and was not given to the model that answers.
+    pub fn tokens_left_out(&self) -> usize {
+        self.lock().tokens_left_out
+    }
+
+    /// Notes what the model that answers was given of the files.
+    pub(crate) fn gave(&self, files: Vec<UsedFile>, tokens_left_out: usize) {
+        let mut state = self.lock();
+        (state.files, state.tokens_left_out) = (files, tokens_left_out);
     }
 
     pub(crate) const fn paid(&self) -> &PaidCalls {

@@ -1,13 +1,14 @@
 //! A backend behind its circuit breaker, as failover asks it: a completion counts as open with its first event, and every end
 //! of it is reported to the breaker and to the call.
 
+use cura_domain::prompt::Takes;
 use cura_domain::text::is_blank;
 use cura_domain::{ModelRef, UserId};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::backend::Backend;
+use super::backend::{Backend, Vision};
 use super::call::Call;
 use super::circuit_breaker::{CircuitBreaker, Permit};
 use super::completion::{CompletionEvent, CompletionStream, OpenCompletion};
@@ -37,6 +38,17 @@ impl Candidate {
 
     pub(crate) fn model(&self) -> &ModelRef {
         &self.model
+    }
+
+    pub(crate) fn with_vision(&self, vision: Vision) -> Self {
+        Self {
+            backend: self.backend.clone().with_vision(vision),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn takes(&self) -> Takes {
+        self.backend.takes()
     }
 
     pub(crate) fn can_continue(&self) -> bool {

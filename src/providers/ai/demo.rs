@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use cura_domain::message::{FinishReason, Role, Usage};
+use cura_domain::prompt::Takes;
 use cura_domain::token_estimate;
 use futures_util::stream;
 
@@ -62,7 +63,11 @@ impl Demo {
             FinishReason::Stop
         };
         let answer_bytes: usize = words.iter().take(limit).map(String::len).sum();
-        let prompt_bytes = prompt.messages.iter().map(|message| message.content.len()).sum();
+        let prompt_bytes = prompt
+            .messages
+            .iter()
+            .map(|message| message.text(Takes::TEXT).len())
+            .sum();
         let estimate = |bytes| i64::try_from(token_estimate::estimate(bytes)).unwrap_or(i64::MAX);
         let end = CompletionEvent::Finished {
             reason,

@@ -128,9 +128,8 @@ mod tests {
     #[tokio::test]
     async fn a_backend_that_cannot_continue_is_not_asked_to() {
         let prompt = Prompt {
-            messages: Vec::new(),
-            max_output_tokens: None,
             written: "x".to_owned(),
+            ..Prompt::of_text(Vec::new(), None)
         };
         let call = Call::without_words(RequestKey::Answer(MessageId(1)));
         let error = open_completion(std::iter::empty(), 0, &call, &prompt)

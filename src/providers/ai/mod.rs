@@ -15,6 +15,7 @@ mod circuit_breaker;
 mod completion;
 mod continuation;
 mod demo;
+mod encoded_files;
 mod error;
 mod failover;
 mod permission;
@@ -29,15 +30,19 @@ mod trial;
 
 use std::sync::Arc;
 
+use cura_domain::picture_tokens::PictureCost;
+use cura_domain::prompt::{FileRules, Takes};
 use cura_domain::{ModelRef, UserId};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+pub use backend::Vision;
 use backend::{Backend, Protocol};
 pub use call::{Call, PaidCalls, ProviderReport, RequestKey};
 use candidate::Candidate;
 pub use completion::{CompletionEvent, CompletionStream, OpenCompletion};
 pub use continuation::Continuation;
 pub use demo::DemoConfig;
+pub use encoded_files::{EncodedFiles, FileMemory, TakenMemory};
 pub use error::{AiError, CircuitOpen, Failure, TimeoutPhase};
 pub use permission::{NoPermission, Permission};
 pub use prompt::Prompt;
@@ -95,6 +100,31 @@ impl Ai {
         Self {
             primary: self.primary,
             fallbacks,
+        }
+    }
+
+    /// The same backends, which are given pictures as `vision` says.
+    #[must_use]
+    pub fn with_vision(self, vision: Vision) -> Self {
+        Self {
+            primary: self.primary.with_vision(vision),
+            fallbacks: self
+                .fallbacks
+                .iter()
+                .map(|fallback| fallback.with_vision(vision))
+                .collect(),
+        }
+    }
+
+    /// What a prompt may give beside text: what any backend takes, at the primary model's cost.
+    pub fn file_rules(&self) -> FileRules {
+        let takes = self.candidates().map(Candidate::takes).reduce(|one, other| Takes {
+            pictures: one.pictures || other.pictures,
+            pdfs: one.pdfs || other.pdfs,
+        });
+        FileRules {
+            takes: takes.unwrap_or(Takes::TEXT),
+            pictures: PictureCost::of(self.primary_model()),
         }
     }
 

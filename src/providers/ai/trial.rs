@@ -29,14 +29,8 @@ const QUESTION: &str = "Are you there? Answer with yes.";
 /// # Errors
 /// The failure, which is everybody's: none of a person's words were sent.
 pub(super) async fn send_trial(backend: &Backend) -> Result<(), AiError> {
-    let prompt = Prompt {
-        messages: vec![PromptMessage {
-            role: Role::User,
-            content: QUESTION.to_owned(),
-        }],
-        max_output_tokens: Some(MAX_OUTPUT_TOKENS),
-        written: String::new(),
-    };
+    let question = PromptMessage::plain(Role::User, QUESTION);
+    let prompt = Prompt::of_text(vec![question], Some(MAX_OUTPUT_TOKENS));
     let call = Call::without_words(RequestKey::Trial);
     let begun = async {
         let mut events = backend.open(&call, &prompt).await?;

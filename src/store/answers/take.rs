@@ -71,7 +71,7 @@ pub async fn take(
                       COALESCE(array_agg(p.content ORDER BY p.depth), '{}') AS contents,
                       COALESCE(array_agg(p.summary ORDER BY p.depth), '{}') AS summaries,
                       COALESCE(array_agg((
-                          SELECT jsonb_agg(jsonb_build_object('name', f.filename, 'type', f.file_type, 'status', f.status)
+                          SELECT jsonb_agg(jsonb_build_object('id', f.id, 'name', f.filename, 'type', f.file_type, 'status', f.status)
                                            ORDER BY a.position)
                           FROM message_files a JOIN files f ON f.id = a.file_id
                           WHERE a.message_id = p.id AND f.user_id = s.user_id) ORDER BY p.depth), '{}') AS files

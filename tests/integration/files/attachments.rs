@@ -6,6 +6,7 @@ use cura_tests::{Client, Cura, Form, Reply, ScriptedProvider, Socket};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::given::text;
 use super::{assert_code, execute, faults, samples};
 
 async fn answering() -> (Cura, ScriptedProvider) {
@@ -118,7 +119,7 @@ async fn a_message_of_files_alone_is_answered_and_named_after_the_first() {
         .await;
     assert_eq!(conversation.body["title"], "my garden.png");
     let asked = &provider.requests()[0].body["messages"];
-    let last = asked.as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
+    let last = text(asked.as_array().unwrap().last().unwrap());
     assert!(last.contains("has attached the picture \"my garden.png\""), "{last}");
     // Not without files, in any way.
     for body in [
@@ -266,7 +267,7 @@ async fn a_socket_takes_files_and_tells_what_becomes_of_uploads() {
 pub(super) fn asked(provider: &ScriptedProvider) -> String {
     let requests = provider.requests();
     let messages = requests.last().unwrap().body["messages"].as_array().unwrap();
-    messages.last().unwrap()["content"].as_str().unwrap().to_owned()
+    text(messages.last().unwrap())
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod attachments;
 mod avatars;
 mod bodies;
 mod deletion;
+mod given;
 mod idempotency;
 mod interrupted;
 mod lifetimes;

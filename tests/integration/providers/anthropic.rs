@@ -150,10 +150,7 @@ async fn a_good_answer_has_its_text_reason_usage_and_model() {
 #[tokio::test]
 async fn a_conversation_is_sent_in_the_form_the_api_requires() {
     let (provider, ai) = scripted(answer(&["x"], Duration::ZERO)).await;
-    let say = |role, content: &str| PromptMessage {
-        role,
-        content: content.to_owned(),
-    };
+    let say = |role, content: &str| PromptMessage::plain(role, content);
     let messages = vec![
         say(Role::System, "Be kind."),
         say(Role::Assistant, "Welcome."),
@@ -163,11 +160,7 @@ async fn a_conversation_is_sent_in_the_form_the_api_requires() {
         say(Role::Assistant, "c"),
         say(Role::User, "d"),
     ];
-    let prompt = Prompt {
-        messages,
-        max_output_tokens: Some(12),
-        written: String::new(),
-    };
+    let prompt = Prompt::of_text(messages, Some(12));
     complete(&ai, prompt).await.end.unwrap();
     let body = &provider.requests()[0].body;
     assert_eq!(body["system"], "Be kind.\n\nBe brief.");

@@ -1,6 +1,9 @@
 //! Whether a provider's error repeats what a person wrote: then its words say nothing about the provider.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+
+use cura_domain::prompt::Takes;
 
 use crate::ai::prompt::Prompt;
 
@@ -12,11 +15,8 @@ const QUOTED_BYTES: usize = 20;
 pub(crate) fn beside_quotations(error: &str, prompt: &Prompt) -> String {
     let error = plain(error);
     // The system's messages hold what people said, too: their names, and summaries.
-    let said = prompt
-        .messages
-        .iter()
-        .map(|message| &*message.content)
-        .chain([&*prompt.written]);
+    let texts = prompt.messages.iter().map(|message| message.text(Takes::ALL));
+    let said = texts.chain([Cow::Borrowed(&*prompt.written)]);
     let mut quoted = vec![false; error.len()];
     let mut mark = |at: usize, length: usize| {
         quoted.iter_mut().skip(at).take(length).for_each(|byte| *byte = true);
@@ -25,7 +25,7 @@ pub(crate) fn beside_quotations(error: &str, prompt: &Prompt) -> String {
     for (at, run) in error.as_bytes().windows(QUOTED_BYTES).enumerate() {
         places.entry(run).or_default().push(at);
     }
-    for said in said.map(plain).filter(|said| !said.trim().is_empty()) {
+    for said in said.map(|said| plain(&said)).filter(|said| !said.trim().is_empty()) {
         if said.len() < QUOTED_BYTES {
             error.match_indices(&said).for_each(|(at, _)| mark(at, said.len()));
         }
@@ -72,18 +72,12 @@ mod tests {
     use super::*;
 
     fn prompt(said: &str) -> Prompt {
-        let message = |role, content: &str| PromptMessage {
-            role,
-            content: content.to_owned(),
-        };
-        Prompt {
-            messages: vec![
-                message(Role::System, "Be kind. They are called \"Your quota has run out\"."),
-                message(Role::User, said),
-            ],
-            max_output_tokens: None,
-            written: String::new(),
-        }
+        let system = "Be kind. They are called \"Your quota has run out\".";
+        let messages = vec![
+            PromptMessage::plain(Role::System, system),
+            PromptMessage::plain(Role::User, said),
+        ];
+        Prompt::of_text(messages, None)
     }
 
     #[test]

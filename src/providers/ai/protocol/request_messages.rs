@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use cura_domain::message::Role;
 
 use crate::ai::continuation::ContinuationMode;
+use crate::ai::encoded_files::EncodedFile;
 use crate::ai::prompt::Prompt;
 use crate::ai::request_form::RequestForm;
 
@@ -17,6 +18,8 @@ no comment; begin with the very next character.";
 pub(crate) struct RequestMessage<'a> {
     pub(crate) role: Role,
     pub(crate) content: Cow<'a, str>,
+    /// What goes before the text.
+    pub(crate) files: Vec<&'a EncodedFile>,
 }
 
 /// The messages of a request for `prompt`, or for its continuation. None is blank, and no two in a row have the same role:
@@ -26,10 +29,16 @@ pub(crate) fn request_messages<'a>(prompt: &'a Prompt, form: &RequestForm) -> Ve
         Role::System if form.system_as_user => Role::User,
         role => role,
     };
-    let conversation = prompt
-        .messages
-        .iter()
-        .map(|message| (role(message.role), &*message.content));
+    let takes = form.takes();
+    let conversation = prompt.messages.iter().map(|message| {
+        let files = message.beside_text(takes);
+        let files = files.filter_map(|file| prompt.files.get(file.file.id)).collect();
+        RequestMessage {
+            role: role(message.role),
+            content: message.text(takes),
+            files,
+        }
+    });
     // Anthropic refuses trailing white space in an unfinished message, and it changes the tokens for other models.
     let unfinished = (Role::Assistant, prompt.written.trim_end());
     let more: &[(Role, &str)] = match form.continuation {
@@ -37,20 +46,23 @@ pub(crate) fn request_messages<'a>(prompt: &'a Prompt, form: &RequestForm) -> Ve
         Some(ContinuationMode::Prefill) => &[unfinished],
         Some(ContinuationMode::Prompt) => &[(Role::Assistant, &prompt.written), (Role::User, CONTINUE)],
     };
+    let more = more.iter().map(|(role, content)| RequestMessage {
+        role: *role,
+        content: Cow::Borrowed(*content),
+        files: Vec::new(),
+    });
     let mut messages: Vec<RequestMessage<'_>> = Vec::new();
-    for (role, content) in conversation.chain(more.iter().copied()) {
-        if content.trim().is_empty() {
+    for mut message in conversation.chain(more) {
+        if message.content.trim().is_empty() {
             continue;
         }
-        match messages.last_mut().filter(|last| last.role == role) {
+        match messages.last_mut().filter(|last| last.role == message.role) {
             Some(last) => {
-                let content = format!("{}\n\n{content}", last.content);
+                let content = format!("{}\n\n{}", last.content, message.content);
                 last.content = Cow::Owned(content);
+                last.files.append(&mut message.files);
             }
-            None => messages.push(RequestMessage {
-                role,
-                content: Cow::Borrowed(content),
-            }),
+            None => messages.push(message),
         }
     }
     messages
@@ -63,14 +75,10 @@ mod tests {
     use super::*;
 
     fn prompt(messages: &[(Role, &str)], written: &str) -> Prompt {
-        let message = |&(role, content): &(Role, &str)| PromptMessage {
-            role,
-            content: content.to_owned(),
-        };
+        let message = |&(role, content): &(Role, &str)| PromptMessage::plain(role, content);
         Prompt {
-            messages: messages.iter().map(message).collect(),
-            max_output_tokens: None,
             written: written.to_owned(),
+            ..Prompt::of_text(messages.iter().map(message).collect(), None)
         }
     }
 

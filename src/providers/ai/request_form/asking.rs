@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use cura_domain::file::UsedFile;
+use cura_domain::prompt::{Takes, used_files};
 use cura_domain::{UserId, token_estimate};
 use futures_util::StreamExt;
 
@@ -37,6 +39,10 @@ pub(crate) struct Asking<'a> {
     taken_out: RequestForm,
     /// Whether a prefilled answer was taken out though no refusal named it.
     prefill_is_suspected: bool,
+    /// Whether there is something beside the text, which a refusal may be about: then it says nothing of how long texts may be.
+    has_files: bool,
+    /// Whether it is remembered that files are refused.
+    remembers_files: bool,
 }
 
 impl<'a> Asking<'a> {
@@ -47,6 +53,7 @@ impl<'a> Asking<'a> {
         prompt: &'a Prompt,
         form: RequestForm,
         output_limit: Option<Parameter>,
+        remembers_files: bool,
     ) -> Self {
         let continuation = match form.continuation {
             Some(ContinuationMode::Prefill) if learned.no_prefill() => Some(ContinuationMode::Prompt),
@@ -56,7 +63,7 @@ impl<'a> Asking<'a> {
         let mut asking = Self {
             learned,
             person,
-            tokens: prompt.estimated_tokens(),
+            tokens: prompt.estimated_tokens(form.takes()),
             prompt: Cow::Borrowed(prompt),
             form: RequestForm {
                 off: form.off.and(learned.off()),
@@ -65,6 +72,7 @@ impl<'a> Asking<'a> {
                     .map(|tokens| longest.map_or(tokens, |longest| tokens.min(longest))),
                 continuation,
                 system_as_user: form.system_as_user || (output_limit.is_some() && learned.no_system_role()),
+                ..form
             },
             output_limit,
             refused: None,
@@ -73,6 +81,11 @@ impl<'a> Asking<'a> {
             reforms: 0,
             taken_out: RequestForm::default(),
             prefill_is_suspected: false,
+            has_files: {
+                let (holds, takes) = (prompt.holds(), form.takes());
+                (holds.pictures && takes.pictures) || (holds.pdfs && takes.pdfs)
+            },
+            remembers_files,
         };
         if let Some(limit) = learned.max_prompt_tokens(person).filter(|limit| asking.tokens > *limit) {
             asking.cut_to(limit);
@@ -89,9 +102,9 @@ impl<'a> Asking<'a> {
         if self.reforms > MAX_REFORMS {
             return false;
         }
-        let before = self.tokens;
+        let (before, halvings) = (self.tokens, self.halvings);
         let is_reformed = self.reform_once(error);
-        if is_paid && self.tokens < before {
+        if is_paid && self.halvings > halvings {
             // The first half may not be enough, and nothing more is paid for.
             self.reform_once(error);
             self.refused = Some(before);
@@ -103,8 +116,9 @@ impl<'a> Asking<'a> {
         match *error.failure() {
             Failure::ContextTooLong { for_everybody } => {
                 self.for_everybody |= for_everybody;
-                self.shorten(true)
+                self.leave_out_older_files() || self.shorten(true)
             }
+            // A body that is too large without files is shortened.
             Failure::RefusedPart { part, status } => self.take_out(part) || self.without_reason(status),
             Failure::Refused { status } => self.without_reason(status),
             _ => false,
@@ -120,6 +134,10 @@ impl<'a> Asking<'a> {
             self.prefill_is_suspected = true;
             return true;
         }
+        // Nobody else's are left out for it.
+        if self.leave_out_pdfs() || self.leave_out_pictures() {
+            return true;
+        }
         if self.prefill_is_suspected {
             // It is refused without a prefilled answer, too.
             self.taken_out.continuation = None;
@@ -129,7 +147,7 @@ impl<'a> Asking<'a> {
 
     /// Remembers a refusal that was paid for and is final: the person's next prompt is shorter.
     pub(crate) fn remember_refusal(&self, error: &AiError) {
-        if may_be_too_long(error) && self.tokens > MIN_PROMPT_TOKENS {
+        if may_be_too_long(error) && self.tokens > MIN_PROMPT_TOKENS && !self.has_files {
             self.learned.too_long(self.person, self.tokens);
         }
     }
@@ -138,7 +156,8 @@ impl<'a> Asking<'a> {
     /// taken for too long.
     pub(crate) fn final_refusal(&self, error: AiError) -> AiError {
         let last = self.prompt.messages.last();
-        let is_long = last.is_some_and(|last| token_estimate::estimate(last.content.len()) > MIN_PROMPT_TOKENS);
+        let is_long =
+            last.is_some_and(|last| token_estimate::estimate(last.text(self.form.takes()).len()) > MIN_PROMPT_TOKENS);
         let failure = match *error.failure() {
             Failure::Refused { status } if is_long && may_concern_length(status) => {
                 Failure::ContextTooLong { for_everybody: false }
@@ -172,7 +191,57 @@ impl<'a> Asking<'a> {
                 true
             }
             RequestPart::Prefill | RequestPart::SystemRole => false,
+            RequestPart::Pictures => {
+                let is_left_out = self.leave_out_pictures();
+                self.taken_out.no_pictures |= is_left_out;
+                is_left_out
+            }
+            RequestPart::ThesePictures => self.leave_out_older_files() || self.leave_out_pictures(),
+            RequestPart::ThesePdfs => self.leave_out_older_files() || self.leave_out_pdfs(),
+            RequestPart::Pdfs => {
+                let is_left_out = self.leave_out_pdfs();
+                self.taken_out.no_pdfs |= is_left_out;
+                is_left_out
+            }
         }
+    }
+
+    /// Keeps only what goes beside the text of the question.
+    fn leave_out_older_files(&mut self) -> bool {
+        let Some(fewer) = self.prompt.with_files_of_last(self.form.takes()) else {
+            return false;
+        };
+        self.prompt = Cow::Owned(fewer);
+        true
+    }
+
+    fn leave_out_pictures(&mut self) -> bool {
+        let has_some = !self.form.no_pictures && self.prompt.holds().pictures;
+        if has_some {
+            self.form.no_pictures = true;
+            self.tokens = self.prompt.estimated_tokens(self.form.takes());
+        }
+        has_some
+    }
+
+    fn leave_out_pdfs(&mut self) -> bool {
+        let has_some = !self.form.no_pdfs && self.prompt.holds().pdfs;
+        if has_some {
+            self.form.no_pdfs = true;
+            self.tokens = self.prompt.estimated_tokens(self.form.takes());
+        }
+        has_some
+    }
+
+    /// What the model has of the files, as the prompt is sent, and the tokens of what goes beside the text of `whole` and was left out.
+    pub(crate) fn used_files(&self, whole: &Prompt) -> (Vec<UsedFile>, usize) {
+        let takes = self.form.takes();
+        let given = self
+            .prompt
+            .tokens_left_out(Takes::TEXT)
+            .saturating_sub(self.prompt.tokens_left_out(takes));
+        let left_out = whole.tokens_left_out(Takes::TEXT).saturating_sub(given);
+        (used_files(&self.prompt.messages, takes), left_out)
     }
 
     fn turn_off(&mut self, parameter: Parameter) -> bool {
@@ -222,10 +291,11 @@ impl<'a> Asking<'a> {
     }
 
     fn cut_to(&mut self, tokens: usize) -> bool {
-        let Some(shorter) = self.prompt.cut_to(tokens) else {
+        let takes = self.form.takes();
+        let Some(shorter) = self.prompt.cut_to(tokens, takes) else {
             return false;
         };
-        self.tokens = shorter.estimated_tokens();
+        self.tokens = shorter.estimated_tokens(takes);
         self.prompt = Cow::Owned(shorter);
         true
     }
@@ -239,12 +309,14 @@ impl<'a> Asking<'a> {
         let accepted = Accepted {
             person: self.person,
             tokens: self.tokens,
-            refused: self.refused,
+            refused: self.refused.filter(|_| !self.has_files),
             for_everybody: self.for_everybody,
             off: self.taken_out.off,
             no_prefill: self.taken_out.continuation.is_some(),
             no_system_role: self.taken_out.system_as_user,
             max_output_tokens: self.taken_out.max_output_tokens,
+            no_pictures: self.taken_out.no_pictures && self.remembers_files,
+            no_pdfs: self.taken_out.no_pdfs && self.remembers_files,
         };
         let mut pending = Some((Arc::clone(self.learned), accepted));
         CompletionStream::new(events.inspect(move |event| {

@@ -3,6 +3,8 @@
 //!
 //! - A refusal is no paid call, and each leads to one further request with less in it: at most [`MAX_REFORMS`] for a prompt.
 //! - A refusal within an answer was paid for: only one further request follows, with a quarter of the prompt.
+//! - Without pictures and PDFs a request is made again when they are refused, or may have been. That nobody's are taken is believed when it
+//!   is said, and for an hour.
 //! - A provider's words shorten the asker's own prompt. They change what everybody's requests hold only once such a request
 //!   was refused and accepted without it, and no prompt below [`limits::MIN_PROMPT_TOKENS`].
 
@@ -14,6 +16,8 @@ mod parameters;
 pub(crate) use asking::Asking;
 pub(crate) use learned::Learned;
 pub use parameters::{Parameter, ParametersOff, RequestPart};
+
+use cura_domain::prompt::Takes;
 
 use super::continuation::ContinuationMode;
 
@@ -31,4 +35,18 @@ pub(crate) struct RequestForm {
     pub(crate) continuation: Option<ContinuationMode>,
     /// Whether the system's messages are sent as the beginning of the person's first one.
     pub(crate) system_as_user: bool,
+    /// Whether pictures are left out; a line says that they are there.
+    pub(crate) no_pictures: bool,
+    /// Whether PDFs are left out; a line says that they are there.
+    pub(crate) no_pdfs: bool,
+}
+
+impl RequestForm {
+    /// What goes beside the text.
+    pub(crate) const fn takes(&self) -> Takes {
+        Takes {
+            pictures: !self.no_pictures,
+            pdfs: !self.no_pdfs,
+        }
+    }
 }

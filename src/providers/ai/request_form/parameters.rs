@@ -26,6 +26,14 @@ pub enum RequestPart {
     Prefill,
     /// The system's role, which the templates of some models lack.
     SystemRole,
+    /// Pictures, which the model does not take from anybody.
+    Pictures,
+    /// These pictures: one cannot be read, or they are too many or too large.
+    ThesePictures,
+    /// PDFs as they are, which the model does not take from anybody.
+    Pdfs,
+    /// These PDFs: one cannot be read, or they are too long.
+    ThesePdfs,
 }
 
 impl Parameter {

@@ -24,6 +24,7 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
          FROM generate_series(1, 100000) n",
         "INSERT INTO file_pictures (file_id, variant, object_key, media_type, width, height, size, is_stored)
          SELECT n, 'thumb', '1/' || md5(n::text) || '-abc.png', 'image/png', 1, 1, 1, true FROM generate_series(1, 50000) n",
+        "INSERT INTO file_texts SELECT n, 'some words', 1, false FROM generate_series(1, 50000) n",
         "INSERT INTO avatar_pictures (public_key, side, user_id, object_key, media_type, size, is_shown, created_at)
          SELECT lpad((n / 2)::text, 22, '0'), CASE n % 2 WHEN 0 THEN 512 ELSE 128 END, 1 + n % 1000, '1/' || md5(n::text) || '-abc.png', 'image/png',
                 1, n % 500 > 0, now() - n * interval '1 s'
@@ -36,8 +37,8 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
         // Tests commit without waiting for the disk, and a page is known as visible to all only when its commits, and those just after,
         // are written.
         "CHECKPOINT",
-        "VACUUM users, conversations, messages, files, message_files, file_pictures, avatar_pictures, object_deletions, idempotency_keys",
-        "ANALYZE users, conversations, messages, files, message_files, file_pictures, avatar_pictures, object_deletions, idempotency_keys",
+        "VACUUM users, conversations, messages, files, message_files, file_pictures, file_texts, avatar_pictures, object_deletions, idempotency_keys",
+        "ANALYZE users, conversations, messages, files, message_files, file_pictures, file_texts, avatar_pictures, object_deletions, idempotency_keys",
     ] {
         sqlx::query(fill).execute(pool).await.unwrap();
     }
@@ -202,6 +203,12 @@ async fn what_uploads_ask_for_is_found_by_an_index() {
             vec!["ARRAY[77, 78]::bigint[]", "78"],
             "files_pkey",
             20,
+        ),
+        (
+            "FROM files f LEFT JOIN file_pictures p ON p.file_id = f.id AND p.variant = 'model'",
+            vec!["ARRAY[77, 78, 177]::bigint[]", "78", "1000"],
+            "files_pkey",
+            60,
         ),
         (
             "SELECT m.created_at FROM messages m WHERE m.id = $1 AND m.status = 'sending'",

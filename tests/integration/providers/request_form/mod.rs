@@ -26,20 +26,17 @@ fn ok() -> Vec<Step> {
 
 /// A conversation of so many messages of so many estimated tokens each, and a last one.
 fn long_prompt(messages: usize, tokens: usize) -> Prompt {
-    let message = |at: usize, content| PromptMessage {
-        role: if at.is_multiple_of(2) {
+    let message = |at: usize, content| {
+        let role = if at.is_multiple_of(2) {
             Role::User
         } else {
             Role::Assistant
-        },
-        content,
+        };
+        PromptMessage::plain(role, content)
     };
     let past = (0..messages).map(|at| message(at, "word ".repeat(tokens)));
-    Prompt {
-        messages: past.chain([message(0, "and now?".to_owned())]).collect(),
-        max_output_tokens: Some(400),
-        written: String::new(),
-    }
+    let messages = past.chain([message(0, "and now?".to_owned())]).collect();
+    Prompt::of_text(messages, Some(400))
 }
 
 /// The words of a request.

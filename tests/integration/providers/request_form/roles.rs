@@ -99,9 +99,7 @@ async fn a_model_whose_template_has_no_system_gets_it_as_the_persons_words() {
     .await;
     let ai = Ai::openai(custom(&provider)).unwrap();
     let mut kind = prompt();
-    let role = Role::System;
-    let content = "Be kind.".to_owned();
-    kind.messages.insert(0, PromptMessage { role, content });
+    kind.messages.insert(0, PromptMessage::plain(Role::System, "Be kind."));
     for _ in 0..2 {
         assert_eq!(complete(&ai, kind.clone()).await.text, "ok");
     }

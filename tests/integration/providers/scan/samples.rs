@@ -20,18 +20,28 @@ pub(crate) fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+/// What says that a package is a Word document.
+const TYPES_OF_DOCX: &[u8] =
+    b"<?xml version=\"1.0\"?><Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\">\
+    <Override PartName=\"/word/document.xml\" ContentType=\"application/vnd.openxmlformats-officedocument.\
+    wordprocessingml.document.main+xml\"/></Types>";
+
+/// A Word document in which nothing is written.
+pub(crate) fn docx_without_text() -> Vec<u8> {
+    let text =
+        b"<?xml version=\"1.0\"?><w:document xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\">\
+        <w:body><w:p/></w:body></w:document>";
+    zip(&[("[Content_Types].xml", TYPES_OF_DOCX), ("word/document.xml", text)])
+}
+
 /// A Word document with something embedded that does not show in the packed bytes.
 pub(crate) fn docx_with(content: &[u8]) -> Vec<u8> {
-    let types =
-        b"<?xml version=\"1.0\"?><Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\">\
-        <Override PartName=\"/word/document.xml\" ContentType=\"application/vnd.openxmlformats-officedocument.\
-        wordprocessingml.document.main+xml\"/></Types>";
     let text =
         b"<?xml version=\"1.0\"?><w:document xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\">\
         <w:body><w:p><w:r><w:t>Hello</w:t></w:r></w:p></w:body></w:document>";
     let embedded = [content, &[b'a'; 10_000]].concat();
     let docx = zip(&[
-        ("[Content_Types].xml", types),
+        ("[Content_Types].xml", TYPES_OF_DOCX),
         ("word/document.xml", text),
         ("word/embeddings/object.bin", &embedded),
     ]);

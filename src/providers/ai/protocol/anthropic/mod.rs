@@ -57,7 +57,7 @@ impl Anthropic {
             off: ParametersOff::default(),
             max_output_tokens: Some(prompt.max_output_tokens.unwrap_or(self.settings.max_output_tokens)),
             continuation,
-            system_as_user: false,
+            ..RequestForm::default()
         }
     }
 

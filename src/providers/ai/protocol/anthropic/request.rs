@@ -23,7 +23,53 @@ pub(crate) struct Request<'a> {
 #[derive(Serialize)]
 struct Message<'a> {
     role: &'static str,
-    content: &'a str,
+    content: Content<'a>,
+}
+
+/// A plain text unless something goes before it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(&'a str),
+    Blocks(Vec<Block<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Block<'a> {
+    Image { source: Source<'a> },
+    Document { source: Source<'a> },
+    Text { text: &'a str },
+}
+
+#[derive(Serialize)]
+struct Source<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    media_type: &'a str,
+    data: &'a str,
+}
+
+impl<'a> Content<'a> {
+    fn of(message: &'a RequestMessage<'a>) -> Self {
+        if message.files.is_empty() {
+            return Self::Text(&message.content);
+        }
+        let files = message.files.iter().map(|file| {
+            let source = Source {
+                kind: "base64",
+                media_type: &file.media_type,
+                data: &file.base64,
+            };
+            if file.is_picture() {
+                Block::Image { source }
+            } else {
+                Block::Document { source }
+            }
+        });
+        let text = Block::Text { text: &message.content };
+        Self::Blocks(files.chain([text]).collect())
+    }
 }
 
 impl<'a> Request<'a> {
@@ -37,13 +83,13 @@ impl<'a> Request<'a> {
         let mut messages: Vec<Message<'a>> = conversation
             .map(|message| Message {
                 role: message.role.as_str(),
-                content: &message.content,
+                content: Content::of(message),
             })
             .collect();
         if messages.first().is_none_or(|first| first.role != Role::User.as_str()) {
             let opening = Message {
                 role: Role::User.as_str(),
-                content: OPENING,
+                content: Content::Text(OPENING),
             };
             messages.insert(0, opening);
         }

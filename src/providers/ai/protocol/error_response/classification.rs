@@ -3,6 +3,7 @@
 use super::ErrorResponse;
 use super::account::{has_no_credit, lacks_model, refuses_key};
 use super::moderation::is_moderated;
+use super::refused_files::{refused_files, too_large_files};
 use super::refused_part::refused_part;
 use super::too_long::{is_stated_too_long, is_too_long, may_be_too_long};
 use super::words::Words;
@@ -27,6 +28,9 @@ impl ErrorResponse {
         if is_moderated(status, stated, &words) {
             return Failure::Moderated { status };
         }
+        if let Some(part) = too_large_files(status, prompt) {
+            return Failure::RefusedPart { part, status };
+        }
         if is_stated_too_long(status, stated) {
             // Of an answer that has begun, only its person's prompt is known.
             let for_everybody = self.status.is_some();
@@ -38,7 +42,7 @@ impl ErrorResponse {
         if refuses_key(status, stated, &words) {
             return self.unauthorized();
         }
-        if let Some(part) = refused_part(status, stated, &words) {
+        if let Some(part) = refused_part(status, stated, &words).or_else(|| refused_files(status, &words, prompt)) {
             return Failure::RefusedPart { part, status };
         }
         if lacks_model(status, stated, &words) {

@@ -6,6 +6,7 @@
 mod account;
 mod classification;
 mod moderation;
+mod refused_files;
 mod refused_part;
 mod stated;
 mod too_long;

@@ -76,7 +76,7 @@ impl OpenAi {
             off: self.settings.parameters_off,
             max_output_tokens: prompt.max_output_tokens.or(self.settings.max_output_tokens),
             continuation,
-            system_as_user: false,
+            ..RequestForm::default()
         };
         (form, Some(self.settings.output_limit()))
     }

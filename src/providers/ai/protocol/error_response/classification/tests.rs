@@ -43,14 +43,7 @@ impl From<Failure> for Means {
 }
 
 fn asking(question: &str) -> Prompt {
-    Prompt {
-        messages: vec![PromptMessage {
-            role: Role::User,
-            content: question.to_owned(),
-        }],
-        max_output_tokens: None,
-        written: String::new(),
-    }
+    Prompt::of_text(vec![PromptMessage::plain(Role::User, question)], None)
 }
 
 fn meaning(status: u16, body: &str) -> Means {
