@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test test-model test-browser test-tus chaos lint generate check-generated bench attack fuzz coverage
+.PHONY: run test test-model test-browser test-tus chaos lint generate check-generated man bench attack fuzz coverage
 
 # Tests wait for processes and clocks more than they compute: three for every two processors.
 TEST_THREADS := $(shell expr \( $$(nproc) \* 3 + 1 \) / 2)
@@ -42,13 +42,16 @@ lint: ## What CI refuses, and licences and duplicates of dependencies if cargo-d
 	cargo clippy --workspace --all-targets -- -D warnings
 	if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: skipped"; fi
 
-generate: ## The OpenAPI document and the offline data of the checked queries.
+generate: ## The OpenAPI document, the offline data of the checked queries, and the list of commands.
 	deploy/install-system-packages postgres
 	deploy/generate
 
 check-generated: generate ## Fails when a generated file was not committed.
-	git diff --exit-code -- openapi .sqlx
-	test -z "$$(git status --porcelain -- openapi .sqlx)"
+	git diff --exit-code -- openapi .sqlx docs/CLI.md
+	test -z "$$(git status --porcelain -- openapi .sqlx docs/CLI.md)"
+
+man: ## Man pages of cura-admin, in target/man; `man -l target/man/cura-admin.1` shows one.
+	cargo run --quiet -p cura-bin --bin cura-admin -- man target/man
 
 bench: ## Speed and memory, on this machine, release build; see docs/BENCHMARKS.md.
 	deploy/install-system-packages postgres redis clamd

@@ -1,12 +1,18 @@
 //! What the programs do: one file a command.
 
 pub mod arguments;
+pub mod audit;
+pub mod completions;
 pub mod dev;
 pub mod devices;
+pub mod failure;
 pub mod files;
+pub mod manual;
 pub mod migrate;
 pub mod openapi;
+pub mod operating;
 pub mod output;
 pub mod secret;
 pub mod serve;
+pub mod text;
 pub mod work;

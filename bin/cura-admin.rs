@@ -1,25 +1,32 @@
 //! `cura-admin`: the commands of operators. Data goes to stdout, messages to stderr.
-#![expect(clippy::print_stdout, reason = "a command writes to its standard streams")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command writes to its standard streams"
+)]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use cura_bin::commands::audit::{self, Audit};
 use cura_bin::commands::devices::{self, Devices};
 use cura_bin::commands::files::{self, Files};
 use cura_bin::commands::migrate::{self, Migrate};
-use cura_bin::commands::{openapi, output, secret};
+use cura_bin::commands::output::GlobalArguments;
+use cura_bin::commands::{completions, manual, openapi, output, secret};
 
 /// Operator commands of Cura. Settings come from the environment and `.env`; see `.env.example`.
 ///
-/// Exit codes: 0 done, 1 failed or not confirmed, 2 wrong usage, 3 the answer is no (`migrate status`: migrations are
-/// pending), 4 not found, 5 a dependency is away.
+/// Exit codes: 0 done, 1 failed or not confirmed, 2 wrong usage, 3 the answer is no (pending migrations, a failed
+/// check), 4 not found, 5 a dependency is away.
 #[derive(Parser)]
 #[command(name = "cura-admin", version = cura_bin::build_info::VERSION)]
 struct Arguments {
-    /// Write data as JSON.
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    global: GlobalArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -35,6 +42,9 @@ enum Command {
     /// Look at the files that people have uploaded, scan them again, and delete them.
     #[command(subcommand)]
     Files(Files),
+    /// See who has changed what.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Print the OpenAPI document.
     Openapi,
     /// Print a new random value for SECRET_KEY.
@@ -43,6 +53,20 @@ enum Command {
         #[arg(long)]
         vapid: bool,
     },
+    /// Print what a shell needs to complete these commands.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write man pages into a folder.
+    #[command(hide = true)]
+    Man {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Print the list of commands that `docs/CLI.md` holds.
+    #[command(hide = true)]
+    Reference,
 }
 
 fn main() -> ExitCode {
@@ -51,14 +75,31 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return output::usage(&error, &given),
     };
+    let global = arguments.global;
     match arguments.command {
+        Command::Migrate(command) => migrate::start(command, global),
+        Command::Devices(command) => devices::start(command, global),
+        Command::Files(command) => files::start(command, global),
+        Command::Audit(command) => audit::start(command, global),
         Command::Openapi => {
             println!("{}", openapi::document());
             ExitCode::SUCCESS
         }
-        Command::Secret { vapid } => secret::start(vapid, arguments.json),
-        Command::Devices(command) => devices::start(command, arguments.json),
-        Command::Files(command) => files::start(command, arguments.json),
-        Command::Migrate(command) => migrate::start(command, arguments.json),
+        Command::Secret { vapid } => secret::start(vapid, global),
+        Command::Completions { shell } => {
+            completions::print(shell, Arguments::command());
+            ExitCode::SUCCESS
+        }
+        Command::Man { folder } => match manual::write_pages(Arguments::command(), &folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: the man pages cannot be written: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Reference => {
+            print!("{}", manual::reference(Arguments::command()));
+            ExitCode::SUCCESS
+        }
     }
 }

@@ -150,8 +150,15 @@ mod tests {
         // `cura-devdb` reads this one.
         known.insert("CURA_PG_BIN".to_owned());
         assert_eq!(listed(include_str!("../.env.example"), '='), known);
-        // Containers have a fixed data folder, and containers of their own for Postgres and Redis.
-        let elsewhere = ["DATA_DIR", "CURA_PG_BIN", "DATABASE_URL_FILE", "REDIS_URL_FILE"].map(str::to_owned);
+        // Containers have a fixed data folder, and containers of their own for Postgres and Redis. Operators name themselves.
+        let elsewhere = [
+            "CURA_OPERATOR",
+            "DATA_DIR",
+            "CURA_PG_BIN",
+            "DATABASE_URL_FILE",
+            "REDIS_URL_FILE",
+        ]
+        .map(str::to_owned);
         let compose = listed(include_str!("../docker-compose.yml"), ':');
         let missing: Vec<_> = known
             .difference(&compose)

@@ -13,7 +13,8 @@ mod workers;
 pub use app::{answers, app};
 pub use clock_and_entropy::{clock, entropy};
 pub use dependencies::{
-    ai, database, database_for_migrations, redis_limiter, redis_live, wait_for_database, wait_for_dependencies,
+    ai, database, database_for_migrations, reach_database, redis_limiter, redis_live, wait_for_database,
+    wait_for_dependencies,
 };
 pub use files::{file_store, file_store_if_there, report_files};
 pub use push::{push_providers, report_push};

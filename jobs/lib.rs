@@ -94,6 +94,9 @@ fn registry(concurrency: Concurrency) -> Registry {
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::ModelCalls, period))
         .schedule(prune_expired::INTERVAL, |period| prune(PruneKind::Pushes, period))
         .schedule(prune_expired::INTERVAL, |period| {
+            prune(PruneKind::OperatorActions, period)
+        })
+        .schedule(prune_expired::INTERVAL, |period| {
             prune(PruneKind::OverdueErasures, period)
         })
         .schedule(prune_expired::INTERVAL, |period| {

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Subcommand, ValueEnum};
 use cura_app::operate::devices::{
     DeviceFilter, DeviceKind, DeviceWithSends, Devices as UseCases, Explanation, KnownDevice, ListDevicesError,
@@ -13,8 +12,10 @@ use cura_domain::push_log::LoggedSend;
 use cura_domain::{DeviceId, MessageId};
 
 use super::arguments::UserArgument;
-use super::output::{self, Exit, Failure, Output, PageArguments};
-use crate::wiring;
+use super::failure::{Exit, Failure};
+use super::operating;
+use super::output::{GlobalArguments, Output, PageArguments};
+use super::text::{fields, or_dash, table, time};
 
 /// What to do with the devices that pushes go to.
 #[derive(Debug, Subcommand)]
@@ -48,11 +49,7 @@ pub enum Devices {
     ///
     /// Devices that were not seen for DEVICE_INACTIVE_DAYS become inactive; those that are inactive for 90
     /// days, or that their push service called gone, are removed.
-    Prune {
-        /// Confirm it, without being asked.
-        #[arg(long)]
-        yes: bool,
-    },
+    Prune,
 }
 
 /// How a device is reached.
@@ -86,11 +83,11 @@ impl From<ListDevicesError> for Failure {
 }
 
 /// Runs the command; gives the exit code.
-pub fn start(command: Devices, as_json: bool) -> ExitCode {
-    output::with_database(as_json, async |settings, database, output| {
-        let push = &settings.push;
-        let devices = UseCases::new(database, wiring::clock(), push.devices_unseen_after, push.is_off());
-        run(&devices, command, output).await
+pub fn start(command: Devices, global: GlobalArguments) -> ExitCode {
+    operating::with_database(global, async |operating| {
+        let push = &operating.settings.push;
+        let devices = UseCases::new(operating.acts, push.devices_unseen_after, push.is_off());
+        run(&devices, command, operating.output).await
     })
 }
 
@@ -106,7 +103,7 @@ async fn run(devices: &UseCases, command: Devices, output: Output) -> Result<(),
                 user: user.map(UserArgument::into_user),
                 kind: kind.map(DeviceKind::from),
                 only_inactive: inactive,
-                before: page.cursor.map(DeviceId),
+                before: page.after()?.map(DeviceId),
             };
             let listed = devices.list(&filter, page.limit).await?;
             output.page(listed, |device| device.id.0, list_text)
@@ -125,9 +122,9 @@ async fn run(devices: &UseCases, command: Devices, output: Output) -> Result<(),
             };
             output.value(&found.ok_or_else(missing)?, why_text)
         }
-        Devices::Prune { yes } => {
+        Devices::Prune => {
             let what = "this makes unseen devices inactive, and removes those that are inactive for long or gone";
-            output::confirm(yes, what)?;
+            output.confirm(what)?;
             output.value(&devices.prune().await?, pruned_text)
         }
     }
@@ -148,7 +145,7 @@ fn list_text(devices: &[KnownDevice]) -> String {
             ]
         })
         .collect();
-    output::table(
+    table(
         ["ID", "USER", "PLATFORM", "KIND", "ACTIVE", "LAST ACTIVE", "CREATED"],
         &rows,
     )
@@ -165,22 +162,17 @@ fn device_text(found: &DeviceWithSends) -> String {
         DeviceKind::WebPush => "unknown",
         DeviceKind::Fcm | DeviceKind::Fid => "Firebase",
     });
-    let rows = [
-        ["device", &device.id.to_string()],
-        ["user", &device.user_id.to_string()],
-        ["platform", device.platform.as_str()],
-        ["kind", device.kind.as_str()],
-        ["push service", host],
-        ["active", &activity(device)],
-        ["session", &format!("{} ({session})", details.session_id)],
-        ["last active", &time(device.last_active)],
-        ["created", &time(device.created_at)],
-    ];
-    let mut text = String::new();
-    for [name, value] in rows {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:14}{value}");
-    }
+    let mut text = fields(&[
+        ("device", device.id.to_string()),
+        ("user", device.user_id.to_string()),
+        ("platform", device.platform.as_str().to_owned()),
+        ("kind", device.kind.as_str().to_owned()),
+        ("push service", host.to_owned()),
+        ("active", activity(device)),
+        ("session", format!("{} ({session})", details.session_id)),
+        ("last active", time(device.last_active)),
+        ("created", time(device.created_at)),
+    ]);
     if found.sends.is_empty() {
         text.push_str("\nnothing was sent to it in the last 30 days\n");
     } else {
@@ -207,7 +199,6 @@ fn why_text(why: &Explanation) -> String {
 }
 
 fn sends_text(sends: &[LoggedSend]) -> String {
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
     let rows: Vec<[String; 8]> = sends
         .iter()
         .map(|send| {
@@ -215,15 +206,15 @@ fn sends_text(sends: &[LoggedSend]) -> String {
                 time(send.claimed_at),
                 send.push_id.to_string(),
                 send.kind.as_str().to_owned(),
-                or_none(send.message_id.map(|message| message.to_string())),
+                or_dash(send.message_id),
                 send.device_id.to_string(),
                 send.outcome.map_or("unknown", |outcome| outcome.as_str()).to_owned(),
-                or_none(send.code.clone()),
+                or_dash(send.code.as_ref()),
                 send.attempts.to_string(),
             ]
         })
         .collect();
-    output::table(
+    table(
         [
             "SENT", "PUSH", "KIND", "MESSAGE", "DEVICE", "OUTCOME", "CODE", "ATTEMPTS",
         ],
@@ -251,8 +242,4 @@ fn activity(device: &KnownDevice) -> String {
     };
     let since = device.inactive_since.map(|since| format!(" since {}", time(since)));
     format!("no: {}{}", reason.as_str(), since.unwrap_or_default())
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -5,12 +5,15 @@ mod text;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
+use cura_app::operate::OperateError as _;
 use cura_app::operate::files::{FailedFiles, FileFilter, Files as UseCases, Interrupted, OperateFilesError, Rescanned};
 use cura_domain::FileId;
 use cura_domain::file::{FileReason, FileStatus};
 
 use super::arguments::{MomentArgument, UserArgument};
-use super::output::{self, Exit, Failure, Output, PageArguments};
+use super::failure::{Exit, Failure};
+use super::operating;
+use super::output::{GlobalArguments, Output, PageArguments};
 use crate::settings::Settings;
 use crate::wiring;
 
@@ -58,9 +61,6 @@ pub enum Files {
     Delete {
         /// The id of the file.
         id: i64,
-        /// Confirm it, without being asked.
-        #[arg(long)]
-        yes: bool,
     },
 }
 
@@ -125,15 +125,14 @@ impl From<Reason> for FileReason {
 
 impl From<OperateFilesError> for Failure {
     fn from(error: OperateFilesError) -> Self {
-        let text = error.to_string();
+        let (code, text) = (error.code(), error.to_string());
         match error {
-            OperateFilesError::NoSuchUser => Self::new(Exit::NotFound, "user_not_found", text),
-            OperateFilesError::NotFound(_) => Self::new(Exit::NotFound, "file_not_found", text),
-            OperateFilesError::Storing(_) => Self::new(Exit::No, "file_storing", text)
+            OperateFilesError::NoSuchUser | OperateFilesError::NotFound(_) => Self::new(Exit::NotFound, code, text),
+            OperateFilesError::Storing(_) => Self::new(Exit::No, code, text)
                 .cure("run the command again in a moment; what is not stored within minutes is deleted by itself"),
-            OperateFilesError::Infected(_) => Self::new(Exit::No, "file_infected", text)
+            OperateFilesError::Infected(_) => Self::new(Exit::No, code, text)
                 .cure("if the scanner was wrong, correct that, and have its person upload it again"),
-            OperateFilesError::WithoutBytes(_) => Self::new(Exit::No, "file_without_bytes", text)
+            OperateFilesError::WithoutBytes(_) => Self::new(Exit::No, code, text)
                 .cure("bring them back from a backup of the file store, or delete the file: its person has to upload it again"),
             OperateFilesError::Store(error) => error.into(),
         }
@@ -141,16 +140,16 @@ impl From<OperateFilesError> for Failure {
 }
 
 /// Runs the command; gives the exit code.
-pub fn start(command: Files, as_json: bool) -> ExitCode {
-    output::with_database(as_json, async |settings, database, output| {
+pub fn start(command: Files, global: GlobalArguments) -> ExitCode {
+    operating::with_database(global, async |operating| {
         let store = match command {
-            Files::Show { .. } | Files::Rescan { .. } => store_to_look_at(settings),
+            Files::Show { .. } | Files::Rescan { .. } => store_to_look_at(&operating.settings),
             // Nothing else asks the file store.
             Files::List { .. } | Files::Delete { .. } => None,
         };
-        let live = live(settings)?;
-        let files = UseCases::new(database, live, wiring::clock(), store);
-        run(&files, command, output).await
+        let live = operating.live()?;
+        let files = UseCases::new(operating.acts, live, store);
+        run(&files, command, operating.output).await
     })
 }
 
@@ -162,22 +161,13 @@ fn store_to_look_at(settings: &Settings) -> Option<cura_providers::files::FileSt
     })
 }
 
-/// Where connections learn of changes at once. `cura-server dev` can do without, and its connections look by themselves.
-fn live(settings: &Settings) -> Result<Option<cura_live::Live>, Failure> {
-    if settings.redis.url.is_none() {
-        return Ok(None);
-    }
-    let live = wiring::redis_live(settings).map_err(crate::program::StartError::from)?;
-    Ok(Some(live))
-}
-
 async fn run(files: &UseCases, command: Files, output: Output) -> Result<(), Failure> {
     match command {
         Files::List { user, status, page } => {
             let filter = FileFilter {
                 user: user.map(UserArgument::into_user),
                 status: status.map(FileStatus::from),
-                before: page.cursor.map(FileId),
+                before: page.after()?.map(FileId),
             };
             let listed = files.list(&filter, page.limit).await?;
             output.page(listed, |file| file.id.0, text::list)
@@ -203,11 +193,8 @@ async fn run(files: &UseCases, command: Files, output: Output) -> Result<(), Fai
             }
         }
         Files::Rescan { ids, status: None, .. } => rescan(files, ids, output).await,
-        Files::Delete { id, yes } => {
-            output::confirm(
-                yes,
-                &format!("this deletes file {id} and its bytes, also from its messages"),
-            )?;
+        Files::Delete { id } => {
+            output.confirm(&format!("this deletes file {id} and its bytes, also from its messages"))?;
             files.delete(FileId(id)).await?;
             output.value(&serde_json::json!({ "deleted": id }), |_| {
                 format!("file {id} is deleted")

@@ -1,17 +1,17 @@
-//! `cura-admin migrate`: changes the schema. Data goes to stdout, messages to stderr.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command writes to its standard streams"
-)]
+//! `cura-admin migrate`: changes the schema.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
+use cura_app::operate::Act;
 use serde_json::json;
 
-use crate::program::{self, StartError};
+use super::failure::{Exit, Failure};
+use super::operating;
+use super::output::{GlobalArguments, Output};
+use super::text::table;
+use crate::program::StartError;
 use crate::settings::Settings;
 use crate::{migrations, wiring};
 
@@ -29,9 +29,6 @@ pub enum Migrate {
         /// How many migrations to revert.
         #[arg(long, default_value_t = 1)]
         steps: usize,
-        /// Confirm that the data may be deleted.
-        #[arg(long)]
-        yes: bool,
     },
     /// Show which migrations have been applied.
     Status,
@@ -39,66 +36,71 @@ pub enum Migrate {
 
 /// How long a command waits for Postgres that takes no `--wait`.
 const DEFAULT_WAIT: Duration = Duration::from_secs(3);
-/// The exit code of `migrate status` when migrations are pending.
-const PENDING: u8 = 3;
 
 /// Runs the command; gives the exit code.
-pub fn start(command: Migrate, as_json: bool) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    let outcome = Settings::from_environment()
-        .map_err(StartError::from)
-        .and_then(|settings| {
-            program::start(settings, async |settings| {
-                code = migrate(&settings, command, as_json).await?;
-                Ok(())
-            })
-        });
-    outcome.map_or_else(|error| program::fail(&error), |()| code)
+pub fn start(command: Migrate, global: GlobalArguments) -> ExitCode {
+    operating::with_settings(global, async |settings, output| {
+        migrate(&settings, command, output).await
+    })
 }
 
-async fn migrate(settings: &Settings, command: Migrate, as_json: bool) -> Result<ExitCode, StartError> {
+async fn migrate(settings: &Settings, command: Migrate, output: Output) -> Result<(), Failure> {
     let database = wiring::database_for_migrations(settings, "cura-admin")?;
-    let (setting, _) = settings.database.session_url()?;
-    let failed = |error: sqlx::migrate::MigrateError| StartError::Other(format!("migrating failed: {error}"));
+    let (setting, _) = settings.database.session_url().map_err(StartError::from)?;
+    let wait = match command {
+        Migrate::Up { wait } => Duration::from_secs(wait),
+        Migrate::Down { .. } => {
+            output.confirm("this deletes what only the newest migrations can hold")?;
+            DEFAULT_WAIT
+        }
+        Migrate::Status => DEFAULT_WAIT,
+    };
+    let reached = wiring::reach_database(&database, wait).await;
+    reached.map_err(|problem| Failure::of_database(&problem, setting))?;
+    let failed = |error: sqlx::migrate::MigrateError| {
+        Failure::new(Exit::Failed, "failed", format!("migrating failed: {error}")).cure("see the log of Postgres")
+    };
+    let acts = operating::acts(settings, &database);
     match command {
-        Migrate::Up { wait } => {
-            wiring::wait_for_database(&database, setting, Duration::from_secs(wait)).await?;
+        Migrate::Up { .. } => {
             let applied = migrations::pending(database.pool()).await.map_err(failed)?;
             migrations::up(database.pool()).await.map_err(failed)?;
-            if as_json {
-                println!("{}", json!({ "applied": applied }));
-            } else {
-                eprintln!("{applied} migrations applied; the database is up to date");
+            if applied > 0 {
+                acts.record(Act::new("migrate.up").with("applied", applied)).await;
             }
+            output.value(&json!({ "applied": applied }), |_| {
+                format!("{applied} migrations applied; the database is up to date")
+            })
         }
-        Migrate::Down { yes: false, .. } => {
-            return Err(StartError::Other("this deletes data; pass --yes to confirm".to_owned()));
-        }
-        Migrate::Down { steps, yes: true } => {
-            wiring::wait_for_database(&database, setting, DEFAULT_WAIT).await?;
+        Migrate::Down { steps } => {
+            // Before it: the record itself may be what is reverted.
+            acts.record(Act::new("migrate.down").with("steps", steps)).await;
             let reverted = migrations::down(database.pool(), steps).await.map_err(failed)?;
-            if as_json {
-                println!("{}", json!({ "reverted": reverted }));
-            } else {
-                eprintln!("reverted: {reverted:?}");
-            }
+            output.value(&json!({ "reverted": reverted }), |_| format!("reverted: {reverted:?}"))
         }
         Migrate::Status => {
-            wiring::wait_for_database(&database, setting, DEFAULT_WAIT).await?;
             let all = migrations::status(database.pool()).await.map_err(failed)?;
             let pending = all.iter().filter(|state| !state.applied).count();
-            if as_json {
-                println!("{}", json!({ "migrations": all, "pending": pending }));
-            } else {
-                for state in &all {
-                    let mark = if state.applied { "applied" } else { "pending" };
-                    println!("{mark}  {:<6}  {:>14}  {}", state.set, state.version, state.description);
-                }
-            }
-            if pending > 0 {
-                return Ok(ExitCode::from(PENDING));
+            output.value(&json!({ "migrations": all, "pending": pending }), |_| {
+                let rows: Vec<[String; 4]> = all
+                    .iter()
+                    .map(|state| {
+                        let mark = if state.applied { "applied" } else { "pending" };
+                        let (set, version) = (state.set.to_string(), state.version.to_string());
+                        [mark.to_owned(), set, version, state.description.to_string()]
+                    })
+                    .collect();
+                table(["STATE", "SET", "VERSION", "WHAT"], &rows)
+            })?;
+            match pending {
+                0 => Ok(()),
+                _ => Err(Failure::new(
+                    Exit::No,
+                    "migrations_pending",
+                    format!("{pending} migrations are pending"),
+                )
+                .cure("run `cura-admin migrate up`")),
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use cura_domain::operator::OperatorName;
+
 use super::variables::Variables;
 
 /// Section "Process".
@@ -13,6 +15,8 @@ pub struct ProcessSettings {
     pub environment: Environment,
     /// `DATA_DIR`
     pub data_dir: PathBuf,
+    /// `CURA_OPERATOR`
+    pub operator: Option<OperatorName>,
     /// `SHUTDOWN_GRACE_SECONDS`
     pub shutdown_grace: Duration,
 }
@@ -24,6 +28,7 @@ impl ProcessSettings {
             data_dir: from
                 .text("DATA_DIR")
                 .map_or_else(cura_devdb::default_data_root, PathBuf::from),
+            operator: from.text("CURA_OPERATOR").and_then(OperatorName::new),
             shutdown_grace: Duration::from_secs(from.within("SHUTDOWN_GRACE_SECONDS", 20, 0..=600)),
         }
     }

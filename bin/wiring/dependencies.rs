@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cura_live::{Live, LiveConfig, RateLimiter};
-use cura_postgres::{Refusal, Url};
+use cura_postgres::{Problem, Refusal, Url};
 use cura_providers::ai::{Ai, AiError, Failure};
 use cura_store::Database;
 use tokio::time::Instant;
@@ -121,11 +121,11 @@ fn cause(error: &AiError) -> String {
     }
 }
 
-/// Waits until the database can be used; at most `wait`. `main` is the setting that names it.
+/// Waits until the database can be used; at most `wait`.
 ///
 /// # Errors
-/// When it cannot: the setting, the cause and the cure.
-pub async fn wait_for_database(database: &Database, main: &'static str, wait: Duration) -> Result<(), StartError> {
+/// Why it cannot.
+pub async fn reach_database(database: &Database, wait: Duration) -> Result<(), Problem> {
     let until = Instant::now() + wait;
     let mut said = None;
     while let Err(problem) = database.check().await {
@@ -135,15 +135,26 @@ pub async fn wait_for_database(database: &Database, main: &'static str, wait: Du
             said = Some(problem);
         }
         if let Some(problem) = said.take_if(|_| is_final || Instant::now() >= until) {
-            let setting = match problem.url {
-                Url::Main => main,
-                Url::Direct => "DATABASE_DIRECT_URL",
-            };
-            return Err(wrong(setting, problem.refusal.to_string()).into());
+            return Err(problem);
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
     }
     Ok(())
+}
+
+/// [`reach_database`] for a program that cannot start without it; `main` is the setting that names it.
+///
+/// # Errors
+/// When it cannot be used: the setting, the cause and the cure.
+pub async fn wait_for_database(database: &Database, main: &'static str, wait: Duration) -> Result<(), StartError> {
+    let reached = reach_database(database, wait).await;
+    reached.map_err(|problem| {
+        let setting = match problem.url {
+            Url::Main => main,
+            Url::Direct => "DATABASE_DIRECT_URL",
+        };
+        wrong(setting, problem.refusal.to_string()).into()
+    })
 }
 
 /// Waits until the database can be used and has every migration, and Redis does what is needed; at most `wait`.

@@ -34,6 +34,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: PruneExpired, _: Run) -> 
         PruneKind::Events => remove(&context, job, expired(Expired::Events)).await,
         PruneKind::ModelCalls => remove(&context, job, expired(Expired::ModelCalls)).await,
         PruneKind::Pushes => remove(&context, job, expired(Expired::Pushes)).await,
+        PruneKind::OperatorActions => remove(&context, job, expired(Expired::OperatorActions)).await,
         PruneKind::AbandonedUploads => remove(&context, job, expired(Expired::AbandonedUploads)).await,
         PruneKind::UnattachedFiles => remove(&context, job, Rows::UnattachedFiles(now)).await,
         PruneKind::ResumableUploads => remove(&context, job, expired(Expired::ResumableUploads)).await,

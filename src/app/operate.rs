@@ -1,8 +1,10 @@
 //! What operators can do, one module for each noun: with the locks, triggers and events of people's own acts, and
 //! without reading anybody's words.
 
+pub mod acts;
 pub mod devices;
 pub mod files;
 mod named_user;
 
+pub use acts::{Act, Acts, OperateError, Via};
 pub use named_user::NamedUser;

@@ -24,6 +24,7 @@ pub mod model_reply;
 pub mod notice;
 pub mod notifications;
 pub mod object_key;
+pub mod operator;
 pub mod paid_calls;
 pub mod picture_tokens;
 pub mod profile;

@@ -192,6 +192,8 @@ pub enum PruneKind {
     ResumableUploads,
     /// Files whose scan has no job, or none that ends.
     OverdueScans,
+    /// The record of what operators did, after its 400 days.
+    OperatorActions,
 }
 
 /// Delete what has expired, of one kind: one that is slow delays no other.

@@ -243,6 +243,15 @@ impl Pruned {
     /// All of them, in the order in which they are pruned.
     pub const ALL: [Self; 3] = [Self::Gone, Self::Silent, Self::Unseen];
 
+    /// The word for it in the record of what operators did.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Silent => "silent",
+            Self::Unseen => "unseen",
+        }
+    }
+
     /// Since when a device must be so at `now`; `unseen_after` is how long one may be unseen.
     pub fn before(self, now: DateTime<Utc>, unseen_after: TimeDelta) -> DateTime<Utc> {
         now - match self {

@@ -24,6 +24,16 @@ pub enum StoreError {
     UnknownWord(&'static str),
 }
 
+impl StoreError {
+    /// Whether the database user lacks a right (SQLSTATE 42501).
+    pub fn is_not_allowed(&self) -> bool {
+        match self {
+            Self::Query(error) => error.as_database_error().and_then(|error| error.code()).as_deref() == Some("42501"),
+            _ => false,
+        }
+    }
+}
+
 /// Also for errors of the queue, whose statements run in the same transactions.
 impl<E: Into<sqlx::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {

@@ -49,6 +49,8 @@ pub enum Expired {
     AbandonedUploads,
     /// Uploads that arrive in parts, after their day.
     ResumableUploads,
+    /// The record of what operators did, after its retention, before which Postgres refuses it.
+    OperatorActions,
 }
 
 impl Expired {
@@ -103,6 +105,15 @@ impl Expired {
                 sqlx::query!(
                     "DELETE FROM model_calls WHERE id IN (SELECT id FROM model_calls WHERE begun_at < $1 LIMIT $2)",
                     now - MODEL_CALLS,
+                    limit
+                )
+                .execute(conn)
+                .await?
+            }
+            Self::OperatorActions => {
+                sqlx::query!(
+                    "DELETE FROM operator_actions WHERE id IN (
+                         SELECT id FROM operator_actions WHERE at < now() - interval '400 days' LIMIT $1)",
                     limit
                 )
                 .execute(conn)

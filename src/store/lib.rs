@@ -25,6 +25,7 @@ mod listener;
 pub mod messages;
 pub mod model_calls;
 pub mod object_deletions;
+pub mod operator_actions;
 pub mod owners;
 pub mod personal_data;
 pub mod prompt_files;

@@ -354,8 +354,8 @@ pub const TABLES: [Table; 27] = [
 /// name, and erasing ends when none is left ([`crate::object_deletions`]).
 pub const TABLES_WORKED_OFF: [&str; 1] = ["object_deletions"];
 
-/// The tables without personal data.
-pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 1] = ["_sqlx_migrations"];
+/// The tables without personal data. What operators did to somebody names an id at most, which is nobody's once they are erased.
+pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 2] = ["_sqlx_migrations", "operator_actions"];
 
 impl Table {
     /// Deletes at most `limit` of a user's rows and returns their number; 0 when none is left.

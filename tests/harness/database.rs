@@ -251,6 +251,20 @@ impl TestDatabase {
         self.elsewhere.clone().unwrap_or_else(|| url_of(&self.name))
     }
 
+    /// The URL for a user of the server that may read everything and write nothing.
+    pub async fn readers_url(&self) -> String {
+        let make = "DO $$ BEGIN
+                        CREATE ROLE cura_tests_reader LOGIN PASSWORD 'reader' IN ROLE pg_read_all_data;
+                    EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+                    END $$";
+        let mut admin = admin().await;
+        admin.execute(make).await.unwrap();
+        admin.close().await.unwrap();
+        let url = self.url();
+        let (_, server) = url.split_once('@').expect("a user");
+        format!("postgres://cura_tests_reader:reader@{server}")
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use cura_app::operate::files::{KnownFile, ObjectState, Rescanned, ShownFile};
 use cura_domain::file::{FileStatus, Finding, KnownReason};
 
-use crate::commands::output::table;
+use crate::commands::text::{fields, or_dash, table, time};
 
 pub(super) fn list(files: &[KnownFile]) -> String {
     let rows: Vec<[String; 7]> = files
@@ -57,29 +56,23 @@ pub(super) fn details(shown: &ShownFile) -> String {
         _ => "–".to_owned(),
     };
     let postponed = details.postponed_since.map(|since| format!("since {}", time(since)));
-    let rows = [
-        ["file", &file.id.to_string()],
-        ["user", &file.user_id.to_string()],
-        ["type", file.content_type],
-        ["bytes", &file.size.to_string()],
-        ["sha256", &details.sha256],
-        ["status", &status(file)],
-        ["scan", &scan],
-        ["put off", &postponed.unwrap_or_else(|| "–".to_owned())],
-        ["findings", &findings(&file.findings)],
-        ["pictures", &or_none(pictures.join("; "))],
-        ["text", &text.unwrap_or_else(|| "–".to_owned())],
-        ["messages", &or_none(messages.join(", "))],
-        ["object", object(shown.object)],
-        ["created", &time(file.created_at)],
-        ["changed", &time(file.updated_at)],
-    ];
-    let mut text = String::new();
-    for [name, value] in rows {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:10}{value}");
-    }
-    text
+    fields(&[
+        ("file", file.id.to_string()),
+        ("user", file.user_id.to_string()),
+        ("type", file.content_type.to_owned()),
+        ("bytes", file.size.to_string()),
+        ("sha256", details.sha256.clone()),
+        ("status", status(file)),
+        ("scan", scan),
+        ("put off", or_dash(postponed)),
+        ("findings", findings(&file.findings)),
+        ("pictures", or_none(pictures.join("; "))),
+        ("text", or_dash(text)),
+        ("messages", or_none(messages.join(", "))),
+        ("object", object(shown.object).to_owned()),
+        ("created", time(file.created_at)),
+        ("changed", time(file.updated_at)),
+    ])
 }
 
 pub(super) fn rescanned(rescanned: &Rescanned) -> String {
@@ -129,8 +122,4 @@ const fn object(state: ObjectState) -> &'static str {
 
 fn or_none(text: String) -> String {
     if text.is_empty() { "–".to_owned() } else { text }
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -4,14 +4,14 @@ mod why;
 
 use chrono::TimeDelta;
 use cura_domain::push_log::LoggedSend;
-use cura_domain::{Clock, DeviceId, MessageId};
+use cura_domain::{DeviceId, MessageId};
 use cura_queue::SendPush;
 use cura_store::devices::{KnownDevices, Pruned};
-use cura_store::{Database, StoreError, devices, pushes, with_deadline};
+use cura_store::{StoreError, devices, pushes, with_deadline};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::NamedUser;
+use super::{Act, Acts, NamedUser, OperateError as _};
 pub use cura_domain::device::{DeviceDetails, DeviceKind, KnownDevice};
 pub use why::{Explanation, Verdict};
 
@@ -68,8 +68,7 @@ pub enum ListDevicesError {
 /// The use cases of operators. Cheap to clone.
 #[derive(Clone)]
 pub struct Devices {
-    database: Database,
-    clock: Clock,
+    acts: Acts,
     unseen_after: TimeDelta,
     push_is_off: bool,
 }
@@ -77,10 +76,9 @@ pub struct Devices {
 impl Devices {
     /// Puts the parts together. `unseen_after` is how long a device may be unseen; `push_is_off` says that no push
     /// service is set.
-    pub fn new(database: Database, clock: Clock, unseen_after: TimeDelta, push_is_off: bool) -> Self {
+    pub const fn new(acts: Acts, unseen_after: TimeDelta, push_is_off: bool) -> Self {
         Self {
-            database,
-            clock,
+            acts,
             unseen_after,
             push_is_off,
         }
@@ -97,7 +95,7 @@ impl Devices {
             before: filter.before,
         };
         let (limit, wanted) = (limit as usize, i64::from(limit) + 1);
-        let listed = self.database.connection(async |connection| {
+        let listed = self.acts.database().connection(async |connection| {
             let Some(user) = &filter.user else {
                 return Ok(devices::list_known(connection, &which, wanted).await?);
             };
@@ -112,8 +110,8 @@ impl Devices {
 
     /// A device and its last sends; `None` when there is none.
     pub async fn show(&self, device: DeviceId) -> Result<Option<DeviceWithSends>, StoreError> {
-        let now = self.clock.now();
-        let found = self.database.connection(async |connection| {
+        let now = self.acts.now();
+        let found = self.acts.database().connection(async |connection| {
             let Some(details) = devices::find_known(connection, device, now).await? else {
                 return Ok(None);
             };
@@ -128,7 +126,7 @@ impl Devices {
     pub async fn why(&self, message: MessageId) -> Result<Option<Explanation>, StoreError> {
         let key = message.to_string();
         // Of one moment: a job that decides something meanwhile would look as if it had not.
-        let known = self.database.snapshot(async |connection| {
+        let known = self.acts.database().snapshot(async |connection| {
             with_deadline(async {
                 let push = pushes::find_logged(connection, message).await?;
                 let sends = match &push {
@@ -146,7 +144,7 @@ impl Devices {
             })
             .await
         });
-        Ok(known.await?.explain(message, self.clock.now()))
+        Ok(known.await?.explain(message, self.acts.now()))
     }
 
     /// Does at once what a job does every hour. Each batch is either done or untouched, whenever this ends; the job may
@@ -168,18 +166,26 @@ impl Devices {
     }
 
     async fn prune_all(&self, which: Pruned) -> Result<u64, StoreError> {
-        let now = self.clock.now();
+        let now = self.acts.now();
         let before = which.before(now, self.unseen_after);
         let (mut count, mut size) = (0, BATCH);
         loop {
-            let batch = self
-                .database
-                .batch(async |connection| which.prune(connection, before, now, size).await);
+            let act = Act::new("devices.prune").with("which", which.as_str());
+            let batch = self.acts.database().batch(async |connection| {
+                let rows = which.prune(connection, before, now, size).await?;
+                if rows > 0 {
+                    self.acts.done(connection, act.clone().with("devices", rows)).await?;
+                }
+                Ok(rows)
+            });
             match batch.await {
                 Ok(0) => return Ok(count),
                 Ok(rows) => count += rows,
                 Err(StoreError::TookTooLong) if size > 1 => size /= 2,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.acts.failed(act, error.code()).await;
+                    return Err(error);
+                }
             }
         }
     }

@@ -3,21 +3,21 @@
 
 mod rescan;
 
+use cura_domain::FileId;
 use cura_domain::file::{FileDetails, FileStatus};
 use cura_domain::object_key::ObjectKey;
-use cura_domain::{Clock, FileId};
 use cura_live::Live;
 use cura_providers::files::{FileStore, FileStoreError};
 use cura_queue::ScanUpload;
 use cura_store::files::KnownFiles;
-use cura_store::{Database, StoreError, files};
+use cura_store::{StoreError, files};
 use serde::Serialize;
 use thiserror::Error;
 
 pub use cura_domain::file::KnownFile;
 pub use rescan::{FailedFiles, Interrupted, Rescan, Rescanned};
 
-use super::NamedUser;
+use super::{Act, Acts, NamedUser, OperateError};
 use crate::files::delete_file;
 
 /// Which files are listed.
@@ -80,26 +80,33 @@ pub enum OperateFilesError {
     Store(#[from] StoreError),
 }
 
+impl OperateError for OperateFilesError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchUser => "user_not_found",
+            Self::NotFound(_) => "file_not_found",
+            Self::Storing(_) => "file_storing",
+            Self::Infected(_) => "file_infected",
+            Self::WithoutBytes(_) => "file_without_bytes",
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
 /// The use cases of operators. Cheap to clone.
 #[derive(Clone)]
 pub struct Files {
-    database: Database,
+    acts: Acts,
     /// Where people's connections learn of events at once; without it they do when they next look.
     live: Option<Live>,
-    clock: Clock,
     /// `None` where files are kept in a folder that is not here, or cannot be used by whoever has given the command.
     store: Option<FileStore>,
 }
 
 impl Files {
     /// Puts the parts together.
-    pub fn new(database: Database, live: Option<Live>, clock: Clock, store: Option<FileStore>) -> Self {
-        Self {
-            database,
-            live,
-            clock,
-            store,
-        }
+    pub const fn new(acts: Acts, live: Option<Live>, store: Option<FileStore>) -> Self {
+        Self { acts, live, store }
     }
 
     /// At most `limit` files, newest first, and whether there are more.
@@ -112,7 +119,7 @@ impl Files {
             before: filter.before,
         };
         let (limit, wanted) = (limit as usize, i64::from(limit) + 1);
-        let listed = self.database.connection(async |connection| {
+        let listed = self.acts.database().connection(async |connection| {
             let Some(user) = &filter.user else {
                 return Ok(files::list_known(connection, &which, wanted).await?);
             };
@@ -130,7 +137,7 @@ impl Files {
     /// # Errors
     /// [`OperateFilesError::NotFound`].
     pub async fn show(&self, id: FileId) -> Result<ShownFile, OperateFilesError> {
-        let known = self.database.connection(async |connection| {
+        let known = self.acts.database().connection(async |connection| {
             let Some((details, key)) = files::find_known(connection, id).await? else {
                 return Ok(None);
             };
@@ -168,8 +175,9 @@ impl Files {
     /// # Errors
     /// [`OperateFilesError`]; then nothing is deleted.
     pub async fn delete(&self, id: FileId) -> Result<(), OperateFilesError> {
-        let now = self.clock.now_micros();
-        let deleted = self.database.transaction(async |connection| {
+        let now = self.acts.now();
+        let act = Act::new("files.delete").on(id);
+        let deleted = self.acts.transaction(act, async |connection, _| {
             let found = files::find_owner(connection, id).await?;
             let (user, status) = found.ok_or(OperateFilesError::NotFound(id))?;
             if status == FileStatus::Storing {

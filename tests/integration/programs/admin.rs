@@ -48,7 +48,7 @@ async fn migrations_go_up_down_and_tell_how_they_stand() {
     assert_eq!(status(3)["pending"], taken_back["reverted"].as_array().unwrap().len());
     assert_eq!(admin(&["migrate", "up"], &variables).status.code(), Some(0));
     assert_eq!(status(0)["pending"], 0);
-    for line in text(&admin(&["migrate", "status"], &variables).stdout).lines() {
+    for line in text(&admin(&["migrate", "status"], &variables).stdout).lines().skip(1) {
         assert!(line.starts_with("applied"), "{line}");
     }
 }
@@ -75,6 +75,8 @@ async fn a_migration_may_take_its_time() {
 fn secrets_are_random_and_the_document_is_the_committed_one() {
     let secret = || text(&admin(&["secret"], &[]).stdout).trim().to_owned();
     assert!(secret().len() == 64 && secret() != secret());
+    let told: Value = serde_json::from_slice(&admin(&["secret", "--json"], &[]).stdout).unwrap();
+    assert_eq!(told["secret_key"].as_str().unwrap().len(), 64);
     let printed: Value = serde_json::from_slice(&admin(&["openapi"], &[]).stdout).unwrap();
     let committed = include_str!("../../../openapi/openapi.json");
     assert_eq!(
@@ -102,7 +104,38 @@ fn a_vapid_key_is_printed_alone_and_its_public_half_is_explained() {
 }
 
 #[test]
-fn wrong_usage_has_its_own_exit_code() {
-    assert_eq!(admin(&["migrate", "sideways"], &[]).status.code(), Some(2));
-    assert_eq!(admin(&[], &[]).status.code(), Some(2));
+fn wrong_usage_has_its_own_exit_code_and_is_told_to_programs_as_json() {
+    for wrong in [
+        &["migrate", "sideways"][..],
+        &[],
+        &["audit", "list", "--limit", "0"],
+        &["secret", "--what"],
+    ] {
+        let plain = admin(wrong, &[]);
+        assert_eq!(plain.status.code(), Some(2), "{wrong:?}");
+        let told = admin(&[wrong, &["--json"]].concat(), &[]);
+        assert_eq!(told.status.code(), Some(2), "{wrong:?}");
+        let error: Value = serde_json::from_slice(&told.stderr).unwrap();
+        assert_eq!(error["error"]["code"], "usage", "{wrong:?}: {error}");
+    }
+}
+
+#[test]
+fn the_manual_lists_every_command_and_shells_complete_them() {
+    let reference = text(&admin(&["reference"], &[]).stdout);
+    let manual = include_str!("../../../docs/CLI.md");
+    assert!(manual.ends_with(&reference), "docs/CLI.md is old: run `make generate`");
+    let exit_codes = text(&admin(&["--help"], &[]).stdout);
+    assert!(exit_codes.contains("3 the answer is no"), "{exit_codes}");
+    let folder = tempfile::tempdir().unwrap();
+    let written = admin(&["man", folder.path().to_str().unwrap()], &[]);
+    assert_eq!(written.status.code(), Some(0), "{}", text(&written.stderr));
+    let pages = std::fs::read_dir(folder.path()).unwrap().count();
+    assert!(pages > reference.matches("\n### ").count(), "{pages} pages");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            text(&admin(&["completions", shell], &[]).stdout).contains("cura-admin"),
+            "{shell}"
+        );
+    }
 }

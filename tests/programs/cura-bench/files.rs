@@ -11,7 +11,7 @@ use cura_tests::{Client, Cura, CuraBuilder, Form};
 use serde_json::Value;
 
 pub use bombs::growth_over_bombs;
-pub use messages::with_files_and_without;
+pub use messages::{pages_with_files_and_without, with_files_and_without};
 pub use scans::{child_start, upload_to_clean};
 pub use uploads::many_at_once;
 

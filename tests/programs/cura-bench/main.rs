@@ -79,6 +79,9 @@ async fn main() {
     if wants("files-messages") {
         files::with_files_and_without().await;
     }
+    if wants("files-pages") {
+        files::pages_with_files_and_without().await;
+    }
     // Two minutes, and it makes much noise: only by its name.
     if wanted == "attack" {
         attack::mixed().await;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{Files, ObjectState, OperateFilesError};
+use crate::operate::{Act, OperateError as _};
 
 /// How many files are read at a time that could not be scanned.
 const BATCH: i64 = 200;
@@ -80,9 +81,13 @@ impl Files {
 
     /// As [`Self::rescan`], but only if the file is one of `only`, where that is given: it may have become another one since it was listed.
     async fn rescan_if(&self, id: FileId, only: Option<FailedFiles>) -> Result<Rescan, OperateFilesError> {
-        self.check_bytes(id).await?;
-        let now = self.clock.now_micros();
-        let begun = self.database.transaction(async |connection| {
+        let act = Act::new("files.rescan").on(id);
+        if let Err(error) = self.check_bytes(id).await {
+            self.acts.failed(act, error.code()).await;
+            return Err(error);
+        }
+        let now = self.acts.now();
+        let begun = self.acts.transaction(act, async |connection, _| {
             let found = files::find_owner(connection, id).await?;
             let (user, _) = found.ok_or(OperateFilesError::NotFound(id))?;
             users::hold(connection, user)
@@ -123,7 +128,8 @@ impl Files {
     /// Whether the bytes of a file are there to be scanned, asked before anything of it is locked.
     async fn check_bytes(&self, id: FileId) -> Result<(), OperateFilesError> {
         let found = self
-            .database
+            .acts
+            .database()
             .connection(async |connection| scans::find_object(connection, id).await);
         let Some((status, key, size)) = found.await? else {
             return Err(OperateFilesError::NotFound(id));
@@ -153,7 +159,7 @@ impl Files {
     async fn rescan_all(&self, which: FailedFiles, rescanned: &mut Rescanned) -> Result<(), StoreError> {
         let mut after = FileId(0);
         loop {
-            let batch = self.database.connection(async |connection| {
+            let batch = self.acts.database().connection(async |connection| {
                 scans::list_failed(connection, after, which.reason, which.since, BATCH).await
             });
             let batch = batch.await?;

@@ -15,6 +15,10 @@ use crate::measure::{at, ms, row};
 const PEOPLE: usize = 50;
 /// How often they do so, of each kind: in turn, so that a machine that gets slower or faster does so for both.
 const ROUNDS: usize = 6;
+/// Messages of a page, half of them questions.
+const PAGE: usize = 50;
+/// How often each page is read, in turn.
+const READS: usize = 400;
 /// Between two rounds: what follows an answer is done then.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -53,6 +57,46 @@ pub async fn with_files_and_without() {
         }
     }
     report(times);
+}
+
+/// How many pages of messages a second are read, with a photo in each question and without.
+pub async fn pages_with_files_and_without() {
+    let provider = provider(3, TOKEN_EVERY).await;
+    let cura = builder().with_provider(&provider).start().await;
+    let person = cura.client().register("person@example.com").await;
+    let photo = taken(1_200, 900, 22);
+    let mut pages = Vec::new();
+    for with_photos in [false, true] {
+        let conversation = person.post("/conversations", &json!({})).await.body["id"].clone();
+        for _ in 0..PAGE / 2 {
+            let mut attachments = Vec::new();
+            if with_photos {
+                attachments.push(scanned(&person, "photo.jpg", &photo).await["id"].clone());
+            }
+            let body =
+                json!({ "conversation_id": conversation, "content": "What is this?", "attachments": attachments });
+            let sent = person.post("/chat/send", &body).await;
+            assert_eq!(sent.status, 200, "{}", sent.body);
+        }
+        pages.push(format!("/conversations/{conversation}/messages?limit={PAGE}"));
+    }
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..READS {
+        for (page, times) in pages.iter().zip(&mut times) {
+            let begun = Instant::now();
+            let read = person.get(page).await;
+            times.push(begun.elapsed());
+            assert_eq!(read.body["items"].as_array().map(Vec::len), Some(PAGE), "{}", read.body);
+        }
+    }
+    let [without, with] = times.map(|mut times| {
+        times.sort();
+        at(&times, 50)
+    });
+    let share = 100.0 * without.as_secs_f64() / with.as_secs_f64();
+    let measured = format!("{} without, {} with: {share:.0} %", ms(without), ms(with));
+    let what = format!("a page of {PAGE} messages, without files and with a photo in each question, median of {READS}");
+    row(&what, "with ≥ 80 % of without", &measured);
 }
 
 /// Who sends messages, and the ids of the photos that are sent with them.

@@ -1,0 +1,2 @@
+DROP TABLE operator_actions;
+DROP FUNCTION keep_operator_actions();
