@@ -3,6 +3,7 @@
 pub mod arguments;
 pub mod audit;
 pub mod completions;
+pub mod config;
 pub mod dev;
 pub mod devices;
 pub mod failure;

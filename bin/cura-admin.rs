@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use cura_bin::commands::audit::{self, Audit};
+use cura_bin::commands::config::{self, Config};
 use cura_bin::commands::devices::{self, Devices};
 use cura_bin::commands::files::{self, Files};
 use cura_bin::commands::migrate::{self, Migrate};
@@ -45,6 +46,9 @@ enum Command {
     /// See who has changed what.
     #[command(subcommand)]
     Audit(Audit),
+    /// Show the settings, and what is wrong with them.
+    #[command(subcommand)]
+    Config(Config),
     /// Print the OpenAPI document.
     Openapi,
     /// Print a new random value for SECRET_KEY.
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Command::Devices(command) => devices::start(command, global),
         Command::Files(command) => files::start(command, global),
         Command::Audit(command) => audit::start(command, global),
+        Command::Config(command) => config::start(command, global),
         Command::Openapi => {
             println!("{}", openapi::document());
             ExitCode::SUCCESS

@@ -6,6 +6,7 @@
 mod ai;
 mod assistant;
 mod care;
+mod catalogue;
 mod database;
 mod files;
 mod limits;
@@ -21,6 +22,7 @@ mod workers;
 pub use ai::{AiSettings, ProviderSettings};
 pub use assistant::AssistantSettings;
 pub use care::CareSettings;
+pub use catalogue::{ShownSetting, Source, UnknownSetting};
 pub use database::DatabaseSettings;
 pub use files::{FileDelivery, FileSettings, StoreSettings};
 pub use limits::LimitSettings;
@@ -70,6 +72,15 @@ impl Settings {
     /// Every setting that cannot be used.
     pub fn checked(check: impl FnOnce(&Self) -> Vec<SettingError>) -> Result<Self, SettingErrors> {
         Self::read(&Variables::from_environment()?, check)
+    }
+
+    /// Every setting with its value or a mask, and where it comes from; and the names that look like ours and are not.
+    ///
+    /// # Errors
+    /// When `.env` cannot be read.
+    pub fn shown() -> Result<(Vec<ShownSetting>, Vec<UnknownSetting>), SettingErrors> {
+        let from = Variables::from_environment()?;
+        Ok((from.shown(), from.unknown()))
     }
 
     fn read(from: &Variables, check: impl FnOnce(&Self) -> Vec<SettingError>) -> Result<Self, SettingErrors> {
@@ -165,6 +176,17 @@ mod tests {
             .filter(|name| !elsewhere.contains(name))
             .collect();
         assert!(missing.is_empty(), "not in docker-compose.yml: {missing:?}");
+    }
+
+    #[test]
+    fn the_documented_defaults_are_those_that_count() {
+        let documented = catalogue::documented();
+        let defaults: Vec<(&str, &str)> = documented
+            .iter()
+            .filter_map(|setting| Some((setting.name, setting.default?)))
+            .collect();
+        let written = read(&defaults).unwrap();
+        assert_eq!(format!("{written:?}"), format!("{:?}", read(&[]).unwrap()));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
 use cura_providers::Secret;
+
+use super::catalogue::{self, ShownSetting, Source, UnknownSetting};
 
 /// The longest file that a setting names.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -22,11 +24,28 @@ pub struct SettingError {
     problem: String,
 }
 
+impl SettingError {
+    /// The setting.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is wrong with it, and the cure: goes on where the name ends.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
 /// Every setting that cannot be used, one a line.
 #[derive(Debug)]
 pub struct SettingErrors(Vec<SettingError>);
 
 impl SettingErrors {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &SettingError> {
+        self.0.iter()
+    }
+
     /// These faults without those that follow from another one; `None` if there is none.
     pub(super) fn of(faults: Vec<SettingError>) -> Option<Self> {
         let mut kept: Vec<SettingError> = Vec::new();
@@ -88,6 +107,8 @@ pub(super) fn read_file(name: impl Into<Cow<'static, str>>, path: &Path) -> Resu
 /// Variables and their values, and the faults found so far. For the tests it records which names were read.
 pub(super) struct Variables {
     given: HashMap<String, String>,
+    /// The names of those that `.env` gives.
+    of_dot_env: HashSet<String>,
     /// The names of values that are not UTF-8.
     not_text: HashSet<String>,
     faults: RefCell<Vec<SettingError>>,
@@ -99,6 +120,7 @@ impl From<HashMap<String, String>> for Variables {
     fn from(given: HashMap<String, String>) -> Self {
         Self {
             given,
+            of_dot_env: HashSet::new(),
             not_text: HashSet::new(),
             faults: RefCell::default(),
             #[cfg(test)]
@@ -124,11 +146,13 @@ impl Variables {
             Err(error) if error.not_found() => {}
             Err(_) => return Err(wrong(".env", "cannot be read; check its permissions")),
         }
+        let mut of_dot_env: HashSet<String> = variables.keys().cloned().collect();
         let mut not_text = HashSet::new();
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => {
+                    of_dot_env.remove(&name);
                     variables.insert(name, value);
                 }
                 Err(_) => {
@@ -137,9 +161,34 @@ impl Variables {
             }
         }
         Ok(Self {
+            of_dot_env,
             not_text,
             ..Self::from(variables)
         })
+    }
+
+    fn sources(&self) -> BTreeMap<&str, (&str, Source)> {
+        let source = |name: &String| {
+            if self.of_dot_env.contains(name) {
+                Source::DotEnv
+            } else {
+                Source::Environment
+            }
+        };
+        let given = self.given.iter();
+        given
+            .map(|(name, value)| (name.as_str(), (value.as_str(), source(name))))
+            .collect()
+    }
+
+    /// Every setting with its value or a mask, and where it comes from.
+    pub(super) fn shown(&self) -> Vec<ShownSetting> {
+        catalogue::shown(&self.sources())
+    }
+
+    /// The names that look like ours and are not.
+    pub(super) fn unknown(&self) -> Vec<UnknownSetting> {
+        catalogue::unknown(&self.sources())
     }
 
     /// Records that a setting cannot be used.

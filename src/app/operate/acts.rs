@@ -164,14 +164,17 @@ impl Acts {
         }
     }
 
-    /// Records that an act failed, in a transaction of its own. Where that fails too the log has it.
+    /// Records that an act failed, in a transaction of its own. Where that fails too the log has it, unless it is for the same reason.
     pub async fn failed(&self, act: Act, code: &'static str) {
         let action = act.action;
         let recorded = self
             .database
             .connection(async |connection| self.insert(connection, act, Some(code)).await);
-        if let Err(error) = recorded.await {
-            tracing::warn!(action, code, %error, "a failed act could not be recorded");
+        match recorded.await {
+            Err(error) if error.code() != code => {
+                tracing::warn!(action, code, %error, "a failed act could not be recorded");
+            }
+            _ => {}
         }
     }
 
