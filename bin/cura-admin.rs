@@ -17,7 +17,8 @@ use cura_bin::commands::devices::{self, Devices};
 use cura_bin::commands::files::{self, Files};
 use cura_bin::commands::migrate::{self, Migrate};
 use cura_bin::commands::output::GlobalArguments;
-use cura_bin::commands::{completions, manual, openapi, output, secret};
+use cura_bin::commands::usage::{self, Usage};
+use cura_bin::commands::{completions, doctor, manual, openapi, output, secret};
 
 /// Operator commands of Cura. Settings come from the environment and `.env`; see `.env.example`.
 ///
@@ -46,6 +47,12 @@ enum Command {
     /// See who has changed what.
     #[command(subcommand)]
     Audit(Audit),
+    /// Sum the tokens that were used, and what they cost.
+    Usage(Usage),
+    /// Try everything that Cura depends on, and say what to do where it does not work.
+    ///
+    /// Exit code 3 if a check fails. It is tried from this machine, with these settings; an object is put into the file store and deleted.
+    Doctor,
     /// Show the settings, and what is wrong with them.
     #[command(subcommand)]
     Config(Config),
@@ -85,6 +92,8 @@ fn main() -> ExitCode {
         Command::Devices(command) => devices::start(command, global),
         Command::Files(command) => files::start(command, global),
         Command::Audit(command) => audit::start(command, global),
+        Command::Usage(command) => usage::start(command, global),
+        Command::Doctor => doctor::start(global),
         Command::Config(command) => config::start(command, global),
         Command::Openapi => {
             println!("{}", openapi::document());

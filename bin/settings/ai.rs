@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cura_domain::price::Prices;
 use cura_providers::Secret;
 use cura_providers::ai::{Ai, AiError, AnthropicConfig, Continuation, OpenAiConfig, ParametersOff, Timeouts, Vision};
 
@@ -20,6 +21,8 @@ pub struct AiSettings {
     pub max_output_tokens: Option<u32>,
     /// `AI_VISION`
     pub vision: Vision,
+    /// `AI_PRICES`
+    pub prices: Option<Prices>,
 }
 
 /// One provider and its protocol.
@@ -128,6 +131,7 @@ impl AiSettings {
         Self {
             providers: first.into_iter().chain(fallback).collect(),
             max_output_tokens: common.max_output_tokens,
+            prices: from.parsed_if_set("AI_PRICES"),
             vision: match from.text("AI_VISION") {
                 None | Some("auto") => Vision::Auto,
                 Some("on") => Vision::On,

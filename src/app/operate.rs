@@ -5,6 +5,7 @@ pub mod acts;
 pub mod devices;
 pub mod files;
 mod named_user;
+pub mod usage;
 
 pub use acts::{Act, Acts, OperateError, Via};
 pub use named_user::NamedUser;

@@ -74,7 +74,7 @@ fn major_of(data: &Path) -> Option<u32> {
 }
 
 fn candidates() -> Vec<PathBuf> {
-    if let Some(chosen) = std::env::var_os("CURA_PG_BIN") {
+    if let Some(chosen) = std::env::var_os("CURA_PG_BIN").filter(|chosen| !chosen.is_empty()) {
         return vec![chosen.into()];
     }
     let mut all: Vec<PathBuf> = std::env::var_os("PATH")

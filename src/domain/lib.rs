@@ -27,6 +27,7 @@ pub mod object_key;
 pub mod operator;
 pub mod paid_calls;
 pub mod picture_tokens;
+pub mod price;
 pub mod profile;
 pub mod prompt;
 pub mod push_decision;

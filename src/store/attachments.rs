@@ -49,9 +49,10 @@ pub async fn list(
                   f.findings, f.created_at,
                   -- Not EXISTS, for which the planner may read the whole table.
                   (SELECT count(*) FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) > 0 AS "has_thumbnail!",
-                  (SELECT min(b.message_id) FROM message_files b JOIN messages m ON m.id = b.message_id
-                       JOIN conversations c ON c.id = m.conversation_id
-                   WHERE b.file_id = f.id AND c.deleted_at IS NULL) AS message_id
+                  -- By the file, not in the order of messages: hence the sum. The conversation is looked up for each, not joined.
+                  (SELECT min(b.message_id + 0) FROM message_files b
+                   WHERE b.file_id = f.id AND (SELECT c.deleted_at IS NULL FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                                               WHERE m.id = b.message_id)) AS message_id
            FROM message_files a JOIN files f ON f.id = a.file_id
            WHERE a.message_id = ANY($1) AND f.user_id = $2 AND f.status <> 'storing'
            ORDER BY a.message_id, a.position"#,

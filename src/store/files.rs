@@ -186,9 +186,10 @@ pub async fn list_owned(conn: &mut PgConnection, user: UserId, ids: &[FileId]) -
         r#"SELECT f.id, f.filename, f.file_type, f.size, f.sha256, f.status, f.reason_code, f.reason_signature, f.findings, f.created_at,
                   -- Not EXISTS, for which the planner may read the whole table.
                   (SELECT count(*) FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) > 0 AS "has_thumbnail!",
-                  (SELECT min(a.message_id) FROM message_files a JOIN messages m ON m.id = a.message_id
-                       JOIN conversations c ON c.id = m.conversation_id
-                   WHERE a.file_id = f.id AND c.deleted_at IS NULL) AS message_id
+                  -- By the file, not in the order of messages: hence the sum. The conversation is looked up for each, not joined.
+                  (SELECT min(a.message_id + 0) FROM message_files a
+                   WHERE a.file_id = f.id AND (SELECT c.deleted_at IS NULL FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                                               WHERE m.id = a.message_id)) AS message_id
            FROM files f WHERE f.id = ANY($1) AND f.user_id = $2 AND f.status <> 'storing'"#,
         &ids,
         user.0,
@@ -210,9 +211,10 @@ pub async fn list(
         r#"SELECT f.id, f.filename, f.file_type, f.size, f.sha256, f.status, f.reason_code, f.reason_signature, f.findings, f.created_at,
                   -- Not EXISTS, for which the planner may read the whole table.
                   (SELECT count(*) FROM file_pictures p WHERE p.file_id = f.id AND p.variant = 'thumb' AND p.is_stored) > 0 AS "has_thumbnail!",
-                  (SELECT min(a.message_id) FROM message_files a JOIN messages m ON m.id = a.message_id
-                       JOIN conversations c ON c.id = m.conversation_id
-                   WHERE a.file_id = f.id AND c.deleted_at IS NULL) AS message_id
+                  -- By the file, not in the order of messages: hence the sum. The conversation is looked up for each, not joined.
+                  (SELECT min(a.message_id + 0) FROM message_files a
+                   WHERE a.file_id = f.id AND (SELECT c.deleted_at IS NULL FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                                               WHERE m.id = a.message_id)) AS message_id
            FROM files f WHERE f.user_id = $1 AND f.id + 0 < $2 AND f.status <> 'storing'
            ORDER BY f.id + 0 DESC LIMIT $3"#,
         user.0,

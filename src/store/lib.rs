@@ -33,9 +33,11 @@ pub mod pushes;
 pub mod resumable_uploads;
 pub mod scans;
 pub mod served_files;
+pub mod server_facts;
 pub mod sessions;
 pub mod tickets;
 pub mod usage;
+pub mod usage_sums;
 pub mod users;
 
 pub use database::{Database, with_deadline};

@@ -2,8 +2,11 @@
 
 mod admin;
 mod admin_audit;
+mod admin_config;
 mod admin_devices;
+mod admin_doctor;
 mod admin_files;
+mod admin_usage;
 mod dev;
 mod operating;
 mod pooler;

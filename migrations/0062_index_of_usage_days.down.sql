@@ -1,0 +1,2 @@
+-- no-transaction
+DROP INDEX CONCURRENTLY usage_days_day_idx;
