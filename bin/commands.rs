@@ -9,6 +9,7 @@ pub mod devices;
 pub mod doctor;
 pub mod failure;
 pub mod files;
+pub mod jobs;
 pub mod manual;
 pub mod migrate;
 pub mod openapi;

@@ -15,6 +15,7 @@ use cura_bin::commands::audit::{self, Audit};
 use cura_bin::commands::config::{self, Config};
 use cura_bin::commands::devices::{self, Devices};
 use cura_bin::commands::files::{self, Files};
+use cura_bin::commands::jobs::{self, Jobs};
 use cura_bin::commands::migrate::{self, Migrate};
 use cura_bin::commands::output::GlobalArguments;
 use cura_bin::commands::usage::{self, Usage};
@@ -44,6 +45,9 @@ enum Command {
     /// Look at the files that people have uploaded, scan them again, and delete them.
     #[command(subcommand)]
     Files(Files),
+    /// See what became of jobs, retry and cancel them, and pause queues.
+    #[command(subcommand)]
+    Jobs(Jobs),
     /// See who has changed what.
     #[command(subcommand)]
     Audit(Audit),
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         Command::Migrate(command) => migrate::start(command, global),
         Command::Devices(command) => devices::start(command, global),
         Command::Files(command) => files::start(command, global),
+        Command::Jobs(command) => jobs::start(command, global),
         Command::Audit(command) => audit::start(command, global),
         Command::Usage(command) => usage::start(command, global),
         Command::Doctor => doctor::start(global),

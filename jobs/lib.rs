@@ -149,3 +149,17 @@ pub fn register(
 ) -> WorkersBuilder {
     registry(concurrency).add_to(workers, &Arc::new(context), wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use cura_queue::KNOWN_KINDS;
+
+    #[test]
+    fn operators_can_name_every_queue_that_has_a_handler() {
+        let mut handled = super::queues();
+        let mut known: Vec<&str> = KNOWN_KINDS.iter().map(|kind| kind.queue).collect();
+        handled.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(known, handled);
+    }
+}

@@ -1,6 +1,7 @@
 //! What several commands are given.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use cura_app::operate::NamedUser;
@@ -48,6 +49,31 @@ impl FromStr for MomentArgument {
     }
 }
 
+/// A time of up to a day: a number of seconds, minutes or hours, as in `90s`, `10m` and `2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurationArgument(pub Duration);
+
+/// The longest time that a command is given to spread what it does.
+const LONGEST_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl FromStr for DurationArgument {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const RULE: &str = "it is no time of up to a day, such as 90s, 10m or 2h";
+        let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(RULE)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            _ => return Err(RULE),
+        };
+        let number: u32 = number.parse().map_err(|_| RULE)?;
+        let duration = Duration::from_secs(u64::from(number) * seconds);
+        (duration <= LONGEST_DURATION).then_some(Self(duration)).ok_or(RULE)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +90,20 @@ mod tests {
         }
         for bad in ["", "yesterday", "2026-13-01", "2026-11-30T08:00:00", "1h"] {
             assert!(bad.parse::<MomentArgument>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_duration_has_its_unit() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("10m", 600), ("24h", 86_400)] {
+            assert_eq!(
+                text.parse(),
+                Ok(DurationArgument(Duration::from_secs(seconds))),
+                "{text}"
+            );
+        }
+        for bad in ["", "s", "60", "-1s", "1d", "25h", "1.5h", "ä"] {
+            assert!(bad.parse::<DurationArgument>().is_err(), "{bad}");
         }
     }
 }

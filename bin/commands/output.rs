@@ -122,6 +122,13 @@ impl Output {
         !self.as_json && io::stderr().is_terminal()
     }
 
+    /// Shows on a terminal how far a command is, in place of what it showed before.
+    pub fn progress(self, what: &str) {
+        if self.is_watched() {
+            eprint!("\r{what}\u{1b}[K");
+        }
+    }
+
     /// Asks on a terminal whether to go on, unless `--yes` was given.
     ///
     /// # Errors

@@ -33,7 +33,13 @@ const WAITING_PARTS: usize = 4;
 
 pub(crate) async fn run(context: Arc<JobContext>, job: ExportAccount, run: Run) -> Result<(), JobError> {
     let exported = unless_stopped(&run, export(&context, job.export_id));
-    exported.await.map(|_| ())
+    match exported.await? {
+        Some(()) => Ok(()),
+        // Its on-failure job deletes the export, for which its person may still wait if an operator has cancelled this.
+        None => Err(JobError::Discard {
+            reason: "it was cancelled".to_owned(),
+        }),
+    }
 }
 
 /// Deletes an export whose job was discarded, unless the file store has refused it, which its person is told.

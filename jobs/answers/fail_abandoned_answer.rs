@@ -20,7 +20,7 @@ pub(crate) async fn run(context: Arc<JobContext>, job: FailAbandonedAnswer, _: R
     {
         tracing::warn!(message_id = %id, "the answer's job was discarded; the answer is an error");
     } else {
-        tracing::debug!(message_id = %id, "nothing to do: the answer is final or deleted");
+        tracing::debug!(message_id = %id, "nothing to do: the answer is final, deleted or retried");
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use cura_domain::file::{FileReason, PictureVariant};
 use cura_domain::object_key::ObjectKey;
 use cura_domain::{FileId, UserId};
 use cura_inspection::{Encoding, Inspected, Picture};
-use cura_queue::{DeleteObjects, EnqueueOptions, FailScan, JobError, Run, ScanUpload};
+use cura_queue::{DeleteObjects, EnqueueOptions, FailScan, JobError, Run, ScanUpload, StopReason};
 use cura_store::scans::{NewPicture, NewText, UnscannedFile};
 use cura_store::{StoreError, events, object_deletions, scans, users};
 use tokio::io::AsyncWriteExt as _;
@@ -45,7 +45,24 @@ enum End {
     Failed(FileReason),
 }
 
-pub(crate) async fn run(context: Arc<JobContext>, job: ScanUpload, _: Run) -> Result<(), JobError> {
+pub(crate) async fn run(context: Arc<JobContext>, job: ScanUpload, run: Run) -> Result<(), JobError> {
+    tokio::select! {
+        ended = scan_unless_over(context, job) => ended,
+        // Its on-failure job ends the scan.
+        () = until_cancelled(&run) => Err(JobError::Discard {
+            reason: "it was cancelled".to_owned(),
+        }),
+    }
+}
+
+/// Waits until the job is cancelled.
+async fn until_cancelled(run: &Run) {
+    if run.cancelled().await != StopReason::Cancelled {
+        std::future::pending().await
+    }
+}
+
+async fn scan_unless_over(context: Arc<JobContext>, job: ScanUpload) -> Result<(), JobError> {
     let id = FileId(job.file_id);
     let found = context
         .database

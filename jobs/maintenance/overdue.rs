@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use cura_domain::{FileId, MessageId};
-use cura_queue::{EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PurgeConversation, ScanUpload};
+use cura_queue::{
+    EnqueueOptions, EraseUser, FailAbandonedAnswer, GenerateAnswer, Job, JobError, PurgeConversation, ScanUpload,
+};
 use cura_store::{PgConnection, StoreError, answers, expired, scans};
 
 use super::prune_expired::INTERVAL;
@@ -114,8 +116,9 @@ async fn enqueue_again<J: Job>(context: &JobContext, job: &J) -> Result<(), JobE
         key = job.key(),
         "an erasure, purge, scan or failed answer is overdue; enqueueing its job again"
     );
-    let enqueued = context
-        .database
-        .connection(async |connection| Ok(cura_queue::enqueue(connection, job).await?));
+    // An answer that was failed today and retried since may have to be failed again.
+    let enqueued = context.database.connection(async |connection| {
+        Ok(cura_queue::enqueue_or_renew(connection, job, EnqueueOptions::default()).await?)
+    });
     enqueued.await.map(drop).map_err(snooze_if_unavailable)
 }

@@ -2,6 +2,7 @@
 
 use cura_domain::MessageId;
 use cura_domain::message::AnswerResult;
+use cura_queue::GenerateAnswer;
 use cura_store::{PgConnection, StoreError, answers, owners};
 
 use crate::{Answers, WriteError};
@@ -10,7 +11,8 @@ use crate::{Answers, WriteError};
 const ERROR_CODE: &str = "generation_failed";
 
 impl Answers {
-    /// Makes an answer that no job will finish an error, with the text that was saved. `false` when it is final or deleted.
+    /// Makes an answer that no job will finish an error, with the text that was saved. `false` when it is final or deleted, or its job
+    /// waits or runs: an operator has retried it since it was discarded.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing was changed.
@@ -29,6 +31,12 @@ impl Answers {
             let Some(answer) = answers::lock_unfinished(finishing.connection(), id).await? else {
                 return Err(WriteError::Superseded);
             };
+            // Under the lock of the conversation, which a retry has, too.
+            let key = [id.to_string()];
+            let jobs = cura_queue::list_unfinished::<GenerateAnswer>(finishing.connection(), &key).await;
+            if !jobs.map_err(StoreError::from)?.is_empty() {
+                return Err(WriteError::Superseded);
+            }
             let result = AnswerResult::Failed(ERROR_CODE);
             finishing
                 .end_without_writer(id, answer.fence, result, &answer.text)

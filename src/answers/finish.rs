@@ -184,8 +184,8 @@ impl Finishing<'_> {
         let Some(finished) = answers::finish(self.connection, id, fence, answer, self.now).await? else {
             return Ok(false);
         };
-        // An end without a fence overrules its worker: no later write of any attempt is shown.
-        self.ended.push((id, fence.unwrap_or(Fence::MAX)));
+        // An end without a fence overrules its worker: no later write of any attempt that has begun is shown.
+        self.ended.push((id, finished.fence));
         self.others_wait |= finished.others_wait;
         Ok(true)
     }

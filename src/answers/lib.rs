@@ -16,6 +16,7 @@
 //!     running --> error: AnswerWriter finish
 //!     pending --> error: fail_abandoned
 //!     running --> error: fail_abandoned
+//!     error --> pending: retry, for an operator
 //! ```
 //!
 //! # Lock order
@@ -33,6 +34,7 @@ mod cancel;
 mod finish;
 mod finish_alone;
 mod follow_ups;
+mod retry;
 mod save_schedule;
 mod shown_text;
 mod writer;
@@ -51,6 +53,7 @@ pub use cura_store::answers::{AttemptStart, StartedAttempt, TakenAnswer};
 pub use cura_store::attempts::Outcome;
 pub use finish::{Finished, Finishing};
 pub use follow_ups::{FollowUps, make_answers_ready, make_ready_after_scan};
+pub use retry::{RetriedJob, RetryError, Retrying};
 pub use save_schedule::SaveSchedule;
 pub use shown_text::shown_text;
 pub use writer::{AnswerWriter, Checkpoint};

@@ -4,6 +4,7 @@
 pub mod acts;
 pub mod devices;
 pub mod files;
+pub mod jobs;
 mod named_user;
 pub mod usage;
 

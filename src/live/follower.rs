@@ -79,6 +79,8 @@ impl Follower {
         let state = self.state.borrow_and_update();
         if state.fence > self.announced && !state.is_tombstone() {
             self.announced = state.fence;
+            // The end before it, if there was one, was that of an answer that is retried.
+            self.ended = false;
             if state.attempt_offsets.keep(self.position) == self.position.offset {
                 self.position.attempt = state.fence;
             }
@@ -117,7 +119,7 @@ impl Follower {
                 position: self.position,
             });
         }
-        if state.ended && !self.ended {
+        if state.ended.is_some() && !self.ended {
             self.ended = true;
             return Some(Progress::Ended);
         }

@@ -142,7 +142,8 @@ impl Live {
         self.replace(id, fence, offsets, text).await
     }
 
-    /// Ends the text, because the answer is final in Postgres. Readers get [`Progress::Ended`] after the last of it.
+    /// Ends the text of every attempt up to this one, because the answer is final in Postgres. Readers get [`Progress::Ended`] after the
+    /// last of it.
     ///
     /// # Errors
     /// See [`AppendError`].

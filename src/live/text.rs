@@ -1,7 +1,7 @@
 //! The text of one running answer, and what each write may do to it.
 //!
 //! A write of an older attempt, or after the end, changes nothing. Within an attempt the text only grows; a newer attempt
-//! replaces it. Repeating a write whose reply was lost changes nothing and succeeds.
+//! replaces it, also after the end, which is that of the attempts before it: an operator has had the answer retried. Repeating a write whose reply was lost changes nothing and succeeds.
 
 use cura_domain::answer::{AttemptOffsets, Fence};
 
@@ -22,7 +22,8 @@ pub(crate) struct TextState {
     pub(crate) fence: Fence,
     pub(crate) attempt_offsets: AttemptOffsets,
     pub(crate) text: String,
-    pub(crate) ended: bool,
+    /// The last attempt that has ended with the text, if it has ended.
+    pub(crate) ended: Option<Fence>,
 }
 
 /// What a published change did to a copy of the text.
@@ -39,7 +40,7 @@ pub(crate) enum MirrorUpdate {
 impl TextState {
     /// Begins an attempt with `text`, or writes back what was lost of it. Gives whether anything changed.
     pub(crate) fn replace(&mut self, fence: Fence, offsets: &AttemptOffsets, text: &str) -> Result<bool, AppendError> {
-        if self.fence > fence || self.ended {
+        if self.fence > fence || self.ended.is_some_and(|last| fence <= last.max(self.fence)) {
             return Err(AppendError::Stale);
         }
         // Readers may have seen everything this attempt has appended.
@@ -48,6 +49,7 @@ impl TextState {
         }
         self.fence = fence;
         self.attempt_offsets.clone_from(offsets);
+        self.ended = None;
         self.text.clear();
         self.text.push_str(text);
         Ok(true)
@@ -56,7 +58,7 @@ impl TextState {
     /// Adds `text` at `offset`. Gives whether anything changed.
     pub(crate) fn append(&mut self, fence: Fence, offset: u64, text: &str) -> Result<bool, AppendError> {
         let have = self.text.len() as u64;
-        if self.fence > fence || self.ended {
+        if self.fence > fence || self.ended.is_some() {
             return Err(AppendError::Stale);
         }
         if self.fence < fence {
@@ -76,19 +78,23 @@ impl TextState {
     pub(crate) fn tombstone() -> Self {
         Self {
             fence: Fence::MAX,
-            ended: true,
+            ended: Some(Fence::MAX),
             ..Self::default()
         }
     }
 
     /// Whether the text was forgotten.
     pub(crate) fn is_tombstone(&self) -> bool {
-        self.ended && self.fence == Fence::MAX && self.text.is_empty()
+        self.ended.is_some() && self.fence == Fence::MAX && self.text.is_empty()
     }
 
     /// Ends the text for every attempt up to `fence`. Gives whether anything changed.
     pub(crate) fn end(&mut self, fence: Fence) -> bool {
-        self.fence <= fence && !std::mem::replace(&mut self.ended, true)
+        let ends = self.fence <= fence && self.ended < Some(fence);
+        if ends {
+            self.ended = Some(fence);
+        }
+        ends
     }
 
     /// Adds what was appended elsewhere.
@@ -107,7 +113,8 @@ impl TextState {
     /// Takes over the whole text as it is elsewhere, unless this copy is ahead. Gives whether anything changed.
     pub(crate) fn mirror_whole(&mut self, whole: Self) -> bool {
         let newer = whole.fence > self.fence
-            || (whole.fence == self.fence && (whole.text.len() > self.text.len() || (whole.ended && !self.ended)));
+            || (whole.fence == self.fence
+                && (whole.text.len() > self.text.len() || (whole.ended.is_some() && self.ended.is_none())));
         if newer {
             *self = whole;
         }

@@ -1,14 +1,30 @@
 //! Cancels jobs inside the caller's transaction: before they start, or by a signal to their run.
+//!
+//! A job that is cancelled with the words it works with has nothing left to do, and its handler finds that out. One that an operator
+//! cancels ([`cancel_job`]) is not tried again, whatever its present run says; and because somebody may wait for what it was to do, its
+//! on-failure job is enqueued, as when it is discarded.
 
 use sqlx::{PgConnection, Row};
 
 use crate::enqueue::JobOwner;
 use crate::error::QueueError;
-use crate::job::Job;
-use crate::notify_channels::CANCEL_CHANNEL;
+use crate::job::{Job, JobId};
+use crate::notify_channels::{CANCEL_CHANNEL, WAKE_CHANNEL};
+use crate::on_failure::enqueue_on_failure_jobs;
 
 /// The key in a job's metadata that says it is to be cancelled.
 pub(crate) const CANCEL_KEY: &str = "cancel";
+
+/// Whether an operator has cancelled a job: a condition on its metadata.
+macro_rules! cancelled_by_operator {
+    () => {
+        "COALESCE(metadata -> 'cancel' = 'operator', false)"
+    };
+    ($job:literal) => {
+        concat!("COALESCE(", $job, ".metadata -> 'cancel' = 'operator', false)")
+    };
+}
+pub(crate) use cancelled_by_operator;
 
 /// What cancelling did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,4 +86,37 @@ pub async fn cancel_jobs_of(conn: &mut PgConnection, owner: JobOwner) -> Result<
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Cancels this job for an operator, if the transaction of `conn` commits. One that has not started never starts. The run of one that
+/// is running is signalled; when that ends without having completed the job, the job is cancelled instead of being tried again.
+pub async fn cancel_job(conn: &mut PgConnection, id: &JobId) -> Result<Cancelled, QueueError> {
+    let row = sqlx::query(concat!(
+        "WITH cancelled AS (
+             UPDATE apalis.jobs
+             SET status = CASE WHEN status = 'Running' THEN status ELSE 'Killed' END,
+                 done_at = CASE WHEN status = 'Running' THEN done_at ELSE now() END,
+                 last_result = CASE WHEN status = 'Running' THEN last_result ELSE '{\"Err\": \"cancelled before it started\"}' END,
+                 metadata = COALESCE(metadata, '') || hstore('cancel', 'operator')
+             WHERE id = $1 AND status IN ('Pending', 'Running')
+             RETURNING id, job, status, attempts, metadata
+         ), on_failure AS (
+             ",
+        enqueue_on_failure_jobs!("cancelled"),
+        "
+         )
+         SELECT status, pg_notify($2, CASE WHEN status = 'Running' THEN id ELSE '' END)::text,
+                CASE WHEN EXISTS (SELECT FROM on_failure) THEN pg_notify($3, '')::text END
+         FROM cancelled",
+    ))
+    .bind(id)
+    .bind(CANCEL_CHANNEL)
+    .bind(WAKE_CHANNEL)
+    .fetch_optional(conn)
+    .await?;
+    Ok(match row {
+        None => Cancelled::TooLate,
+        Some(row) if row.try_get::<String, _>(0)? == "Running" => Cancelled::Signalled,
+        Some(_) => Cancelled::BeforeStart,
+    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
-use crate::cancel::CANCEL_KEY;
+use crate::cancel::{CANCEL_KEY, cancelled_by_operator};
 use crate::claimed_job::Claim;
 use crate::disposition::Disposition;
 use crate::enqueue::READY_KEY;
@@ -130,7 +130,10 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result
     sqlx::query(concat!(
         "WITH completed AS (
              UPDATE apalis.jobs j
-             SET status = a.status, attempts = j.attempts - a.refund, last_result = a.result,
+             SET status = CASE WHEN a.status = 'Pending' AND ",
+        cancelled_by_operator!("j"),
+        " THEN 'Killed' ELSE a.status END,
+                 attempts = j.attempts - a.refund, last_result = a.result,
                  metadata = j.metadata - $10::text,
                  -- A job to be cancelled need not wait, nor one that was made ready while it found that it has to.
                  run_at = CASE WHEN a.status <> 'Pending' THEN j.run_at
@@ -138,13 +141,15 @@ async fn complete_batch(conn: &mut PgConnection, batch: &[Completion]) -> Result
                                ELSE now() + make_interval(secs => a.delay) END,
                  -- One that has begun goes before others.
                  priority = CASE WHEN a.status = 'Pending' AND a.delay = 0 THEN GREATEST(j.priority, 1) ELSE j.priority END,
-                 done_at = CASE WHEN a.status = 'Pending' THEN NULL ELSE now() END,
+                 done_at = CASE WHEN a.status = 'Pending' AND NOT ",
+        cancelled_by_operator!("j"),
+        " THEN NULL ELSE now() END,
                  lock_by = NULL, lock_at = NULL
              FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::float8[], $6::int[], $7::jsonb[])
                   AS a (id, instance, attempt, status, delay, refund, result)
              -- By the id, whatever the planner knows of the table: no index has these expressions.
              WHERE j.id = a.id AND j.lock_by || '' = a.instance AND j.attempts = a.attempt AND j.status || '' = 'Running'
-             RETURNING j.id, j.job, j.status, j.run_at, j.metadata
+             RETURNING j.id, j.job, j.status, j.attempts, j.run_at, j.metadata
          ), on_failure AS (
              ",
         enqueue_on_failure_jobs!("completed"),

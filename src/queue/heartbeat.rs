@@ -1,5 +1,5 @@
-//! The heartbeat: this instance renews its lease every half second, learns which of its jobs are to be cancelled, and
-//! rescues the jobs of instances whose heartbeats have stopped. With it, instances tell each other whether what jobs depend on works. None of it depends on how busy the jobs keep the process.
+//! The heartbeat: this instance renews its lease every half second, learns which of its jobs are to be cancelled and which queues
+//! are paused, and rescues the jobs of instances whose heartbeats have stopped. With it, instances tell each other whether what jobs depend on works. None of it depends on how busy the jobs keep the process.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,7 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
     loop {
         tokio::select! {
             _ = beat.tick() => {}
-            () = instance.check_cancelled.notified() => {}
+            () = instance.check_orders.notified() => {}
         }
         let successes = instance.dependency.successes();
         match with_timeout(renew(&instance, successes > told_successes)).await {
@@ -46,6 +46,7 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
                     instance.dependency.worked_somewhere();
                 }
                 let now = Instant::now();
+                instance.set_paused(renewed.paused);
                 for job_id in renewed.cancelled {
                     instance.stop_run(&job_id, StopReason::Cancelled);
                 }
@@ -76,6 +77,8 @@ pub(crate) async fn run_heartbeat_loop(instance: Arc<Instance>) {
 struct Renewed {
     /// The running jobs that are to be cancelled.
     cancelled: Vec<String>,
+    /// The queues that are paused, by name.
+    paused: Vec<String>,
     /// Its clock, in seconds since the epoch.
     clock: f64,
     /// Whether what the jobs depend on has worked lately for any instance; asked only where that is waited for.
@@ -96,7 +99,8 @@ async fn renew(instance: &Instance, has_worked: bool) -> Result<Renewed, QueueEr
          SELECT renewed.id IS NOT NULL, array(
              SELECT id FROM apalis.jobs WHERE lock_by = $1 AND status = 'Running' AND metadata ? $2
          ), extract(epoch FROM now())::float8,
-         $5 AND EXISTS (SELECT 1 FROM apalis.workers WHERE worked_at > now() - make_interval(secs => $6))
+         $5 AND EXISTS (SELECT 1 FROM apalis.workers WHERE worked_at > now() - make_interval(secs => $6)),
+         array(SELECT queue FROM paused_queues ORDER BY queue)
          FROM (SELECT 1) one LEFT JOIN renewed ON true",
     )
     .bind(&*id)
@@ -116,6 +120,7 @@ async fn renew(instance: &Instance, has_worked: bool) -> Result<Renewed, QueueEr
     }
     Ok(Renewed {
         cancelled,
+        paused: row.try_get(4)?,
         clock: row.try_get(2)?,
         worked_somewhere: row.try_get(3)?,
     })

@@ -19,8 +19,8 @@ pub(crate) struct Instance {
     pub(crate) config: WorkersConfig,
     /// Wakes the producer: new jobs, free slots, a lease that holds again.
     pub(crate) wake: Arc<Notify>,
-    /// Makes the heartbeat query cancelled jobs now instead of at its next renewal.
-    pub(crate) check_cancelled: Notify,
+    /// Makes the heartbeat ask for cancelled jobs and paused queues now instead of at its next renewal.
+    pub(crate) check_orders: Notify,
     /// No more claims.
     pub(crate) draining: CancellationToken,
     /// The deadline has passed: running jobs are stopped and released.
@@ -32,6 +32,8 @@ pub(crate) struct Instance {
     /// What its jobs depend on.
     pub(crate) dependency: Box<dyn Dependency>,
     lease: Mutex<Lease>,
+    /// The queues that are paused; `None` until they are known, and nothing is claimed.
+    paused: Mutex<Option<Vec<String>>>,
 }
 
 struct Lease {
@@ -46,7 +48,7 @@ impl Instance {
             pool,
             config,
             wake: Arc::default(),
-            check_cancelled: Notify::new(),
+            check_orders: Notify::new(),
             draining: CancellationToken::new(),
             abort: CancellationToken::new(),
             leased: AtomicBool::new(false),
@@ -56,7 +58,31 @@ impl Instance {
                 id: new_id(),
                 runs: HashMap::new(),
             }),
+            paused: Mutex::new(None),
         }
+    }
+
+    /// Whether jobs of this queue may be claimed, as far as is known.
+    pub(crate) fn may_claim(&self, queue: &str) -> bool {
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        paused
+            .as_ref()
+            .is_some_and(|paused| !paused.iter().any(|name| name == queue))
+    }
+
+    /// Records which queues are paused, and wakes the producer if these are others than before.
+    pub(crate) fn set_paused(&self, queues: Vec<String>) {
+        let before = {
+            let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+            if paused.as_ref() == Some(&queues) {
+                return;
+            }
+            paused.replace(queues.clone())
+        };
+        if before.is_some() || !queues.is_empty() {
+            tracing::info!(?queues, "the queues that are paused have changed");
+        }
+        self.wake.notify_one();
     }
 
     /// The present identity; another one at every start and after every lost lease.

@@ -117,20 +117,23 @@ pub async fn find_job<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Opti
     .fetch_optional(conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let (is_waiting, is_cancelled): (bool, bool) = (row.try_get(2)?, row.try_get(6)?);
-    let state = match row.try_get::<String, _>(0)?.as_str() {
+    Ok(Some(JobStatus {
+        state: state_of(row.try_get(0)?, row.try_get(2)?, row.try_get(6)?),
+        run_at: row.try_get(1)?,
+        attempts: row.try_get(3)?,
+        max_attempts: row.try_get(4)?,
+        reason: row.try_get(5)?,
+    }))
+}
+
+/// The state of a job whose row has this status, is to run later, or has the mark of cancelled jobs.
+pub(crate) fn state_of(status: &str, is_waiting: bool, is_cancelled: bool) -> JobState {
+    match status {
         "Done" => JobState::Done,
         "Killed" if is_cancelled => JobState::Cancelled,
         "Killed" => JobState::Dead,
         "Running" => JobState::Running,
         _ if is_waiting => JobState::Waiting,
         _ => JobState::Ready,
-    };
-    Ok(Some(JobStatus {
-        state,
-        run_at: row.try_get(1)?,
-        attempts: row.try_get(3)?,
-        max_attempts: row.try_get(4)?,
-        reason: row.try_get(5)?,
-    }))
+    }
 }

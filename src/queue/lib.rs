@@ -23,8 +23,10 @@
 //!     running --> ready: producer, when its claim is orphaned (attempt − 1)
 //!     running --> dead: completer, Discard, also instead of Retry on the last attempt
 //!     running --> dead: rescuer, when its instance died on the last attempt
+//!     dead --> waiting: retry_dead, for an operator (max_attempts + the kind's own)
 //!     ready --> cancelled: cancel
 //!     waiting --> cancelled: cancel
+//!     running --> cancelled: completer or rescuer instead of ready or waiting, once an operator has cancelled it
 //!     done --> [*]: cleaner, after a day
 //!     dead --> [*]: cleaner, after 30 days
 //!     cancelled --> [*]: cleaner, after 30 days
@@ -37,9 +39,11 @@
 //! | running | `Running`, `lock_by` names the instance that claimed it |
 //! | done | `Done` |
 //! | dead | `Killed`; its on-failure job was enqueued in the statement that wrote this |
-//! | cancelled | `Killed`, without an on-failure job |
+//! | cancelled | `Killed`, its metadata has `cancel`; it has an on-failure job only if an operator has cancelled it |
 //!
-//! [`cancel`] and [`cancel_jobs_of`] move no running job: they signal the run ([`StopReason::Cancelled`]), whose outcome
+//! Ready jobs of a queue that is paused ([`pause`]) stay ready.
+//!
+//! [`cancel`], [`cancel_job`] and [`cancel_jobs_of`] move no running job: they signal the run ([`StopReason::Cancelled`]), whose outcome
 //! decides as always.
 
 mod apalis_bridge;
@@ -59,15 +63,21 @@ mod heartbeat;
 mod instance;
 mod job;
 mod job_status;
+mod kinds;
+mod known_jobs;
+mod known_workers;
 mod notifier;
 mod notify_channels;
 mod on_failure;
 mod outage;
+mod pauses;
 mod payloads;
 mod peers;
 mod producer;
+mod prune;
 mod queue_stats;
 mod rescuer;
+mod retry;
 mod run;
 mod scheduler;
 mod shutdown;
@@ -75,7 +85,7 @@ mod slots;
 mod statement_timeout;
 mod workers;
 
-pub use cancel::{Cancelled, cancel, cancel_jobs_of};
+pub use cancel::{Cancelled, cancel, cancel_job, cancel_jobs_of};
 pub use config::WorkersConfig;
 pub use dependency::Dependency;
 pub use enqueue::{
@@ -85,12 +95,18 @@ pub use enqueue::{
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};
 pub use job_status::{JobState, JobStatus, find_job, is_any_running, list_unfinished, queue_position};
+pub use kinds::{KNOWN_KINDS, KnownKind};
+pub use known_jobs::{JobDetails, KnownJob, KnownJobs, find_known, list_known};
+pub use known_workers::{KnownWorker, RunningJobs, list_workers};
+pub use pauses::{PausedQueue, list_paused, pause, resume};
 pub use payloads::{
     DeleteObjects, DismissPush, EraseUser, ExportAccount, FailAbandonedAnswer, FailExport, FailScan, GenerateAnswer,
     PruneDevices, PruneExpired, PruneKind, PurgeConversation, ScanUpload, SendPush, SendTestPush,
     SummarizeConversation, TitleConversation,
 };
+pub use prune::{OverJobs, prune};
 pub use queue_stats::{QueueHealth, QueueStats, health, stats};
+pub use retry::{DeadJob, DeadJobs, DeadJobsCount, count_dead, list_dead, retire_key, retry_dead};
 pub use run::{Claimed, Run, StopReason};
 pub use scheduler::{periods_of_a_day, present_period};
 pub use shutdown::Drained;

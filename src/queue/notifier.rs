@@ -1,4 +1,4 @@
-//! Listens for notifications: of jobs that are new, ready again or to be cancelled. What is missed while there is no connection is
+//! Listens for notifications: of jobs that are new, ready again or to be cancelled, and of queues that are paused or resumed. What is missed while there is no connection is
 //! found by a query as soon as there is another one.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use cura_postgres::Subscription;
 
 use crate::error::QueueError;
 use crate::instance::Instance;
-use crate::notify_channels::{CANCEL_CHANNEL, INSERT_CHANNEL, WAKE_CHANNEL};
+use crate::notify_channels::{CANCEL_CHANNEL, INSERT_CHANNEL, PAUSE_CHANNEL, WAKE_CHANNEL};
 use crate::outage::Outage;
 use crate::run::StopReason;
 use crate::statement_timeout::with_timeout;
@@ -29,17 +29,18 @@ pub(crate) async fn run_notifier_loop(instance: Arc<Instance>) {
 
 /// Listens until the connection is lost.
 async fn listen_once(instance: &Instance, outage: &mut Outage) -> Result<(), QueueError> {
-    let channels = [INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL];
+    let channels = [INSERT_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL, PAUSE_CHANNEL];
     let listening = Subscription::begin(&instance.pool, Some("cura-queue-listener"), &channels);
     let mut listener = with_timeout(async { Ok(listening.await?) }).await?;
     // Notifications that were sent before we listened are lost: query instead.
     instance.wake.notify_one();
-    instance.check_cancelled.notify_one();
+    instance.check_orders.notify_one();
     loop {
         match tokio::time::timeout(instance.config.listener_check_interval, listener.next()).await {
             Ok(Ok(Some(notification))) if notification.channel() == CANCEL_CHANNEL => {
                 instance.stop_run(notification.payload(), StopReason::Cancelled);
             }
+            Ok(Ok(Some(notification))) if notification.channel() == PAUSE_CHANNEL => instance.check_orders.notify_one(),
             Ok(Ok(Some(_))) => instance.wake.notify_one(),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error.into()),

@@ -1,4 +1,4 @@
-//! Claims jobs: one statement for all queues of this process takes as many as there are free slots, in the order of their
+//! Claims jobs: one statement for all queues of this process that are not paused takes as many as there are free slots, in the order of their
 //! priority and readiness, and hands each to the executor of its queue.
 
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use sqlx::postgres::PgRow;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::cancel::cancelled_by_operator;
 use crate::claimed_job::{ClaimedJob, ClaimedRow};
 use crate::due_times::DueTimes;
 use crate::error::QueueError;
 use crate::instance::Instance;
+use crate::on_failure::enqueue_on_failure_jobs;
 use crate::slots::QueueSlots;
 use crate::statement_timeout::with_timeout;
 
@@ -37,7 +39,6 @@ pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[Serv
     let mut failing = false;
     let mut upkeep_at = Instant::now() + UPKEEP_INTERVAL;
     let mut due_times = DueTimes::new();
-    let names: Vec<&str> = queues.iter().map(|queue| queue.name).collect();
     while !instance.draining.is_cancelled() {
         let more = if instance.leased.load(Ordering::Acquire) {
             let claimed = async {
@@ -65,6 +66,11 @@ pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[Serv
         };
         if !more {
             let poll = Instant::now() + instance.config.poll_interval;
+            let names: Vec<&str> = queues
+                .iter()
+                .map(|queue| queue.name)
+                .filter(|name| instance.may_claim(name))
+                .collect();
             // Why Postgres does not answer is said by the next claim.
             let next = due_times.next(&instance, &names).await.unwrap_or(poll);
             tokio::select! {
@@ -81,15 +87,25 @@ pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[Serv
 async fn release_orphaned_claims(instance: &Instance) -> Result<(), QueueError> {
     let instance_id = instance.id();
     let open = instance.open_runs();
-    let released = sqlx::query(
+    let released = sqlx::query(concat!(
         "WITH orphaned AS (
              UPDATE apalis.jobs
-             SET status = 'Pending', attempts = attempts - 1, run_at = now(), lock_by = NULL, lock_at = NULL
+             SET status = CASE WHEN ",
+        cancelled_by_operator!(),
+        " THEN 'Killed' ELSE 'Pending' END,
+                 done_at = CASE WHEN ",
+        cancelled_by_operator!(),
+        " THEN now() END,
+                 attempts = attempts - 1, run_at = now(), lock_by = NULL, lock_at = NULL
              WHERE lock_by = $1 AND status = 'Running' AND NOT (id = ANY($2))
-             RETURNING id
+             RETURNING id, job, status, attempts, metadata
+         ), on_failure AS (
+             ",
+        enqueue_on_failure_jobs!("orphaned"),
+        "
          )
          SELECT count(*) FROM orphaned",
-    )
+    ))
     .bind(&*instance_id)
     .bind(open)
     .fetch_one(&instance.pool);
@@ -118,6 +134,8 @@ async fn claim(instance: &Arc<Instance>, queues: &[ServedQueue]) -> Result<bool,
         .iter()
         // Without an executor nothing could be run.
         .filter(|queue| !queue.jobs.is_closed())
+        // Left out here, so that the statement and its plan are the same whatever is paused.
+        .filter(|queue| instance.may_claim(queue.name))
         .map(|queue| (queue, queue.slots.reserve(CLAIM_BATCH)))
         .filter(|(_, slots)| slots.len() > 0)
         .collect();

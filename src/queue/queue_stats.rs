@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::{PgConnection, Row};
 
+use crate::cancel::CANCEL_KEY;
 use crate::error::QueueError;
 use crate::heartbeat::ALIVE_WITHIN;
+use crate::pauses::PausedQueue;
+
+/// How many jobs of a queue that are done are counted, and how many that are dead or cancelled.
+const MAX_COUNTED: i64 = 10_000;
 
 /// One queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueStats {
     /// Its name.
     pub queue: String,
@@ -18,8 +25,16 @@ pub struct QueueStats {
     pub waiting: i64,
     /// Jobs that are running.
     pub running: i64,
-    /// Jobs that were discarded, or cancelled before they started.
+    /// Jobs that were completed, of those that are kept; at most 10,000 are counted.
+    pub done: i64,
+    /// Jobs that were discarded, among the last 10,000 that were discarded or cancelled.
     pub dead: i64,
+    /// Jobs that were cancelled, among the same.
+    pub cancelled: i64,
+    /// Whether there are more that are done, dead or cancelled than were counted.
+    pub is_more: bool,
+    /// Whether it is paused, by whom and why.
+    pub paused: Option<PausedQueue>,
 }
 
 /// Whether jobs are being worked on.
@@ -33,28 +48,66 @@ pub struct QueueHealth {
     pub fault: Option<String>,
     /// Services that fail for one of them: see [`crate::Dependency::failing_services`].
     pub failing_services: Vec<String>,
+    /// The queues that operators have paused, by name.
+    pub paused: Vec<String>,
 }
 
-/// Every queue that has jobs. Reads the whole table: for operators, not for probes.
+/// Every queue that has jobs or is paused, by name. Reads what waits and runs by its indexes, and of what is over as much as is counted.
 pub async fn stats(conn: &mut PgConnection) -> Result<Vec<QueueStats>, QueueError> {
     let rows = sqlx::query(
-        "SELECT job_type,
-                count(*) FILTER (WHERE status = 'Pending' AND run_at <= now()),
-                count(*) FILTER (WHERE status = 'Pending' AND run_at > now()),
-                count(*) FILTER (WHERE status = 'Running'),
-                count(*) FILTER (WHERE status = 'Killed')
-         FROM apalis.jobs GROUP BY job_type ORDER BY job_type",
+        "WITH RECURSIVE queues (name) AS (
+             (SELECT job_type FROM apalis.jobs ORDER BY job_type LIMIT 1)
+             UNION ALL
+             SELECT (SELECT job_type FROM apalis.jobs WHERE job_type > q.name ORDER BY job_type LIMIT 1)
+             FROM queues q WHERE q.name IS NOT NULL
+         ), pending AS (
+             SELECT job_type, count(*) FILTER (WHERE run_at <= now()) AS ready, count(*) FILTER (WHERE run_at > now()) AS waiting
+             FROM apalis.jobs WHERE status = 'Pending' GROUP BY job_type
+         ), running AS (
+             SELECT job_type, count(*) AS running FROM apalis.jobs WHERE lock_by IS NOT NULL AND status = 'Running' GROUP BY job_type
+         )
+         SELECT q.name, COALESCE(pending.ready, 0), COALESCE(pending.waiting, 0), COALESCE(running.running, 0),
+                done.count, killed.count, killed.cancelled, paused.reason, paused.operator, paused.paused_at
+         FROM (SELECT name FROM queues WHERE name IS NOT NULL UNION SELECT queue FROM paused_queues) q
+         LEFT JOIN pending ON pending.job_type = q.name
+         LEFT JOIN running ON running.job_type = q.name
+         LEFT JOIN paused_queues paused ON paused.queue = q.name
+         CROSS JOIN LATERAL (
+             SELECT count(*) FROM (SELECT FROM apalis.jobs o WHERE o.job_type = q.name AND o.status = 'Done' LIMIT $1) o) done
+         CROSS JOIN LATERAL (
+             SELECT count(*), count(*) FILTER (WHERE is_cancelled) AS cancelled
+             FROM (SELECT COALESCE(metadata ? $2, false) AS is_cancelled FROM apalis.jobs o
+                   WHERE o.job_type = q.name AND o.status = 'Killed' ORDER BY id DESC LIMIT $1) o) killed
+         ORDER BY q.name",
     )
+    .bind(MAX_COUNTED)
+    .bind(CANCEL_KEY)
     .fetch_all(conn)
     .await?;
     rows.iter()
         .map(|row| {
+            let queue: String = row.try_get(0)?;
+            let (done, killed, cancelled): (i64, i64, i64) = (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+            let paused_at: Option<DateTime<Utc>> = row.try_get(9)?;
+            let paused = match paused_at {
+                None => None,
+                Some(paused_at) => Some(PausedQueue {
+                    queue: queue.clone(),
+                    reason: row.try_get(7)?,
+                    operator: row.try_get(8)?,
+                    paused_at,
+                }),
+            };
             Ok(QueueStats {
-                queue: row.try_get(0)?,
+                queue,
                 ready: row.try_get(1)?,
                 waiting: row.try_get(2)?,
                 running: row.try_get(3)?,
-                dead: row.try_get(4)?,
+                done,
+                dead: killed - cancelled,
+                cancelled,
+                is_more: done >= MAX_COUNTED || killed >= MAX_COUNTED,
+                paused,
             })
         })
         .collect()
@@ -69,7 +122,8 @@ pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> 
                 )), 0)::float8,
                 (SELECT min(fault) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1)),
                 ARRAY(SELECT DISTINCT service FROM apalis.workers, unnest(failing_services) AS service
-                      WHERE last_seen > now() - make_interval(secs => $1))",
+                      WHERE last_seen > now() - make_interval(secs => $1)),
+                ARRAY(SELECT queue FROM paused_queues ORDER BY queue)",
     )
     .bind(ALIVE_WITHIN.as_secs_f64())
     .fetch_one(conn)
@@ -79,5 +133,6 @@ pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> 
         oldest_ready: Duration::from_secs_f64(row.try_get::<f64, _>(1)?.max(0.0)),
         fault: row.try_get(2)?,
         failing_services: row.try_get(3)?,
+        paused: row.try_get(4)?,
     })
 }

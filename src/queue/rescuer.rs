@@ -3,6 +3,7 @@
 use sqlx::Row;
 use tokio::time::Instant;
 
+use crate::cancel::cancelled_by_operator;
 use crate::error::QueueError;
 use crate::instance::Instance;
 use crate::notify_channels::WAKE_CHANNEL;
@@ -19,6 +20,13 @@ const MAX_PEERS: i64 = 1000;
 macro_rules! heartbeat_mark {
     () => {
         "w.beats || '@' || extract(epoch FROM w.last_seen)"
+    };
+}
+
+/// Whether a job whose worker died is tried again.
+macro_rules! goes_on {
+    () => {
+        concat!("(attempts < max_attempts AND NOT ", cancelled_by_operator!(), ")")
     };
 }
 
@@ -69,14 +77,20 @@ async fn release_jobs_of(instance: &Instance, dead: Vec<Heartbeat>) -> Result<()
              ORDER BY w.id FOR UPDATE OF w SKIP LOCKED
          ), rescued AS (
              UPDATE apalis.jobs
-             SET status = CASE WHEN attempts < max_attempts THEN 'Pending' ELSE 'Killed' END,
-                 run_at = CASE WHEN attempts < max_attempts THEN now() ELSE run_at END,
+             SET status = CASE WHEN ",
+        goes_on!(),
+        " THEN 'Pending' ELSE 'Killed' END,
+                 run_at = CASE WHEN ",
+        goes_on!(),
+        " THEN now() ELSE run_at END,
                  -- One that has begun goes before others: people watch it.
                  priority = GREATEST(priority, 1),
-                 done_at = CASE WHEN attempts < max_attempts THEN NULL ELSE now() END,
+                 done_at = CASE WHEN ",
+        goes_on!(),
+        " THEN NULL ELSE now() END,
                  last_result = '{\"Err\": \"the worker died\"}', lock_by = NULL, lock_at = NULL
              WHERE lock_by IN (SELECT id FROM dead) AND status = 'Running'
-             RETURNING id, job, status, metadata
+             RETURNING id, job, status, attempts, metadata
          ), on_failure AS (
              ",
         enqueue_on_failure_jobs!("rescued"),

@@ -4,6 +4,7 @@
 mod finish;
 mod finish_alone;
 mod list;
+mod retry;
 mod start;
 mod take;
 mod turn;
@@ -13,6 +14,7 @@ pub use finish::{
 };
 pub use finish_alone::{ClaimedRow, EndAlone, EndedAlone, NewRow, finish_alone};
 pub use list::{list_recent, list_recent_deleted, list_running, list_stale, list_startable};
+pub use retry::{AnswerToRetry, count_started, lock_to_retry, retry};
 pub use start::{
     AttemptStart, SavedText, StartedAttempt, checkpoint, restart_at, save_calls_without_text, start_attempt, take_back,
 };

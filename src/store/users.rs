@@ -140,6 +140,17 @@ pub async fn hold_alone(conn: &mut PgConnection, id: UserId) -> Result<Option<He
     Ok(held.map(|id| HeldUser { id: UserId(id) }))
 }
 
+/// Whether an operator has suspended this account.
+pub async fn is_suspended(conn: &mut PgConnection, user: HeldUser) -> Result<bool, StoreError> {
+    let suspended = sqlx::query_scalar!(
+        r#"SELECT suspended_at IS NOT NULL AS "suspended!" FROM users WHERE id = $1"#,
+        user.id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(suspended)
+}
+
 /// The bytes of the hashes, as a query takes them.
 fn bytes(places: &[PlaceHash]) -> Vec<Vec<u8>> {
     places.iter().map(|place| place.to_vec()).collect()

@@ -41,7 +41,12 @@ impl View {
                     text: message["content"].as_str().expect("content").to_owned(),
                     status: message["status"].as_str().expect("a status").to_owned(),
                 };
-                let known = self.messages.insert(id, shown);
+                let is_sending = shown.status == "sending";
+                // An operator may have an answer retried that failed.
+                let known = self
+                    .messages
+                    .insert(id, shown)
+                    .filter(|known| known.status != "error" || !is_sending);
                 assert_eq!(known, None, "received twice: {event}");
             }
             "chunk" => {

@@ -23,7 +23,7 @@ pub(crate) struct HealthApi;
 enum ServiceStatusView {
     /// Everything works.
     Healthy,
-    /// Requests are served, but a dependency other than the database is down.
+    /// Requests are served, but a dependency other than the database is down, or a queue is paused.
     Degraded,
     /// Requests cannot be served.
     Unhealthy,
@@ -63,6 +63,8 @@ struct QueueHealth {
     workers: Option<i64>,
     /// How long the oldest job that could run has waited.
     oldest_ready_seconds: Option<f64>,
+    /// The queues that operators have paused: what they are for waits. While there is one, the service is `degraded`.
+    paused: Option<Vec<String>>,
 }
 
 /// The disk.
@@ -232,6 +234,7 @@ impl HealthView {
                 status: report.queue_status().into(),
                 workers: report.queue.as_ref().map(|queue| queue.workers),
                 oldest_ready_seconds: report.queue.as_ref().map(|queue| queue.oldest_ready.as_secs_f64()),
+                paused: report.queue.as_ref().map(|queue| queue.paused.clone()),
             },
             push: PushHealth {
                 status: report.push.status().into(),

@@ -13,7 +13,7 @@ use cura_domain::prompt::{self, FileContent, FileRules};
 use cura_domain::{UserId, token_estimate};
 use cura_store::history::{self, MeasuredPast, PastOf};
 use cura_store::users::HeldUser;
-use cura_store::{PgConnection, StoreError, prompt_files, usage, users};
+use cura_store::{PgConnection, StoreError, answers, prompt_files, usage, users};
 
 use super::question_files::HeldFiles;
 use super::request::StartAnswerError;
@@ -72,7 +72,7 @@ impl Quota {
     ///
     /// # Errors
     /// [`StoreError::UserGone`] when the account is being erased.
-    pub(super) async fn hold(self, connection: &mut PgConnection, user: UserId) -> Result<HeldUser, StoreError> {
+    pub(crate) async fn hold(self, connection: &mut PgConnection, user: UserId) -> Result<HeldUser, StoreError> {
         users::hold_alone(connection, user).await?.ok_or(StoreError::UserGone)
     }
 
@@ -99,6 +99,40 @@ impl Quota {
         let wanted = prompt.saturating_add(self.answer_tokens.into());
         let fits = load.running == 0 || load.spoken_for().saturating_add(wanted) <= budget.limit();
         Ok(if fits { Ok(wanted) } else { Err(budget.exceeded()) })
+    }
+
+    /// The tokens to reserve for an answer that is made again, for which `reserved` were when it was asked for; `None` if they do not fit
+    /// into the day. The transaction holds the user alone.
+    pub(crate) async fn reserve_again(
+        self,
+        connection: &mut PgConnection,
+        user: UserId,
+        reserved: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<i64>, StoreError> {
+        if self.daily_tokens == 0 {
+            return Ok(Some(reserved));
+        }
+        let limit = i64::try_from(self.daily_tokens).unwrap_or(i64::MAX);
+        let load = usage::load(connection, user, now).await?;
+        let most = count(self.context_tokens).saturating_add(self.answer_tokens.into());
+        // Where none were reserved, there was no limit then.
+        let wanted = if reserved > 0 { reserved } else { most };
+        let left = limit.saturating_sub(load.spoken_for());
+        Ok((left > 0 && (load.running == 0 || wanted <= left)).then_some(wanted))
+    }
+
+    /// Whether an answer of `user` may begin beside those that have begun, and there may be one more unfinished.
+    pub(crate) async fn has_room(
+        self,
+        connection: &mut PgConnection,
+        user: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let unfinished = usage::load(connection, user, now).await?.running;
+        let started = answers::count_started(connection, user).await?;
+        let may_start = self.running_answers == 0 || started < i64::from(self.running_answers);
+        Ok(may_start && unfinished < i64::from(self.max_unfinished()))
     }
 
     /// The refusal of a user with as many unfinished answers as a user may have.

@@ -1,6 +1,5 @@
 //! The state of an answer in Postgres.
 
-use cura_domain::answer::Fence;
 use cura_domain::message::{Message, MessageStatus};
 use cura_domain::{MessageId, UserId};
 use cura_queue::GenerateAnswer;
@@ -13,7 +12,7 @@ use super::sources::Sources;
 pub(super) enum AnswerState {
     /// It does not exist any more.
     Gone,
-    /// It is not final; its position in the queue, if no attempt has begun.
+    /// It is not final; its position in the queue, if it waits there to begin.
     Unfinished {
         message: Box<Message>,
         queue_position: Option<i64>,
@@ -37,8 +36,8 @@ pub(super) fn read_state(
             if message.status != MessageStatus::Sending {
                 return Ok(AnswerState::Final(message));
             }
-            // An answer that was eligible to start waits for the provider, not for a worker.
-            let waits_for_worker = message.attempt == Fence(0) && !answers::was_eligible(connection, answer).await?;
+            // An answer that was eligible to start waits for the provider, not for a worker. One that is retried is not until it begins.
+            let waits_for_worker = !answers::was_eligible(connection, answer).await?;
             let queue_position = if waits_for_worker {
                 cura_queue::queue_position::<GenerateAnswer>(connection, &answer.to_string()).await?
             } else {

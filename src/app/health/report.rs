@@ -91,7 +91,7 @@ impl PushReport {
 pub enum ServiceStatus {
     /// Everything works.
     Healthy,
-    /// Requests are served, but a dependency other than the database is down.
+    /// Requests are served, but a dependency other than the database is down, or a queue is paused.
     Degraded,
     /// Requests cannot be served.
     Unhealthy,
@@ -112,7 +112,7 @@ impl HealthReport {
         ];
         match self.database {
             Probe::Down => ServiceStatus::Unhealthy,
-            Probe::Up if others.contains(&Probe::Down) => ServiceStatus::Degraded,
+            Probe::Up if others.contains(&Probe::Down) || self.is_paused() => ServiceStatus::Degraded,
             Probe::Up => ServiceStatus::Healthy,
         }
     }
@@ -126,6 +126,11 @@ impl HealthReport {
     pub fn queue_status(&self) -> Probe {
         let queue = self.queue.as_ref();
         up_if(queue.is_some_and(|queue| queue.workers > 0 && queue.oldest_ready < QUEUE_BEHIND))
+    }
+
+    /// Whether an operator has paused a queue.
+    fn is_paused(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| !queue.paused.is_empty())
     }
 
     /// Whether enough space is free. An unknown disk counts as up.
@@ -152,6 +157,7 @@ mod tests {
                 oldest_ready: Duration::from_secs(29),
                 fault: None,
                 failing_services: Vec::new(),
+                paused: Vec::new(),
             }),
             ai_fault: None,
             ai_provider: "demo".to_owned(),
@@ -189,11 +195,17 @@ mod tests {
             |report: &mut HealthReport| report.scanner.sandbox = Probe::Down,
             |report: &mut HealthReport| report.queue = None,
             |report: &mut HealthReport| {
+                if let Some(queue) = &mut report.queue {
+                    queue.paused.push("send-push".to_owned());
+                }
+            },
+            |report: &mut HealthReport| {
                 report.queue = Some(QueueHealth {
                     workers: 0,
                     oldest_ready: Duration::ZERO,
                     fault: None,
                     failing_services: Vec::new(),
+                    paused: Vec::new(),
                 });
             },
             |report: &mut HealthReport| {
@@ -202,6 +214,7 @@ mod tests {
                     oldest_ready: QUEUE_BEHIND,
                     fault: None,
                     failing_services: Vec::new(),
+                    paused: Vec::new(),
                 });
             },
             |report: &mut HealthReport| {

@@ -163,7 +163,7 @@ impl TextTable {
             let state = entry.state.borrow();
             let ttl = if state.is_tombstone() {
                 self.config.idle_ttl
-            } else if state.ended {
+            } else if state.ended.is_some() {
                 self.config.ended_ttl
             } else if state.fence == Fence(0) {
                 Duration::ZERO

@@ -17,7 +17,8 @@ use crate::text::TextState;
 const REPLACE: &str = r"
 local fence = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 local new = tonumber(ARGV[1])
-if fence > new or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 'stale' end
+local ended = redis.call('HGET', KEYS[1], 'ended')
+if fence > new or (ended and new <= math.max(fence, tonumber(ended))) then return 'stale' end
 if fence == new and redis.call('STRLEN', KEYS[2]) >= #ARGV[3] and redis.call('HEXISTS', KEYS[1], 'fence') == 1 then
   return 'ok'
 end
@@ -67,7 +68,7 @@ const END: &str = r"
 local fence = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 if fence > tonumber(ARGV[1]) then return 'stale' end
 if fence > 0 then
-  redis.call('HSET', KEYS[1], 'ended', '1')
+  redis.call('HSET', KEYS[1], 'ended', ARGV[1])
   redis.call('EXPIRE', KEYS[1], ARGV[2])
   redis.call('EXPIRE', KEYS[2], ARGV[2])
 end
@@ -77,7 +78,7 @@ return 'ok'";
 /// Leaves a tombstone: the fence that no attempt has, and the end. `ARGV`: that fence, seconds to keep it.
 const FORGET: &str = r"
 redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'ended', '1')
+redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'ended', ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('PUBLISH', KEYS[3], 'e ' .. ARGV[1])
 return 'ok'";
@@ -197,7 +198,7 @@ impl FromRedisValue for ReadReply {
             fence: Fence(fence),
             attempt_offsets: decode_offsets(&offsets.unwrap_or_default()),
             text,
-            ended: ended.is_some(),
+            ended: ended.map(|last| Fence(last.parse().unwrap_or(u32::MAX))),
         })))
     }
 }

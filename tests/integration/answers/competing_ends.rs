@@ -106,9 +106,19 @@ impl Arena {
         }
     }
 
+    /// Discards the jobs that wait: otherwise an answer is not abandoned.
+    async fn discard_jobs(&self) {
+        let discarded = self.database.connection(async |connection| {
+            let discard = "UPDATE apalis.jobs SET status = 'Killed', done_at = now() WHERE status = 'Pending'";
+            Ok::<_, StoreError>(sqlx::query(discard).execute(connection).await?)
+        });
+        discarded.await.unwrap();
+    }
+
     /// One answer that everything ends at once; returns how often it ended.
     async fn end_at_once(&self) -> usize {
         let (conversation, id) = self.ask().await;
+        self.discard_jobs().await;
         let stale = self.write(id).await;
         let newest = self.write(id).await;
         // In one statement, which looks for a job that nobody has.

@@ -245,9 +245,15 @@ async fn a_running_answer_is_found_without_looking_at_all_that_run() {
     let turn = statement("SELECT m.created_at AS asked_at", &["20501", "3"]);
     let startable = statement("WITH started AS MATERIALIZED", &["501", "3", "60"]);
     let busy = statement("FROM conversations c WHERE id = $1 AND user_id = $2", &["501", "501"]);
+    let to_retry = statement(
+        "SELECT m.status, m.cancel_requested_at IS NOT NULL AS",
+        &["20501", "501", "501"],
+    );
+    let begun = statement("FROM messages WHERE user_id = $1 AND running AND attempt > 0", &["501"]);
+    let retried = statement("WITH retried AS ( UPDATE messages", &["20501", "0", now]);
     let taken = plan(pool, &first).await;
     assert!(taken.buffers <= 100, "{} buffers: {}", taken.buffers, taken.text);
-    for statement in [take, waits, turn, startable, save, end, busy] {
+    for statement in [take, waits, turn, startable, save, end, busy, to_retry, begun, retried] {
         let found = plan(pool, &statement).await;
         assert!(found.buffers <= 60, "{} buffers: {}", found.buffers, found.text);
     }

@@ -7,6 +7,7 @@ mod admin_devices;
 mod admin_doctor;
 mod admin_files;
 mod admin_usage;
+mod admin_jobs;
 mod dev;
 mod operating;
 mod pooler;

@@ -8,9 +8,12 @@ mod enqueue;
 mod executor;
 mod locks;
 mod notifier;
+mod operators;
+mod pauses;
 mod producer;
 mod queue_position;
 mod rescuer;
+mod retries;
 mod shutdown;
 mod stats;
 

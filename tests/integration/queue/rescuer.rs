@@ -39,7 +39,7 @@ async fn the_jobs_of_a_dead_worker_are_rescued_unless_their_attempts_are_used_up
     // It was discarded before, and renewed.
     sqlx::query(
         "INSERT INTO apalis.jobs (id, job, job_type, status, attempts, max_attempts, run_at, priority, idempotency_key, done_at)
-         SELECT 'earlier', job, $1, 'Killed', 7, 7, now(), 0, id, now() FROM apalis.jobs WHERE idempotency_key = '2'",
+         SELECT 'earlier', job, $1, 'Killed', 7, 7, now(), 0, id || '.' || attempts, now() FROM apalis.jobs WHERE idempotency_key = '2'",
     )
     .bind(OnFailureTask::QUEUE)
     .execute(database.pool())

@@ -49,6 +49,8 @@ impl UserFeed {
                 }
             }
             Event::Ended(_, id) => match find(id) {
+                // An operator has had it retried since: a later event says so, and another one will report its end.
+                Some(message) if message.status == MessageStatus::Sending => self.forget_end(id, row.seq),
                 Some(message) => self.push_end(message, row.seq),
                 None => {
                     self.cursor.running.remove(&id);
@@ -72,12 +74,26 @@ impl UserFeed {
             self.push(UserEvent::Message(Box::new(message)));
             return;
         }
+        // A message that is known is an answer that is retried: it begins anew.
+        self.forget_answer(message.id);
         self.cursor.running.insert(message.id, Position::START);
         if message.status == MessageStatus::Sending {
             let follower = self.log.follow(message.clone(), Position::START);
             self.running.push(follower);
         }
         self.push(UserEvent::Message(Box::new(message.as_asked())));
+    }
+
+    /// Moves on behind an end that is none any more.
+    fn forget_end(&mut self, id: MessageId, seq: i64) {
+        self.forget_answer(id);
+        self.cursor.running.remove(&id);
+        self.cursor.seq = seq;
+    }
+
+    fn forget_answer(&mut self, id: MessageId) {
+        self.ended.retain(|ended| ended.id != id);
+        self.running.retain(|follower| follower.answer() != id);
     }
 
     fn apply_conversation(&mut self, id: ConversationId, page: &Page) {
@@ -96,10 +112,9 @@ impl UserFeed {
     /// Adds the missing text of a final answer, and its end, which is the event `seq` of the log.
     fn push_end(&mut self, message: Message, seq: i64) {
         let id = message.id;
-        self.ended.retain(|ended| ended.id != id);
         let position = self.cursor.running.get(&id).copied().unwrap_or(Position::START);
         // Text that the follower has received and not passed on is read again.
-        self.running.retain(|follower| follower.answer() != id);
+        self.forget_answer(id);
         let mut follower = self.log.follow(message, position);
         for event in follower.take_ready() {
             match event {

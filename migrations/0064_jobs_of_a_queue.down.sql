@@ -1,0 +1,2 @@
+-- no-transaction
+DROP INDEX CONCURRENTLY apalis.cura_jobs_of_queue_idx;

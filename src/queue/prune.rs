@@ -1,0 +1,48 @@
+//! Deletes jobs that are over before their time, for operators: in batches, each a transaction of the caller's.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::cancel::CANCEL_KEY;
+use crate::error::QueueError;
+use crate::job_status::JobState;
+
+/// Which jobs are deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct OverJobs<'a> {
+    /// Those of this queue; `None`: of any.
+    pub queue: Option<&'a str>,
+    /// Those that are done, dead or cancelled; no job that is in another state is ever deleted.
+    pub state: JobState,
+    /// Those that were over at this moment.
+    pub before: DateTime<Utc>,
+}
+
+/// Deletes at most `limit` of these jobs, and gives how many: fewer than `limit` when no other is left. Jobs that another transaction
+/// has locked are left alone.
+pub async fn prune(conn: &mut PgConnection, which: &OverJobs<'_>, limit: i64) -> Result<u64, QueueError> {
+    let (status, is_cancelled) = match which.state {
+        JobState::Done => ("Done", None),
+        JobState::Dead => ("Killed", Some(false)),
+        JobState::Cancelled => ("Killed", Some(true)),
+        JobState::Ready | JobState::Waiting | JobState::Running => return Ok(0),
+    };
+    // The first condition is that of the index.
+    let deleted = sqlx::query(
+        "DELETE FROM apalis.jobs WHERE id IN (
+             SELECT id FROM apalis.jobs
+             WHERE status IN ('Done', 'Killed') AND status = $1 AND done_at < $2
+               AND ($3::text IS NULL OR job_type = $3)
+               AND ($4::bool IS NULL OR COALESCE(metadata ? $6, false) = $4)
+             ORDER BY done_at LIMIT $5 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(status)
+    .bind(which.before)
+    .bind(which.queue)
+    .bind(is_cancelled)
+    .bind(limit)
+    .bind(CANCEL_KEY)
+    .execute(conn)
+    .await?;
+    Ok(deleted.rows_affected())
+}
