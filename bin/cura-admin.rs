@@ -18,7 +18,9 @@ use cura_bin::commands::files::{self, Files};
 use cura_bin::commands::jobs::{self, Jobs};
 use cura_bin::commands::migrate::{self, Migrate};
 use cura_bin::commands::output::GlobalArguments;
+use cura_bin::commands::switch::{self, Switch};
 use cura_bin::commands::usage::{self, Usage};
+use cura_bin::commands::users::{self, Users};
 use cura_bin::commands::{completions, doctor, manual, openapi, output, secret};
 
 /// Operator commands of Cura. Settings come from the environment and `.env`; see `.env.example`.
@@ -39,6 +41,9 @@ enum Command {
     /// Change or show the schema of the database.
     #[command(subcommand)]
     Migrate(Migrate),
+    /// Look at users, and change what their accounts may do.
+    #[command(subcommand)]
+    Users(Users),
     /// Look at the devices that pushes go to, and prune them.
     #[command(subcommand)]
     Devices(Devices),
@@ -48,6 +53,8 @@ enum Command {
     /// See what became of jobs, retry and cancel them, and pause queues.
     #[command(subcommand)]
     Jobs(Jobs),
+    /// Switch something off without a deploy, or on again: registration or uploads. All servers know within two seconds.
+    Switch(Switch),
     /// See who has changed what.
     #[command(subcommand)]
     Audit(Audit),
@@ -93,6 +100,8 @@ fn main() -> ExitCode {
     let global = arguments.global;
     match arguments.command {
         Command::Migrate(command) => migrate::start(command, global),
+        Command::Users(command) => users::start(command, global),
+        Command::Switch(command) => switch::start(command, global),
         Command::Devices(command) => devices::start(command, global),
         Command::Files(command) => files::start(command, global),
         Command::Jobs(command) => jobs::start(command, global),

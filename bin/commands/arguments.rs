@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use cura_app::operate::NamedUser;
 use cura_domain::UserId;
-use cura_domain::account::Email;
+use cura_domain::account::{Email, InvalidEmail, InvalidName, Name};
 
 /// A user: an id, or an e-mail address.
 #[derive(Debug, Clone)]
@@ -28,6 +28,52 @@ impl FromStr for UserArgument {
             Err(_) => Email::new(text).ok().map(NamedUser::Email),
         };
         named.map(Self).ok_or("it is neither an id nor an e-mail address")
+    }
+}
+
+/// An e-mail address.
+#[derive(Debug, Clone)]
+pub struct EmailArgument(pub Email);
+
+impl FromStr for EmailArgument {
+    type Err = InvalidEmail;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Email::new(text).map(Self)
+    }
+}
+
+/// The name of a user; none if it is blank.
+#[derive(Debug, Clone)]
+pub struct NameArgument(pub Option<Name>);
+
+impl FromStr for NameArgument {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Name::new(text).map(Self)
+    }
+}
+
+/// The longest reason, in characters.
+const MAX_REASON_CHARS: usize = 200;
+
+/// Why something is done, for the record: one line without an address.
+#[derive(Debug, Clone)]
+pub struct ReasonArgument(pub String);
+
+impl FromStr for ReasonArgument {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        if text.is_empty() || text.chars().count() > MAX_REASON_CHARS || text.chars().any(char::is_control) {
+            return Err("it must be one line of at most 200 characters");
+        }
+        if text.contains('@') {
+            return Err("it is kept for long: name users by id, not by address");
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -77,6 +123,15 @@ impl FromStr for DurationArgument {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_without_an_address() {
+        let reason = |text: &str| text.parse().ok().map(|ReasonArgument(reason)| reason);
+        assert_eq!(reason(" spam wave "), Some("spam wave".to_owned()));
+        for bad in ["", "  ", "a\nb", "asked by ada@example.com", &"x".repeat(201)] {
+            assert_eq!(reason(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_moment_has_its_zone_and_a_day_begins_at_midnight() {

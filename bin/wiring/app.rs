@@ -18,6 +18,7 @@ use cura_app::profile::Profile;
 use cura_app::session_watch::SessionWatch;
 use cura_app::sessions::Sessions;
 use cura_app::sign_in_guard::{SignInGuard, SignInWaits};
+use cura_app::switches::Switches;
 use cura_app::{App, Notices, Services};
 use cura_care::CareRules;
 use cura_live::Live;
@@ -108,10 +109,15 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, store: F
         clock,
         entropy,
         notices,
+        switches: Switches::new(database),
     }))
 }
 
-fn passwords(settings: &Settings) -> Result<Passwords, StartError> {
+/// Hashes passwords at the cost that the settings say.
+///
+/// # Errors
+/// When argon2 refuses that cost.
+pub fn passwords(settings: &Settings) -> Result<Passwords, StartError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Passwords::new(settings.security.password_hash, cores, entropy()).map_err(|_| {
         wrong(

@@ -76,6 +76,11 @@ pub fn redis_live(settings: &Settings) -> Result<Live, SettingError> {
     Live::redis(settings.redis.url()?, LiveConfig::default()).map_err(|_| no_redis_url())
 }
 
+/// No texts and no signals, for a command where there is no Redis.
+pub fn no_live() -> Live {
+    Live::in_process(LiveConfig::default())
+}
+
 /// Rate limits counted on the configured Redis.
 ///
 /// # Errors

@@ -2,16 +2,15 @@
 //!
 //! Wrong address and wrong password cannot be told apart, neither by the error nor by the time it takes.
 
-use cura_answers::cancel_all_jobs;
 use cura_domain::account::{DeviceName, Email, Name, NewPassword};
-use cura_domain::{Clock, MessageId, UserId};
+use cura_domain::{Clock, UserId};
 use cura_live::Live;
-use cura_queue::{EraseUser, JobOwner};
 use cura_store::users::Credentials;
-use cura_store::{Database, PgConnection, StoreError, answers, known_places, sessions, users};
+use cura_store::{Database, PgConnection, StoreError, known_places, sessions, users};
 use thiserror::Error;
 
 use crate::auth_tokens::PresentedToken;
+use crate::erasure;
 use crate::passwords::{Checked, PasswordError, Passwords};
 use crate::sessions::{Caller, Sessions, SignInError, SignedIn};
 use crate::sign_in_guard::{Account, Place, SignInGuard, TooManyFailures};
@@ -95,7 +94,7 @@ impl Accounts {
         let now = self.clock.now_micros();
         let registered = self.database.transaction(async |connection| {
             let name = name.map(Name::as_str);
-            let user = users::insert(connection, email.as_str(), &hash, name, now)
+            let user = users::insert(connection, email.as_str(), &hash, name, Some(now), now)
                 .await?
                 .ok_or(SignInError::EmailTaken)?;
             self.remember_place(connection, user.id, place).await?;
@@ -256,32 +255,16 @@ impl Accounts {
     /// [`ChangePasswordError::WrongPassword`] when `password` is not the current password.
     pub async fn erase(&self, caller: Caller, password: &str, place: &Place) -> Result<(), ChangePasswordError> {
         self.check_password(caller.user, password, place).await?;
-        let begun = self.begin_erasure(caller.user).await;
+        let now = self.clock.now_micros();
+        let begun = self
+            .database
+            .transaction(async |connection| erasure::begin(connection, caller.user, now).await)
+            .await;
         self.sessions.cache().forget_user(caller.user);
         let running = begun?;
         tracing::info!(user_id = %caller.user, "an account is being erased");
         self.live.publish_deleted(&running).await;
         Ok(())
-    }
-
-    /// Empties the user's row, ends every session, cancels every job that works with the user's words, and enqueues the job that removes the rest.
-    /// Returns the running answers.
-    async fn begin_erasure(&self, user: UserId) -> Result<Vec<MessageId>, StoreError> {
-        let now = self.clock.now_micros();
-        self.database
-            .transaction(async |connection| {
-                users::begin_erasure(connection, user, now).await?;
-                sessions::end_all(connection, user, None, now).await?;
-                let running = answers::list_running(connection, user).await?;
-                cancel_all_jobs(connection, JobOwner::user(user), &running).await?;
-                let job = EraseUser {
-                    user_id: user.0,
-                    round: 0,
-                };
-                cura_queue::enqueue(connection, &job).await?;
-                Ok(running)
-            })
-            .await
     }
 
     /// Checks the user's password and returns its stored hash.

@@ -10,6 +10,7 @@ pub mod chat;
 pub mod conversations;
 mod derived_key;
 pub mod devices;
+mod erasure;
 pub mod exports;
 pub mod feed;
 pub mod files;
@@ -26,6 +27,7 @@ pub mod session_watch;
 pub mod sessions;
 pub mod sign_in_guard;
 mod still_signed_in;
+pub mod switches;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ use messages::Messages;
 use profile::Profile;
 use session_watch::SessionWatch;
 use sessions::Sessions;
+use switches::Switches;
 
 /// Rate limits, which are counted where `live` is.
 pub mod limits {
@@ -93,6 +96,8 @@ pub struct Services {
     pub entropy: Entropy,
     /// Crisis notices.
     pub notices: Notices,
+    /// What operators have switched off.
+    pub switches: Switches,
 }
 
 impl Deref for App {

@@ -6,7 +6,9 @@ pub mod devices;
 pub mod files;
 pub mod jobs;
 mod named_user;
+pub mod switches;
 pub mod usage;
+pub mod users;
 
 pub use acts::{Act, Acts, OperateError, Via};
 pub use named_user::NamedUser;

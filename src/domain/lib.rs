@@ -36,6 +36,7 @@ pub mod push_log;
 pub mod push_text;
 pub mod session;
 mod stored_words;
+pub mod switch;
 pub mod text;
 pub mod token_estimate;
 pub mod usage;

@@ -20,6 +20,7 @@ mod redis;
 mod refusals;
 mod signals;
 mod text;
+mod traces;
 mod watch_guard;
 mod watchers;
 
@@ -41,6 +42,7 @@ use redis::RedisLive;
 pub use redis::{RedisTrouble, check_redis_url};
 pub use signals::{Signal, UserWatch};
 pub use text::LiveText;
+pub use traces::Traces;
 pub use watchers::Watcher;
 
 /// Running answers, signals and watchers. Cheap to clone; clones share everything.
@@ -237,6 +239,18 @@ impl Live {
         let forgotten = join_all(answers.iter().map(|answer| self.forget(*answer))).await;
         if let Some(error) = forgotten.into_iter().find_map(Result::err) {
             tracing::warn!(%error, "texts of deleted answers could not be removed from live; the job that removes their rows tries again");
+        }
+    }
+
+    /// What is kept of `user`, and the texts of all answers. Looks through all keys of Redis; what is only in this process is not looked
+    /// at.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or does not let its keys be looked through.
+    pub async fn find_traces(&self, user: UserId) -> Result<Traces, LiveUnavailable> {
+        match &self.implementation {
+            Memory(_) => Ok(Traces::default()),
+            Redis(redis) => redis.find_traces(user).await,
         }
     }
 

@@ -21,6 +21,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::url::Url;
+use cura_domain::UserId;
 use cura_domain::object_key::ObjectKey;
 
 use self::disk::Disk;
@@ -145,6 +146,17 @@ impl FileStore {
             Store::Disk(_) => Ok(None),
             Store::Supabase(supabase) => supabase.link(key, file_name, lifetime).await.map(Some),
             Store::S3(s3) => s3.link(key, file_name, content_type, lifetime).await.map(Some),
+        }
+    }
+
+    /// How many files the folder of `user` has; `None` if the store has no folders: to list a bucket takes rights that nothing else needs.
+    ///
+    /// # Errors
+    /// [`FileStoreError`], never [`FileStoreError::Missing`].
+    pub async fn count_in_folder(&self, user: UserId) -> Result<Option<u64>, FileStoreError> {
+        match &self.0 {
+            Store::Disk(disk) => disk.count_in_folder(user).await.map(Some),
+            Store::Supabase(_) | Store::S3(_) => Ok(None),
         }
     }
 

@@ -63,6 +63,7 @@ mod heartbeat;
 mod instance;
 mod job;
 mod job_status;
+mod jobs_of_user;
 mod kinds;
 mod known_jobs;
 mod known_workers;
@@ -95,6 +96,7 @@ pub use enqueue::{
 pub use error::QueueError;
 pub use job::{Job, JobError, JobId, OnFailure};
 pub use job_status::{JobState, JobStatus, find_job, is_any_running, list_unfinished, queue_position};
+pub use jobs_of_user::{JobsOfUser, count_unfinished_of};
 pub use kinds::{KNOWN_KINDS, KnownKind};
 pub use known_jobs::{JobDetails, KnownJob, KnownJobs, find_known, list_known};
 pub use known_workers::{KnownWorker, RunningJobs, list_workers};

@@ -35,6 +35,7 @@ pub mod scans;
 pub mod served_files;
 pub mod server_facts;
 pub mod sessions;
+pub mod switches;
 pub mod tickets;
 pub mod usage;
 pub mod usage_sums;

@@ -95,6 +95,18 @@ pub async fn saved_text(conn: &mut PgConnection, id: MessageId) -> Result<String
     Ok(text.unwrap_or_default())
 }
 
+/// How many of these messages do not exist.
+pub async fn count_missing(conn: &mut PgConnection, ids: &[i64]) -> Result<i64, StoreError> {
+    let missing = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM unnest($1::bigint[]) AS asked (id)
+           WHERE NOT EXISTS (SELECT FROM messages m WHERE m.id = asked.id)"#,
+        ids,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(missing)
+}
+
 /// The bytes of the texts that [`list`] would return, without reading them.
 pub async fn list_sizes(
     conn: &mut PgConnection,

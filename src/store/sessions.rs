@@ -111,14 +111,14 @@ pub async fn end_owned(
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends every session of `user` except `spared`.
+/// Ends every session of `user` except `spared`; gives how many.
 pub async fn end_all(
     conn: &mut PgConnection,
     user: UserId,
     spared: Option<SessionId>,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
+) -> Result<u64, StoreError> {
+    let ended = sqlx::query!(
         "UPDATE sessions SET ended_at = $3 WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND ended_at IS NULL",
         user.0,
         spared.map(|session| session.0),
@@ -126,7 +126,7 @@ pub async fn end_all(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(ended.rows_affected())
 }
 
 /// Ends all but the `keep` most recently used sessions of `user`.

@@ -1,5 +1,8 @@
 //! Users: their credentials and their profiles.
 
+mod known;
+mod standing;
+
 use chrono::{DateTime, Utc};
 use cura_domain::UserId;
 use cura_domain::user::User;
@@ -7,6 +10,11 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::known_places::PlaceHash;
+
+pub use known::{
+    KnownUsers, MAX_COUNTED, count_known, find_known, list_known, list_known_answers, list_known_sessions,
+};
+pub use standing::{LockedAccount, lock_account, lock_admins, set_admin, set_password_hash, set_suspended};
 
 /// What is checked when a user signs in.
 #[derive(Debug, Clone)]
@@ -21,24 +29,26 @@ pub struct Credentials {
     pub knows_place: bool,
 }
 
-/// Inserts a user; `None` when the address is taken.
+/// Inserts a user, who was seen at `seen`; `None` when the address is taken.
 pub async fn insert(
     conn: &mut PgConnection,
     email: &str,
     password_hash: &str,
     name: Option<&str>,
+    seen: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<Option<User>, StoreError> {
     let user = sqlx::query_as!(
         User,
         r#"INSERT INTO users (email, password_hash, name, created_at, updated_at, last_seen)
-           VALUES ($1, $2, $3, $4, $4, $4)
+           VALUES ($1, $2, $3, $4, $4, $5)
            ON CONFLICT ON CONSTRAINT users_email_key DO NOTHING
            RETURNING id, email, name, avatar_url, preferences, timezone, language, last_seen, created_at"#,
         email,
         password_hash,
         name,
         now,
+        seen,
     )
     .fetch_optional(conn)
     .await?;
@@ -237,7 +247,7 @@ pub async fn begin_erasure(conn: &mut PgConnection, id: UserId, now: DateTime<Ut
         r#"UPDATE users
            -- Not a valid address, because it has no @.
            SET email = 'erased:' || id, password_hash = '', name = NULL, avatar_url = NULL, preferences = '{}',
-               timezone = 'UTC', language = 'en', last_seen = NULL, erased_at = $2, updated_at = $2
+               timezone = 'UTC', language = 'en', last_seen = NULL, is_admin = false, erased_at = $2, updated_at = $2
            WHERE id = $1"#,
         id.0,
         now,

@@ -8,7 +8,9 @@ use cura_app::conversations::{ConversationError, MarkReadError};
 use cura_app::messages::MessageError;
 use cura_app::passwords::PasswordError;
 use cura_app::sessions::AuthenticateError;
+use cura_app::switches::SwitchedOff;
 use cura_domain::message::InvalidText;
+use cura_domain::switch::Switch;
 use poem::http::StatusCode;
 
 use crate::http::problem::{FieldError, Problem};
@@ -33,6 +35,16 @@ impl From<StoreError> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+impl From<SwitchedOff> for Problem {
+    fn from(SwitchedOff(switch): SwitchedOff) -> Self {
+        let (code, detail) = match switch {
+            Switch::Registration => ("registration_closed", "Nobody can register at the moment."),
+            Switch::Uploads => ("uploads_closed", "No files can be uploaded at the moment."),
+        };
+        Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cura_app::App;
 use cura_app::accounts::SignInFrom;
 use cura_app::sessions::{PresentedToken, SignInError, SignedIn};
+use cura_domain::switch::Switch;
 use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Union};
@@ -148,6 +149,8 @@ enum LoggedOut {
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Accounts")]
 impl AuthApi {
     /// Register and sign in
+    ///
+    /// 403 `registration_closed` while an operator lets nobody register.
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
@@ -158,6 +161,7 @@ impl AuthApi {
         let body = body.0;
         let name = body.name.and_then(|name| name.0);
         rate_limit.charge_address().await?;
+        app.switches.require(Switch::Registration)?;
         let signed_in = app
             .accounts
             .register(&body.email.0, &body.password.0, name.as_ref(), &rate_limit.place())

@@ -2,6 +2,7 @@
 
 use cura_app::App;
 use cura_app::files::AvatarError;
+use cura_domain::switch::Switch;
 use poem::Request;
 use poem::http::StatusCode;
 use poem::web::Data;
@@ -29,7 +30,7 @@ impl AvatarApi {
     /// Set my avatar
     ///
     /// JPEG, PNG, GIF or WebP, at most 10 MiB. The square in its middle is made anew, without where and when it was taken; nothing else is
-    /// kept. `avatar_url` is a new one then, and the one before leads to nothing.
+    /// kept. `avatar_url` is a new one then, and the one before leads to nothing. 403 `uploads_closed` while an operator lets nobody upload.
     #[oai(path = "/me/avatar", method = "post", operation_id = "setAvatar")]
     async fn set(
         &self,
@@ -39,6 +40,7 @@ impl AvatarApi {
         request: &Request,
         form: PictureForm,
     ) -> Result<Json<UserView>, Problem> {
+        app.switches.require(Switch::Uploads)?;
         let place = connections.open_upload(caller.0.user)?;
         let received = form.0.receive(request, app.files.arrival()).await?;
         Ok(Json(app.avatars.set(caller.0, received.file, place).await?.into()))

@@ -7,6 +7,7 @@ use cura_app::App;
 use cura_app::files::{ResumableError, UploadMetadata};
 use cura_domain::FileId;
 use cura_domain::file::MAX_FILE_BYTES;
+use cura_domain::switch::Switch;
 use poem::Request;
 use poem::web::Data;
 use poem_openapi::OpenApi;
@@ -49,7 +50,7 @@ impl ResumableApi {
     /// Begin an upload in parts
     ///
     /// As of `/uploads/file`, by TUS 1.0: what has arrived stays when the connection breaks, for a day. At most 20 of a person are
-    /// unfinished. Charged once, as an upload.
+    /// unfinished. Charged once, as an upload. 403 `uploads_closed` while an operator lets nobody upload; what was begun can go on.
     #[oai(path = "/", method = "post", operation_id = "createResumableUpload")]
     async fn create(
         &self,
@@ -67,6 +68,7 @@ impl ResumableApi {
         upload_metadata: Header<Option<String>>,
     ) -> Result<Begun, TusProblem> {
         tus::check_version(request)?;
+        app.switches.require(Switch::Uploads).map_err(Problem::from)?;
         let length = tus::upload_length(request, upload_length.0.as_deref())?;
         let metadata = UploadMetadata::parse(upload_metadata.0.as_deref().unwrap_or_default());
         let metadata =

@@ -3,6 +3,7 @@
 use cura_app::App;
 use cura_app::files::{FileError, NewUpload, UploadError};
 use cura_domain::file_type::Refusal;
+use cura_domain::switch::Switch;
 use cura_domain::{FileId, MessageId};
 use poem::Request;
 use poem::http::StatusCode;
@@ -73,7 +74,7 @@ impl UploadsApi {
     /// Upload a file
     ///
     /// JPEG, PNG, GIF, WebP, PDF, DOC or DOCX, by its content: its name and its type in the form are not believed. At most 10 MiB, within
-    /// ten minutes and without fifteen seconds of silence; four at a time.
+    /// ten minutes and without fifteen seconds of silence; four at a time. 403 `uploads_closed` while an operator lets nobody upload.
     #[oai(path = "/file", method = "post", operation_id = "uploadFile")]
     async fn upload(
         &self,
@@ -86,6 +87,7 @@ impl UploadsApi {
         idempotency_key: Header<Option<String>>,
         form: FileForm,
     ) -> Result<FileUploaded, Problem> {
+        app.switches.require(Switch::Uploads)?;
         let key = read_key(idempotency_key.0)?;
         let place = connections.open_upload(caller.0.user)?;
         let received = form.receive(request, app.files.arrival()).await?;

@@ -28,9 +28,22 @@ pub(crate) fn ended_key(user: UserId, answer: MessageId) -> String {
     format!("cura:user:{{{user}}}:ended:{answer}")
 }
 
+/// How all keys of a user begin, but for the counters of rate limits.
+pub(crate) fn user_keys_begin(user: UserId) -> String {
+    format!("cura:user:{{{user}}}:")
+}
+
+/// The answer whose text is kept under this key.
+pub(crate) fn text_of_key(key: &str) -> Option<MessageId> {
+    key.strip_prefix("cura:answer:{")?.strip_suffix("}:text")?.parse().ok()
+}
+
+/// How the counters of all rate limits begin.
+pub(crate) const LIMIT_KEYS_BEGIN: &str = "cura:limit:";
+
 /// The counter of one key of a rate limit.
 pub(crate) fn limit_key(name: &str, key: &str) -> String {
-    format!("cura:limit:{name}:{key}")
+    format!("{LIMIT_KEYS_BEGIN}{name}:{key}")
 }
 
 /// A channel on which changes are published.

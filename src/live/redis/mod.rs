@@ -26,6 +26,7 @@ mod subscriber;
 mod target;
 mod text_message;
 mod text_reads;
+mod traces;
 mod trouble;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use crate::memory::{TextTable, UserTable, WatcherTable};
 use crate::presence::LastLook;
 use crate::signals::{Signal, UserWatch};
 use crate::text::TextState;
+use crate::traces::Traces;
 use crate::watch_guard::Subscription;
 use appends::AppendSender;
 pub(crate) use appends::{Appending, Appends};
@@ -241,6 +243,13 @@ impl RedisLive {
 
     pub(crate) fn users(&self) -> &UserTable {
         &self.0.users
+    }
+
+    pub(crate) async fn find_traces(&self, user: UserId) -> Result<Traces, LiveUnavailable> {
+        traces::find(&self.0.connection, user).await.map_err(|trouble| {
+            tracing::debug!(%trouble, "the keys of Redis could not be looked through");
+            LiveUnavailable
+        })
     }
 
     async fn invoke<T: FromRedisValue>(&self, call: &Request) -> Result<T, LiveUnavailable> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use cura_domain::UserId;
 use cura_domain::object_key::ObjectKey;
 use tempfile::NamedTempFile;
 
@@ -109,6 +110,16 @@ impl Disk {
             remove(&folder, &place)
         });
         deleting.await.map_err(FileStoreError::never_missing)
+    }
+
+    pub(super) async fn count_in_folder(&self, user: UserId) -> Result<u64, FileStoreError> {
+        let folder = self.folder.join(user.to_string());
+        let counting = blocking(self.timeouts.call, move || match fs::read_dir(folder) {
+            Ok(files) => Ok(files.count() as u64),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        });
+        counting.await.map_err(FileStoreError::never_missing)
     }
 
     pub(super) async fn check(&self) -> Result<(), FileStoreError> {

@@ -2,6 +2,7 @@
 //! read plans, not the clock.
 
 mod files;
+mod users;
 
 use cura_tests::TestDatabase;
 use serde_json::Value;

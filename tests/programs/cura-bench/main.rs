@@ -17,6 +17,7 @@ mod memory;
 mod processor_time;
 mod push;
 mod queue;
+mod users;
 
 use light_client::Kind;
 
@@ -85,6 +86,9 @@ async fn main() {
     // Two minutes, and it makes much noise: only by its name.
     if wanted == "attack" {
         attack::mixed().await;
+    }
+    if wants("users") {
+        users::lists().await;
     }
     if wants("queue") {
         queue::enqueue_to_start().await;
