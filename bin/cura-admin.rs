@@ -1,11 +1,8 @@
 //! `cura-admin`: the commands of operators. Data goes to stdout, messages to stderr.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command writes to its standard streams"
-)]
+#![expect(clippy::print_stderr, reason = "a command writes to its standard streams")]
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -109,10 +106,7 @@ fn main() -> ExitCode {
         Command::Usage(command) => usage::start(command, global),
         Command::Doctor => doctor::start(global),
         Command::Config(command) => config::start(command, global),
-        Command::Openapi => {
-            println!("{}", openapi::document());
-            ExitCode::SUCCESS
-        }
+        Command::Openapi => print(&openapi::document()),
         Command::Secret { vapid } => secret::start(vapid, global),
         Command::Completions { shell } => {
             completions::print(shell, Arguments::command());
@@ -125,9 +119,12 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Reference => {
-            print!("{}", manual::reference(Arguments::command()));
-            ExitCode::SUCCESS
-        }
+        Command::Reference => print(&manual::reference(Arguments::command())),
     }
+}
+
+/// Writes a text to stdout; whether anybody reads it to its end does not matter.
+fn print(text: &str) -> ExitCode {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    ExitCode::SUCCESS
 }

@@ -13,8 +13,8 @@ mod workers;
 pub use app::{answers, app, passwords};
 pub use clock_and_entropy::{clock, entropy};
 pub use dependencies::{
-    ai, database, database_for_migrations, no_live, reach_database, redis_limiter, redis_live, wait_for_database,
-    wait_for_dependencies,
+    ai, ai_providers, database, database_for_migrations, no_live, reach_database, redis_limiter, redis_live,
+    wait_for_database, wait_for_dependencies,
 };
 pub use files::{file_store, file_store_if_there, report_files};
 pub use push::{push_providers, report_push};

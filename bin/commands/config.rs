@@ -54,7 +54,8 @@ struct Shown {
 
 #[derive(Serialize)]
 struct Checked {
-    faults: Vec<Fault>,
+    items: Vec<Fault>,
+    next_cursor: Option<String>,
     unknown: Vec<UnknownSetting>,
 }
 
@@ -120,10 +121,14 @@ fn check(program: Program, output: Output) -> Result<(), Failure> {
         };
         errors.iter().map(fault).collect()
     });
-    let checked = Checked { faults, unknown };
+    let checked = Checked {
+        items: faults,
+        next_cursor: None,
+        unknown,
+    };
     output.value(&checked, |checked| {
         let lines = checked
-            .faults
+            .items
             .iter()
             .map(|fault| format!("{} {}\n", fault.name, fault.problem));
         let lines: String = lines.collect();
@@ -134,7 +139,7 @@ fn check(program: Program, output: Output) -> Result<(), Failure> {
         }
     })?;
     tell_unknown(&checked.unknown, output);
-    match checked.faults.len() {
+    match checked.items.len() {
         0 => Ok(()),
         count => Err(
             Failure::new(Exit::No, "settings_wrong", format!("{count} settings cannot be used"))

@@ -99,24 +99,17 @@ struct Report {
 /// Runs the command; gives the exit code.
 pub fn start(global: GlobalArguments) -> ExitCode {
     operating::with_settings(global, async |settings, output| {
-        let (database, live, files, clamd, fcm, ai) = tokio::join!(
+        let (database, live, files, clamd, fcm, ai, disk) = tokio::join!(
             database::check(&settings),
             within("redis", services::redis(&settings)),
             within("files", services::files(&settings)),
             within("clamd", services::clamd(&settings)),
             within("fcm", services::fcm(&settings)),
             within("ai", services::ai(&settings)),
+            within("disk", services::disk(&settings)),
         );
         let mut items = database;
-        items.extend([
-            live,
-            files,
-            clamd,
-            fcm,
-            services::web_push(&settings),
-            ai,
-            services::disk(&settings),
-        ]);
+        items.extend([live, files, clamd, fcm, services::web_push(&settings), ai, disk]);
         let failed = items.iter().filter(|check| check.status == Status::Fail).count();
         let report = Report {
             items,

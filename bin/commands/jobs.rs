@@ -8,17 +8,14 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use cura_app::operate::jobs::{
-    Interrupted, JobState, Jobs as UseCases, KNOWN_KINDS, KnownJobs, Retried, WhichDead, WhichOver,
+    Interrupted, JobState, Jobs as UseCases, KNOWN_KINDS, KnownJobs, OperateJobsError, Retried, WhichDead, WhichOver,
 };
 
-use super::arguments::{DurationArgument, MomentArgument};
+use super::arguments::{DurationArgument, MomentArgument, ReasonArgument};
 use super::failure::Failure;
 use super::operating::{self, Operating};
 use super::output::{GlobalArguments, Output, PageArguments};
 use crate::wiring;
-
-/// The longest reason for a pause, in characters.
-const MAX_REASON_CHARS: usize = 200;
 
 /// What to do with jobs.
 #[derive(Debug, Subcommand)]
@@ -111,8 +108,8 @@ pub enum Jobs {
         /// The queue.
         queue: String,
         /// Why, for other operators.
-        #[arg(long, value_parser = reason)]
-        reason: String,
+        #[arg(long)]
+        reason: ReasonArgument,
     },
     /// Let workers begin the jobs of a queue again.
     Resume {
@@ -170,14 +167,6 @@ impl From<Over> for JobState {
             Over::Cancelled => Self::Cancelled,
         }
     }
-}
-
-fn reason(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > MAX_REASON_CHARS || text.chars().any(char::is_control) {
-        return Err(format!("it is one line of 1 to {MAX_REASON_CHARS} characters"));
-    }
-    Ok(text.to_owned())
 }
 
 /// Runs the command; gives the exit code.
@@ -243,7 +232,9 @@ async fn run(jobs: &UseCases, command: Jobs, output: Output) -> Result<(), Failu
                 Ok(retried) => output.value(&retried, text::retried),
                 Err(Interrupted { retried, error }) => {
                     // They stay retried.
-                    output.value(&retried, text::retried)?;
+                    if retried != Retried::default() {
+                        output.value(&retried, text::retried)?;
+                    }
                     Err(error.into())
                 }
             }
@@ -251,7 +242,7 @@ async fn run(jobs: &UseCases, command: Jobs, output: Output) -> Result<(), Failu
         Jobs::Retry { ids, .. } => retry(jobs, ids, output).await,
         Jobs::Cancel { ids } => cancel(jobs, ids, output).await,
         Jobs::Prune { state, before, queue } => prune(jobs, state, before.0, queue, output).await,
-        Jobs::Pause { queue, reason } => output.value(&jobs.pause(&queue, &reason).await?, text::paused),
+        Jobs::Pause { queue, reason } => output.value(&jobs.pause(&queue, &reason.0).await?, text::paused),
         Jobs::Resume { queue } => {
             jobs.resume(&queue).await?;
             output.value(&serde_json::json!({ "resumed": queue }), |_| {
@@ -267,6 +258,10 @@ async fn retry(jobs: &UseCases, ids: Vec<String>, output: Output) -> Result<(), 
     for id in ids {
         match jobs.retry(&id).await {
             Ok(()) => retried.retried += 1,
+            Err(error @ OperateJobsError::Store(_)) => {
+                refused = Some(error.into());
+                break;
+            }
             Err(error) => refused = Some(added(refused, Failure::from(error))),
         }
     }
@@ -282,6 +277,10 @@ async fn cancel(jobs: &UseCases, ids: Vec<String>, output: Output) -> Result<(),
     for id in ids {
         match jobs.cancel(&id).await {
             Ok(job) => cancelled.push(job),
+            Err(error @ OperateJobsError::Store(_)) => {
+                refused = Some(error.into());
+                break;
+            }
             Err(error) => refused = Some(added(refused, Failure::from(error))),
         }
     }
@@ -307,6 +306,7 @@ async fn prune(
     output: Output,
 ) -> Result<(), Failure> {
     let state = JobState::from(state);
+    let queue = queue.map(known_queue).transpose()?;
     let which = WhichOver { state, queue, before };
     let (word, of) = (text::word(state), which.queue.as_deref().unwrap_or("any queue"));
     output.confirm(&format!(

@@ -64,7 +64,10 @@ async fn migrate(settings: &Settings, command: Migrate, output: Output) -> Resul
     match command {
         Migrate::Up { .. } => {
             let applied = migrations::pending(database.pool()).await.map_err(failed)?;
-            migrations::up(database.pool()).await.map_err(failed)?;
+            if let Err(error) = migrations::up(database.pool()).await {
+                acts.failed(Act::new("migrate.up"), "failed").await;
+                return Err(failed(error));
+            }
             if applied > 0 {
                 acts.record(Act::new("migrate.up").with("applied", applied)).await;
             }
@@ -75,23 +78,33 @@ async fn migrate(settings: &Settings, command: Migrate, output: Output) -> Resul
         Migrate::Down { steps } => {
             // Before it: the record itself may be what is reverted.
             acts.record(Act::new("migrate.down").with("steps", steps)).await;
-            let reverted = migrations::down(database.pool(), steps).await.map_err(failed)?;
+            let reverted = match migrations::down(database.pool(), steps).await {
+                Ok(reverted) => reverted,
+                Err(error) => {
+                    acts.failed(Act::new("migrate.down").with("steps", steps), "failed")
+                        .await;
+                    return Err(failed(error));
+                }
+            };
             output.value(&json!({ "reverted": reverted }), |_| format!("reverted: {reverted:?}"))
         }
         Migrate::Status => {
             let all = migrations::status(database.pool()).await.map_err(failed)?;
             let pending = all.iter().filter(|state| !state.applied).count();
-            output.value(&json!({ "migrations": all, "pending": pending }), |_| {
-                let rows: Vec<[String; 4]> = all
-                    .iter()
-                    .map(|state| {
-                        let mark = if state.applied { "applied" } else { "pending" };
-                        let (set, version) = (state.set.to_string(), state.version.to_string());
-                        [mark.to_owned(), set, version, state.description.to_string()]
-                    })
-                    .collect();
-                table(["STATE", "SET", "VERSION", "WHAT"], &rows)
-            })?;
+            output.value(
+                &json!({ "items": all, "next_cursor": null, "pending": pending }),
+                |_| {
+                    let rows: Vec<[String; 4]> = all
+                        .iter()
+                        .map(|state| {
+                            let mark = if state.applied { "applied" } else { "pending" };
+                            let (set, version) = (state.set.to_string(), state.version.to_string());
+                            [mark.to_owned(), set, version, state.description.to_string()]
+                        })
+                        .collect();
+                    table(["STATE", "SET", "VERSION", "WHAT"], &rows)
+                },
+            )?;
             match pending {
                 0 => Ok(()),
                 _ => Err(Failure::new(

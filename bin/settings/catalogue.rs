@@ -82,15 +82,14 @@ const TYPING_ERRORS: usize = 2;
 pub(super) fn shown(given: &BTreeMap<&str, (&str, Source)>) -> Vec<ShownSetting> {
     let all = documented();
     let is_secret = |name: &str| all.iter().any(|other| other.name.strip_suffix("_FILE") == Some(name));
+    let is_set = |name: &str| given.get(name).is_some_and(|(value, _)| !value.trim().is_empty());
     let show = |setting: &Documented| {
         let set = given.get(setting.name).filter(|(value, _)| !value.trim().is_empty());
         let file = format!("{}_FILE", setting.name);
         let (value, source) = match set {
             Some((_, source)) if is_secret(setting.name) => (Some(MASK.to_owned()), *source),
-            Some((value, source)) => (Some(without_userinfo(value.trim())), *source),
-            None if is_secret(setting.name) && given.contains_key(file.as_str()) => {
-                (Some(MASK.to_owned()), Source::File)
-            }
+            Some((value, source)) => (Some(without_credentials(value.trim())), *source),
+            None if is_secret(setting.name) && is_set(&file) => (Some(MASK.to_owned()), Source::File),
             None => (setting.default.map(str::to_owned), Source::Default),
         };
         ShownSetting {
@@ -127,16 +126,21 @@ pub(super) fn unknown(given: &BTreeMap<&str, (&str, Source)>) -> Vec<UnknownSett
         .collect()
 }
 
-/// A URL without the user and password that it may have.
-fn without_userinfo(value: &str) -> String {
+/// A URL without the user and password that it may have, nor what may be a key in its query.
+fn without_credentials(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else {
         return value.to_owned();
     };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://{MASK}@{host}{path}"),
-        None => value.to_owned(),
-    }
+    // Up to the last @: a password may hold whatever else ends the authority of a URL.
+    let (userinfo, rest) = match rest.rsplit_once('@') {
+        Some((_, rest)) => (format!("{MASK}@"), rest),
+        None => (String::new(), rest),
+    };
+    let (address, query) = match rest.find(['?', '#']) {
+        Some(at) => (&rest[..at], format!("{}{MASK}", &rest[at..=at])),
+        None => (rest, String::new()),
+    };
+    format!("{scheme}://{userinfo}{address}{query}")
 }
 
 #[cfg(test)]
@@ -170,7 +174,12 @@ mod tests {
                 ("https://me:hunter2@ai.example/v1", Source::Environment),
             ),
             ("PORT", (" 9000 ", Source::DotEnv)),
+            (
+                "AI_FALLBACK_URL",
+                ("https://me:a/b?hunter2@ai.example/v1?key=hunter2", Source::Environment),
+            ),
             ("HOST", ("", Source::Environment)),
+            ("SENTRY_DSN_FILE", (" ", Source::DotEnv)),
         ]);
         let all = shown(&given);
         let of = |name| {
@@ -186,7 +195,10 @@ mod tests {
         );
         assert_eq!(of("PORT"), (Some("9000"), Source::DotEnv));
         assert_eq!(of("HOST"), (Some("127.0.0.1"), Source::Default));
+        let masked = "https://********@ai.example/v1?********";
+        assert_eq!(of("AI_FALLBACK_URL"), (Some(masked), Source::Environment));
         assert_eq!(of("DATABASE_URL"), (None, Source::Default));
+        assert_eq!(of("SENTRY_DSN"), (None, Source::Default), "an empty value is none");
         assert!(!format!("{all:?}").contains("hunter2"));
     }
 

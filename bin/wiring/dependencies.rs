@@ -108,7 +108,7 @@ pub fn ai(settings: &Settings) -> Result<Ai, SettingError> {
 }
 
 /// Each of the configured AI providers, in the order in which they are tried.
-pub(super) fn ai_providers(settings: &Settings) -> impl Iterator<Item = Result<Ai, SettingError>> {
+pub fn ai_providers(settings: &Settings) -> impl Iterator<Item = Result<Ai, SettingError>> {
     let named = ["AI_MODEL_URL", "AI_FALLBACK_URL"]
         .into_iter()
         .zip(&settings.ai.providers);

@@ -13,7 +13,7 @@ use cura_domain::UserId;
 use cura_domain::event::Event;
 use cura_domain::export::{Archive, ReadyExport};
 use cura_domain::object_key::ObjectKey;
-use cura_queue::{DeleteObjects, ExportAccount, FailExport, JobError, Run};
+use cura_queue::{DeleteObjects, ExportAccount, FailExport, Job as _, JobError, Run};
 use cura_store::{events, exports, object_deletions, users};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -45,9 +45,15 @@ pub(crate) async fn run(context: Arc<JobContext>, job: ExportAccount, run: Run) 
 /// Deletes an export whose job was discarded, unless the file store has refused it, which its person is told.
 pub(crate) async fn fail(context: Arc<JobContext>, job: FailExport, _: Run) -> Result<(), JobError> {
     let id = job.export_id;
-    let deleted = context
-        .database
-        .transaction(async |connection| exports::delete_pending(connection, id).await);
+    let key = ExportAccount { export_id: id }.key();
+    let deleted = context.database.transaction(async |connection| {
+        // An operator may have had it retried.
+        let retried = cura_queue::list_unfinished::<ExportAccount>(connection, &[key]).await?;
+        if !retried.is_empty() {
+            return Ok(false);
+        }
+        exports::delete_pending(connection, id).await
+    });
     if deleted.await.map_err(snooze_if_unavailable)? {
         tracing::warn!(
             export_id = id,

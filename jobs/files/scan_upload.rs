@@ -108,9 +108,18 @@ async fn scan(context: &JobContext, id: FileId, file: &UnscannedFile) -> Result<
 /// Ends the scan of a file whose job was discarded: its worker has died each time.
 pub(crate) async fn fail(context: Arc<JobContext>, job: FailScan, _: Run) -> Result<(), JobError> {
     let id = FileId(job.file_id);
-    let found = context
-        .database
-        .connection(async |connection| scans::find_unscanned(connection, id).await);
+    let found = context.database.connection(async |connection| {
+        // An operator may have had its scan retried, or begun another one.
+        let round = cura_queue::present_period(connection, ScanUpload::ROUND).await?;
+        let keys = ScanUpload::keys_at_work(id, round);
+        if !cura_queue::list_unfinished::<ScanUpload>(connection, &keys)
+            .await?
+            .is_empty()
+        {
+            return Ok(None);
+        }
+        scans::find_unscanned(connection, id).await
+    });
     match found.await.map_err(snooze_while_slow)? {
         Some(file) => finish(&context, id, file.user, End::Failed(FileReason::Unreadable)).await,
         None => Ok(()),

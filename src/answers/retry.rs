@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use cura_domain::event::Event;
 use cura_domain::message::MessageStatus;
 use cura_domain::{ConversationId, MessageId};
@@ -66,6 +67,8 @@ pub struct RetriedJob {
     pub after: Duration,
     /// The higher, the earlier.
     pub priority: i32,
+    /// Only if it was dead then: it may have been retried meanwhile, and have died once more.
+    pub died_by: Option<DateTime<Utc>>,
 }
 
 impl Retrying {
@@ -129,7 +132,13 @@ impl Retrying {
         let retired = cura_queue::retire_key::<SendPush>(connection, &key).await;
         retired.map_err(StoreError::from)?;
         let wanted = [(job.id.clone(), job.after)];
-        let retried = cura_queue::retry_dead(connection, &wanted, GenerateAnswer::MAX_ATTEMPTS, job.priority);
+        let retried = cura_queue::retry_dead(
+            connection,
+            &wanted,
+            GenerateAnswer::MAX_ATTEMPTS,
+            job.priority,
+            job.died_by,
+        );
         if retried.await.map_err(StoreError::from)?.is_empty() {
             return Err(RetryError::NotDead);
         }

@@ -162,6 +162,8 @@ impl Instance {
     /// The lease is lost: stops every run, and takes another identity.
     pub(crate) fn lose_lease(&self) {
         self.leased.store(false, Ordering::Release);
+        // What was known of pauses is as old as the last heartbeat.
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut lease = self.lock();
         lease.id = new_id();
         for (_, stop) in lease.runs.drain() {

@@ -25,6 +25,8 @@ const CLAIM_BATCH: u32 = 32;
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a job of low priority waits before it has the usual one.
 const AGING: Duration = Duration::from_secs(15);
+/// The same for one of a priority below -1: of many that an operator has had enqueued at once, behind which people would wait.
+const AGING_IN_BULK: Duration = Duration::from_secs(10 * 60);
 
 /// A queue that this process serves.
 pub(crate) struct ServedQueue {
@@ -39,6 +41,8 @@ pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[Serv
     let mut failing = false;
     let mut upkeep_at = Instant::now() + UPKEEP_INTERVAL;
     let mut due_times = DueTimes::new();
+    // Those of paused queues, too: they may be resumed before the next look.
+    let names: Vec<&str> = queues.iter().map(|queue| queue.name).collect();
     while !instance.draining.is_cancelled() {
         let more = if instance.leased.load(Ordering::Acquire) {
             let claimed = async {
@@ -66,11 +70,6 @@ pub(crate) async fn run_producer_loop(instance: Arc<Instance>, queues: Arc<[Serv
         };
         if !more {
             let poll = Instant::now() + instance.config.poll_interval;
-            let names: Vec<&str> = queues
-                .iter()
-                .map(|queue| queue.name)
-                .filter(|name| instance.may_claim(name))
-                .collect();
             // Why Postgres does not answer is said by the next claim.
             let next = due_times.next(&instance, &names).await.unwrap_or(poll);
             tokio::select! {
@@ -116,13 +115,15 @@ async fn release_orphaned_claims(instance: &Instance) -> Result<(), QueueError> 
     Ok(())
 }
 
-/// Raises a low priority to the usual one after [`AGING`], so that no job starves.
+/// Raises a low priority to the usual one after [`AGING`], or [`AGING_IN_BULK`], so that no job starves.
 async fn age_priorities(instance: &Instance) -> Result<(), QueueError> {
     let aged = sqlx::query(
         "UPDATE apalis.jobs SET priority = 0
-         WHERE status = 'Pending' AND priority < 0 AND run_at < now() - make_interval(secs => $1)",
+         WHERE status = 'Pending' AND priority < 0
+           AND run_at < now() - make_interval(secs => CASE WHEN priority = -1 THEN $1 ELSE $2 END)",
     )
     .bind(AGING.as_secs_f64())
+    .bind(AGING_IN_BULK.as_secs_f64())
     .execute(&instance.pool);
     with_timeout(async { Ok(aged.await.map(drop)?) }).await
 }

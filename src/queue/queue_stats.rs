@@ -42,7 +42,7 @@ pub struct QueueStats {
 pub struct QueueHealth {
     /// Worker processes with a heartbeat in the last seconds.
     pub workers: i64,
-    /// How long the oldest ready job has been ready.
+    /// How long the oldest ready job has been ready, of queues that are not paused.
     pub oldest_ready: Duration,
     /// What keeps one of these processes from its work, as it says itself: see [`crate::Dependency::fault`].
     pub fault: Option<String>,
@@ -118,7 +118,9 @@ pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> 
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1)),
                 COALESCE(EXTRACT(EPOCH FROM now() - (
-                    SELECT run_at FROM apalis.jobs WHERE status = 'Pending' ORDER BY run_at LIMIT 1
+                    SELECT run_at FROM apalis.jobs
+                    WHERE status = 'Pending' AND NOT (job_type = ANY(ARRAY(SELECT queue FROM paused_queues)))
+                    ORDER BY run_at LIMIT 1
                 )), 0)::float8,
                 (SELECT min(fault) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1)),
                 ARRAY(SELECT DISTINCT service FROM apalis.workers, unnest(failing_services) AS service

@@ -30,6 +30,8 @@ pub struct DeadJobsCount {
     pub count: i64,
     /// The last of them.
     pub last: Option<JobId>,
+    /// When they were counted, by Postgres' clock.
+    pub at: DateTime<Utc>,
 }
 
 /// A dead job that may be retried.
@@ -50,7 +52,7 @@ pub(crate) fn first_id_at(moment: DateTime<Utc>) -> JobId {
 /// How many of these jobs are dead, and the last of them. Those that die later are no part of it.
 pub async fn count_dead(conn: &mut PgConnection, which: &DeadJobs<'_>) -> Result<DeadJobsCount, QueueError> {
     let row = sqlx::query(
-        "SELECT count(*), max(id) FROM apalis.jobs
+        "SELECT count(*), max(id), now() FROM apalis.jobs
          WHERE job_type = $1 AND status = 'Killed' AND id >= $2 AND NOT COALESCE(metadata ? $4, false)
            AND ($3::text IS NULL OR strpos(last_result ->> 'Err', $3) > 0)",
     )
@@ -63,6 +65,7 @@ pub async fn count_dead(conn: &mut PgConnection, which: &DeadJobs<'_>) -> Result
     Ok(DeadJobsCount {
         count: row.try_get(0)?,
         last: row.try_get(1)?,
+        at: row.try_get(2)?,
     })
 }
 
@@ -98,7 +101,7 @@ pub async fn list_dead(
         .collect()
 }
 
-/// Retries those of these jobs that are dead, if the transaction of `conn` commits: each begins after its delay, has `attempts` more
+/// Retries those of these jobs that are dead, since `died_by` or longer if that is given, if the transaction of `conn` commits: each begins after its delay, has `attempts` more
 /// attempts than it has spent, and this priority. Gives which ones. The jobs are locked by ascending id; one that another transaction
 /// has locked is waited for.
 pub async fn retry_dead(
@@ -106,6 +109,7 @@ pub async fn retry_dead(
     jobs: &[(JobId, Duration)],
     attempts: u32,
     priority: i32,
+    died_by: Option<DateTime<Utc>>,
 ) -> Result<Vec<JobId>, QueueError> {
     let (ids, delays): (Vec<&str>, Vec<f64>) = jobs
         .iter()
@@ -120,6 +124,7 @@ pub async fn retry_dead(
              WHERE j.id = wanted.id
                AND j.id = ANY(ARRAY(SELECT id FROM apalis.jobs
                                     WHERE id = ANY($1) AND status = 'Killed' AND NOT COALESCE(metadata ? $6, false)
+                                      AND ($8::timestamptz IS NULL OR done_at <= $8)
                                     ORDER BY id FOR UPDATE))
              RETURNING j.id
          ), woken AS (
@@ -134,6 +139,7 @@ pub async fn retry_dead(
     .bind(READY_KEY)
     .bind(CANCEL_KEY)
     .bind(WAKE_CHANNEL)
+    .bind(died_by)
     .fetch_all(conn)
     .await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)

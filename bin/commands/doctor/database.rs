@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use cura_postgres::Url;
 use cura_queue::QueueHealth;
 use cura_store::server_facts::{self, ServerFacts};
 use cura_store::{Database, StoreError};
@@ -17,8 +18,8 @@ const OLDEST_VERSION: i32 = 140_000;
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 /// From what share of the connections on that are taken there are too few, in per cent.
 const FULL: i64 = 80;
-/// Connections of a server beside its pool.
-const SERVERS_OWN: i64 = 1;
+/// Connections of a server beside its pool: it listens for sessions and for switches.
+const SERVERS_OWN: i64 = 2;
 /// Connections of a worker beside its pool.
 const WORKERS_OWN: i64 = 6;
 /// How long a job may be ready before that is a sign of too few workers.
@@ -32,9 +33,14 @@ pub(super) async fn check(settings: &Settings) -> Vec<Check> {
     };
     let reached = async {
         let database = wiring::database(settings, "cura-admin").map_err(|error| error.to_string())?;
-        let (main, _) = settings.database.session_url().map_err(|error| error.to_string())?;
         let checked = database.check().await;
-        checked.map_err(|problem| format!("{main} {}", problem.refusal))?;
+        checked.map_err(|problem| {
+            let setting = match problem.url {
+                Url::Main => "DATABASE_URL",
+                Url::Direct => "DATABASE_DIRECT_URL",
+            };
+            format!("{setting} {}", problem.refusal)
+        })?;
         Ok::<_, String>(database)
     };
     let database = match tokio::time::timeout(CHECK_TIMEOUT, reached).await {
@@ -141,12 +147,17 @@ fn connections(settings: &Settings, facts: &ServerFacts, workers: i64) -> Check 
 
 fn workers(health: &QueueHealth) -> Check {
     let told = format!(
-        "{} alive; the oldest ready job is ready for {} s",
+        "{} alive, of whatever queues; the oldest ready job is ready for {} s",
         health.workers,
         health.oldest_ready.as_secs()
     );
     if health.workers == 0 {
         return Check::fail("workers", "none is alive: no question is answered").cure("start cura-worker");
+    }
+    if !health.paused.is_empty() {
+        let paused = health.paused.join(", ");
+        return Check::warn("workers", format!("{told}; these queues are paused: {paused}"))
+            .cure("`cura-admin jobs stats` says why; `cura-admin jobs resume QUEUE` lets them go on");
     }
     if let Some(fault) = &health.fault {
         return Check::fail("workers", format!("{told}; one cannot work: {fault}")).cure("see docs/OPERATIONS.md");

@@ -7,6 +7,7 @@ use cura_domain::UserId;
 use cura_domain::object_key::ObjectKey;
 use cura_providers::files::{FileStore, FileStoreError};
 use cura_store::object_deletions;
+use futures_util::future::join_all;
 
 use super::Check;
 use crate::settings::{Settings, StoreSettings};
@@ -38,7 +39,10 @@ pub(super) async fn redis(settings: &Settings) -> Check {
 
 /// Puts an object, reads it and deletes it.
 pub(super) async fn files(settings: &Settings) -> Check {
-    let store = match wiring::file_store_if_there(settings) {
+    let of_store = settings.clone();
+    // A mount that is gone may never answer.
+    let found = tokio::task::spawn_blocking(move || wiring::file_store_if_there(&of_store)).await;
+    let store = match found.unwrap_or(Ok(None)) {
         Ok(Some(store)) => store,
         Ok(None) => {
             let detail = "DATA_DIR/files is not on this machine";
@@ -147,20 +151,29 @@ pub(super) async fn ai(settings: &Settings) -> Check {
     if settings.ai.providers.is_empty() {
         return Check::skipped("ai", "AI_MODEL_URL is not set: the demo answers");
     }
-    let ai = match wiring::ai(settings) {
-        Ok(ai) => ai,
+    // Each by itself: one that fails is not to be hidden by the other.
+    let providers: Result<Vec<_>, _> = wiring::ai_providers(settings).collect();
+    let providers = match providers {
+        Ok(providers) => providers,
         Err(error) => return Check::failed_with("ai", &error.to_string()),
     };
-    match ai.probe().await {
-        Ok(()) => Check::ok("ai", "a provider can be reached, and takes the key"),
-        Err(error) => Check::fail("ai", format!("the provider fails: {}", error.code()))
-            .cure("check AI_MODEL_URL and AI_MODEL_API_KEY, and the provider's status page"),
+    let names = ["AI_MODEL_URL", "AI_FALLBACK_URL"];
+    let probes = names.into_iter().zip(&providers).map(async |(name, provider)| {
+        let failed = provider.probe().await.err();
+        failed.map(|error| format!("{name} fails: {}", error.code()))
+    });
+    let failed: Vec<String> = join_all(probes).await.into_iter().flatten().collect();
+    if failed.is_empty() {
+        return Check::ok("ai", format!("{} can be reached and take their keys", providers.len()));
     }
+    Check::fail("ai", failed.join("; ")).cure("check its URL and key, and the provider's status page")
 }
 
-pub(super) fn disk(settings: &Settings) -> Check {
-    let folder = &settings.process.data_dir;
-    let Ok(stat) = rustix::fs::statvfs(folder) else {
+pub(super) async fn disk(settings: &Settings) -> Check {
+    let folder = settings.process.data_dir.clone();
+    // A mount that is gone may never answer.
+    let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
+    let Ok(Ok(stat)) = asked else {
         return Check::skipped("disk", "DATA_DIR is not on this machine");
     };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);

@@ -20,8 +20,11 @@ pub use error::OperateJobsError;
 pub use prune::{Pruned, WhichOver};
 pub use retry::{Interrupted, Retried, WhichDead};
 
-use super::Acts;
+use super::{Act, Acts, OperateError as _};
 use crate::chat::Quota;
+
+/// The length of the id of a job: a ULID.
+const JOB_ID_CHARS: usize = 26;
 
 /// The use cases of operators. Cheap to clone.
 #[derive(Clone)]
@@ -76,6 +79,16 @@ impl Jobs {
             Ok::<_, StoreError>(cura_queue::list_workers(connection, before, i64::from(limit) + 1).await?)
         });
         Ok(page_of(listed.await?, limit))
+    }
+
+    /// Records that nothing was done with a job, and gives back why. An id that is none names nothing in the record.
+    async fn refuse(&self, action: &'static str, id: &str, error: OperateJobsError) -> OperateJobsError {
+        let mut act = Act::new(action);
+        if id.len() == JOB_ID_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            act.set_target(id);
+        }
+        self.acts.failed(act, error.code()).await;
+        error
     }
 
     /// All that is known of a job.

@@ -62,7 +62,7 @@ pub struct UsageReport {
     pub items: Vec<UsedTokens>,
     /// Always `None`: there is one page.
     pub next_cursor: Option<String>,
-    /// All of the items together.
+    /// Everything since that day, of those that are not listed, too. People who were erased are in no sum.
     pub total: UsedTokens,
 }
 
@@ -110,7 +110,8 @@ pub async fn report(
         .unwrap_or(today);
     let limit = i64::from(top);
     let summed = database.connection(async |connection| {
-        Ok::<_, StoreError>(match by {
+        let all = usage_sums::by_model(connection, since).await?;
+        let summed = match by {
             UsageBy::Day => named(usage_sums::by_day(connection, since, limit).await?, |sum| {
                 UsageOf::Day(sum.of)
             }),
@@ -120,11 +121,15 @@ pub async fn report(
             UsageBy::User => named(usage_sums::by_user(connection, since, limit).await?, |sum| {
                 UsageOf::UserId(sum.of)
             }),
-        })
+        };
+        Ok::<_, StoreError>((all, summed))
     });
-    let summed: Vec<(UsageOf, UsageSum<()>)> = summed.await?;
-    let mut items: Vec<UsedTokens> = Vec::new();
+    let (all, summed): (_, Vec<(UsageOf, UsageSum<()>)>) = summed.await?;
     let mut total = UsedTokens::of(None);
+    for sum in &all {
+        total.add(sum, prices);
+    }
+    let mut items: Vec<UsedTokens> = Vec::new();
     for (of, sum) in &summed {
         if items.last().is_none_or(|last| last.of.as_ref() != Some(of)) {
             if items.len() == top as usize {
@@ -135,7 +140,6 @@ pub async fn report(
         if let Some(item) = items.last_mut() {
             item.add(sum, prices);
         }
-        total.add(sum, prices);
     }
     Ok(UsageReport {
         since,

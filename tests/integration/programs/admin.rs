@@ -29,7 +29,7 @@ async fn migrations_go_up_down_and_tell_how_they_stand() {
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
     let before = status(3);
-    let all = before["migrations"].as_array().unwrap().len();
+    let all = before["items"].as_array().unwrap().len();
     assert_eq!(before["pending"], all);
     assert_eq!(admin(&["migrate", "up"], &variables).status.code(), Some(0));
     assert_eq!(status(0)["pending"], 0);

@@ -68,7 +68,10 @@ fn all_that_is_wrong_is_named_at_once() {
     let good = [("DATABASE_URL", "postgres://db/cura"), ("REDIS_URL", "redis://cache")];
     let checked = run("", &good, &["check", "--json"]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
-    assert_eq!(json_of(&checked), json!({ "faults": [], "unknown": [] }));
+    assert_eq!(
+        json_of(&checked),
+        json!({ "items": [], "next_cursor": null, "unknown": [] })
+    );
     assert_eq!(
         run("", &[], &["check", "--program", "dev"]).status.code(),
         Some(0),
@@ -78,7 +81,7 @@ fn all_that_is_wrong_is_named_at_once() {
     let dot_env = "PORT=hunter2\nENVIRONMENT=production\nRATE_LIMIT_CHAT=many\n";
     let checked = run(dot_env, &[("REDIS_URL", "http://hunter2")], &["check", "--json"]);
     assert_eq!(checked.status.code(), Some(3));
-    let mut named: Vec<String> = json_of(&checked)["faults"]
+    let mut named: Vec<String> = json_of(&checked)["items"]
         .as_array()
         .unwrap()
         .iter()

@@ -86,8 +86,10 @@ async fn what_runs_finishes_and_other_queues_go_on_while_one_is_paused() {
     add(pool, 2).await;
     runs.reach(1).await;
     paused(pool).await;
-    let other = cura_queue::enqueue(&mut pool.acquire().await.unwrap(), &OnFailureTask { id: 1 });
-    other.await.unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    cura_queue::enqueue(&mut connection, &OnFailureTask { id: 1 })
+        .await
+        .unwrap();
     others.reach(1).await;
     until(pool, "Done", 1).await;
     tokio::time::sleep(OBEYED).await;

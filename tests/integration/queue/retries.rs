@@ -31,7 +31,7 @@ async fn id_of(pool: &PgPool, key: i64) -> JobId {
 async fn retry(pool: &PgPool, ids: &[JobId], after: Duration) -> usize {
     let wanted: Vec<_> = ids.iter().map(|id| (id.clone(), after)).collect();
     let mut connection = pool.acquire().await.unwrap();
-    retry_dead(&mut connection, &wanted, Task::MAX_ATTEMPTS, 0)
+    retry_dead(&mut connection, &wanted, Task::MAX_ATTEMPTS, 0, None)
         .await
         .unwrap()
         .len()

@@ -42,7 +42,10 @@ impl Jobs {
     /// # Errors
     /// [`OperateJobsError`]; then nothing has changed.
     pub async fn cancel(&self, id: &str) -> Result<CancelledJob, OperateJobsError> {
-        let details = self.show(id).await?;
+        let details = match self.show(id).await {
+            Ok(details) => details,
+            Err(error) => return Err(self.refuse("jobs.cancel", id, error).await),
+        };
         let answer = answer_of(&details);
         let is_signalled = self.cancel_with(id, answer, CancelMode::Signal).await?;
         if is_signalled && !self.is_over_soon(id).await? && answer.is_some() {

@@ -34,10 +34,14 @@ impl Jobs {
     /// # Errors
     /// [`OperateJobsError::NotPaused`].
     pub async fn resume(&self, queue: &str) -> Result<(), OperateJobsError> {
-        let act = Act::new("jobs.resume").on(queue);
-        let resumed = self.acts.transaction(act, async |connection, _| {
+        let mut act = Act::new("jobs.resume");
+        if let Some(kind) = KnownKind::of_queue(queue) {
+            act.set_target(kind.queue);
+        }
+        let resumed = self.acts.transaction(act, async |connection, act| {
             let was_paused = cura_queue::resume(connection, queue).await.map_err(StoreError::from)?;
             if was_paused {
+                act.set_target(queue);
                 return Ok(());
             }
             Err(match KnownKind::of_queue(queue) {

@@ -40,7 +40,7 @@ impl Jobs {
     /// [`OperateJobsError::TooYoung`], or what kept it from deleting all.
     pub async fn prune(&self, which: &WhichOver, progress: impl Fn(u64)) -> Result<Pruned, OperateJobsError> {
         if which.before > self.acts.now() - LEAST_AGE {
-            return Err(OperateJobsError::TooYoung);
+            return Err(self.refuse("jobs.prune", "", OperateJobsError::TooYoung).await);
         }
         let over = OverJobs {
             queue: which.queue.as_deref(),

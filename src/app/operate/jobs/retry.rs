@@ -23,8 +23,8 @@ use crate::operate::{Act, OperateError};
 
 /// How many jobs are retried in one transaction. Each answer has a transaction of its own, in which its conversation is locked.
 const BATCH: usize = 500;
-/// The priority of jobs that are retried together: people who ask meanwhile come first. It is aged as any other.
-const TOGETHER: i32 = -1;
+/// The priority of jobs that are retried together: people who ask meanwhile come first, for the minutes that it takes to be aged.
+const TOGETHER: i32 = -2;
 
 /// Which dead jobs of a queue are retried.
 #[derive(Debug, Clone)]
@@ -62,18 +62,26 @@ impl Jobs {
     /// # Errors
     /// [`OperateJobsError`]; then nothing has changed.
     pub async fn retry(&self, id: &str) -> Result<(), OperateJobsError> {
-        let details = self.show(id).await?;
-        let kind = KnownKind::of_queue(&details.job.queue)
-            .ok_or_else(|| OperateJobsError::UnknownQueue(details.job.queue.clone()))?;
-        if details.job.state != JobState::Dead {
-            return Err(OperateJobsError::not_dead(id.to_owned(), details.job.state));
-        }
+        let found = async {
+            let details = self.show(id).await?;
+            let kind = KnownKind::of_queue(&details.job.queue)
+                .ok_or_else(|| OperateJobsError::UnknownQueue(details.job.queue.clone()))?;
+            match details.job.state {
+                JobState::Dead => Ok((details, kind)),
+                state => Err(OperateJobsError::not_dead(id.to_owned(), state)),
+            }
+        };
+        let (details, kind) = match found.await {
+            Ok(found) => found,
+            Err(error) => return Err(self.refuse("jobs.retry", id, error).await),
+        };
         let key = details.key.unwrap_or_default();
         if kind.queue == GenerateAnswer::QUEUE {
             let job = RetriedJob {
                 id: id.to_owned(),
                 after: Duration::ZERO,
                 priority: 0,
+                died_by: None,
             };
             return self.retry_answer(job, &key).await;
         }
@@ -82,7 +90,7 @@ impl Jobs {
         let retried = self.acts.transaction(act, async |connection, _| {
             check(connection, kind.queue, &job).await?;
             let wanted = [(job.id.clone(), Duration::ZERO)];
-            let retried = retry_dead(connection, &wanted, kind.max_attempts, 0).await;
+            let retried = retry_dead(connection, &wanted, kind.max_attempts, 0, None).await;
             if !retried.map_err(StoreError::from)?.is_empty() {
                 return Ok(());
             }
@@ -152,6 +160,7 @@ impl Jobs {
                         id: job.id,
                         after: pace.delay(looked_at),
                         priority: TOGETHER,
+                        died_by: Some(counted.at),
                     };
                     retried.count(self.retry_answer(wanted, &job.key).await)?;
                     looked_at += 1;
@@ -160,7 +169,8 @@ impl Jobs {
             } else {
                 let first = looked_at;
                 looked_at += batch.len() as u64;
-                self.retry_batch(kind, which, batch, (&pace, first), retried).await?;
+                self.retry_batch(kind, which, batch, (&pace, first), counted.at, retried)
+                    .await?;
                 progress(looked_at, pace.jobs);
             }
         }
@@ -173,12 +183,14 @@ impl Jobs {
         which: &WhichDead,
         batch: Vec<DeadJob>,
         (pace, first): (&Pace, u64),
+        died_by: DateTime<Utc>,
         retried: &mut Retried,
     ) -> Result<(), OperateJobsError> {
         let act = Act::new("jobs.retry")
             .on(kind.queue)
             .with("since", which.since)
-            .with("reason", &which.reason);
+            // Free text, which may hold anything, has no place in the record.
+            .with("by_reason", which.reason.is_some());
         let done = self.acts.transaction(act, async |connection, act| {
             let mut of_batch = Retried::default();
             let mut wanted = Vec::with_capacity(batch.len());
@@ -188,7 +200,7 @@ impl Jobs {
                     refused => of_batch.count(refused)?,
                 }
             }
-            let ready = retry_dead(connection, &wanted, kind.max_attempts, TOGETHER).await;
+            let ready = retry_dead(connection, &wanted, kind.max_attempts, TOGETHER, Some(died_by)).await;
             let ready = ready.map_err(StoreError::from)?.len();
             of_batch.retried += ready as u64;
             let others = wanted.len() - ready;

@@ -68,7 +68,7 @@ async fn pages_follow_each_other_without_gaps_whatever_is_searched_for() {
         &["--suspended", "--search", "few1"],
     ] {
         let mut seen: Vec<i64> = Vec::new();
-        let mut cursor = None;
+        let mut cursor: Option<String> = None;
         for _ in 0..3 {
             let mut arguments = [&["users", "list", "--limit", "40"], filter].concat();
             if let Some(cursor) = &cursor {

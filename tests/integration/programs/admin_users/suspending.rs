@@ -105,8 +105,8 @@ async fn a_suspended_user_has_no_running_answer_no_device_and_nothing_else_and_i
         (cura.database.count(ended).await == 2).then_some(())
     })
     .await;
-    let still = format!("SELECT count(*) FROM messages WHERE id = {bobs} AND running");
-    assert_eq!(cura.database.count(&still).await, 1, "nobody else's");
+    let still = "SELECT count(*) FROM messages WHERE user_id = 2 AND running";
+    assert_eq!(cura.database.count(still).await, 1, "nobody else's");
     assert_eq!(cura.database.count("SELECT count(*) FROM devices").await, 0);
     let refused = ann.get("/users/me").await;
     assert_eq!((refused.status.as_u16(), refused.code()), (403, "account_suspended"));
@@ -141,8 +141,8 @@ async fn an_answer_that_waits_for_a_worker_ends_at_once() {
     let run = |arguments: &[&str]| run_beside(&cura, arguments);
     let suspended = json_of(run, &["users", "suspend", "1", "--reason", "spam"]);
     assert_eq!(suspended["answers_cancelled"], 1);
-    let ended = format!("SELECT count(*) FROM messages WHERE id = {answer} AND finish_reason = 'cancelled'");
-    assert_eq!(cura.database.count(&ended).await, 1);
+    let ended = "SELECT count(*) FROM messages WHERE user_id = 1 AND finish_reason = 'cancelled'";
+    assert_eq!(cura.database.count(ended).await, 1, "{answer}");
     cura.check_invariants().await;
 }
 

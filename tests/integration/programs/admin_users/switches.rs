@@ -152,7 +152,7 @@ async fn a_switch_is_noticed_although_its_announcement_was_missed_and_kept_while
     switch(&cura, "registration", "on");
     proxy.restore();
     eventually("people can register again", async || {
-        (register(&cura.client(), "bob@example.com").await.status == 201).then_some(())
+        (register(&cura.client(), "carl@example.com").await.status == 201).then_some(())
     })
     .await;
 }
