@@ -1,5 +1,6 @@
 //! What the programs do: one file a command.
 
+pub mod announce;
 pub mod arguments;
 pub mod audit;
 pub mod completions;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use cura_bin::commands::announce::{self, Announce};
 use cura_bin::commands::audit::{self, Audit};
 use cura_bin::commands::config::{self, Config};
 use cura_bin::commands::devices::{self, Devices};
@@ -52,6 +53,8 @@ enum Command {
     Jobs(Jobs),
     /// Switch something off without a deploy, or on again: registration or uploads. All servers know within two seconds.
     Switch(Switch),
+    /// Tell everybody something who is connected until then: an `announcement` event on every stream and socket, within two seconds.
+    Announce(Announce),
     /// See who has changed what.
     #[command(subcommand)]
     Audit(Audit),
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Command::Migrate(command) => migrate::start(command, global),
         Command::Users(command) => users::start(command, global),
         Command::Switch(command) => switch::start(command, global),
+        Command::Announce(command) => announce::start(command, global),
         Command::Devices(command) => devices::start(command, global),
         Command::Files(command) => files::start(command, global),
         Command::Jobs(command) => jobs::start(command, global),

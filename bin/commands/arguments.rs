@@ -3,10 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, SubsecRound as _, Utc};
 use cura_app::operate::NamedUser;
 use cura_domain::UserId;
 use cura_domain::account::{Email, InvalidEmail, InvalidName, Name};
+use cura_domain::announcement::{AnnouncementText, AnnouncementTitle, InvalidText};
 
 /// A user: an id, or an e-mail address.
 #[derive(Debug, Clone)]
@@ -77,6 +78,30 @@ impl FromStr for ReasonArgument {
     }
 }
 
+/// The title of an announcement.
+#[derive(Debug, Clone)]
+pub struct TitleArgument(pub AnnouncementTitle);
+
+impl FromStr for TitleArgument {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        AnnouncementTitle::new(text).map(Self)
+    }
+}
+
+/// The text of an announcement.
+#[derive(Debug, Clone)]
+pub struct TextArgument(pub AnnouncementText);
+
+impl FromStr for TextArgument {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        AnnouncementText::new(text).map(Self)
+    }
+}
+
 /// A moment: RFC 3339, or a day, which begins at midnight in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MomentArgument(pub DateTime<Utc>);
@@ -120,6 +145,40 @@ impl FromStr for DurationArgument {
     }
 }
 
+/// The end of something that begins now: a moment, a day, or a time of up to a day from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UntilArgument {
+    /// Then.
+    At(MomentArgument),
+    /// After so long.
+    In(DurationArgument),
+}
+
+impl UntilArgument {
+    /// The end of what begins `now`.
+    pub fn after(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            // In the precision that is stored.
+            Self::At(MomentArgument(moment)) => moment.trunc_subsecs(6),
+            Self::In(DurationArgument(duration)) => now + duration,
+        }
+    }
+}
+
+impl FromStr for UntilArgument {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(duration) = text.parse() {
+            return Ok(Self::In(duration));
+        }
+        let moment = text.parse().map_err(|_| {
+            "it is neither a moment such as 2026-11-30T08:00:00Z nor a day such as 2026-11-30 nor a time of up to a day such as 2h"
+        });
+        moment.map(Self::At)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +205,20 @@ mod tests {
         for bad in ["", "yesterday", "2026-13-01", "2026-11-30T08:00:00", "1h"] {
             assert!(bad.parse::<MomentArgument>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_end_is_a_moment_a_day_or_a_time_from_now_on() {
+        let now: DateTime<Utc> = "2026-11-30T08:00:00Z".parse().unwrap();
+        for (text, end) in [
+            ("2h", "2026-11-30T10:00:00Z"),
+            ("2026-11-30T09:00:00.1234567Z", "2026-11-30T09:00:00.123456Z"),
+            ("2026-12-01", "2026-12-01T00:00:00Z"),
+        ] {
+            let until: UntilArgument = text.parse().unwrap();
+            assert_eq!(until.after(now), end.parse::<DateTime<Utc>>().unwrap(), "{text}");
+        }
+        assert!("tomorrow".parse::<UntilArgument>().is_err());
     }
 
     #[test]

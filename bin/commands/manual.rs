@@ -30,11 +30,10 @@ fn describe_all(command: &Command, path: &str, text: &mut String) {
         .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
     {
         let path = format!("{path} {}", sub.get_name());
-        if sub.has_subcommands() {
-            describe_all(sub, &path, text);
-        } else {
+        if !sub.is_subcommand_required_set() {
             describe(sub, &path, text);
         }
+        describe_all(sub, &path, text);
     }
 }
 

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use cura_answers::Answers;
 use cura_app::accounts::Accounts;
+use cura_app::announcements::Announcements;
 use cura_app::auth_tokens::Tokens;
 use cura_app::chat::Chat;
 use cura_app::conversations::Conversations;
@@ -13,6 +14,7 @@ use cura_app::feed::Feed;
 use cura_app::files::{Avatars, FileLinks, Files, FilesConfig};
 use cura_app::health::Health;
 use cura_app::messages::Messages;
+use cura_app::operator_changes::OperatorChanges;
 use cura_app::passwords::Passwords;
 use cura_app::profile::Profile;
 use cura_app::session_watch::SessionWatch;
@@ -53,6 +55,7 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, store: F
         links.clone(),
     );
     let services = push_services(settings)?;
+    let (switches, announcements) = (Switches::default(), Announcements::new(clock.clone()));
     let files = Files::new(
         database.clone(),
         live.clone(),
@@ -109,7 +112,9 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, store: F
         clock,
         entropy,
         notices,
-        switches: Switches::new(database),
+        operator_changes: OperatorChanges::new(database, switches.clone(), announcements.clone()),
+        switches,
+        announcements,
     }))
 }
 

@@ -68,7 +68,7 @@ pub async fn serve(
     // These tasks run until the last stream has ended.
     let tasks = TaskTracker::new();
     let _session_watch = AbortOnDropHandle::new(tasks.spawn(app.session_watch.clone().run()));
-    let _switches = AbortOnDropHandle::new(tasks.spawn(app.switches.clone().run()));
+    let _operator_changes = AbortOnDropHandle::new(tasks.spawn(app.operator_changes.clone().run()));
     let _heartbeat = AbortOnDropHandle::new(tasks.spawn(app.feed.clone().run_heartbeat()));
     let limits = RateLimits::new(limiter, settings.limits.rates, settings.server.trusted_proxies.clone());
     let shutdown = Shutdown::new(stop.clone());

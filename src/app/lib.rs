@@ -4,6 +4,7 @@
 //! commits. Only after that does it publish to open connections.
 
 pub mod accounts;
+pub mod announcements;
 pub mod auth_tokens;
 mod caller;
 pub mod chat;
@@ -19,6 +20,7 @@ pub mod log_key;
 pub mod messages;
 mod notices;
 pub mod operate;
+pub mod operator_changes;
 mod page;
 pub mod passwords;
 pub mod profile;
@@ -33,6 +35,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use accounts::Accounts;
+use announcements::Announcements;
 use chat::Chat;
 use conversations::Conversations;
 use cura_domain::{Clock, Entropy};
@@ -42,6 +45,7 @@ use feed::Feed;
 use files::{Avatars, Files};
 use health::Health;
 use messages::Messages;
+use operator_changes::OperatorChanges;
 use profile::Profile;
 use session_watch::SessionWatch;
 use sessions::Sessions;
@@ -98,6 +102,10 @@ pub struct Services {
     pub notices: Notices,
     /// What operators have switched off.
     pub switches: Switches,
+    /// What operators tell everybody.
+    pub announcements: Announcements,
+    /// How the server learns of what operators switch and announce.
+    pub operator_changes: OperatorChanges,
 }
 
 impl Deref for App {

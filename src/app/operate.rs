@@ -2,6 +2,7 @@
 //! without reading anybody's words.
 
 pub mod acts;
+pub mod announcements;
 pub mod devices;
 pub mod files;
 pub mod jobs;

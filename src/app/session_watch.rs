@@ -240,7 +240,7 @@ impl SessionWatch {
 
     /// Applies what is notified, until the connection is lost.
     async fn listen(&self) -> Result<(), StoreError> {
-        let mut listener = self.database.listen(CHANNEL).await?;
+        let mut listener = self.database.listen(&[CHANNEL]).await?;
         // What happened before the subscription was not heard.
         self.cache.forget_all();
         loop {

@@ -55,6 +55,10 @@ id!(
     MessageId
 );
 id!(
+    /// Something that operators tell everybody.
+    AnnouncementId
+);
+id!(
     /// A file that a user has uploaded.
     FileId
 );

@@ -1,6 +1,7 @@
 //! Ids, entities and rules. Pure functions and data: no I/O, and time and randomness come from the caller.
 
 pub mod account;
+pub mod announcement;
 pub mod answer;
 pub mod answer_cursor;
 pub mod app_link;
@@ -43,6 +44,6 @@ pub mod usage;
 pub mod user;
 
 pub use clock::{Clock, Entropy};
-pub use ids::{ConversationId, DeviceId, FileId, MessageId, SessionId, UserId};
+pub use ids::{AnnouncementId, ConversationId, DeviceId, FileId, MessageId, SessionId, UserId};
 pub use model::ModelRef;
 pub use model_name::model_name;

@@ -3,6 +3,7 @@
 //! Queries are async functions on `&mut PgConnection`; the caller opens and commits the transaction ([`Database`]). Every
 //! row of a user is read with the user's id in the WHERE, so the row of another user is the same as no row.
 
+pub mod announcements;
 pub mod answers;
 pub mod asking;
 pub mod attachments;

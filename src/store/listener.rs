@@ -4,16 +4,16 @@ use cura_postgres::Subscription;
 
 use crate::{Database, StoreError};
 
-/// A subscription to one channel, on a connection of its own, with which it ends.
+/// A subscription to channels, on a connection of its own, with which it ends.
 pub struct Listener(Subscription);
 
 impl Database {
-    /// Subscribes to `channel`.
+    /// Subscribes to `channels`.
     ///
     /// # Errors
     /// When Postgres cannot be reached, or accepts no writes.
-    pub async fn listen(&self, channel: &str) -> Result<Listener, StoreError> {
-        Ok(Listener(Subscription::begin(self.pool(), None, &[channel]).await?))
+    pub async fn listen(&self, channels: &[&str]) -> Result<Listener, StoreError> {
+        Ok(Listener(Subscription::begin(self.pool(), None, channels).await?))
     }
 }
 

@@ -355,8 +355,13 @@ pub const TABLES: [Table; 27] = [
 pub const TABLES_WORKED_OFF: [&str; 1] = ["object_deletions"];
 
 /// The tables without personal data. What operators did to somebody names an id at most, which is nobody's once they are erased.
-pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 4] =
-    ["_sqlx_migrations", "operator_actions", "paused_queues", "switches"];
+pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 5] = [
+    "_sqlx_migrations",
+    "announcements",
+    "operator_actions",
+    "paused_queues",
+    "switches",
+];
 
 impl Table {
     /// Deletes at most `limit` of a user's rows and returns their number; 0 when none is left.

@@ -81,7 +81,8 @@ impl View {
                 self.read.insert(event["conversation_id"].as_i64().expect("an id"), id);
             }
             "resync" => self.resyncs += 1,
-            "start" | "queued" | "notice" | "typing" | "ack" | "pong" | "export" | "push" | "upload" => {}
+            "start" | "queued" | "notice" | "typing" | "ack" | "pong" | "export" | "push" | "upload"
+            | "announcement" => {}
             other => panic!("unknown event {other}: {event}"),
         }
     }

@@ -18,7 +18,7 @@ const OLDEST_VERSION: i32 = 140_000;
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 /// From what share of the connections on that are taken there are too few, in per cent.
 const FULL: i64 = 80;
-/// Connections of a server beside its pool: it listens for sessions and for switches.
+/// Connections of a server beside its pool: it listens for sessions and for what operators change.
 const SERVERS_OWN: i64 = 2;
 /// Connections of a worker beside its pool.
 const WORKERS_OWN: i64 = 6;

@@ -45,6 +45,8 @@ pub(crate) enum EventView {
     Push(PushEvent),
     #[oai(mapping = "upload")]
     Upload(UploadEvent),
+    #[oai(mapping = "announcement")]
+    Announcement(AnnouncementEvent),
     #[oai(mapping = "resync")]
     Resync(ResyncEvent),
     #[oai(mapping = "session_ended")]
@@ -235,6 +237,20 @@ pub(crate) struct ExportEvent {
     expires_at: Option<String>,
 }
 
+/// The operators tell everybody something. Every stream and socket gets it once that is open before `until`, also one that continues from
+/// a cursor: show what has a known `id` once, and nothing of it after `until`.
+#[derive(Object)]
+pub(crate) struct AnnouncementEvent {
+    /// Clients know by it what they have shown.
+    id: i64,
+    /// One line.
+    title: String,
+    /// Plain text, which may have line breaks.
+    text: String,
+    /// When it is over.
+    until: DateTime<Utc>,
+}
+
 /// Why a cursor cannot be used.
 #[derive(Enum)]
 #[oai(rename_all = "snake_case")]
@@ -302,6 +318,7 @@ impl EventView {
             Self::Export(_) => "export",
             Self::Push(_) => "push",
             Self::Upload(_) => "upload",
+            Self::Announcement(_) => "announcement",
             Self::Resync(_) => "resync",
             Self::SessionEnded(_) => "session_ended",
             Self::Pong(_) => "pong",

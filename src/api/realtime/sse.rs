@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cura_app::announcements::AnnouncementReader;
 use cura_app::feed::{AnswerEvent, AnswerFollower, UserFeed, Watcher};
 use cura_app::session_watch::OpenSession;
 use cura_app::{App, Caller};
@@ -123,6 +124,7 @@ pub(crate) struct EventStream {
     /// What is written first, with its cursor.
     head: Vec<u8>,
     session: OpenSession,
+    announcements: AnnouncementReader,
     shutdown: CancellationToken,
     watching: Watching,
     /// Given back when the stream ends.
@@ -135,6 +137,8 @@ pub(crate) struct EventStream {
 pub(crate) struct Streaming<'a> {
     /// When it ends, the stream ends with `session_ended`.
     session: OpenSession,
+    /// What operators tell everybody.
+    announcements: AnnouncementReader,
     /// When the server shuts down, the stream ends without a last event, and the client continues on another server.
     shutdown: CancellationToken,
     /// One of the streams that its person may hold.
@@ -156,6 +160,7 @@ impl<'a> Streaming<'a> {
     ) -> Self {
         Self {
             session: app.session_watch.watch(caller).await,
+            announcements: app.announcements.open(),
             shutdown: shutdown.token(),
             place,
             watcher,
@@ -237,6 +242,7 @@ impl EventStream {
             source,
             head,
             session: streaming.session,
+            announcements: streaming.announcements,
             shutdown: streaming.shutdown,
             watching: Watching::new(streaming.watcher),
             _place: streaming.place,
@@ -261,6 +267,8 @@ impl EventStream {
                     break frame(&EventView::SessionEnded(end.into()), Some(&source.cursor()));
                 }
                 _ = keepalive.tick() => KEEPALIVE_LINE.into(),
+                // Without an id: it moves no cursor.
+                announcement = self.announcements.next() => frame(&announcement.into(), None),
                 next = source.next() => {
                     let Some(next) = next else {
                         self.watching.lose();

@@ -1,6 +1,7 @@
 //! The programs as operators and developers run them.
 
 mod admin;
+mod admin_announce;
 mod admin_audit;
 mod admin_config;
 mod admin_devices;

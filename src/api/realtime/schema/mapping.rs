@@ -5,14 +5,15 @@ use cura_app::chat::StartedAnswer;
 use cura_app::feed::{AnswerEvent, Resync, UserEvent};
 use cura_app::session_watch::SessionEnd;
 use cura_domain::MessageId;
+use cura_domain::announcement::Announcement;
 use cura_domain::answer::Position;
 use cura_domain::message::MessageStatus;
 use cura_domain::push_log::{SendOutcome, TestedDevice};
 
 use super::{
-    AckEvent, ChunkEvent, CompleteEvent, ConversationEvent, ErrorEvent, EventView, ExportEvent, MessageEvent,
-    NoticeEvent, PushEvent, PushOutcome, PushedDevice, QueuedEvent, ReadEvent, ResetEvent, ResyncEvent, ResyncReason,
-    SessionEndReason, SessionEndedEvent, StartEvent, TypingEvent, UploadEvent,
+    AckEvent, AnnouncementEvent, ChunkEvent, CompleteEvent, ConversationEvent, ErrorEvent, EventView, ExportEvent,
+    MessageEvent, NoticeEvent, PushEvent, PushOutcome, PushedDevice, QueuedEvent, ReadEvent, ResetEvent, ResyncEvent,
+    ResyncReason, SessionEndReason, SessionEndedEvent, StartEvent, TypingEvent, UploadEvent,
 };
 use crate::http::problem::Problem;
 use crate::views::message::ResourceView;
@@ -26,6 +27,17 @@ impl From<SessionEnd> for SessionEndedEvent {
                 SessionEnd::Expired => SessionEndReason::Expired,
             },
         }
+    }
+}
+
+impl From<Announcement> for EventView {
+    fn from(announcement: Announcement) -> Self {
+        Self::Announcement(AnnouncementEvent {
+            id: announcement.id.0,
+            title: announcement.title,
+            text: announcement.text,
+            until: announcement.until,
+        })
     }
 }
 

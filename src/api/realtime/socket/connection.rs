@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cura_app::Caller;
+use cura_app::announcements::AnnouncementReader;
 use cura_app::feed::{UserEvent, UserFeed, Watcher};
 use cura_app::session_watch::OpenSession;
 use cura_domain::MessageId;
@@ -41,6 +42,7 @@ pub(super) struct Connection<'a> {
     socket: &'a mut Socket,
     caller: Caller,
     session: OpenSession,
+    announcements: AnnouncementReader,
     feed: UserFeed,
     watcher: Watcher,
     shutdown: CancellationToken,
@@ -61,6 +63,7 @@ impl<'a> Connection<'a> {
             socket,
             caller,
             session,
+            announcements: context.app.announcements.open(),
             feed,
             watcher,
             shutdown: context.shutdown.token(),
@@ -95,6 +98,7 @@ impl<'a> Connection<'a> {
                     Some(reply) => Box::pin(self.send_event(&reply, None)).await,
                     None => Ok(()),
                 },
+                announcement = self.announcements.next() => Box::pin(self.send_event(&announcement.into(), None)).await,
                 item = self.feed.next() => {
                     let is_deleted = matches!(item.event, UserEvent::Conversation(_, None));
                     let frame = event_frame(&EventView::of_user(item.event), item.cursor.as_ref());

@@ -31,7 +31,7 @@ const SECRETS: [&str; 7] = [
 /// A password that is taken.
 const PASSWORD: &str = "a long password";
 
-fn run_with(variables: &[(&str, String)], arguments: &[&str]) -> Output {
+pub(super) fn run_with(variables: &[(&str, String)], arguments: &[&str]) -> Output {
     let output = admin(arguments, variables);
     let said = text(&output.stdout) + &text(&output.stderr);
     for secret in SECRETS {
@@ -43,11 +43,11 @@ fn run_with(variables: &[(&str, String)], arguments: &[&str]) -> Output {
 }
 
 /// On a database alone, with the cheapest hashes and a password.
-fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
+pub(super) fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
     run_with(&alone(database.url()), arguments)
 }
 
-fn alone(url: String) -> Vec<(&'static str, String)> {
+pub(super) fn alone(url: String) -> Vec<(&'static str, String)> {
     vec![
         ("DATABASE_URL", url),
         ("PASSWORD_HASH_MEMORY_KIB", "8".to_owned()),
@@ -65,19 +65,19 @@ fn beside(cura: &Cura) -> Vec<(&'static str, String)> {
     variables
 }
 
-fn run_beside(cura: &Cura, arguments: &[&str]) -> Output {
+pub(super) fn run_beside(cura: &Cura, arguments: &[&str]) -> Output {
     run_with(&beside(cura), arguments)
 }
 
 /// What a command that is done prints for programs.
-fn json_of(run: impl Fn(&[&str]) -> Output, arguments: &[&str]) -> Value {
+pub(super) fn json_of(run: impl Fn(&[&str]) -> Output, arguments: &[&str]) -> Value {
     let output = run(&[arguments, &["--json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// What a command that is done prints for people.
-fn text_of(run: impl Fn(&[&str]) -> Output, arguments: &[&str]) -> String {
+pub(super) fn text_of(run: impl Fn(&[&str]) -> Output, arguments: &[&str]) -> String {
     let output = run(arguments);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
@@ -98,7 +98,7 @@ fn run_with_stdin(variables: &[(&str, String)], arguments: &[&str], stdin: &[u8]
     child.wait_with_output().unwrap()
 }
 
-async fn sql(database: &TestDatabase, statement: &str) {
+pub(super) async fn sql(database: &TestDatabase, statement: &str) {
     sqlx::query(AssertSqlSafe(statement.to_owned()))
         .execute(database.pool())
         .await
@@ -106,7 +106,7 @@ async fn sql(database: &TestDatabase, statement: &str) {
 }
 
 /// What was recorded, oldest first: the act, what it was done to, and what it failed for.
-async fn recorded(database: &TestDatabase) -> Vec<(String, Option<String>, Option<String>)> {
+pub(super) async fn recorded(database: &TestDatabase) -> Vec<(String, Option<String>, Option<String>)> {
     sqlx::query_as("SELECT action, target, failure FROM operator_actions ORDER BY id")
         .fetch_all(database.pool())
         .await
@@ -114,7 +114,7 @@ async fn recorded(database: &TestDatabase) -> Vec<(String, Option<String>, Optio
 }
 
 /// Ada (1), Bob (2) and Eve (3), who has never been seen.
-async fn three_users() -> TestDatabase {
+pub(super) async fn three_users() -> TestDatabase {
     let database = TestDatabase::create().await;
     sql(
         &database,

@@ -7,13 +7,14 @@ use super::super::admin::text;
 use super::{run_beside, sql, text_of};
 
 /// The values that differ and are no ids.
-const TIMES: [&str; 6] = [
+const TIMES: [&str; 7] = [
     "last_seen",
     "last_used_at",
     "last_active",
     "suspended_at",
     "erasing_since",
     "changed_at",
+    "until",
 ];
 
 fn without_times(mut value: Value) -> Value {
@@ -61,6 +62,19 @@ async fn each_command_has_a_stable_shape() {
         &["switch"],
         &["switch", "uploads", "off", "--reason", "the disk is full"],
         &["switch"],
+        &[
+            "announce",
+            "--title",
+            "Maintenance",
+            "--text",
+            "Tonight.",
+            "--until",
+            "2h",
+        ],
+        &["announce", "list"],
+        &["announce", "end", "1"],
+        &["announce", "end", "77"],
+        &["announce", "--title", "x", "--text", "x", "--until", "2020-01-01"],
     ] {
         let output = run_beside(&cura, &[command, &["--json"]].concat());
         shapes.push_str(&format!(

@@ -6,7 +6,7 @@ use super::super::admin_devices::assert_fails;
 use super::{alone, json_of, run_with, sql, three_users};
 
 /// Every command, with what it needs.
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 15] = [
     &["users", "create", "--email", "x@example.com"],
     &["users", "list"],
     &["users", "show", "1"],
@@ -19,6 +19,9 @@ const COMMANDS: [&[&str]; 12] = [
     &["users", "delete", "1", "--yes"],
     &["users", "verify-erased", "77"],
     &["switch", "uploads", "off", "--reason", "x"],
+    &["announce", "--title", "x", "--text", "x", "--until", "1h"],
+    &["announce", "list"],
+    &["announce", "end", "1"],
 ];
 /// How soon an operator is told that Postgres is away.
 const TOLD_WITHIN: Duration = Duration::from_secs(12);
