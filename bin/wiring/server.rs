@@ -46,7 +46,7 @@ pub async fn listen_for_probes(settings: &Settings) -> Result<Option<TcpListener
     bind("METRICS_PORT", host, *port).await.map(Some)
 }
 
-async fn bind(setting: &'static str, host: &str, port: u16) -> Result<TcpListener, StartError> {
+pub(super) async fn bind(setting: &'static str, host: &str, port: u16) -> Result<TcpListener, StartError> {
     TcpListener::bind((host, port))
         .await
         .map_err(|error| wrong(setting, format!("{port} on {host} cannot be used: {error}")).into())
@@ -57,6 +57,7 @@ pub async fn serve(
     settings: &Settings,
     listener: TcpListener,
     probes: Option<TcpListener>,
+    page: Option<TcpListener>,
     app: App,
     limiter: &RateLimiter,
     stop: CancellationToken,
@@ -73,6 +74,12 @@ pub async fn serve(
     let limits = RateLimits::new(limiter, settings.limits.rates, settings.server.trusted_proxies.clone());
     let shutdown = Shutdown::new(stop.clone());
     let of_users = UserConnections::new(settings.limits.user_connections);
+    #[cfg(feature = "board")]
+    let _board = page
+        .and_then(|page| super::board::serve_board(settings, page, &app, limits.clone()))
+        .map(|serving| AbortOnDropHandle::new(tasks.spawn(serving)));
+    #[cfg(not(feature = "board"))]
+    drop(page);
     let api = cura_api::api(app, origins, limits, of_users, shutdown.clone());
     let grace = settings.process.shutdown_grace;
     // Dropped when this function returns: until then, the server's health can be asked for.
@@ -109,7 +116,7 @@ fn serve_probes(settings: &Settings, listener: TcpListener, api: &Api) -> impl F
     }
 }
 
-fn edge(settings: &Settings, limits: ConnectionLimits) -> Edge {
+pub(super) fn edge(settings: &Settings, limits: ConnectionLimits) -> Edge {
     Edge {
         limits,
         proxies: settings.server.trusted_proxies.clone(),

@@ -12,7 +12,11 @@ use crate::telemetry;
 pub fn faults_of_server(settings: &Settings) -> Vec<SettingError> {
     let missing = missing_dependencies(settings);
     let own = settings.care.operator_rules().err();
-    missing.chain(of_dependencies(settings)).chain(own).collect()
+    missing
+        .chain(of_dependencies(settings))
+        .chain(own)
+        .chain(super::board_missing(settings))
+        .collect()
 }
 
 /// What keeps `cura-worker` from starting.
@@ -26,7 +30,11 @@ pub fn faults_of_worker(settings: &Settings) -> Vec<SettingError> {
 pub fn faults_of_dev(settings: &Settings) -> Vec<SettingError> {
     let care = settings.care.operator_rules().err();
     let persona = settings.assistant.persona().err();
-    of_dependencies(settings).chain(care).chain(persona).collect()
+    of_dependencies(settings)
+        .chain(care)
+        .chain(persona)
+        .chain(super::board_missing(settings))
+        .collect()
 }
 
 fn missing_dependencies(settings: &Settings) -> impl Iterator<Item = SettingError> + use<> {

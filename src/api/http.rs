@@ -26,7 +26,7 @@ pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod rate_limit;
 mod rate_limit_headers;
-mod request_id;
+pub(crate) mod request_id;
 pub(crate) mod response_body;
 pub(crate) mod server;
 pub(crate) mod shutdown;

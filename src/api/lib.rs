@@ -4,6 +4,8 @@
 //! `Problem`, which the middleware renders. `http` serves every request, `routes` has a file for each noun of the URL,
 //! `realtime` sends events, and `views` are the resources that both return.
 
+#[cfg(feature = "board")]
+mod board;
 mod http;
 mod openapi;
 mod realtime;
@@ -21,6 +23,8 @@ use http::problem::Problem;
 use poem::endpoint::{DynEndpoint, ToDynEndpoint, make};
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Route};
 
+#[cfg(feature = "board")]
+pub use board::{BoardParts, PgPool, board};
 pub use http::admission::{CLOSING_RESERVE, ConnectionLimits, PROBE_RESERVE};
 pub use http::client_address::{ClientAddressHeader, InvalidProxies, TrustedProxies, UnknownHeader};
 pub use http::middleware::cors::Origins;

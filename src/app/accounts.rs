@@ -3,6 +3,7 @@
 //! Wrong address and wrong password cannot be told apart, neither by the error nor by the time it takes.
 
 use cura_domain::account::{DeviceName, Email, Name, NewPassword};
+use cura_domain::user::User;
 use cura_domain::{Clock, UserId};
 use cura_live::Live;
 use cura_store::users::Credentials;
@@ -120,18 +121,35 @@ impl Accounts {
         place: &Place,
         from: SignInFrom,
     ) -> Result<SignedIn, SignInError> {
+        let open = async |connection: &mut PgConnection, user| self.sessions.open(connection, user, device).await;
+        self.sign_in(email, password, place, from, open).await
+    }
+
+    /// Checks address and password as [`Self::login`] does, and opens with `open` what the user signs in to, in the same transaction.
+    ///
+    /// # Errors
+    /// As of [`Self::login`], or that of `open`.
+    pub(crate) async fn sign_in<T, E: From<SignInError> + From<StoreError>>(
+        &self,
+        email: &Email,
+        password: &str,
+        place: &Place,
+        from: SignInFrom,
+        open: impl AsyncFnOnce(&mut PgConnection, User) -> Result<T, E>,
+    ) -> Result<T, E> {
         let hashes = self.guard.hashes_of(place);
         let known = self
             .database
             .connection(async |connection| users::find_credentials(connection, email.as_str(), &hashes).await);
-        let known: Option<Credentials> = known.await?;
+        let known: Option<Credentials> = known.await.map_err(SignInError::from)?;
         let known_here = known.as_ref().is_some_and(|known| known.knows_place);
         let counted = match from {
             SignInFrom::Anywhere => None,
             SignInFrom::KnownPlace if known_here => {
-                Some(self.guard.begin_at_place(Account::Named(email), place).await?)
+                let begun = self.guard.begin_at_place(Account::Named(email), place).await;
+                Some(begun.map_err(SignInError::from)?)
             }
-            SignInFrom::KnownPlace => return Err(SignInError::WrongCredentials),
+            SignInFrom::KnownPlace => return Err(SignInError::WrongCredentials.into()),
         };
         let checked = self
             .check_guarded(Account::Named(email), place, password, known.as_ref())
@@ -142,11 +160,12 @@ impl Accounts {
         {
             counted.take_back().await;
         }
-        let (Some(known), Checked::Right { outdated }) = (known, checked??) else {
-            return Err(SignInError::WrongCredentials);
+        let checked = checked.map_err(SignInError::from)?.map_err(SignInError::from)?;
+        let (Some(known), Checked::Right { outdated }) = (known, checked) else {
+            return Err(SignInError::WrongCredentials.into());
         };
         let rehashed = if outdated {
-            Some(self.passwords.hash(password).await?)
+            Some(self.passwords.hash(password).await.map_err(SignInError::from)?)
         } else {
             None
         };
@@ -159,7 +178,7 @@ impl Accounts {
                     .filter(|current| current.password_hash == known.password_hash)
                     .ok_or(SignInError::WrongCredentials)?;
                 if current.suspended {
-                    return Err(SignInError::Suspended);
+                    return Err(SignInError::Suspended.into());
                 }
                 if let Some(new) = rehashed {
                     users::replace_password_hash(connection, known.id, &known.password_hash, &new, now).await?;
@@ -168,7 +187,7 @@ impl Accounts {
                     .await?
                     .ok_or(SignInError::WrongCredentials)?;
                 self.remember_place(connection, known.id, place).await?;
-                self.sessions.open(connection, user, device).await
+                open(connection, user).await
             })
             .await
     }

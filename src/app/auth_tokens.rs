@@ -36,6 +36,7 @@ pub struct Tokens {
     refresh_keys: DerivedKeys,
     ticket_keys: DerivedKeys,
     stream_keys: DerivedKeys,
+    page_keys: DerivedKeys,
     lifetimes: TokenLifetimes,
 }
 
@@ -47,6 +48,7 @@ impl Tokens {
             refresh_keys: DerivedKeys::new(secrets, "cura refresh token 1"),
             ticket_keys: DerivedKeys::new(secrets, "cura ticket 1"),
             stream_keys: DerivedKeys::new(secrets, "cura stream token 1"),
+            page_keys: DerivedKeys::new(secrets, "cura page token 1"),
             lifetimes,
         }
     }
@@ -110,5 +112,15 @@ impl Tokens {
     /// The stream token of a text, if it is ours and has not expired.
     pub fn read_stream_token(&self, text: &str, now: DateTime<Utc>) -> Option<StreamToken> {
         StreamToken::open(&self.stream_keys, text, now)
+    }
+
+    /// The text of a page token, which is as a stream token and good for the operators' page only.
+    pub fn page_token_text(&self, token: &StreamToken) -> String {
+        token.seal(&self.page_keys)
+    }
+
+    /// The page token of a text, if it is ours and has not expired.
+    pub fn read_page_token(&self, text: &str, now: DateTime<Utc>) -> Option<StreamToken> {
+        StreamToken::open(&self.page_keys, text, now)
     }
 }

@@ -45,6 +45,7 @@ use feed::Feed;
 use files::{Avatars, Files};
 use health::Health;
 use messages::Messages;
+use operate::page_sessions::PageSessions;
 use operator_changes::OperatorChanges;
 use profile::Profile;
 use session_watch::SessionWatch;
@@ -104,6 +105,8 @@ pub struct Services {
     pub switches: Switches,
     /// What operators tell everybody.
     pub announcements: Announcements,
+    /// Signing in to the operators' page.
+    pub page_sessions: PageSessions,
     /// How the server learns of what operators switch and announce.
     pub operator_changes: OperatorChanges,
 }

@@ -7,6 +7,7 @@ pub mod devices;
 pub mod files;
 pub mod jobs;
 mod named_user;
+pub mod page_sessions;
 pub mod switches;
 pub mod usage;
 pub mod users;

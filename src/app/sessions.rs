@@ -4,6 +4,7 @@
 //! that row, or against what this server knows of it ([`crate::session_cache`]): a session that was ended here is refused at once,
 //! one that was ended elsewhere as soon as that was notified, within two seconds.
 
+mod page_tokens;
 mod refresh;
 mod stream_tokens;
 mod tickets;
@@ -19,6 +20,7 @@ use thiserror::Error;
 
 pub use cura_domain::session::Session;
 use cura_store::sessions::SessionState;
+pub use page_tokens::IssuedPageToken;
 pub use stream_tokens::IssuedStreamToken;
 pub use tickets::IssuedTicket;
 

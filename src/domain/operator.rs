@@ -30,6 +30,11 @@ impl OperatorName {
         Self::new(&format!("{user}@{host}")).unwrap_or_else(|| Self("@".to_owned()))
     }
 
+    /// The name of somebody at a page.
+    pub fn of_page(who: &str) -> Self {
+        Self::new(who).unwrap_or_else(|| Self("unknown".to_owned()))
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -12,7 +12,9 @@ pub use check::{Url, check};
 pub use connections::{Connections, Leased};
 pub use failover::{ReadOnlySessions, accepts_writes, note};
 pub use refusal::{Problem, Refusal};
-pub use session::{ACQUIRE_TIMEOUT, PING_TIMEOUT, SETTINGS, SessionSetting, connect_options, pool_options};
+pub use session::{
+    ACQUIRE_TIMEOUT, PING_TIMEOUT, SETTINGS, SessionSetting, connect_options, pool_options, reading_pool,
+};
 pub use subscription::Subscription;
 
 /// Whether an error is temporary: the same statement may succeed later.

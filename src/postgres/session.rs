@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row};
 
 use crate::failover;
 
@@ -80,6 +80,42 @@ pub fn pool_options(settings: &[SessionSetting]) -> PgPoolOptions {
                 Ok(!is_suspect)
             })
         })
+}
+
+/// A pool for what looks at the database beside everything else: it writes nothing, waits for nobody, and gives a statement as long as this
+/// before Postgres ends it. Its sessions are read only because we say so, so none of them says anything about a failover.
+///
+/// # Errors
+/// When `url` is not a Postgres URL.
+pub fn reading_pool(
+    url: &str,
+    application: &str,
+    max_connections: u32,
+    statement_timeout: Duration,
+) -> Result<PgPool, sqlx::Error> {
+    // On one processor: what is computed for others comes first.
+    let begin: Arc<str> = format!(
+        "SET default_transaction_read_only = on; SET statement_timeout = {}; SET lock_timeout = 1000; \
+         SET idle_in_transaction_session_timeout = 5000; SET timezone = 'UTC'; SET jit = off; \
+         SET max_parallel_workers_per_gather = 0",
+        statement_timeout.as_millis()
+    )
+    .into();
+    let pool = PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(statement_timeout)
+        .max_lifetime(Duration::from_secs(30 * 60))
+        .idle_timeout(Duration::from_secs(60))
+        .after_connect(move |connection, _| {
+            let begin = Arc::clone(&begin);
+            Box::pin(async move {
+                connection
+                    .execute(sqlx::raw_sql(AssertSqlSafe(&*begin)))
+                    .await
+                    .map(drop)
+            })
+        });
+    Ok(pool.connect_lazy_with(connect_options(url, application)?))
 }
 
 /// The statement with which a session begins: makes its settings, and says whether it is read only.

@@ -188,6 +188,28 @@ pub async fn find_state(
     .await?)
 }
 
+/// Whether a session of `user` is active, had no new password since this generation of its tokens, and is that of an admin who can sign in.
+pub async fn is_admins(
+    conn: &mut PgConnection,
+    session: SessionId,
+    user: UserId,
+    oldest_generation: i32,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!(
+        "SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id
+         WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND s.expires_at > $4 AND s.oldest_generation <= $3
+           AND u.is_admin AND u.suspended_at IS NULL AND u.erased_at IS NULL",
+        session.0,
+        user.0,
+        oldest_generation,
+        now,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// Holds a session of `user` as it is until the transaction ends; `false` when it has ended or expired. A session that ends at this
 /// moment waits, and takes what was registered along.
 pub async fn hold(

@@ -133,7 +133,12 @@ fn connections(settings: &Settings, facts: &ServerFacts, workers: i64) -> Check 
         ..
     } = *facts;
     let (pool, limit) = (i64::from(settings.database.pool_size), i64::from(max_connections));
-    let needed = (pool + SERVERS_OWN) + workers.max(1) * (pool + WORKERS_OWN);
+    let page = settings
+        .server
+        .admin
+        .as_ref()
+        .map_or(0, |_| i64::from(wiring::BOARD_POOL_SIZE));
+    let needed = (pool + SERVERS_OWN + page) + workers.max(1) * (pool + WORKERS_OWN);
     let told = format!(
         "{connections} of {limit} are taken; one server and {} workers take {needed} at most",
         workers.max(1)

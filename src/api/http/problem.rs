@@ -221,6 +221,12 @@ impl Problem {
         &self.detail
     }
 
+    /// When the client should try again.
+    #[cfg(feature = "board")]
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// The running answer that causes the conflict.
     pub(crate) fn message_id(&self) -> Option<i64> {
         match self.cause {

@@ -105,3 +105,19 @@ fn all_that_is_wrong_is_named_at_once() {
     let unreadable = run("not a setting\n", &[], &["check", "--json"]);
     assert_eq!(unreadable.status.code(), Some(1), "{}", text(&unreadable.stderr));
 }
+
+#[test]
+fn the_page_for_the_queue_needs_a_program_that_was_built_with_it() {
+    let variables = [
+        ("ADMIN_PORT", "9100"),
+        ("DATABASE_URL", "postgres://127.0.0.1:1/none"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+    ];
+    for (asked, faults) in [("server", 1), ("worker", 0), ("all", 1)] {
+        let checked = run("", &variables, &["check", "--json", "--program", asked]);
+        let items = json_of(&checked)["items"].as_array().unwrap().clone();
+        assert_eq!(items.len(), faults, "{asked}: {items:?}");
+        assert!(items.iter().all(|fault| fault["name"] == "ADMIN_PORT"), "{items:?}");
+        assert_eq!(checked.status.code(), Some(if faults > 0 { 3 } else { 0 }), "{asked}");
+    }
+}

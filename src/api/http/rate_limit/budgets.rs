@@ -91,7 +91,7 @@ impl RateLimits {
     }
 
     /// Whether a request came by a proxy that is trusted.
-    pub(in crate::http) fn trusts_peer(&self, request: &Request) -> bool {
+    pub(crate) fn trusts_peer(&self, request: &Request) -> bool {
         let peer = request
             .remote_addr()
             .as_socket_addr()
