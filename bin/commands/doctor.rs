@@ -1,11 +1,13 @@
 //! `cura-admin doctor`: tries every dependency as servers and workers use it, all at once, and says what to do where one does not work.
 
+mod ai_service;
 mod database;
 mod services;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Args;
 use serde::Serialize;
 
 use super::failure::{Exit, Failure};
@@ -96,8 +98,19 @@ struct Report {
     next_cursor: Option<String>,
 }
 
+/// What is tried beside the dependencies.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Doctor {
+    /// Hold the AI service to docs/AI-SERVICE.md, too. Spends about 50 tokens for each provider, and up to three minutes.
+    #[arg(long)]
+    ai: bool,
+    /// With --ai: see whether it refuses a prompt of 8 MiB. A service that takes it may be paid for it.
+    #[arg(long, requires = "ai")]
+    long_prompt: bool,
+}
+
 /// Runs the command; gives the exit code.
-pub fn start(global: GlobalArguments) -> ExitCode {
+pub fn start(command: Doctor, global: GlobalArguments) -> ExitCode {
     operating::with_settings(global, async |settings, output| {
         let (database, live, files, clamd, fcm, ai, disk) = tokio::join!(
             database::check(&settings),
@@ -110,6 +123,9 @@ pub fn start(global: GlobalArguments) -> ExitCode {
         );
         let mut items = database;
         items.extend([live, files, clamd, fcm, services::web_push(&settings), ai, disk]);
+        if command.ai {
+            items.extend(ai_service::check(&settings, command.long_prompt).await);
+        }
         let failed = items.iter().filter(|check| check.status == Status::Fail).count();
         let report = Report {
             items,

@@ -1,5 +1,4 @@
 //! Why a command did not do what it was asked to: a sentence and a cure for people, a word for programs, and an exit code.
-#![expect(clippy::print_stderr, reason = "a command writes to its standard streams")]
 
 use std::process::ExitCode;
 
@@ -8,6 +7,7 @@ use cura_postgres::{Problem, Url};
 use cura_store::StoreError;
 use serde_json::json;
 
+use super::output::tell;
 use crate::program::StartError;
 
 /// How a command ends that did not do what it was asked to.
@@ -90,13 +90,13 @@ impl Failure {
     pub fn tell(self, as_json: bool) -> ExitCode {
         if as_json {
             let error = json!({ "code": self.code, "detail": self.detail, "cure": self.cure });
-            eprintln!("{}", json!({ "error": error }));
+            tell(format_args!("{}\n", json!({ "error": error })));
         } else {
             for line in self.detail.lines() {
-                eprintln!("error: {line}");
+                tell(format_args!("error: {line}\n"));
             }
             if let Some(cure) = self.cure {
-                eprintln!("cure: {cure}");
+                tell(format_args!("cure: {cure}\n"));
             }
         }
         ExitCode::from(self.exit as u8)

@@ -308,7 +308,7 @@ async fn prune(
     let state = JobState::from(state);
     let queue = queue.map(known_queue).transpose()?;
     let which = WhichOver { state, queue, before };
-    let (word, of) = (text::word(state), which.queue.as_deref().unwrap_or("any queue"));
+    let (word, of) = (state.as_str(), which.queue.as_deref().unwrap_or("any queue"));
     output.confirm(&format!(
         "this deletes the jobs of {of} that are {word} since {} or longer, which cannot be retried then",
         super::text::time(before)

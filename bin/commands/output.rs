@@ -1,7 +1,7 @@
 //! The one manner of commands: data on stdout and talk on stderr, `--json` for programs, `--yes` for scripts.
-#![expect(clippy::print_stderr, reason = "a command writes to its standard streams")]
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -105,7 +105,7 @@ impl Output {
         let listed = Listed { items, next_cursor };
         self.value(&listed, |listed| text(&listed.items))?;
         if let Some(cursor) = listed.next_cursor.filter(|_| !self.as_json) {
-            eprintln!("there are more: --cursor {cursor}");
+            tell(format_args!("there are more: --cursor {cursor}\n"));
         }
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Output {
     /// Says something to the person at the terminal, which is no data; nothing to programs.
     pub fn say(self, what: &str) {
         if !self.as_json {
-            eprintln!("{what}");
+            tell(format_args!("{what}\n"));
         }
     }
 
@@ -125,7 +125,7 @@ impl Output {
     /// Shows on a terminal how far a command is, in place of what it showed before.
     pub fn progress(self, what: &str) {
         if self.is_watched() {
-            eprint!("\r{what}\u{1b}[K");
+            tell(format_args!("\r{what}\u{1b}[K"));
         }
     }
 
@@ -141,13 +141,18 @@ impl Output {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Err(refused(what.to_owned()));
         }
-        eprint!("{what}. Go on? [y/N] ");
+        tell(format_args!("{what}. Go on? [y/N] "));
         let mut answer = String::new();
         match io::stdin().lock().read_line(&mut answer) {
             Ok(_) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
             _ => Err(refused("not confirmed; nothing was done".to_owned())),
         }
     }
+}
+
+/// Writes talk to stderr. Whether anybody can read it does not matter: a closed pipe ends no command in the middle.
+pub fn tell(what: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(what);
 }
 
 /// Tells that a command was called wrongly, or prints the help that was asked for; gives the exit code.

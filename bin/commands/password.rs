@@ -1,6 +1,5 @@
 //! How a command gets a new password: by a prompt, from stdin, or from `CURA_PASSWORD`; never as an argument, which other users of the
 //! machine see and shells remember.
-#![expect(clippy::print_stderr, reason = "a command writes to its standard streams")]
 
 use std::env::VarError;
 use std::io::{self, BufRead as _, IsTerminal, Read as _};
@@ -11,6 +10,7 @@ use cura_providers::Secret;
 use secrecy::ExposeSecret;
 
 use super::failure::{Exit, Failure};
+use super::output::tell;
 
 /// The longest input that is read for a password, in bytes: 128 characters, however they are encoded, and a line's end.
 const MAX_INPUT_BYTES: u64 = 4096;
@@ -77,9 +77,9 @@ fn prompt() -> Result<Secret, Failure> {
         let none = Failure::new(Exit::Failed, "no_password", "there is nobody to ask for the password");
         return Err(none.cure("pass --password-stdin, or set CURA_PASSWORD"));
     }
-    eprint!("New password: ");
+    tell(format_args!("New password: "));
     let first = rpassword::read_password().map_err(|error| unreadable(&error))?;
-    eprint!("Again: ");
+    tell(format_args!("Again: "));
     let second = rpassword::read_password().map_err(|error| unreadable(&error))?;
     if first != second {
         return Err(Failure::new(

@@ -35,6 +35,16 @@ pub enum ProviderSettings {
 }
 
 impl ProviderSettings {
+    /// Asks with another key; false if there is none.
+    pub(crate) fn replace_key(&mut self, key: Secret) -> bool {
+        let (Self::OpenAi(OpenAiConfig { api_key, .. }) | Self::Anthropic(AnthropicConfig { api_key, .. })) = self;
+        let has_key = api_key.is_some();
+        if has_key {
+            *api_key = Some(key);
+        }
+        has_key
+    }
+
     /// A client of this provider; nothing is sent yet.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ use super::server::bind;
 use crate::program::StartError;
 use crate::settings::{SettingError, Settings, wrong};
 
+/// The most connections of the operators' page.
+pub(super) const BOARD_CONNECTIONS: usize = 64;
 /// Connections of the operators' page to Postgres.
 pub const BOARD_POOL_SIZE: u32 = 2;
 
@@ -45,13 +47,11 @@ mod serving {
     use tokio::net::TcpListener;
     use tokio_util::sync::CancellationToken;
 
-    use super::BOARD_POOL_SIZE;
+    use super::{BOARD_CONNECTIONS, BOARD_POOL_SIZE};
     use crate::settings::{SettingError, Settings, wrong};
     use crate::wiring::clock_and_entropy::entropy;
     use crate::wiring::server::edge;
 
-    /// The most connections of the operators' page.
-    const BOARD_CONNECTIONS: usize = 64;
     /// How long Postgres may take for one listing, and how long a listing waits for a connection.
     const LISTING_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::board::{BOARD_CONNECTIONS, BOARD_POOL_SIZE};
 use super::clock_and_entropy::entropy;
 use crate::descriptors;
 use crate::program::StartError;
@@ -84,7 +85,11 @@ pub async fn serve(
     let grace = settings.process.shutdown_grace;
     // Dropped when this function returns: until then, the server's health can be asked for.
     let _probes = probes.map(|probes| AbortOnDropHandle::new(tasks.spawn(serve_probes(settings, probes, &api))));
-    let others = settings.database.pool_size as usize + PROBE_RESERVE + CLOSING_RESERVE + METRICS_CONNECTIONS;
+    let page = match settings.server.admin {
+        Some(_) => BOARD_POOL_SIZE as usize + BOARD_CONNECTIONS + PROBE_RESERVE + CLOSING_RESERVE,
+        None => 0,
+    };
+    let others = settings.database.pool_size as usize + PROBE_RESERVE + CLOSING_RESERVE + METRICS_CONNECTIONS + page;
     let connections = ConnectionLimits {
         total: descriptors::max_connections(others),
         per_address: settings.server.connections_per_address,

@@ -8,6 +8,7 @@ use cura_providers::push::PushProviders;
 use cura_providers::scan::{Inspector, ScanHealth};
 use cura_queue::{Dependency, Workers, WorkersConfig};
 use cura_store::Database;
+use serde_json::Value;
 
 use super::app::answers;
 use super::clock_and_entropy::{clock, entropy};
@@ -86,6 +87,10 @@ impl Dependency for Providers {
 
     fn failing_services(&self) -> Vec<&'static str> {
         [self.push.failing(), self.scans.failing()].concat()
+    }
+
+    fn report(&self) -> Value {
+        serde_json::json!({ "ai": self.ai.gates() })
     }
 
     fn successes(&self) -> u64 {

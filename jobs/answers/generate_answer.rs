@@ -273,6 +273,6 @@ async fn fail_or_retry(mut attempt: RunningAttempt<'_>, run: &Run, error: AiErro
     }
     // The circuit breaker alerts operators, once, when they are needed.
     tracing::warn!(message_id = %id, code = error.code(), reason, "the provider failed; the answer is an error");
-    attempt.fail(error.code()).await?;
+    attempt.fail(error.code(), &reason).await?;
     Err(JobError::Discard { reason })
 }

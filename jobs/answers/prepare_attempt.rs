@@ -65,9 +65,11 @@ pub(crate) async fn prepare_attempt(
     if context.ai.holds_anybody() {
         snooze_until_provider_may_be_asked(context, id).await?;
     }
+    let claimed = run.claimed();
     let options = BeginOptions {
         max_running: context.assistant.running_answers,
         can_continue: context.ai.can_continue(),
+        worker: &claimed.instance_id,
     };
     let bytes =
         i64::try_from(context.assistant.context_tokens * token_estimate::MAX_BYTES_PER_TOKEN).unwrap_or(i64::MAX);

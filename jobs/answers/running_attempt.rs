@@ -10,6 +10,8 @@ use cura_domain::prompt::{Given, PromptMessage};
 use cura_domain::{FileId, MessageId, ModelRef, UserId, token_estimate};
 use cura_providers::ai::{AiError, Call, OpenCompletion, PaidCalls, Prompt, ProviderReport, RequestKey};
 use cura_queue::{JobError, Run};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use super::noted_files::NotedFiles;
 use super::prepare_attempt::PromptContext;
@@ -38,6 +40,8 @@ pub(crate) struct RunningAttempt<'a> {
     stored: CallsWithoutText,
     /// What the model was given of files.
     noted_files: NotedFiles,
+    /// What is being noted of a failover: before the attempt ends, so that its end is not overtaken.
+    failover_note: Option<JoinHandle<()>>,
 }
 
 struct Request {
@@ -67,6 +71,7 @@ impl<'a> RunningAttempt<'a> {
             writer: context.answers.writer(id, attempt),
             request: None,
             noted_files: NotedFiles::default(),
+            failover_note: None,
             run,
         }
     }
@@ -81,6 +86,7 @@ impl<'a> RunningAttempt<'a> {
         );
         let opened = opened.map_err(OpenError::Provider)?;
         self.note_files();
+        self.note_failover();
         Ok(opened)
     }
 
@@ -102,6 +108,36 @@ impl<'a> RunningAttempt<'a> {
             self.noted_files
                 .begin(&self.context.database, &self.writer, request.call.files(), tokens);
         }
+    }
+
+    /// Begins to note, beside the stream, which providers failed before the one that answers.
+    fn note_failover(&mut self) {
+        let note = self.note(None);
+        if note.is_empty() {
+            return;
+        }
+        let noting = self.writer.noting(note);
+        self.failover_note = Some(TaskTracker::new().spawn(noting));
+    }
+
+    async fn await_failover_note(&mut self) {
+        if let Some(noting) = self.failover_note.take() {
+            // A task that panicked has noted nothing, which nobody waits for.
+            let _ = noting.await;
+        }
+    }
+
+    /// What operators are told of this attempt: how each provider failed, and the reason of its end.
+    fn note(&self, reason: Option<&str>) -> String {
+        let failures = self.paid.failures();
+        let of_providers = failures
+            .iter()
+            .map(|(model, error)| format!("{} {}: {error}", model.provider, model.model));
+        let is_said = failures
+            .iter()
+            .any(|(_, error)| reason == Some(error.to_string().as_str()));
+        let reason = reason.filter(|_| !is_said).map(str::to_owned);
+        of_providers.chain(reason).collect::<Vec<_>>().join("; ")
     }
 
     /// A prompt of as many tokens as the model is known to take. From here on the attempt has a cost.
@@ -195,11 +231,13 @@ impl<'a> RunningAttempt<'a> {
         self.finish(AnswerResult::Cancelled, cost, FollowUps::default()).await
     }
 
-    /// Makes the answer an error, with the text so far.
+    /// Makes the answer an error, with the text so far; operators are told the reason.
     ///
     /// # Errors
     /// As [`Self::complete`].
-    pub(crate) async fn fail(self, code: &str) -> Result<(), JobError> {
+    pub(crate) async fn fail(mut self, code: &str, reason: &str) -> Result<(), JobError> {
+        self.await_failover_note().await;
+        self.writer.noting(self.note(Some(reason))).await;
         let cost = self.cost(self.estimate_last());
         self.finish(AnswerResult::Failed(code), cost, FollowUps::default())
             .await
@@ -211,6 +249,7 @@ impl<'a> RunningAttempt<'a> {
         cost: Option<AttemptCost>,
         follow_ups: FollowUps,
     ) -> Result<(), JobError> {
+        self.await_failover_note().await;
         if !self.noted_files.are_noted().await {
             // Once more.
             self.note_files();
@@ -239,30 +278,34 @@ impl<'a> RunningAttempt<'a> {
     }
 
     /// Saves the text and retries the job; the next attempt continues from there.
-    pub(crate) async fn retry(self, after: Option<Duration>, reason: String) -> Result<(), JobError> {
-        self.leave(Outcome::Retried).await;
+    pub(crate) async fn retry(mut self, after: Option<Duration>, reason: String) -> Result<(), JobError> {
+        self.leave(Outcome::Retried, &reason).await;
         Err(JobError::Retry { after, reason })
     }
 
     /// Snoozes the job until a provider may be asked. If a provider accepted the request and failed, that has a cost.
-    pub(crate) async fn snooze(self, after: Duration, reason: String) -> Result<(), JobError> {
+    pub(crate) async fn snooze(mut self, after: Duration, reason: String) -> Result<(), JobError> {
         if self.request.is_some() {
-            self.leave(Outcome::Retried).await;
+            self.leave(Outcome::Retried, &reason).await;
+        } else {
+            self.writer.noting(self.note(Some(&reason))).await;
         }
         Err(JobError::Snooze { after, reason })
     }
 
     /// Saves the text and releases the job to another worker, which continues from there.
-    pub(crate) async fn release(self) -> Result<(), JobError> {
-        self.leave(Outcome::Released).await;
+    pub(crate) async fn release(mut self) -> Result<(), JobError> {
+        self.leave(Outcome::Released, "its worker stopped").await;
         Err(JobError::Release)
     }
 
-    async fn leave(&self, outcome: Outcome) {
+    async fn leave(&mut self, outcome: Outcome, reason: &str) {
+        self.await_failover_note().await;
         let (model, cost) = (self.model(), self.cost(self.estimate_last()));
+        let note = self.note(Some(reason));
         let calls = Some(self.paid.to_store()).filter(|calls| *calls != self.stored);
         self.writer
-            .leave(outcome, model.as_ref(), cost.as_ref(), calls.as_ref())
+            .leave((outcome, &note), model.as_ref(), cost.as_ref(), calls.as_ref())
             .await;
     }
 

@@ -3,18 +3,20 @@
 use cura_domain::MessageId;
 use cura_domain::answer::{AttemptOffsets, Fence};
 use cura_store::answers::{AttemptStart, TakenAnswer};
-use cura_store::{PgConnection, StoreError, answers, attempts, usage};
+use cura_store::{PgConnection, StoreError, answers, attempts, conversations, usage};
 
 use crate::follow_ups::make_waiting_answers_ready;
 use crate::{Answers, shown_text};
 
 /// How an attempt may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BeginOptions {
+pub struct BeginOptions<'a> {
     /// How many answers of one user may run at a time; 0 is no limit.
     pub max_running: u32,
     /// Whether the provider can continue a text.
     pub can_continue: bool,
+    /// The instance that makes the attempt.
+    pub worker: &'a str,
 }
 
 impl Answers {
@@ -26,13 +28,16 @@ impl Answers {
     pub async fn take(
         &self,
         id: MessageId,
-        options: BeginOptions,
+        options: BeginOptions<'_>,
         history_bytes: i64,
     ) -> Result<Option<TakenAnswer>, StoreError> {
         let now = self.0.clock.now();
         let database = &self.0.database;
         database
-            .connection(async |connection| answers::take(connection, id, options.max_running, history_bytes, now).await)
+            .connection(async |connection| {
+                let how = (options.max_running, options.worker);
+                answers::take(connection, id, how, history_bytes, now).await
+            })
             .await
     }
 
@@ -44,18 +49,20 @@ impl Answers {
         &self,
         transaction: &mut PgConnection,
         id: MessageId,
-        options: BeginOptions,
+        options: BeginOptions<'_>,
     ) -> Result<AttemptStart, StoreError> {
         let now = self.0.clock.now();
-        let start = answers::start_attempt(transaction, id, options.max_running, now).await?;
+        // Before the message, in the order of locks: where its row is updated twice, Postgres locks the conversation by itself.
+        conversations::hold_of_message(transaction, id).await?;
+        let start = answers::start_attempt(transaction, id, options.max_running, options.worker, now).await?;
         let AttemptStart::Started(mut attempt) = start else {
             return Ok(start);
         };
+        // Ends that commit at once see no more than their own, and make the same answer ready: it makes the next one so.
+        if attempt.others_wait {
+            make_waiting_answers_ready(transaction, attempt.user_id, options.max_running).await?;
+        }
         if attempt.fence == Fence::FIRST {
-            // Ends that commit at once see no more than their own, and make the same answer ready: it makes the next one so.
-            if attempt.others_wait {
-                make_waiting_answers_ready(transaction, attempt.user_id, options.max_running).await?;
-            }
             return Ok(AttemptStart::Started(attempt));
         }
         let saved = std::mem::take(&mut attempt.text);

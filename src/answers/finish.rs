@@ -56,6 +56,15 @@ impl<'a> Ending<'a> {
     }
 }
 
+/// An attempt that ended its answer, to be counted.
+struct EndedAttempt {
+    message: MessageId,
+    fence: Fence,
+    outcome: Outcome,
+    cost: AttemptCost,
+    ttft_ms: Option<i64>,
+}
+
 /// Makes answers of one conversation final, in a transaction of the caller. Locks in the order that the crate describes. Must be
 /// closed before the transaction commits; others see the ends once it has.
 #[must_use = "an answer that ends without `close` has no usage, no events, and nothing that follows from it"]
@@ -71,7 +80,7 @@ pub struct Finishing<'c> {
     pushes: Vec<PushOfEnd>,
     /// The conversation, once its last change was recorded.
     touched: Option<TouchedConversation>,
-    attempts: Vec<(MessageId, Fence, Outcome, AttemptCost)>,
+    attempts: Vec<EndedAttempt>,
     lost: Vec<LostAttempt>,
 }
 
@@ -145,7 +154,13 @@ impl Finishing<'_> {
         }
         self.push(ending.push);
         if let Some(cost) = ending.cost {
-            self.attempts.push((id, ending.fence, ending.outcome(), cost.clone()));
+            self.attempts.push(EndedAttempt {
+                message: id,
+                fence: ending.fence,
+                outcome: ending.outcome(),
+                cost: cost.clone(),
+                ttft_ms: ending.ttft_ms,
+            });
         }
         Ok(())
     }
@@ -241,15 +256,16 @@ impl Finishing<'_> {
     }
 
     async fn count(&mut self) -> Result<(), StoreError> {
-        for (message, fence, outcome, cost) in &self.attempts {
+        for ended in &self.attempts {
             let attempt = Attempt {
-                message: *message,
+                message: ended.message,
                 user: self.user,
-                fence: *fence,
-                outcome: *outcome,
-                model: &cost.model,
-                usage: cost.usage,
-                reasoning_tokens: cost.reasoning_tokens,
+                fence: ended.fence,
+                outcome: ended.outcome,
+                model: &ended.cost.model,
+                usage: ended.cost.usage,
+                reasoning_tokens: ended.cost.reasoning_tokens,
+                ttft_ms: ended.ttft_ms,
             };
             attempts::record(self.connection, &attempt, self.now).await?;
         }

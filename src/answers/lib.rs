@@ -26,7 +26,7 @@
 //! its methods lock messages and their jobs, and [`Finishing::close`] does the rest and consumes it. The function `finish_answer`
 //! of the migrations is the same for an end that nobody waits for, in one statement. The rows of
 //! attempts need no place in the order: only a transaction that holds the lock of a message inserts attempts of it.
-//! Beginning an attempt and saving its text lock messages, jobs and usage, and nothing before them.
+//! Beginning an attempt holds the conversation first, and then locks messages, jobs and usage; saving its text locks the message alone.
 
 mod abandon;
 mod begin;

@@ -291,7 +291,6 @@ impl AnswerWriter {
                 model: model.as_ref(),
                 ttft_ms,
                 thoughts,
-                is_progress: true,
             };
             let written =
                 database.connection(async |connection| answers::checkpoint(connection, id, fence, saved, now).await);
@@ -375,18 +374,18 @@ impl AnswerWriter {
     }
 
     /// Ends this attempt but not the answer: saves the text so far and what the attempt cost. If that fails, the next attempt
-    /// continues from the last checkpoint, or from what `live` has. With `calls`, what providers were paid for without
+    /// continues from the last checkpoint, or from what `live` has. `note` says why, in our own words. With `calls`, what providers were paid for without
     /// bringing the answer further: that has to be known to the next attempt, so an absence of Postgres is waited out.
     pub async fn leave(
         &self,
-        outcome: Outcome,
+        (outcome, note): (Outcome, &str),
         model: Option<&ModelRef>,
         cost: Option<&AttemptCost>,
         calls: Option<&CallsWithoutText>,
     ) {
         let give_up = Instant::now() + FINISH_TIMEOUT;
         loop {
-            match self.try_to_leave(outcome, model, cost, calls).await {
+            match self.try_to_leave((outcome, note), model, cost, calls).await {
                 Err(StoreError::Unavailable(_) | StoreError::TookTooLong)
                     if calls.is_some() && Instant::now() < give_up =>
                 {
@@ -403,7 +402,7 @@ impl AnswerWriter {
 
     async fn try_to_leave(
         &self,
-        outcome: Outcome,
+        (outcome, note): (Outcome, &str),
         model: Option<&ModelRef>,
         cost: Option<&AttemptCost>,
         calls: Option<&CallsWithoutText>,
@@ -416,13 +415,9 @@ impl AnswerWriter {
                 model,
                 ttft_ms,
                 thoughts: cost.and_then(|cost| cost.reasoning_tokens),
-                is_progress: false,
             };
-            if !answers::checkpoint(connection, id, fence, saved, now).await? {
+            if !answers::save_at_leave(connection, (id, fence), saved, note, calls, now).await? {
                 return Ok(());
-            }
-            if let Some(calls) = calls {
-                answers::save_calls_without_text(connection, id, fence, calls).await?;
             }
             if let Some(cost) = cost {
                 let attempt = Attempt {
@@ -433,12 +428,26 @@ impl AnswerWriter {
                     model: &cost.model,
                     usage: cost.usage,
                     reasoning_tokens: cost.reasoning_tokens,
+                    ttft_ms,
                 };
                 attempts::record(connection, &attempt, now).await?;
             }
             Ok::<_, StoreError>(())
         });
         left.await
+    }
+
+    /// Notes about this attempt what operators may ask later, in our own words. It may be awaited beside the stream, and is lost where
+    /// Postgres is away.
+    pub fn noting(&self, note: String) -> impl Future<Output = ()> + Send + use<> {
+        let (database, id, fence) = (self.answers.0.database.clone(), self.id, self.attempt.fence);
+        async move {
+            let noted =
+                database.connection(async |connection| answers::note_attempt(connection, id, fence, &note).await);
+            if let Err(error) = noted.await {
+                tracing::debug!(message_id = %id, %error, "an attempt could not be noted");
+            }
+        }
     }
 
     fn ttft_ms(&self) -> Option<i64> {

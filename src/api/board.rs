@@ -94,7 +94,7 @@ impl Board {
 
     async fn route(&self, request: Request) -> Result<Response, Problem> {
         let by_proxy = self.limits.trusts_peer(&request);
-        if !self.own_name.is_asked(&request, by_proxy) {
+        if !self.own_name.is_asked(&request) {
             let detail = "This is not the name of this server; see ADMIN_HOST.";
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail));
         }
@@ -125,12 +125,16 @@ impl Board {
             .strip_prefix(LISTINGS)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         match self.admin(request).await? {
-            None if is_listing => {
-                let detail = "Only an admin who is signed in sees this.";
-                Err(Problem::new(StatusCode::UNAUTHORIZED, "not_authenticated", detail))
-            }
+            None if is_listing => Err(signed_out()),
             None => Ok(see_other(SIGN_IN)),
-            Some(_) if is_listing => self.listing.answer(request.uri()).await,
+            Some(_) if is_listing => {
+                let listed = self.listing.answer(request.uri()).await?;
+                // It may have taken seconds: who is none any more gets nothing of it.
+                match self.admin(request).await? {
+                    Some(_) => Ok(listed),
+                    None => Err(signed_out()),
+                }
+            }
             Some(_) => self.assets.respond(path),
         }
     }
@@ -142,6 +146,12 @@ impl Board {
             None => Ok(None),
         }
     }
+}
+
+/// 401: the cookie is of no admin who is signed in.
+fn signed_out() -> Problem {
+    let detail = "Only an admin who is signed in sees this.";
+    Problem::new(StatusCode::UNAUTHORIZED, "not_authenticated", detail)
 }
 
 /// 503: the page could not be made in time, or Postgres is away.

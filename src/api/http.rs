@@ -15,6 +15,7 @@ mod framework_errors;
 pub(crate) mod middleware;
 pub(crate) mod multipart;
 pub(crate) mod operation;
+pub(crate) mod origin;
 pub(crate) mod own_host;
 pub(crate) mod paging;
 mod parser_errors;

@@ -149,7 +149,7 @@ impl Accounts {
                 let begun = self.guard.begin_at_place(Account::Named(email), place).await;
                 Some(begun.map_err(SignInError::from)?)
             }
-            SignInFrom::KnownPlace => return Err(SignInError::WrongCredentials.into()),
+            SignInFrom::KnownPlace => return Err(SignInError::NotChecked.into()),
         };
         let checked = self
             .check_guarded(Account::Named(email), place, password, known.as_ref())

@@ -22,7 +22,7 @@ use crate::notices::Notices;
 use asking::Asking;
 pub(crate) use asking::KEY_LIFETIME;
 pub use quota::Quota;
-pub use request::{AnswerRequest, BusyPolicy, RequestKind, StartAnswerError, StartedAnswer};
+pub use request::{AnswerRequest, BusyPolicy, RequestKind, RequestOrigin, StartAnswerError, StartedAnswer};
 use target::AnswerTarget;
 
 /// The use cases of asking for answers and cancelling them. Cheap to clone.

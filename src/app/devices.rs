@@ -10,13 +10,14 @@ use cura_domain::{Clock, DeviceId};
 use cura_providers::push::is_public_key;
 use cura_queue::{EnqueueOptions, JobOwner, SendTestPush};
 use cura_store::devices::{AddressHash, Registration};
-use cura_store::{Database, StoreError, devices, pushes, sessions, users};
+use cura_store::{Database, StoreError, devices, pushes, users};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 pub use cura_domain::device::Device;
 
 use crate::caller::Caller;
+use crate::still_signed_in::{self, NotAnyMore};
 
 /// How often a registration is tried that meets another account's of the same address.
 const TRIES: u32 = 3;
@@ -69,9 +70,22 @@ pub enum DeviceError {
     /// The session has ended meanwhile.
     #[error("not signed in")]
     NotSignedIn,
+    /// The account was suspended meanwhile.
+    #[error("the account is suspended")]
+    Suspended,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<NotAnyMore> for DeviceError {
+    fn from(error: NotAnyMore) -> Self {
+        match error {
+            NotAnyMore::NotSignedIn => Self::NotSignedIn,
+            NotAnyMore::Suspended => Self::Suspended,
+            NotAnyMore::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// Why one try to register did not succeed.
@@ -147,12 +161,7 @@ impl Devices {
         self.database
             .transaction(async |connection| {
                 // In this order, as a session that ends and takes its devices along.
-                let held = users::hold_alone(connection, caller.user).await?;
-                let is_signed_in =
-                    held.is_some() && sessions::hold(connection, caller.user, caller.session, now).await?;
-                if !is_signed_in {
-                    return Err(DeviceError::NotSignedIn.into());
-                }
+                still_signed_in::hold(connection, caller, now).await?;
                 if let Some(known) = new.replaces
                     && !devices::lock_owned(connection, caller.user, known).await?
                 {

@@ -2,8 +2,10 @@
 //! without reading anybody's words.
 
 pub mod acts;
+pub mod ai;
 pub mod announcements;
 pub mod devices;
+pub mod explain;
 pub mod files;
 pub mod jobs;
 mod named_user;

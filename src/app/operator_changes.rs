@@ -3,12 +3,14 @@
 //! Triggers notify every server at COMMIT, and every server reads the rows once a second, whatever was notified: one connection listens for
 //! both, and one reads both. While Postgres is away, what was known last counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cura_store::announcements::{self, ANNOUNCEMENTS_CHANNEL};
 use cura_store::switches::{self, SWITCHES_CHANNEL};
 use cura_store::{Database, StoreError};
 use futures_util::future::join;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::announcements::Announcements;
@@ -27,15 +29,18 @@ pub struct OperatorChanges {
     database: Database,
     switches: Switches,
     announcements: Announcements,
+    /// One reads: what was read earlier would else replace what was read later.
+    wake: Arc<Notify>,
 }
 
 impl OperatorChanges {
     /// Nothing is known yet. `switches` and `announcements` learn of changes while [`Self::run`] runs.
-    pub const fn new(database: Database, switches: Switches, announcements: Announcements) -> Self {
+    pub fn new(database: Database, switches: Switches, announcements: Announcements) -> Self {
         Self {
             database,
             switches,
             announcements,
+            wake: Arc::default(),
         }
     }
 
@@ -49,7 +54,10 @@ impl OperatorChanges {
         // After a slow read, not many at once.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.wake.notified() => {}
+            }
             self.read().await;
         }
     }
@@ -66,13 +74,13 @@ impl OperatorChanges {
         }
     }
 
-    /// Reads the rows at each notification, until the connection is lost.
+    /// Has the rows read at each notification, until the connection is lost.
     async fn listen(&self) -> Result<(), StoreError> {
         let channels = [SWITCHES_CHANNEL, ANNOUNCEMENTS_CHANNEL];
         let mut listener = self.database.listen(&channels).await?;
         loop {
             match tokio::time::timeout(LISTENER_CHECK_INTERVAL, listener.next()).await {
-                Ok(Ok(Some(_))) => self.read().await,
+                Ok(Ok(Some(_))) => self.wake.notify_one(),
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => listener.check().await?,
@@ -83,16 +91,14 @@ impl OperatorChanges {
     async fn read(&self) {
         let now = self.announcements.clock().now_micros();
         let read = self.database.connection(async |connection| {
-            let states = switches::list(connection).await?;
-            let living = announcements::list_living(connection, now).await?;
-            Ok::<_, StoreError>((states, living))
+            // Switches first: they do not depend on the other table.
+            self.switches.apply(&switches::list(connection).await?);
+            self.announcements
+                .apply(announcements::list_living(connection, now).await?);
+            Ok::<_, StoreError>(())
         });
-        match read.await {
-            Ok((states, living)) => {
-                self.switches.apply(&states);
-                self.announcements.apply(living);
-            }
-            Err(error) => tracing::debug!(%error, "what operators changed could not be read; what was known counts"),
+        if let Err(error) = read.await {
+            tracing::debug!(%error, "what operators changed could not be read; what was known counts");
         }
     }
 }

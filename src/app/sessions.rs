@@ -21,6 +21,7 @@ use thiserror::Error;
 pub use cura_domain::session::Session;
 use cura_store::sessions::SessionState;
 pub use page_tokens::IssuedPageToken;
+pub(crate) use page_tokens::PAGE_DEVICE_NAME;
 pub use stream_tokens::IssuedStreamToken;
 pub use tickets::IssuedTicket;
 
@@ -57,6 +58,9 @@ pub enum SignInError {
     /// Address and password do not match. Which of them is wrong is not disclosed.
     #[error("address and password do not match")]
     WrongCredentials,
+    /// The password was not looked at: its address may try no more, and is none that the account was used from. Not disclosed either.
+    #[error("address and password do not match")]
+    NotChecked,
     /// The refresh token is unknown, dead or expired.
     #[error("the refresh token is not valid")]
     InvalidToken,

@@ -1,4 +1,4 @@
-//! Whether who was signed in when a request began still is: receiving a file may have taken minutes.
+//! Whether who was signed in when a request began still is: receiving a file may have taken minutes, and a busy database seconds.
 
 use chrono::{DateTime, Utc};
 use cura_store::{PgConnection, StoreError, sessions, users};

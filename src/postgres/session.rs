@@ -106,6 +106,22 @@ pub fn reading_pool(
         .acquire_timeout(statement_timeout)
         .max_lifetime(Duration::from_secs(30 * 60))
         .idle_timeout(Duration::from_secs(60))
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > FRESH {
+                    ping(connection).await?;
+                }
+                Ok(true)
+            })
+        })
+        // As of the other pools: an abandoned statement waits for an answer that may never come.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                ping(connection).await?;
+                Ok(true)
+            })
+        })
         .after_connect(move |connection, _| {
             let begin = Arc::clone(&begin);
             Box::pin(async move {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// For how long a success is told to those who wait for one: some heartbeats, of which a few may be late.
 pub(crate) const SUCCESS_TOLD_FOR: Duration = Duration::from_secs(5);
 
@@ -13,6 +15,9 @@ pub trait Dependency: Send + Sync + 'static {
 
     /// Services that fail without keeping this process from its other work: stable words. [`crate::health`] shows them, too.
     fn failing_services(&self) -> Vec<&'static str>;
+
+    /// More about it for operators, who read it with the workers: no secret and nobody's words, a few hundred bytes.
+    fn report(&self) -> Value;
 
     /// How often the service has worked for this process: a number that never becomes smaller.
     fn successes(&self) -> u64;
@@ -34,6 +39,10 @@ impl Dependency for Nothing {
 
     fn failing_services(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    fn report(&self) -> Value {
+        Value::Null
     }
 
     fn successes(&self) -> u64 {

@@ -93,7 +93,7 @@ async fn renew(instance: &Instance, has_worked: bool) -> Result<Renewed, QueueEr
     }
     let row = sqlx::query(
         "WITH renewed AS (UPDATE apalis.workers SET beats = beats + 1, last_seen = now(), fault = $3,
-                                 failing_services = $7,
+                                 failing_services = $7, report = $8,
                                  worked_at = CASE WHEN $4 THEN now() ELSE worked_at END
                           WHERE id = $1 RETURNING id)
          SELECT renewed.id IS NOT NULL, array(
@@ -110,6 +110,7 @@ async fn renew(instance: &Instance, has_worked: bool) -> Result<Renewed, QueueEr
     .bind(instance.dependency.awaits_success())
     .bind(SUCCESS_TOLD_FOR.as_secs_f64())
     .bind(instance.dependency.failing_services())
+    .bind(instance.dependency.report())
     .fetch_one(&instance.pool)
     .await?;
     let mut cancelled = row.try_get(1)?;
@@ -128,11 +129,13 @@ async fn renew(instance: &Instance, has_worked: bool) -> Result<Renewed, QueueEr
 
 async fn register(instance: &Instance, id: &str) -> Result<(), QueueError> {
     sqlx::query(
-        "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at)
-         VALUES ($1, $2, $2, '', now(), now()) ON CONFLICT (id) DO UPDATE SET beats = apalis.workers.beats + 1, last_seen = now()",
+        "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen, started_at, queues)
+         VALUES ($1, $2, $2, '', now(), now(), $3)
+         ON CONFLICT (id) DO UPDATE SET beats = apalis.workers.beats + 1, last_seen = now(), queues = $3",
     )
     .bind(id)
     .bind(WORKER_TYPE)
+    .bind(&instance.queues)
     .execute(&instance.pool)
     .await?;
     instance.leased.store(true, Ordering::Release);

@@ -17,6 +17,8 @@ use crate::run::{Run, StopReason};
 pub(crate) struct Instance {
     pub(crate) pool: PgPool,
     pub(crate) config: WorkersConfig,
+    /// The queues that it serves.
+    pub(crate) queues: Vec<&'static str>,
     /// Wakes the producer: new jobs, free slots, a lease that holds again.
     pub(crate) wake: Arc<Notify>,
     /// Makes the heartbeat ask for cancelled jobs and paused queues now instead of at its next renewal.
@@ -43,10 +45,16 @@ struct Lease {
 }
 
 impl Instance {
-    pub(crate) fn new(pool: PgPool, config: WorkersConfig, dependency: Box<dyn Dependency>) -> Self {
+    pub(crate) fn new(
+        pool: PgPool,
+        config: WorkersConfig,
+        queues: Vec<&'static str>,
+        dependency: Box<dyn Dependency>,
+    ) -> Self {
         Self {
             pool,
             config,
+            queues,
             wake: Arc::default(),
             check_orders: Notify::new(),
             draining: CancellationToken::new(),

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row};
 use crate::cancel::CANCEL_KEY;
 use crate::error::QueueError;
 use crate::heartbeat::ALIVE_WITHIN;
-use crate::job::Job;
+use crate::job::{Job, JobId};
 
 /// The most jobs that are counted ahead of one.
 const MAX_POSITION: i64 = 1000;
@@ -89,9 +89,25 @@ pub enum JobState {
     Cancelled,
 }
 
+impl JobState {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A job, as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JobStatus {
+    /// Its id.
+    pub id: JobId,
     /// Where it stands.
     pub state: JobState,
     /// When it may be claimed, or might have been.
@@ -108,7 +124,7 @@ pub struct JobStatus {
 pub async fn find_job<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Option<JobStatus>, QueueError> {
     let row = sqlx::query(
         "SELECT status, run_at, run_at > now(), attempts, max_attempts, last_result ->> 'Err',
-                COALESCE(metadata ? $3, false)
+                COALESCE(metadata ? $3, false), id
          FROM apalis.jobs WHERE job_type = $1 AND idempotency_key = $2",
     )
     .bind(J::QUEUE)
@@ -118,6 +134,7 @@ pub async fn find_job<J: Job>(conn: &mut PgConnection, key: &str) -> Result<Opti
     .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(JobStatus {
+        id: row.try_get(7)?,
         state: state_of(row.try_get(0)?, row.try_get(2)?, row.try_get(6)?),
         run_at: row.try_get(1)?,
         attempts: row.try_get(3)?,

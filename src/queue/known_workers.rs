@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::{PgConnection, Row};
 
 use crate::error::QueueError;
@@ -23,8 +24,13 @@ pub struct KnownWorker {
     pub fault: Option<String>,
     /// Services that fail for it without keeping it from its other work.
     pub failing_services: Vec<String>,
+    /// The queues that it serves; `None` if it is of a release that did not say.
+    pub queues: Option<Vec<String>>,
     /// What it runs.
     pub running: Vec<RunningJobs>,
+    /// What it says of what its jobs depend on: see [`crate::Dependency::report`].
+    #[serde(skip)]
+    pub report: Option<Value>,
 }
 
 /// The jobs of a queue that a worker runs.
@@ -46,7 +52,8 @@ pub async fn list_workers(
 ) -> Result<Vec<KnownWorker>, QueueError> {
     let rows = sqlx::query(
         "SELECT w.id, w.last_seen > now() - make_interval(secs => $1) AS alive, w.started_at, w.last_seen, w.fault,
-                COALESCE(w.failing_services, '{}') AS failing_services, running.queues, running.jobs, running.since
+                COALESCE(w.failing_services, '{}') AS failing_services, w.queues AS served, w.report,
+                running.queues, running.jobs, running.since
          FROM (SELECT * FROM apalis.workers WHERE worker_type = $2 AND id < $3 ORDER BY id DESC LIMIT $4) w
          CROSS JOIN LATERAL (
              SELECT COALESCE(array_agg(job_type ORDER BY job_type), '{}') AS queues,
@@ -74,6 +81,8 @@ pub async fn list_workers(
                 last_seen: row.try_get("last_seen")?,
                 fault: row.try_get("fault")?,
                 failing_services: row.try_get("failing_services")?,
+                queues: row.try_get("served")?,
+                report: row.try_get("report")?,
                 running: running
                     .map(|((queue, jobs), since)| RunningJobs { queue, jobs, since })
                     .collect(),

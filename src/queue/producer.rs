@@ -212,6 +212,7 @@ mod tests {
         let instance = Arc::new(Instance::new(
             pool.expect("a URL"),
             WorkersConfig::default(),
+            vec!["test"],
             Box::new(crate::dependency::Nothing),
         ));
         let (sender, receiver) = mpsc::channel(1);

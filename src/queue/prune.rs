@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use crate::cancel::CANCEL_KEY;
 use crate::error::QueueError;
 use crate::job_status::JobState;
+use crate::retry::first_id_at;
 
 /// Which jobs are deleted.
 #[derive(Debug, Clone, Copy)]
@@ -27,22 +28,30 @@ pub async fn prune(conn: &mut PgConnection, which: &OverJobs<'_>, limit: i64) ->
         JobState::Cancelled => ("Killed", Some(true)),
         JobState::Ready | JobState::Waiting | JobState::Running => return Ok(0),
     };
-    // The first condition is that of the index.
-    let deleted = sqlx::query(
+    // Of one queue in the order in which they were made, up to those that were made too late to be over by then; of all in the order in
+    // which they were over: each has an index.
+    let statement = if which.queue.is_some() {
         "DELETE FROM apalis.jobs WHERE id IN (
              SELECT id FROM apalis.jobs
-             WHERE status IN ('Done', 'Killed') AND status = $1 AND done_at < $2
-               AND ($3::text IS NULL OR job_type = $3)
+             WHERE status IN ('Done', 'Killed') AND status = $1 AND done_at < $2 AND job_type = $3 AND id < $7
                AND ($4::bool IS NULL OR COALESCE(metadata ? $6, false) = $4)
-             ORDER BY done_at LIMIT $5 FOR UPDATE SKIP LOCKED)",
-    )
-    .bind(status)
-    .bind(which.before)
-    .bind(which.queue)
-    .bind(is_cancelled)
-    .bind(limit)
-    .bind(CANCEL_KEY)
-    .execute(conn)
-    .await?;
+             ORDER BY id LIMIT $5 FOR UPDATE SKIP LOCKED)"
+    } else {
+        "DELETE FROM apalis.jobs WHERE id IN (
+             SELECT id FROM apalis.jobs
+             WHERE status IN ('Done', 'Killed') AND status = $1 AND done_at < $2 AND $3::text IS NULL AND $7::text IS NOT NULL
+               AND ($4::bool IS NULL OR COALESCE(metadata ? $6, false) = $4)
+             ORDER BY done_at LIMIT $5 FOR UPDATE SKIP LOCKED)"
+    };
+    let deleted = sqlx::query(statement)
+        .bind(status)
+        .bind(which.before)
+        .bind(which.queue)
+        .bind(is_cancelled)
+        .bind(limit)
+        .bind(CANCEL_KEY)
+        .bind(first_id_at(which.before))
+        .execute(conn)
+        .await?;
     Ok(deleted.rows_affected())
 }

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, Row};
 use crate::cancel::CANCEL_KEY;
 use crate::error::QueueError;
 use crate::heartbeat::ALIVE_WITHIN;
+use crate::kinds::KNOWN_KINDS;
 use crate::pauses::PausedQueue;
 
 /// How many jobs of a queue that are done are counted, and how many that are dead or cancelled.
@@ -50,6 +51,8 @@ pub struct QueueHealth {
     pub failing_services: Vec<String>,
     /// The queues that operators have paused, by name.
     pub paused: Vec<String>,
+    /// The queues that none of these processes serves, by name; none while there is one of a release that does not say what it serves.
+    pub unserved: Vec<String>,
 }
 
 /// Every queue that has jobs or is paused, by name. Reads what waits and runs by its indexes, and of what is over as much as is counted.
@@ -125,9 +128,14 @@ pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> 
                 (SELECT min(fault) FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1)),
                 ARRAY(SELECT DISTINCT service FROM apalis.workers, unnest(failing_services) AS service
                       WHERE last_seen > now() - make_interval(secs => $1)),
-                ARRAY(SELECT queue FROM paused_queues ORDER BY queue)",
+                ARRAY(SELECT queue FROM paused_queues ORDER BY queue),
+                ARRAY(SELECT name FROM unnest($2::text[]) AS name
+                      WHERE NOT EXISTS (SELECT 1 FROM apalis.workers WHERE last_seen > now() - make_interval(secs => $1)
+                                                                       AND (queues IS NULL OR name = ANY(queues)))
+                      ORDER BY name)",
     )
     .bind(ALIVE_WITHIN.as_secs_f64())
+    .bind(KNOWN_KINDS.map(|kind| kind.queue))
     .fetch_one(conn)
     .await?;
     Ok(QueueHealth {
@@ -136,5 +144,6 @@ pub async fn health(conn: &mut PgConnection) -> Result<QueueHealth, QueueError> 
         fault: row.try_get(2)?,
         failing_services: row.try_get(3)?,
         paused: row.try_get(4)?,
+        unserved: row.try_get(5)?,
     })
 }

@@ -137,7 +137,8 @@ impl WorkersBuilder {
     /// Starts. Returns at once, also while Postgres is unreachable: claiming begins when it answers.
     pub fn start(self) -> Workers {
         let (completions, completed) = mpsc::channel(completer::BACKLOG);
-        let instance = Arc::new(Instance::new(self.pool, self.config, self.dependency));
+        let names = self.planned.iter().map(|planned| planned.name).collect();
+        let instance = Arc::new(Instance::new(self.pool, self.config, names, self.dependency));
         let tracker = TaskTracker::new();
         let mut queues = Vec::new();
         let mut contexts = Vec::new();

@@ -44,11 +44,12 @@ pub async fn insert(
     .await?)
 }
 
-/// What is to be told now, oldest first.
+/// What is to be told now, oldest first: the newest ones, should clocks differ about how many are over.
 pub async fn list_living(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Announcement>, StoreError> {
     Ok(sqlx::query_as!(
         Announcement,
-        "SELECT id, title, text, until, created_at FROM announcements WHERE until > $1 ORDER BY id LIMIT $2",
+        r#"SELECT id AS "id!", title AS "title!", text AS "text!", until AS "until!", created_at AS "created_at!"
+           FROM (SELECT * FROM announcements WHERE until > $1 ORDER BY id DESC LIMIT $2) newest ORDER BY id"#,
         now,
         MAX_LIVING,
     )

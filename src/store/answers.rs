@@ -5,6 +5,7 @@ mod finish;
 mod finish_alone;
 mod list;
 mod retry;
+mod save;
 mod start;
 mod take;
 mod turn;
@@ -14,9 +15,8 @@ pub use finish::{
 };
 pub use finish_alone::{ClaimedRow, EndAlone, EndedAlone, NewRow, finish_alone};
 pub use list::{list_recent, list_recent_deleted, list_running, list_stale, list_startable};
-pub use retry::{AnswerToRetry, count_started, lock_to_retry, retry};
-pub use start::{
-    AttemptStart, SavedText, StartedAttempt, checkpoint, restart_at, save_calls_without_text, start_attempt, take_back,
-};
+pub use retry::{AnswerToRetry, lock_to_retry, retry};
+pub use save::{SavedText, checkpoint, note_attempt, restart_at, save_at_leave, take_back};
+pub use start::{AttemptStart, StartedAttempt, start_attempt};
 pub use take::{TakenAnswer, take};
 pub use turn::{record_eligible, was_eligible};

@@ -95,6 +95,8 @@ pub enum Outcome {
     Stored(Stored),
     /// The account is being erased.
     UserGone,
+    /// The account is suspended.
+    UserSuspended,
     /// The key was used before.
     KeyUsed(KeyUse),
     /// There is no such conversation of the user.
@@ -162,6 +164,7 @@ pub async fn ask(conn: &mut PgConnection, new: &NewRequest<'_>, now: DateTime<Ut
     let made = row.question.map(MessageId).zip(row.answer.map(MessageId));
     Ok(match row.outcome.as_str() {
         "user_gone" => Outcome::UserGone,
+        "suspended" => Outcome::UserSuspended,
         "key_used" => Outcome::KeyUsed(KeyUse {
             request_hash: row.first_digest.unwrap_or_default(),
             made,

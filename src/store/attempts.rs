@@ -61,18 +61,20 @@ pub struct Attempt<'a> {
     pub usage: Usage,
     /// Those of its tokens that were spent on thoughts.
     pub reasoning_tokens: Option<i64>,
+    /// The milliseconds from when the question was stored to its first text.
+    pub ttft_ms: Option<i64>,
 }
 
 /// Counts an attempt, and one answer more if it was completed or cancelled; changes nothing if the attempt was counted
-/// before. Locks the user's usage row of the day, as [`crate::usage::add`] does. `finish_answer` (migration 0044) does the same.
+/// before. Locks the user's usage row of the day, as [`crate::usage::add`] does. `finish_answer` (migration 0074) does the same.
 pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
     let answers = attempt.outcome.answers();
     sqlx::query!(
         r#"WITH counted AS (
                INSERT INTO answer_attempts
                    (message_id, attempt, user_id, outcome, provider, model, input_tokens, output_tokens, estimated, ended_at,
-                    reasoning_tokens)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13) ON CONFLICT DO NOTHING
+                    reasoning_tokens, ttft_ms)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13, $14) ON CONFLICT DO NOTHING
                RETURNING user_id, model, input_tokens, output_tokens
            )
            INSERT INTO usage_days AS u (user_id, day, model, messages, input_tokens, output_tokens)
@@ -93,6 +95,7 @@ pub async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>, now: DateTim
         now.date_naive(),
         answers,
         attempt.reasoning_tokens,
+        attempt.ttft_ms,
     )
     .execute(conn)
     .await?;

@@ -119,6 +119,18 @@ pub struct LockedConversation {
     pub running: Vec<MessageId>,
 }
 
+/// Holds the conversation of a message beside others who do: it is neither deleted nor locked alone until the transaction ends.
+pub async fn hold_of_message(conn: &mut PgConnection, message: MessageId) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"SELECT true AS "is_there!" FROM conversations
+           WHERE id = (SELECT conversation_id FROM messages WHERE id = $1) FOR KEY SHARE"#,
+        message.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(())
+}
+
 /// Locks a conversation of `user`, if it exists. Its messages are locked after it, never before.
 pub async fn lock_owned(
     conn: &mut PgConnection,

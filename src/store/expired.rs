@@ -16,7 +16,7 @@ const KEYS: TimeDelta = TimeDelta::hours(25);
 /// session that goes on.
 const SESSIONS: TimeDelta = TimeDelta::days(30);
 /// How long events are kept, as the contract says.
-const EVENTS: TimeDelta = TimeDelta::days(7);
+pub const EVENTS: TimeDelta = TimeDelta::days(7);
 /// The most parents whose children are looked for by one statement.
 const PARENTS: i64 = 100;
 /// How long it is kept why something was pushed, or was not.

@@ -4,6 +4,7 @@
 //! row of a user is read with the user's id in the WHERE, so the row of another user is the same as no row.
 
 pub mod announcements;
+pub mod answer_traces;
 pub mod answers;
 pub mod asking;
 pub mod attachments;

@@ -79,7 +79,7 @@ pub async fn insert(conn: &mut PgConnection, action: &NewAction<'_>, at: DateTim
     Ok(())
 }
 
-/// At most `limit` acts, newest first. Reads from the newest on until it has found as many.
+/// At most `limit` acts, newest first. Those of a target by its index; others are read from the newest on until it has found as many.
 pub async fn list(conn: &mut PgConnection, which: &ActionFilter, limit: i64) -> Result<Vec<Action>, StoreError> {
     Ok(sqlx::query_as!(
         Action,

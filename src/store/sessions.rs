@@ -129,6 +129,24 @@ pub async fn end_all(
     Ok(ended.rows_affected())
 }
 
+/// Ends the sessions of `user` whose device has this name.
+pub async fn end_named(
+    conn: &mut PgConnection,
+    user: UserId,
+    device_name: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE sessions SET ended_at = $3 WHERE user_id = $1 AND device_name = $2 AND ended_at IS NULL",
+        user.0,
+        device_name,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Ends all but the `keep` most recently used sessions of `user`.
 pub async fn end_oldest_beyond(
     conn: &mut PgConnection,

@@ -252,9 +252,13 @@ async fn an_admin_signs_in_reads_the_queue_and_signs_out_and_each_is_recorded() 
         assert!(listed.is_array(), "{listing}: {listed}");
         assert!(!answer.body.contains("magnesium"), "{listing}");
     }
-    let done: Value =
-        serde_json::from_str(&ada.get("/api/v1/queues/generate-answer/tasks?status=Done").await.body).unwrap();
-    assert_eq!(done.as_array().unwrap().len(), 1, "{done}");
+    // The worker says that it is done once the answer is there.
+    eventually("the job is listed as done", async || {
+        let done = ada.get("/api/v1/queues/generate-answer/tasks?status=Done").await;
+        let done: Value = serde_json::from_str(&done.body).ok()?;
+        (done.as_array()?.len() == 1).then_some(())
+    })
+    .await;
     // The cookie is stored nowhere, and opens nothing else.
     let token = ada.cookie.as_ref().unwrap().split_once('=').unwrap().1.to_owned();
     let api = Client::new(&cura.servers[0].base).with_token(&Value::from(token.clone()));
@@ -345,6 +349,7 @@ async fn a_cookie_is_worth_nothing_within_two_seconds_of_what_ends_it() {
     run(&["users", "demote", "ada@example.com"]);
     ada.until_refused().await;
     run(&["users", "promote", "ada@example.com"]);
+    assert_eq!(ada.get(TASKS).await.status, 401, "what has ended stays so");
     let ada = page.signed_in().await;
     let lasts: i64 = sqlx::query_scalar(
         "SELECT max(extract(epoch FROM expires_at - created_at))::bigint FROM sessions
@@ -455,19 +460,26 @@ async fn nothing_can_be_changed_and_no_other_page_gets_anything() {
 #[tokio::test]
 async fn a_flood_of_sign_ins_is_limited_as_at_the_api() {
     let Operated { cura, page } = operated_by(Cura::builder().workers(0).with("RATE_LIMIT_AUTH", "5")).await;
-    let mut statuses = Vec::new();
-    for _ in 0..8 {
-        let answer = page.sign_in("bob@example.com", "a guess").await;
-        if answer.status == 429 {
-            assert!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
+    let begun = Instant::now();
+    let mut checked = 0;
+    for _ in 0..20 {
+        let answer = page.sign_in("nobody@example.com", "a guess").await;
+        match answer.status.as_u16() {
+            401 => checked += 1,
+            429 => assert!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers),
+            other => panic!("{other}"),
         }
-        statuses.push(answer.status.as_u16());
     }
-    // The two that have registered from this address have paid, too.
-    assert_eq!(statuses[..3], [401; 3]);
-    assert_eq!(statuses[3..], [429; 5]);
+    // One more is let through for each twelve seconds that this took.
+    let most = 5 + begun.elapsed().as_secs() / 12 + 1;
+    assert!(
+        checked <= most && checked < 20,
+        "{checked} of 20 were checked, {most} may be"
+    );
     // What was not looked at is not recorded.
-    assert!(recorded(&cura).await.len() <= 5, "{:?}", recorded(&cura).await);
+    let mut recorded = recorded(&cura).await;
+    recorded.retain(|(action, ..)| action == "page.sign-in");
+    assert_eq!(recorded.len() as u64, checked, "{recorded:?}");
     // Ada, who has signed in from here before, is let in all the same.
     page.signed_in().await;
 }
@@ -486,7 +498,7 @@ async fn with_postgres_away_the_page_says_so_and_comes_back() {
     let begun = Instant::now();
     let answer = ada.get(TASKS).await;
     assert_eq!(answer.status, 503, "{}", answer.body);
-    assert!(answer.headers.contains_key("retry-after") && begun.elapsed() < Duration::from_secs(12));
+    assert!(answer.headers.contains_key("retry-after") && begun.elapsed() < Duration::from_secs(30));
     assert_eq!(page.sign_in("ada@example.com", PASSWORD).await.status, 503);
     // Who is not signed in is not let in because nobody can be asked.
     assert_eq!(page.get(TASKS).await.status, 401);
@@ -501,19 +513,28 @@ async fn with_postgres_away_the_page_says_so_and_comes_back() {
 async fn what_the_page_reads_with_cannot_write_and_gives_up_after_two_seconds() {
     let database = TestDatabase::create().await;
     let pool = cura_bin::wiring::board_pool(&database.url()).unwrap();
-    let error = sqlx::query("DELETE FROM apalis.jobs").execute(&pool).await.unwrap_err();
+    // A busy machine may take longer to connect than a listing waits.
+    let mut connection = eventually("it connects", async || pool.acquire().await.ok()).await;
+    let error = sqlx::query("DELETE FROM apalis.jobs")
+        .execute(&mut *connection)
+        .await
+        .unwrap_err();
     assert_eq!(code_of(&error), "25006");
     let begun = Instant::now();
-    let error = sqlx::query("SELECT pg_sleep(30)").execute(&pool).await.unwrap_err();
+    let error = sqlx::query("SELECT pg_sleep(60)")
+        .execute(&mut *connection)
+        .await
+        .unwrap_err();
     assert_eq!(code_of(&error), "57014");
-    assert!(begun.elapsed() < Duration::from_secs(6));
+    assert!(begun.elapsed() < Duration::from_secs(20));
     let name: String = sqlx::query_scalar("SELECT current_setting('application_name')")
-        .fetch_one(&pool)
+        .fetch_one(&mut *connection)
         .await
         .unwrap();
     assert_eq!(name, "cura-board");
     // A third use waits for one of two connections, and not for ever.
-    let held = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    let other = eventually("it connects", async || pool.acquire().await.ok()).await;
+    let held = [connection, other];
     assert!(pool.acquire().await.is_err());
     drop(held);
 }
@@ -540,7 +561,8 @@ async fn asking(user: &Client, times: usize) -> (Duration, Duration) {
 
 #[tokio::test]
 async fn answers_keep_their_pace_while_the_page_lists_very_many_rows() {
-    let rows = std::env::var("CURA_BOARD_ROWS")
+    #[expect(clippy::disallowed_methods, reason = "whoever measures says how many")]
+    let rows: u32 = std::env::var("CURA_BOARD_ROWS")
         .ok()
         .and_then(|rows| rows.parse().ok())
         .unwrap_or(100_000);
@@ -568,7 +590,7 @@ async fn answers_keep_their_pace_while_the_page_lists_very_many_rows() {
             let begun = Instant::now();
             let status = ada.get(listing).await.status.as_u16();
             assert!([200, 503].contains(&status), "{listing}: {status}");
-            assert!(begun.elapsed() < Duration::from_secs(12), "{listing}");
+            assert!(begun.elapsed() < Duration::from_secs(30), "{listing}");
             seen.push((listing, status, begun.elapsed()));
         }
         seen

@@ -152,12 +152,16 @@ fn connections(settings: &Settings, facts: &ServerFacts, workers: i64) -> Check 
 
 fn workers(health: &QueueHealth) -> Check {
     let told = format!(
-        "{} alive, of whatever queues; the oldest ready job is ready for {} s",
+        "{} alive; the oldest ready job is ready for {} s",
         health.workers,
         health.oldest_ready.as_secs()
     );
     if health.workers == 0 {
         return Check::fail("workers", "none is alive: no question is answered").cure("start cura-worker");
+    }
+    if !health.unserved.is_empty() {
+        return Check::fail("workers", format!("{told}; none serves {}", health.unserved.join(", ")))
+            .cure("start cura-worker with these in --queues, or without --queues");
     }
     if !health.paused.is_empty() {
         let paused = health.paused.join(", ");

@@ -1,7 +1,7 @@
 //! What people read of jobs.
 
 use cura_app::operate::jobs::{
-    CancelledJob, JobDetails, JobState, KnownJob, KnownWorker, PausedQueue, QueueStats, Retried,
+    CancelledJob, JobDetails, JobState, KNOWN_KINDS, KnownJob, KnownWorker, PausedQueue, QueueStats, Retried,
 };
 
 use crate::commands::text::{fields, or_dash, table, time};
@@ -68,7 +68,7 @@ pub(super) fn list(jobs: &[KnownJob]) -> String {
             [
                 job.id.clone(),
                 job.queue.clone(),
-                word(job.state).to_owned(),
+                job.state.as_str().to_owned(),
                 format!("{}/{}", job.attempts, job.max_attempts),
                 or_dash(job.user_id),
                 time(job.run_at),
@@ -89,7 +89,7 @@ pub(super) fn details(details: &JobDetails) -> String {
     fields(&[
         ("job", job.id.clone()),
         ("queue", job.queue.clone()),
-        ("state", word(job.state).to_owned()),
+        ("state", job.state.as_str().to_owned()),
         ("attempts", format!("{} of {}", job.attempts, job.max_attempts)),
         ("reason", or_dash(job.reason.as_ref())),
         ("created", or_dash(job.created_at.map(time))),
@@ -108,7 +108,7 @@ pub(super) fn details(details: &JobDetails) -> String {
 }
 
 pub(super) fn workers(workers: &[KnownWorker]) -> String {
-    let rows: Vec<[String; 6]> = workers
+    let rows: Vec<[String; 7]> = workers
         .iter()
         .map(|worker| {
             let running: Vec<String> = worker
@@ -123,12 +123,31 @@ pub(super) fn workers(workers: &[KnownWorker]) -> String {
                 if worker.alive { "alive" } else { "silent" }.to_owned(),
                 or_dash(worker.started_at.map(time)),
                 time(worker.last_seen),
+                worker
+                    .queues
+                    .as_ref()
+                    .map_or_else(|| "–".to_owned(), |queues| served(queues)),
                 or_dash(Some(running.join(", ")).filter(|text| !text.is_empty())),
                 or_dash(Some(faults.join(", ")).filter(|text| !text.is_empty())),
             ]
         })
         .collect();
-    table(["ID", "STATE", "STARTED", "LAST SEEN", "RUNS", "FAULTS"], &rows)
+    table(
+        ["ID", "STATE", "STARTED", "LAST SEEN", "SERVES", "RUNS", "FAULTS"],
+        &rows,
+    )
+}
+
+/// The queues that a worker serves, in few words.
+fn served(queues: &[String]) -> String {
+    if KNOWN_KINDS
+        .iter()
+        .all(|kind| queues.iter().any(|queue| queue == kind.queue))
+    {
+        "all".to_owned()
+    } else {
+        queues.join(", ")
+    }
 }
 
 pub(super) fn retried(retried: &Retried) -> String {
@@ -149,20 +168,8 @@ pub(super) fn cancelled(jobs: &[CancelledJob]) -> String {
                 )
             }
             (_, Some(message)) => format!("job {id} is over: answer {message} has ended with what was shown of it\n"),
-            (state, None) => format!("job {id} is {}\n", word(state)),
+            (state, None) => format!("job {id} is {}\n", state.as_str()),
         }
     };
     jobs.iter().map(sentence).collect()
-}
-
-/// A state, as the arguments of the commands name it.
-pub(super) const fn word(state: JobState) -> &'static str {
-    match state {
-        JobState::Ready => "ready",
-        JobState::Waiting => "waiting",
-        JobState::Running => "running",
-        JobState::Done => "done",
-        JobState::Dead => "dead",
-        JobState::Cancelled => "cancelled",
-    }
 }

@@ -62,7 +62,7 @@ async fn read(mut request: Request) -> Result<Option<(Email, String)>, Problem> 
 impl Board {
     /// Signs an admin in; else shows the form again, and why.
     pub(super) async fn sign_in(&self, request: Request) -> Response {
-        let is_loopback = own_name::is_loopback(&request);
+        let is_loopback = own_name::is_on_own_machine(request.headers());
         match self.try_sign_in(request).await {
             Ok((token, lasts)) => {
                 let mut response = see_other("/");
@@ -114,11 +114,12 @@ impl Board {
 
     /// Ends the session of the cookie, and takes the cookie away.
     pub(super) async fn sign_out(&self, request: &Request) -> Result<Response, Problem> {
-        if let Some(admin) = self.admin(request).await? {
-            self.sessions.sign_out(admin).await?;
+        // Also of who is no admin any more: they may be made one again.
+        if let Some(token) = cookie(request.headers()) {
+            self.sessions.sign_out(token).await?;
         }
         let mut response = see_other(SIGN_IN);
-        if let Some(cookie) = set_cookie("", TimeDelta::zero(), own_name::is_loopback(request)) {
+        if let Some(cookie) = set_cookie("", TimeDelta::zero(), own_name::is_on_own_machine(request.headers())) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         Ok(response)

@@ -23,10 +23,9 @@ impl OwnName {
     }
 
     /// Whether the request means this server: by an address, which no DNS server gives away, by `localhost`, or by its configured name. A
-    /// proxy that is trusted says itself for which names it asks.
-    pub(super) fn is_asked(&self, request: &Request, by_trusted_proxy: bool) -> bool {
-        host_of(request.headers())
-            .is_some_and(|host| by_trusted_proxy || host == "localhost" || host == self.host || is_address(&host))
+    /// proxy asks by one of them, too: whatever is trusted as one may be the gateway that every browser of the machine comes through.
+    pub(super) fn is_asked(&self, request: &Request) -> bool {
+        host_of(request.headers()).is_some_and(|host| host == "localhost" || host == self.host || is_address(&host))
     }
 }
 
@@ -45,13 +44,15 @@ fn is_address(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
 }
 
-/// Whether the request was sent to this machine by itself: then no network can read a cookie.
-pub(super) fn is_loopback(request: &Request) -> bool {
-    host_of(request.headers()).is_some_and(|host| {
-        host == "localhost"
-            || host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.to_canonical().is_loopback())
+/// Whether the page that has sent this form is of the browser's own machine, without TLS: then no network can read a cookie, and one that
+/// is `Secure` would not be kept. Its origin says so; the host may be one that a proxy has put there.
+pub(super) fn is_on_own_machine(headers: &HeaderMap) -> bool {
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let host = origin.and_then(|origin| origin.strip_prefix("http://")?.parse::<Authority>().ok());
+    host.is_some_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
     })
 }
 
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn only_names_that_nobody_can_lead_here_are_ours() {
         let own = OwnName::new("Queue.internal");
-        let is_asked = |headers: &[(&str, &str)], by_proxy| own.is_asked(&request(Method::GET, headers), by_proxy);
+        let is_asked = |headers: &[(&str, &str)]| own.is_asked(&request(Method::GET, headers));
         for host in [
             "127.0.0.1:9100",
             "[::1]:9100",
@@ -98,7 +99,7 @@ mod tests {
             "queue.internal:9100",
             "LOCALHOST",
         ] {
-            assert!(is_asked(&[("host", host)], false), "{host}");
+            assert!(is_asked(&[("host", host)]), "{host}");
         }
         for host in [
             "evil.example:9100",
@@ -108,27 +109,27 @@ mod tests {
             "user@localhost:x",
             "::1",
         ] {
-            assert!(!is_asked(&[("host", host)], false), "{host}");
+            assert!(!is_asked(&[("host", host)]), "{host}");
         }
-        assert!(!is_asked(&[], false) && !is_asked(&[("host", "localhost"), ("host", "evil.example")], false));
-        assert!(is_asked(&[("host", "queue.example")], true));
+        assert!(!is_asked(&[]) && !is_asked(&[("host", "localhost"), ("host", "evil.example")]));
     }
 
     #[test]
     fn a_cookie_may_be_sent_in_clear_on_the_machine_itself_only() {
-        for (host, expected) in [
-            ("127.0.0.1:9100", true),
-            ("127.8.9.1", true),
-            ("[::1]:9100", true),
-            ("localhost", true),
-            ("10.0.0.7:9100", false),
-            ("queue.example", false),
+        for (origin, expected) in [
+            ("http://127.0.0.1:9100", true),
+            ("http://127.8.9.1", true),
+            ("http://[::1]:9100", true),
+            ("http://localhost", true),
+            ("http://10.0.0.7:9100", false),
+            ("http://queue.example", false),
+            ("https://localhost:9100", false),
+            ("null", false),
         ] {
-            assert_eq!(
-                is_loopback(&request(Method::GET, &[("host", host)])),
-                expected,
-                "{host}"
-            );
+            // A proxy may have rewritten the host.
+            let headers = [("host", "127.0.0.1:9100"), ("origin", origin)];
+            let request = request(Method::POST, &headers);
+            assert_eq!(is_on_own_machine(request.headers()), expected, "{origin}");
         }
     }
 

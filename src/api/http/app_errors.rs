@@ -143,6 +143,7 @@ impl From<StartAnswerError> for Problem {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", detail).with_quota(limit, resets_at, after)
             }
             StartAnswerError::KeyReused => Self::key_reused(),
+            StartAnswerError::Suspended => Self::suspended(),
             StartAnswerError::Store(error) => error.into(),
         }
     }

@@ -6,6 +6,8 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header of the request and of the response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// In place of an id, where none could be had.
+pub(crate) const UNKNOWN: &str = "unknown";
 /// The longest id of a client that is kept, in bytes.
 const MAX_LENGTH: usize = 128;
 
@@ -23,13 +25,13 @@ impl RequestId {
         };
         Self(headers.get(REQUEST_ID).filter(is_plain).cloned().unwrap_or_else(|| {
             // Hexadecimal digits are always a valid header.
-            HeaderValue::try_from(generate(entropy)).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+            HeaderValue::try_from(generate(entropy)).unwrap_or_else(|_| HeaderValue::from_static(UNKNOWN))
         }))
     }
 
     /// The id that the outermost middleware has chosen.
     pub(crate) fn of(request: &Request) -> Self {
-        let unknown = || Self(HeaderValue::from_static("unknown"));
+        let unknown = || Self(HeaderValue::from_static(UNKNOWN));
         request.data::<Self>().cloned().unwrap_or_else(unknown)
     }
 

@@ -1,7 +1,7 @@
 //! `/chat/send` and `/chat/stream`: sending messages.
 
 use cura_app::App;
-use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind, RequestOrigin};
 use cura_domain::{ConversationId, FileId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path};
@@ -9,6 +9,7 @@ use poem_openapi::payload::Response;
 use poem_openapi::{Object, OpenApi};
 
 use crate::http::caller::SignedIn;
+use crate::http::origin::Origin;
 use crate::http::payload::JsonBody;
 use crate::http::payload::checked::{Checked, ContentField};
 use crate::http::problem::Problem;
@@ -45,6 +46,7 @@ impl ChatApi {
         caller: SignedIn,
         app: Data<&App>,
         rate_limit: &RateLimit,
+        origin: Origin,
         shutdown: Data<&Shutdown>,
         /// `wait=N`: how many seconds to wait for the answer; default 60, 0 does not wait (RFC 7240).
         #[oai(name = "Prefer")]
@@ -54,7 +56,7 @@ impl ChatApi {
         idempotency_key: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Waited, Problem> {
-        let request = answer_request(body.0, None, idempotency_key.0)?;
+        let request = answer_request(body.0, None, idempotency_key.0, origin.0)?;
         answer_response::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
     }
 
@@ -63,11 +65,13 @@ impl ChatApi {
     /// Closing the connection does not cancel the answer. A request that is repeated with its key and `Last-Event-ID` continues there,
     /// without another `ack`; with the id of `complete` or `error` it is a 204.
     #[oai(path = "/stream", method = "post", operation_id = "streamMessage")]
+    #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn stream(
         &self,
         caller: SignedIn,
         app: Data<&App>,
         rate_limit: &RateLimit,
+        origin: Origin,
         shutdown: Data<&Shutdown>,
         connections: Data<&UserConnections>,
         /// The client's key for this request. A repeated request with the same key returns the first message and its answer.
@@ -78,7 +82,7 @@ impl ChatApi {
         last_event_id: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<AnswerStream>, Problem> {
-        let request = answer_request(body.0, None, idempotency_key.0)?;
+        let request = answer_request(body.0, None, idempotency_key.0, origin.0)?;
         let place = connections.open_stream(caller.0.user)?;
         answer_response::as_stream(&app, rate_limit, &shutdown, place, caller.0, &request, last_event_id.0).await
     }
@@ -94,6 +98,7 @@ impl ChatApi {
         caller: SignedIn,
         app: Data<&App>,
         rate_limit: &RateLimit,
+        origin: Origin,
         shutdown: Data<&Shutdown>,
         connections: Data<&UserConnections>,
         conversation_id: Path<i64>,
@@ -105,14 +110,19 @@ impl ChatApi {
         last_event_id: Header<Option<String>>,
         body: JsonBody<SendMessageRequest>,
     ) -> Result<Response<AnswerStream>, Problem> {
-        let request = answer_request(body.0, Some(conversation_id.0), idempotency_key.0)?;
+        let request = answer_request(body.0, Some(conversation_id.0), idempotency_key.0, origin.0)?;
         let place = connections.open_stream(caller.0.user)?;
         answer_response::as_stream(&app, rate_limit, &shutdown, place, caller.0, &request, last_event_id.0).await
     }
 }
 
 /// The request for an answer. A conversation in the path is the one in the body, if that names one.
-fn answer_request(body: SendMessageRequest, path: Option<i64>, key: Option<String>) -> Result<AnswerRequest, Problem> {
+fn answer_request(
+    body: SendMessageRequest,
+    path: Option<i64>,
+    key: Option<String>,
+    origin: RequestOrigin,
+) -> Result<AnswerRequest, Problem> {
     let key = read_key(key)?;
     Ok(AnswerRequest {
         kind: RequestKind::Send {
@@ -122,5 +132,6 @@ fn answer_request(body: SendMessageRequest, path: Option<i64>, key: Option<Strin
         },
         busy_policy: body.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
         key,
+        origin,
     })
 }

@@ -277,6 +277,7 @@ impl From<DeviceError> for Problem {
         match error {
             DeviceError::NotFound => Self::not_found("device_not_found", "Device not found."),
             DeviceError::NotSignedIn => Self::not_signed_in(),
+            DeviceError::Suspended => Self::suspended(),
             DeviceError::Store(error) => error.into(),
         }
     }

@@ -11,6 +11,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use crate::http::caller::{SignedIn, StreamAuth};
+use crate::http::origin::Origin;
 use crate::http::payload::checked::{Checked, EditedContentField};
 use crate::http::payload::{JsonBody, OptionalJsonBody};
 use crate::http::problem::Problem;
@@ -108,11 +109,13 @@ impl MessagesApi {
     ///
     /// The new answer is a sibling of the old one, with the same `parent_id`.
     #[oai(path = "/:message_id/regenerate", method = "post", operation_id = "regenerateAnswer")]
+    #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn regenerate(
         &self,
         caller: SignedIn,
         app: Data<&App>,
         rate_limit: &RateLimit,
+        origin: Origin,
         shutdown: Data<&Shutdown>,
         message_id: Path<i64>,
         /// `wait=N`: how many seconds to wait for the answer; default 60, 0 does not wait (RFC 7240).
@@ -130,6 +133,7 @@ impl MessagesApi {
             },
             busy_policy: body.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
             key: read_key(idempotency_key.0)?,
+            origin: origin.0,
         };
         answer_response::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
     }
@@ -138,11 +142,13 @@ impl MessagesApi {
     ///
     /// The new message is a sibling of the old one, with the same `parent_id`; the old one is kept.
     #[oai(path = "/:message_id/edit", method = "post", operation_id = "editMessage")]
+    #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn edit(
         &self,
         caller: SignedIn,
         app: Data<&App>,
         rate_limit: &RateLimit,
+        origin: Origin,
         shutdown: Data<&Shutdown>,
         message_id: Path<i64>,
         /// `wait=N`: how many seconds to wait for the answer; default 60, 0 does not wait (RFC 7240).
@@ -161,6 +167,7 @@ impl MessagesApi {
             },
             busy_policy: body.0.on_busy.map_or(BusyPolicy::Reject, BusyPolicy::from),
             key: read_key(idempotency_key.0)?,
+            origin: origin.0,
         };
         answer_response::when_final(&app, rate_limit, &shutdown, caller.0, &request, prefer.0.as_deref()).await
     }

@@ -7,6 +7,7 @@ use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
+use crate::http::origin::Origin;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::http::shutdown::Shutdown;
@@ -59,6 +60,7 @@ impl WsApi {
             connections: connections.clone(),
             frames: request.data::<FrameBudget>().cloned(),
             conversation: ConversationId(conversation_id.0),
+            origin: Origin::of(request).0,
         };
         let credentials = Credentials::new(request, token.0, ticket.0);
         handshake::open(context, request, socket, credentials, after.0).await

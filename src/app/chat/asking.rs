@@ -155,7 +155,7 @@ impl Asking<'_> {
             id: new_job_id(),
             queue: kind.queue,
             max_attempts: kind.max_attempts,
-            metadata: kind.metadata,
+            metadata: self.with_origin(kind.metadata),
             waiting_delay: WAITING_DELAY,
         };
         let new = NewRequest {
@@ -207,6 +207,18 @@ impl Asking<'_> {
         Ok(outcome)
     }
 
+    /// The metadata of the job with the ids of the request, which are kept with the answer as well.
+    fn with_origin(&self, (mut keys, mut values): (Vec<String>, Vec<String>)) -> (Vec<String>, Vec<String>) {
+        let origin = &self.request.origin;
+        for (key, id) in [("request_id", &origin.request_id), ("trace_id", &origin.trace_id)] {
+            if let Some(id) = id {
+                keys.push(key.to_owned());
+                values.push(id.clone());
+            }
+        }
+        (keys, values)
+    }
+
     /// What was stored, as its caller gets it.
     pub(super) fn started(&self, stored: &Stored, files: HeldFiles) -> StartedAnswer {
         let turn = &stored.turn;
@@ -247,6 +259,7 @@ impl Asking<'_> {
     pub(super) fn refusal(&self, outcome: &Outcome) -> StartAnswerError {
         match outcome {
             Outcome::UserGone => StoreError::UserGone.into(),
+            Outcome::UserSuspended => StartAnswerError::Suspended,
             Outcome::Busy { unfinished } => match self.request.busy_policy {
                 BusyPolicy::Queue => StartAnswerError::QueueFull {
                     limit: MAX_UNFINISHED.unsigned_abs() as usize,

@@ -13,7 +13,7 @@ use cura_domain::prompt::{self, FileContent, FileRules};
 use cura_domain::{UserId, token_estimate};
 use cura_store::history::{self, MeasuredPast, PastOf};
 use cura_store::users::HeldUser;
-use cura_store::{PgConnection, StoreError, answers, prompt_files, usage, users};
+use cura_store::{PgConnection, StoreError, prompt_files, usage, users};
 
 use super::question_files::HeldFiles;
 use super::request::StartAnswerError;
@@ -122,7 +122,7 @@ impl Quota {
         Ok((left > 0 && (load.running == 0 || wanted <= left)).then_some(wanted))
     }
 
-    /// Whether an answer of `user` may begin beside those that have begun, and there may be one more unfinished.
+    /// Whether `user` may have one more unfinished answer. It waits for its turn as any other.
     pub(crate) async fn has_room(
         self,
         connection: &mut PgConnection,
@@ -130,9 +130,7 @@ impl Quota {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let unfinished = usage::load(connection, user, now).await?.running;
-        let started = answers::count_started(connection, user).await?;
-        let may_start = self.running_answers == 0 || started < i64::from(self.running_answers);
-        Ok(may_start && unfinished < i64::from(self.max_unfinished()))
+        Ok(unfinished < i64::from(self.max_unfinished()))
     }
 
     /// The refusal of a user with as many unfinished answers as a user may have.

@@ -59,6 +59,17 @@ pub struct AnswerRequest {
     pub busy_policy: BusyPolicy,
     /// The client's name for this request: a repetition with the same key finds what the first one stored.
     pub key: Option<IdempotencyKey>,
+    /// Where it came from.
+    pub origin: RequestOrigin,
+}
+
+/// By what the HTTP request is found in logs and traces. Kept with the answer and its job, for operators.
+#[derive(Debug, Clone, Default)]
+pub struct RequestOrigin {
+    /// Its `X-Request-Id`: at most 128 bytes of ASCII letters, digits, `-`, `_` and `.`.
+    pub request_id: Option<String>,
+    /// Its trace, if it belongs to one: 32 hexadecimal digits (W3C Trace Context).
+    pub trace_id: Option<String>,
 }
 
 impl AnswerRequest {
@@ -188,6 +199,9 @@ pub enum StartAnswerError {
         /// The time until then.
         after: Duration,
     },
+    /// The account was suspended after the request had been let in.
+    #[error("the account is suspended")]
+    Suspended,
     /// The key was used for another request.
     #[error("the key was used for another request")]
     KeyReused,

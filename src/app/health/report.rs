@@ -158,6 +158,7 @@ mod tests {
                 fault: None,
                 failing_services: Vec::new(),
                 paused: Vec::new(),
+                unserved: Vec::new(),
             }),
             ai_fault: None,
             ai_provider: "demo".to_owned(),
@@ -206,6 +207,7 @@ mod tests {
                     fault: None,
                     failing_services: Vec::new(),
                     paused: Vec::new(),
+                    unserved: Vec::new(),
                 });
             },
             |report: &mut HealthReport| {
@@ -215,6 +217,7 @@ mod tests {
                     fault: None,
                     failing_services: Vec::new(),
                     paused: Vec::new(),
+                    unserved: Vec::new(),
                 });
             },
             |report: &mut HealthReport| {

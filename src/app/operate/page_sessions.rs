@@ -84,9 +84,7 @@ impl PageSessions {
         };
         let signed_in: Result<IssuedPageToken, PageSignInError> =
             self.accounts.sign_in(email, password, place, from, open).await;
-        // Beyond the limit of its address, nothing was checked unless its place is known.
         if let Err(error) = &signed_in
-            && from == SignInFrom::Anywhere
             && let Some(code) = error.recorded()
         {
             self.record_refusal(email, error, code).await;
@@ -117,19 +115,23 @@ impl PageSessions {
         self.sessions.find_admin(page_token).await
     }
 
-    /// Ends the session of a page.
+    /// Ends the session of a page, also that of somebody who is no admin any more. Nothing happens if it has ended, or the token is not ours.
     ///
     /// # Errors
     /// When Postgres fails.
-    pub async fn sign_out(&self, admin: Caller) -> Result<(), StoreError> {
+    pub async fn sign_out(&self, page_token: &str) -> Result<(), StoreError> {
+        let Some(caller) = self.sessions.read_page_token(page_token) else {
+            return Ok(());
+        };
         let now = self.clock.now_micros();
-        let act = Act::new("page.sign-out").on(admin.user);
-        self.acts_of(Some(admin.user))
-            .transaction(act, async |connection, _| {
-                sessions::end_owned(connection, admin.user, admin.session, now).await?;
-                Ok::<_, StoreError>(())
-            })
-            .await
+        let acts = self.acts_of(Some(caller.user));
+        let ended = self.database.transaction(async |connection| {
+            if sessions::end_owned(connection, caller.user, caller.session, now).await? {
+                acts.done(connection, Act::new("page.sign-out").on(caller.user)).await?;
+            }
+            Ok(())
+        });
+        ended.await
     }
 
     /// The acts of a user at the page.

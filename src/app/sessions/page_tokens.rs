@@ -12,7 +12,7 @@ use crate::caller::Caller;
 /// How long an admin stays signed in to the operators' page.
 const PAGE_SESSION_LIFETIME: TimeDelta = TimeDelta::hours(8);
 /// What the session is called in the lists of its user.
-const DEVICE_NAME: &str = "Operators' page";
+pub(crate) const PAGE_DEVICE_NAME: &str = "Operators' page";
 
 /// A page token on its way to the browser.
 pub struct IssuedPageToken {
@@ -33,7 +33,7 @@ impl Sessions {
         let now = self.clock.now_micros();
         let expires_at = self.expires_at(now, now).min(now + PAGE_SESSION_LIFETIME);
         let seed = self.entropy.bytes();
-        let session = sessions::insert(connection, user.id, Some(DEVICE_NAME), &seed, now, expires_at).await?;
+        let session = sessions::insert(connection, user.id, Some(PAGE_DEVICE_NAME), &seed, now, expires_at).await?;
         if !sessions::is_admins(connection, session, user.id, 0, now).await? {
             return Ok(None);
         }
@@ -48,6 +48,12 @@ impl Sessions {
             text: self.tokens.page_token_text(&token),
             expires_in: expires_at - now,
         }))
+    }
+
+    /// Whose page token this is, whether its session stands or not; `None` if it is not ours, or has expired.
+    pub(crate) fn read_page_token(&self, page_token: &str) -> Option<Caller> {
+        let token = self.tokens.read_page_token(page_token, self.clock.now_micros())?;
+        Some(token.caller())
     }
 
     /// The admin whose page token this is; `None` if it is not ours, or its session has ended or is no admin's.

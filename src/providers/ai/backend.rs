@@ -178,6 +178,16 @@ impl Backend {
         })
     }
 
+    /// Sends `prompt` in one request, as it is: what is refused is not asked again in another form, and teaches nothing.
+    pub(crate) async fn open_as_it_is(&self, call: &Call, prompt: &Prompt) -> Result<CompletionStream, AiError> {
+        let form = match &self.protocol {
+            Protocol::OpenAi(openai) => openai.form(prompt, None).0,
+            Protocol::Anthropic(anthropic) => anthropic.form(prompt, None),
+            Protocol::Demo(_) => RequestForm::default(),
+        };
+        first_of(self.request(call, prompt, &form).await?).await
+    }
+
     /// Every request with a person's words is sent from here, once its permission is given.
     async fn request(&self, call: &Call, prompt: &Prompt, form: &RequestForm) -> Result<CompletionStream, AiError> {
         call.ask_permission().await?;

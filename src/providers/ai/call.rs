@@ -28,7 +28,16 @@ pub enum RequestKey {
 pub struct PaidCalls {
     calls: Arc<Mutex<CallsWithoutText>>,
     /// How each backend failed last, as far as this process has seen it.
-    failures: Arc<Mutex<Vec<(usize, AiError)>>>,
+    failures: Arc<Mutex<Vec<BackendFailure>>>,
+}
+
+/// How a backend failed last.
+#[derive(Debug, Clone)]
+struct BackendFailure {
+    /// Its number.
+    backend: usize,
+    model: ModelRef,
+    error: AiError,
 }
 
 impl PaidCalls {
@@ -55,17 +64,28 @@ impl PaidCalls {
     }
 
     /// Notes how a backend failed.
-    pub(crate) fn remember(&self, backend: usize, error: &AiError) {
+    pub(crate) fn remember(&self, backend: usize, model: &ModelRef, error: &AiError) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.retain(|(of, _)| *of != backend);
-        failures.push((backend, error.clone()));
+        failures.retain(|failure| failure.backend != backend);
+        failures.push(BackendFailure {
+            backend,
+            model: model.clone(),
+            error: error.clone(),
+        });
+    }
+
+    /// How each backend that has failed did last, as far as this process has seen it, in the order in which they failed.
+    pub fn failures(&self) -> Vec<(ModelRef, AiError)> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_model = |failure: &BackendFailure| (failure.model.clone(), failure.error.clone());
+        failures.iter().map(of_model).collect()
     }
 
     /// How a backend failed last.
     pub(crate) fn last_failure(&self, backend: usize) -> Option<AiError> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_backend = failures.iter().find(|(of, _)| *of == backend);
-        of_backend.map(|(_, error)| error.clone())
+        let of_backend = failures.iter().find(|failure| failure.backend == backend);
+        of_backend.map(|failure| failure.error.clone())
     }
 }
 

@@ -13,6 +13,7 @@ use super::call::Call;
 use super::circuit_breaker::{CircuitBreaker, Permit};
 use super::completion::{CompletionEvent, CompletionStream, OpenCompletion};
 use super::error::{AiError, CircuitOpen, Failure};
+use super::gate::{Gate, GateState};
 use super::prompt::Prompt;
 use super::reported_completion::{Progress, reported};
 use super::token_counter::TokenCounter;
@@ -38,6 +39,10 @@ impl Candidate {
 
     pub(crate) fn model(&self) -> &ModelRef {
         &self.model
+    }
+
+    pub(crate) const fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     pub(crate) fn with_vision(&self, vision: Vision) -> Self {
@@ -80,6 +85,23 @@ impl Candidate {
     pub(crate) fn holds_anybody(&self) -> bool {
         let now = Instant::now();
         self.breaker.as_ref().is_some_and(|breaker| breaker.holds_anybody(now))
+    }
+
+    /// Whether requests are sent to it, for operators.
+    pub(crate) fn gate(&self) -> Gate {
+        let (state, reason, wait, held_persons) = match &self.breaker {
+            Some(breaker) => breaker.gate(Instant::now()),
+            None => (GateState::Closed, None, None, 0),
+        };
+        Gate {
+            provider: self.model.provider.clone(),
+            model: self.model.model.clone(),
+            state,
+            reason: reason.map(str::to_owned),
+            retry_after_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            held_persons,
+            answers: self.answers(),
+        }
     }
 
     /// The code of what everybody's requests fail with, if they do.

@@ -66,7 +66,7 @@ async fn ask(
     while may_ask() {
         match candidate.open_completion(call, prompt, place).await {
             Err(error) if *error.failure() == Failure::EmptyAnswer => {
-                call.paid().remember(place.0, &error);
+                call.paid().remember(place.0, candidate.model(), &error);
                 tracing::warn!(model = candidate.model().model, "the provider's answer is empty");
                 if second_try.is_used {
                     return Err(error.finally());
@@ -79,7 +79,7 @@ async fn ask(
                 failed = Some(error);
             }
             Err(error) => {
-                call.paid().remember(place.0, &error);
+                call.paid().remember(place.0, candidate.model(), &error);
                 failed = Some(error);
                 break;
             }

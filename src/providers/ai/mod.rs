@@ -17,7 +17,9 @@ mod continuation;
 mod demo;
 mod encoded_files;
 mod error;
+mod examination;
 mod failover;
+mod gate;
 mod permission;
 mod prompt;
 mod protocol;
@@ -44,6 +46,8 @@ pub use continuation::Continuation;
 pub use demo::DemoConfig;
 pub use encoded_files::{EncodedFiles, FileMemory, TakenMemory};
 pub use error::{AiError, CircuitOpen, Failure, TimeoutPhase};
+pub use examination::Examined;
+pub use gate::{Gate, GateState};
 pub use permission::{NoPermission, Permission};
 pub use prompt::Prompt;
 pub use protocol::{AnthropicConfig, OpenAiConfig};
@@ -179,6 +183,11 @@ impl Ai {
         faults?.first().copied()
     }
 
+    /// Whether requests are sent to each backend, in the order in which they are asked.
+    pub fn gates(&self) -> Vec<Gate> {
+        self.candidates().map(Candidate::gate).collect()
+    }
+
     /// How many complete answers the backends gave to this process. It only grows.
     pub fn answers(&self) -> u64 {
         self.candidates().map(Candidate::answers).sum()
@@ -194,6 +203,24 @@ impl Ai {
     /// once.
     pub fn recheck(&self) {
         self.candidates().for_each(Candidate::recheck);
+    }
+
+    /// Asks the primary backend this question of ours, for an answer of `most_tokens`, and reads it to its end, or hangs up at its first
+    /// text. No circuit breaker is asked or told. Takes 20 s at most.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub async fn examine(&self, question: &str, most_tokens: u32, hangs_up: bool) -> Result<Examined, AiError> {
+        examination::examine(self.primary.backend(), question, most_tokens, hangs_up).await
+    }
+
+    /// Sends the primary backend a question of ours as it is, however long, and hangs up when it begins to answer: to see whether it
+    /// refuses. Takes 20 s at most.
+    ///
+    /// # Errors
+    /// How it refused, or failed.
+    pub async fn examine_refusal(&self, question: String, most_tokens: u32) -> Result<(), AiError> {
+        examination::send_once(self.primary.backend(), question, most_tokens).await
     }
 
     /// Counts tokens as the primary model does.

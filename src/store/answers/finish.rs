@@ -70,7 +70,7 @@ pub async fn finish(
            FROM (SELECT sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output,
                         bool_or(estimated) AS estimated, sum(reasoning_tokens)::bigint AS reasoning
                  FROM answer_attempts WHERE message_id = $1 AND attempt IS DISTINCT FROM $2) spent
-           WHERE m.id = $1 AND m.status = 'sending' AND ($2::integer IS NULL OR m.attempt = $2)
+           WHERE m.id = $1 AND m.status = 'sending' AND ($2::integer IS NULL OR (m.attempt = $2 AND m.attempt IS DISTINCT FROM m.retried_after))
            RETURNING m.attempt,
                      EXISTS (SELECT 1 FROM messages w WHERE w.user_id = m.user_id AND w.running
                                AND w.attempt = 0 AND w.id <> m.id) AS "others_wait!""#,

@@ -18,7 +18,7 @@ pub async fn list_startable(
     let startable = sqlx::query_scalar!(
         r#"WITH started AS MATERIALIZED (
                SELECT count(*) AS count FROM (
-                   SELECT 1 FROM messages r WHERE r.user_id = $1 AND r.running AND r.attempt > 0 LIMIT $2) r
+                   SELECT 1 FROM messages r WHERE r.user_id = $1 AND r.running AND r.attempt > 0 AND r.attempt IS DISTINCT FROM r.retried_after LIMIT $2) r
            )
            SELECT m.id FROM messages m
            WHERE m.user_id = $1 AND m.running AND m.attempt = 0

@@ -53,18 +53,8 @@ pub async fn lock_to_retry(
     .transpose()
 }
 
-/// How many answers of `user` have begun and are not final.
-pub async fn count_started(conn: &mut PgConnection, user: UserId) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM messages WHERE user_id = $1 AND running AND attempt > 0"#,
-        user.0,
-    )
-    .fetch_one(conn)
-    .await?)
-}
-
-/// Makes an answer that failed unfinished, with the text that it has and a reservation of tokens. Its attempts stay, and what it cost; it
-/// becomes eligible to start anew, and every provider may be asked again. Its person has not read it. The transaction has its conversation
+/// Makes an answer that failed unfinished, with the text that it has and a reservation of tokens. Its attempts stay, and what it cost, and
+/// none of them can write any more; it becomes eligible to start anew, and every provider may be asked again. Its person has not read it. The transaction has its conversation
 /// and row locked. `false` when it has not failed.
 pub async fn retry(
     conn: &mut PgConnection,
@@ -75,7 +65,7 @@ pub async fn retry(
     let done = sqlx::query!(
         r#"WITH retried AS (
                UPDATE messages
-               SET status = 'sending', error_code = NULL, finish_reason = NULL, started_at = NULL, end_seq = NULL, latency_ms = NULL,
+               SET status = 'sending', retried_after = attempt, error_code = NULL, finish_reason = NULL, started_at = NULL, end_seq = NULL, latency_ms = NULL,
                    ttft_ms = CASE WHEN content = '' THEN NULL ELSE ttft_ms END, input_tokens = NULL, output_tokens = NULL,
                    usage_estimated = NULL, reasoning_tokens = NULL, calls_without_text = NULL, calls_without_text_at = NULL,
                    reserved_tokens = $2, updated_at = $3

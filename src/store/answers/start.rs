@@ -1,9 +1,9 @@
-//! Attempts at answers: which answer may start, and the text that attempts save.
+//! Attempts at answers: which answer may start, and what an attempt needs to know.
 
 use chrono::{DateTime, Utc};
 use cura_domain::answer::{AttemptOffsets, Fence};
 use cura_domain::paid_calls::CallsWithoutText;
-use cura_domain::{ConversationId, MessageId, ModelRef, UserId};
+use cura_domain::{ConversationId, MessageId, UserId};
 use sqlx::PgConnection;
 
 use super::turn::find_turn;
@@ -57,14 +57,16 @@ pub enum AttemptStart {
 }
 
 /// Starts a new attempt at an unfinished answer, at the end of the saved text; older attempts can no longer write.
-/// Answers of one conversation start in order, and at most `max_running` of one user run at a time (0: no limit).
+/// Answers of one conversation start in order, and at most `max_running` of one user run at a time (0: no limit). It is noted when the attempt
+/// began and that the instance `worker` makes it.
 pub async fn start_attempt(
     conn: &mut PgConnection,
     id: MessageId,
     max_running: u32,
+    worker: &str,
     now: DateTime<Utc>,
 ) -> Result<AttemptStart, StoreError> {
-    if let Some(started) = start_if_below(conn, id, max_running, Counted::Unfinished, now).await? {
+    if let Some(started) = start_if_below(conn, id, (max_running, Counted::Unfinished), worker, now).await? {
         return Ok(AttemptStart::Started(started));
     }
     // Most that come here have to wait, and find out without a lock.
@@ -88,7 +90,7 @@ pub async fn start_attempt(
     if unfinished.is_empty() {
         return Ok(AttemptStart::Ended);
     }
-    let started = start_if_below(conn, id, max_running, Counted::Started, now).await?;
+    let started = start_if_below(conn, id, (max_running, Counted::Started), worker, now).await?;
     Ok(started.map_or(waiting, AttemptStart::Started))
 }
 
@@ -104,23 +106,23 @@ enum Counted {
 async fn start_if_below(
     conn: &mut PgConnection,
     id: MessageId,
-    max_running: u32,
-    counted: Counted,
+    (max_running, counted): (u32, Counted),
+    worker: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Box<StartedAttempt>>, StoreError> {
     let row = sqlx::query!(
         r#"UPDATE messages m
            SET attempt = attempt + 1, attempt_offsets = attempt_offsets || octet_length(content)::bigint, updated_at = $2,
-               started_at = COALESCE(started_at, $2)
+               started_at = COALESCE(started_at, $2), attempt_starts[m.attempt + 1] = $2, attempt_workers[m.attempt + 1] = $5
            FROM conversations c JOIN users u ON u.id = c.user_id
            WHERE m.id = $1 AND m.status = 'sending' AND c.id = m.conversation_id AND c.deleted_at IS NULL
-             AND (m.attempt > 0 OR m.cancel_requested_at IS NOT NULL OR (
+             AND ((m.attempt > 0 AND m.attempt IS DISTINCT FROM m.retried_after) OR m.cancel_requested_at IS NOT NULL OR (
                  NOT EXISTS (SELECT 1 FROM messages e
                              WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
                                AND e.id < m.id)
                  AND ($3::bigint = 0 OR $3 > (SELECT count(*) FROM (
                      SELECT 1 FROM messages r WHERE r.user_id = m.user_id AND r.running AND r.id <> m.id
-                                                AND (r.attempt > 0 OR $4) LIMIT $3) r))))
+                                                AND ((r.attempt > 0 AND r.attempt IS DISTINCT FROM r.retried_after) OR $4) LIMIT $3) r))))
            RETURNING m.user_id, m.conversation_id, m.parent_id AS "parent_id!", m.attempt, m.attempt_offsets, m.content,
                      m.calls_without_text, m.calls_without_text_at, m.cancel_requested_at IS NOT NULL AS "cancelled!", m.created_at,
                      EXISTS (SELECT 1 FROM messages w WHERE w.user_id = m.user_id AND w.running AND w.attempt = 0
@@ -130,6 +132,7 @@ async fn start_if_below(
         now,
         i64::from(max_running),
         counted == Counted::Unfinished,
+        worker,
     )
     .fetch_optional(conn)
     .await?;
@@ -154,125 +157,4 @@ async fn start_if_below(
             language: row.language,
         })
     }))
-}
-
-/// Replaces the saved text by `text` and lets the attempt that has just started continue at its end; `false` when the fence
-/// is old.
-pub async fn restart_at(conn: &mut PgConnection, id: MessageId, fence: Fence, text: &str) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
-        r#"UPDATE messages SET content = $3, attempt_offsets[$2] = octet_length($3)
-           WHERE id = $1 AND attempt = $2 AND status = 'sending'"#,
-        id.0,
-        i32::from(fence),
-        text,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Replaces the text that the attempt `fence` saved by `text`, which is shorter, and lets the attempt go on at its end under the
-/// next fence; readers see that as they see a new attempt. `text` comes with the tokens of the thought that is taken away. May be
-/// repeated with the same `now` when its outcome is unknown. The new fence and where each attempt began; `None` when the fence is
-/// old.
-pub async fn take_back(
-    conn: &mut PgConnection,
-    id: MessageId,
-    fence: Fence,
-    (text, thoughts): (&str, i64),
-    now: DateTime<Utc>,
-) -> Result<Option<(Fence, AttemptOffsets)>, StoreError> {
-    let row = sqlx::query!(
-        r#"UPDATE messages
-           SET content = $3, attempt = $2 + 1, attempt_offsets = attempt_offsets[1:$2] || octet_length($3)::bigint,
-               ttft_ms = CASE WHEN $3 = '' THEN NULL ELSE ttft_ms END, updated_at = $4,
-               reasoning_tokens = GREATEST(reasoning_tokens, $5)
-           WHERE id = $1 AND status = 'sending'
-             AND (attempt = $2 OR (attempt = $2 + 1 AND content = $3 AND updated_at = $4))
-           RETURNING attempt, attempt_offsets"#,
-        id.0,
-        i32::from(fence),
-        text,
-        now,
-        thoughts,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| {
-        let offsets = row.attempt_offsets.into_iter().map(i64::unsigned_abs).collect();
-        (Fence(row.attempt.unsigned_abs()), AttemptOffsets(offsets))
-    }))
-}
-
-/// What a checkpoint saves.
-#[derive(Debug, Clone, Copy)]
-pub struct SavedText<'a> {
-    /// The text so far.
-    pub text: &'a str,
-    /// The model that writes it.
-    pub model: Option<&'a ModelRef>,
-    /// The milliseconds to the first text; the first value saved stays.
-    pub ttft_ms: Option<i64>,
-    /// An estimate of the tokens of the thoughts that were taken out of the text; the largest stays until the answer ends.
-    pub thoughts: Option<i64>,
-    /// Whether a crash of Postgres may take the last half second of it back: the attempt goes on, and saves more.
-    pub is_progress: bool,
-}
-
-/// Saves the text so far, and what is known of it.
-/// `false` when the fence is old, or a longer text was saved before: a late checkpoint takes nothing back.
-pub async fn checkpoint(
-    conn: &mut PgConnection,
-    id: MessageId,
-    fence: Fence,
-    saved: SavedText<'_>,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let SavedText {
-        text,
-        model,
-        ttft_ms,
-        thoughts,
-        is_progress,
-    } = saved;
-    let done = sqlx::query!(
-        r#"UPDATE messages
-           SET content = $3, provider = COALESCE($5, provider), model = COALESCE($6, model),
-               ttft_ms = COALESCE(ttft_ms, $7), updated_at = $4, reasoning_tokens = GREATEST(reasoning_tokens, $8)
-           WHERE id = $1 AND attempt = $2 AND status = 'sending' AND octet_length(content) <= octet_length($3)
-             -- For this transaction: a commit that does not wait for the disk.
-             AND (NOT $9 OR set_config('synchronous_commit', 'off', true) = 'off')"#,
-        id.0,
-        i32::from(fence),
-        text,
-        now,
-        model.map(|model| &*model.provider),
-        model.map(|model| &*model.model),
-        ttft_ms,
-        thoughts,
-        is_progress,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Saves what providers were paid for without bringing the answer further. Changes nothing if the fence is old.
-pub async fn save_calls_without_text(
-    conn: &mut PgConnection,
-    id: MessageId,
-    fence: Fence,
-    calls: &CallsWithoutText,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        r#"UPDATE messages SET calls_without_text = $3, calls_without_text_at = $4
-           WHERE id = $1 AND attempt = $2 AND status = 'sending'"#,
-        id.0,
-        i32::from(fence),
-        calls.of_backends(),
-        i64::try_from(calls.after_bytes()).unwrap_or(i64::MAX),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -24,21 +24,22 @@ pub struct TakenAnswer {
 }
 
 /// Starts the first attempt at an answer whose turn has come, which waits for no scan (or has for [`MAX_WAIT_FOR_SCANS`]), while no other
-/// answer of its user waits for a turn, and reads about `bytes` UTF-8 bytes of its history. Counts unfinished answers against `max_running` (0: no limit), which needs no lock. `None`
+/// answer of its user waits for a turn, and reads about `bytes` UTF-8 bytes of its history. Counts unfinished answers against `max_running` (0: no limit), which needs no lock, and notes that the instance `worker` makes the attempt. `None`
 /// where [`start_attempt`](super::start_attempt) has to find out more; then nothing has changed.
 ///
 /// The rule of turns is that of `find_turn`, the walk that of [`history::load`]. All is read as of one moment. Answers that come before this one in the conversation were final then, so the history is whole.
 pub async fn take(
     conn: &mut PgConnection,
     id: MessageId,
-    max_running: u32,
+    (max_running, worker): (u32, &str),
     bytes: i64,
     now: DateTime<Utc>,
 ) -> Result<Option<TakenAnswer>, StoreError> {
     let row = sqlx::query!(
         r#"WITH RECURSIVE started AS (
                UPDATE messages m
-               SET attempt = 1, attempt_offsets = '{0}', updated_at = $2, started_at = COALESCE(started_at, $2)
+               SET attempt = 1, attempt_offsets = '{0}', updated_at = $2, started_at = COALESCE(started_at, $2),
+                   attempt_starts = ARRAY[$2], attempt_workers = ARRAY[$7]
                FROM conversations c JOIN users u ON u.id = c.user_id
                WHERE m.id = $1 AND m.status = 'sending' AND m.attempt = 0 AND m.content = '' AND m.cancel_requested_at IS NULL
                  AND c.id = m.conversation_id AND c.deleted_at IS NULL AND u.erased_at IS NULL
@@ -82,6 +83,7 @@ pub async fn take(
         history::MAX_MESSAGES,
         bytes,
         now - MAX_WAIT_FOR_SCANS,
+        worker,
     )
     .fetch_optional(conn)
     .await?;

@@ -26,12 +26,12 @@ pub(super) async fn find_turn(
     Ok(sqlx::query_as!(
         Turn,
         r#"SELECT m.created_at AS asked_at,
-                  m.attempt > 0 OR m.cancel_requested_at IS NOT NULL OR (
+                  (m.attempt > 0 AND m.attempt IS DISTINCT FROM m.retried_after) OR m.cancel_requested_at IS NOT NULL OR (
                       NOT EXISTS (SELECT 1 FROM messages e
                                   WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
                                     AND e.id < m.id)
                       AND ($2::bigint = 0 OR $2 > (SELECT count(*) FROM (
-                          SELECT 1 FROM messages r WHERE r.user_id = m.user_id AND r.running AND r.attempt > 0
+                          SELECT 1 FROM messages r WHERE r.user_id = m.user_id AND r.running AND r.attempt > 0 AND r.attempt IS DISTINCT FROM r.retried_after
                           LIMIT $2) r))) AS "has_come!"
            FROM messages m JOIN conversations c ON c.id = m.conversation_id
            WHERE m.id = $1 AND m.status = 'sending' AND c.deleted_at IS NULL"#,
@@ -57,7 +57,7 @@ pub async fn record_eligible(
                            WHERE e.user_id = m.user_id AND e.conversation_id = m.conversation_id AND e.running
                                AND e.id < m.id)
                AND ($3::bigint = 0 OR $3 > (SELECT count(*) FROM (
-                   SELECT 1 FROM messages r WHERE r.user_id = m.user_id AND r.running AND r.attempt > 0 LIMIT $3) r))))
+                   SELECT 1 FROM messages r WHERE r.user_id = m.user_id AND r.running AND r.attempt > 0 AND r.attempt IS DISTINCT FROM r.retried_after LIMIT $3) r))))
            RETURNING m.started_at AS "started_at!""#,
         id.0,
         now,

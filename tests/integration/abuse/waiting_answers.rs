@@ -85,12 +85,16 @@ async fn an_answer_whose_turn_has_not_come_finds_that_out_without_a_lock() {
     let now = chrono::DateTime::from(std::time::SystemTime::now());
     let id = |n: usize| MessageId(asked[n].as_i64().unwrap());
     let mut transaction = cura.database.pool().begin().await.unwrap();
-    let first = answers::start_attempt(&mut transaction, id(0), 1, now).await.unwrap();
+    let first = answers::start_attempt(&mut transaction, id(0), 1, "test", now)
+        .await
+        .unwrap();
     assert!(matches!(first, AttemptStart::Started(_)), "{first:?}");
     transaction.commit().await.unwrap();
     for waiting in [id(1), id(2)] {
         let mut transaction = cura.database.pool().begin().await.unwrap();
-        let start = answers::start_attempt(&mut transaction, waiting, 1, now).await.unwrap();
+        let start = answers::start_attempt(&mut transaction, waiting, 1, "test", now)
+            .await
+            .unwrap();
         assert!(matches!(start, AttemptStart::Waiting { .. }), "{start:?}");
         // A lock on a row is a write: Postgres gives the transaction a number.
         let has_written: bool = sqlx::query_scalar("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
@@ -115,6 +119,7 @@ async fn begin(answers: &Answers, id: i64) -> bool {
     let options = BeginOptions {
         max_running: 3,
         can_continue: true,
+        worker: "test",
     };
     let begun = answers
         .database()

@@ -13,3 +13,4 @@ pub(crate) mod sessions;
 mod sign_in;
 mod stream_access;
 mod stream_tokens;
+mod suspended_meanwhile;

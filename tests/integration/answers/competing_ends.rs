@@ -4,7 +4,7 @@
 use cura_answers::{
     AnswerWriter, Answers, AttemptCost, AttemptStart, BeginOptions, CancelMode, CancelOutcome, FollowUps, Outcome,
 };
-use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind, RequestOrigin};
 use cura_app::conversations::ConversationError;
 use cura_app::sign_in_guard::Place;
 use cura_app::{App, Caller};
@@ -74,7 +74,9 @@ impl Arena {
     async fn begin(&self, id: MessageId) -> Option<AnswerWriter> {
         let options = BeginOptions {
             max_running: 0,
-            can_continue: true,
+            // Where it cannot, the row of the answer is written twice.
+            can_continue: id.0 % 2 == 0,
+            worker: "test",
         };
         let begun = self
             .database
@@ -101,24 +103,28 @@ impl Arena {
     async fn release_and_begin_again(&self, id: MessageId) {
         while let Some(mut writer) = self.begin(id).await {
             if writer.append(".").await.is_ok() {
-                writer.leave(Outcome::Released, None, Some(&cost()), None).await;
+                writer
+                    .leave((Outcome::Released, "released"), None, Some(&cost()), None)
+                    .await;
             }
         }
     }
 
-    /// Discards the jobs that wait: otherwise an answer is not abandoned.
-    async fn discard_jobs(&self) {
+    /// Discards the waiting job of an answer: otherwise that is not abandoned. No other row, which somebody may discard meanwhile.
+    async fn discard_job(&self, id: MessageId) {
         let discarded = self.database.connection(async |connection| {
-            let discard = "UPDATE apalis.jobs SET status = 'Killed', done_at = now() WHERE status = 'Pending'";
-            Ok::<_, StoreError>(sqlx::query(discard).execute(connection).await?)
+            let discard = "UPDATE apalis.jobs SET status = 'Killed', done_at = now()
+                           WHERE job_type = 'generate-answer' AND idempotency_key = $1 AND status = 'Pending'";
+            let discarded = sqlx::query(discard).bind(id.0.to_string()).execute(connection).await?;
+            Ok::<_, StoreError>(discarded.rows_affected())
         });
-        discarded.await.unwrap();
+        assert_eq!(discarded.await.unwrap(), 1);
     }
 
     /// One answer that everything ends at once; returns how often it ended.
     async fn end_at_once(&self) -> usize {
         let (conversation, id) = self.ask().await;
-        self.discard_jobs().await;
+        self.discard_job(id).await;
         let stale = self.write(id).await;
         let newest = self.write(id).await;
         // In one statement, which looks for a job that nobody has.
@@ -154,6 +160,7 @@ fn request(conversation: Option<ConversationId>, busy_policy: BusyPolicy) -> Ans
         },
         busy_policy,
         key: None,
+        origin: RequestOrigin::default(),
     }
 }
 

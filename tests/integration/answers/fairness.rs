@@ -65,12 +65,16 @@ async fn attempts_that_start_at_the_same_instant_do_not_get_around_the_limit() {
     let now = chrono::DateTime::from(std::time::SystemTime::now());
     let take = async |id: MessageId| {
         let mut transaction = pool.begin().await.unwrap();
-        let taken = answers::start_attempt(&mut transaction, id, 2, now).await.unwrap();
+        let taken = answers::start_attempt(&mut transaction, id, 2, "test", now)
+            .await
+            .unwrap();
         transaction.commit().await.unwrap();
         matches!(taken, AttemptStart::Started(_))
     };
     let mut first = pool.begin().await.unwrap();
-    let taken = answers::start_attempt(&mut first, waiting[0], 2, now).await.unwrap();
+    let taken = answers::start_attempt(&mut first, waiting[0], 2, "test", now)
+        .await
+        .unwrap();
     assert!(matches!(taken, AttemptStart::Started(_)));
     let commit = async {
         cura.database.wait_for_lock_waiter().await;
@@ -79,6 +83,47 @@ async fn attempts_that_start_at_the_same_instant_do_not_get_around_the_limit() {
     let (second, third, fourth, ()) = tokio::join!(take(waiting[1]), take(waiting[2]), take(waiting[3]), commit);
     let began = [second, third, fourth].into_iter().filter(|began| *began).count();
     assert_eq!(began, 1, "the first has one of the two places");
+}
+
+#[tokio::test]
+async fn retried_answers_wait_for_their_turn_and_take_no_place_while_no_provider_can_be_asked() {
+    let cura = Cura::without_workers().await;
+    let user = cura.user().await;
+    let mut retried = Vec::new();
+    for n in 0..4 {
+        let answer = user.ask(&n.to_string()).await;
+        retried.push(MessageId(answer.as_i64().unwrap()));
+    }
+    let pool = cura.database.pool();
+    let now = chrono::DateTime::from(std::time::SystemTime::now());
+    let failed = "UPDATE messages SET status = 'error', error_code = 'x', attempt = 3, attempt_offsets = '{0,0,0}' WHERE role = 'assistant'";
+    sqlx::query(failed).execute(pool).await.unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    for id in &retried {
+        assert!(answers::retry(&mut connection, *id, 0, now).await.unwrap());
+    }
+    // All of them look while the provider is away.
+    for id in &retried {
+        answers::record_eligible(&mut connection, *id, 2, now).await.unwrap();
+    }
+    drop(connection);
+    let start = async |id: MessageId| {
+        let mut transaction = pool.begin().await.unwrap();
+        let started = answers::start_attempt(&mut transaction, id, 2, "test", now)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        matches!(started, AttemptStart::Started(_))
+    };
+    // What is asked now finds both places free, and takes one.
+    let fresh = MessageId(user.ask("now").await.as_i64().unwrap());
+    assert!(start(fresh).await);
+    let mut began = Vec::new();
+    for id in &retried {
+        began.push(start(*id).await);
+    }
+    assert_eq!(began, [true, false, false, false], "two run at a time");
+    assert!(start(retried[0]).await, "a later attempt keeps the place");
 }
 
 #[tokio::test]

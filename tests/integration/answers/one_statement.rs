@@ -1,7 +1,7 @@
 //! The statements that take an answer and end it do what the transactions do that take their place where more has to be found out.
 
 use cura_answers::{AnswerWriter, Answers, AttemptCost, BeginOptions, FollowUps, WriteError};
-use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind, RequestOrigin};
 use cura_app::sign_in_guard::Place;
 use cura_app::{App, Caller};
 use cura_bin::wiring;
@@ -18,9 +18,10 @@ use sqlx::PgPool;
 
 /// The worker that has claimed the jobs of these tests.
 const WORKER: &str = "worker";
-const OPTIONS: BeginOptions = BeginOptions {
+const OPTIONS: BeginOptions<'static> = BeginOptions {
     max_running: 3,
     can_continue: true,
+    worker: "test",
 };
 
 struct Scene {
@@ -84,6 +85,7 @@ impl Scene {
             },
             busy_policy: BusyPolicy::Queue,
             key: None,
+            origin: RequestOrigin::default(),
         };
         let started = self.app.chat.start(caller, &request).await.unwrap();
         (started.conversation, started.answer.id)
@@ -129,10 +131,11 @@ impl Scene {
         sqlx::query_scalar(
             r#"SELECT jsonb_build_object(
                    'message', to_jsonb(m) - ARRAY['id', 'conversation_id', 'user_id', 'parent_id', 'created_at', 'updated_at',
-                                                  'started_at', 'latency_ms', 'ttft_ms'],
+                                                  'started_at', 'latency_ms', 'ttft_ms', 'attempt_starts'],
                    'times', ARRAY[m.latency_ms IS NOT NULL, m.ttft_ms IS NOT NULL, c.last_message_at = m.updated_at,
                                   c.updated_at = m.updated_at],
-                   'attempts', (SELECT jsonb_agg(to_jsonb(a) - ARRAY['message_id', 'user_id', 'ended_at'])
+                   'attempts', (SELECT jsonb_agg(to_jsonb(a) - ARRAY['message_id', 'user_id', 'ended_at', 'ttft_ms']
+                                                 || jsonb_build_object('same_ttft', a.ttft_ms = m.ttft_ms))
                                 FROM answer_attempts a WHERE a.message_id = m.id AND a.ended_at = m.updated_at),
                    'usage', (SELECT jsonb_agg(to_jsonb(u) - 'user_id') FROM usage_days u WHERE u.user_id = m.user_id),
                    'counter', (SELECT seq FROM event_counters e WHERE e.user_id = m.user_id),
@@ -343,4 +346,50 @@ async fn an_end_that_comes_too_late_changes_nothing() {
     assert_eq!(after["message"]["attempt"].take(), 2);
     after["message"]["attempt"] = 1.into();
     assert_eq!(after, left, "not even that the conversation changed");
+}
+
+#[tokio::test]
+async fn a_worker_that_was_lost_before_an_answer_was_retried_writes_nothing_of_it() {
+    for job in [false, true] {
+        let scene = Scene::new().await;
+        let caller = scene.caller("ada").await;
+        let (_, id) = scene.ask(caller, None).await;
+        let writer = scene.write(id).await;
+        // Its job has died, and an operator has it run again.
+        let died = "UPDATE messages SET status = 'error', error_code = 'generation_failed' WHERE id = $1";
+        sqlx::query(died).bind(id.0).execute(scene.pool()).await.unwrap();
+        let mut connection = scene.pool().acquire().await.unwrap();
+        let now = wiring::clock().now();
+        assert!(cura_store::answers::retry(&mut connection, id, 0, now).await.unwrap());
+        // No provider can be asked for now: its turn is noted, and nothing has begun.
+        let eligible = cura_store::answers::record_eligible(&mut connection, id, 3, now)
+            .await
+            .unwrap();
+        assert!(eligible.is_some());
+        drop(connection);
+
+        let claimed = Claimed {
+            job_id: "none".to_owned(),
+            instance_id: WORKER.into(),
+            attempt: 1,
+        };
+        let result = AnswerResult::Completed(FinishReason::Stop);
+        let late = writer
+            .finish(result, None, FollowUps::default(), job.then_some(&claimed))
+            .await;
+        assert!(matches!(late, Err(WriteError::Superseded)), "{:?}", late.err());
+        writer
+            .leave((cura_answers::Outcome::Retried, "late"), None, None, None)
+            .await;
+        let untouched =
+            "SELECT count(*) FROM messages WHERE status = 'sending' AND attempt = 1 AND attempt_notes IS NULL";
+        assert_eq!(scene.database.count(untouched).await, 1);
+
+        let store = Database::from(scene.pool().clone());
+        let begun = store
+            .transaction(async |connection| scene.answers.begin(connection, id, OPTIONS).await)
+            .await
+            .unwrap();
+        assert!(matches!(begun, cura_answers::AttemptStart::Started(_)), "{begun:?}");
+    }
 }

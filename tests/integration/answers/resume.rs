@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cura_answers::{AnswerWriter, Answers, AttemptCost, AttemptStart, BeginOptions, FollowUps};
-use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind, RequestOrigin};
 use cura_app::feed::{AnswerEvent, FeedItem, UserEvent, UserFeed};
 use cura_app::{App, Caller};
 use cura_bin::wiring;
@@ -204,6 +204,7 @@ impl World {
             },
             busy_policy: BusyPolicy::Reject,
             key: None,
+            origin: RequestOrigin::default(),
         };
         if let Ok(started) = self.app.chat.start(self.caller, &wish).await {
             self.conversation = Some(started.conversation);
@@ -220,6 +221,7 @@ impl World {
         let options = BeginOptions {
             max_running: 0,
             can_continue: !from_the_beginning,
+            worker: "test",
         };
         let begun = self
             .database

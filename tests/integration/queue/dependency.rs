@@ -29,6 +29,10 @@ impl Dependency for Service {
         None
     }
 
+    fn report(&self) -> serde_json::Value {
+        serde_json::json!({ "of": "the test" })
+    }
+
     fn successes(&self) -> u64 {
         self.0.successes.load(Ordering::SeqCst)
     }

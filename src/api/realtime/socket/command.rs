@@ -1,6 +1,6 @@
 //! The commands that a client may send on a socket.
 
-use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind};
+use cura_app::chat::{AnswerRequest, BusyPolicy, RequestKind, RequestOrigin};
 use cura_domain::file::MAX_FILES_OF_A_MESSAGE;
 use cura_domain::idempotency::IdempotencyKey;
 use cura_domain::message::MessageText;
@@ -138,7 +138,11 @@ impl MessageCommand {
     }
 
     /// The request for an answer, if every field is valid. Otherwise the code is of the first that is not, and the detail names all.
-    pub(super) fn check(self, conversation: ConversationId) -> Result<AnswerRequest, Box<ErrorEvent>> {
+    pub(super) fn check(
+        self,
+        conversation: ConversationId,
+        origin: RequestOrigin,
+    ) -> Result<AnswerRequest, Box<ErrorEvent>> {
         let client_message_id = self.client_message_id();
         let mut faults: Vec<(&str, String)> = Vec::new();
         let files: Vec<FileId> = self.attachments.into_iter().flatten().map(FileId).collect();
@@ -175,6 +179,7 @@ impl MessageCommand {
                 Some(BusyPolicyField::Queue) => BusyPolicy::Queue,
             },
             key,
+            origin,
         })
     }
 }
@@ -233,7 +238,7 @@ mod tests {
 
     fn check(frame: &str) -> Result<AnswerRequest, Box<ErrorEvent>> {
         match Command::read(frame)? {
-            Command::Message(message) => message.check(ConversationId(1)),
+            Command::Message(message) => message.check(ConversationId(1), RequestOrigin::default()),
             _ => unreachable!("a message"),
         }
     }

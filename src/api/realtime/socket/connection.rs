@@ -197,7 +197,9 @@ impl<'a> Connection<'a> {
         let started = async {
             let rate_limit = &context.rate_limit;
             let paid = rate_limit.charge_answer(self.caller, message.has_key()).await?;
-            let request = message.check(context.conversation).map_err(|refused| *refused)?;
+            let request = message
+                .check(context.conversation, context.origin.clone())
+                .map_err(|refused| *refused)?;
             let started = start_answer(&context.app, rate_limit, paid, self.caller, &request).await?;
             Ok::<_, ErrorEvent>(started)
         };

@@ -1,5 +1,6 @@
 //! What a socket uses, and what it does for its client: the use cases, within the same limits as REST.
 
+use cura_app::chat::RequestOrigin;
 use cura_app::feed::AnswerEvent;
 use cura_app::messages::Message;
 use cura_app::messages::MessageError;
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     /// `None` for a request that did not come over a connection.
     pub(crate) frames: Option<FrameBudget>,
     pub(crate) conversation: ConversationId,
+    /// Of the request that opened the socket.
+    pub(crate) origin: RequestOrigin,
 }
 
 impl Context {

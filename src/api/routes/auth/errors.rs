@@ -18,7 +18,7 @@ impl From<SignInError> for Problem {
                 "email_taken",
                 "An account with this e-mail address exists already.",
             ),
-            SignInError::WrongCredentials => Self::new(
+            SignInError::WrongCredentials | SignInError::NotChecked => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "invalid_credentials",
                 "E-mail address and password do not match.",

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Act, NamedUser, OperateUsersError, Users, lock, lock_living};
 use crate::passwords::Passwords;
+use crate::sessions::PAGE_DEVICE_NAME;
 
 /// Until when a request that a server has let in before a suspension may have asked for another answer: servers know of the suspension
 /// within two seconds.
@@ -222,6 +223,8 @@ impl Users {
                         return Err(OperateUsersError::LastAdmin(id));
                     }
                     users::set_admin(connection, id, false, now).await?;
+                    // Or their cookies would be worth something again, should they be made an admin again.
+                    sessions::end_named(connection, id, PAGE_DEVICE_NAME, now).await?;
                 }
                 Ok(Changed { id, changed })
             });

@@ -39,6 +39,7 @@ mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cura_domain::UserId;
 use tokio::time::Instant;
@@ -46,6 +47,7 @@ use tokio::time::Instant;
 use self::state::{BreakerState, Transition};
 use crate::ai::call::RequestKey;
 use crate::ai::error::{AiError, CircuitOpen, Failure};
+use crate::ai::gate::GateState;
 
 /// The circuit breaker of one provider. Clones share their state.
 #[derive(Clone, Debug)]
@@ -144,6 +146,13 @@ impl CircuitBreaker {
     /// How many complete answers there were.
     pub(crate) fn answers(&self) -> u64 {
         self.0.answers.load(Ordering::Relaxed)
+    }
+
+    /// What operators are told of it: its state, the code of why, when the next request may be sent, and how many persons are held.
+    pub(crate) fn gate(&self, now: Instant) -> (GateState, Option<&'static str>, Option<Duration>, usize) {
+        let state = self.state();
+        let (gate, code, wait) = state.gate(now);
+        (gate, code, wait, state.held_persons(now))
     }
 
     /// Whether it is confirmed that an operator has to repair something.

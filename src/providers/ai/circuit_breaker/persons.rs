@@ -56,9 +56,13 @@ impl FailedPersons {
 
     /// Whether anybody is held.
     pub(super) fn hold_anybody(&self, now: Instant) -> bool {
-        self.0
-            .iter()
-            .any(|person| person.held_until.is_some_and(|until| now < until))
+        self.count_held(now) > 0
+    }
+
+    /// How many persons are held, of those that are remembered.
+    pub(super) fn count_held(&self, now: Instant) -> usize {
+        let is_held = |person: &&FailedPerson| person.held_until.is_some_and(|until| now < until);
+        self.0.iter().filter(is_held).count()
     }
 
     /// Whether this person waits for a trial.

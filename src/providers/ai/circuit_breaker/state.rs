@@ -9,6 +9,7 @@ use super::outcome::{CHECK_INTERVAL, CONFIRMED_AFTER, OPERATOR_BACKOFF, Outcome,
 use super::persons::FailedPersons;
 use crate::ai::call::RequestKey;
 use crate::ai::error::{AiError, Failure};
+use crate::ai::gate::GateState;
 
 /// The wait of requests while an open breaker's trial is under way.
 pub(super) const TRIAL_WAIT: Duration = Duration::from_millis(500);
@@ -109,6 +110,27 @@ impl BreakerState {
             Phase::Open { until } if self.operator_failure.is_some() || now < until => self.code,
             _ => None,
         }
+    }
+
+    /// What operators are told of it.
+    pub(super) fn gate(&self, now: Instant) -> (GateState, Option<&'static str>, Option<Duration>) {
+        match self.phase {
+            Phase::Closed if self.is_suspect => (GateState::Suspect, None, None),
+            Phase::Closed => (GateState::Closed, None, None),
+            Phase::Open { until } => {
+                let state = if self.operator_failure.is_some() {
+                    GateState::NeedsRepair
+                } else {
+                    GateState::Open
+                };
+                (state, self.code, Some(until.saturating_duration_since(now)))
+            }
+        }
+    }
+
+    /// How many persons are held.
+    pub(super) fn held_persons(&self, now: Instant) -> usize {
+        self.persons.count_held(now)
     }
 
     /// Whether it is confirmed that an operator has to repair something.

@@ -7,7 +7,7 @@ use super::super::admin::text;
 use super::{json_of, run, sql, text_of};
 
 /// Dead jobs of a queue that need nothing but a worker.
-async fn with_dead_jobs(queue: &str, count: u32) -> TestDatabase {
+pub(super) async fn with_dead_jobs(queue: &str, count: u32) -> TestDatabase {
     let database = TestDatabase::create().await;
     sql(
         &database,

@@ -136,6 +136,7 @@ async fn a_job_is_shown_with_what_it_works_on_and_workers_with_what_they_run() {
             "fault",
             "id",
             "last_seen",
+            "queues",
             "running",
             "started_at"
         ]

@@ -2,6 +2,7 @@
 
 mod acts;
 mod answers;
+mod killed;
 mod lists;
 mod pauses;
 mod refusals;

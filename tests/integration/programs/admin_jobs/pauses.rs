@@ -9,7 +9,7 @@ use super::super::admin::text;
 use super::{json_of, run_beside, run_with, text_of};
 
 #[tokio::test]
-async fn people_wait_in_a_paused_queue_until_it_is_resumed_although_a_worker_is_killed_meanwhile() {
+async fn people_wait_in_a_paused_queue_until_it_is_resumed_although_all_workers_are_killed_meanwhile() {
     let provider = ScriptedProvider::answering(&["Here ", "I am"], Duration::ZERO).await;
     let mut cura = Cura::builder().workers(2).with_provider(&provider).start().await;
     let user = cura.user().await;
@@ -31,7 +31,10 @@ async fn people_wait_in_a_paused_queue_until_it_is_resumed_although_a_worker_is_
     })
     .await;
     assert_eq!(health["queue"]["paused"], json!(["generate-answer"]));
-    cura.workers[0].kill();
+    // Both of them: only the row knows of the pause.
+    for worker in &mut cura.workers {
+        worker.kill();
+    }
     cura.add_worker().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(provider.requests().is_empty(), "nothing was begun");

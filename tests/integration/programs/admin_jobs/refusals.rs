@@ -8,7 +8,7 @@ use super::super::admin_devices::assert_fails;
 use super::{job_of, json_of, refused, run_beside, run_with, sql};
 
 /// A Cura whose provider refuses everything.
-async fn refusing(settings: &[(&'static str, &str)]) -> (Cura, ScriptedProvider) {
+pub(super) async fn refusing(settings: &[(&'static str, &str)]) -> (Cura, ScriptedProvider) {
     let provider = ScriptedProvider::start(|_, _| refused()).await;
     let mut builder = Cura::builder().with_provider(&provider);
     for (name, value) in settings {
@@ -18,7 +18,7 @@ async fn refusing(settings: &[(&'static str, &str)]) -> (Cura, ScriptedProvider)
 }
 
 /// An answer that has failed, and its dead job.
-async fn failed(cura: &Cura, user: &Client) -> (Value, String) {
+pub(super) async fn failed(cura: &Cura, user: &Client) -> (Value, String) {
     let asked = user.ask("Hi").await;
     let message = user.until_final(&asked).await;
     assert_eq!(message["status"], "error");
@@ -128,7 +128,19 @@ async fn the_tokens_and_the_answers_that_a_person_may_have_hold_for_retried_answ
     assert_eq!(json_of(run, &["retry", &job])["retried"], 1);
     let reserved = "SELECT COALESCE(sum(reserved_tokens), 0)::bigint FROM messages WHERE running";
     assert!(cura.database.count(reserved).await > 0, "as if it were asked now");
+    // As many as a person may have wait already.
+    let fill = "INSERT INTO messages (conversation_id, user_id, role, content, status, created_at, updated_at)
+                SELECT c.id, c.user_id, 'assistant', '', 'sending', now(), now()
+                FROM generate_series(1, 19), (SELECT min(id) AS id, min(user_id) AS user_id FROM conversations) c";
+    sql(&cura.database, fill).await;
     assert_fails(run, &["retry", &other], 3, "too_many_generations");
+    sql(
+        &cura.database,
+        "DELETE FROM messages WHERE role = 'assistant' AND parent_id IS NULL",
+    )
+    .await;
+    // The other waits for its turn, as if it were asked now.
+    assert_eq!(json_of(run, &["retry", &other])["retried"], 1);
     cura.add_worker().await;
     user.until_final(&message["id"]).await;
     cura.check_invariants().await;

@@ -1,0 +1,2 @@
+-- no-transaction
+DROP INDEX CONCURRENTLY messages_request_id_idx;

@@ -1,0 +1,1 @@
+ALTER TABLE apalis.workers DROP COLUMN report, DROP COLUMN queues;

@@ -1,0 +1,2 @@
+-- no-transaction
+DROP INDEX CONCURRENTLY operator_actions_target_idx;
