@@ -1,6 +1,6 @@
 //! Answers that are not retried, because nobody waits for them any more, or not yet; then nothing has changed.
 
-use cura_tests::{Client, Cura, ScriptedProvider};
+use cura_tests::{Client, Cura, ScriptedProvider, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -22,7 +22,15 @@ pub(super) async fn failed(cura: &Cura, user: &Client) -> (Value, String) {
     let asked = user.ask("Hi").await;
     let message = user.until_final(&asked).await;
     assert_eq!(message["status"], "error");
-    (message, job_of(&cura.database, &asked).await)
+    let job = job_of(&cura.database, &asked).await;
+    // The answer ends before its job does.
+    eventually("its job is dead", async || {
+        let status = sqlx::query_scalar("SELECT status FROM apalis.jobs WHERE id = $1").bind(&job);
+        let status: String = status.fetch_one(cura.database.pool()).await.unwrap();
+        (status == "Killed").then_some(())
+    })
+    .await;
+    (message, job)
 }
 
 #[tokio::test]
