@@ -9,8 +9,12 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && mkdir /out && cp target/release/cura-server target/release/cura-worker target/release/cura-admin /out/
 
 FROM debian:bookworm-slim
+# For backups: pg_dump and pg_restore of the newest server that is to be backed up, from the archive of PostgreSQL's own packagers.
+ARG POSTGRES_MAJOR=16
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates curl \
+    && apt-get install -y --no-install-recommends ca-certificates curl postgresql-common \
+    && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
+    && apt-get install -y --no-install-recommends postgresql-client-${POSTGRES_MAJOR} \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /var/lib/cura --create-home cura
 COPY --from=build /out/ /usr/local/bin/

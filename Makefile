@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test board test-model test-browser test-tus chaos lint generate check-generated man bench attack fuzz coverage
+.PHONY: run test board test-model test-browser test-tus chaos lint generate check-generated man bench attack fuzz drill coverage
 
 # Tests wait for processes and clocks more than they compute: three for every two processors.
 TEST_THREADS := $(shell expr \( $$(nproc) \* 3 + 1 \) / 2)
@@ -78,6 +78,10 @@ fuzz: ## Bytes for which the type of a file is told wrongly, and changed links t
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	deploy/fuzz file_type $(FUZZ_SECONDS) ../tests/fixtures/files
 	deploy/fuzz file_link $(FUZZ_SECONDS)
+
+drill: ## A Postgres is lost, and restored with pgBackRest: what is gone, and how long it takes.
+	deploy/install-system-packages postgres pgbackrest
+	deploy/drill
 
 coverage: ## Lines covered by the tests, at least 85 %.
 	deploy/install-system-packages postgres redis pgbouncer clamd

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use cura_bin::commands::ai::{self, AiCommand};
 use cura_bin::commands::announce::{self, Announce};
 use cura_bin::commands::audit::{self, Audit};
+use cura_bin::commands::backup::{self, Backup};
 use cura_bin::commands::config::{self, Config};
 use cura_bin::commands::devices::{self, Devices};
 use cura_bin::commands::doctor::{self, Doctor};
@@ -18,6 +19,7 @@ use cura_bin::commands::files::{self, Files};
 use cura_bin::commands::jobs::{self, Jobs};
 use cura_bin::commands::migrate::{self, Migrate};
 use cura_bin::commands::output::GlobalArguments;
+use cura_bin::commands::restore::{self, Restore};
 use cura_bin::commands::switch::{self, Switch};
 use cura_bin::commands::usage::{self, Usage};
 use cura_bin::commands::users::{self, Users};
@@ -72,6 +74,17 @@ enum Command {
     ///
     /// Exit code 3 if a check fails. It is tried from this machine, with these settings; an object is put into the file store and deleted.
     Doctor(Doctor),
+    /// Make one archive of the database and the files, or verify one.
+    ///
+    /// It is of one moment, and nothing waits for it. It holds everything but the settings: keep SECRET_KEY and the others elsewhere. Without
+    /// --recipient it is not encrypted. pg_dump must be there, and not older than the server.
+    Backup(Backup),
+    /// Restore a backup into an empty database.
+    ///
+    /// Nothing is touched before all of the archive was read and found to be what was written. Stop servers and workers first. Afterwards
+    /// every session has ended, whoever was erased since is erased again, and all queues are paused until `jobs resume`. If it is
+    /// interrupted, run it again.
+    Restore(Restore),
     /// Show the settings, and what is wrong with them.
     #[command(subcommand)]
     Config(Config),
@@ -100,6 +113,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    cura_devdb::run_supervisor_if_asked();
     let given: Vec<OsString> = std::env::args_os().collect();
     let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
@@ -119,6 +133,8 @@ fn main() -> ExitCode {
         Command::Explain(command) => explain::start(command, global),
         Command::Usage(command) => usage::start(command, global),
         Command::Doctor(command) => doctor::start(command, global),
+        Command::Backup(command) => backup::start(command, global),
+        Command::Restore(command) => restore::start(command, global),
         Command::Config(command) => config::start(command, global),
         Command::Openapi => print(&openapi::document()),
         Command::Secret { vapid } => secret::start(vapid, global),

@@ -5,7 +5,8 @@
 
 mod lock_retries;
 
-use cura_store::MIGRATOR;
+use cura_backup::AppliedMigration;
+use cura_store::{MIGRATOR, StoreError, restores};
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::{PgConnection, PgPool};
 
@@ -88,6 +89,21 @@ pub async fn status(pool: &PgPool) -> Result<Vec<MigrationState>, MigrateError> 
     let mut all = states("apalis", &cura_queue::migrator(), &mut connection).await?;
     all.extend(states("cura", &MIGRATOR, &mut connection).await?);
     Ok(all)
+}
+
+/// Every migration of this version, with its checksum.
+pub fn known() -> Vec<AppliedMigration> {
+    let of = |set, migrator: &Migrator| -> Vec<AppliedMigration> {
+        let known = ups(migrator).map(|migration| AppliedMigration::new(set, migration.version, &migration.checksum));
+        known.collect()
+    };
+    [of("apalis", &cura_queue::migrator()), of("cura", &MIGRATOR)].concat()
+}
+
+/// Whether a restore has begun in this database and not ended: nothing may work with it then.
+pub async fn is_being_restored(pool: &PgPool) -> Result<bool, StoreError> {
+    let mut connection = pool.acquire().await?;
+    restores::is_unfinished(&mut connection).await
 }
 
 /// How many migrations are pending.

@@ -5,6 +5,7 @@
 
 mod ai;
 mod assistant;
+mod backups;
 mod care;
 mod catalogue;
 mod database;
@@ -21,6 +22,7 @@ mod workers;
 
 pub use ai::{AiSettings, ProviderSettings};
 pub use assistant::AssistantSettings;
+pub use backups::{BackupScheduleSettings, BackupSettings};
 pub use care::CareSettings;
 pub use catalogue::{ShownSetting, Source, UnknownSetting};
 pub use database::DatabaseSettings;
@@ -54,6 +56,7 @@ pub struct Settings {
     pub push: PushSettings,
     pub files: FileSettings,
     pub workers: WorkerSettings,
+    pub backups: BackupSettings,
     pub telemetry: TelemetrySettings,
 }
 
@@ -101,6 +104,7 @@ impl Settings {
             push: PushSettings::read(from),
             files: FileSettings::read(from),
             workers: WorkerSettings::read(from),
+            backups: BackupSettings::read(from),
             telemetry: TelemetrySettings::read(from),
         };
         let mut faults = from.take_faults();

@@ -1,6 +1,7 @@
-//! What operators see: logs on stderr, and error reports to Sentry if it is configured.
+//! What operators see: logs on stderr, metrics on `METRICS_PORT`, and error reports to Sentry if it is configured.
 
 mod logs;
+pub mod metrics;
 mod sentry;
 
 use std::io::IsTerminal;

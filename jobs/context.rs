@@ -14,6 +14,7 @@ use cura_providers::push::{AlertPause, PushProviders};
 use cura_store::Database;
 
 use crate::files::examine::ScanConfig;
+use crate::maintenance::back_up::BackupSchedule;
 
 /// The dependencies of all jobs.
 pub struct JobContext {
@@ -28,6 +29,7 @@ pub struct JobContext {
     pub(crate) file_memory: FileMemory,
     pub(crate) entropy: Entropy,
     pub(crate) scans: ScanConfig,
+    pub(crate) backups: Option<BackupSchedule>,
     /// Says that too many devices would be lost.
     pub(crate) mass_loss_alert: AlertPause,
     /// Says that a push service refuses what we send.
@@ -89,9 +91,15 @@ impl JobContext {
             file_memory: FileMemory::default(),
             entropy,
             scans,
+            backups: None,
             mass_loss_alert: AlertPause::default(),
             refused_push_alert: AlertPause::default(),
         }
+    }
+
+    /// Makes backups, too.
+    pub fn with_backups(self, backups: Option<BackupSchedule>) -> Self {
+        Self { backups, ..self }
     }
 
     /// The most tokens of a person's prompt: as configured, or fewer where the model is known to refuse longer ones.

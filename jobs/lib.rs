@@ -38,13 +38,15 @@ mod files {
     pub(crate) mod scan_upload;
 }
 mod maintenance {
+    pub(crate) mod back_up;
     mod overdue;
     pub(crate) mod prune_expired;
 }
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use cura_queue::{DeleteObjects, PruneDevices, PruneExpired, PruneKind, ScanUpload, WorkersBuilder};
+use cura_queue::{BackUp, DeleteObjects, PruneDevices, PruneExpired, PruneKind, ScanUpload, WorkersBuilder};
 
 use accounts::{erase_user, export_account};
 use answers::{fail_abandoned_answer, generate_answer};
@@ -53,7 +55,8 @@ use conversations::{purge_conversation, summarize_conversation, title_conversati
 use devices::{dismiss_push, prune_devices, send_push, send_test_push};
 pub use files::examine::ScanConfig;
 use files::{delete_objects, scan_upload};
-use maintenance::prune_expired;
+pub use maintenance::back_up::BackupSchedule;
+use maintenance::{back_up, prune_expired};
 use registration::Registry;
 
 /// How many jobs one process runs at a time, where operators choose it.
@@ -68,8 +71,13 @@ pub struct Concurrency {
 }
 
 /// Every job: how many one process runs at a time, and its handler, whose payload type names its queue.
-fn registry(concurrency: Concurrency) -> Registry {
-    Registry::default()
+fn registry(concurrency: Concurrency, backups_every: Option<Duration>) -> Registry {
+    let registry = match backups_every {
+        Some(every) => Registry::default().schedule(every, |period| BackUp { period }),
+        None => Registry::default(),
+    };
+    registry
+        .job(1, back_up::run)
         .job(concurrency.generate_answer, generate_answer::run)
         .job(1, fail_abandoned_answer::run)
         .job(4, title_conversation::run)
@@ -137,7 +145,7 @@ pub fn queues() -> Vec<&'static str> {
         send_push: 1,
         scan_upload: 1,
     };
-    registry(concurrency).queues()
+    registry(concurrency, None).queues()
 }
 
 /// Adds the jobs of the `wanted` queues to `workers`.
@@ -147,7 +155,8 @@ pub fn register(
     wanted: impl Fn(&str) -> bool,
     concurrency: Concurrency,
 ) -> WorkersBuilder {
-    registry(concurrency).add_to(workers, &Arc::new(context), wanted)
+    let backups_every = context.backups.as_ref().map(|backups| backups.every);
+    registry(concurrency, backups_every).add_to(workers, &Arc::new(context), wanted)
 }
 
 #[cfg(test)]

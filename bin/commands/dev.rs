@@ -167,6 +167,7 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let migrating = wiring::database_for_migrations(&settings, "cura-dev")?;
     let (setting, _) = settings.database.session_url()?;
     wiring::wait_for_database(&migrating, setting, FIND_WITHIN).await?;
+    wiring::refuse_if_being_restored(&migrating).await?;
     migrations::up(migrating.pool())
         .await
         .map_err(|error| StartError::Other(format!("the database cannot be migrated: {error}")))?;
@@ -180,7 +181,7 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let files = wiring::file_store(&settings)?;
     let app = wiring::app(&settings, database.clone(), live.clone(), ai.clone(), files.clone())?;
     let (listener, address) = wiring::listen(&settings).await?;
-    let probes = wiring::listen_for_probes(&settings).await?;
+    let probes = wiring::listen_for_probes(&settings, &database).await?;
     let page = wiring::listen_for_admins(&settings).await?;
     let scans = ScanHealth::default();
     tasks.spawn(wiring::watch_scanner(wiring::scanner(&settings), scans.clone()));

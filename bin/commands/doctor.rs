@@ -1,6 +1,7 @@
 //! `cura-admin doctor`: tries every dependency as servers and workers use it, all at once, and says what to do where one does not work.
 
 mod ai_service;
+mod backups;
 mod database;
 mod services;
 
@@ -112,7 +113,7 @@ pub struct Doctor {
 /// Runs the command; gives the exit code.
 pub fn start(command: Doctor, global: GlobalArguments) -> ExitCode {
     operating::with_settings(global, async |settings, output| {
-        let (database, live, files, clamd, fcm, ai, disk) = tokio::join!(
+        let (database, live, files, clamd, fcm, ai, disk, backups) = tokio::join!(
             database::check(&settings),
             within("redis", services::redis(&settings)),
             within("files", services::files(&settings)),
@@ -120,9 +121,19 @@ pub fn start(command: Doctor, global: GlobalArguments) -> ExitCode {
             within("fcm", services::fcm(&settings)),
             within("ai", services::ai(&settings)),
             within("disk", services::disk(&settings)),
+            within("backups", backups::check(&settings)),
         );
         let mut items = database;
-        items.extend([live, files, clamd, fcm, services::web_push(&settings), ai, disk]);
+        items.extend([
+            live,
+            files,
+            clamd,
+            fcm,
+            services::web_push(&settings),
+            ai,
+            disk,
+            backups,
+        ]);
         if command.ai {
             items.extend(ai_service::check(&settings, command.long_prompt).await);
         }

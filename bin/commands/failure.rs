@@ -65,7 +65,7 @@ impl Failure {
     }
 
     /// `text`, which may say behind a semicolon what there is to do.
-    fn of_text(exit: Exit, code: &'static str, text: &str) -> Self {
+    pub(super) fn of_text(exit: Exit, code: &'static str, text: &str) -> Self {
         match text.split_once("; ") {
             Some((detail, cure)) => Self::new(exit, code, detail).cure(cure),
             None => Self::new(exit, code, text),

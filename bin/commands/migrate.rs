@@ -57,6 +57,9 @@ async fn migrate(settings: &Settings, command: Migrate, output: Output) -> Resul
     };
     let reached = wiring::reach_database(&database, wait).await;
     reached.map_err(|problem| Failure::of_database(&problem, setting))?;
+    if !matches!(command, Migrate::Status) {
+        operating::refuse_if_being_restored(&database).await?;
+    }
     let failed = |error: sqlx::migrate::MigrateError| {
         Failure::new(Exit::Failed, "failed", format!("migrating failed: {error}")).cure("see the log of Postgres")
     };

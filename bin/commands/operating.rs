@@ -95,6 +95,7 @@ fn system_user() -> OperatorName {
 async fn check(database: &Database) -> Result<(), Failure> {
     let checked = database.check().await;
     checked.map_err(|problem| Failure::of_database(&problem, "DATABASE_URL"))?;
+    refuse_if_being_restored(database).await?;
     match tokio::time::timeout(MIGRATIONS_TIMEOUT, migrations::pending(database.pool())).await {
         Ok(Ok(0)) => Ok(()),
         Ok(Ok(_)) => Err(
@@ -107,5 +108,28 @@ async fn check(database: &Database) -> Result<(), Failure> {
             "DATABASE_URL names a Postgres that does not say which migrations it has",
         )
         .cure("grant this user to read all tables")),
+    }
+}
+
+/// Refuses a database in which a restore has not ended. Takes two seconds at most.
+///
+/// # Errors
+/// When one has not.
+pub async fn refuse_if_being_restored(database: &Database) -> Result<(), Failure> {
+    let asked = migrations::is_being_restored(database.pool());
+    match tokio::time::timeout(MIGRATIONS_TIMEOUT, asked).await {
+        Ok(Ok(true)) => Err(Failure::new(
+            Exit::Failed,
+            "restore_unfinished",
+            "a restore of the database has not ended",
+        )
+        .cure("run `cura-admin restore` again")),
+        Ok(Ok(false)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Failure::new(
+            Exit::Away,
+            "database_away",
+            "Postgres does not say whether a restore has ended",
+        )
+        .cure("run the command again")),
     }
 }

@@ -26,7 +26,7 @@ pub async fn run(settings: Settings, wait: Duration) -> Result<(), StartError> {
         () = stop.cancelled() => return Ok(()),
     }
     let (listener, address) = wiring::listen(&settings).await?;
-    let probes = wiring::listen_for_probes(&settings).await?;
+    let probes = wiring::listen_for_probes(&settings, &database).await?;
     let page = wiring::listen_for_admins(&settings).await?;
     wiring::report_push(&settings);
     tasks.spawn(wiring::report_files(files));

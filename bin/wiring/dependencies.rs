@@ -169,6 +169,7 @@ pub async fn wait_for_database(database: &Database, main: &'static str, wait: Du
 pub async fn wait_for_dependencies(database: &Database, live: &Live, wait: Duration) -> Result<(), StartError> {
     let until = Instant::now() + wait;
     wait_for_database(database, "DATABASE_URL", wait).await?;
+    refuse_if_being_restored(database).await?;
     loop {
         let Err(missing) = check(database, live).await else {
             return Ok(());
@@ -177,6 +178,20 @@ pub async fn wait_for_dependencies(database: &Database, live: &Live, wait: Durat
             return Err(missing);
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Refuses a database in which a restore has not ended, at once: the restore waits until nobody is connected.
+///
+/// # Errors
+/// When one has not, or Postgres does not say.
+pub async fn refuse_if_being_restored(database: &Database) -> Result<(), StartError> {
+    let asked = migrations::is_being_restored(database.pool());
+    let other = |text: &str| Err(StartError::Other(text.to_owned()));
+    match tokio::time::timeout(Duration::from_secs(2), asked).await {
+        Ok(Ok(false)) => Ok(()),
+        Ok(Ok(true)) => other("a restore of the database has not ended; run `cura-admin restore` again"),
+        Ok(Err(_)) | Err(_) => other("Postgres does not say whether a restore of the database has ended"),
     }
 }
 

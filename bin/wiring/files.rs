@@ -45,6 +45,15 @@ pub fn file_store_if_there(settings: &Settings) -> Result<Option<FileStore>, Set
     file_store(settings).map(Some)
 }
 
+/// Where files are kept, in words.
+pub fn place_of_files(settings: &Settings) -> String {
+    match &settings.files.store {
+        StoreSettings::Disk => settings.process.data_dir.join(FOLDER).display().to_string(),
+        StoreSettings::Supabase(_) => "Supabase Storage".to_owned(),
+        StoreSettings::S3(_) => "S3".to_owned(),
+    }
+}
+
 /// The folder in which files arrive, whatever keeps them then. It is made if there is none.
 ///
 /// # Errors

@@ -2,10 +2,8 @@
 
 use std::net::SocketAddr;
 
-use std::time::Duration;
-
 use cura_api::{
-    Api, CLOSING_RESERVE, ConnectionLimits, Edge, Origins, PROBE_RESERVE, RateLimits, Shutdown, UserConnections,
+    CLOSING_RESERVE, ConnectionLimits, Edge, Origins, PROBE_RESERVE, RateLimits, Shutdown, UserConnections,
 };
 use cura_app::App;
 use cura_app::log_key::LogKey;
@@ -17,12 +15,10 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::board::{BOARD_CONNECTIONS, BOARD_POOL_SIZE};
 use super::clock_and_entropy::entropy;
+use super::probes::{METRICS_CONNECTIONS, Probes};
 use crate::descriptors;
 use crate::program::StartError;
 use crate::settings::{Settings, wrong};
-
-/// The most connections of the port that tells the health of the server.
-const METRICS_CONNECTIONS: usize = 64;
 
 /// A socket on the configured address.
 ///
@@ -36,17 +32,6 @@ pub async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), St
     Ok((listener, address))
 }
 
-/// A socket on the port that tells the health of the server; `None` without `METRICS_PORT`.
-///
-/// # Errors
-/// When another process uses it, or this process may not.
-pub async fn listen_for_probes(settings: &Settings) -> Result<Option<TcpListener>, StartError> {
-    let Some((host, port)) = &settings.server.metrics else {
-        return Ok(None);
-    };
-    bind("METRICS_PORT", host, *port).await.map(Some)
-}
-
 pub(super) async fn bind(setting: &'static str, host: &str, port: u16) -> Result<TcpListener, StartError> {
     TcpListener::bind((host, port))
         .await
@@ -57,7 +42,7 @@ pub(super) async fn bind(setting: &'static str, host: &str, port: u16) -> Result
 pub async fn serve(
     settings: &Settings,
     listener: TcpListener,
-    probes: Option<TcpListener>,
+    probes: Option<Probes>,
     page: Option<TcpListener>,
     app: App,
     limiter: &RateLimiter,
@@ -84,7 +69,7 @@ pub async fn serve(
     let api = cura_api::api(app, origins, limits, of_users, shutdown.clone());
     let grace = settings.process.shutdown_grace;
     // Dropped when this function returns: until then, the server's health can be asked for.
-    let _probes = probes.map(|probes| AbortOnDropHandle::new(tasks.spawn(serve_probes(settings, probes, &api))));
+    let _probes = probes.map(|probes| AbortOnDropHandle::new(tasks.spawn(probes.serve(settings, &api))));
     let page = match settings.server.admin {
         Some(_) => BOARD_POOL_SIZE as usize + BOARD_CONNECTIONS + PROBE_RESERVE + CLOSING_RESERVE,
         None => 0,
@@ -103,22 +88,6 @@ pub async fn serve(
     // Sockets have been closing since the stop; the last request may have opened one more.
     let _ = tokio::time::timeout_at(until, shutdown.sockets_closed()).await;
     tracing::info!(aborted_connections, "the server has stopped");
-}
-
-/// Tells the health of the server on a port of its own, until it is dropped.
-fn serve_probes(settings: &Settings, listener: TcpListener, api: &Api) -> impl Future<Output = ()> + use<> {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(metrics = %address, "the health of the server is told on a port of its own, too");
-    }
-    let connections = ConnectionLimits {
-        total: METRICS_CONNECTIONS,
-        per_address: 0,
-    };
-    let edge = edge(settings, connections);
-    let only_probes = cura_api::only_probes(api);
-    async move {
-        cura_api::serve(listener, only_probes, edge, CancellationToken::new(), Duration::ZERO).await;
-    }
 }
 
 pub(super) fn edge(settings: &Settings, limits: ConnectionLimits) -> Edge {

@@ -1,6 +1,6 @@
 //! The workers: every job with what it needs, on the queues this process consumes.
 
-use cura_jobs::{AssistantConfig, Concurrency, JobContext, PushConfig, ScanConfig};
+use cura_jobs::{AssistantConfig, BackupSchedule, Concurrency, JobContext, PushConfig, ScanConfig};
 use cura_live::Live;
 use cura_providers::ai::Ai;
 use cura_providers::files::FileStore;
@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use super::app::answers;
 use super::clock_and_entropy::{clock, entropy};
+use super::dependencies::database_for_migrations;
 use super::files::arrivals;
 use super::push::push_providers;
 use super::scanner::scanner;
+use crate::build_info;
 use crate::program::StartError;
 use crate::settings::Settings;
 
@@ -57,7 +59,8 @@ pub fn workers(
             scanner: scanner(settings),
             folder: arrivals(settings)?,
         },
-    );
+    )
+    .with_backups(backups(settings)?);
     let concurrency = Concurrency {
         generate_answer: settings.workers.generate_answer,
         send_push: settings.workers.send_push,
@@ -104,6 +107,24 @@ impl Dependency for Providers {
     fn worked_somewhere(&self) {
         self.ai.recheck();
     }
+}
+
+/// Which backups are made; `None` if none are.
+fn backups(settings: &Settings) -> Result<Option<BackupSchedule>, StartError> {
+    let Some(schedule) = &settings.backups.schedule else {
+        return Ok(None);
+    };
+    let (_, url) = settings.database.session_url()?;
+    Ok(Some(BackupSchedule {
+        every: schedule.every,
+        folder: schedule.folder.clone(),
+        keep: schedule.keep,
+        recipient: schedule.recipient.clone(),
+        // A connection of its own, without the limits of others.
+        database: database_for_migrations(settings, "cura-worker")?,
+        url: url.to_owned().into(),
+        version: build_info::VERSION,
+    }))
 }
 
 fn assistant(settings: &Settings) -> Result<AssistantConfig, StartError> {

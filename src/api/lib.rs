@@ -21,6 +21,7 @@ use http::middleware::{self, only_documented};
 use http::operation::Operations;
 use http::problem::Problem;
 use poem::endpoint::{DynEndpoint, ToDynEndpoint, make};
+use poem::http::Method;
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Route};
 
 #[cfg(feature = "board")]
@@ -34,6 +35,9 @@ pub use http::server::{Edge, serve};
 pub use http::shutdown::Shutdown;
 pub use openapi::openapi;
 pub use realtime::user_connections::UserConnections;
+
+/// The media type of Prometheus' text format.
+const METRICS_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers requests. Cheap to clone.
 pub type Api = Arc<dyn DynEndpoint<Output = Response>>;
@@ -62,16 +66,20 @@ pub fn api(app: App, origins: Origins, limits: RateLimits, connections: UserConn
     Arc::new(ToDynEndpoint(middleware::wrap(routes.map_to_response(), settings)))
 }
 
-/// Of `api`, only `/health/live` and `/health/ready`: for a port that is not open to the world.
-pub fn only_probes(api: &Api) -> Api {
-    let api = Arc::clone(api);
+/// For a port that is not open to the world: `/health/live` and `/health/ready` of `api`, and at `/metrics` what `metrics` gives, in the text
+/// format of Prometheus.
+pub fn probes(api: &Api, metrics: impl Fn() -> String + Send + Sync + 'static) -> Api {
+    let (api, metrics) = (Arc::clone(api), Arc::new(metrics));
     Arc::new(ToDynEndpoint(make(move |request: Request| {
-        let api = Arc::clone(&api);
+        let (api, metrics) = (Arc::clone(&api), Arc::clone(&metrics));
         async move {
             if admission::is_probe(request.method(), request.uri().path()) {
                 return api.get_response(request).await;
             }
-            let detail = "This port tells the health of the server, and nothing else.";
+            if *request.method() == Method::GET && request.uri().path() == "/metrics" {
+                return Response::builder().content_type(METRICS_FORMAT).body(metrics());
+            }
+            let detail = "This port tells the health and the metrics of the server, and nothing else.";
             Problem::not_found("not_found", detail).render("unknown")
         }
     })))

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use cura_answers::cancel_all_jobs;
 use cura_domain::{MessageId, UserId};
 use cura_queue::{EraseUser, JobOwner};
-use cura_store::{PgConnection, StoreError, answers, sessions, users};
+use cura_store::{PgConnection, StoreError, answers, erasures, sessions, users};
 
 /// Empties the user's row, ends every session, cancels every job that works with the user's words, and enqueues the job that removes the
-/// rest. Returns the running answers, whose texts are to be forgotten once this is committed.
+/// rest. It is listed among the erasures, so that it is done again when an older backup is restored. Returns the running answers, whose
+/// texts are to be forgotten once this is committed.
 pub(crate) async fn begin(
     connection: &mut PgConnection,
     user: UserId,
@@ -18,6 +19,7 @@ pub(crate) async fn begin(
     let running = answers::list_running(connection, user).await?;
     cancel_all_jobs(connection, JobOwner::user(user), &running).await?;
     cura_queue::enqueue(connection, &job(user)).await?;
+    erasures::list(connection, user, now).await?;
     Ok(running)
 }
 

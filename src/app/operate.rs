@@ -4,6 +4,7 @@
 pub mod acts;
 pub mod ai;
 pub mod announcements;
+pub mod backup;
 pub mod devices;
 pub mod explain;
 pub mod files;

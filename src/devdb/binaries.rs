@@ -19,7 +19,7 @@ pub(crate) struct Binaries {
 impl Binaries {
     /// The version that created the cluster in `data`, or the newest one if there is no cluster yet.
     pub(crate) fn find(data: &Path) -> Result<Self, DevDbError> {
-        let mut found: Vec<Self> = candidates().into_iter().filter_map(Self::probe).collect();
+        let mut found: Vec<Self> = candidates("postgres").into_iter().filter_map(Self::probe).collect();
         found.retain(|binaries| binaries.major >= OLDEST);
         let Some(made_by) = major_of(data) else {
             // Of equal versions, the first candidate is chosen; `max_by_key` returns the last.
@@ -47,25 +47,59 @@ impl Binaries {
     }
 
     fn probe(bin: PathBuf) -> Option<Self> {
-        let version = Command::new(bin.join("postgres"))
-            .arg("--version")
-            .stderr(Stdio::null())
-            .output()
-            .ok()?;
-        if !version.status.success() || !bin.join("initdb").exists() {
-            return None;
-        }
-        // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", "postgres (PostgreSQL) 18devel"
-        let text = String::from_utf8(version.stdout).ok()?;
-        let version = text.split_whitespace().nth(2)?;
-        let digits = version
-            .find(|letter: char| !letter.is_ascii_digit())
-            .unwrap_or(version.len());
-        Some(Self {
-            bin,
-            major: version[..digits].parse().ok()?,
-        })
+        let major = major_version(&bin.join("postgres"))?;
+        bin.join("initdb").exists().then_some(Self { bin, major })
     }
+}
+
+/// A program of Postgres that works with a server wherever it is: `pg_dump`, `pg_restore`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientProgram {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its major version.
+    pub major: u32,
+}
+
+impl ClientProgram {
+    /// That of the server's version, or else the newest one; one of `CURA_PG_BIN`, if that is set. Blocks for a moment.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(name: &'static str, server: u32) -> Result<Self, DevDbError> {
+        let probe = |bin: PathBuf| {
+            let path = bin.join(name);
+            let major = major_version(&path)?;
+            Some(Self { path, major })
+        };
+        let mut found: Vec<Self> = candidates(name).into_iter().filter_map(probe).collect();
+        // As above.
+        found.reverse();
+        let best = found
+            .into_iter()
+            .max_by_key(|program| (program.major == server, program.major));
+        best.ok_or(DevDbError::NoClient { program: name })
+    }
+}
+
+/// The major version that a program of Postgres says it has.
+fn major_version(program: &Path) -> Option<u32> {
+    let version = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    if !version.status.success() {
+        return None;
+    }
+    // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", "pg_dump (PostgreSQL) 18devel"
+    let text = String::from_utf8(version.stdout).ok()?;
+    let version = text.split_whitespace().nth(2)?;
+    let digits = version
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(version.len());
+    version[..digits].parse().ok()
 }
 
 /// The version that created a cluster.
@@ -73,7 +107,8 @@ fn major_of(data: &Path) -> Option<u32> {
     fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
 }
 
-fn candidates() -> Vec<PathBuf> {
+/// The folders in which this program may be.
+fn candidates(program: &str) -> Vec<PathBuf> {
     if let Some(chosen) = std::env::var_os("CURA_PG_BIN").filter(|chosen| !chosen.is_empty()) {
         return vec![chosen.into()];
     }
@@ -99,7 +134,7 @@ fn candidates() -> Vec<PathBuf> {
         );
     }
     all.extend(below("/Applications/Postgres.app/Contents/Versions", "bin"));
-    all.retain(|bin| bin.join("postgres").exists());
+    all.retain(|bin| bin.join(program).exists());
     all
 }
 

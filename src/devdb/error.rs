@@ -12,6 +12,14 @@ pub enum DevDbError {
         "no PostgreSQL 14 or newer was found; install it (Debian: apt-get install postgresql) or set CURA_PG_BIN to its bin folder"
     )]
     NotInstalled,
+    /// A program that works with servers elsewhere is not installed.
+    #[error(
+        "no usable {program} was found; install the client programs of PostgreSQL (Debian: apt-get install postgresql-client) or set CURA_PG_BIN to their bin folder"
+    )]
+    NoClient {
+        /// The program.
+        program: &'static str,
+    },
     /// The data was made by a version that is not installed.
     #[error(
         "the data in {data} was made by PostgreSQL {major}, which is not installed; install postgresql-{major} or move the folder away"

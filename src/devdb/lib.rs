@@ -17,6 +17,7 @@ mod supervisor;
 mod supervisor_command;
 mod supervisor_watch;
 
+pub use binaries::ClientProgram;
 pub use error::DevDbError;
 pub use private_postgres::{PrivatePostgres, default_data_root};
 pub use profile::Profile;

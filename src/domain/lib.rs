@@ -11,6 +11,7 @@ pub mod clock;
 pub mod conversation;
 pub mod cursor;
 pub mod device;
+pub mod erasure;
 pub mod event;
 pub mod export;
 pub mod file;

@@ -254,6 +254,17 @@ impl Live {
         }
     }
 
+    /// Deletes every key of Cura's on Redis, for a database that they were not written for; gives how many there were. Nothing may be running.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or does not let its keys be looked through.
+    pub async fn forget_all(&self) -> Result<u64, LiveUnavailable> {
+        match &self.implementation {
+            Memory(_) => Ok(0),
+            Redis(redis) => redis.forget_all().await,
+        }
+    }
+
     /// Publishes a signal to the connections of `user` in this process.
     pub fn publish_to_local_user(&self, user: UserId, signal: Signal) {
         self.local_table().publish(user, signal);

@@ -4,6 +4,7 @@
 mod check;
 mod connections;
 mod failover;
+mod libpq;
 mod refusal;
 mod session;
 mod subscription;
@@ -11,6 +12,7 @@ mod subscription;
 pub use check::{Url, check};
 pub use connections::{Connections, Leased};
 pub use failover::{ReadOnlySessions, accepts_writes, note};
+pub use libpq::{libpq_environment, place_of, with_database};
 pub use refusal::{Problem, Refusal};
 pub use session::{
     ACQUIRE_TIMEOUT, PING_TIMEOUT, SETTINGS, SessionSetting, connect_options, pool_options, reading_pool,

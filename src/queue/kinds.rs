@@ -2,9 +2,9 @@
 
 use crate::job::Job;
 use crate::payloads::{
-    DeleteObjects, DismissPush, EraseUser, ExportAccount, FailAbandonedAnswer, FailExport, FailScan, GenerateAnswer,
-    PruneDevices, PruneExpired, PurgeConversation, ScanUpload, SendPush, SendTestPush, SummarizeConversation,
-    TitleConversation,
+    BackUp, DeleteObjects, DismissPush, EraseUser, ExportAccount, FailAbandonedAnswer, FailExport, FailScan,
+    GenerateAnswer, PruneDevices, PruneExpired, PurgeConversation, ScanUpload, SendPush, SendTestPush,
+    SummarizeConversation, TitleConversation,
 };
 
 /// What all jobs of one queue have.
@@ -31,7 +31,7 @@ impl KnownKind {
 }
 
 /// Every kind of job.
-pub const KNOWN_KINDS: [KnownKind; 16] = [
+pub const KNOWN_KINDS: [KnownKind; 17] = [
     KnownKind::of::<GenerateAnswer>(),
     KnownKind::of::<FailAbandonedAnswer>(),
     KnownKind::of::<TitleConversation>(),
@@ -48,4 +48,5 @@ pub const KNOWN_KINDS: [KnownKind; 16] = [
     KnownKind::of::<ScanUpload>(),
     KnownKind::of::<FailScan>(),
     KnownKind::of::<DeleteObjects>(),
+    KnownKind::of::<BackUp>(),
 ];

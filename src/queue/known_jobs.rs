@@ -207,7 +207,7 @@ fn read(row: &PgRow) -> Result<KnownJob, QueueError> {
 }
 
 /// When a job with this id was made.
-fn made_at(id: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn made_at(id: &str) -> Option<DateTime<Utc>> {
     let id: ulid::Ulid = id.parse().ok()?;
     DateTime::from_timestamp_millis(i64::try_from(id.timestamp_ms()).ok()?)
 }

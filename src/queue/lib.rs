@@ -102,8 +102,8 @@ pub use known_jobs::{JobDetails, KnownJob, KnownJobs, find_known, list_known};
 pub use known_workers::{KnownWorker, RunningJobs, list_workers};
 pub use pauses::{PausedQueue, list_paused, pause, resume};
 pub use payloads::{
-    DeleteObjects, DismissPush, EraseUser, ExportAccount, FailAbandonedAnswer, FailExport, FailScan, GenerateAnswer,
-    PruneDevices, PruneExpired, PruneKind, PurgeConversation, ScanUpload, SendPush, SendTestPush,
+    BackUp, DeleteObjects, DismissPush, EraseUser, ExportAccount, FailAbandonedAnswer, FailExport, FailScan,
+    GenerateAnswer, PruneDevices, PruneExpired, PruneKind, PurgeConversation, ScanUpload, SendPush, SendTestPush,
     SummarizeConversation, TitleConversation,
 };
 pub use prune::{OverJobs, prune};

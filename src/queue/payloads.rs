@@ -292,6 +292,24 @@ impl Job for PruneDevices {
     }
 }
 
+/// Make a backup into `BACKUP_DIR`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackUp {
+    /// The period of `BACKUP_EVERY` this is for, which makes it one job of all workers.
+    pub period: i64,
+}
+
+impl Job for BackUp {
+    const QUEUE: &'static str = "back-up";
+    const MAX_ATTEMPTS: u32 = 3;
+    // All that the database and the folder of files hold is read.
+    const TIMEOUT: Duration = Duration::from_secs(12 * 60 * 60);
+
+    fn key(&self) -> String {
+        self.period.to_string()
+    }
+}
+
 /// Scan a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanUpload {

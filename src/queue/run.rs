@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::job::JobId;
+use crate::known_jobs::made_at;
 
 /// Why a run should stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,11 @@ impl Run {
             instance_id: Arc::clone(&self.instance_id),
             attempt: self.attempt,
         }
+    }
+
+    /// When the job was made, by the clock of whoever did; its id says so.
+    pub fn made_at(&self) -> Option<DateTime<Utc>> {
+        made_at(&self.job_id)
     }
 
     /// The job is `Done`, by a transaction of the handler that has committed: the queue has no outcome to write.

@@ -38,6 +38,23 @@ const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 /// Connections past a transaction pooler, for what needs a session: to look at the migrations.
 const DIRECT_CONNECTIONS: u32 = 2;
 
+/// A session that is kept, [`Database::session`].
+pub type Session = sqlx::pool::PoolConnection<Postgres>;
+
+/// Does `work` in a transaction of a session, and commits it unless `work` fails.
+///
+/// # Errors
+/// The error of `work`, or of beginning or committing.
+pub async fn in_transaction<T, E: From<StoreError>>(
+    session: &mut Session,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut transaction = session.begin().await.map_err(StoreError::from)?;
+    let done = work(&mut transaction).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(done)
+}
+
 /// A handle to one Postgres database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -103,6 +120,23 @@ impl Database {
     /// Connections whose sessions keep their state, for the migrator and the queue's workers, which have deadlines of their own.
     pub fn pool(&self) -> &PgPool {
         self.direct.as_ref().unwrap_or(self.connections.pool())
+    }
+
+    /// A session for work that is one command's: it is the caller's until it is dropped. Nothing bounds what is done with it but the settings
+    /// of this handle.
+    ///
+    /// # Errors
+    /// When there is no connection in time.
+    pub async fn session(&self) -> Result<Session, StoreError> {
+        Ok(self.pool().acquire().await?)
+    }
+
+    /// A connection that is nobody else's afterwards: when it is dropped, whatever it was doing ends with it.
+    ///
+    /// # Errors
+    /// When there is no connection in time.
+    pub async fn own_connection(&self) -> Result<PgConnection, StoreError> {
+        Ok(self.pool().acquire().await?.detach())
     }
 
     /// Closes all connections: those that are in use once they are given back.

@@ -354,10 +354,13 @@ pub const TABLES: [Table; 27] = [
 /// name, and erasing ends when none is left ([`crate::object_deletions`]).
 pub const TABLES_WORKED_OFF: [&str; 1] = ["object_deletions"];
 
-/// The tables without personal data. What operators did to somebody names an id at most, which is nobody's once they are erased.
-pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 5] = [
+/// The tables without personal data. What operators did to somebody names an id at most, which is nobody's once they are erased; so does
+/// the list of erasures, by which a restored backup is erased again.
+pub const TABLES_WITHOUT_PERSONAL_DATA: [&str; 7] = [
     "_sqlx_migrations",
     "announcements",
+    "backups",
+    "erasures",
     "operator_actions",
     "paused_queues",
     "switches",

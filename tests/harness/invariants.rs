@@ -1,4 +1,5 @@
-//! Rules that hold in every database once all work has ended. Each rule is a query that returns what breaks it.
+//! Rules that hold in every database once all work has ended, beside those that hold at every moment
+//! ([`cura_store::invariants`]). Each rule is a query that returns what breaks it.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +9,10 @@ use sqlx::{PgPool, Row};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What no crash, outage or race may leave behind. Each query returns one text for each violation.
-const RULES: [(&str, &str); 15] = [
+const RULES: [(&str, &str); 7] = [
     (
         "no answer is left unfinished",
         "SELECT id::text FROM messages WHERE status = 'sending'",
-    ),
-    (
-        "every question has an answer",
-        "SELECT q.id::text FROM messages q WHERE q.role = 'user'
-         AND NOT EXISTS (SELECT 1 FROM messages a WHERE a.parent_id = q.id AND a.role = 'assistant')",
-    ),
-    (
-        "every answer has a question of the same conversation and user",
-        "SELECT a.id::text FROM messages a LEFT JOIN messages q ON q.id = a.parent_id
-         WHERE a.role = 'assistant' AND (q.id IS NULL OR q.role <> 'user' OR q.conversation_id <> a.conversation_id
-                                         OR q.user_id <> a.user_id)",
     ),
     (
         "a key stands for one question and its answer",
@@ -30,33 +20,9 @@ const RULES: [(&str, &str); 15] = [
          WHERE a.id IS NULL OR a.parent_id <> k.user_message_id",
     ),
     (
-        "a message belongs to the user of its conversation",
-        "SELECT m.id::text FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.user_id <> c.user_id",
-    ),
-    (
-        "an attempt belongs to the user of its answer",
-        "SELECT a.message_id::text FROM answer_attempts a JOIN messages m ON m.id = a.message_id WHERE a.user_id <> m.user_id",
-    ),
-    (
-        "events belong to a user, and are counted",
-        "SELECT e.user_id::text FROM events e LEFT JOIN event_counters c ON c.user_id = e.user_id
-         WHERE c.seq IS NULL OR e.seq > c.seq",
-    ),
-    (
         "conversations count their messages",
         "SELECT c.id::text FROM conversations c
          WHERE c.message_count <> (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id)",
-    ),
-    (
-        "attempts begin within the text, and there are as many as there are beginnings",
-        "SELECT id::text FROM messages WHERE cardinality(attempt_offsets) <> attempt
-            OR EXISTS (SELECT 1 FROM unnest(attempt_offsets) start WHERE start < 0)
-            OR (attempt > 0 AND status = 'sent' AND attempt_offsets[attempt] > octet_length(content))",
-    ),
-    (
-        "an answer is sent for a reason, or failed with a code",
-        "SELECT id::text FROM messages WHERE role = 'assistant'
-         AND (status = 'sent') <> (finish_reason IS NOT NULL)",
     ),
     (
         "what an answer cost is what its attempts cost",
@@ -87,12 +53,6 @@ const RULES: [(&str, &str); 15] = [
          WHERE counted <> written",
     ),
     (
-        "every attempt that cost something was one",
-        "SELECT a.message_id::text FROM answer_attempts a JOIN messages m ON m.id = a.message_id
-         WHERE a.attempt < 1 OR a.attempt > m.attempt OR a.user_id <> m.user_id
-            OR a.input_tokens < 0 OR a.output_tokens < 0",
-    ),
-    (
         "no job of an answer waits or runs",
         "SELECT idempotency_key FROM apalis.jobs
          WHERE job_type IN ('generate-answer', 'fail-abandoned-answer') AND status NOT IN ('Done', 'Killed')",
@@ -111,6 +71,13 @@ async fn broken(pool: &PgPool) -> Vec<String> {
             rows.iter()
                 .map(|row| format!("{rule}: {}", row.get::<Option<String>, _>(0).unwrap_or_default())),
         );
+    }
+    let mut connection = pool.acquire().await.expect("a connection");
+    for rule in cura_store::invariants::RULES {
+        let found = cura_store::invariants::find_broken(&mut connection, &rule).await;
+        if let (count, Some(id)) = found.expect("a rule that can be read") {
+            broken.push(format!("{}: {count} rows, such as {id}", rule.says));
+        }
     }
     broken
 }

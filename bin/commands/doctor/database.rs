@@ -81,6 +81,12 @@ async fn ask(settings: &Settings, database: &Database) -> Result<Vec<Check>, Sto
     let ours = before + (clock.now() - before) / 2;
     let pending = migrations::pending(database.pool()).await;
     let mut checks = vec![version(&facts), clocks(facts.clock - ours)];
+    if matches!(migrations::is_being_restored(database.pool()).await, Ok(true)) {
+        checks.push(connections(settings, &facts, 0));
+        checks.push(Check::fail("migrations", "a restore has not ended").cure("run `cura-admin restore` again"));
+        checks.push(Check::skipped("workers", "a restore has not ended"));
+        return Ok(checks);
+    }
     match pending {
         Ok(0) => {
             let health =

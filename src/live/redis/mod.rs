@@ -11,6 +11,7 @@ mod connection;
 mod deployment;
 mod echo;
 mod failures;
+mod forget;
 mod keys;
 mod link;
 mod outage;
@@ -243,6 +244,13 @@ impl RedisLive {
 
     pub(crate) fn users(&self) -> &UserTable {
         &self.0.users
+    }
+
+    pub(crate) async fn forget_all(&self) -> Result<u64, LiveUnavailable> {
+        forget::all(&self.0.connection).await.map_err(|trouble| {
+            tracing::debug!(%trouble, "Redis could not be forgotten");
+            LiveUnavailable
+        })
     }
 
     pub(crate) async fn find_traces(&self, user: UserId) -> Result<Traces, LiveUnavailable> {

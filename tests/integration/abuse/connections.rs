@@ -209,7 +209,7 @@ async fn a_kept_connection_serves_one_request_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_port_of_its_own_tells_the_health_and_nothing_else() {
+async fn a_port_of_its_own_tells_health_and_metrics_and_nothing_else() {
     let cura = Cura::builder().workers(0).with("METRICS_PORT", "0").start().await;
     let port = cura.servers[0].program.wait_for_log("metrics").await;
     let address: String = port
@@ -220,7 +220,13 @@ async fn a_port_of_its_own_tells_the_health_and_nothing_else() {
     for path in ["/health/live", "/health/ready"] {
         assert_eq!(probe.get(path).await.status, 200, "{path}");
     }
-    for path in ["/health", "/openapi.json", "/users/me"] {
+    let metrics = probe.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert_eq!(
+        metrics.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    for path in ["/health", "/openapi.json", "/users/me", "/metrics/"] {
         let reply = probe.get(path).await;
         assert_eq!((reply.status.as_u16(), reply.code()), (404, "not_found"), "{path}");
     }

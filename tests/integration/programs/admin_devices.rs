@@ -87,7 +87,8 @@ pub(super) fn assert_fails(output: impl Fn(&[&str]) -> Output, arguments: &[&str
         "{arguments:?}: {}",
         text(&plain.stderr)
     );
-    assert!(text(&plain.stderr).starts_with("error: "), "{}", text(&plain.stderr));
+    let said = text(&plain.stderr);
+    assert!(said.lines().any(|line| line.starts_with("error: ")), "{said}");
     let failed = output(&[arguments, &["--json"]].concat());
     assert_eq!(
         failed.status.code(),

@@ -71,6 +71,9 @@ const COMMANDS: &[&str] = &[
     "config show",
     "config check",
     "audit list",
+    "backup --output {archive}",
+    "backup verify {archive}",
+    "restore --input {archive}",
     "openapi",
     "secret",
     "completions bash",
@@ -133,7 +136,9 @@ async fn no_command_prints_a_secret_or_a_word_of_anybody() {
         .fetch_one(cura.database.pool())
         .await
         .unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let values = [
+        ("{archive}", folder.path().join("a.tar").display().to_string()),
         ("{device}", device.body["id"].to_string()),
         ("{file}", upload.body["id"].to_string()),
         ("{answer}", sent.body["assistant_message"]["id"].to_string()),

@@ -4,6 +4,7 @@ mod admin;
 mod admin_ai;
 mod admin_announce;
 mod admin_audit;
+mod admin_backup;
 mod admin_config;
 mod admin_devices;
 mod admin_doctor;
