@@ -1,5 +1,5 @@
 # Everything a developer types. `make run` and `make test` work on a fresh Debian machine with a Rust toolchain.
-.PHONY: run test board test-model test-browser test-tus chaos lint generate check-generated man bench attack fuzz drill coverage
+.PHONY: run test board check-document test-model test-browser test-tus chaos lint generate check-generated man bench attack fuzz drill coverage
 
 # Tests wait for processes and clocks more than they compute: three for every two processors.
 TEST_THREADS := $(shell expr \( $$(nproc) \* 3 + 1 \) / 2)
@@ -26,6 +26,10 @@ test-model: ## A small real model behind llama.cpp, in both dialects. Downloads 
 	deploy/install-model
 	cargo build --workspace --bins
 	cargo nextest run --profile chaos -p cura-tests --run-ignored only -E 'test(real_model)'
+
+check-document: ## The OpenAPI document before four tools, which may find nothing: linters, and a generator that has to make every operation.
+	deploy/install-system-packages python node
+	openapi/tools/check-document
 
 test-browser: ## A real Firefox subscribes and reads a push; `make test` does this, too, where there is one.
 	deploy/install-system-packages postgres redis browser

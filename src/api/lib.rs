@@ -46,7 +46,7 @@ pub type Api = Arc<dyn DynEndpoint<Output = Response>>;
 pub fn api(app: App, origins: Origins, limits: RateLimits, connections: UserConnections, shutdown: Shutdown) -> Api {
     let document = openapi();
     let settings = middleware::Settings {
-        operations: Operations::new(&document),
+        operations: Operations::new(&openapi::of_routes()),
         origins,
         limits,
         entropy: app.entropy.clone(),

@@ -1,45 +1,51 @@
-//! The OpenAPI document, generated from the routes.
+//! The OpenAPI document: what poem-openapi writes of the routes, and one pass over it for the people and the generators that read it.
+//!
+//! It stays OpenAPI 3.0, which poem-openapi writes and every generator reads. `openapi/tools/check-document` holds it to what generators
+//! and linters ask of a document.
+
+mod events;
+mod examples;
+mod names;
+mod operations;
+mod references;
+mod texts;
+mod values;
 
 use poem_openapi::OpenApiService;
 use serde_json::{Value, json};
 
 use crate::routes::service;
 
-/// The OpenAPI document, as it is served and committed.
+/// The version of OpenAPI: the newest of 3.0.
+const VERSION: &str = "3.0.3";
+/// Cargo.toml says UNLICENSED; this page says what that means.
+const UNLICENSED: &str = "https://docs.npmjs.com/cli/v11/configuring-npm/package-json#license";
+
+/// What poem-openapi writes of the routes: every path that is served, the socket's, too, with which the server checks requests.
+pub(crate) fn of_routes() -> Value {
+    serde_json::from_str(&OpenApiService::spec(&service())).unwrap_or_default()
+}
+
+/// The OpenAPI document, as it is served and committed. The socket is not in it: generators would make a GET of it that cannot work.
 pub fn openapi() -> Value {
-    let text = OpenApiService::spec(&service());
-    let mut document: Value = serde_json::from_str(&text).unwrap_or_default();
-    if let Some(schemas) = document
-        .pointer_mut("/components/schemas")
-        .and_then(Value::as_object_mut)
-    {
-        schemas.values_mut().for_each(mark_nullable);
-    }
+    let mut document = of_routes();
+    describe(&mut document);
+    operations::take_out(&mut document, "openSocket");
+    references::mend(&mut document);
+    events::write_once(&mut document);
+    names::mend(&mut document);
+    operations::mend(&mut document);
+    texts::add(&mut document);
+    examples::add(&mut document);
     document
 }
 
-/// Marks optional properties as nullable, in requests and responses; poem-openapi does not.
-fn mark_nullable(schema: &mut Value) {
-    let required: Vec<String> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|name| name.as_str().map(str::to_owned))
-        .collect();
-    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
-        return;
-    };
-    for (name, property) in properties {
-        if required.iter().any(|required| required == name) {
-            continue;
-        }
-        if let Some(reference) = property.get("$ref").cloned() {
-            // Beside a $ref, OpenAPI 3.0 ignores everything; beside no type, `nullable` means nothing to some validators.
-            *property = json!({ "anyOf": [{ "$ref": reference }, { "enum": [null] }], "nullable": true });
-        } else if let Some(property) = property.as_object_mut() {
-            property.insert("nullable".to_owned(), Value::Bool(true));
-        }
-    }
+/// What the document says of itself.
+fn describe(document: &mut Value) {
+    document["openapi"] = json!(VERSION);
+    document["servers"] = json!([{ "url": "/", "description": "The server that this document comes from." }]);
+    document["info"]["contact"] = json!({ "name": "Cura" });
+    document["info"]["license"] = json!({ "name": "UNLICENSED", "url": UNLICENSED });
 }
 
 /// The HTML page of ReDoc, without the fonts that it loads from another server, which would learn who reads the document.

@@ -1,7 +1,7 @@
 //! Every operation of the OpenAPI document, so that tests of all operations include new ones.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Cura;
 
@@ -19,7 +19,7 @@ pub struct Operation {
     pub described: Value,
 }
 
-/// The operations in the document of this server.
+/// The operations in the document of this server, and the socket.
 ///
 /// # Panics
 /// If there is no document, or it lists none.
@@ -36,6 +36,12 @@ pub async fn operations(cura: &Cura) -> Vec<Operation> {
         }
     }
     assert!(!found.is_empty(), "{document}");
+    // It is served, and not in this document.
+    found.push(Operation {
+        method: Method::GET,
+        template: "/chat/ws/{conversation_id}".to_owned(),
+        described: json!({ "operationId": "openSocket", "responses": { "101": {} } }),
+    });
     found
 }
 

@@ -60,9 +60,11 @@ pub(crate) enum EventView {
 /// The message is stored, and its answer is queued.
 #[derive(Object)]
 pub(crate) struct AckEvent {
+    /// The conversation that the message was stored in; a new one if the request named none.
     pub(crate) conversation_id: i64,
+    /// The id of the user's message.
     pub(crate) user_message_id: i64,
-    /// The answer.
+    /// The id of the answer.
     pub(crate) message_id: i64,
     /// On a socket: the `client_message_id` of the message.
     #[oai(skip_serializing_if_is_none)]
@@ -74,6 +76,7 @@ pub(crate) struct AckEvent {
 /// The answer waits, because all workers are busy.
 #[derive(Object)]
 pub(crate) struct QueuedEvent {
+    /// The id of the answer.
     message_id: i64,
     /// Its position in the queue, from 1.
     position: i64,
@@ -82,17 +85,22 @@ pub(crate) struct QueuedEvent {
 /// Help to show beside the answer, because the message suggests danger. It never replaces or delays the answer.
 #[derive(Object)]
 pub(crate) struct NoticeEvent {
+    /// The id of the answer that it is shown beside.
     message_id: i64,
     /// The kind of danger: a stable code.
     kind: String,
+    /// A short heading.
     title: String,
+    /// A few sentences, in the user's language where possible.
     text: String,
+    /// Where to find help: emergency numbers first, then services that listen.
     resources: Vec<ResourceView>,
 }
 
 /// A worker has started an attempt.
 #[derive(Object)]
 pub(crate) struct StartEvent {
+    /// The id of the answer.
     message_id: i64,
     /// The number of the attempt, from 1.
     attempt: i64,
@@ -101,15 +109,18 @@ pub(crate) struct StartEvent {
 /// Text to append.
 #[derive(Object)]
 pub(crate) struct ChunkEvent {
+    /// The id of the answer.
     message_id: i64,
     /// The offset of the text in the answer, in UTF-8 bytes.
     offset: i64,
+    /// The text to append.
     content: String,
 }
 
 /// Truncate the text: a new attempt cannot continue exactly.
 #[derive(Object)]
 pub(crate) struct ResetEvent {
+    /// The id of the answer.
     message_id: i64,
     /// How many UTF-8 bytes to keep.
     offset: i64,
@@ -118,13 +129,16 @@ pub(crate) struct ResetEvent {
 /// The end: the final message. Its `content` equals the joined chunks.
 #[derive(Object)]
 pub(crate) struct CompleteEvent {
+    /// The id of the answer.
     message_id: i64,
+    /// The final answer, as it is stored.
     message: MessageView,
 }
 
 /// The end: the answer failed. Without `message_id`, on a socket: a command is refused, and no answer ends.
 #[derive(Object)]
 pub(crate) struct ErrorEvent {
+    /// The id of the answer that has ended; null or absent if none has.
     pub(crate) message_id: Option<i64>,
     /// What happened, for programs: a stable code.
     pub(crate) code: String,
@@ -149,14 +163,18 @@ pub(crate) struct ErrorEvent {
 /// A message was stored, or an answer was started: as it was then.
 #[derive(Object)]
 pub(crate) struct MessageEvent {
+    /// The conversation of the message.
     conversation_id: i64,
+    /// The id of the message.
     message_id: i64,
+    /// The message as it was then.
     message: MessageView,
 }
 
 /// A conversation was created, changed or deleted.
 #[derive(Object)]
 pub(crate) struct ConversationEvent {
+    /// The id of the conversation.
     conversation_id: i64,
     /// Whether it was deleted.
     deleted: bool,
@@ -168,15 +186,20 @@ pub(crate) struct ConversationEvent {
 /// The user, on another device, or Cura is typing or has stopped.
 #[derive(Object)]
 pub(crate) struct TypingEvent {
+    /// The conversation.
     conversation_id: i64,
+    /// `user` for the user on another device, `assistant` for Cura.
     role: RoleView,
+    /// `true` when typing begins, `false` when it stops.
     is_typing: bool,
 }
 
 /// The user has read the conversation up to this message.
 #[derive(Object)]
 pub(crate) struct ReadEvent {
+    /// The conversation.
     conversation_id: i64,
+    /// The last message that was read.
     message_id: i64,
 }
 
@@ -185,13 +208,16 @@ pub(crate) struct ReadEvent {
 pub(crate) struct PushEvent {
     /// What `/devices/test-notification` returned.
     push_id: i64,
+    /// What became of it on each device.
     devices: Vec<PushedDevice>,
 }
 
 /// What became of a test notification on one device.
 #[derive(Object)]
 pub(crate) struct PushedDevice {
+    /// The id of the device, which may be removed since.
     device_id: i64,
+    /// What came of the push.
     outcome: PushOutcome,
     /// What the push service said, in one word; `service_unavailable` if it took no pushes.
     code: Option<String>,
@@ -218,6 +244,7 @@ pub(crate) enum PushOutcome {
 /// A file was uploaded, changed or deleted, on another device or by a worker.
 #[derive(Object)]
 pub(crate) struct UploadEvent {
+    /// The id of the file.
     upload_id: i64,
     /// Whether it was deleted.
     deleted: bool,
@@ -264,6 +291,7 @@ enum ResyncReason {
 /// The cursor cannot be used: reload by REST, and continue from the cursor of this event.
 #[derive(Object)]
 pub(crate) struct ResyncEvent {
+    /// Why the cursor cannot be used.
     reason: ResyncReason,
 }
 
@@ -296,6 +324,7 @@ enum SessionEndReason {
 /// The session has ended, and the connection is closed: do not reconnect with this token.
 #[derive(Object)]
 pub(crate) struct SessionEndedEvent {
+    /// Why it has ended, and so whether a fresh token helps.
     reason: SessionEndReason,
 }
 

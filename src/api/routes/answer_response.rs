@@ -54,8 +54,11 @@ impl From<OnBusyView> for BusyPolicy {
 #[derive(Object)]
 #[oai(rename = "SentMessage")]
 pub(super) struct SentView {
+    /// The conversation of both messages; a new one if the request named none.
     conversation_id: i64,
+    /// The message as it is stored.
     user_message: MessageView,
+    /// Its answer: final with 200, `sending` with 202.
     assistant_message: MessageView,
 }
 

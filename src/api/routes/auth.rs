@@ -150,7 +150,9 @@ enum LoggedOut {
 impl AuthApi {
     /// Register and sign in
     ///
-    /// 403 `registration_closed` while an operator lets nobody register.
+    /// Creates an account and opens its first session. The password has 8 to 128 characters and is not a common one. A known address is a
+    /// 409 `email_taken`, after the same time as a success. 403 `registration_closed` while an operator lets nobody register. If the
+    /// response is lost, do not register again but sign in. Costs the sign-in limit, 5 a minute by address unless set otherwise.
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
@@ -170,6 +172,12 @@ impl AuthApi {
     }
 
     /// Sign in
+    ///
+    /// Checks address and password and opens a session. An unknown address and a wrong password are the same 401 `invalid_credentials`,
+    /// after the same time. A user has at most 100 sessions: beyond it, the one unused longest ends. Costs the sign-in limit, 5 a minute
+    /// by address unless set otherwise; after 5 wrong passwords a minute of one account, tries wait longer and longer (429 with
+    /// `Retry-After`), but not at addresses from which the user has signed in before. Each request that succeeds opens another session,
+    /// so repeat it only if the response is lost.
     #[oai(path = "/login", method = "post", operation_id = "login")]
     async fn login(
         &self,
@@ -192,8 +200,11 @@ impl AuthApi {
 
     /// Exchange a refresh token for a new pair
     ///
-    /// The old refresh token leads to the same new pair until that pair is used, and for 10 seconds in any case, in case the response was
-    /// lost. After that, presenting it revokes the session. A session ends after some time, 90 days by default, however often it is refreshed.
+    /// Returns a new access token and a new refresh token for the same session. The old refresh token leads to the same new pair until
+    /// that pair is used (its access or refresh token was presented), and for 10 seconds in any case: repeat the request if its response
+    /// was lost. After that, presenting the old one ends the session, because it may have been stolen. An unknown, dead or expired token
+    /// is a 401 `invalid_refresh_token`: sign in again. A session that is not refreshed expires after 7 days, and every session after 90
+    /// days, unless set otherwise. Costs the default limit, counted by session.
     #[oai(path = "/refresh", method = "post", operation_id = "refreshTokens")]
     async fn refresh(
         &self,
@@ -221,6 +232,10 @@ impl AuthApi {
     }
 
     /// Sign out
+    ///
+    /// Ends the session of a refresh token; its access tokens, open streams and sockets end with it, and its devices get no pushes any
+    /// more. It is a 204 also when the token is unknown or its session has ended, so it can be repeated. No access token is needed. Costs
+    /// one request of the default limit, counted by address.
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
     async fn logout(
         &self,
@@ -237,7 +252,8 @@ impl AuthApi {
 
     /// Sign out everywhere
     ///
-    /// Ends every session, this one included.
+    /// Ends every session of the user, this one included, with its streams, sockets and devices. The access token is dead afterwards: a
+    /// repeated request is a 401. Costs one request of the default limit.
     #[oai(path = "/logout-all", method = "post", operation_id = "logoutAll")]
     async fn logout_all(&self, caller: caller::SignedIn, app: Data<&App>) -> Result<LoggedOut, Problem> {
         app.sessions.log_out_everywhere(caller.0).await?;
@@ -246,7 +262,9 @@ impl AuthApi {
 
     /// Change my password
     ///
-    /// Every other session ends. This one goes on with the new pair of tokens; the old pair is dead at once.
+    /// Needs the current password; a wrong one is a 403 `wrong_password`. Every other session ends. This one goes on with the new pair of
+    /// tokens; the old pair is dead at once, so a repeated request is a 401. If the response was lost, sign in with the new password.
+    /// Costs the sign-in limit, 5 a minute by address unless set otherwise, and wrong passwords are counted by account as for signing in.
     #[oai(path = "/password", method = "post", operation_id = "changePassword")]
     async fn password(
         &self,
@@ -270,8 +288,10 @@ impl AuthApi {
 
     /// Get a ticket for a connection that cannot send headers
     ///
-    /// For WebSocket and EventSource. A ticket, sent as `?ticket=`, authenticates one connection as this session. A stream token, sent as
-    /// `?stream_token=`, authenticates every stream of events until it expires, because an `EventSource` reconnects with the same URL.
+    /// For WebSocket and `EventSource`. A ticket, sent as `?ticket=`, authenticates one connection as this session within 60 seconds. A
+    /// stream token (`{"kind": "stream"}`), sent as `?stream_token=`, opens streams of events for up to 12 hours and at most as long as
+    /// the session, as often as the client comes back, because an `EventSource` reconnects with the same URL. Both authenticate nothing
+    /// else. Every request makes a new one; the earlier ones stay valid. Costs one request of the default limit.
     #[oai(path = "/ticket", method = "post", operation_id = "createTicket")]
     async fn ticket(
         &self,

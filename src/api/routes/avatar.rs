@@ -29,8 +29,10 @@ enum AvatarDeleted {
 impl AvatarApi {
     /// Set my avatar
     ///
-    /// JPEG, PNG, GIF or WebP, at most 10 MiB. The square in its middle is made anew, without where and when it was taken; nothing else is
-    /// kept. `avatar_url` is a new one then, and the one before leads to nothing. 403 `uploads_closed` while an operator lets nobody upload.
+    /// JPEG, PNG, GIF or WebP, by its content, at most 10 MiB, 50 million pixels, 12,000 pixels a side and 1,000 frames. The square in
+    /// its middle is made anew in two sizes, without where and when it was taken; nothing else is kept. `avatar_url` is a new one then,
+    /// and the one before leads to nothing. 403 `uploads_closed` while an operator lets nobody upload. Costs the upload limit, 10 a
+    /// minute by user unless set otherwise; 4 files of a user may arrive at once. Sending the same picture again replaces it by itself.
     #[oai(path = "/me/avatar", method = "post", operation_id = "setAvatar")]
     async fn set(
         &self,
@@ -47,6 +49,9 @@ impl AvatarApi {
     }
 
     /// Delete my avatar
+    ///
+    /// Removes the picture; its URL leads to nothing at once. It is a 204 also when there is none, so it can be repeated. Costs one
+    /// request of the default limit.
     #[oai(path = "/me/avatar", method = "delete", operation_id = "deleteAvatar")]
     async fn delete(&self, caller: SignedIn, app: Data<&App>) -> Result<AvatarDeleted, Problem> {
         app.avatars.delete(caller.0).await?;

@@ -40,6 +40,14 @@ struct SendMessageRequest {
 #[OpenApi(prefix_path = "/chat", tag = "Tag::Chat")]
 impl ChatApi {
     /// Send a message and wait for the answer
+    ///
+    /// Stores the message and queues its answer in one transaction. Waits up to 60 seconds for the answer, or as `Prefer: wait=N` says (0
+    /// to 300): 200 if it is final by then, also when the AI service failed (its status is `error` then); else, or if the server shuts
+    /// down meanwhile, 202 with the text so far, and the answer goes on: follow it at `/chat/messages/{message_id}/stream`. With an
+    /// `Idempotency-Key` it takes effect once: repeated within 24 hours with the same body, it returns what the first request stored
+    /// (`Idempotent-Replayed: true`) and costs the default limit; with another body it is a 422 `idempotency_key_reused`. Without a key,
+    /// a repeated request stores another message. While another answer of the conversation is unfinished, `on_busy` decides: 409
+    /// `generation_in_progress` by default. Costs the chat limit, 30 a minute by user unless set otherwise.
     #[oai(path = "/send", method = "post", operation_id = "sendMessage")]
     async fn send(
         &self,
@@ -62,8 +70,14 @@ impl ChatApi {
 
     /// Send a message and stream the answer
     ///
-    /// Closing the connection does not cancel the answer. A request that is repeated with its key and `Last-Event-ID` continues there,
-    /// without another `ack`; with the id of `complete` or `error` it is a 204.
+    /// Stores the message, queues its answer, and sends its events: `ack` first, `start`, `chunk`…, and exactly one of `complete` and
+    /// `error` at the end; whatever is wrong with the request is a status, before the stream begins. Closing the connection does not
+    /// cancel the answer. After a cut, repeat the request with its `Idempotency-Key` and `Last-Event-ID`: it continues there, without
+    /// another `ack`; with the id of `complete` or `error` it is a 204, and with the key alone it begins again with `ack` (`replayed:
+    /// true`) and the whole text. Keys live 24 hours; without one, a repeated request stores another message, and with another body it is
+    /// a 422 `idempotency_key_reused`. While another answer of the conversation is unfinished, `on_busy` decides: 409
+    /// `generation_in_progress` by default. Costs the chat limit, 30 a minute by user unless set otherwise; a user may hold 50 streams
+    /// open unless set otherwise.
     #[oai(path = "/stream", method = "post", operation_id = "streamMessage")]
     #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn stream(
@@ -89,8 +103,11 @@ impl ChatApi {
 
     /// Send a message to a conversation and stream the answer
     ///
-    /// Closing the connection does not cancel the answer. A request that is repeated with its key and `Last-Event-ID` continues there,
-    /// without another `ack`; with the id of `complete` or `error` it is a 204.
+    /// As `POST /chat/stream`, with the conversation in the path; a `conversation_id` in the body has to be the same one, else it is a
+    /// 422. After a cut, repeat the request with its `Idempotency-Key` and `Last-Event-ID`: it continues there, without another `ack`;
+    /// with the id of `complete` or `error` it is a 204. Without a key, a repeated request stores another message. Closing the connection
+    /// does not cancel the answer. Costs the chat limit, 30 a minute by user unless set otherwise; a user may hold 50 streams open unless
+    /// set otherwise.
     #[oai(path = "/stream/:conversation_id", method = "post", operation_id = "streamMessageTo")]
     #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn stream_to(

@@ -61,18 +61,22 @@ enum OrderView {
 /// A page of conversations.
 #[derive(Object, Serialize)]
 struct ConversationPage {
+    /// The conversations of this page.
     items: Vec<ConversationView>,
     /// Pass it as `cursor` to get the next page.
     next_cursor: Option<String>,
+    /// Whether there is a next page.
     has_more: bool,
 }
 
 /// A page of messages.
 #[derive(Object, Serialize)]
 struct MessagePage {
+    /// The messages of this page.
     items: Vec<MessageView>,
     /// Pass it as `cursor` to get the next page.
     next_cursor: Option<String>,
+    /// Whether there is a next page.
     has_more: bool,
 }
 
@@ -135,6 +139,10 @@ enum MessageList {
 #[OpenApi(prefix_path = "/conversations", tag = "Tag::Conversations")]
 impl ConversationsApi {
     /// Create a conversation
+    ///
+    /// Creates an empty conversation. A title is trimmed and is one line of at most 255 characters; without one, the first message gives
+    /// a title, and the model a better one later. Sending a message without `conversation_id` creates a conversation, too, so an app
+    /// rarely needs this. Each request creates another one; there is no idempotency key. Costs one request of the default limit.
     #[oai(path = "/", method = "post", operation_id = "createConversation")]
     async fn create(
         &self,
@@ -149,6 +157,9 @@ impl ConversationsApi {
     }
 
     /// List my conversations, newest activity first
+    ///
+    /// By `last_message_at`. Pass `next_cursor` as `cursor` for the next page, with the same `status`. A conversation with new activity
+    /// meanwhile moves to the front, and is not on the later pages. Costs one request of the default limit.
     #[oai(path = "/", method = "get", operation_id = "listConversations")]
     async fn list(
         &self,
@@ -182,6 +193,9 @@ impl ConversationsApi {
     }
 
     /// Get a conversation
+    ///
+    /// One conversation, without its messages. One that is deleted or another user's is a 404 `conversation_not_found`. Costs one request
+    /// of the default limit.
     #[oai(path = "/:conversation_id", method = "get", operation_id = "getConversation")]
     async fn get(
         &self,
@@ -198,6 +212,10 @@ impl ConversationsApi {
     }
 
     /// Rename, archive, restore or mute a conversation
+    ///
+    /// Changes the fields that are in the body; absent ones stay. A title of the user's own is never replaced by a generated one.
+    /// Archiving hides a conversation from the main list and changes nothing else; `muted` stops its push notifications. The same request
+    /// again changes nothing more. Other devices are sent a `conversation` event. Costs one request of the default limit.
     #[oai(path = "/:conversation_id", method = "patch", operation_id = "updateConversation")]
     async fn update(
         &self,
@@ -218,7 +236,9 @@ impl ConversationsApi {
 
     /// Say how far I have read
     ///
-    /// For clients without a socket. What is recorded never moves backwards.
+    /// For clients without a socket. What is recorded never moves backwards, so it can be repeated and may come late. Other devices are
+    /// sent a `read` event, and push notifications of what was read are taken away on phones. A message of another conversation is a 404
+    /// `message_not_found`. Costs one request of the default limit.
     #[oai(path = "/:conversation_id/read", method = "post", operation_id = "markRead")]
     async fn mark_read(
         &self,
@@ -234,7 +254,9 @@ impl ConversationsApi {
 
     /// Delete a conversation
     ///
-    /// A running answer is cancelled.
+    /// It is gone from every response at once, with its messages and with the files that belong to no other conversation. A running
+    /// answer is cancelled. This cannot be undone. Repeated, it is a 404 `conversation_not_found`, which after a lost response means
+    /// success. Costs one request of the default limit.
     #[oai(path = "/:conversation_id", method = "delete", operation_id = "deleteConversation")]
     async fn delete(
         &self,
@@ -250,7 +272,9 @@ impl ConversationsApi {
 
     /// List the messages of a conversation
     ///
-    /// A page with more than 4 MiB of text ends early, after one message at least; `next_cursor` goes on there.
+    /// Newest first, or oldest first with `order=asc`. Edited and regenerated messages are listed beside the earlier ones; `parent_id`
+    /// says what each belongs to. A running answer has its text so far. A page with more than 4 MiB of text ends early, after one message
+    /// at least; `next_cursor` goes on there. Costs one request of the default limit.
     #[oai(path = "/:conversation_id/messages", method = "get", operation_id = "listMessages")]
     async fn messages(
         &self,

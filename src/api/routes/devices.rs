@@ -57,6 +57,7 @@ struct SubscriptionBody {
     /// Not used.
     #[oai(rename = "expirationTime")]
     expiration_time: Option<f64>,
+    /// What pushes are encrypted with.
     keys: SubscriptionKeys,
 }
 
@@ -75,6 +76,7 @@ struct SubscriptionKeys {
 /// The devices of the user.
 #[derive(Object)]
 struct DevicePage {
+    /// All devices of the user.
     items: Vec<DeviceView>,
     /// Always null: all devices fit on one page.
     next_cursor: Option<String>,
@@ -141,8 +143,10 @@ enum DeviceRemoved {
 impl DevicesApi {
     /// Register a device for pushes
     ///
-    /// It belongs to the session that registers it, and goes with it. Registering it again changes it. A user has at most 20: the
-    /// one unseen longest leaves.
+    /// Exactly one of `fcm_token`, `fid` and `subscription` says where its pushes go. A new device is a 201, a known one a 200 and
+    /// changed, so it can be repeated, and should be at every start of the app. With `device_id`, the token of that device is replaced.
+    /// The device belongs to the session that registers it, and goes with it; a token that another account had registered leaves that
+    /// account. A user has at most 20: beyond it, the one unseen longest leaves. Costs one request of the default limit.
     #[oai(path = "/register", method = "post", operation_id = "registerDevice")]
     async fn register(
         &self,
@@ -161,6 +165,8 @@ impl DevicesApi {
     }
 
     /// List my devices, the one seen last first
+    ///
+    /// All devices of the user on one page, at most 20. Tokens and endpoints are never shown. Costs one request of the default limit.
     #[oai(path = "/", method = "get", operation_id = "listDevices")]
     async fn list(&self, caller: SignedIn, app: Data<&App>) -> Result<Json<DevicePage>, Problem> {
         let devices = app.devices.list(caller.0).await?;
@@ -172,6 +178,9 @@ impl DevicesApi {
     }
 
     /// Get what an app needs to subscribe
+    ///
+    /// The Firebase project and the public key for Web Push of this server; null for what is off. It changes when the operators change
+    /// it: ask at every start of the app. Costs one request of the default limit.
     #[oai(path = "/config", method = "get", operation_id = "getPushConfig")]
     async fn config(&self, _caller: SignedIn, app: Data<&App>) -> Result<Json<PushConfig>, Problem> {
         let services = app.devices.services();
@@ -188,7 +197,8 @@ impl DevicesApi {
 
     /// Push a test to my devices
     ///
-    /// A `push` event says what came of it on each device. Not in production.
+    /// Sends a notification to every active device of the user; a `push` event with the returned `push_id` says what came of it on each.
+    /// Each request sends another one. At most 5 a minute by user. In production it is a 404 `not_found`.
     #[oai(path = "/test-notification", method = "post", operation_id = "testPush")]
     async fn test(&self, caller: SignedIn, app: Data<&App>) -> Result<TestAccepted, Problem> {
         let push_id = app.devices.test(caller.0).await?.ok_or_else(nothing_here)?;
@@ -196,6 +206,9 @@ impl DevicesApi {
     }
 
     /// Remove a device
+    ///
+    /// No push goes to it any more; its session stays. One that is gone, or another user's, is a 404 `device_not_found`, which after a
+    /// lost response means success. Costs one request of the default limit.
     #[oai(path = "/:device_id", method = "delete", operation_id = "deleteDevice")]
     async fn remove(&self, caller: SignedIn, app: Data<&App>, device_id: Path<i64>) -> Result<DeviceRemoved, Problem> {
         app.devices.remove(caller.0, DeviceId(device_id.0)).await?;

@@ -22,11 +22,12 @@ pub(crate) struct EventsApi;
 impl EventsApi {
     /// Stream all my events
     ///
-    /// Of all conversations and devices, from any server. The id of each event is a cursor: with the last one received,
-    /// a connection continues exactly there, even after hours; without one, it begins now. A `resync` event says that
-    /// the cursor is older than seven days or unknown: reload, and continue from the id of that event. The first block
-    /// has an id but no event: it is where the stream begins. A person who watches this stream is sent no push
-    /// notification about an answer.
+    /// Of all conversations and devices, from any server. The id of each event is a cursor: with the last one received, a connection
+    /// continues exactly there, even after hours; without one, it begins now. A `resync` event says that the cursor is older than seven
+    /// days or unknown: reload, and continue from the id of that event. The first block has an id but no event: it is where the stream
+    /// begins. A comment comes every 10 seconds: after 30 silent seconds, reconnect. The stream ends with `session_ended`, or after a
+    /// `retry:` when the server shuts down. A person who watches this stream is sent no push notification about an answer, unless
+    /// `visible=false`. Costs one request of the default limit. A user may hold 50 streams open unless set otherwise.
     #[oai(path = "/events", method = "get", operation_id = "watchEvents")]
     async fn events(
         &self,

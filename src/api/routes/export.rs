@@ -33,6 +33,7 @@ enum ExportState {
 #[derive(Object)]
 #[oai(rename = "ExportStatus")]
 struct ExportStatusView {
+    /// Always `making`.
     status: ExportState,
 }
 
@@ -49,8 +50,11 @@ pub(crate) struct ExportApi;
 impl ExportApi {
     /// Download my export
     ///
-    /// A ZIP archive: JSON lines, the files that were scanned and found clean, and a manifest of checksums that names the files left out. The
-    /// first call starts its creation; it is available for an hour. 503 `storage_unavailable` while the archive cannot be stored.
+    /// A ZIP archive: JSON lines, the files that were scanned and found clean, and a manifest of checksums that names the files left out.
+    /// The first call starts its creation and is a 202 with `Retry-After`: ask again, or wait for the `export` event. Once it is ready,
+    /// the archive can be downloaded for an hour, as often as wanted; afterwards the next call creates a new one. A download that is cut
+    /// off, because the session has ended or something in the archive was deleted, ends with an error and never looks complete. 503
+    /// `storage_unavailable` while the archive cannot be stored. Costs one request of the default limit.
     #[oai(path = "/me/export", method = "get", operation_id = "exportMe")]
     async fn download(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportResponse, Problem> {
         Ok(match app.exports.get_or_start(caller.0).await? {
@@ -64,7 +68,8 @@ impl ExportApi {
 
     /// Delete my export
     ///
-    /// The next one contains the data of that time.
+    /// Deletes the archive, also one that is being created; a download that is under way is cut off. The next `GET` creates one with the
+    /// data of that time. It is a 204 also when there is none, so it can be repeated. Costs one request of the default limit.
     #[oai(path = "/me/export", method = "delete", operation_id = "deleteExport")]
     async fn delete(&self, caller: SignedIn, app: Data<&App>) -> Result<ExportDeleted, Problem> {
         app.exports.delete(caller.0).await?;

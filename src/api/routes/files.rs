@@ -41,8 +41,11 @@ pub(crate) struct FilesApi;
 impl FilesApi {
     /// Download a file
     ///
-    /// By `url` and `thumbnail_url` of an upload, as they are: without signing in. Nothing is found when the link was changed or has
-    /// expired, or when the file is gone. `HEAD` gives the headers alone.
+    /// By `url` and `thumbnail_url` of an upload, as they are: without signing in. A link is good for an hour at most. A link that was
+    /// changed or has expired, a file that is gone, or an owner who is suspended: 404 `file_not_found`; ask for the upload to get a new
+    /// link. `Range`, `If-Range` and `If-None-Match` are obeyed, so a download can go on where it was cut. `HEAD` gives the headers
+    /// alone. A server may redirect (302) to its file store for a minute. Links that work cost nothing; forged ones cost the default
+    /// limit, by address.
     #[oai(path = "/:file_id", method = "get", operation_id = "downloadFile")]
     async fn download(
         &self,
@@ -78,7 +81,10 @@ impl FilesApi {
 
     /// Show an avatar
     ///
-    /// By the `avatar_url` of a user: without signing in. It never changes; nothing is found once it was replaced or deleted.
+    /// By the `avatar_url` of a user: without signing in. What is at an address never changes, so it can be cached for ever; once the
+    /// picture was replaced or deleted it is a 404 `file_not_found`. It is a JPEG, or a PNG where something is transparent. `Range` and
+    /// `If-None-Match` are obeyed. `HEAD` gives the headers alone. A picture that is there costs nothing; a wrong address costs the
+    /// default limit, by address.
     #[oai(path = "/avatars/:key", method = "get", operation_id = "showAvatar")]
     async fn show_avatar(
         &self,

@@ -42,12 +42,14 @@ enum DependencyStatus {
 /// One dependency.
 #[derive(Object)]
 struct DependencyHealth {
+    /// Whether it responds.
     status: DependencyStatus,
 }
 
 /// The AI service.
 #[derive(Object)]
 struct AiHealth {
+    /// `down` while the AI service fails; `reason` says why.
     status: DependencyStatus,
     /// The provider. `demo` is not an AI: its answers are fixed.
     provider: String,
@@ -58,6 +60,7 @@ struct AiHealth {
 /// The job queues.
 #[derive(Object)]
 struct QueueHealth {
+    /// `down` if there is no worker, or a job that could run has waited for 30 seconds.
     status: DependencyStatus,
     /// Worker processes that sent a heartbeat in the last seconds.
     workers: Option<i64>,
@@ -72,12 +75,14 @@ struct QueueHealth {
 struct DiskHealth {
     /// `down` if too little space is free.
     status: DependencyStatus,
+    /// The free space, in bytes; null if it is unknown.
     free_bytes: Option<i64>,
 }
 
 /// Pushes to phones and browsers.
 #[derive(Object)]
 struct PushHealth {
+    /// Both together; `not_used` if push is off.
     status: DependencyStatus,
     /// Firebase Cloud Messaging.
     fcm: DependencyStatus,
@@ -88,6 +93,7 @@ struct PushHealth {
 /// Where files are kept.
 #[derive(Object)]
 struct StorageHealth {
+    /// Whether files can be stored and read.
     status: DependencyStatus,
     /// `disk`, `supabase` or `s3`.
     provider: String,
@@ -96,6 +102,7 @@ struct StorageHealth {
 /// What scans files before they are given out.
 #[derive(Object)]
 struct ScannerHealth {
+    /// Both together.
     status: DependencyStatus,
     /// The scanner for malware; without one, files go through our own checks only.
     clamd: DependencyStatus,
@@ -107,15 +114,25 @@ struct ScannerHealth {
 #[derive(Object)]
 #[oai(rename = "Health")]
 struct HealthView {
+    /// The whole service.
     status: ServiceStatusView,
+    /// Postgres. While it is `down`, the service is `unhealthy`.
     database: DependencyHealth,
+    /// Redis; `not_used` where the server runs without.
     redis: DependencyHealth,
+    /// What writes the answers.
     ai_service: AiHealth,
+    /// The jobs that wait, and the workers that do them.
     queue: QueueHealth,
+    /// The disk where files arrive.
     disk: DiskHealth,
+    /// Where files are kept.
     storage: StorageHealth,
+    /// What scans files.
     scanner: ScannerHealth,
+    /// The push services.
     push: PushHealth,
+    /// The version of the server.
     version: String,
     /// The commit that this server was built from, or `unknown`.
     commit: String,
@@ -147,6 +164,10 @@ enum HealthResponse {
 #[OpenApi(prefix_path = "/health", tag = "Tag::Health")]
 impl HealthApi {
     /// Get the health of the service and its dependencies
+    ///
+    /// For people and monitoring. It is a 200 while requests are served, also when a part is away (`degraded`), and a 503 with the same
+    /// body when the database is. Every part is probed at most once a second, with a short time limit of its own. Nobody signs in. Costs
+    /// a wide limit by address, ten times the default one.
     #[oai(path = "/", method = "get", operation_id = "getHealth")]
     async fn health(&self, app: Data<&App>) -> HealthResponse {
         let view = HealthView::of(&*app.health.report().await, app.health.commit());
@@ -157,6 +178,8 @@ impl HealthApi {
     }
 
     /// Check that the process is alive
+    ///
+    /// For orchestrators. It asks no dependency: a 200 says that the process responds. Nobody signs in, and it costs nothing.
     #[oai(path = "/live", method = "get", operation_id = "getLiveness")]
     async fn live(&self) -> Json<OkView> {
         ok()
@@ -164,7 +187,8 @@ impl HealthApi {
 
     /// Check that this server accepts requests
     ///
-    /// The database responds and accepts writes, and the server is not shutting down.
+    /// For load balancers: the database responds and accepts writes, and the server is not shutting down. Else it is a 503
+    /// `database_unavailable` or `closing`: send requests to another server. Nobody signs in, and it costs nothing.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, app: Data<&App>, shutdown: Data<&Shutdown>) -> Result<Json<OkView>, Problem> {
         if shutdown.has_begun() {

@@ -49,7 +49,8 @@ struct RegenerateAnswerRequest {
 impl MessagesApi {
     /// Get a message
     ///
-    /// A running answer has its text so far.
+    /// A message of the user or an answer. A running answer has its text so far and the status `sending`. One that is deleted or another
+    /// user's is a 404 `message_not_found`. Costs one request of the default limit.
     #[oai(path = "/:message_id", method = "get", operation_id = "getMessage")]
     async fn message(
         &self,
@@ -62,9 +63,11 @@ impl MessagesApi {
 
     /// Stream or resume an answer
     ///
-    /// Works on any server, while the answer is written and after its end. Every event has an id; a connection with the last one that
-    /// was received, as `Last-Event-ID` or `after`, continues exactly there. With the id of `complete` or `error` it is a 204. With an
-    /// id of something else, `resync` and `reset` come first, and then the whole answer.
+    /// Works on any server, while the answer is written and after its end. Every event has an id; a connection with the last one that was
+    /// received, as `Last-Event-ID` or `after`, continues exactly there: no text is lost or repeated. With the id of `complete` or
+    /// `error` it is a 204. With an id of something else, `resync` and `reset` come first, and then the whole answer. A message of the
+    /// user is a 404 `answer_not_found`. A comment comes every 10 seconds: after 30 silent seconds, reconnect. Costs one request of the
+    /// default limit. A user may hold 50 streams open unless set otherwise.
     #[oai(path = "/:message_id/stream", method = "get", operation_id = "resumeStream")]
     async fn resume(
         &self,
@@ -94,7 +97,9 @@ impl MessagesApi {
 
     /// Cancel an answer
     ///
-    /// A queued answer never starts; a running one keeps the text that was streamed. Cancelling a final answer changes nothing.
+    /// Returns the final message, usually within 3 seconds. An answer that waits in the queue never reaches the AI service; a running one
+    /// keeps the text that was streamed. Both become `sent` with the finish reason `cancelled`. Cancelling a final answer changes nothing
+    /// and returns it, so the request can be repeated. Costs one request of the default limit.
     #[oai(path = "/:message_id/cancel", method = "post", operation_id = "cancelAnswer")]
     async fn cancel(
         &self,
@@ -107,7 +112,9 @@ impl MessagesApi {
 
     /// Regenerate an answer
     ///
-    /// The new answer is a sibling of the old one, with the same `parent_id`.
+    /// Asks for another answer to the same message. It is a sibling of the old one, with the same `parent_id`; the old one is kept. The
+    /// body may be absent. How long it waits (`Prefer`), 200 and 202, `on_busy` and `Idempotency-Key` are as of `POST /chat/send`;
+    /// without a key, a repeated request makes another answer. Costs the chat limit, 30 a minute by user unless set otherwise.
     #[oai(path = "/:message_id/regenerate", method = "post", operation_id = "regenerateAnswer")]
     #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn regenerate(
@@ -140,7 +147,10 @@ impl MessagesApi {
 
     /// Edit a message and answer it
     ///
-    /// The new message is a sibling of the old one, with the same `parent_id`; the old one is kept.
+    /// Stores a new version of a message of the user and queues its answer. The new message is a sibling of the old one, with the same
+    /// `parent_id`; the old one is kept. Without `attachments` it keeps the files of the old one. How long it waits (`Prefer`), 200 and
+    /// 202, `on_busy` and `Idempotency-Key` are as of `POST /chat/send`; without a key, a repeated request stores another version. Costs
+    /// the chat limit, 30 a minute by user unless set otherwise.
     #[oai(path = "/:message_id/edit", method = "post", operation_id = "editMessage")]
     #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn edit(

@@ -41,7 +41,8 @@ pub(crate) struct ResumableApi;
 impl ResumableApi {
     /// Ask what is supported
     ///
-    /// Of TUS 1.0: the extensions creation, expiration and termination.
+    /// Of TUS 1.0: the version, the extensions creation, expiration and termination, and the largest file. Nobody signs in. Costs one
+    /// request of the default limit, counted by address.
     #[oai(path = "/", method = "options", operation_id = "describeResumableUploads")]
     async fn describe(&self) -> Described {
         Described::Support(tus::VERSION.to_owned(), tus::EXTENSIONS.to_owned(), MAX_FILE_BYTES)
@@ -49,8 +50,10 @@ impl ResumableApi {
 
     /// Begin an upload in parts
     ///
-    /// As of `/uploads/file`, by TUS 1.0: what has arrived stays when the connection breaks, for a day. At most 20 of a person are
-    /// unfinished. Charged once, as an upload. 403 `uploads_closed` while an operator lets nobody upload; what was begun can go on.
+    /// By TUS 1.0 (tus.io), for the same files as `/uploads/file`: what has arrived stays when the connection breaks, for 24 hours.
+    /// `Tus-Resumable: 1.0.0` is required, else it is a 412. Send the bytes with `PATCH` to `Location`. At most 20 of a user are
+    /// unfinished (429 `too_many_uploads`). Each request begins another upload. Costs the upload limit once, 10 a minute by user unless
+    /// set otherwise. 403 `uploads_closed` while an operator lets nobody upload; what was begun can go on.
     #[oai(path = "/", method = "post", operation_id = "createResumableUpload")]
     async fn create(
         &self,
@@ -80,9 +83,10 @@ impl ResumableApi {
 
     /// Ask how far an upload is
     ///
-    /// The next part begins at `Upload-Offset`. If all has arrived, but the file could not be made yet, this tries it again; if that
-    /// fails: 423 (`upload_busy` while another request makes it or too many of yours arrive, else the code of what is away), and it is to
-    /// be asked again.
+    /// The next part begins at `Upload-Offset`. `Tus-Resumable: 1.0.0` is required, else it is a 412. If all has arrived, but the file
+    /// could not be made yet, this tries it again, for up to 20 seconds; if that fails it is a 423 (`upload_busy` while another request
+    /// makes it or too many of yours arrive, else the code of what is away), and is to be asked again after `Retry-After`. An upload that
+    /// has expired or is another user's is a 404 `file_not_found`. It can be repeated. Costs one request of the default limit.
     #[oai(path = "/:upload_id", method = "head", operation_id = "getResumableUpload")]
     async fn head(
         &self,
@@ -118,8 +122,11 @@ impl ResumableApi {
 
     /// Go on with an upload
     ///
-    /// What arrives is kept as it comes. The answer to the last bytes, or to an empty body behind them, is that of `/uploads/file`: once
-    /// it is 204, `/uploads/{upload_id}` has the file. A file that is not taken is gone, with all its parts.
+    /// Adds bytes at `Upload-Offset`, which has to be what `HEAD` says: another number is a 409 `wrong_offset`. What arrives is kept as
+    /// it comes, also when the request is cut: ask with `HEAD` and go on. A new request takes over from one that hangs. The response to
+    /// the last bytes, or to an empty body behind them, is that of `/uploads/file`: once it is 204, `/uploads/{upload_id}` has the file.
+    /// A file that is not taken (415, 422, 413) is gone, with all its parts. `Tus-Resumable: 1.0.0` is required, else it is a 412. At
+    /// most 10 minutes a request, without 15 seconds of silence. Costs one request of the default limit.
     #[oai(path = "/:upload_id", method = "patch", operation_id = "continueResumableUpload")]
     #[expect(clippy::too_many_arguments, reason = "one for each part of the request")]
     async fn patch(
@@ -172,7 +179,8 @@ impl ResumableApi {
 
     /// Give an upload up
     ///
-    /// What has arrived is deleted, and the file, if all had.
+    /// What has arrived is deleted, and the file, if all had. `Tus-Resumable: 1.0.0` is required, else it is a 412. Repeated, it is a 404
+    /// `file_not_found`, which after a lost response means success. Costs one request of the default limit.
     #[oai(path = "/:upload_id", method = "delete", operation_id = "deleteResumableUpload")]
     async fn delete(
         &self,

@@ -19,9 +19,11 @@ pub(crate) struct SessionsApi;
 #[derive(Object)]
 #[oai(rename = "Session")]
 struct SessionView {
+    /// The id of the session.
     id: i64,
     /// The name that the client gave it.
     device_name: Option<String>,
+    /// When the user signed in.
     created_at: DateTime<Utc>,
     /// When it was last refreshed.
     last_used_at: DateTime<Utc>,
@@ -34,6 +36,7 @@ struct SessionView {
 /// The sessions of the user.
 #[derive(Object)]
 struct SessionPage {
+    /// All sessions of the user.
     items: Vec<SessionView>,
     /// Always null: all sessions fit on one page.
     next_cursor: Option<String>,
@@ -51,6 +54,9 @@ enum SessionRevoked {
 #[OpenApi(prefix_path = "/auth/sessions", tag = "Tag::Accounts")]
 impl SessionsApi {
     /// List my sessions, most recently used first
+    ///
+    /// One item for each device or browser on which the user is signed in, at most 100, all on one page. Expired and ended sessions are
+    /// not listed. Costs one request of the default limit.
     #[oai(path = "/", method = "get", operation_id = "listSessions")]
     async fn list(&self, caller: SignedIn, app: Data<&App>) -> Result<Json<SessionPage>, Problem> {
         let sessions = app.sessions.list(caller.0).await?;
@@ -65,6 +71,10 @@ impl SessionsApi {
     }
 
     /// Revoke a session
+    ///
+    /// Signs one device out: its tokens are dead, and its streams and sockets end within two seconds. A session that has ended, or is
+    /// another user's, is a 404 `session_not_found`; after a lost response that means success. Revoking the current one signs this client
+    /// out. Costs one request of the default limit.
     #[oai(path = "/:session_id", method = "delete", operation_id = "revokeSession")]
     async fn revoke(
         &self,

@@ -26,9 +26,11 @@ pub(crate) struct UploadsApi;
 /// A page of files.
 #[derive(Object)]
 struct UploadPage {
+    /// The files of this page.
     items: Vec<AttachmentView>,
     /// Pass it as `cursor` to get the next page.
     next_cursor: Option<String>,
+    /// Whether there is a next page.
     has_more: bool,
 }
 
@@ -74,7 +76,11 @@ impl UploadsApi {
     /// Upload a file
     ///
     /// JPEG, PNG, GIF, WebP, PDF, DOC or DOCX, by its content: its name and its type in the form are not believed. At most 10 MiB, within
-    /// ten minutes and without fifteen seconds of silence; four at a time. 403 `uploads_closed` while an operator lets nobody upload.
+    /// 10 minutes and without 15 seconds of silence (408); 4 files of a user may arrive at once. The file is `scanning` first and can be
+    /// attached to a message at once; an `upload` event says when it is `clean`, `infected` or `failed`. With an `Idempotency-Key`, a
+    /// request that is repeated within 24 hours with the same file, name and `message_id` returns the file of the first one
+    /// (`Idempotent-Replayed: true`); with others it is a 422 `idempotency_key_reused`. A full account is a 413 `storage_quota_exceeded`;
+    /// 403 `uploads_closed` while an operator lets nobody upload. Costs the upload limit, 10 a minute by user unless set otherwise.
     #[oai(path = "/file", method = "post", operation_id = "uploadFile")]
     async fn upload(
         &self,
@@ -106,7 +112,9 @@ impl UploadsApi {
 
     /// List my files, newest first
     ///
-    /// One that has arrived in parts is where it was begun.
+    /// All files of the user, those that are scanned or were refused by the scan included. One that has arrived in parts is where it was
+    /// begun; one that is still arriving is not listed. Pass `next_cursor` as `cursor` for the next page. Costs one request of the
+    /// default limit.
     #[oai(path = "/", method = "get", operation_id = "listUploads")]
     async fn list(
         &self,
@@ -132,6 +140,9 @@ impl UploadsApi {
     }
 
     /// Get a file's state
+    ///
+    /// What is known of a file, and fresh links to it while it is `clean`. A file that is deleted or another user's is a 404
+    /// `file_not_found`. Costs one request of the default limit.
     #[oai(path = "/:upload_id", method = "get", operation_id = "getUpload")]
     async fn get(
         &self,
@@ -144,7 +155,9 @@ impl UploadsApi {
 
     /// Delete a file
     ///
-    /// It is gone from its messages, too.
+    /// It is gone at once, from its messages, too, and its links lead to nothing. An export that contains it is deleted with it. This
+    /// cannot be undone. Repeated, it is a 404 `file_not_found`, which after a lost response means success. Costs one request of the
+    /// default limit.
     #[oai(path = "/:upload_id", method = "delete", operation_id = "deleteUpload")]
     async fn delete(&self, caller: SignedIn, app: Data<&App>, upload_id: Path<i64>) -> Result<UploadDeleted, Problem> {
         app.files.delete(caller.0, FileId(upload_id.0)).await?;

@@ -19,8 +19,11 @@ pub(crate) struct UsageApi;
 struct UsageTotal {
     /// The number of answers.
     messages: i64,
+    /// The tokens that models were given.
     input_tokens: i64,
+    /// The tokens that models wrote, thoughts included.
     output_tokens: i64,
+    /// The sum of both.
     total_tokens: i64,
 }
 
@@ -30,11 +33,15 @@ struct UsageTotal {
 struct UsageDayView {
     /// The day, in UTC.
     day: NaiveDate,
+    /// The model, as the provider names it.
     model: String,
     /// The number of answers.
     messages: i64,
+    /// The tokens that the model was given.
     input_tokens: i64,
+    /// The tokens that the model wrote, thoughts included.
     output_tokens: i64,
+    /// The sum of both.
     total_tokens: i64,
 }
 
@@ -50,6 +57,9 @@ struct UsageReport {
 #[OpenApi(prefix_path = "/users", tag = "Tag::Accounts")]
 impl UsageApi {
     /// Get my usage by day and model
+    ///
+    /// The answers and tokens of the last days, today included, in UTC: one item for each day and model with any, the newest day first,
+    /// and their sum. Costs one request of the default limit.
     #[oai(path = "/me/usage", method = "get", operation_id = "getUsage")]
     async fn usage(
         &self,

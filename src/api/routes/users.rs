@@ -50,6 +50,8 @@ enum AccountErased {
 #[OpenApi(prefix_path = "/users", tag = "Tag::Accounts")]
 impl UsersApi {
     /// Get my profile
+    ///
+    /// The account of the caller, with its preferences. Costs one request of the default limit.
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
     async fn me(&self, caller: SignedIn, app: Data<&App>) -> Result<Json<UserView>, Problem> {
         let user = app.profile.find(caller.0).await?.ok_or_else(Problem::not_signed_in)?;
@@ -57,6 +59,11 @@ impl UsersApi {
     }
 
     /// Update my profile
+    ///
+    /// Changes the fields that are in the body; absent ones stay. `name: null` removes the name. `preferences` is a merge patch (RFC
+    /// 7396): what it names is replaced, null removes, everything else stays; merged, they have at most 16 KiB and 8 levels. All invalid
+    /// fields are named at once in a 422, and then nothing is changed. The same request again changes nothing more. Costs one request of
+    /// the default limit.
     #[oai(path = "/me", method = "patch", operation_id = "updateMe")]
     async fn update(
         &self,
@@ -95,7 +102,9 @@ impl UsersApi {
 
     /// Erase my account and all its data
     ///
-    /// This cannot be undone.
+    /// Needs the password; a wrong one is a 403 `wrong_password`. Everything is invisible at once and deleted soon after: messages,
+    /// files, devices, queued work. All sessions, streams and sockets end. This cannot be undone. Repeated, it is a 401, because the
+    /// token is dead. Costs the sign-in limit, 5 a minute by address unless set otherwise.
     #[oai(path = "/me", method = "delete", operation_id = "deleteMe")]
     async fn erase(
         &self,

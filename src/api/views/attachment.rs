@@ -71,6 +71,7 @@ struct ReasonView {
 #[derive(Object, Serialize)]
 #[oai(rename = "Attachment")]
 pub(crate) struct AttachmentView {
+    /// The id of the file.
     id: i64,
     /// The name that it came with, cleaned.
     filename: String,
@@ -80,9 +81,11 @@ pub(crate) struct AttachmentView {
     size: i64,
     /// SHA-256 of its bytes, in hexadecimal.
     sha256: String,
+    /// Whether it was scanned, and what came of it.
     status: StatusView,
     /// With `infected` and `failed`.
     reason: Option<ReasonView>,
+    /// What whoever opens it should know; empty if nothing was found.
     findings: Vec<FindingView>,
     /// The message that it belongs to.
     message_id: Option<i64>,
@@ -92,6 +95,7 @@ pub(crate) struct AttachmentView {
     thumbnail_url: Option<String>,
     /// How long `url` and `thumbnail_url` are good, in seconds. They are the same for ten minutes.
     expires_in: Option<i64>,
+    /// When it was uploaded.
     #[serde(serialize_with = "written::time")]
     created_at: DateTime<Utc>,
 }

@@ -21,18 +21,24 @@ pub(crate) enum StatusView {
 #[derive(Object, Serialize)]
 #[oai(rename = "Conversation")]
 pub(crate) struct ConversationView {
+    /// The id of the conversation.
     id: i64,
+    /// At most 255 characters: the user's own, else one that was generated; null before the first message.
     title: Option<String>,
+    /// Whether it is in the main list or archived.
     status: StatusView,
     /// Whether nothing is pushed for it.
     muted: bool,
+    /// When it was created.
     #[serde(serialize_with = "written::time")]
     created_at: DateTime<Utc>,
+    /// When a message was stored in it, an answer in it ended, or its title, status or muting changed.
     #[serde(serialize_with = "written::time")]
     updated_at: DateTime<Utc>,
     /// Null if there are no messages.
     #[serde(serialize_with = "last_message_at")]
     last_message_at: Option<DateTime<Utc>>,
+    /// The number of its messages, answers and earlier versions included.
     message_count: i32,
     /// Whether an answer is being written.
     busy: bool,

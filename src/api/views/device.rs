@@ -33,8 +33,11 @@ pub(crate) enum DeviceKindView {
 #[derive(Object)]
 #[oai(rename = "Device")]
 pub(crate) struct DeviceView {
+    /// The id of the device.
     id: i64,
+    /// What it runs.
     platform: PlatformView,
+    /// How it is reached.
     kind: DeviceKindView,
     /// The name that the client gave it.
     device_name: Option<String>,
@@ -44,6 +47,7 @@ pub(crate) struct DeviceView {
     current: bool,
     /// When it was registered or its session was refreshed, to the day.
     last_active: DateTime<Utc>,
+    /// When it was registered first.
     created_at: DateTime<Utc>,
 }
 

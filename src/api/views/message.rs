@@ -63,8 +63,11 @@ enum FinishReasonView {
 #[derive(Object, Serialize)]
 #[oai(rename = "Usage")]
 struct UsageView {
+    /// The tokens that the model was given.
     input_tokens: i64,
+    /// The tokens that the model wrote, thoughts included.
     output_tokens: i64,
+    /// The sum of both.
     total_tokens: i64,
     /// Whether the numbers are estimated, because the provider reported none.
     estimated: bool,
@@ -74,9 +77,11 @@ struct UsageView {
 #[derive(Object, Serialize)]
 #[oai(rename = "Resource")]
 pub(crate) struct ResourceView {
+    /// The name of the service that helps.
     name: String,
     /// A phone number, or another way to reach them.
     contact: String,
+    /// Its web page, with https; null if it has none.
     url: Option<String>,
 }
 
@@ -96,8 +101,11 @@ impl From<Resource> for ResourceView {
 struct NoticeView {
     /// The kind of danger: a stable code.
     kind: String,
+    /// A short heading.
     title: String,
+    /// A few sentences, in the user's language where possible.
     text: String,
+    /// Where to find help: emergency numbers first, then services that listen.
     resources: Vec<ResourceView>,
 }
 
@@ -109,7 +117,9 @@ struct MetadataView {
     model: Option<String>,
     /// The provider: `openai`, `anthropic`, `custom`, `demo`.
     provider: Option<String>,
+    /// Why the answer ended; null before its end, if it failed, and for a message of the user.
     finish_reason: Option<FinishReasonView>,
+    /// The tokens of the answer; null before its end and for a message of the user.
     usage: Option<UsageView>,
     /// Those of the output tokens that the model spent on thoughts, which are not shown; estimated where the provider does
     /// not state them.
@@ -155,6 +165,7 @@ enum FileUseView {
 struct UsedFileView {
     /// The file; it may be deleted since.
     id: i64,
+    /// How much of it the model was given.
     used: FileUseView,
     /// How many pages of a document the model was given, from the first.
     #[oai(skip_serializing_if_is_none)]
@@ -196,17 +207,23 @@ impl From<Notice> for NoticeView {
 #[derive(Object, Serialize)]
 #[oai(rename = "Message")]
 pub(crate) struct MessageView {
+    /// The id of the message.
     id: i64,
+    /// The conversation that it belongs to.
     conversation_id: i64,
     /// The message that this one answers or follows.
     parent_id: Option<i64>,
+    /// Who wrote it.
     role: RoleView,
     /// The text; of a running answer, the text so far.
     content: String,
+    /// Whether it is final.
     status: StatusView,
     /// The files of a user's message.
     attachments: Vec<AttachmentView>,
+    /// How an answer was generated; empty for a message of the user.
     metadata: MetadataView,
+    /// When it was stored; of an answer, when it was asked for.
     #[serde(serialize_with = "written::time")]
     created_at: DateTime<Utc>,
 }

@@ -10,16 +10,23 @@ use crate::http::payload::preferences::PreferencesField;
 #[derive(Object)]
 #[oai(rename = "User")]
 pub(crate) struct UserView {
+    /// The id of the user.
     id: i64,
+    /// The e-mail address, as it was normalised: in lower case, with the domain in ASCII.
     email: String,
+    /// The user's name, at most 100 characters; null if none is given.
     name: Option<String>,
+    /// The path of the picture on this server; null if there is none. `?size=128` gives the small one.
     avatar_url: Option<String>,
+    /// What the user prefers, and what clients store with it.
     preferences: PreferencesField,
     /// An IANA time zone.
     timezone: String,
     /// A BCP 47 language tag.
     language: String,
+    /// When the user last made a request, to the minute; null if never.
     last_seen: Option<DateTime<Utc>>,
+    /// When the account was created.
     created_at: DateTime<Utc>,
 }
 

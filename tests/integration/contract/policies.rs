@@ -20,6 +20,8 @@ fn operations() -> BTreeMap<String, Value> {
 fn every_operation_has_exactly_one_row() {
     let mut rows: Vec<&str> = policies().iter().map(|(id, _)| *id).collect();
     rows.sort_unstable();
+    // The socket, of which generators would make a GET that cannot work, is served and not in this document.
+    rows.retain(|id| *id != "openSocket");
     let documented: Vec<String> = operations().into_keys().collect();
     assert_eq!(rows, documented);
 }
@@ -29,22 +31,24 @@ fn every_row_documents_its_authentication() {
     let documented = operations();
     for (id, policy) in policies() {
         let schemes = match policy.authentication {
-            Authentication::Public | Authentication::SocketHandshake => Value::Null,
+            Authentication::SocketHandshake => {
+                assert_eq!(*id, "openSocket");
+                continue;
+            }
+            Authentication::Public => json!([]),
             Authentication::AccessToken => json!([{ "access_token": [] }]),
             Authentication::StreamCredentials => {
                 json!([{ "access_token": [] }, { "ticket": [] }, { "stream_token": [] }])
             }
         };
         assert_eq!(documented[*id]["security"], schemes, "{id}");
-        let is_socket = policy.authentication == Authentication::SocketHandshake;
-        assert_eq!(is_socket, *id == "openSocket", "{id}");
     }
 }
 
 #[test]
 fn every_row_reads_the_body_that_is_documented() {
     let documented = operations();
-    for (id, policy) in policies() {
+    for (id, policy) in policies().iter().filter(|(id, _)| documented.contains_key(*id)) {
         let has_body = documented[*id].get("requestBody").is_some();
         assert_eq!(policy.body.is_read, has_body, "{id}");
     }
