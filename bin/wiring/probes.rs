@@ -14,8 +14,8 @@ use crate::telemetry::metrics::{self, Metrics};
 
 /// The most connections of this port.
 pub(super) const METRICS_CONNECTIONS: usize = 64;
-/// How old what is told of backups may be: half of a usual scrape interval.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How old what is told of backups may be: less than a usual scrape interval.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// A socket on this port, and what it tells.
 pub struct Probes {

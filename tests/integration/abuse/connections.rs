@@ -221,11 +221,25 @@ async fn a_port_of_its_own_tells_health_and_metrics_and_nothing_else() {
         assert_eq!(probe.get(path).await.status, 200, "{path}");
     }
     let metrics = probe.get("/metrics").await;
-    assert_eq!(metrics.status, 200);
     assert_eq!(
-        metrics.header("content-type"),
-        Some("text/plain; version=0.0.4; charset=utf-8")
+        (metrics.status.as_u16(), metrics.header("content-type")),
+        (200, Some("text/plain; version=0.0.4; charset=utf-8"))
     );
+    let made = "INSERT INTO backups (taken_at, finished_at, size, is_encrypted, is_scheduled)
+                VALUES (to_timestamp(1764489600), to_timestamp(1764489601), 4711, true, true)";
+    sqlx::query(made).execute(cura.database.pool()).await.unwrap();
+    eventually("the metrics tell of the backup", async || {
+        let told = String::from_utf8(probe.get("/metrics").await.bytes).unwrap();
+        let lines = [
+            "cura_backup_last_success_timestamp_seconds 1764489601",
+            "cura_backup_last_size_bytes 4711",
+        ];
+        lines
+            .iter()
+            .all(|line| told.lines().any(|known| known == *line))
+            .then_some(())
+    })
+    .await;
     for path in ["/health", "/openapi.json", "/users/me", "/metrics/"] {
         let reply = probe.get(path).await;
         assert_eq!((reply.status.as_u16(), reply.code()), (404, "not_found"), "{path}");

@@ -148,6 +148,4 @@ async fn who_may_make_no_database_verifies_on_a_private_postgres() {
     let variables = [("DATABASE_URL", database.readers_url().await)];
     let verified = json_of(&variables, &["backup", "verify", &file]);
     assert!(verified["tables"].as_i64().unwrap() > 30, "{verified}");
-    let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'cura_verify_%'";
-    assert_eq!(database.count(left).await, 0);
 }

@@ -4,8 +4,17 @@ use cura_tests::{Cura, Program, eventually};
 
 use super::{Place, assert_fails, back_up, beside, json_of, sql};
 
-/// What a restore does first, in the middle, and last: as Postgres names it.
-const STEPS: [&str; 4] = ["CREATE SCHEMA", "CREATE INDEX", "CREATE TRIGGER", "DROP SCHEMA"];
+/// What a restore does, as Postgres names it, and whether it has begun by then: while its first transaction empties the database and says so,
+/// while `pg_restore` fills it, and as the last thing of the transaction that makes it safe.
+const STEPS: [(&str, bool); 7] = [
+    ("CREATE SCHEMA", false),
+    ("CREATE TABLE", false),
+    ("CREATE FUNCTION", true),
+    ("CREATE INDEX", true),
+    ("ALTER TABLE", true),
+    ("CREATE TRIGGER", true),
+    ("DROP SCHEMA", true),
+];
 /// The advisory lock that holds a step. Any number.
 const HOLD: &str = "4711";
 
@@ -18,7 +27,7 @@ async fn killed_at_any_step_it_can_be_run_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = back_up(&cura, &folder, "a.tar");
     let rows = json_of(&beside(&cura), &["backup", "verify", &file])["rows"].clone();
-    for step in STEPS {
+    for (step, has_begun) in STEPS {
         let place = Place::empty().await;
         // Each such statement waits for a lock.
         sql(&place.database, "CREATE SCHEMA held").await;
@@ -47,7 +56,7 @@ async fn killed_at_any_step_it_can_be_run_again() {
         let mut killed = Program::start("cura-admin", &restore, &variables);
         place.database.wait_for_lock_waiter().await;
         killed.kill();
-        if step != STEPS[0] {
+        if has_begun {
             assert_fails(&variables, &["users", "list"], 1, "restore_unfinished");
         }
         let unlock = sqlx::AssertSqlSafe(format!("SELECT pg_advisory_unlock({HOLD})"));
