@@ -21,6 +21,7 @@ mod publication_parser;
 mod publications;
 mod rate_limits;
 mod request;
+mod scan;
 mod scripts;
 mod slots;
 mod subscriber;

@@ -7,11 +7,10 @@ use cura_domain::{MessageId, UserId};
 use super::connection::Connection;
 use super::keys::{LIMIT_KEYS_BEGIN, text_of_key, user_keys_begin};
 use super::request::Request;
+use super::scan::Scan;
 use super::trouble::RedisTrouble;
 use crate::traces::Traces;
 
-/// About how many keys one call looks at.
-const KEYS_A_CALL: u64 = 1000;
 /// The most texts that are listed: as many answers do not run at a time.
 const MAX_TEXTS: usize = 100_000;
 
@@ -19,13 +18,8 @@ const MAX_TEXTS: usize = 100_000;
 pub(super) async fn find(connection: &Connection, user: UserId) -> Result<Traces, RedisTrouble> {
     let mut traces = Traces::default();
     let (mut expires_within, mut is_kept) = (Duration::ZERO, false);
-    for tag in connection.tags().await? {
-        let at = format!("cura:probe:{{{tag}}}:text");
-        let mut cursor = "0".to_owned();
-        loop {
-            let scan = Request::command("SCAN", &at).arg(&cursor).arg("MATCH").arg("cura:*");
-            let scan = scan.arg("COUNT").arg(KEYS_A_CALL);
-            let (next, keys): (String, Vec<String>) = connection.call(&scan).await?;
+    for mut scan in Scan::all(connection).await? {
+        while let Some(keys) = scan.next(connection).await? {
             for key in keys {
                 if let Some(answer) = text_of_key(&key) {
                     note_text(&mut traces, answer);
@@ -39,10 +33,6 @@ pub(super) async fn find(connection: &Connection, user: UserId) -> Result<Traces
                     }
                 }
             }
-            if next == "0" {
-                break;
-            }
-            cursor = next;
         }
     }
     traces.keys_expire_within = (traces.keys > 0 && !is_kept).then_some(expires_within);

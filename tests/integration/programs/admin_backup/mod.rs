@@ -10,8 +10,9 @@ mod shapes;
 use std::path::Path;
 use std::process::Output;
 
-use cura_tests::{Cura, TestDatabase, TestRedis};
-use serde_json::Value;
+use cura_tests::{Client, Cura, TestDatabase, TestRedis};
+use reqwest::Method;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
@@ -132,4 +133,13 @@ fn names_in(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Erases the account of this client, as its person does.
+async fn erase(client: &Client) {
+    let request = client.request(Method::DELETE, "/users/me");
+    let sent = client
+        .send(request.json(&json!({ "password": "a long password" })))
+        .await;
+    assert!(sent.status.is_success(), "{}", sent.body);
 }

@@ -3,12 +3,11 @@
 use std::fs;
 
 use cura_tests::{Client, Cura, FcmServer, Form, Program, eventually};
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::super::admin::text;
-use super::{PICTURE, Place, assert_fails, back_up, beside, json_of, run_with, sql};
+use super::{PICTURE, Place, assert_fails, back_up, beside, erase, json_of, run_with, sql};
 
 /// The folder of the list of erasures.
 const LIST: &str = "files/9223372036854775806";
@@ -67,10 +66,7 @@ async fn a_backup_under_load_is_restored_as_it_was_and_safe() {
     watching = ann.watch(None).await;
     watching.wait_for_cursor().await;
     let lost = watching.cursor.clone().unwrap();
-    let erased = bob
-        .request(Method::DELETE, "/users/me")
-        .json(&json!({ "password": "a long password" }));
-    assert!(bob.send(erased).await.status.is_success());
+    erase(&bob).await;
     eventually("Bob is erased", async || {
         (cura.database.count("SELECT count(*) FROM users").await == 1).then_some(())
     })
@@ -150,10 +146,7 @@ async fn what_is_there_is_replaced_only_when_asked_and_erasures_and_acts_outlive
     let folder = tempfile::tempdir().unwrap();
     let file = back_up(&cura, &folder, "a.tar");
     ann.send_message(&Value::Null, "magnesium").await;
-    let erased = bob
-        .request(Method::DELETE, "/users/me")
-        .json(&json!({ "password": "a long password" }));
-    assert!(bob.send(erased).await.status.is_success());
+    erase(&bob).await;
     eventually("Bob is erased", async || {
         (cura.database.count("SELECT count(*) FROM users").await == 1).then_some(())
     })
@@ -287,9 +280,7 @@ async fn without_redis_nothing_is_touched_and_it_can_be_run_again() {
 async fn a_file_store_that_knows_nobody_who_was_erased_is_refused_before_anything_is_touched() {
     let cura = Cura::start().await;
     let ann = cura.client().register("ann@example.com").await;
-    let request = ann.request(Method::DELETE, "/users/me");
-    let request = request.json(&json!({ "password": "a long password" }));
-    assert!(ann.send(request).await.status.is_success());
+    erase(&ann).await;
     eventually("Ann is erased", async || {
         (cura.database.count("SELECT count(*) FROM users").await == 0).then_some(())
     })

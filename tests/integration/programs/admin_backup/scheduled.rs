@@ -4,13 +4,12 @@ use std::fs;
 
 use chrono::{DateTime, Utc};
 use cura_queue::BackUp;
-use cura_tests::{Client, Cura, eventually};
-use reqwest::Method;
+use cura_tests::{Cura, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::super::admin::text;
-use super::{beside, json_of, names_in, run_with};
+use super::{beside, erase, json_of, names_in, run_with};
 
 /// The folder of the list of erasures, beside the folders of people.
 const LIST: &str = "files/9223372036854775806";
@@ -104,14 +103,6 @@ async fn without_its_folder_the_job_says_why_and_is_tried_again() {
     })
     .await;
     assert_eq!(names_in(folder.path()).len(), 1);
-}
-
-async fn erase(client: &Client) {
-    let request = client.request(Method::DELETE, "/users/me");
-    let sent = client
-        .send(request.json(&json!({ "password": "a long password" })))
-        .await;
-    assert!(sent.status.is_success(), "{}", sent.body);
 }
 
 #[tokio::test]
